@@ -1,0 +1,75 @@
+//! The durable record of runs.
+
+use async_trait::async_trait;
+use lockgate_model::{EnvironmentName, Event, Outcome, Release, RunId, ServiceName, Timestamp};
+use serde::Serialize;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    #[error("the journal cannot grow: {message}")]
+    Full { message: String },
+    /// A record is damaged or missing. The hosts are the truth, so nothing but history is lost.
+    #[error("the journal is damaged: {message}")]
+    Damaged { message: String },
+    #[error("the journal cannot be used: {message}")]
+    Other { message: String },
+}
+
+impl JournalError {
+    /// What to type.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            JournalError::Full { .. } => "free space on the disk that holds the journal, then run `lockgate resume`",
+            JournalError::Damaged { .. } => {
+                "move the journal file away; `lockgate resume` and `lockgate status` look at the hosts, which are the truth"
+            }
+            JournalError::Other { .. } => "check the journal file's folder and permissions",
+        }
+    }
+}
+
+/// Which runs to list; `None` is any.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    pub service: Option<ServiceName>,
+    pub environment: Option<EnvironmentName>,
+    /// At most so many, newest first.
+    pub limit: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunSummary {
+    pub run: RunId,
+    pub service: ServiceName,
+    pub environment: EnvironmentName,
+    pub release: Release,
+    /// `deploy` or `rollback`.
+    pub intent: String,
+    pub owner: String,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    /// Absent while it runs, or when it was left unfinished.
+    pub outcome: Option<Outcome>,
+}
+
+/// Append-only. An implementer guarantees: when `append` returns `Ok` the event survives power loss; events of one
+/// run come back in order of `seq`; a damaged or missing event is an error, never a silent gap.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// # Errors
+    /// [`JournalError::Full`] when there is no space. After an error the event is not there.
+    async fn append(&self, event: &Event) -> Result<(), JournalError>;
+
+    /// All events of a run in order; empty for an unknown run.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`].
+    async fn load(&self, run: RunId) -> Result<Vec<Event>, JournalError>;
+
+    /// Newest first.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`].
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError>;
+}

@@ -1,0 +1,302 @@
+//! Leases on the hosts: expiring, owned, renewed by heartbeat, fenced by a rising token. Nobody clears one by hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lockgate_model::{
+    Failure, FailureKind, Holder, HostId, LeaseRecord, Millis, RunEnd, Timestamp, Unfinished,
+};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// How long a lease lives without a heartbeat. A killed orchestrator blocks others for no longer than this.
+pub const TTL_SECONDS: u64 = 15;
+/// A living holder renews this often per lifetime, so that two lost heartbeats do no harm.
+const RENEWALS_PER_TTL: u32 = 3;
+/// Pause between looks at a lease that somebody else holds.
+const LOOK_AGAIN_MILLIS: u64 = 200;
+/// A swap that loses this often means that somebody changes the record in a tight loop.
+const SWAP_ATTEMPTS_MAX: u32 = 50;
+
+/// One host's lease record: read it with the host's clock, change it by compare-and-swap.
+#[async_trait]
+pub trait LeaseStore: Send + Sync {
+    fn host(&self) -> &HostId;
+
+    /// The record, an opaque version of it, and the host's clock at that moment. No record yet is a default one.
+    ///
+    /// # Errors
+    /// The host's failure; a record that does not parse is `Other`, never a free lease.
+    async fn read(&self) -> Result<(LeaseRecord, Option<Vec<u8>>, Timestamp), Failure>;
+
+    /// False when the record is no longer at `version`.
+    ///
+    /// # Errors
+    /// The host's failure; whether the record changed is then unknown.
+    async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure>;
+}
+
+/// Who asks for a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub owner: String,
+    pub boot_id: String,
+    pub pid: u32,
+    pub started: u64,
+}
+
+impl Identity {
+    fn is(&self, holder: &Holder) -> bool {
+        self.boot_id == holder.boot_id && self.pid == holder.pid && self.started == holder.started
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    #[error("{owner} (pid {pid}) holds the lease on {host}, last heartbeat {age} ago", owner = holder.owner, pid = holder.pid)]
+    Held { host: HostId, holder: Box<Holder>, age: Millis },
+    #[error(transparent)]
+    Host(#[from] Failure),
+}
+
+/// The leases of one service in one environment, one on every host.
+pub struct Leases {
+    pub stores: Vec<Arc<dyn LeaseStore>>,
+    pub identity: Identity,
+    /// True when the holder ran on this very machine and boot, and is certainly gone.
+    pub surely_dead: Arc<dyn Fn(&Holder) -> bool + Send + Sync>,
+    pub ttl: Millis,
+}
+
+/// Leases held on all hosts, and what was found under them.
+pub struct Acquired {
+    pub fence: Arc<Fence>,
+    pub unfinished: BTreeMap<HostId, Unfinished>,
+    pub last: BTreeMap<HostId, RunEnd>,
+}
+
+impl Leases {
+    /// Takes the lease on every host or on none, in the order of host names so that two callers cannot deadlock.
+    ///
+    /// A lease that is neither expired nor renewed is watched for at most one lifetime: then its holder is dead, even
+    /// when the host's clock has jumped. One that is renewed meanwhile has a living holder.
+    ///
+    /// # Errors
+    /// [`LeaseError::Held`], or a host's failure.
+    pub async fn acquire(&self) -> Result<Acquired, LeaseError> {
+        let mut stores = self.stores.clone();
+        stores.sort_by(|a, b| a.host().cmp(b.host()));
+        let mut held: Vec<Held> = Vec::new();
+        for store in stores {
+            match self.acquire_one(&store).await {
+                Ok(one) => held.push(one),
+                Err(error) => {
+                    let fence = Fence { held, identity: self.identity.clone(), ttl: self.ttl };
+                    // What cannot be given back now expires by itself.
+                    if let Err(failure) = fence.release().await {
+                        tracing::debug!(%failure, "a lease was left to expire");
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        let mut unfinished = BTreeMap::new();
+        let mut last = BTreeMap::new();
+        for one in &held {
+            let record = one.record.lock().await;
+            if let Some(run) = &record.unfinished {
+                unfinished.insert(one.store.host().clone(), run.clone());
+            }
+            if let Some(end) = &record.last {
+                last.insert(one.store.host().clone(), end.clone());
+            }
+        }
+        let fence = Arc::new(Fence { held, identity: self.identity.clone(), ttl: self.ttl });
+        Ok(Acquired { fence, unfinished, last })
+    }
+
+    async fn acquire_one(&self, store: &Arc<dyn LeaseStore>) -> Result<Held, LeaseError> {
+        let began = Instant::now();
+        let mut lost_swaps = 0;
+        let mut first_seen: Option<(u64, Timestamp)> = None;
+        loop {
+            let (mut record, version, now) = store.read().await?;
+            if let Some(holder) = record.holder.as_ref().filter(|holder| !self.free(holder, now)) {
+                let seen = (record.token, holder.renewed_at);
+                let unchanged = *first_seen.get_or_insert(seen) == seen;
+                if !unchanged {
+                    let age = now.since(holder.renewed_at);
+                    let (host, holder) = (store.host().clone(), Box::new(holder.clone()));
+                    return Err(LeaseError::Held { host, holder, age });
+                }
+                if began.elapsed() < holder.ttl.duration() {
+                    tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MILLIS)).await;
+                    continue;
+                }
+            }
+            record.token += 1;
+            record.holder = Some(self.holder(now));
+            if store.swap(version.as_deref(), &record).await? {
+                return Ok(Held { store: store.clone(), record: Mutex::new(record) });
+            }
+            lost_swaps += 1;
+            if lost_swaps == SWAP_ATTEMPTS_MAX {
+                return Err(restless().at(store.host()).into());
+            }
+        }
+    }
+
+    /// Whether a lease may be taken from its holder at once.
+    fn free(&self, holder: &Holder, now: Timestamp) -> bool {
+        now >= holder.renewed_at.plus(holder.ttl) || self.identity.is(holder) || (self.surely_dead)(holder)
+    }
+
+    fn holder(&self, now: Timestamp) -> Holder {
+        let Identity { owner, boot_id, pid, started } = self.identity.clone();
+        Holder { owner, boot_id, pid, started, since: now, renewed_at: now, ttl: self.ttl }
+    }
+}
+
+struct Held {
+    store: Arc<dyn LeaseStore>,
+    /// As last written by us.
+    record: Mutex<LeaseRecord>,
+}
+
+/// The leases we hold. Every effect asks [`Fence::check`] first.
+pub struct Fence {
+    held: Vec<Held>,
+    identity: Identity,
+    ttl: Millis,
+}
+
+impl Fence {
+    /// Looks at the host's record (at every host's for a step of no single host): the lease must still be ours, by
+    /// token. A paused orchestrator that wakes up late finds here that it was replaced.
+    ///
+    /// # Errors
+    /// `LeaseLost`, or the host's failure when it cannot be asked.
+    pub async fn check(&self, host: Option<&HostId>) -> Result<(), Failure> {
+        for one in self.held.iter().filter(|one| host.is_none_or(|host| host == one.store.host())) {
+            let token = one.record.lock().await.token;
+            let (record, _, _) = one.store.read().await.map_err(|failure| failure.at(one.store.host()))?;
+            self.ours(&record, token, one.store.host())?;
+        }
+        Ok(())
+    }
+
+    fn ours(&self, record: &LeaseRecord, token: u64, host: &HostId) -> Result<(), Failure> {
+        if record.token == token && record.holder.as_ref().is_some_and(|holder| self.identity.is(holder)) {
+            return Ok(());
+        }
+        let by = record.holder.as_ref().map_or("somebody who is done".to_owned(), |holder| holder.owner.clone());
+        Err(Failure::new(FailureKind::LeaseLost, format!("the lease was taken over by {by}"))
+            .hint("nothing more was changed from here; `lockgate status` shows what the other one made of it")
+            .at(host))
+    }
+
+    /// Writes the run down on every host, so that any machine can finish it.
+    ///
+    /// # Errors
+    /// `LeaseLost` or a host's failure.
+    pub async fn mark(&self, unfinished: &Unfinished) -> Result<(), Failure> {
+        self.update(|record, _| record.unfinished = Some(unfinished.clone())).await
+    }
+
+    /// The run has ended. `settled` clears the unfinished run; a stuck one stays for `resume`. Gives the lease up.
+    ///
+    /// # Errors
+    /// `LeaseLost` or a host's failure.
+    pub async fn finish(&self, end: &RunEnd, settled: bool) -> Result<(), Failure> {
+        self.update(|record, _| {
+            record.last = Some(end.clone());
+            record.holder = None;
+            if settled {
+                record.unfinished = None;
+            }
+        })
+        .await
+    }
+
+    /// Gives the leases up, leaving what is unfinished to whoever comes next.
+    ///
+    /// # Errors
+    /// A host's failure; the lease then expires.
+    pub async fn release(&self) -> Result<(), Failure> {
+        self.update(|record, _| record.holder = None).await
+    }
+
+    /// One heartbeat on every host.
+    ///
+    /// # Errors
+    /// `LeaseLost` or a host's failure.
+    pub async fn renew(&self) -> Result<(), Failure> {
+        self.update(|record, now| {
+            if let Some(holder) = &mut record.holder {
+                holder.renewed_at = now;
+            }
+        })
+        .await
+    }
+
+    async fn update(&self, change: impl Fn(&mut LeaseRecord, Timestamp)) -> Result<(), Failure> {
+        let change = &change;
+        let updates = self.held.iter().map(|one| async move {
+            self.update_one(one, change).await.map_err(|failure| failure.at(one.store.host()))
+        });
+        // All hosts are told even when one cannot be: the others need to know.
+        futures_util::future::join_all(updates).await.into_iter().collect()
+    }
+
+    async fn update_one(&self, one: &Held, change: &impl Fn(&mut LeaseRecord, Timestamp)) -> Result<(), Failure> {
+        let mut written = one.record.lock().await;
+        for _ in 0..SWAP_ATTEMPTS_MAX {
+            let (mut record, version, now) = one.store.read().await?;
+            let given_up = written.holder.is_none();
+            if !given_up {
+                self.ours(&record, written.token, one.store.host())?;
+            } else if record.token != written.token {
+                // Given up already, and somebody else went on: nothing of ours is left to say.
+                return Ok(());
+            }
+            change(&mut record, now);
+            if one.store.swap(version.as_deref(), &record).await? {
+                *written = record;
+                return Ok(());
+            }
+        }
+        Err(restless())
+    }
+
+    /// Renews until the guard is dropped. A heartbeat that fails is tried again at the next beat; the fence is what
+    /// notices a lost lease.
+    #[must_use]
+    pub fn keep_alive(self: &Arc<Self>) -> KeepAlive {
+        let fence = self.clone();
+        let beat = self.ttl.duration() / RENEWALS_PER_TTL;
+        KeepAlive(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(beat).await;
+                if let Err(failure) = fence.renew().await {
+                    tracing::debug!(%failure, "a heartbeat failed");
+                }
+            }
+        }))
+    }
+}
+
+fn restless() -> Failure {
+    Failure::new(FailureKind::Conflict, "the lease record never stays still")
+        .hint("several orchestrators fight for this service; try again")
+}
+
+/// Stops the heartbeat when dropped.
+pub struct KeepAlive(tokio::task::JoinHandle<()>);
+
+impl Drop for KeepAlive {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

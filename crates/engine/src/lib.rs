@@ -1,0 +1,19 @@
+//! Runs a plan: journals the intent, performs, journals the outcome, and on failure undoes backward.
+//!
+//! Invariants: the engine cannot name a container, a proxy or a host's command; it knows steps, outcomes and leases.
+//! One total transition function ([`RunState::apply`]) serves live running and recovery. No effect happens without a
+//! journaled intent, nor under a lease that somebody else holds.
+
+mod clock;
+mod journal;
+mod lease;
+mod performer;
+mod run;
+mod state;
+
+pub use clock::Clock;
+pub use journal::{Journal, JournalError, RunFilter, RunSummary};
+pub use lease::{Acquired, Fence, Identity, KeepAlive, LeaseError, LeaseStore, Leases, TTL_SECONDS};
+pub use performer::{EventSink, Performer};
+pub use run::{Engine, Interrupt, RunError};
+pub use state::{Direction, IllegalTransition, RunState, StepStatus, Work};

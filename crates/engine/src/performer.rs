@@ -1,0 +1,18 @@
+//! The engine's two doors: what performs actions, and who hears of events.
+
+use async_trait::async_trait;
+use lockgate_model::{Action, Event, Failure, HostId, Seen};
+
+/// Performs one action on one host. Actions look first and do only what is missing, so performing one again after a
+/// crash is safe.
+#[async_trait]
+pub trait Performer: Send + Sync {
+    /// # Errors
+    /// A [`Failure`] that names what to do about it. The effect may have happened in part.
+    async fn perform(&self, host: Option<&HostId>, action: &Action) -> Result<Seen, Failure>;
+}
+
+/// Hears every event after it was journaled. Must not block; a failure event is never dropped.
+pub trait EventSink: Send + Sync {
+    fn event(&self, event: &Event);
+}

@@ -1,0 +1,413 @@
+//! One dispatcher per run: it alone owns the run's state, writes the journal and tells the sink; the steps' futures
+//! only perform and report.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use lockgate_model::{
+    Event, EventKind, Failure, FailureKind, Outcome, Plan, Progress, RunEnd, RunId, Seen, StepId, Unfinished,
+};
+use tokio::sync::watch;
+
+use crate::{
+    Clock, Direction, EventSink, Fence, IllegalTransition, Journal, JournalError, Performer, RunState, StepStatus, Work,
+};
+
+/// An undo is tried again when the world could not be reached: giving up leaves a stuck run.
+const UNDO_ATTEMPTS_MAX: u32 = 6;
+/// First pause between attempts to undo; doubles each time (6 attempts wait 6.2 s in all).
+const UNDO_PAUSE_MILLIS: u64 = 200;
+
+/// Ctrl-C, asked once: the run turns back and undoes.
+#[derive(Debug, Clone)]
+pub struct Interrupt(watch::Sender<bool>);
+
+impl Default for Interrupt {
+    fn default() -> Self {
+        Self(watch::Sender::new(false))
+    }
+}
+
+impl Interrupt {
+    pub fn request(&self) {
+        self.0.send_replace(true);
+    }
+
+    #[must_use]
+    pub fn requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    async fn wait(&self) {
+        let mut receiver = self.0.subscribe();
+        // The sender lives in `self`, so this ends only with a request.
+        if receiver.wait_for(|requested| *requested).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A run that could not go to one of its four ends.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Somebody else goes on with it; nothing more was done from here.
+    #[error(transparent)]
+    LeaseLost(Failure),
+    /// Nothing was done: not even the beginning could be written down.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("nothing was done: the run cannot be written down on the hosts: {0}")]
+    Mark(Failure),
+    /// The journal's events do not follow from one another.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+}
+
+pub struct Engine<'a> {
+    pub journal: &'a dyn Journal,
+    pub performer: &'a dyn Performer,
+    pub fence: Arc<Fence>,
+    pub clock: &'a dyn Clock,
+    pub sink: &'a dyn EventSink,
+    pub interrupt: Interrupt,
+    /// `user@machine` for the record.
+    pub owner: String,
+}
+
+impl Engine<'_> {
+    /// Runs a new plan to its end.
+    ///
+    /// # Errors
+    /// [`RunError`]; for all but `LeaseLost` nothing was changed.
+    pub async fn run(&self, run: RunId, plan: Plan) -> Result<Outcome, RunError> {
+        let kind = EventKind::RunStarted { plan: Box::new(plan), owner: self.owner.clone() };
+        let event = Event { run, seq: 0, at: self.clock.now(), kind };
+        let state = RunState::begin(&event)?;
+        self.journal.append(&event).await?;
+        self.sink.event(&event);
+        Dispatcher::new(self, state).drive().await
+    }
+
+    /// Takes over a run that another process left, from its events if there are any, else from the plan alone.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn adopt(&self, events: &[Event], unfinished: &Unfinished) -> Result<Outcome, RunError> {
+        let state = match RunState::replay(events)? {
+            Some(state) => {
+                // Listeners need the plan to make sense of what follows.
+                self.sink.event(&events[0]);
+                state
+            }
+            None => {
+                let kind =
+                    EventKind::RunStarted { plan: Box::new(unfinished.plan.clone()), owner: self.owner.clone() };
+                let event = Event { run: unfinished.run, seq: 0, at: self.clock.now(), kind };
+                self.journal.append(&event).await?;
+                self.sink.event(&event);
+                RunState::begin(&event)?
+            }
+        };
+        let mut dispatcher = Dispatcher::new(self, state);
+        let adopted = EventKind::Adopted { owner: self.owner.clone(), progress: unfinished.progress };
+        if let Err(error) = dispatcher.record(adopted).await? {
+            return Err(error.into());
+        }
+        dispatcher.drive().await
+    }
+}
+
+type Finished = (Work, Result<Seen, Failure>);
+
+struct Dispatcher<'a, 'e> {
+    engine: &'a Engine<'e>,
+    state: RunState,
+    /// Once an append has failed nothing more is appended: the journal stays a clean beginning of what happened.
+    journal_failed: bool,
+    /// Of the steps' futures under way.
+    handles: BTreeMap<StepId, AbortHandle>,
+}
+
+impl<'a, 'e> Dispatcher<'a, 'e> {
+    fn new(engine: &'a Engine<'e>, state: RunState) -> Self {
+        Self { engine, state, journal_failed: false, handles: BTreeMap::new() }
+    }
+
+    async fn drive(mut self) -> Result<Outcome, RunError> {
+        let keep_alive = self.engine.fence.keep_alive();
+        self.mark().await.map_err(RunError::Mark)?;
+        let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
+        // A failure that came from the journal rather than from a step.
+        let mut trouble: Option<Failure> = None;
+        loop {
+            self.turn(&mut trouble).await?;
+            let stopping = self.stopping(trouble.as_ref());
+            if !stopping {
+                self.launch(&mut running, &mut trouble).await?;
+            }
+            if running.is_empty() {
+                if trouble.is_some() && self.state.direction == Direction::Forward {
+                    continue;
+                }
+                if stopping || self.state.ready().is_empty() {
+                    break;
+                }
+                continue;
+            }
+            let forward = !matches!(self.state.direction, Direction::Unwinding(_));
+            let interruptible = forward && !self.engine.interrupt.requested();
+            tokio::select! {
+                Some((work, result)) = running.next() => self.settle(work, result, &mut trouble).await?,
+                () = self.engine.interrupt.wait(), if interruptible => {}
+            }
+        }
+        let outcome = self.end().await?;
+        drop(keep_alive);
+        Ok(outcome)
+    }
+
+    /// Turns back or commits when the state asks for it.
+    async fn turn(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
+        if self.state.direction == Direction::Forward {
+            let cause = match (self.state.cause_to_unwind(), trouble.as_ref()) {
+                (Some(failure), _) | (None, Some(failure)) => Some(failure.clone()),
+                (None, None) if self.engine.interrupt.requested() => Some(interrupted()),
+                (None, None) => None,
+            };
+            if let Some(cause) = cause {
+                self.abandon_looking();
+                // Their undo must not race what is under way.
+                if self.state.anything_running() {
+                    return Ok(());
+                }
+                self.note(EventKind::UnwindStarted { cause }).await?;
+                *trouble = None;
+                self.mark_or_go_on().await?;
+            } else if self.state.may_commit() {
+                if let Err(error) = self.record(EventKind::Committed).await? {
+                    *trouble = Some(journal_failure(&error));
+                }
+                self.mark_or_go_on().await?;
+            }
+        } else if self.state.direction == Direction::Committed && self.engine.interrupt.requested() {
+            self.abandon_looking();
+        }
+        Ok(())
+    }
+
+    /// True when nothing new may be started for now.
+    fn stopping(&self, trouble: Option<&Failure>) -> bool {
+        match self.state.direction {
+            Direction::Forward => {
+                trouble.is_some() || self.state.cause_to_unwind().is_some() || self.engine.interrupt.requested()
+            }
+            Direction::Committed => self.engine.interrupt.requested(),
+            Direction::Unwinding(_) => false,
+        }
+    }
+
+    async fn launch(
+        &mut self,
+        running: &mut FuturesUnordered<BoxFuture<'a, Finished>>,
+        trouble: &mut Option<Failure>,
+    ) -> Result<(), RunError> {
+        for work in self.state.ready() {
+            let intent = match work {
+                Work::Perform(step) => EventKind::StepStarted { step },
+                Work::Undo(step) => EventKind::UndoStarted { step },
+            };
+            let unwinding = matches!(work, Work::Undo(_));
+            if let Err(error) = self.record(intent).await?
+                && !unwinding
+            {
+                // The intent could not be written, so the effect does not happen.
+                self.note(EventKind::StepFailed { step: id(&work), failure: journal_failure(&error) }).await?;
+                *trouble = Some(journal_failure(&error));
+                return Ok(());
+            }
+            let (future, handle) = abortable(self.future(&work));
+            self.handles.insert(id(&work), handle);
+            running.push(
+                future
+                    .map(move |result| (work, result.unwrap_or_else(|Aborted| Err(abandoned()))))
+                    .boxed(),
+            );
+        }
+        Ok(())
+    }
+
+    fn future(&self, work: &Work) -> BoxFuture<'a, Result<Seen, Failure>> {
+        let engine = self.engine;
+        let unwinding = matches!(work, Work::Undo(_));
+        let Some((host, step)) = self.state.plan.step(id(work)) else {
+            unreachable!("ready() names only steps of the plan")
+        };
+        let (host, step) = (host.cloned(), step.clone());
+        async move {
+            let result = match unwinding {
+                false => perform(engine, host.as_ref(), std::slice::from_ref(&step.action)).await,
+                true => undo(engine, host.as_ref(), &step.undo).await,
+            };
+            result.map_err(|failure| match &host {
+                Some(host) => failure.at(host),
+                None => failure,
+            })
+        }
+        .boxed()
+    }
+
+    async fn settle(
+        &mut self,
+        work: Work,
+        result: Result<Seen, Failure>,
+        trouble: &mut Option<Failure>,
+    ) -> Result<(), RunError> {
+        self.handles.remove(&id(&work));
+        let outcome = match (&work, result) {
+            (_, Err(failure)) if failure.kind == FailureKind::LeaseLost => return Err(RunError::LeaseLost(failure)),
+            (Work::Perform(step), Ok(evidence)) => EventKind::StepSucceeded { step: *step, evidence },
+            (Work::Perform(step), Err(failure)) => EventKind::StepFailed { step: *step, failure },
+            (Work::Undo(step), Ok(_)) => EventKind::UndoSucceeded { step: *step },
+            (Work::Undo(step), Err(failure)) => EventKind::UndoFailed { step: *step, failure },
+        };
+        if let Err(error) = self.record(outcome).await?
+            && self.state.direction == Direction::Forward
+        {
+            *trouble = Some(journal_failure(&error));
+        }
+        Ok(())
+    }
+
+    /// Steps that only look are cut short; effects under way are waited for.
+    fn abandon_looking(&self) {
+        for (_, _, step) in self.state.plan.steps() {
+            if *self.state.status(step) == StepStatus::Running
+                && step.action.only_looks()
+                && let Some(handle) = self.handles.get(&step.id)
+            {
+                handle.abort();
+            }
+        }
+    }
+
+    async fn end(&mut self) -> Result<Outcome, RunError> {
+        let outcome = self.state.outcome();
+        let at = self.engine.clock.now();
+        self.note(EventKind::RunEnded { outcome: outcome.clone() }).await?;
+        let settled = !matches!(outcome, Outcome::Stuck(_));
+        let end = RunEnd { run: self.state.run, at, outcome: outcome.clone() };
+        match self.engine.fence.finish(&end, settled).await {
+            Ok(()) => {}
+            Err(failure) if failure.kind == FailureKind::LeaseLost => return Err(RunError::LeaseLost(failure)),
+            // The lease expires by itself, and whoever finds the run unfinished finds everything in place.
+            Err(failure) => tracing::warn!(%failure, "the run's end could not be written down on a host"),
+        }
+        Ok(outcome)
+    }
+
+    async fn mark(&self) -> Result<(), Failure> {
+        let progress = match self.state.direction {
+            Direction::Forward => Progress::Forward,
+            Direction::Unwinding(_) => Progress::Unwinding,
+            Direction::Committed => Progress::Committed,
+        };
+        let unfinished = Unfinished { run: self.state.run, plan: self.state.plan.clone(), progress };
+        self.engine.fence.mark(&unfinished).await
+    }
+
+    /// A host that cannot be reached must not keep the others from being put back.
+    async fn mark_or_go_on(&self) -> Result<(), RunError> {
+        match self.mark().await {
+            Err(failure) if failure.kind == FailureKind::LeaseLost => Err(RunError::LeaseLost(failure)),
+            Err(failure) => {
+                tracing::warn!(%failure, "a host could not be told how far the run is");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Takes an event into the state, the journal and the sink. The inner error is the journal's: the state has
+    /// moved on all the same, for what happened has happened.
+    async fn record(&mut self, kind: EventKind) -> Result<Result<(), JournalError>, RunError> {
+        let event = Event { run: self.state.run, seq: self.state.next_seq, at: self.engine.clock.now(), kind };
+        self.state.apply(&event)?;
+        let appended = match self.journal_failed {
+            true => Ok(()),
+            false => self.engine.journal.append(&event).await,
+        };
+        self.journal_failed |= appended.is_err();
+        self.engine.sink.event(&event);
+        Ok(appended)
+    }
+
+    /// As [`Self::record`] where a failing journal must not stand in the way of going on.
+    async fn note(&mut self, kind: EventKind) -> Result<(), RunError> {
+        if let Err(error) = self.record(kind).await? {
+            tracing::warn!(%error, "the journal lacks the rest of this run");
+        }
+        Ok(())
+    }
+}
+
+fn id(work: &Work) -> StepId {
+    match work {
+        Work::Perform(step) | Work::Undo(step) => *step,
+    }
+}
+
+async fn perform(
+    engine: &Engine<'_>,
+    host: Option<&lockgate_model::HostId>,
+    actions: &[lockgate_model::Action],
+) -> Result<Seen, Failure> {
+    let mut seen = Seen::new();
+    for action in actions {
+        engine.fence.check(host).await?;
+        seen.extend(engine.performer.perform(host, action).await?);
+    }
+    Ok(seen)
+}
+
+/// The whole undo again from its first action: each looks before it acts.
+async fn undo(
+    engine: &Engine<'_>,
+    host: Option<&lockgate_model::HostId>,
+    actions: &[lockgate_model::Action],
+) -> Result<Seen, Failure> {
+    let mut pause = Duration::from_millis(UNDO_PAUSE_MILLIS);
+    for _ in 1..UNDO_ATTEMPTS_MAX {
+        match perform(engine, host, actions).await {
+            Err(failure) if transient(failure.kind) => {
+                tracing::debug!(%failure, "an undo is tried again");
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            settled => return settled,
+        }
+    }
+    perform(engine, host, actions).await
+}
+
+fn transient(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Unreachable | FailureKind::TimedOut | FailureKind::Conflict)
+}
+
+fn abandoned() -> Failure {
+    Failure::new(FailureKind::Cancelled, "abandoned: the run turned back")
+}
+
+fn interrupted() -> Failure {
+    Failure::new(FailureKind::Cancelled, "interrupted by the user")
+}
+
+fn journal_failure(error: &JournalError) -> Failure {
+    let kind = match error {
+        JournalError::Full { .. } => FailureKind::DiskFull,
+        JournalError::Damaged { .. } | JournalError::Other { .. } => FailureKind::Other,
+    };
+    Failure::new(kind, error.to_string()).hint(error.hint())
+}

@@ -1,0 +1,365 @@
+//! What a run's events add up to: one total transition function for live running and for recovery.
+
+use lockgate_model::{Event, EventKind, Failure, HostId, Outcome, Phase, Plan, Progress, RunId, Step, StepId, Stuck};
+
+/// Where one step stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepStatus {
+    Pending,
+    Running,
+    /// Its intent was journaled, its outcome was not: the orchestrator died, or it was abandoned. Look at the world.
+    Unknown,
+    Done,
+    Failed(Failure),
+    Undoing,
+    Undone,
+    UndoFailed(Failure),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Direction {
+    Forward,
+    Unwinding(Failure),
+    /// Nothing is undone any more.
+    Committed,
+}
+
+/// An event that cannot follow what came before: the journal is damaged, or the engine is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event {seq} ({event}) cannot follow: {reason}")]
+pub struct IllegalTransition {
+    pub seq: u64,
+    pub event: String,
+    pub reason: String,
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    Perform(StepId),
+    Undo(StepId),
+}
+
+/// A run as its events tell it.
+#[derive(Debug, Clone)]
+pub struct RunState {
+    pub run: RunId,
+    pub plan: Plan,
+    pub owner: String,
+    pub steps: Vec<StepStatus>,
+    pub direction: Direction,
+    pub ended: Option<Outcome>,
+    pub next_seq: u64,
+}
+
+impl RunState {
+    /// The state after `RunStarted`, which must be the first event.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] for any other event.
+    pub fn begin(event: &Event) -> Result<Self, IllegalTransition> {
+        let EventKind::RunStarted { plan, owner } = &event.kind else {
+            return Err(illegal(event, "a run starts with run_started"));
+        };
+        if event.seq != 0 {
+            return Err(illegal(event, "a run's first event has seq 0"));
+        }
+        Ok(Self {
+            run: event.run,
+            steps: vec![StepStatus::Pending; plan.steps().count()],
+            plan: (**plan).clone(),
+            owner: owner.clone(),
+            direction: Direction::Forward,
+            ended: None,
+            next_seq: 1,
+        })
+    }
+
+    /// # Errors
+    /// [`IllegalTransition`] when the events do not follow from one another.
+    pub fn replay(events: &[Event]) -> Result<Option<Self>, IllegalTransition> {
+        let Some((first, rest)) = events.split_first() else { return Ok(None) };
+        let mut state = Self::begin(first)?;
+        for event in rest {
+            state.apply(event)?;
+        }
+        Ok(Some(state))
+    }
+
+    /// Takes one event in. Every legal (state, event) pair is in the two matches below; all else is an error.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`]; the state is then unchanged.
+    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalTransition> {
+        if event.run != self.run || event.seq != self.next_seq {
+            return Err(illegal(event, "it is out of order"));
+        }
+        if self.ended.is_some() {
+            return Err(illegal(event, "the run has ended"));
+        }
+        match &event.kind {
+            EventKind::RunStarted { .. } => return Err(illegal(event, "the run has started already")),
+            EventKind::Adopted { progress, .. } => self.adopt(*progress),
+            EventKind::UnwindStarted { cause } => match self.direction {
+                Direction::Forward => self.direction = Direction::Unwinding(cause.clone()),
+                Direction::Unwinding(_) | Direction::Committed => {
+                    return Err(illegal(event, "only a run that goes forward can turn back"));
+                }
+            },
+            EventKind::Committed => match self.direction {
+                Direction::Forward => self.direction = Direction::Committed,
+                Direction::Unwinding(_) | Direction::Committed => {
+                    return Err(illegal(event, "only a run that goes forward can commit"));
+                }
+            },
+            EventKind::RunEnded { outcome } => self.ended = Some(outcome.clone()),
+            EventKind::StepStarted { step }
+            | EventKind::StepSucceeded { step, .. }
+            | EventKind::StepFailed { step, .. }
+            | EventKind::UndoStarted { step }
+            | EventKind::UndoSucceeded { step }
+            | EventKind::UndoFailed { step, .. } => {
+                let status = self
+                    .steps
+                    .get(step.0 as usize)
+                    .ok_or_else(|| illegal(event, "the plan has no such step"))?;
+                let next = next_status(&self.direction, status, &event.kind)
+                    .ok_or_else(|| illegal(event, &format!("step {} is {status:?}, {:?}", step.0, self.direction)))?;
+                self.steps[step.0 as usize] = next;
+            }
+        }
+        self.next_seq += 1;
+        Ok(())
+    }
+
+    /// What was under way when the former orchestrator died is unknown. When the record on the hosts is further than
+    /// these events (another machine went on meanwhile, or this one never saw them), everything not known to be done
+    /// is unknown too: every action looks before it acts, so looking again costs little and assuming costs the fleet.
+    fn adopt(&mut self, progress: Progress) {
+        let blind = self.steps.iter().all(|status| *status == StepStatus::Pending);
+        let committed: Vec<bool> = self.plan.steps().map(|(phase, _, _)| self.plan.phases[phase].committed).collect();
+        for (status, tidying_up) in self.steps.iter_mut().zip(committed) {
+            *status = match std::mem::replace(status, StepStatus::Unknown) {
+                // The hosts say that all of these were done before the run committed.
+                _ if progress == Progress::Committed && !tidying_up => StepStatus::Done,
+                StepStatus::Running | StepStatus::Undoing | StepStatus::Unknown => StepStatus::Unknown,
+                StepStatus::Pending if blind => StepStatus::Unknown,
+                // An undo that failed is tried again: whoever adopts a stuck run has mended something.
+                StepStatus::UndoFailed(_) => StepStatus::Unknown,
+                settled => settled,
+            };
+        }
+        match (progress, &self.direction) {
+            (Progress::Forward, _)
+            | (Progress::Unwinding, Direction::Unwinding(_))
+            | (Progress::Committed, Direction::Committed) => {}
+            (Progress::Unwinding, _) => {
+                self.direction = Direction::Unwinding(Failure::new(
+                    lockgate_model::FailureKind::Other,
+                    "the run was being undone when its orchestrator died; why is in that machine's journal",
+                ));
+            }
+            (Progress::Committed, _) => self.direction = Direction::Committed,
+        }
+    }
+
+    /// All that can be started now, given what is running; empty when something must end first or all is done.
+    #[must_use]
+    pub fn ready(&self) -> Vec<Work> {
+        if self.ended.is_some() {
+            return Vec::new();
+        }
+        match &self.direction {
+            Direction::Forward | Direction::Committed => self.ready_forward(),
+            Direction::Unwinding(_) => self.ready_backward(),
+        }
+    }
+
+    fn ready_forward(&self) -> Vec<Work> {
+        for phase in &self.plan.phases {
+            let lanes = phase.lanes.iter().map(|lane| {
+                lane.steps.iter().find(|step| !self.settled_forward(phase, step)).map(|step| (step, self.status(step)))
+            });
+            let open: Vec<_> = lanes.flatten().collect();
+            if open.is_empty() {
+                continue;
+            }
+            return open
+                .into_iter()
+                .filter(|(_, status)| matches!(status, StepStatus::Pending | StepStatus::Unknown))
+                .map(|(step, _)| Work::Perform(step.id))
+                .collect();
+        }
+        Vec::new()
+    }
+
+    /// In the committed phases a failed step is a warning, so its lane goes on.
+    fn settled_forward(&self, phase: &Phase, step: &Step) -> bool {
+        match self.status(step) {
+            StepStatus::Done => true,
+            StepStatus::Failed(_) => phase.committed,
+            _ => false,
+        }
+    }
+
+    /// Phases and lanes backward. A host on which an undo failed is left as it is from there: what would be undone
+    /// next assumes that the later step is undone (the new slot must not stop while it still has the traffic).
+    fn ready_backward(&self) -> Vec<Work> {
+        let mut blocked: Vec<Option<&HostId>> = Vec::new();
+        for phase in self.plan.phases.iter().rev() {
+            let mut work = Vec::new();
+            let mut waiting = false;
+            for lane in &phase.lanes {
+                if blocked.contains(&lane.host.as_ref()) {
+                    continue;
+                }
+                for step in lane.steps.iter().rev() {
+                    match self.status(step) {
+                        StepStatus::Pending | StepStatus::Undone => {}
+                        StepStatus::UndoFailed(_) => {
+                            blocked.push(lane.host.as_ref());
+                            break;
+                        }
+                        StepStatus::Running | StepStatus::Undoing => {
+                            waiting = true;
+                            break;
+                        }
+                        StepStatus::Done | StepStatus::Failed(_) | StepStatus::Unknown => {
+                            if step.undo.is_empty() {
+                                continue;
+                            }
+                            work.push(Work::Undo(step.id));
+                            break;
+                        }
+                    }
+                }
+            }
+            if waiting || !work.is_empty() {
+                return work;
+            }
+        }
+        Vec::new()
+    }
+
+    #[must_use]
+    pub fn status(&self, step: &Step) -> &StepStatus {
+        &self.steps[step.id.0 as usize]
+    }
+
+    #[must_use]
+    pub fn anything_running(&self) -> bool {
+        self.steps.iter().any(|status| matches!(status, StepStatus::Running | StepStatus::Undoing))
+    }
+
+    /// The first failure of a step that must not fail: the reason to turn back.
+    #[must_use]
+    pub fn cause_to_unwind(&self) -> Option<&Failure> {
+        if self.direction != Direction::Forward {
+            return None;
+        }
+        self.plan.steps().find_map(|(phase, _, step)| match self.status(step) {
+            StepStatus::Failed(failure) if !self.plan.phases[phase].committed => Some(failure),
+            _ => None,
+        })
+    }
+
+    /// True when all steps before the first committed phase are done, and the run has not said so yet.
+    #[must_use]
+    pub fn may_commit(&self) -> bool {
+        self.direction == Direction::Forward
+            && self.plan.phases.iter().any(|phase| phase.committed)
+            && self
+                .plan
+                .steps()
+                .filter(|(phase, _, _)| !self.plan.phases[*phase].committed)
+                .all(|(_, _, step)| *self.status(step) == StepStatus::Done)
+    }
+
+    /// How the run ends, once nothing is ready and nothing runs (P8).
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match &self.direction {
+            Direction::Forward | Direction::Committed => Outcome::Succeeded { warnings: self.warnings() },
+            Direction::Unwinding(cause) => {
+                let undo_failures = self.undo_failures();
+                if !undo_failures.is_empty() {
+                    return Outcome::Stuck(self.stuck(cause.clone(), undo_failures));
+                }
+                // A switch that was at least begun moved traffic, or may have.
+                let moved = self.plan.steps().any(|(_, _, step)| {
+                    step.action.moves_traffic() && *self.status(step) == StepStatus::Undone
+                });
+                match moved {
+                    true => Outcome::RolledBack { failure: cause.clone() },
+                    false => Outcome::Failed { failure: cause.clone() },
+                }
+            }
+        }
+    }
+
+    fn warnings(&self) -> Vec<Failure> {
+        self.steps.iter().filter_map(|status| failure_of(status, false)).collect()
+    }
+
+    fn undo_failures(&self) -> Vec<Failure> {
+        self.steps.iter().filter_map(|status| failure_of(status, true)).collect()
+    }
+
+    fn stuck(&self, failure: Failure, undo_failures: Vec<Failure>) -> Stuck {
+        use lockgate_model::Action;
+        let mut live = std::collections::BTreeMap::new();
+        for (_, host, step) in self.plan.steps() {
+            let (Some(host), Action::Switch { slot, .. }) = (host, &step.action) else { continue };
+            match self.status(step) {
+                StepStatus::Done | StepStatus::UndoFailed(_) => {
+                    live.insert(host.clone(), *slot);
+                }
+                StepStatus::Pending | StepStatus::Undone if self.plan.before.contains_key(host) => {
+                    live.insert(host.clone(), slot.other());
+                }
+                _ => {}
+            }
+        }
+        let (service, environment) = (&self.plan.service, &self.plan.environment);
+        let commands = vec![
+            format!("lockgate --env {environment} status {service}"),
+            format!("lockgate --env {environment} doctor"),
+            format!("lockgate --env {environment} resume {service}"),
+        ];
+        Stuck { failure, undo_failures, live, commands }
+    }
+}
+
+fn failure_of(status: &StepStatus, undo: bool) -> Option<Failure> {
+    match status {
+        StepStatus::Failed(failure) if !undo => Some(failure.clone()),
+        StepStatus::UndoFailed(failure) if undo => Some(failure.clone()),
+        _ => None,
+    }
+}
+
+/// The one truth table of a step: what it becomes, or `None` when the event cannot follow.
+fn next_status(direction: &Direction, status: &StepStatus, event: &EventKind) -> Option<StepStatus> {
+    use StepStatus::{Done, Failed, Pending, Running, Undoing, Undone, Unknown};
+    let forward = !matches!(direction, Direction::Unwinding(_));
+    match (status, event) {
+        // Unknown is performed again: actions look first.
+        (Pending | Unknown, EventKind::StepStarted { .. }) if forward => Some(Running),
+        // A step that was under way when the run turned back still tells how it ended.
+        (Running, EventKind::StepSucceeded { .. }) => Some(Done),
+        (Running, EventKind::StepFailed { failure, .. }) => Some(Failed(failure.clone())),
+        // A failed step may have done half of its work, an unknown one all of it.
+        (Done | Failed(_) | Unknown, EventKind::UndoStarted { .. }) if !forward => Some(Undoing),
+        (Undoing, EventKind::UndoSucceeded { .. }) if !forward => Some(Undone),
+        (Undoing, EventKind::UndoFailed { failure, .. }) if !forward => Some(StepStatus::UndoFailed(failure.clone())),
+        _ => None,
+    }
+}
+
+fn illegal(event: &Event, reason: &str) -> IllegalTransition {
+    let name = serde_json::to_value(&event.kind)
+        .ok()
+        .and_then(|value| value.get("event").and_then(|name| name.as_str().map(str::to_owned)))
+        .unwrap_or_default();
+    IllegalTransition { seq: event.seq, event: name, reason: reason.to_owned() }
+}

@@ -1,0 +1,83 @@
+//! Events: all that the engine ever says, to the journal, the terminal, the API and the notifiers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Evidence, Failure, HostId, Plan, Progress, RunId, Slot, StepId, Timestamp};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub run: RunId,
+    /// Rises by one within a run, from 0.
+    pub seq: u64,
+    pub at: Timestamp,
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum EventKind {
+    RunStarted { plan: Box<Plan>, owner: String },
+    /// Another process took the run over: what was under way is unknown and will be looked at.
+    Adopted { owner: String, progress: Progress },
+    StepStarted { step: StepId },
+    StepSucceeded { step: StepId, evidence: Vec<Evidence> },
+    StepFailed { step: StepId, failure: Failure },
+    /// Everything done so far will be undone, last first.
+    UnwindStarted { cause: Failure },
+    UndoStarted { step: StepId },
+    UndoSucceeded { step: StepId },
+    UndoFailed { step: StepId, failure: Failure },
+    /// The release serves and has passed its gates; nothing is undone from here on.
+    Committed,
+    RunEnded { outcome: Outcome },
+}
+
+/// How a run ends (P8). There is no other way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// `warnings` are tidying-up steps that failed after the release was committed.
+    Succeeded { warnings: Vec<Failure> },
+    /// No traffic was moved and what was started has been stopped again.
+    Failed { failure: Failure },
+    /// Traffic was moved, and moved back: the previous release is live.
+    RolledBack { failure: Failure },
+    /// An undo failed.
+    Stuck(Stuck),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// Why the run was undone.
+    pub failure: Failure,
+    /// What could not be undone.
+    pub undo_failures: Vec<Failure>,
+    /// Where the traffic went last, as far as the run knows; hosts it knows nothing about are missing.
+    pub live: BTreeMap<HostId, Slot>,
+    /// What to type, in order.
+    pub commands: Vec<String>,
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Outcome::Succeeded { .. } => "succeeded",
+            Outcome::Failed { .. } => "failed",
+            Outcome::RolledBack { .. } => "rolled_back",
+            Outcome::Stuck(_) => "stuck",
+        }
+    }
+
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Outcome::Succeeded { .. } => None,
+            Outcome::Failed { failure } | Outcome::RolledBack { failure } => Some(failure),
+            Outcome::Stuck(stuck) => Some(&stuck.failure),
+        }
+    }
+}

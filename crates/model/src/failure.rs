@@ -1,0 +1,177 @@
+//! What went wrong, said so that a person can act on it; and what a gate saw.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{HostId, Slot};
+
+/// What kind of thing went wrong: what the caller may do about it, not which library said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The image, tag, file, container or route is not there.
+    NotFound,
+    Unauthorized,
+    /// No connection, or it broke: the outcome of what was under way is unknown.
+    Unreachable,
+    TimedOut,
+    /// The slot does not answer its health check.
+    Unhealthy,
+    GateFailed,
+    GateNotYet,
+    /// Somebody else changed it meanwhile.
+    Conflict,
+    /// The lease is somebody else's now.
+    LeaseLost,
+    /// Ctrl-C.
+    Cancelled,
+    DiskFull,
+    /// The world is such that the step would do harm, so it was not done.
+    Refused,
+    Other,
+}
+
+impl FailureKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureKind::NotFound => "not found",
+            FailureKind::Unauthorized => "unauthorized",
+            FailureKind::Unreachable => "unreachable",
+            FailureKind::TimedOut => "timed out",
+            FailureKind::Unhealthy => "unhealthy",
+            FailureKind::GateFailed => "gate failed",
+            FailureKind::GateNotYet => "gate says not yet",
+            FailureKind::Conflict => "conflict",
+            FailureKind::LeaseLost => "lease lost",
+            FailureKind::Cancelled => "cancelled",
+            FailureKind::DiskFull => "disk full",
+            FailureKind::Refused => "refused",
+            FailureKind::Other => "failed",
+        }
+    }
+}
+
+/// Kind + message + hint, with the place it happened and, for an unhealthy slot, its last log lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{}: {message}", kind.as_str())]
+pub struct Failure {
+    pub kind: FailureKind,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Slot>,
+    /// The slot's last log lines, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<String>,
+    /// What was seen, for a gate or a health check.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
+}
+
+impl Failure {
+    #[must_use]
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            host: None,
+            slot: None,
+            logs: Vec::new(),
+            evidence: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Names the host, unless a more exact place is already named.
+    #[must_use]
+    pub fn at(mut self, host: &HostId) -> Self {
+        self.host.get_or_insert_with(|| host.clone());
+        self
+    }
+
+    #[must_use]
+    pub fn slot(mut self, slot: Slot) -> Self {
+        self.slot.get_or_insert(slot);
+        self
+    }
+
+    #[must_use]
+    pub fn logs(mut self, logs: Vec<String>) -> Self {
+        self.logs = logs;
+        self
+    }
+
+    #[must_use]
+    pub fn evidence(mut self, evidence: Vec<Evidence>) -> Self {
+        self.evidence = evidence;
+        self
+    }
+}
+
+/// One thing that was looked at, what was wanted and what was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// What was looked at: `GET https://test.example.com/health`, `exit code of pytest -q`.
+    pub check: String,
+    pub wanted: String,
+    pub seen: String,
+    pub ok: bool,
+}
+
+/// What a gate answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judgement {
+    Pass,
+    Fail,
+    /// It could not look, or it is too early to tell. Never counts as a pass (P6).
+    NotYet,
+}
+
+/// A gate's answer with its evidence. Invariant (P6): a pass has evidence, all of it ok.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateVerdict {
+    pub gate: String,
+    pub judgement: Judgement,
+    pub evidence: Vec<Evidence>,
+}
+
+impl GateVerdict {
+    /// The verdict that the evidence allows: no data is not a pass.
+    #[must_use]
+    pub fn judge(gate: impl Into<String>, evidence: Vec<Evidence>) -> Self {
+        let judgement = match evidence.as_slice() {
+            [] => Judgement::NotYet,
+            seen if seen.iter().all(|one| one.ok) => Judgement::Pass,
+            _ => Judgement::Fail,
+        };
+        Self { gate: gate.into(), judgement, evidence }
+    }
+
+    #[must_use]
+    pub fn not_yet(gate: impl Into<String>, evidence: Vec<Evidence>) -> Self {
+        Self { gate: gate.into(), judgement: Judgement::NotYet, evidence }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_data_is_not_a_pass() {
+        assert_eq!(GateVerdict::judge("smoke", vec![]).judgement, Judgement::NotYet);
+        let seen = |ok| Evidence { check: "GET /".into(), wanted: "200".into(), seen: "500".into(), ok };
+        assert_eq!(GateVerdict::judge("smoke", vec![seen(true), seen(false)]).judgement, Judgement::Fail);
+        assert_eq!(GateVerdict::judge("smoke", vec![seen(true)]).judgement, Judgement::Pass);
+    }
+}

@@ -1,0 +1,316 @@
+//! Names and identifiers, valid by construction: whoever holds one need not check it again.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest name accepted for services, environments and projects; leaves room for `<project>-<service>-<slot>` in a DNS label.
+const NAME_LENGTH_MAX: usize = 40;
+/// Longest image tag, from the OCI distribution specification's `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+const TAG_LENGTH_MAX: usize = 128;
+
+/// A name that may not be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} {name:?} is not valid: {reason}")]
+pub struct InvalidName {
+    pub kind: &'static str,
+    pub name: String,
+    pub reason: &'static str,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $kind:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
+
+        impl $type {
+            /// # Errors
+            /// [`InvalidName`] says which rule the text breaks.
+            pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
+                let text = text.into();
+                match $check(&text) {
+                    Ok(()) => Ok(Self(text)),
+                    Err(reason) => Err(InvalidName { kind: $kind, name: text, reason }),
+                }
+            }
+
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = InvalidName;
+            fn try_from(text: String) -> Result<Self, InvalidName> {
+                Self::new(text)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = InvalidName;
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> String {
+                name.0
+            }
+        }
+    };
+}
+
+name!(
+    /// The project's name: lower-case letters, digits, `-`, `_`, starting with a letter.
+    ProjectName, "project name", check_name
+);
+name!(
+    /// A service's name, usable as a folder name and in a container's name.
+    ServiceName, "service name", check_name
+);
+name!(
+    /// An environment's name (`test`, `prod`).
+    EnvironmentName, "environment name", check_name
+);
+name!(
+    /// An image tag as the OCI distribution specification allows it: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+    Tag, "tag", check_tag
+);
+name!(
+    /// A content digest, `sha256:` and 64 lower-case hex digits.
+    Digest, "digest", check_digest
+);
+name!(
+    /// A host: `local` for this machine, else an SSH destination (`user@name`, an alias, or `ssh://user@name:port`).
+    HostId, "host", check_host
+);
+
+impl HostId {
+    /// This machine.
+    #[must_use]
+    pub fn local() -> Self {
+        Self("local".to_owned())
+    }
+
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.0 == "local"
+    }
+}
+
+impl Digest {
+    /// The first twelve hex digits, as Docker shortens them.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0["sha256:".len()..][..12]
+    }
+}
+
+fn check_name(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() || text.len() > NAME_LENGTH_MAX {
+        return Err("a name has 1 to 40 characters");
+    }
+    if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return Err("a name starts with a lower-case letter");
+    }
+    if !text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_') {
+        return Err("a name has only lower-case letters, digits, '-' and '_'");
+    }
+    Ok(())
+}
+
+fn check_tag(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() || text.len() > TAG_LENGTH_MAX {
+        return Err("a tag has 1 to 128 characters");
+    }
+    if text.starts_with(['-', '.']) {
+        return Err("a tag starts with a letter, a digit or '_'");
+    }
+    if !text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')) {
+        return Err("a tag has only letters, digits, '_', '.' and '-'");
+    }
+    Ok(())
+}
+
+fn check_digest(text: &str) -> Result<(), &'static str> {
+    match text.strip_prefix("sha256:") {
+        Some(hex) if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => Ok(()),
+        _ => Err("a digest is 'sha256:' and 64 lower-case hex digits"),
+    }
+}
+
+/// A leading `-` would reach `ssh` as an option (CVE-2017-1000117 and its kin).
+fn check_host(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() || text.len() > 255 {
+        return Err("a host has 1 to 255 characters");
+    }
+    if text.starts_with('-') {
+        return Err("a host does not start with '-'");
+    }
+    if !text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@' | ':' | '/' | '[' | ']' | '%')) {
+        return Err("a host is an SSH destination: letters, digits and . - _ @ : / [ ] %");
+    }
+    Ok(())
+}
+
+/// One of the two places beside each other in which a release runs on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Slot {
+    Blue,
+    Green,
+}
+
+impl Slot {
+    pub const ALL: [Slot; 2] = [Slot::Blue, Slot::Green];
+
+    /// The slot beside this one.
+    #[must_use]
+    pub fn other(self) -> Slot {
+        match self {
+            Slot::Blue => Slot::Green,
+            Slot::Green => Slot::Blue,
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Slot::Blue => "blue",
+            Slot::Green => "green",
+        }
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Slot {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        Slot::ALL.into_iter().find(|slot| slot.as_str() == text).ok_or_else(|| InvalidName {
+            kind: "slot",
+            name: text.to_owned(),
+            reason: "a slot is 'blue' or 'green'",
+        })
+    }
+}
+
+/// One execution of a plan: a UUIDv7, so that ids sort by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub uuid::Uuid);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        uuid::Uuid::parse_str(text).map(RunId)
+    }
+}
+
+/// A step's place in its plan, counted from 0 over all phases and lanes in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StepId(pub u32);
+
+/// A point in time: milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    #[must_use]
+    pub fn plus(self, span: Millis) -> Timestamp {
+        Timestamp(self.0.saturating_add_unsigned(span.0))
+    }
+
+    /// How long after `earlier` this is; zero when it is before.
+    #[must_use]
+    pub fn since(self, earlier: Timestamp) -> Millis {
+        Millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// A length of time in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Millis {
+        Millis(secs * 1000)
+    }
+
+    #[must_use]
+    pub const fn duration(self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.0)
+    }
+}
+
+impl From<std::time::Duration> for Millis {
+    fn from(span: std::time::Duration) -> Millis {
+        Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// `250ms`, `1.5s`, `2m`, `3h`: the largest unit that keeps it readable.
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ms if ms < 1000 => write!(f, "{ms}ms"),
+            ms if ms < 60_000 && ms % 1000 == 0 => write!(f, "{}s", ms / 1000),
+            ms if ms < 60_000 => write!(f, "{:.1}s", ms as f64 / 1000.0),
+            ms if ms < 3_600_000 && ms % 60_000 == 0 => write!(f, "{}m", ms / 60_000),
+            ms if ms < 3_600_000 => write!(f, "{}m{}s", ms / 60_000, ms % 60_000 / 1000),
+            ms => write!(f, "{}h{}m", ms / 3_600_000, ms % 3_600_000 / 60_000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_reach_a_shell_or_a_path_as_something_else_are_refused() {
+        for bad in ["", "-rf", "../x", "a b", "a;b", "a\nb", "$(x)", "A", "1a", "--flag"] {
+            assert!(ServiceName::new(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["", "-x", ".x", "a/b", "v1\n", "v1;rm", "--all"] {
+            assert!(Tag::new(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["-oProxyCommand=x", "", "a b", "h\n", "h;x"] {
+            assert!(HostId::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(Digest::new(format!("sha256:{}", "a".repeat(64))).is_ok());
+        assert!(Digest::new(format!("sha256:{}", "A".repeat(64))).is_err());
+    }
+
+    #[test]
+    fn millis_read_as_people_write_them() {
+        let shown: Vec<String> =
+            [5, 1000, 1500, 60_000, 61_000, 3_600_000].map(|ms| Millis(ms).to_string()).into();
+        assert_eq!(shown, ["5ms", "1s", "1.5s", "1m", "1m1s", "1h0m"]);
+    }
+}

@@ -1,0 +1,31 @@
+//! The words of Lockgate as types: what a project is, what was observed, what a plan says, what happened.
+//!
+//! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
+//! run without being able to start one. Every type is plain data and serialises to JSON.
+
+mod event;
+mod failure;
+mod ids;
+mod lease;
+mod observed;
+mod plan;
+mod project;
+mod release;
+mod template;
+
+pub use event::{Event, EventKind, Outcome, Stuck};
+pub use failure::{Evidence, Failure, FailureKind, GateVerdict, Judgement};
+pub use ids::{
+    Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot, StepId, Tag,
+    Timestamp,
+};
+pub use lease::{Holder, LeaseRecord, Progress, RunEnd, Unfinished};
+pub use observed::{HostObserved, Observed, Recorded, RouterObserved, SlotObserved, SlotState};
+pub use plan::{Action, Gates, Intent, Lane, Moment, Phase, Plan, Probe, Seen, Step};
+pub use project::{
+    BuiltinRouter, CaddyRouter, CommandGate, ComposeLayout, ComposeRuntime, Environment, Gate, GateKind, GateTarget,
+    Health, HttpGate, Notify, ProcessRuntime, Project, Router, Runtime, Secret, Service, Ssh, StatusRange, Strategy,
+    Verify, Wave,
+};
+pub use release::Release;
+pub use template::{Template, TemplateError, Vars};

@@ -1,0 +1,184 @@
+//! A plan: the steps, as data, that take what is observed to what is wanted.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    EnvironmentName, Evidence, Gate, Health, HostId, Millis, ProjectName, Recorded, Release, ServiceName, Slot, StepId,
+    Strategy, Verify,
+};
+
+/// What somebody asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "want")]
+pub enum Intent {
+    Deploy { release: Release, gates: Gates },
+    /// Back to `release`, or without one to the release that was live before.
+    Rollback { release: Option<Release> },
+}
+
+/// Which gates a deployment passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gates {
+    All,
+    /// `--only-swap`: system A's promotion. The health check and the question through the router stay.
+    None,
+}
+
+/// Phases run one after another; a phase's lanes run beside each other; a lane's steps run in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub project: ProjectName,
+    pub service: ServiceName,
+    pub environment: EnvironmentName,
+    pub strategy: Strategy,
+    pub intent: Intent,
+    pub hosts: Vec<HostId>,
+    /// What was live on each host when the plan was made; absent: nothing.
+    pub before: BTreeMap<HostId, Release>,
+    /// What will be live on every host.
+    pub release: Release,
+    pub phases: Vec<Phase>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    pub title: String,
+    /// True from the phase on in which nothing is undone any more: the release serves and has passed its gates, so
+    /// what is left is tidying up. A failure there is a warning.
+    #[serde(default)]
+    pub committed: bool,
+    pub lanes: Vec<Lane>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Absent for steps that concern no single host, such as gates.
+    pub host: Option<HostId>,
+    pub steps: Vec<Step>,
+}
+
+/// One idempotent action and what takes it back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub id: StepId,
+    pub action: Action,
+    /// Performed in this order when the step is undone; empty for a step that changes nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undo: Vec<Action>,
+}
+
+/// What a step does. Every action looks first and does only what is missing, so that it can be performed again after
+/// a crash, by another machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "do")]
+pub enum Action {
+    /// Ask a gate about a release.
+    Gate { gate: Gate, moment: Moment, release: Release },
+    /// Have the release's bytes on the host.
+    Fetch { release: Release },
+    /// Have exactly this release running in this slot; refused when the slot is live with another release.
+    Start { slot: Slot, release: Release },
+    /// Wait until the slot answers its health check.
+    AwaitHealthy { slot: Slot, release: Release, probe: Probe },
+    /// Send the traffic to the slot; the slot is probed once more before.
+    Switch { slot: Slot, release: Release, probe: Probe },
+    /// Put back what the router had before there was a slot to send traffic to; `dial` absent removes the route.
+    Withdraw { dial: Option<String> },
+    /// Ask through the router which release answers, until it is this one.
+    Verify { slot: Slot, release: Release, verify: Option<Verify>, probe: Probe },
+    /// Write the state files and, when a release went live, add it to the host's list of releases.
+    Record { recorded: Recorded, release: Option<Release> },
+    /// Look at the slot's requests in flight until there are none, or the deadline has passed.
+    Drain { slot: Slot, deadline: Millis },
+    /// Stop the slot; refused while the router sends it traffic (P1).
+    Stop { slot: Slot, grace: Millis },
+    /// Remove this project's images beyond the newest `keep` releases; never another project's.
+    Prune { keep: u32 },
+}
+
+/// When a gate is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    Before,
+    After,
+}
+
+/// How a slot is probed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    pub health: Health,
+    /// The service's own port where it is fixed; absent: wherever the runtime put it.
+    pub port: Option<u16>,
+}
+
+impl Action {
+    /// True when performing it changes nothing, so that abandoning it half-way leaves nothing behind.
+    #[must_use]
+    pub fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Action::Gate { .. } | Action::AwaitHealthy { .. } | Action::Verify { .. } | Action::Drain { .. }
+        )
+    }
+
+    /// True when it decides where the traffic goes.
+    #[must_use]
+    pub fn moves_traffic(&self) -> bool {
+        matches!(self, Action::Switch { .. } | Action::Withdraw { .. })
+    }
+
+    /// A few words for people, in the imperative: `start v2 in green`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self {
+            Action::Gate { gate, moment: Moment::Before, .. } => format!("gate before: {}", gate.name),
+            Action::Gate { gate, moment: Moment::After, .. } => format!("gate after: {}", gate.name),
+            Action::Fetch { release } => format!("fetch {release}"),
+            Action::Start { slot, release } => format!("start {} in {slot}", release.tag),
+            Action::AwaitHealthy { slot, probe, .. } => {
+                format!("wait until {slot} is healthy ({}, up to {})", probe.health.path, probe.health.timeout)
+            }
+            Action::Switch { slot, .. } => format!("switch traffic to {slot}"),
+            Action::Withdraw { dial: Some(dial) } => format!("point the router back at {dial}"),
+            Action::Withdraw { dial: None } => "remove the route".to_owned(),
+            Action::Verify { slot, release, .. } => format!("ask through the router: {} from {slot}", release.tag),
+            Action::Record { recorded: Recorded { active: Some(active), .. }, .. } => {
+                format!("record {active} as active")
+            }
+            Action::Record { .. } => "record that nothing is active".to_owned(),
+            Action::Drain { slot, deadline } => format!("drain {slot} (up to {deadline})"),
+            Action::Stop { slot, .. } => format!("stop {slot}"),
+            Action::Prune { keep } => format!("prune images, keep {keep} releases"),
+        }
+    }
+}
+
+impl Plan {
+    /// True when what is wanted is what is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.phases.iter().all(|phase| phase.lanes.iter().all(|lane| lane.steps.is_empty()))
+    }
+
+    /// Every step with its phase's index and its lane's host, in order of ids.
+    pub fn steps(&self) -> impl Iterator<Item = (usize, Option<&HostId>, &Step)> {
+        self.phases.iter().enumerate().flat_map(|(index, phase)| {
+            phase
+                .lanes
+                .iter()
+                .flat_map(move |lane| lane.steps.iter().map(move |step| (index, lane.host.as_ref(), step)))
+        })
+    }
+
+    #[must_use]
+    pub fn step(&self, id: StepId) -> Option<(Option<&HostId>, &Step)> {
+        self.steps().find(|(_, _, step)| step.id == id).map(|(_, host, step)| (host, step))
+    }
+}
+
+/// What performing an action showed.
+pub type Seen = Vec<Evidence>;

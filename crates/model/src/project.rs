@@ -1,0 +1,295 @@
+//! What the user wants: services, environments and how a release goes live. `config` makes it from `lockgate.yaml`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EnvironmentName, HostId, Millis, ProjectName, ServiceName, Template};
+
+#[derive(Debug, Clone)]
+pub struct Project {
+    pub name: ProjectName,
+    /// The folder of `lockgate.yaml`: relative paths on this machine start here.
+    pub root: std::path::PathBuf,
+    pub services: BTreeMap<ServiceName, Service>,
+    /// In the order of the file, which is the order of promotion.
+    pub environments: Vec<Environment>,
+    pub notify: Vec<Notify>,
+    pub ssh: Ssh,
+}
+
+impl Project {
+    #[must_use]
+    pub fn environment(&self, name: &EnvironmentName) -> Option<&Environment> {
+        self.environments.iter().find(|environment| &environment.name == name)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub name: ServiceName,
+    /// Image repository without tag; absent for services that only run as processes.
+    pub image: Option<String>,
+    /// argv of the `process` runtime; `{tag}` and `{slot}` are filled in, `PORT` is in the environment.
+    pub command: Vec<Template>,
+    /// Working folder of the `process` runtime.
+    pub cwd: Option<Template>,
+    /// Extra environment of the service's containers or process. Values may be secrets: never shown.
+    pub env: BTreeMap<String, Secret>,
+    /// The port the service listens on. For `process`: absent means a free one is chosen.
+    pub port: Option<u16>,
+    pub health: Health,
+    /// Paths that must answer; the default of HTTP gates.
+    pub critical_paths: Vec<String>,
+    /// How to tell through the router which release answers; without it slots that answer alike cannot be told apart.
+    pub verify: Option<Verify>,
+    /// Per-environment URL of this service, overriding the environment's (system A's `test_url`, `prod_url`).
+    pub urls: BTreeMap<EnvironmentName, String>,
+}
+
+/// The health probe of a slot: `GET path` until `passes` in a row answered with `status`, or `timeout` has passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub path: String,
+    pub timeout: Millis,
+    /// Consecutive passes wanted, at least 1.
+    pub passes: u32,
+    pub status: StatusRange,
+    /// Text the body must contain.
+    pub body: Option<String>,
+}
+
+/// Accepted HTTP statuses, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusRange {
+    pub from: u16,
+    pub to: u16,
+}
+
+impl StatusRange {
+    pub const OK: StatusRange = StatusRange { from: 200, to: 299 };
+
+    #[must_use]
+    pub fn contains(self, status: u16) -> bool {
+        (self.from..=self.to).contains(&status)
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.from, self.to) {
+            (from, to) if from == to => write!(f, "{from}"),
+            (from, to) if from % 100 == 0 && to == from + 99 => write!(f, "{}xx", from / 100),
+            (from, to) => write!(f, "{from}-{to}"),
+        }
+    }
+}
+
+/// What tells the new release's answers from the old one's: a body or a header value, with placeholders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verify {
+    pub path: String,
+    /// Text the body must contain (`{tag}`).
+    pub body: Option<Template>,
+    /// Header and the value it must have.
+    pub header: Option<(String, Template)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Environment {
+    pub name: EnvironmentName,
+    /// Where users reach it; gates look here.
+    pub url: Option<String>,
+    /// Where promotions come from.
+    pub from: Option<EnvironmentName>,
+    /// Empty: only checked, never deployed to.
+    pub hosts: Vec<HostId>,
+    pub strategy: Strategy,
+    pub runtime: Option<Runtime>,
+    pub router: Option<Router>,
+    /// Regression: before anything is touched.
+    pub before: Vec<Gate>,
+    /// Smoke: on live traffic, after the switch and before the old slot is stopped.
+    pub after: Vec<Gate>,
+    pub waves: Vec<Wave>,
+    /// Longest wait for requests in flight on a slot that lost the traffic.
+    pub drain: Millis,
+    /// How long the old slot keeps running after a success; zero stops it at once.
+    pub keep_warm: Millis,
+    /// From SIGTERM to SIGKILL.
+    pub stop_grace: Millis,
+    /// Releases whose images stay on a host, at least 2: the live one and the one to roll back to.
+    pub keep_releases: u32,
+    /// Free space wanted on a host before an image is pulled, in MiB.
+    pub disk_free_mib: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    BlueGreen,
+}
+
+#[derive(Debug, Clone)]
+pub enum Runtime {
+    Compose(ComposeRuntime),
+    Process(ProcessRuntime),
+}
+
+#[derive(Debug, Clone)]
+pub struct ComposeRuntime {
+    pub layout: ComposeLayout,
+    /// The Compose service within the file; default `{service}` for folders, `{service}-{slot}` for one file.
+    pub service: Option<Template>,
+    /// The Compose project name; default `{service}-{slot}` for folders, the folder's own for one file.
+    pub project: Option<Template>,
+}
+
+#[derive(Debug, Clone)]
+pub enum ComposeLayout {
+    /// A folder per slot with its own `docker-compose.yml` (system A): `/srv/apps/{service}/{slot}`.
+    Folders(Template),
+    /// One file that holds both slots' services (system D): `/srv/app/compose.yaml`.
+    File(Template),
+}
+
+#[derive(Debug, Clone)]
+pub struct ProcessRuntime {
+    /// Where pid files and logs live on the host; default `<root>/.lockgate`.
+    pub dir: Option<Template>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Router {
+    Builtin(BuiltinRouter),
+    Caddy(CaddyRouter),
+}
+
+#[derive(Debug, Clone)]
+pub struct BuiltinRouter {
+    /// Address the proxy listens on.
+    pub listen: String,
+    /// Host names that lead to this service; empty: any.
+    pub hosts: Vec<Template>,
+    /// Path prefix that leads to this service.
+    pub path: Option<String>,
+    /// Where the proxy's socket and state live on the host; default `<root>/.lockgate/proxy`.
+    pub dir: Option<Template>,
+}
+
+#[derive(Debug, Clone)]
+pub struct CaddyRouter {
+    /// Admin API as seen from the host.
+    pub admin: String,
+    /// `@id` of the object that has `upstreams`; absent: found by its `dial`.
+    pub id: Option<Template>,
+    /// What Caddy dials for a slot.
+    pub dial: Template,
+    /// URL on the host for asking through the router; default: found in Caddy's config.
+    pub ask: Option<Template>,
+    /// A Caddyfile snippet to keep in step, so that a restart with `--config` comes back to the live slot.
+    pub snippet: Option<Template>,
+}
+
+/// A named check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    pub name: String,
+    pub kind: GateKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateKind {
+    Http(HttpGate),
+    Command(CommandGate),
+}
+
+/// Where an HTTP gate looks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateTarget {
+    /// A base URL, from this machine.
+    Url(String),
+    /// Another environment's URL.
+    Environment(EnvironmentName),
+    /// This environment: its URL, or without one through the router of every host.
+    Here,
+}
+
+/// Every path is asked `samples` times; each answer's status and body must match and the latency percentile hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpGate {
+    pub target: GateTarget,
+    /// Empty: the service's health path and critical paths.
+    pub paths: Vec<String>,
+    pub status: StatusRange,
+    pub body: Option<String>,
+    /// 95th percentile over all samples of one path (nearest rank).
+    pub latency_p95: Option<Millis>,
+    pub samples: u32,
+    /// Pause between samples.
+    pub interval: Millis,
+    /// For one request.
+    pub timeout: Millis,
+}
+
+/// A program on this machine; its exit code is the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandGate {
+    pub argv: Vec<Template>,
+    pub timeout: Millis,
+    /// Exit codes that pass; default 0.
+    pub pass: Vec<i32>,
+    /// Exit codes that say *not yet*; default 75 (`EX_TEMPFAIL` of sysexits.h).
+    pub not_yet: Vec<i32>,
+}
+
+/// How many hosts one wave takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wave {
+    Hosts(u32),
+    /// Of all hosts, rounded up, at least one.
+    Percent(u8),
+    Rest,
+}
+
+#[derive(Debug, Clone)]
+pub enum Notify {
+    Slack { webhook: Secret, channel: Option<String> },
+    Webhook { url: Secret, headers: BTreeMap<String, Secret> },
+}
+
+/// How `ssh` is called beyond the user's own configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Ssh {
+    /// More options (`-i key`, `-F file`), one argument each.
+    pub options: Vec<String>,
+    pub port: Option<u16>,
+    /// Accept a host key that is not in `known_hosts` yet; a changed one is always refused.
+    pub accept_new_host_keys: bool,
+}
+
+/// A value that is never shown: `Debug` hides it and it does not serialise.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The one way to the value: search for `.reveal()` to see everywhere it goes.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

@@ -1,0 +1,18 @@
+//! What commands talk to: observe, plan, run, roll back, resume, check, over ports.
+//!
+//! One [`Site`] is one service in one environment; one [`Session`] is one command on it. Today a command runs it in
+//! its own process; a daemon can offer the same calls from afar.
+//!
+//! Absent: concrete drivers, printing, and the wall clock; the composition root hands all of them in.
+
+mod check;
+mod recover;
+mod session;
+mod site;
+mod status;
+mod tell;
+
+pub use session::{Planned, Report, Session, Tools, Trouble, Want};
+pub use site::Site;
+pub use status::{HostStatus, ServiceStatus, SlotStatus, StatusWord};
+pub use tell::{Teller, Telling};

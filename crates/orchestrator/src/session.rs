@@ -1,0 +1,238 @@
+//! One command on one service: lease, recover what was left, look, plan, run.
+
+use std::sync::Arc;
+
+use lockgate_engine::{
+    Acquired, Clock, Engine, EventSink, Fence, Identity, Interrupt, Journal, JournalError, LeaseError, LeaseStore,
+    Leases, RunError,
+};
+use lockgate_model::{
+    Failure, FailureKind, Gates, Holder, Intent, Millis, Observed, Outcome, Plan, Release, RunId, Tag,
+};
+use lockgate_perform::{Conductor, Depth, HostLease, observe};
+
+use crate::Site;
+use crate::tell::Teller;
+
+/// What the composition root hands to every session.
+#[derive(Clone)]
+pub struct Tools {
+    pub journal: Arc<dyn Journal>,
+    pub clock: Arc<dyn Clock>,
+    pub sink: Arc<dyn EventSink>,
+    pub identity: Identity,
+    /// True when a lease's holder ran on this machine and boot and is certainly gone.
+    pub surely_dead: Arc<dyn Fn(&Holder) -> bool + Send + Sync>,
+    pub new_run: Arc<dyn Fn() -> RunId + Send + Sync>,
+    pub lease_ttl: Millis,
+    pub interrupt: Interrupt,
+    pub teller: Teller,
+}
+
+/// What somebody asks for, before it is resolved.
+#[derive(Debug, Clone)]
+pub enum Want {
+    Deploy {
+        tag: Tag,
+        gates: Gates,
+    },
+    /// A release's tag or digest (or its beginning, at least 7 hex digits) from the hosts' list; `None` is the previous.
+    Rollback {
+        release: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Planned {
+    pub plan: Plan,
+    pub observed: Observed,
+}
+
+/// What a command came to.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Absent when there was nothing to do.
+    pub run: Option<RunId>,
+    pub plan: Plan,
+    pub outcome: Outcome,
+    /// How an unfinished run that was found first ended.
+    pub recovered: Option<(RunId, Outcome)>,
+}
+
+/// Why a command came to nothing; nothing was changed, but for `LeaseLost`, where somebody else goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    #[error(transparent)]
+    Held(LeaseError),
+    #[error(transparent)]
+    LeaseLost(Failure),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the journal does not make sense: {0}")]
+    Illegal(#[from] lockgate_engine::IllegalTransition),
+    /// An unfinished run was found first and could not be brought to a good end.
+    #[error("an earlier run is stuck")]
+    Stuck { run: RunId, outcome: Box<Outcome>, plan: Box<Plan> },
+}
+
+impl From<LeaseError> for Trouble {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Host(failure) => Trouble::Failure(failure),
+            held @ LeaseError::Held { .. } => Trouble::Held(held),
+        }
+    }
+}
+
+impl From<RunError> for Trouble {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::LeaseLost(failure) => Trouble::LeaseLost(failure),
+            RunError::Journal(error) => Trouble::Journal(error),
+            RunError::Mark(failure) if failure.kind == FailureKind::LeaseLost => Trouble::LeaseLost(failure),
+            RunError::Mark(failure) => Trouble::Failure(failure),
+            RunError::Illegal(error) => Trouble::Illegal(error),
+        }
+    }
+}
+
+pub struct Session<'a> {
+    pub site: &'a Site,
+    pub tools: &'a Tools,
+}
+
+impl<'a> Session<'a> {
+    #[must_use]
+    pub fn new(site: &'a Site, tools: &'a Tools) -> Self {
+        Self { site, tools }
+    }
+
+    /// # Errors
+    /// A host that cannot be looked at.
+    pub async fn observe(&self, depth: Depth) -> Result<Observed, Failure> {
+        observe(&self.site.hosts, depth).await
+    }
+
+    /// Looks and plans; changes nothing and takes no lease.
+    ///
+    /// # Errors
+    /// No safe plan, no such release, or a host that cannot be looked at.
+    pub async fn plan(&self, want: &Want) -> Result<Planned, Failure> {
+        let (observed, release) = match want {
+            // Looking and resolving do not need one another.
+            Want::Deploy { tag, .. } => {
+                let (observed, release) = tokio::try_join!(self.observe(Depth::Plan), self.site.resolve(tag))?;
+                (observed, Some(release))
+            }
+            Want::Rollback { .. } => (self.observe(Depth::Plan).await?, None),
+        };
+        let intent = match (want, release) {
+            (Want::Deploy { gates, .. }, Some(release)) => Intent::Deploy { release, gates: *gates },
+            (Want::Rollback { release: Some(named) }, _) => {
+                Intent::Rollback { release: Some(self.named(named, &observed).await?) }
+            }
+            (Want::Rollback { release: None } | Want::Deploy { .. }, _) => Intent::Rollback { release: None },
+        };
+        let site = self.site;
+        let plan = lockgate_plan::plan(&site.project, &site.service, &site.environment, &intent, &observed)?;
+        Ok(Planned { plan, observed })
+    }
+
+    /// A release of the hosts' lists by tag or digest; one that no host remembers is resolved like any tag.
+    async fn named(&self, named: &str, observed: &Observed) -> Result<Release, Failure> {
+        let known = observed.hosts.values().flat_map(|host| &host.releases);
+        let found = known.clone().find(|release| release.tag.as_str() == named || names_digest(named, release));
+        match (found, Tag::new(named)) {
+            (Some(release), _) => Ok(release.clone()),
+            (None, Ok(tag)) => self.site.resolve(&tag).await,
+            (None, Err(error)) => {
+                Err(Failure::new(FailureKind::NotFound, error.to_string()).hint("`lockgate history` lists releases"))
+            }
+        }
+    }
+
+    /// The whole of a deployment or rollback.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub async fn run(&self, want: &Want) -> Result<Report, Trouble> {
+        let acquired = self.leases().acquire().await?;
+        let fence = acquired.fence.clone();
+        match self.run_leased(want, acquired).await {
+            Ok(report) => Ok(report),
+            Err(trouble) => {
+                give_back(&fence).await;
+                Err(trouble)
+            }
+        }
+    }
+
+    async fn run_leased(&self, want: &Want, acquired: Acquired) -> Result<Report, Trouble> {
+        let fence = acquired.fence.clone();
+        let keep_alive = fence.keep_alive();
+        let recovered = self.recover_leased(&acquired).await?;
+        let planned = self.plan(want).await?;
+        drop(keep_alive);
+        if planned.plan.is_empty() {
+            fence.release().await?;
+            let outcome = Outcome::Succeeded { warnings: Vec::new() };
+            return Ok(Report { run: None, plan: planned.plan, outcome, recovered });
+        }
+        // Recovering gives the lease up when it is done.
+        let fence = match recovered {
+            Some(_) => self.leases().acquire().await?.fence,
+            None => fence,
+        };
+        let run = (self.tools.new_run)();
+        let outcome = self.run_plan(fence, run, &planned.plan).await?;
+        Ok(Report { run: Some(run), plan: planned.plan, outcome, recovered })
+    }
+
+    async fn run_plan(&self, fence: Arc<Fence>, run: RunId, plan: &Plan) -> Result<Outcome, RunError> {
+        let conductor = self.site.conductor();
+        let mut telling = self.tools.teller.starting(self.tools, run, plan);
+        let outcome = self.engine(&conductor, fence).run(run, plan.clone()).await?;
+        telling.ended(&outcome);
+        telling.finish().await;
+        Ok(outcome)
+    }
+
+    pub(crate) fn engine<'e>(&'e self, conductor: &'e Conductor, fence: Arc<Fence>) -> Engine<'e> {
+        let tools = self.tools;
+        Engine {
+            journal: tools.journal.as_ref(),
+            performer: conductor,
+            fence,
+            clock: tools.clock.as_ref(),
+            sink: tools.sink.as_ref(),
+            interrupt: tools.interrupt.clone(),
+            owner: tools.identity.owner.clone(),
+        }
+    }
+
+    pub(crate) fn leases(&self) -> Leases {
+        let store = |ports| -> Arc<dyn LeaseStore> { Arc::new(HostLease::new(ports)) };
+        Leases {
+            stores: self.site.hosts.iter().map(store).collect(),
+            identity: self.tools.identity.clone(),
+            surely_dead: self.tools.surely_dead.clone(),
+            ttl: self.tools.lease_ttl,
+        }
+    }
+}
+
+/// A lease that cannot be given back expires.
+pub(crate) async fn give_back(fence: &Fence) {
+    if let Err(failure) = fence.release().await {
+        tracing::debug!(%failure, "the lease is left to expire");
+    }
+}
+
+/// `sha256:1f3a…` or at least seven of its hex digits.
+fn names_digest(named: &str, release: &Release) -> bool {
+    let digest = release.digest.as_str();
+    let hex = named.strip_prefix("sha256:").unwrap_or(named);
+    hex.len() >= 7 && digest["sha256:".len()..].starts_with(hex)
+}

@@ -1,0 +1,93 @@
+//! Telling people how a run goes. A failing notifier never fails or delays a run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockgate_model::{Outcome, Plan, RunId};
+use lockgate_ports::{Message, MessageKind, Notifier};
+use tokio::task::JoinSet;
+
+use crate::Tools;
+
+/// At the end of a run, messages that are still on their way are waited for this long.
+const DELIVERY_SECONDS_MAX: u64 = 12;
+
+/// All notifiers of a project, and where their own failures are told.
+#[derive(Clone, Default)]
+pub struct Teller {
+    notifiers: Vec<Arc<dyn Notifier>>,
+}
+
+impl Teller {
+    #[must_use]
+    pub fn new(notifiers: Vec<Arc<dyn Notifier>>) -> Self {
+        Self { notifiers }
+    }
+
+    pub(crate) fn starting(&self, tools: &Tools, run: RunId, plan: &Plan) -> Telling {
+        let mut telling = self.adopting(tools, run, plan);
+        telling.send(MessageKind::Starting, None);
+        telling
+    }
+
+    /// For a run whose start was told by whoever started it.
+    pub(crate) fn adopting(&self, tools: &Tools, run: RunId, plan: &Plan) -> Telling {
+        let base = Message {
+            kind: MessageKind::Starting,
+            project: plan.project.clone(),
+            service: plan.service.clone(),
+            environment: plan.environment.clone(),
+            release: plan.release.clone(),
+            run,
+            at: tools.clock.now(),
+            owner: tools.identity.owner.clone(),
+            hosts: plan.hosts.clone(),
+            failure: None,
+            commands: Vec::new(),
+        };
+        Telling { notifiers: self.notifiers.clone(), base, clock: tools.clock.clone(), sends: JoinSet::new() }
+    }
+}
+
+/// The messages of one run.
+pub struct Telling {
+    notifiers: Vec<Arc<dyn Notifier>>,
+    base: Message,
+    clock: Arc<dyn lockgate_engine::Clock>,
+    sends: JoinSet<()>,
+}
+
+impl Telling {
+    pub(crate) fn ended(&mut self, outcome: &Outcome) {
+        let kind = match outcome {
+            Outcome::Succeeded { .. } => MessageKind::Success,
+            Outcome::Failed { .. } => MessageKind::Failed,
+            Outcome::RolledBack { .. } => MessageKind::RolledBack,
+            Outcome::Stuck(_) => MessageKind::Critical,
+        };
+        self.send(kind, Some(outcome));
+    }
+
+    fn send(&mut self, kind: MessageKind, outcome: Option<&Outcome>) {
+        let mut message = Message { kind, at: self.clock.now(), ..self.base.clone() };
+        message.failure = outcome.and_then(Outcome::failure).cloned();
+        if let Some(Outcome::Stuck(stuck)) = outcome {
+            message.commands = stuck.commands.clone();
+        }
+        for notifier in &self.notifiers {
+            let (notifier, message) = (notifier.clone(), message.clone());
+            self.sends.spawn(async move {
+                if let Err(error) = notifier.send(&message).await {
+                    tracing::warn!(notifier = notifier.name(), %error, "a notification was not delivered");
+                }
+            });
+        }
+    }
+
+    pub(crate) async fn finish(mut self) {
+        let all = async { while self.sends.join_next().await.is_some() {} };
+        if tokio::time::timeout(Duration::from_secs(DELIVERY_SECONDS_MAX), all).await.is_err() {
+            tracing::warn!("a notification was still on its way and was given up");
+        }
+    }
+}

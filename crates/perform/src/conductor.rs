@@ -1,0 +1,125 @@
+//! Performs one action by calling the ports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_engine::Performer;
+use lockgate_model::{
+    Action, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Millis, ProjectName, Release, Seen, ServiceName,
+    Slot, SlotState,
+};
+use lockgate_ports::{CommandRunner, HostPorts, Prober};
+
+use crate::{drain, files, gates, health, traffic};
+
+/// Whom a run is about.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub project: ProjectName,
+    pub service: ServiceName,
+    pub environment: EnvironmentName,
+}
+
+/// The performer of one service in one environment.
+pub struct Conductor {
+    pub subject: Subject,
+    pub hosts: BTreeMap<HostId, HostPorts>,
+    pub prober: Arc<dyn Prober>,
+    pub runner: Arc<dyn CommandRunner>,
+}
+
+impl Conductor {
+    /// Asks one gate. `release` is what it is asked about, where something is.
+    ///
+    /// # Errors
+    /// `GateFailed` or `GateNotYet`, with the evidence.
+    pub async fn ask_gate(&self, gate: &Gate, release: Option<&Release>) -> Result<Seen, Failure> {
+        gates::ask(self, gate, release).await
+    }
+}
+
+#[async_trait]
+impl Performer for Conductor {
+    async fn perform(&self, host: Option<&HostId>, action: &Action) -> Result<Seen, Failure> {
+        if let Action::Gate { gate, release, .. } = action {
+            return self.ask_gate(gate, Some(release)).await;
+        }
+        let ports = host.and_then(|host| self.hosts.get(host)).ok_or_else(|| {
+            Failure::new(FailureKind::Other, format!("{:?} names no host of this service", action.title()))
+        })?;
+        on_host(ports, action).await.map_err(|failure| failure.at(&ports.id))
+    }
+}
+
+async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
+    match action {
+        Action::Gate { .. } => Ok(Seen::new()),
+        Action::Fetch { release } => {
+            ports.runtime.fetch(release).await?;
+            Ok(Seen::new())
+        }
+        Action::Start { slot, release } => start(ports, *slot, release).await,
+        Action::AwaitHealthy { slot, release, probe } => health::wait(ports, *slot, release, probe).await,
+        Action::Switch { slot, release, probe } => traffic::switch(ports, *slot, release, probe).await,
+        Action::Withdraw { dial } => traffic::withdraw(ports, dial.as_deref()).await,
+        Action::Verify { slot, release, verify, probe } => {
+            traffic::verify(ports, *slot, release, verify.as_ref(), probe).await
+        }
+        Action::Record { recorded, release } => files::record(ports, recorded, release.as_ref()).await,
+        Action::Drain { slot, deadline } => drain::drain(ports, *slot, *deadline).await,
+        Action::Stop { slot, grace } => stop(ports, *slot, *grace).await,
+        Action::Prune { keep } => prune(ports, *keep).await,
+    }
+}
+
+/// The slot that has the traffic is never replaced: what is live changes only by a switch (P1).
+async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen, Failure> {
+    let route = ports.router.route().await?;
+    if route.target == Some(slot) {
+        let live = find(ports, slot).await?.filter(|seen| seen.state == SlotState::Running);
+        let other = live.filter(|seen| seen.release.as_ref().is_none_or(|running| !running.same_bytes(release)));
+        if other.is_some() {
+            return Err(Failure::new(
+                FailureKind::Refused,
+                format!("{slot} has the traffic, so nothing else is started in it"),
+            )
+            .slot(slot)
+            .hint("the router was changed behind our back; run the deployment again, it looks anew"));
+        }
+    }
+    ports.runtime.start(slot, release).await.map_err(|error| Failure::from(error).slot(slot))?;
+    Ok(Seen::new())
+}
+
+async fn stop(ports: &HostPorts, slot: Slot, grace: Millis) -> Result<Seen, Failure> {
+    let route = ports.router.route().await?;
+    let running = find(ports, slot).await?.is_some_and(|seen| seen.state == SlotState::Running);
+    if !running {
+        return Ok(Seen::new());
+    }
+    if route.target == Some(slot) {
+        return Err(Failure::new(FailureKind::Refused, format!("{slot} has the traffic, so it is not stopped"))
+            .slot(slot)
+            .hint("the router was changed behind our back; `lockgate status` shows where the traffic goes"));
+    }
+    ports.runtime.stop(slot, grace).await.map_err(|error| Failure::from(error).slot(slot))?;
+    Ok(Seen::new())
+}
+
+async fn prune(ports: &HostPorts, keep: u32) -> Result<Seen, Failure> {
+    let mut releases = files::read_releases(ports).await?;
+    releases.truncate(keep as usize);
+    let removed = ports.runtime.prune(&releases).await?;
+    Ok(removed
+        .into_iter()
+        .map(|what| Evidence { check: "pruned".into(), wanted: String::new(), seen: what, ok: true })
+        .collect())
+}
+
+pub(crate) async fn find(
+    ports: &HostPorts,
+    slot: Slot,
+) -> Result<Option<lockgate_ports::RuntimeSlot>, lockgate_ports::PortError> {
+    Ok(ports.runtime.slots().await?.into_iter().find(|seen| seen.slot == slot))
+}

@@ -1,0 +1,168 @@
+//! Asking gates: HTTP answers and programs' exit codes, each verdict with its evidence (P6).
+
+use std::time::Duration;
+
+use lockgate_model::{
+    CommandGate, Evidence, Failure, FailureKind, Gate, GateKind, GateTarget, GateVerdict, HttpGate, Judgement, Millis,
+    Release, Seen, Vars,
+};
+use lockgate_ports::{Answer, Command, PortError, Request};
+
+use crate::Conductor;
+
+/// Output lines of a failed command in the error.
+const LOG_LINES: usize = 20;
+
+/// # Errors
+/// `GateFailed` or `GateNotYet`, with the evidence.
+pub(crate) async fn ask(conductor: &Conductor, gate: &Gate, release: Option<&Release>) -> Result<Seen, Failure> {
+    let (verdict, logs) = match &gate.kind {
+        GateKind::Http(http) => (ask_http(conductor, &gate.name, http).await, Vec::new()),
+        GateKind::Command(command) => ask_command(conductor, &gate.name, command, release).await?,
+    };
+    let (kind, says) = match verdict.judgement {
+        Judgement::Pass => return Ok(verdict.evidence),
+        Judgement::Fail => (FailureKind::GateFailed, "failed"),
+        Judgement::NotYet => (FailureKind::GateNotYet, "says not yet"),
+    };
+    let first = verdict.evidence.iter().find(|one| !one.ok);
+    let because = first.map_or("it saw nothing".to_owned(), |one| {
+        format!("{}: {}, wanted {}", one.check, one.seen, one.wanted)
+    });
+    Err(Failure::new(kind, format!("gate {:?} {says}: {because}", verdict.gate)).evidence(verdict.evidence).logs(logs))
+}
+
+/// Where the samples are taken.
+enum Place<'a> {
+    Url(&'a str),
+    Host(&'a lockgate_ports::HostPorts),
+}
+
+async fn ask_http(conductor: &Conductor, name: &str, gate: &HttpGate) -> GateVerdict {
+    let places: Vec<Place<'_>> = match &gate.target {
+        GateTarget::Url(url) => vec![Place::Url(url)],
+        GateTarget::Here => conductor.hosts.values().map(Place::Host).collect(),
+        // The plan resolves these to a URL; one that is left has none, so there is nothing to look at.
+        GateTarget::Environment(_) => Vec::new(),
+    };
+    let samples = places.iter().map(|place| sample(conductor, place, gate));
+    let evidence = futures_util::future::join_all(samples).await.into_iter().flatten().collect();
+    GateVerdict::judge(name, evidence)
+}
+
+/// Takes the samples path by path in rounds, so that they are spread over the time.
+async fn sample(conductor: &Conductor, place: &Place<'_>, gate: &HttpGate) -> Vec<Evidence> {
+    let mut seen: Vec<Vec<Result<Answer, PortError>>> = vec![Vec::new(); gate.paths.len()];
+    for round in 0..gate.samples {
+        if round > 0 {
+            tokio::time::sleep(gate.interval.duration()).await;
+        }
+        for (path, answers) in gate.paths.iter().zip(&mut seen) {
+            answers.push(get(conductor, place, path, gate.timeout).await);
+        }
+    }
+    gate.paths.iter().zip(&seen).flat_map(|(path, answers)| judge(place, path, answers, gate)).collect()
+}
+
+async fn get(conductor: &Conductor, place: &Place<'_>, path: &str, timeout: Millis) -> Result<Answer, PortError> {
+    match place {
+        Place::Url(url) => {
+            let url = format!("{}{path}", url.trim_end_matches('/'));
+            conductor.prober.send(&Request::get(url, timeout)).await
+        }
+        Place::Host(ports) => ports.router.ask(&Request::get(path, timeout)).await.map(|answer| answer.answer),
+    }
+}
+
+fn judge(place: &Place<'_>, path: &str, answers: &[Result<Answer, PortError>], gate: &HttpGate) -> Vec<Evidence> {
+    let at = match place {
+        Place::Url(url) => format!("{}{path}", url.trim_end_matches('/')),
+        Place::Host(ports) => format!("{path} through {} on {}", ports.router.name(), ports.id),
+    };
+    let bad = answers.iter().find_map(|answer| match answer {
+        Ok(answer) if !gate.status.contains(answer.status) => Some(format!("{}", answer.status)),
+        Ok(answer) => match &gate.body {
+            Some(wanted) if !answer.text().contains(wanted.as_str()) => Some("a body without it".to_owned()),
+            _ => None,
+        },
+        Err(error) => Some(error.to_string()),
+    });
+    let body = gate.body.as_ref().map(|text| format!(" with {text:?} in the body")).unwrap_or_default();
+    let mut evidence = vec![Evidence {
+        check: format!("GET {at}"),
+        wanted: format!("{}{body}, {} times", gate.status, gate.samples),
+        ok: bad.is_none() && !answers.is_empty(),
+        seen: bad.unwrap_or_else(|| format!("{} good answers", answers.len())),
+    }];
+    if let Some(limit) = gate.latency_p95 {
+        evidence.push(latency(&at, answers, limit));
+    }
+    evidence
+}
+
+/// The 95th percentile by nearest rank. Without an answer there is no latency, and no data is not a pass.
+fn latency(at: &str, answers: &[Result<Answer, PortError>], limit: Millis) -> Evidence {
+    let mut spans: Vec<Duration> = answers.iter().flatten().map(|answer| answer.elapsed).collect();
+    spans.sort_unstable();
+    let rank = (spans.len() * 95).div_ceil(100);
+    let p95 = rank.checked_sub(1).map(|index| spans[index]);
+    Evidence {
+        check: format!("p95 latency of GET {at}"),
+        wanted: format!("at most {limit}"),
+        seen: p95.map_or("no answer".to_owned(), |p95| format!("{:.1}ms", p95.as_secs_f64() * 1000.0)),
+        ok: p95.is_some_and(|p95| p95 <= limit.duration()),
+    }
+}
+
+async fn ask_command(
+    conductor: &Conductor,
+    name: &str,
+    gate: &CommandGate,
+    release: Option<&Release>,
+) -> Result<(GateVerdict, Vec<String>), Failure> {
+    let subject = &conductor.subject;
+    let vars = Vars {
+        service: Some(&subject.service),
+        environment: Some(&subject.environment),
+        slot: None,
+        tag: release.map(|release| &release.tag),
+        digest: release.map(|release| &release.digest),
+    };
+    let argv: Result<Vec<String>, _> = gate.argv.iter().map(|part| part.fill(&vars)).collect();
+    let argv = argv.map_err(|error| Failure::new(FailureKind::Refused, format!("gate {name:?}: {error}")))?;
+    let program = argv.first().cloned().unwrap_or_default();
+    let mut command = Command::new(argv)
+        .env("LOCKGATE_SERVICE", subject.service.as_str())
+        .env("LOCKGATE_ENVIRONMENT", subject.environment.as_str())
+        .timeout(gate.timeout);
+    if let Some(release) = release {
+        command = command.env("LOCKGATE_TAG", release.tag.as_str()).env("LOCKGATE_DIGEST", release.digest.as_str());
+    }
+    let evidence = |seen: String, ok| Evidence {
+        check: format!("exit code of {program}"),
+        wanted: gate.pass.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+        seen,
+        ok,
+    };
+    Ok(match conductor.runner.run(&command).await {
+        Ok(output) if gate.pass.contains(&output.code) => {
+            (GateVerdict::judge(name, vec![evidence(output.code.to_string(), true)]), Vec::new())
+        }
+        Ok(output) => {
+            let seen = vec![evidence(output.code.to_string(), false)];
+            let verdict = match gate.not_yet.contains(&output.code) {
+                true => GateVerdict::not_yet(name, seen),
+                false => GateVerdict::judge(name, seen),
+            };
+            (verdict, tail(&output))
+        }
+        // It could not look.
+        Err(error) => (GateVerdict::judge(name, vec![evidence(error.to_string(), false)]), Vec::new()),
+    })
+}
+
+fn tail(output: &lockgate_ports::Output) -> Vec<String> {
+    let text = format!("{}{}", output.stdout_text(), output.stderr_text());
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}

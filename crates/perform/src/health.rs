@@ -1,0 +1,170 @@
+//! Waiting until a slot answers its health check: probes start milliseconds apart and back off.
+
+use std::time::Duration;
+
+use lockgate_model::{Evidence, Failure, FailureKind, Health, Millis, Probe, Release, Seen, Slot, SlotState};
+use lockgate_ports::{Answer, Endpoint, HostPorts, PortError, Request, http};
+use tokio::time::Instant;
+
+use crate::conductor::find;
+
+/// First pause between probes: an app that boots in 50 ms is found within a few milliseconds.
+const PAUSE_MILLIS_FIRST: u64 = 2;
+const PAUSE_MILLIS_MAX: u64 = 250;
+/// Between consecutive passes: long enough to tell a flapping app, short enough not to be felt.
+const PAUSE_MILLIS_PASSING: u64 = 10;
+/// One probe; an app that answers later than this is not healthy.
+const PROBE_SECONDS_MAX: u64 = 5;
+/// While nothing answers, the slot itself is looked at this often: a crashed one need not be waited for.
+const LOOK_AT_SLOT_MILLIS: u64 = 200;
+/// A slot that is seen stopped this often in a row is not coming back (a restart policy would have brought it).
+const STOPPED_LOOKS_MAX: u32 = 3;
+/// Log lines in the error.
+const LOG_LINES: u32 = 20;
+
+/// Waits for `probe.health.passes` passes in a row.
+///
+/// # Errors
+/// `Unhealthy` with the last answer, what stands out about the slot and its last log lines; `NotFound` when nothing
+/// was started in it.
+pub(crate) async fn wait(ports: &HostPorts, slot: Slot, release: &Release, probe: &Probe) -> Result<Seen, Failure> {
+    let start = Instant::now();
+    let deadline = start + probe.health.timeout.duration();
+    let mut patience = Patience::default();
+    let mut endpoint: Option<Endpoint> = None;
+    let mut passes = 0;
+    let mut last = "it was never asked".to_owned();
+    let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
+    while Instant::now() < deadline {
+        if endpoint.is_none() || patience.due(start.elapsed()) {
+            endpoint = look(ports, slot, release, &mut patience, &mut last).await?;
+            if patience.stopped_looks >= STOPPED_LOOKS_MAX {
+                break;
+            }
+        }
+        let answer = match &endpoint {
+            Some(endpoint) => ask(ports, endpoint, &probe.health).await,
+            None => Err(last.clone()),
+        };
+        match answer {
+            Ok(answer) => {
+                passes += 1;
+                if passes >= probe.health.passes {
+                    return Ok(vec![passed(slot, &probe.health, &answer, start.elapsed())]);
+                }
+                tokio::time::sleep(Duration::from_millis(PAUSE_MILLIS_PASSING)).await;
+            }
+            Err(seen) => {
+                passes = 0;
+                last = seen;
+                tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
+                pause = (pause * 3 / 2).min(Duration::from_millis(PAUSE_MILLIS_MAX));
+            }
+        }
+    }
+    Err(unhealthy(ports, slot, probe, &last, Millis::from(start.elapsed())).await)
+}
+
+/// When to look at the slot itself, and how often it was found stopped.
+#[derive(Default)]
+struct Patience {
+    looked_at: Option<Duration>,
+    stopped_looks: u32,
+}
+
+impl Patience {
+    fn due(&self, elapsed: Duration) -> bool {
+        self.looked_at.is_none_or(|at| elapsed >= at + Duration::from_millis(LOOK_AT_SLOT_MILLIS))
+    }
+}
+
+async fn look(
+    ports: &HostPorts,
+    slot: Slot,
+    release: &Release,
+    patience: &mut Patience,
+    last: &mut String,
+) -> Result<Option<Endpoint>, Failure> {
+    let since = patience.looked_at.unwrap_or_default();
+    patience.looked_at = Some(since + Duration::from_millis(LOOK_AT_SLOT_MILLIS));
+    let Some(seen) = find(ports, slot).await? else {
+        return Err(Failure::new(FailureKind::NotFound, format!("{slot} holds nothing")).slot(slot));
+    };
+    if seen.release.as_ref().is_some_and(|held| !held.same_bytes(release)) {
+        return Err(Failure::new(FailureKind::Conflict, format!("{slot} holds another release than {release}"))
+            .slot(slot)
+            .hint("somebody started it meanwhile; `lockgate status` shows what"));
+    }
+    match seen.state {
+        SlotState::Running => patience.stopped_looks = 0,
+        SlotState::Stopped => {
+            patience.stopped_looks += 1;
+            *last = "it has stopped".to_owned();
+        }
+    }
+    Ok(seen.endpoint)
+}
+
+/// One probe of a slot: `Err` says what was seen instead.
+pub(crate) async fn ask(ports: &HostPorts, endpoint: &Endpoint, health: &Health) -> Result<Answer, String> {
+    let request = Request::get(&health.path, Millis::from_secs(PROBE_SECONDS_MAX));
+    match http::send(ports.host.as_ref(), endpoint, request).await {
+        Ok(answer) => match mismatch(&answer, health) {
+            None => Ok(answer),
+            Some(seen) => Err(seen),
+        },
+        Err(error) => Err(error.message),
+    }
+}
+
+fn mismatch(answer: &Answer, health: &Health) -> Option<String> {
+    if !health.status.contains(answer.status) {
+        return Some(format!("it answered {}, wanted {}", answer.status, health.status));
+    }
+    match &health.body {
+        Some(wanted) if !answer.text().contains(wanted.as_str()) => {
+            Some(format!("its body does not contain {wanted:?}"))
+        }
+        _ => None,
+    }
+}
+
+/// Probes a slot once, right before it gets traffic; a router accepts a dead upstream without a word.
+///
+/// # Errors
+/// `Unhealthy`, or the runtime's error.
+pub(crate) async fn once(ports: &HostPorts, slot: Slot, probe: &Probe) -> Result<Endpoint, Failure> {
+    let endpoint = find(ports, slot).await?.and_then(|seen| seen.endpoint);
+    let Some(endpoint) = endpoint else {
+        return Err(unhealthy(ports, slot, probe, "it does not run", Millis(0)).await);
+    };
+    match ask(ports, &endpoint, &probe.health).await {
+        Ok(_) => Ok(endpoint),
+        Err(seen) => Err(unhealthy(ports, slot, probe, &seen, Millis(0)).await),
+    }
+}
+
+fn passed(slot: Slot, health: &Health, answer: &Answer, after: Duration) -> Evidence {
+    Evidence {
+        check: format!("GET {} of {slot}", health.path),
+        wanted: format!("{} {} times in a row", health.status, health.passes),
+        seen: format!("{} after {}", answer.status, Millis::from(after)),
+        ok: true,
+    }
+}
+
+async fn unhealthy(ports: &HostPorts, slot: Slot, probe: &Probe, last: &str, after: Millis) -> Failure {
+    let path = &probe.health.path;
+    let mut message = format!("{slot} is not healthy after {after}: GET {path}: {last}");
+    for finding in ports.runtime.diagnose(slot, probe.port).await {
+        message.push_str("; ");
+        message.push_str(&finding);
+    }
+    let logs = ports.runtime.logs(slot, LOG_LINES).await.unwrap_or_else(|error: PortError| {
+        vec![format!("(its log cannot be read: {error})")]
+    });
+    Failure::new(FailureKind::Unhealthy, message)
+        .slot(slot)
+        .logs(logs)
+        .hint(format!("`lockgate logs SERVICE --slot {slot}` shows more; `health` in lockgate.yaml sets path and timeout"))
+}

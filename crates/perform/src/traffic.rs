@@ -1,0 +1,176 @@
+//! Switching the traffic, and asking through the router who answers.
+
+use std::time::Duration;
+
+use lockgate_model::{Evidence, Failure, FailureKind, Millis, Probe, Release, Seen, Slot, Vars, Verify};
+use lockgate_ports::{HostPorts, PortError, Request, Route, RouterAnswer, Upstream};
+use tokio::time::Instant;
+
+use crate::health;
+
+/// A router that restarts is waited for this long.
+const ROUTER_SECONDS_MAX: u64 = 10;
+/// Until the new release must answer through the router; nginx feeds the old one for 100 ms after a reload.
+const VERIFY_SECONDS_MAX: u64 = 10;
+const PAUSE_MILLIS_FIRST: u64 = 2;
+const PAUSE_MILLIS_MAX: u64 = 200;
+const ASK_SECONDS_MAX: u64 = 5;
+/// Good answers in a row when they do not say who gave them.
+const ANONYMOUS_ANSWERS: u32 = 3;
+
+/// Sends the traffic to a slot that has just answered its health check.
+pub(crate) async fn switch(ports: &HostPorts, slot: Slot, release: &Release, probe: &Probe) -> Result<Seen, Failure> {
+    let endpoint = health::once(ports, slot, probe).await?;
+    let upstream = Upstream { slot, release: release.clone(), endpoint };
+    let before = patiently(|| async {
+        let route = ports.router.route().await?;
+        ports.router.switch(&upstream, &route.version).await?;
+        Ok(route)
+    })
+    .await
+    .map_err(|failure| failure.slot(slot))?;
+    Ok(vec![moved(ports, &before, &slot.to_string())])
+}
+
+pub(crate) async fn withdraw(ports: &HostPorts, dial: Option<&str>) -> Result<Seen, Failure> {
+    let before = patiently(|| async {
+        let route = ports.router.route().await?;
+        if route.dial.as_deref() != dial {
+            ports.router.withdraw(dial, &route.version).await?;
+        }
+        Ok(route)
+    })
+    .await?;
+    Ok(vec![moved(ports, &before, dial.unwrap_or("nothing"))])
+}
+
+fn moved(ports: &HostPorts, before: &Route, to: &str) -> Evidence {
+    let was = before.target.map(|slot| slot.to_string()).or(before.dial.clone());
+    Evidence {
+        check: format!("{} switched", ports.router.name()),
+        wanted: to.to_owned(),
+        seen: format!("{} to {to}", was.as_deref().unwrap_or("nothing")),
+        ok: true,
+    }
+}
+
+/// Reads and swaps again while the router cannot be reached or was changed between reading and swapping.
+async fn patiently<F>(attempt: impl Fn() -> F) -> Result<Route, Failure>
+where
+    F: Future<Output = Result<Route, PortError>>,
+{
+    let deadline = Instant::now() + Duration::from_secs(ROUTER_SECONDS_MAX);
+    let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
+    loop {
+        match attempt().await {
+            Ok(route) => return Ok(route),
+            Err(error)
+                if (error.outcome_unknown() || error.kind == FailureKind::Conflict) && Instant::now() < deadline =>
+            {
+                tracing::debug!(%error, "the router is asked again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(PAUSE_MILLIS_MAX));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Asks through the router until the release answers: a return code of the switch proves nothing.
+pub(crate) async fn verify(
+    ports: &HostPorts,
+    slot: Slot,
+    release: &Release,
+    verify: Option<&Verify>,
+    probe: &Probe,
+) -> Result<Seen, Failure> {
+    let start = Instant::now();
+    let path = verify.map_or(&probe.health.path, |verify| &verify.path);
+    let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
+    let mut in_a_row = 0;
+    let mut last = String::new();
+    while start.elapsed() < Duration::from_secs(VERIFY_SECONDS_MAX) {
+        let request = Request::get(path, Millis::from_secs(ASK_SECONDS_MAX));
+        let answered = match ports.router.ask(&request).await {
+            Ok(answer) => who(&answer, slot, release, verify, probe),
+            Err(error) => Err(error.message),
+        };
+        match answered {
+            Ok(Identity::Certain) => return Ok(vec![answered_by(path, slot, release, "it says so itself")]),
+            Ok(Identity::Anonymous) => {
+                in_a_row += 1;
+                let still = ports.router.route().await?.target == Some(slot);
+                if in_a_row >= ANONYMOUS_ANSWERS && still {
+                    let how = "healthy answers, and the router says it dials this slot; set `verify` to be certain";
+                    return Ok(vec![answered_by(path, slot, release, how)]);
+                }
+            }
+            Err(seen) => {
+                in_a_row = 0;
+                last = seen;
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(PAUSE_MILLIS_MAX));
+    }
+    Err(Failure::new(
+        FailureKind::Unhealthy,
+        format!("{} does not answer through {}: GET {path}: {last}", release.tag, ports.router.name()),
+    )
+    .slot(slot)
+    .hint("compare `lockgate logs SERVICE` with the router's log; `verify` in lockgate.yaml says what tells releases apart"))
+}
+
+enum Identity {
+    Certain,
+    Anonymous,
+}
+
+fn who(
+    answer: &RouterAnswer,
+    slot: Slot,
+    release: &Release,
+    verify: Option<&Verify>,
+    probe: &Probe,
+) -> Result<Identity, String> {
+    if !probe.health.status.contains(answer.answer.status) && verify.is_none() {
+        return Err(format!("the answer was {}, wanted {}", answer.answer.status, probe.health.status));
+    }
+    if let Some(seen) = answer.slot {
+        return match seen == slot {
+            true => Ok(Identity::Certain),
+            false => Err(format!("{seen} answers, wanted {slot}")),
+        };
+    }
+    let Some(verify) = verify else { return Ok(Identity::Anonymous) };
+    let vars = Vars {
+        service: Some(&release.service),
+        environment: None,
+        slot: Some(slot),
+        tag: Some(&release.tag),
+        digest: Some(&release.digest),
+    };
+    if let Some(body) = &verify.body {
+        let wanted = body.fill(&vars).map_err(|error| error.to_string())?;
+        if !answer.answer.text().contains(&wanted) {
+            return Err(format!("the body does not contain {wanted:?}"));
+        }
+    }
+    if let Some((name, value)) = &verify.header {
+        let wanted = value.fill(&vars).map_err(|error| error.to_string())?;
+        let seen = answer.answer.header(&name.to_ascii_lowercase()).unwrap_or("missing");
+        if seen != wanted {
+            return Err(format!("header {name} is {seen:?}, wanted {wanted:?}"));
+        }
+    }
+    Ok(Identity::Certain)
+}
+
+fn answered_by(path: &str, slot: Slot, release: &Release, how: &str) -> Evidence {
+    Evidence {
+        check: format!("GET {path} through the router"),
+        wanted: format!("{} from {slot}", release.tag),
+        seen: how.to_owned(),
+        ok: true,
+    }
+}

@@ -1,0 +1,212 @@
+//! Blue-green: start beside, prove healthy, switch, prove through the router, pass the gates, then stop the old.
+//!
+//! Nothing of the old release is touched before the committed phase: until then every undo finds it running.
+
+use lockgate_model::{
+    Action, Environment, Failure, Gate, Gates, HostId, HostObserved, Intent, Lane, Moment, Observed, Phase, Plan, Probe,
+    Project, Recorded, Release, Service, Slot, Step, StepId,
+};
+
+use crate::waves;
+
+pub(crate) struct Wanted<'a> {
+    pub project: &'a Project,
+    pub service: &'a Service,
+    pub environment: &'a Environment,
+    pub intent: &'a Intent,
+    pub release: Release,
+    pub gates: Gates,
+}
+
+/// What one host needs.
+struct HostPlan<'a> {
+    host: &'a HostId,
+    seen: &'a HostObserved,
+    /// Where the release goes.
+    slot: Slot,
+}
+
+pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Failure> {
+    let environment = wanted.environment;
+    let mut changing = Vec::new();
+    let mut recording = Vec::new();
+    for host in &environment.hosts {
+        let seen = &observed.hosts[host];
+        match wanted.lives_on(seen) {
+            Some(slot) if seen.recorded.active == Some(slot) => {}
+            Some(slot) => recording.push(HostPlan { host, seen, slot }),
+            None => changing.push(HostPlan { host, seen, slot: wanted.slot_for(seen) }),
+        }
+    }
+    let mut phases = Phases::default();
+    if !changing.is_empty() {
+        let gates = |gates: &[Gate]| match wanted.gates {
+            Gates::All => crate::gates::resolve(wanted.project, wanted.service, environment, gates),
+            Gates::None => Ok(Vec::new()),
+        };
+        phases.push("check before", false, vec![wanted.gate_lane(gates(&environment.before)?, Moment::Before)]);
+        phases.push("fetch", false, changing.iter().map(|host| wanted.fetch(host)).collect());
+        let after = gates(&environment.after)?;
+        wanted.waves(&mut phases, &changing, &after);
+    }
+    phases.push("record", false, recording.iter().map(|host| lane(host.host, vec![wanted.record(host)])).collect());
+    phases.push("tidy up", true, changing.iter().map(|host| wanted.tidy_up(host)).collect());
+    Ok(Plan {
+        project: wanted.project.name.clone(),
+        service: wanted.service.name.clone(),
+        environment: environment.name.clone(),
+        strategy: environment.strategy,
+        intent: wanted.intent.clone(),
+        hosts: environment.hosts.clone(),
+        before: live_releases(observed),
+        release: wanted.release.clone(),
+        phases: phases.phases,
+    })
+}
+
+impl Wanted<'_> {
+    /// The slot that has the traffic with the wanted release already.
+    fn lives_on(&self, seen: &HostObserved) -> Option<Slot> {
+        let (slot, live) = seen.live()?;
+        live.release.as_ref().filter(|release| release.same_bytes(&self.release)).map(|_| slot)
+    }
+
+    /// Beside what the router points at, running or not: never the slot that may have traffic.
+    fn slot_for(&self, seen: &HostObserved) -> Slot {
+        seen.router.target.or(seen.recorded.active).map_or(Slot::Blue, Slot::other)
+    }
+
+    fn waves(&self, phases: &mut Phases, changing: &[HostPlan<'_>], after: &[Gate]) {
+        let hosts: Vec<HostId> = changing.iter().map(|host| host.host.clone()).collect();
+        let waves = waves::cut(&hosts, &self.environment.waves);
+        let count = waves.len();
+        for (index, wave) in waves.iter().enumerate() {
+            let title = |what: &str| match count {
+                1 => what.to_owned(),
+                _ => format!("{what}, wave {} of {count}", index + 1),
+            };
+            let lanes = changing.iter().filter(|host| wave.contains(host.host)).map(|host| self.go_live(host));
+            phases.push(&title("go live"), false, lanes.collect());
+            phases.push(&title("check after"), false, vec![self.gate_lane(after.to_vec(), Moment::After)]);
+        }
+    }
+
+    /// The promise in one screen: each action beside what takes it back.
+    fn go_live(&self, host: &HostPlan<'_>) -> Lane {
+        let (slot, release, probe) = (host.slot, &self.release, self.probe());
+        let (drain, grace) = (self.environment.drain, self.environment.stop_grace);
+        lane(
+            host.host,
+            vec![
+                step(
+                    Action::Start { slot, release: release.clone() },
+                    vec![Action::Drain { slot, deadline: drain }, Action::Stop { slot, grace }],
+                ),
+                step(Action::AwaitHealthy { slot, release: release.clone(), probe: probe.clone() }, vec![]),
+                step(
+                    Action::Switch { slot, release: release.clone(), probe: probe.clone() },
+                    self.switch_back(host),
+                ),
+                step(self.verify(slot, release), vec![]),
+                self.record(host),
+            ],
+        )
+    }
+
+    /// Back to the release that was live, started again should it have died meanwhile; without one, the router gets
+    /// back what it had.
+    fn switch_back(&self, host: &HostPlan<'_>) -> Vec<Action> {
+        let live = host.seen.live().and_then(|(slot, seen)| Some((slot, seen.release.as_ref()?)));
+        let Some((slot, release)) = live else {
+            return vec![Action::Withdraw { dial: host.seen.router.dial.clone() }];
+        };
+        vec![
+            Action::Start { slot, release: release.clone() },
+            Action::AwaitHealthy { slot, release: release.clone(), probe: self.probe() },
+            Action::Switch { slot, release: release.clone(), probe: self.probe() },
+            self.verify(slot, release),
+        ]
+    }
+
+    fn record(&self, host: &HostPlan<'_>) -> Step {
+        let before = host.seen.recorded.clone();
+        let previous = match host.seen.router.target {
+            Some(target) if target != host.slot => Some(target),
+            _ => before.previous,
+        };
+        step(
+            Action::Record {
+                recorded: Recorded { active: Some(host.slot), previous },
+                release: Some(self.release.clone()),
+            },
+            vec![Action::Record { recorded: before, release: None }],
+        )
+    }
+
+    fn fetch(&self, host: &HostPlan<'_>) -> Lane {
+        lane(host.host, vec![step(Action::Fetch { release: self.release.clone() }, vec![])])
+    }
+
+    /// The old slot keeps running for `keep_warm`, which makes a rollback instant; whoever comes next stops it.
+    fn tidy_up(&self, host: &HostPlan<'_>) -> Lane {
+        let mut steps = Vec::new();
+        let old = host.slot.other();
+        if host.seen.slots.contains_key(&old) && self.environment.keep_warm.0 == 0 {
+            steps.push(step(Action::Drain { slot: old, deadline: self.environment.drain }, vec![]));
+            steps.push(step(Action::Stop { slot: old, grace: self.environment.stop_grace }, vec![]));
+        }
+        steps.push(step(Action::Prune { keep: self.environment.keep_releases }, vec![]));
+        lane(host.host, steps)
+    }
+
+    fn gate_lane(&self, gates: Vec<Gate>, moment: Moment) -> Lane {
+        let action = |gate| Action::Gate { gate, moment, release: self.release.clone() };
+        Lane { host: None, steps: gates.into_iter().map(|gate| step(action(gate), vec![])).collect() }
+    }
+
+    fn verify(&self, slot: Slot, release: &Release) -> Action {
+        Action::Verify { slot, release: release.clone(), verify: self.service.verify.clone(), probe: self.probe() }
+    }
+
+    fn probe(&self) -> Probe {
+        Probe { health: self.service.health.clone(), port: self.service.port }
+    }
+}
+
+/// Numbers the steps as they come; phases and lanes without steps are left out.
+#[derive(Default)]
+struct Phases {
+    phases: Vec<Phase>,
+    next: u32,
+}
+
+impl Phases {
+    fn push(&mut self, title: &str, committed: bool, mut lanes: Vec<Lane>) {
+        lanes.retain(|lane| !lane.steps.is_empty());
+        if lanes.is_empty() {
+            return;
+        }
+        for step in lanes.iter_mut().flat_map(|lane| &mut lane.steps) {
+            step.id = StepId(self.next);
+            self.next += 1;
+        }
+        self.phases.push(Phase { title: title.to_owned(), committed, lanes });
+    }
+}
+
+fn lane(host: &HostId, steps: Vec<Step>) -> Lane {
+    Lane { host: Some(host.clone()), steps }
+}
+
+/// The id is given when the step is put into its phase.
+fn step(action: Action, undo: Vec<Action>) -> Step {
+    Step { id: StepId(u32::MAX), action, undo }
+}
+
+fn live_releases(observed: &Observed) -> std::collections::BTreeMap<HostId, Release> {
+    observed
+        .hosts
+        .iter()
+        .filter_map(|(host, seen)| Some((host.clone(), seen.live()?.1.release.clone()?)))
+        .collect()
+}

@@ -1,0 +1,222 @@
+//! The router suite.
+//!
+//! A fixture gives a router that is set up for one service whose two slots run beside each other, and the means to be
+//! a user with a slow request. The suite leaves the route as it found it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lockgate_model::{FailureKind, Millis, Slot};
+use tokio::time::Instant;
+
+use crate::{InFlight, Request, Route, Router, Upstream};
+
+/// What the suite asks through the router; the app of a slot answers it at once with the slot's name as its body.
+pub const ASK_PATH: &str = "/slot";
+
+/// Longest wait for one answer.
+const ASK_SECONDS_MAX: u64 = 5;
+/// Longest wait for a count of requests in flight to become what it must be.
+const COUNT_SECONDS_MAX: u64 = 5;
+/// Pause between two looks at a count.
+const COUNT_LOOK_MILLIS: u64 = 10;
+/// Switches in [`many_switches_in_a_row`].
+const SWITCHES: usize = 50;
+
+/// A router with two running slots behind it.
+#[async_trait]
+pub trait RouterFixture: Send + Sync {
+    fn router(&self) -> &dyn Router;
+
+    /// The slot's release and where its app listens. Each slot has another release; the same call gives the same
+    /// upstream. The app runs and answers [`ASK_PATH`] with `blue` or `green`.
+    fn upstream(&self, slot: Slot) -> Upstream;
+
+    /// Sends a request as a user would, through the router's data path, whose answer takes until
+    /// [`HeldRequest::finish`]. Returns once a slot's app has begun to answer it.
+    async fn hold_request(&self) -> Box<dyn HeldRequest>;
+}
+
+/// A request in flight.
+#[async_trait]
+pub trait HeldRequest: Send {
+    /// Lets the app finish and reads the whole answer: the name of the slot that gave it, or how it was broken off.
+    async fn finish(self: Box<Self>) -> Result<String, String>;
+}
+
+/// Every case, one after another, on the same router.
+///
+/// # Panics
+/// With the case, what it wanted and what it saw.
+pub async fn suite(fixture: &dyn RouterFixture) {
+    let found = route(fixture, "before the first switch").await;
+    a_switch_is_in_force_when_it_returns(fixture).await;
+    a_switch_to_what_is_live_changes_nothing(fixture).await;
+    a_stale_version_is_a_conflict_and_changes_nothing(fixture).await;
+    a_slow_request_finishes_on_the_slot_that_lost_the_traffic(fixture).await;
+    both_slots_drain_in_turn(fixture).await;
+    many_switches_in_a_row(fixture).await;
+    withdrawing_puts_back_what_was_there(fixture, &found).await;
+}
+
+async fn a_switch_is_in_force_when_it_returns(fixture: &dyn RouterFixture) {
+    for slot in [Slot::Blue, Slot::Green, Slot::Blue] {
+        switch(fixture, slot).await;
+        assert_serves(fixture, slot, "right after the switch").await;
+    }
+}
+
+async fn a_switch_to_what_is_live_changes_nothing(fixture: &dyn RouterFixture) {
+    switch(fixture, Slot::Green).await;
+    let before = route(fixture, "before the idempotent switch").await;
+    fixture.router().switch(&fixture.upstream(Slot::Green), &before.version).await.unwrap_or_else(|error| {
+        panic!("a second switch to the live slot does nothing and succeeds; saw {error}")
+    });
+    let after = route(fixture, "after the idempotent switch").await;
+    assert_eq!(before, after, "a second switch to the live slot leaves route and version as they were");
+    assert_serves(fixture, Slot::Green, "after an idempotent switch").await;
+}
+
+async fn a_stale_version_is_a_conflict_and_changes_nothing(fixture: &dyn RouterFixture) {
+    switch(fixture, Slot::Blue).await;
+    let stale = route(fixture, "before the conflict").await.version;
+    switch(fixture, Slot::Green).await;
+    let before = route(fixture, "before the stale switch").await;
+    assert_ne!(stale, before.version, "the version changes when the target does");
+
+    let error = fixture.router().switch(&fixture.upstream(Slot::Blue), &stale).await;
+    let kind = error.as_ref().err().map(|error| error.kind);
+    assert_eq!(
+        kind,
+        Some(FailureKind::Conflict),
+        "switching from a stale version is a conflict; saw {error:?}"
+    );
+    let error = fixture.router().withdraw(Some("nothing-dials-this.invalid:1"), &stale).await;
+    let kind = error.as_ref().err().map(|error| error.kind);
+    assert_eq!(
+        kind,
+        Some(FailureKind::Conflict),
+        "withdrawing from a stale version is a conflict; saw {error:?}"
+    );
+
+    let after = route(fixture, "after the stale switch").await;
+    assert_eq!(before, after, "a refused switch changes nothing");
+    assert_serves(fixture, Slot::Green, "after a refused switch").await;
+}
+
+async fn a_slow_request_finishes_on_the_slot_that_lost_the_traffic(fixture: &dyn RouterFixture) {
+    switch(fixture, Slot::Blue).await;
+    await_count(fixture, Slot::Blue, 0, "blue is idle at first").await;
+    let held = fixture.hold_request().await;
+    await_count(fixture, Slot::Blue, 1, "the held request is counted on the live slot").await;
+
+    switch(fixture, Slot::Green).await;
+    let counted = in_flight(fixture, Slot::Blue).await;
+    assert!(total(counted) >= 1, "the slot that lost the traffic still has its request; saw {counted:?}");
+    assert_serves(fixture, Slot::Green, "while blue drains").await;
+    let counted = in_flight(fixture, Slot::Blue).await;
+    assert!(total(counted) >= 1, "new requests elsewhere change nothing on blue; saw {counted:?}");
+
+    let body = held.finish().await.unwrap_or_else(|how| panic!("the held request must finish, but: {how}"));
+    assert_eq!(body.trim(), "blue", "a request finishes on the slot that it began on");
+    await_count(fixture, Slot::Blue, 0, "blue has drained").await;
+}
+
+/// The count must survive in both directions, and over a switch there and back.
+async fn both_slots_drain_in_turn(fixture: &dyn RouterFixture) {
+    switch(fixture, Slot::Green).await;
+    let on_green = fixture.hold_request().await;
+    switch(fixture, Slot::Blue).await;
+    let on_blue = fixture.hold_request().await;
+    await_count(fixture, Slot::Green, 1, "green has one").await;
+    await_count(fixture, Slot::Blue, 1, "blue has one").await;
+    switch(fixture, Slot::Green).await;
+    await_count(fixture, Slot::Blue, 1, "blue still has one").await;
+    assert_eq!(on_green.finish().await.as_deref().map(str::trim), Ok("green"));
+    await_count(fixture, Slot::Green, 0, "green has none any more").await;
+    await_count(fixture, Slot::Blue, 1, "blue is not touched by green's drain").await;
+    assert_eq!(on_blue.finish().await.as_deref().map(str::trim), Ok("blue"));
+    await_count(fixture, Slot::Blue, 0, "blue has none any more").await;
+}
+
+async fn many_switches_in_a_row(fixture: &dyn RouterFixture) {
+    for turn in 0..SWITCHES {
+        let slot = Slot::ALL[turn % 2];
+        switch(fixture, slot).await;
+        assert_serves(fixture, slot, &format!("after switch {turn}")).await;
+    }
+}
+
+async fn withdrawing_puts_back_what_was_there(fixture: &dyn RouterFixture, found: &Route) {
+    switch(fixture, Slot::Green).await;
+    let live = route(fixture, "before withdrawing").await;
+    fixture
+        .router()
+        .withdraw(found.dial.as_deref(), &live.version)
+        .await
+        .unwrap_or_else(|error| panic!("withdrawing to {:?} works; saw {error}", found.dial));
+    let after = route(fixture, "after withdrawing").await;
+    assert_eq!(after.target, found.target, "withdrawing puts the target back");
+    assert_eq!(after.dial, found.dial, "withdrawing puts back what was dialled");
+}
+
+async fn route(fixture: &dyn RouterFixture, when: &str) -> Route {
+    match fixture.router().route().await {
+        Ok(route) => route,
+        Err(error) => panic!("the route can be read {when}; saw {error} ({:?})", error.hint),
+    }
+}
+
+async fn switch(fixture: &dyn RouterFixture, slot: Slot) {
+    let version = route(fixture, "before a switch").await.version;
+    if let Err(error) = fixture.router().switch(&fixture.upstream(slot), &version).await {
+        panic!("switching to {slot} works; saw {error} ({:?})", error.hint);
+    }
+    let route = route(fixture, "after a switch").await;
+    assert_eq!(route.target, Some(slot), "the route has the new target when the switch returns");
+    assert!(route.dial.is_some(), "a route that has a target says what it dials");
+}
+
+async fn assert_serves(fixture: &dyn RouterFixture, slot: Slot, when: &str) {
+    let request = Request::get(ASK_PATH, Millis::from_secs(ASK_SECONDS_MAX));
+    let seen = match fixture.router().ask(&request).await {
+        Ok(seen) => seen,
+        Err(error) => panic!("asking through the router works {when}; saw {error} ({:?})", error.hint),
+    };
+    assert_eq!(seen.answer.status, 200, "{slot} answers {when}; body {:?}", seen.answer.text());
+    assert_eq!(seen.answer.text().trim(), slot.as_str(), "{slot} answers {when}");
+    if let Some(said) = seen.slot {
+        assert_eq!(said, slot, "the router names the slot that answered {when}");
+    }
+    if let Some(said) = seen.release {
+        let digest = fixture.upstream(slot).release.digest.as_str().to_owned();
+        assert_eq!(said, digest, "the router names the release that answered {when}");
+    }
+}
+
+async fn in_flight(fixture: &dyn RouterFixture, slot: Slot) -> InFlight {
+    match fixture.router().in_flight(slot).await {
+        Ok(count) => count,
+        Err(error) => panic!("requests in flight on {slot} can be counted; saw {error} ({:?})", error.hint),
+    }
+}
+
+fn total(count: InFlight) -> u64 {
+    count.requests + count.upgraded
+}
+
+/// Waits until the slot has exactly `wanted` requests in flight: a count may be too high for a moment after an answer.
+async fn await_count(fixture: &dyn RouterFixture, slot: Slot, wanted: u64, why: &str) {
+    let deadline = Instant::now() + Duration::from_secs(COUNT_SECONDS_MAX);
+    loop {
+        let seen = in_flight(fixture, slot).await;
+        if total(seen) == wanted {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{why}: {slot} has {wanted} in flight within {COUNT_SECONDS_MAX} s; saw {seen:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(COUNT_LOOK_MILLIS)).await;
+    }
+}

@@ -1,0 +1,90 @@
+//! One error for every port.
+
+use lockgate_model::{Failure, FailureKind};
+
+/// What went wrong at a port, told by what the caller may do about it.
+///
+/// `Unreachable` and `TimedOut` leave the outcome *unknown*: look at the world, never blindly repeat.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", kind.as_str())]
+pub struct PortError {
+    pub kind: FailureKind,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl PortError {
+    #[must_use]
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::NotFound, message)
+    }
+
+    #[must_use]
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Unreachable, message)
+    }
+
+    #[must_use]
+    pub fn timed_out(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::TimedOut, message)
+    }
+
+    #[must_use]
+    pub fn other(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Other, message)
+    }
+
+    /// Says what was being done: `context: message`.
+    #[must_use]
+    pub fn context(mut self, context: impl std::fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+
+    /// True when what was asked may have happened all the same.
+    #[must_use]
+    pub fn outcome_unknown(&self) -> bool {
+        matches!(self.kind, FailureKind::Unreachable | FailureKind::TimedOut)
+    }
+}
+
+impl From<PortError> for Failure {
+    fn from(error: PortError) -> Failure {
+        let mut failure = Failure::new(error.kind, error.message);
+        failure.hint = error.hint;
+        failure
+    }
+}
+
+impl From<std::io::Error> for PortError {
+    fn from(error: std::io::Error) -> PortError {
+        use std::io::ErrorKind as Io;
+        let kind = match error.kind() {
+            Io::NotFound => FailureKind::NotFound,
+            Io::PermissionDenied => FailureKind::Unauthorized,
+            Io::TimedOut => FailureKind::TimedOut,
+            Io::StorageFull | Io::QuotaExceeded => FailureKind::DiskFull,
+            Io::ConnectionRefused
+            | Io::ConnectionReset
+            | Io::ConnectionAborted
+            | Io::NotConnected
+            | Io::BrokenPipe
+            | Io::HostUnreachable
+            | Io::NetworkUnreachable
+            | Io::UnexpectedEof => FailureKind::Unreachable,
+            _ => FailureKind::Other,
+        };
+        PortError::new(kind, error.to_string())
+    }
+}

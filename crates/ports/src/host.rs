@@ -1,0 +1,200 @@
+//! A machine: this one, or one reached over SSH.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use async_trait::async_trait;
+use lockgate_model::{HostId, Millis, Timestamp};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::PortError;
+
+/// Default bound for one command on a host.
+const COMMAND_SECONDS_DEFAULT: u64 = 60;
+
+/// A command as an argument array: it is rendered once, by the driver, and no part of it is ever read by a shell
+/// that it was not written for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command {
+    pub argv: Vec<String>,
+    /// Added to the environment. Values may be secrets: a driver keeps them out of argv and errors.
+    pub env: BTreeMap<String, String>,
+    pub cwd: Option<String>,
+    /// Written to standard input, which is then closed.
+    pub stdin: Vec<u8>,
+    /// After which the command is killed and the error is `TimedOut`.
+    pub timeout: Millis,
+}
+
+/// Shows argv only: environment and input may hold secrets.
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command").field("argv", &self.argv).field("cwd", &self.cwd).finish_non_exhaustive()
+    }
+}
+
+impl Command {
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            env: BTreeMap::new(),
+            cwd: None,
+            stdin: Vec::new(),
+            timeout: Millis::from_secs(COMMAND_SECONDS_DEFAULT),
+        }
+    }
+
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.argv.push(arg.into());
+        self
+    }
+
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn cwd(mut self, cwd: impl Into<String>) -> Self {
+        self.cwd = Some(cwd.into());
+        self
+    }
+
+    #[must_use]
+    pub fn stdin(mut self, stdin: impl Into<Vec<u8>>) -> Self {
+        self.stdin = stdin.into();
+        self
+    }
+
+    #[must_use]
+    pub fn timeout(mut self, timeout: Millis) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+/// What a command left. A non-zero code is not an error at this port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Exit code; 128 + signal when it was killed by one.
+    pub code: i32,
+    /// At most the last MiB each.
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        self.code == 0
+    }
+
+    #[must_use]
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    #[must_use]
+    pub fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+}
+
+/// Where something listens, as seen from the host.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// `host:port`.
+    Tcp(String),
+    /// Absolute path of a Unix socket.
+    Unix(String),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp(address) => f.write_str(address),
+            Endpoint::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
+/// `unix:/path`, else `host:port`.
+impl From<&str> for Endpoint {
+    fn from(text: &str) -> Endpoint {
+        match text.strip_prefix("unix:") {
+            Some(path) => Endpoint::Unix(path.to_owned()),
+            None => Endpoint::Tcp(text.to_owned()),
+        }
+    }
+}
+
+/// A byte stream to something on a host.
+pub trait HostStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> HostStream for T {}
+
+/// A file's content and the host's clock, read at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFile {
+    /// `None` when there is no such file.
+    pub content: Option<Vec<u8>>,
+    pub now: Timestamp,
+}
+
+/// How a compare-and-swap ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swapped {
+    Yes,
+    /// The file held something else.
+    No,
+}
+
+#[async_trait]
+pub trait Host: Send + Sync {
+    fn id(&self) -> &HostId;
+
+    /// Runs a command to its end. When the future is dropped or the bound passes the command is killed, remotely too,
+    /// as well as can be; its outcome is then unknown.
+    ///
+    /// # Errors
+    /// `NotFound` when the program does not exist, `Unreachable`, `TimedOut`, `Unauthorized` (host refuses us).
+    async fn exec(&self, command: &Command) -> Result<Output, PortError>;
+
+    /// # Errors
+    /// `Unreachable`, `Unauthorized`. A missing file is `content: None`. Files over 4 MiB are refused.
+    async fn read(&self, path: &str) -> Result<HostFile, PortError>;
+
+    /// Replaces the file as a whole (temporary file beside it, fsync, rename, fsync of the folder), making its folder
+    /// where missing. A reader sees the old or the new content, never a part. `mode` is the file's permission bits.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Unauthorized`, `Unreachable`; the old file is then untouched, or for `Unreachable` unknown.
+    async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError>;
+
+    /// Removes the file; a missing one is fine.
+    ///
+    /// # Errors
+    /// `Unauthorized`, `Unreachable`.
+    async fn remove(&self, path: &str) -> Result<(), PortError>;
+
+    /// Compare-and-swap of a whole file, atomic among all callers of this method on this host by whatever way they
+    /// came: under an exclusive `flock(2)` on `<path>.lock`, compare the content with `expected` (`None`: no file),
+    /// then replace it as [`Host::write`] does (mode 0644).
+    ///
+    /// # Errors
+    /// As for [`Host::write`].
+    async fn swap(&self, path: &str, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError>;
+
+    /// Connects to an address as seen from the host.
+    ///
+    /// # Errors
+    /// `Unreachable` when nothing listens, `TimedOut`.
+    async fn connect(&self, endpoint: &Endpoint, timeout: Millis) -> Result<Box<dyn HostStream>, PortError>;
+
+    /// Free space in MiB on the file system that holds `path` or its nearest existing parent.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError>;
+}

@@ -1,0 +1,132 @@
+//! HTTP/1.1 over a host's stream, so that probes and admin APIs work alike on this machine and over SSH.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use lockgate_model::Millis;
+use tokio::time::Instant;
+
+use crate::{Endpoint, Host, PortError};
+
+/// Largest answer read; more is an error, for every caller wants a small document.
+const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A request with its whole body.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: &'static str,
+    /// Path and query (`/health?x=1`), or for a [`crate::Prober`] an absolute URL.
+    pub target: String,
+    /// Names in lower case. `host` may be given; it defaults to the endpoint.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub timeout: Millis,
+}
+
+impl Request {
+    #[must_use]
+    pub fn get(target: impl Into<String>, timeout: Millis) -> Self {
+        Self { method: "GET", target: target.into(), headers: Vec::new(), body: Vec::new(), timeout }
+    }
+
+    #[must_use]
+    pub fn json(method: &'static str, target: impl Into<String>, body: Vec<u8>, timeout: Millis) -> Self {
+        Self { method, target: target.into(), headers: Vec::new(), body, timeout }
+            .header("content-type", "application/json")
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// A whole answer. Trailers are folded into `headers` (Caddy sends its ETag as one).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// From connecting to the last byte.
+    pub elapsed: Duration,
+}
+
+impl Answer {
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Sends one request on a fresh connection to `endpoint` as seen from `host`.
+///
+/// # Errors
+/// `Unreachable` when nothing listens or the connection breaks, `TimedOut` when `request.timeout` passes, `Other` for
+/// an answer that is not HTTP or too large.
+pub async fn send(host: &dyn Host, endpoint: &Endpoint, request: Request) -> Result<Answer, PortError> {
+    let timeout = request.timeout;
+    let what = format!("{} {}{}", request.method, endpoint, request.target);
+    match tokio::time::timeout(timeout.duration(), exchange(host, endpoint, request)).await {
+        Ok(result) => result.map_err(|error| error.context(&what)),
+        Err(_) => Err(PortError::timed_out(format!("{what}: no answer within {timeout}"))),
+    }
+}
+
+async fn exchange(host: &dyn Host, endpoint: &Endpoint, request: Request) -> Result<Answer, PortError> {
+    let start = Instant::now();
+    let stream = host.connect(endpoint, request.timeout).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let driver = tokio::spawn(connection);
+    let default_host = match endpoint {
+        Endpoint::Tcp(address) => address.clone(),
+        Endpoint::Unix(_) => "localhost".to_owned(),
+    };
+    let mut builder = hyper::Request::builder().method(request.method).uri(&request.target);
+    if !request.headers.iter().any(|(name, _)| name == "host") {
+        builder = builder.header("host", default_host);
+    }
+    for (name, value) in &request.headers {
+        builder = builder.header(name, value);
+    }
+    let message = builder
+        .header("connection", "close")
+        .body(Full::new(Bytes::from(request.body)))
+        .map_err(|error| PortError::other(format!("the request cannot be sent: {error}")))?;
+    let response = sender.send_request(message).await.map_err(broken)?;
+    let (parts, body) = response.into_parts();
+    let collected = Limited::new(body, BODY_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|error| PortError::unreachable(format!("the answer broke off: {error}")))?;
+    let mut headers = pairs(&parts.headers);
+    if let Some(trailers) = collected.trailers() {
+        headers.extend(pairs(trailers));
+    }
+    let body = collected.to_bytes().to_vec();
+    driver.abort();
+    Ok(Answer { status: parts.status.as_u16(), headers, body, elapsed: start.elapsed() })
+}
+
+fn pairs(map: &hyper::HeaderMap) -> Vec<(String, String)> {
+    map.iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect()
+}
+
+fn broken(error: hyper::Error) -> PortError {
+    if error.is_parse() {
+        PortError::other(format!("the answer is not HTTP: {error}"))
+    } else {
+        PortError::unreachable(format!("the connection broke: {error}"))
+    }
+}

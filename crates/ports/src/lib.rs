@@ -1,0 +1,40 @@
+//! The traits to the outside: host, runtime, router, prober, command runner, notifier.
+//!
+//! Ports take and give domain values, never a vendor's types, and say what an implementer must guarantee. An error
+//! ([`PortError`]) says what the caller may do, not which library failed. Each port has a fake ([`fake`]) and a
+//! conformance suite ([`conformance`]) that the fake and every driver pass.
+//!
+//! Absent: the engine. Nothing here knows that there are plans.
+
+pub mod conformance;
+mod error;
+pub mod fake;
+mod gate;
+mod host;
+pub mod http;
+mod notify;
+mod router;
+mod runtime;
+
+use std::sync::Arc;
+
+pub use error::PortError;
+pub use gate::{CommandRunner, Prober};
+pub use host::{Command, Endpoint, Host, HostFile, HostStream, Output, Swapped};
+pub use http::{Answer, Request};
+pub use notify::{Message, MessageKind, Notifier};
+pub use router::{InFlight, Route, RouteVersion, Router, RouterAnswer, Upstream};
+pub use runtime::{Check, CheckState, Finding, Runtime, RuntimeSlot};
+
+use lockgate_model::HostId;
+
+/// All that concerns one service in one environment on one host.
+#[derive(Clone)]
+pub struct HostPorts {
+    pub id: HostId,
+    pub host: Arc<dyn Host>,
+    pub runtime: Arc<dyn Runtime>,
+    pub router: Arc<dyn Router>,
+    /// The service's home on the host: holds `active_color`, `previous_color` and `.lockgate/`.
+    pub home: String,
+}

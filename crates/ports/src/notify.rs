@@ -1,0 +1,53 @@
+//! Telling people.
+
+use async_trait::async_trait;
+use lockgate_model::{EnvironmentName, Failure, HostId, ProjectName, Release, RunId, ServiceName, Timestamp};
+use serde::Serialize;
+
+use crate::PortError;
+
+/// System A's five messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageKind {
+    Starting,
+    Success,
+    /// The previous release is live again.
+    RolledBack,
+    /// Nothing was changed.
+    Failed,
+    /// The rollback failed too.
+    Critical,
+}
+
+/// One message. Invariant: holds no secret.
+#[derive(Debug, Clone, Serialize)]
+pub struct Message {
+    pub kind: MessageKind,
+    pub project: ProjectName,
+    pub service: ServiceName,
+    pub environment: EnvironmentName,
+    pub release: Release,
+    pub run: RunId,
+    pub at: Timestamp,
+    /// `user@machine` that runs it.
+    pub owner: String,
+    pub hosts: Vec<HostId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// What is live and what to type, for `Critical`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
+}
+
+#[async_trait]
+pub trait Notifier: Send + Sync {
+    /// For people, without secrets: `slack`, `webhook hooks.example.com`.
+    fn name(&self) -> String;
+
+    /// Delivers within its own bound (10 s). A failing notifier never fails a run.
+    ///
+    /// # Errors
+    /// `Unauthorized`, `Unreachable`, `TimedOut`, `NotFound`; without the URL, which is a secret.
+    async fn send(&self, message: &Message) -> Result<(), PortError>;
+}

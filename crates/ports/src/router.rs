@@ -1,0 +1,90 @@
+//! What sends traffic to a slot, for one service on one host.
+
+use async_trait::async_trait;
+use lockgate_model::{Release, Slot};
+
+use crate::{Answer, Check, Endpoint, PortError, Request};
+
+/// Opaque: what the router's state was when it was read. [`Router::switch`] swaps only against this.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RouteVersion(pub String);
+
+/// The service's route as the router has it now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Route {
+    /// The slot it sends traffic to; `None` when it has no route or dials something that is neither slot.
+    pub target: Option<Slot>,
+    /// What it dials, in its own words; `None` when it has no route.
+    pub dial: Option<String>,
+    pub version: RouteVersion,
+}
+
+/// Where to send traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    pub slot: Slot,
+    pub release: Release,
+    /// The slot's address as seen from the host; a router whose configuration names the address to dial uses that.
+    pub endpoint: Endpoint,
+}
+
+/// Requests that a slot has not finished answering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InFlight {
+    pub requests: u64,
+    /// WebSockets and other upgraded connections, where the router counts them apart.
+    pub upgraded: u64,
+}
+
+/// An answer that came through the router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouterAnswer {
+    pub answer: Answer,
+    /// Who answered, where the router can say so for this very request.
+    pub slot: Option<Slot>,
+    /// Digest of the release that answered, where the router can say so.
+    pub release: Option<String>,
+}
+
+#[async_trait]
+pub trait Router: Send + Sync {
+    /// For people: `caddy`, `builtin`.
+    fn name(&self) -> &'static str;
+
+    /// Reads the live state, never a cache.
+    ///
+    /// # Errors
+    /// `Unreachable` when the router is down; `NotFound` when it lacks what the configuration names (the `@id`);
+    /// `Refused` when it is set up such that a switch would drop requests. Each with a hint.
+    async fn route(&self) -> Result<Route, PortError>;
+
+    /// Sends all new requests to `to`, atomically: when it returns, the change is in force and outlives a restart of
+    /// the router as well as the router allows. Does nothing when `to` has the traffic already with the same release
+    /// and address. Requests in flight finish where they are.
+    ///
+    /// # Errors
+    /// `Conflict` when the route is no longer at `expected` (nothing is changed then); else as [`Router::route`].
+    async fn switch(&self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError>;
+
+    /// Puts back what was there before Lockgate's first switch: dial `dial`, or with `None` remove the route.
+    ///
+    /// # Errors
+    /// As [`Router::switch`].
+    async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError>;
+
+    /// Requests that the slot has not finished answering, even when it has lost the traffic; exact or too high, never
+    /// too low by more than what one call takes.
+    ///
+    /// # Errors
+    /// As [`Router::route`].
+    async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError>;
+
+    /// Sends a request through the router's data path, as a user's request would come.
+    ///
+    /// # Errors
+    /// `Unreachable` when the router does not listen; an error status is an answer, not an error.
+    async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError>;
+
+    /// What a deployment will need of this router, looked at without changing anything.
+    async fn check(&self) -> Vec<Check>;
+}

@@ -1,0 +1,119 @@
+//! What runs a slot, for one service in one environment on one host.
+
+use async_trait::async_trait;
+use lockgate_model::{Release, Slot, SlotState, Tag, Timestamp};
+use serde::Serialize;
+
+use crate::{Endpoint, PortError};
+
+/// What a slot holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeSlot {
+    pub slot: Slot,
+    pub release: Option<Release>,
+    pub state: SlotState,
+    pub started_at: Option<Timestamp>,
+    /// Address as seen from the host, while running.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// One line of `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked at: `Docker Engine`, `free disk space`.
+    pub what: String,
+    pub state: CheckState,
+    /// What was seen.
+    pub seen: String,
+    /// How to mend it; for anything but `Ok`.
+    pub mend: Option<String>,
+}
+
+impl Check {
+    pub fn ok(what: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self { what: what.into(), state: CheckState::Ok, seen: seen.into(), mend: None }
+    }
+
+    pub fn warn(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what: what.into(), state: CheckState::Warn, seen: seen.into(), mend: Some(mend.into()) }
+    }
+
+    pub fn bad(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what: what.into(), state: CheckState::Bad, seen: seen.into(), mend: Some(mend.into()) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    Ok,
+    /// A deployment works, but not as well as it could.
+    Warn,
+    /// A deployment would fail.
+    Bad,
+}
+
+/// Something that explains an unhealthy slot: `nothing listens on port 5000; the container listens on 8080`.
+pub type Finding = String;
+
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    /// For people: `compose`, `process`.
+    fn name(&self) -> &'static str;
+
+    /// Turns a tag into a release, once (P5).
+    ///
+    /// # Errors
+    /// `NotFound` (no such tag or image), `Unauthorized` (registry login), `Unreachable`, `TimedOut`.
+    async fn resolve(&self, tag: &Tag) -> Result<Release, PortError>;
+
+    /// What the slots hold, found by label or record, running or not; a slot that holds nothing is absent.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Unauthorized`.
+    async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError>;
+
+    /// Why the two slots cannot run beside each other (a host port or a fixed name that both want).
+    ///
+    /// # Errors
+    /// `NotFound` when the slot's definition is missing, `Other` when it does not parse; each with a hint.
+    async fn conflicts(&self) -> Result<Vec<String>, PortError>;
+
+    /// Has the release's bytes on the host; nothing running is touched. Does nothing when they are there.
+    ///
+    /// # Errors
+    /// `NotFound`, `Unauthorized`, `Unreachable`, `TimedOut`, `DiskFull`.
+    async fn fetch(&self, release: &Release) -> Result<(), PortError>;
+
+    /// Has exactly this release running in the slot, replacing whatever else the slot held. Does nothing when it runs
+    /// already; never touches the other slot. Returns once started, not once healthy.
+    ///
+    /// # Errors
+    /// `NotFound` when the release's bytes are not on the host, `Conflict` (port or name in use), `Other`.
+    async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError>;
+
+    /// Stops the slot: SIGTERM, after `grace` SIGKILL; what it held can still be seen by [`Runtime::slots`].
+    /// Does nothing when it does not run.
+    ///
+    /// # Errors
+    /// `Unreachable`, `TimedOut`.
+    async fn stop(&self, slot: Slot, grace: lockgate_model::Millis) -> Result<(), PortError>;
+
+    /// The slot's last `lines` log lines, oldest first, of the running or the last run.
+    ///
+    /// # Errors
+    /// `Unreachable`. A slot without logs has none.
+    async fn logs(&self, slot: Slot, lines: u32) -> Result<Vec<String>, PortError>;
+
+    /// Why the slot might not answer on `port`; empty when nothing stands out. Best effort: only looks.
+    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Vec<Finding>;
+
+    /// Removes the service's bytes beyond `keep`, and nothing else's; never what a slot holds. Returns what was removed.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError>;
+
+    /// What a deployment will need of this runtime, looked at without changing anything.
+    async fn check(&self) -> Vec<Check>;
+}
