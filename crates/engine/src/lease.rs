@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lockgate_model::{
-    Failure, FailureKind, Holder, HostId, LeaseRecord, Millis, RunEnd, Timestamp, Unfinished,
+    Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, RunEnd, Timestamp, Unfinished,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -36,21 +36,6 @@ pub trait LeaseStore: Send + Sync {
     /// # Errors
     /// The host's failure; whether the record changed is then unknown.
     async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure>;
-}
-
-/// Who asks for a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    pub owner: String,
-    pub boot_id: String,
-    pub pid: u32,
-    pub started: u64,
-}
-
-impl Identity {
-    fn is(&self, holder: &Holder) -> bool {
-        self.boot_id == holder.boot_id && self.pid == holder.pid && self.started == holder.started
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -137,7 +122,7 @@ impl Leases {
                 }
             }
             record.token += 1;
-            record.holder = Some(self.holder(now));
+            record.holder = Some(self.identity.holder(now, self.ttl));
             if store.swap(version.as_deref(), &record).await? {
                 return Ok(Held { store: store.clone(), record: Mutex::new(record) });
             }
@@ -151,11 +136,6 @@ impl Leases {
     /// Whether a lease may be taken from its holder at once.
     fn free(&self, holder: &Holder, now: Timestamp) -> bool {
         now >= holder.renewed_at.plus(holder.ttl) || self.identity.is(holder) || (self.surely_dead)(holder)
-    }
-
-    fn holder(&self, now: Timestamp) -> Holder {
-        let Identity { owner, boot_id, pid, started } = self.identity.clone();
-        Holder { owner, boot_id, pid, started, since: now, renewed_at: now, ttl: self.ttl }
     }
 }
 

@@ -13,7 +13,7 @@ mod state;
 
 pub use clock::Clock;
 pub use journal::{Journal, JournalError, RunFilter, RunSummary};
-pub use lease::{Acquired, Fence, Identity, KeepAlive, LeaseError, LeaseStore, Leases, TTL_SECONDS};
+pub use lease::{Acquired, Fence, KeepAlive, LeaseError, LeaseStore, Leases, TTL_SECONDS};
 pub use performer::{EventSink, Performer};
 pub use run::{Engine, Interrupt, RunError};
 pub use state::{Direction, IllegalTransition, RunState, StepStatus, Work};

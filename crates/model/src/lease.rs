@@ -17,6 +17,32 @@ pub struct LeaseRecord {
     pub last: Option<RunEnd>,
 }
 
+/// Who asks for a lease: one process on one boot of one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `user@machine`, for people.
+    pub owner: String,
+    /// Tells boots (and process-id namespaces) apart; empty where that is unknown, and nobody is then taken for dead.
+    pub boot_id: String,
+    pub pid: u32,
+    /// Start time of the process, in whatever unit the machine counts; 0 when unknown.
+    pub started: u64,
+}
+
+impl Identity {
+    #[must_use]
+    pub fn is(&self, holder: &Holder) -> bool {
+        self.boot_id == holder.boot_id && self.pid == holder.pid && self.started == holder.started
+    }
+
+    /// A holder since `now`, by the clock of the host that keeps the lease.
+    #[must_use]
+    pub fn holder(&self, now: Timestamp, ttl: Millis) -> Holder {
+        let Identity { owner, boot_id, pid, started } = self.clone();
+        Holder { owner, boot_id, pid, started, since: now, renewed_at: now, ttl }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// `user@machine`, for people.

@@ -19,8 +19,8 @@ pub use ids::{
     Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot, StepId, Tag,
     Timestamp,
 };
-pub use lease::{Holder, LeaseRecord, Progress, RunEnd, Unfinished};
-pub use observed::{HostObserved, Observed, Recorded, RouterObserved, SlotObserved, SlotState};
+pub use lease::{Holder, Identity, LeaseRecord, Progress, RunEnd, Unfinished};
+pub use observed::{HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState};
 pub use plan::{Action, Gates, Intent, Lane, Moment, Phase, Plan, Probe, Seen, Step};
 pub use project::{
     BuiltinRouter, CaddyRouter, CommandGate, ComposeLayout, ComposeRuntime, Environment, Gate, GateKind, GateTarget,

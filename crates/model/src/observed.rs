@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostId, Release, Slot, Timestamp};
+use crate::{EnvironmentName, Failure, HostId, LeaseRecord, Release, ServiceName, Slot, Timestamp};
 
 /// One service in one environment, on all its hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,4 +67,16 @@ pub struct RouterObserved {
 pub struct Recorded {
     pub active: Option<Slot>,
     pub previous: Option<Slot>,
+}
+
+/// One service in one environment as it was looked at, with what the leases say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub service: ServiceName,
+    pub environment: EnvironmentName,
+    /// Hosts that could be looked at.
+    pub observed: Observed,
+    pub leases: BTreeMap<HostId, LeaseRecord>,
+    /// Hosts that could not be looked at, and why.
+    pub unseen: BTreeMap<HostId, Failure>,
 }

@@ -14,5 +14,5 @@ mod tell;
 
 pub use session::{Planned, Report, Session, Tools, Trouble, Want};
 pub use site::Site;
-pub use status::{HostStatus, ServiceStatus, SlotStatus, StatusWord};
+pub use status::{StateLine, StatusWord, state_line};
 pub use tell::{Teller, Telling};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use lockgate_engine::{
-    Acquired, Clock, Engine, EventSink, Fence, Identity, Interrupt, Journal, JournalError, LeaseError, LeaseStore,
+    Acquired, Clock, Engine, EventSink, Fence, Interrupt, Journal, JournalError, LeaseError, LeaseStore,
     Leases, RunError,
 };
 use lockgate_model::{
-    Failure, FailureKind, Gates, Holder, Intent, Millis, Observed, Outcome, Plan, Release, RunId, Tag,
+    Failure, FailureKind, Gates, Holder, Identity, Intent, Millis, Observed, Outcome, Plan, Release, RunId, Tag,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe};
 

@@ -1,0 +1,148 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Deploys containers and processes without dropping a request, and rolls back by itself.
+#[derive(Debug, Parser)]
+#[command(name = "lockgate", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 succeeded or nothing to do · 1 failed, nothing was changed · 2 usage or \
+configuration error · 3 rolled back, the previous release is live · 4 stuck, look now · 5 a gate said not yet · \
+6 someone else holds the lease";
+
+#[derive(Debug, Clone, ClapArgs)]
+pub struct Global {
+    /// The configuration; default: lockgate.yaml here or in a folder above
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The environment; default: the only one that has hosts
+    #[arg(long, global = true, value_name = "NAME", env = "LOCKGATE_ENV")]
+    pub env: Option<String>,
+    /// `json` prints one JSON object per line on stdout
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Only errors and results
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// More detail; twice for what the drivers do
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// No colours (also NO_COLOR)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Don't ask
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Look around in this folder and write a lockgate.yaml
+    Init(Init),
+    /// Check all that a deployment will need on every host
+    Doctor { service: Option<String> },
+    /// Print what a deployment would do
+    Plan(Deploy),
+    /// Deploy a release
+    Deploy(Deploy),
+    /// Bring back the previous release, or one from history
+    Rollback { service: String, release: Option<String> },
+    /// Run gates alone
+    Check {
+        service: String,
+        #[arg(value_enum)]
+        gates: GateSet,
+    },
+    /// What is live, where
+    Status {
+        service: Option<String>,
+        /// Look again every second until Ctrl-C
+        #[arg(short, long)]
+        watch: bool,
+    },
+    /// Past runs, newest first
+    History {
+        service: Option<String>,
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// A slot's last log lines
+    Logs {
+        service: String,
+        /// Default: the live slot
+        #[arg(long)]
+        slot: Option<String>,
+        /// Lines per host
+        #[arg(short = 'n', long, default_value_t = 50)]
+        lines: u32,
+    },
+    /// Finish or undo a deployment that was cut off
+    Resume { service: Option<String> },
+    /// Show the main job on this machine, without Docker
+    Demo,
+    /// Print a completion script
+    Completions { shell: clap_complete::Shell },
+    /// Print the JSON schema of lockgate.yaml, for editors
+    Schema,
+    /// The built-in proxy; started by deployments that use it
+    #[command(hide = true)]
+    Proxy(Proxy),
+    /// The app that `demo` deploys
+    #[command(hide = true)]
+    DemoApp { release: String },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Init {
+    /// System A's services.yaml to take over
+    #[arg(long, value_name = "FILE")]
+    pub import: Option<PathBuf>,
+    /// Print it instead of writing lockgate.yaml
+    #[arg(long)]
+    pub print: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Deploy {
+    pub service: String,
+    pub tag: String,
+    /// Without gates: health check, switch and the question through the router only
+    #[arg(long)]
+    pub only_swap: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GateSet {
+    /// The gates of `before`
+    Regression,
+    /// The gates of `after`
+    Smoke,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Proxy {
+    /// State folder
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Address to listen on; may be given more than once
+    #[arg(long)]
+    pub listen: Vec<std::net::SocketAddr>,
+    /// Hand the sockets of the proxy that runs in DIR over to this executable
+    #[arg(long)]
+    pub upgrade: bool,
+}

@@ -1,0 +1,96 @@
+//! What most commands start from: the project, and which services and environment are meant.
+
+use std::sync::Arc;
+
+use lockgate_config::Loaded;
+use lockgate_engine::{EventSink, Interrupt};
+use lockgate_model::{Environment, EnvironmentName, Event, Project, Service, ServiceName};
+use lockgate_orchestrator::{Site, Tools};
+
+use crate::args::Global;
+use crate::error::CliError;
+use crate::output::Output;
+use crate::wiring::{self, Hosts};
+use crate::{sink::Screen, tools};
+
+pub struct Context<'a> {
+    pub project: Arc<Project>,
+    pub output: &'a Output,
+    pub yes: bool,
+    environment: Option<String>,
+}
+
+/// For commands that run nothing.
+struct Deaf;
+
+impl EventSink for Deaf {
+    fn event(&self, _event: &Event) {}
+}
+
+impl<'a> Context<'a> {
+    pub fn load(global: &Global, output: &'a Output) -> Result<Self, CliError> {
+        let path = match &global.config {
+            Some(path) => path.clone(),
+            None => lockgate_config::find(&std::env::current_dir()?).ok_or_else(|| {
+                CliError::usage(
+                    "there is no lockgate.yaml here or in a folder above",
+                    "`lockgate init` writes one; `-c FILE` names another",
+                )
+            })?,
+        };
+        let Loaded { project, .. } = lockgate_config::load(&path, &|name| std::env::var(name).ok())?;
+        Ok(Self { project: Arc::new(project), output, yes: global.yes, environment: global.env.clone() })
+    }
+
+    /// The environment asked for, else the only one that is deployed to.
+    pub fn environment(&self) -> Result<&Environment, CliError> {
+        let names = |list: &[&Environment]| {
+            list.iter().map(|environment| environment.name.to_string()).collect::<Vec<_>>().join(", ")
+        };
+        let all: Vec<&Environment> = self.project.environments.iter().collect();
+        if let Some(asked) = &self.environment {
+            let found = EnvironmentName::new(asked.as_str()).ok().and_then(|name| self.project.environment(&name));
+            return found.ok_or_else(|| {
+                CliError::usage(format!("there is no environment {asked:?}"), format!("there are: {}", names(&all)))
+            });
+        }
+        let deployed: Vec<&Environment> = all.into_iter().filter(|one| !one.hosts.is_empty()).collect();
+        match deployed.as_slice() {
+            [only] => Ok(only),
+            [] => Err(CliError::usage("no environment has hosts to deploy to", "give one `hosts`, or a `runtime`")),
+            several => Err(CliError::usage(
+                "several environments can be deployed to",
+                format!("choose one with --env: {}", names(several)),
+            )),
+        }
+    }
+
+    pub fn service(&self, name: &str) -> Result<&Service, CliError> {
+        let found = ServiceName::new(name).ok().and_then(|name| self.project.services.get(&name));
+        found.ok_or_else(|| {
+            let names: Vec<String> = self.project.services.keys().map(ToString::to_string).collect();
+            CliError::usage(format!("there is no service {name:?}"), format!("there are: {}", names.join(", ")))
+        })
+    }
+
+    /// The service named, or all.
+    pub fn services(&self, name: Option<&str>) -> Result<Vec<&Service>, CliError> {
+        match name {
+            Some(name) => Ok(vec![self.service(name)?]),
+            None => Ok(self.project.services.values().collect()),
+        }
+    }
+
+    pub fn site(&self, service: &Service, hosts: &mut Hosts) -> Result<Site, CliError> {
+        wiring::site(&self.project, service, self.environment()?, hosts)
+    }
+
+    pub fn tools(&self, screen: &Arc<Screen>, interrupt: Interrupt) -> Tools {
+        tools::tools(&self.project, screen.clone(), interrupt)
+    }
+
+    /// For commands that only look.
+    pub fn looking(&self) -> Tools {
+        tools::tools(&self.project, Arc::new(Deaf), Interrupt::default())
+    }
+}

@@ -1,0 +1,136 @@
+//! `deploy`, `rollback`, `resume`: the commands that change something.
+
+use std::sync::Arc;
+
+use lockgate_engine::Interrupt;
+use lockgate_model::{Gates, Outcome, Plan, RunId, Tag};
+use lockgate_orchestrator::{Report, Session, Want};
+use lockgate_render::outcome_text;
+
+use super::Context;
+use crate::args;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::sink::Screen;
+use crate::wiring::Hosts;
+
+pub async fn deploy(context: &Context<'_>, args: &args::Deploy) -> Result<Exit, CliError> {
+    run(context, &args.service, &want(args)?).await
+}
+
+pub fn want(args: &args::Deploy) -> Result<Want, CliError> {
+    let tag = Tag::new(args.tag.as_str())
+        .map_err(|error| CliError::usage(error.to_string(), "name the image's tag, such as v1.2.3"))?;
+    let gates = if args.only_swap { Gates::None } else { Gates::All };
+    Ok(Want::Deploy { tag, gates })
+}
+
+pub async fn rollback(context: &Context<'_>, service: &str, release: Option<String>) -> Result<Exit, CliError> {
+    run(context, service, &Want::Rollback { release }).await
+}
+
+async fn run(context: &Context<'_>, service: &str, want: &Want) -> Result<Exit, CliError> {
+    let service = context.service(service)?;
+    let site = context.site(service, &mut Hosts::default())?;
+    let screen = Screen::new(context.output);
+    let interrupt = Interrupt::default();
+    let tools = context.tools(&screen, interrupt.clone());
+    let signals = listen(interrupt, screen.clone());
+    let result = Session::new(&site, &tools).run(want).await;
+    signals.abort();
+    screen.finish();
+    let Report { run, plan, outcome, recovered } = result?;
+    if let Some((run, outcome)) = recovered {
+        screen.note(&format!("first, run {run}, which had been cut off, was brought to its end: {}", outcome.as_str()));
+    }
+    tell(context, run, &plan, &outcome);
+    Ok(Exit::from(&outcome))
+}
+
+/// The result, as the last thing said.
+fn tell(context: &Context<'_>, run: Option<RunId>, plan: &Plan, outcome: &Outcome) {
+    let output = context.output;
+    if output.format == args::Format::Json {
+        output.json(&serde_json::json!({
+            "event": "result",
+            "run": run,
+            "service": plan.service,
+            "environment": plan.environment,
+            "release": plan.release,
+            "result": outcome,
+            "exit": Exit::from(outcome).code(),
+        }));
+        return;
+    }
+    match run {
+        None => output.text(&format!("nothing to do: {} is live already", plan.release)),
+        Some(_) => output.text(&outcome_text(outcome, plan, output.paint)),
+    }
+}
+
+pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit, CliError> {
+    let mut hosts = Hosts::default();
+    let screen = Screen::new(context.output);
+    let interrupt = Interrupt::default();
+    let tools = context.tools(&screen, interrupt.clone());
+    let signals = listen(interrupt, screen.clone());
+    let mut exit = Exit::Succeeded;
+    for service in context.services(service)? {
+        let site = context.site(service, &mut hosts)?;
+        let resumed = Session::new(&site, &tools).resume().await;
+        match resumed? {
+            Some((run, outcome)) => {
+                told_resumed(context, service.name.as_str(), run, &outcome);
+                exit = Exit::from(&outcome);
+            }
+            None if context.output.format == args::Format::Json => {
+                context.output.json(&serde_json::json!({
+                    "event": "result", "service": service.name, "run": null, "exit": 0,
+                }));
+            }
+            None => context.output.text(&format!("{}: nothing was left unfinished", service.name)),
+        }
+    }
+    signals.abort();
+    screen.finish();
+    Ok(exit)
+}
+
+fn told_resumed(context: &Context<'_>, service: &str, run: RunId, outcome: &Outcome) {
+    match context.output.format {
+        args::Format::Json => context.output.json(&serde_json::json!({
+            "event": "result", "service": service, "run": run, "result": outcome, "exit": Exit::from(outcome).code(),
+        })),
+        args::Format::Text => {
+            context.output.text(&format!("{service}: run {run} was brought to its end: {}", outcome.as_str()));
+        }
+    }
+}
+
+/// Ctrl-C (or SIGTERM, as CI systems cancel) once undoes; a second one leaves the rest to `resume`.
+fn listen(interrupt: Interrupt, screen: Arc<Screen>) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        interrupted().await;
+        screen.note("interrupted: undoing. Once more leaves it to `lockgate resume`");
+        interrupt.request();
+        interrupted().await;
+        screen.finish();
+        screen.note("left as it is; `lockgate resume` finishes or undoes it");
+        std::process::exit(i32::from(Exit::Stuck.code()));
+    })
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else {
+        tracing::warn!("SIGTERM cannot be caught");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => if let Err(error) = result {
+            tracing::warn!(%error, "Ctrl-C cannot be caught");
+            std::future::pending::<()>().await;
+        },
+        _ = term.recv() => {}
+    }
+}

@@ -1,0 +1,93 @@
+//! `doctor`: all that a deployment will need, looked at on every host, each with how to mend it.
+
+use lockgate_model::{Environment, HostId};
+use lockgate_ports::{Check, CheckState};
+
+use super::Context;
+use crate::args::Format;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::wiring::Hosts;
+
+pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, CliError> {
+    let environment = context.environment()?;
+    let services = context.services(service)?;
+    let mut hosts = Hosts::default();
+    let mut worst = CheckState::Ok;
+    for id in &environment.hosts {
+        let checks = hosts.get(id, &context.project).check().await;
+        let reachable = checks.iter().all(|check| check.state != CheckState::Bad);
+        worst = show(context, environment, id, None, &checks, worst);
+        if !reachable {
+            continue;
+        }
+        for service in &services {
+            let site = context.site(service, &mut hosts)?;
+            let Some(ports) = site.hosts.iter().find(|ports| &ports.id == id) else { continue };
+            let (mut checks, router) = tokio::join!(ports.runtime.check(), ports.router.check());
+            checks.extend(router);
+            checks.push(home(ports).await);
+            worst = show(context, environment, id, Some(service.name.as_str()), &checks, worst);
+        }
+    }
+    Ok(match worst {
+        CheckState::Ok | CheckState::Warn => Exit::Succeeded,
+        CheckState::Bad => Exit::Failed,
+    })
+}
+
+/// The lease must be writable, or nothing can run.
+async fn home(ports: &lockgate_ports::HostPorts) -> Check {
+    let probe = format!("{}/.lockgate/doctor", ports.home);
+    let written = ports.host.write(&probe, b"", 0o600).await;
+    let removed = match &written {
+        Ok(()) => ports.host.remove(&probe).await,
+        Err(error) => Err(error.clone()),
+    };
+    match removed {
+        Ok(()) => Check::ok("state folder", format!("{} can be written", ports.home)),
+        Err(error) => Check::bad(
+            "state folder",
+            error.to_string(),
+            format!("let this user write {}: `sudo install -d -o $USER {0}`", ports.home),
+        ),
+    }
+}
+
+fn show(
+    context: &Context<'_>,
+    environment: &Environment,
+    host: &HostId,
+    service: Option<&str>,
+    checks: &[Check],
+    mut worst: CheckState,
+) -> CheckState {
+    let output = context.output;
+    if output.format == Format::Text {
+        let about = service.map(|service| format!(" · {service}")).unwrap_or_default();
+        output.text(&output.paint.bold(&format!("{host}{about}")));
+    }
+    for check in checks {
+        worst = match (worst, check.state) {
+            (CheckState::Bad, _) | (_, CheckState::Bad) => CheckState::Bad,
+            (CheckState::Warn, _) | (_, CheckState::Warn) => CheckState::Warn,
+            (CheckState::Ok, CheckState::Ok) => CheckState::Ok,
+        };
+        if output.format == Format::Json {
+            output.json(&serde_json::json!({
+                "environment": environment.name, "host": host, "service": service, "check": check,
+            }));
+            continue;
+        }
+        let mark = match check.state {
+            CheckState::Ok => output.paint.green("✓"),
+            CheckState::Warn => output.paint.yellow("!"),
+            CheckState::Bad => output.paint.red("✗"),
+        };
+        output.text(&format!("  {mark} {}: {}", check.what, check.seen));
+        if let Some(mend) = &check.mend {
+            output.text(&format!("      {mend}"));
+        }
+    }
+    worst
+}

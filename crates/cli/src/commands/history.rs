@@ -1,0 +1,38 @@
+//! `history`: past runs from this project's journal.
+
+use lockgate_engine::RunFilter;
+use lockgate_render::{Table, rfc3339};
+
+use super::Context;
+use crate::args::Format;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::tools;
+
+pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Result<Exit, CliError> {
+    let service = service.map(|name| context.service(name)).transpose()?.map(|service| service.name.clone());
+    let runs = tools::journal(&context.project).runs(&RunFilter { service, environment: None, limit }).await?;
+    if context.output.format == Format::Json {
+        runs.iter().for_each(|run| context.output.json(run));
+        return Ok(Exit::Succeeded);
+    }
+    if runs.is_empty() {
+        context.output.text("no run is in this folder's journal; `lockgate status` looks at the hosts");
+        return Ok(Exit::Succeeded);
+    }
+    let mut table = Table::new(["started", "service", "environment", "what", "release", "outcome", "by", "run"]);
+    for run in runs {
+        table.push(vec![
+            rfc3339(run.started_at),
+            run.service.to_string(),
+            run.environment.to_string(),
+            run.intent,
+            run.release.to_string(),
+            run.outcome.as_ref().map_or("unfinished", |outcome| outcome.as_str()).to_owned(),
+            run.owner,
+            run.run.to_string(),
+        ]);
+    }
+    context.output.text(&table.text());
+    Ok(Exit::Succeeded)
+}

@@ -1,0 +1,61 @@
+//! One file per family of commands.
+
+mod context;
+mod deploy;
+mod doctor;
+mod history;
+mod init;
+mod logs;
+mod plan;
+mod status;
+
+use clap::CommandFactory;
+
+use crate::args::{Args, Command, GateSet};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::{demo, proxy};
+
+pub use context::Context;
+
+pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let global = args.global;
+    match args.command {
+        Command::Init(init) => init::run(&init, &global, output),
+        Command::Doctor { service } => doctor::run(&Context::load(&global, output)?, service.as_deref()).await,
+        Command::Plan(deploy) => plan::run(&Context::load(&global, output)?, &deploy).await,
+        Command::Deploy(deploy) => deploy::deploy(&Context::load(&global, output)?, &deploy).await,
+        Command::Rollback { service, release } => {
+            deploy::rollback(&Context::load(&global, output)?, &service, release).await
+        }
+        Command::Resume { service } => deploy::resume(&Context::load(&global, output)?, service.as_deref()).await,
+        Command::Check { service, gates } => {
+            let moment = match gates {
+                GateSet::Regression => lockgate_model::Moment::Before,
+                GateSet::Smoke => lockgate_model::Moment::After,
+            };
+            plan::check(&Context::load(&global, output)?, &service, moment).await
+        }
+        Command::Status { service, watch } => {
+            status::run(&Context::load(&global, output)?, service.as_deref(), watch).await
+        }
+        Command::History { service, limit } => {
+            history::run(&Context::load(&global, output)?, service.as_deref(), limit).await
+        }
+        Command::Logs { service, slot, lines } => {
+            logs::run(&Context::load(&global, output)?, &service, slot.as_deref(), lines).await
+        }
+        Command::Demo => demo::run(output).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "lockgate", &mut std::io::stdout());
+            Ok(Exit::Succeeded)
+        }
+        Command::Schema => {
+            output.json(&lockgate_config::schema());
+            Ok(Exit::Succeeded)
+        }
+        Command::Proxy(args) => proxy::run(args).await,
+        Command::DemoApp { release } => demo::app(&release).await,
+    }
+}

@@ -1,0 +1,86 @@
+//! What a command says when it cannot go on: kind + message + hint, and the exit code that goes with it.
+
+use lockgate_config::ConfigError;
+use lockgate_model::{Failure, FailureKind, Outcome, Plan};
+use lockgate_orchestrator::Trouble;
+
+use crate::exit::Exit;
+
+#[derive(Debug)]
+pub struct CliError {
+    pub exit: Exit,
+    pub what: What,
+}
+
+#[derive(Debug)]
+pub enum What {
+    Failure(Box<Failure>),
+    Config(Box<ConfigError>),
+    /// An earlier run could not be brought to its end.
+    Stuck { outcome: Box<Outcome>, plan: Box<Plan> },
+}
+
+impl CliError {
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let failure = Failure::new(FailureKind::Refused, message).hint(hint);
+        Self { exit: Exit::Usage, what: What::Failure(Box::new(failure)) }
+    }
+
+    pub fn failed(message: impl Into<String>) -> Self {
+        Failure::new(FailureKind::Other, message).into()
+    }
+}
+
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        let exit = match failure.kind {
+            FailureKind::GateNotYet => Exit::NotYet,
+            FailureKind::LeaseLost => Exit::Held,
+            _ => Exit::Failed,
+        };
+        Self { exit, what: What::Failure(Box::new(failure)) }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self { exit: Exit::Usage, what: What::Config(Box::new(error)) }
+    }
+}
+
+impl From<std::io::Error> for CliError {
+    fn from(error: std::io::Error) -> Self {
+        lockgate_ports::PortError::from(error).into()
+    }
+}
+
+impl From<lockgate_ports::PortError> for CliError {
+    fn from(error: lockgate_ports::PortError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<lockgate_engine::JournalError> for CliError {
+    fn from(error: lockgate_engine::JournalError) -> Self {
+        Trouble::Journal(error).into()
+    }
+}
+
+impl From<Trouble> for CliError {
+    fn from(trouble: Trouble) -> Self {
+        let message = trouble.to_string();
+        match trouble {
+            Trouble::Failure(failure) | Trouble::LeaseLost(failure) => failure.into(),
+            Trouble::Held(_) => {
+                let failure = Failure::new(FailureKind::Conflict, message)
+                    .hint("wait for it, or look at `lockgate status`; a lease whose holder died frees itself within 15s");
+                Self { exit: Exit::Held, what: What::Failure(Box::new(failure)) }
+            }
+            Trouble::Journal(error) => Failure::new(FailureKind::Other, message).hint(error.hint()).into(),
+            Trouble::Illegal(_) => Failure::new(FailureKind::Other, message)
+                .hint("move .lockgate/journal.db away; the hosts are the truth, only history is lost")
+                .into(),
+            Trouble::Stuck { outcome, plan, .. } => Self { exit: Exit::Stuck, what: What::Stuck { outcome, plan } },
+        }
+    }
+}

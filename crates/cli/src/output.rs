@@ -1,0 +1,107 @@
+//! Data on stdout, everything else on stderr.
+
+use std::io::{IsTerminal, Write};
+
+use lockgate_render::{Paint, failure_text, outcome_text};
+use serde::Serialize;
+
+use crate::args::{Format, Global};
+use crate::error::{CliError, What};
+
+pub struct Output {
+    pub format: Format,
+    pub quiet: bool,
+    pub verbose: u8,
+    pub paint: Paint,
+}
+
+impl Output {
+    pub fn new(global: &Global) -> Self {
+        let colour = !global.no_color && std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
+        Self { format: global.format, quiet: global.quiet, verbose: global.verbose, paint: Paint::new(colour) }
+    }
+
+    /// Warnings of drivers and notifiers go to stderr; `LOCKGATE_LOG` overrides what is shown.
+    pub fn trace(&self) {
+        let default = match (self.quiet, self.verbose) {
+            (true, _) => "error",
+            (false, 0 | 1) => "warn",
+            (false, 2) => "lockgate=debug,warn",
+            (false, _) => "debug",
+        };
+        let filter = std::env::var("LOCKGATE_LOG").unwrap_or_else(|_| default.to_owned());
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+            .with_writer(std::io::stderr)
+            .without_time()
+            .with_target(false)
+            .finish();
+        if tracing::subscriber::set_global_default(subscriber).is_err() {
+            tracing::debug!("tracing was set up already");
+        }
+    }
+
+    /// Text for people, on stdout.
+    pub fn text(&self, text: &str) {
+        line(&mut std::io::stdout(), text.trim_end());
+    }
+
+    /// One object on one line, on stdout.
+    pub fn json(&self, value: &impl Serialize) {
+        match serde_json::to_string(value) {
+            Ok(text) => line(&mut std::io::stdout(), &text),
+            Err(error) => tracing::error!(%error, "a result could not be written as JSON"),
+        }
+    }
+
+    /// Something beside the result, on stderr.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            line(&mut std::io::stderr(), text.trim_end());
+        }
+    }
+
+    /// The one place that prints errors.
+    pub fn error(&self, error: &CliError) {
+        if self.format == Format::Json {
+            self.json(&error_json(error));
+        }
+        let text = match &error.what {
+            What::Failure(failure) => format!("{}: {}", self.paint.red("error"), failure_text(failure, self.paint)),
+            What::Stuck { outcome, plan } => outcome_text(outcome, plan, self.paint),
+            What::Config(config) => config_text(config, self.paint),
+        };
+        line(&mut std::io::stderr(), text.trim_end());
+    }
+}
+
+fn config_text(error: &lockgate_config::ConfigError, paint: Paint) -> String {
+    format!("{}: {}", paint.red("error"), error.plain())
+}
+
+fn error_json(error: &CliError) -> serde_json::Value {
+    let mut value = match &error.what {
+        What::Failure(failure) => serde_json::json!({ "event": "error", "error": failure }),
+        What::Stuck { outcome, .. } => serde_json::json!({ "event": "error", "outcome": outcome }),
+        What::Config(config) => serde_json::json!({
+            "event": "error",
+            "error": {
+                "kind": config.kind().as_str(),
+                "message": config.message(),
+                "hint": config.hint(),
+                "file": config.file(),
+                "line": config.line(),
+                "column": config.column(),
+            },
+        }),
+    };
+    value["exit"] = error.exit.code().into();
+    value
+}
+
+/// A reader that went away (`| head`) is no reason to fail: the exit code tells how the command ended.
+fn line(writer: &mut impl Write, text: &str) {
+    if let Err(error) = writeln!(writer, "{text}") {
+        tracing::debug!(%error, "the output could not be written");
+    }
+}

@@ -1,0 +1,63 @@
+//! Events to the screen.
+
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex};
+
+use lockgate_engine::EventSink;
+use lockgate_model::Event;
+use lockgate_render::{Detail, Json, Live, Options, Plain, Renderer, clock_time};
+
+use crate::args::Format;
+use crate::output::Output;
+
+/// A renderer behind a lock: the engine's dispatcher is the only one that speaks.
+pub struct Screen(Mutex<Box<dyn Renderer>>);
+
+impl Screen {
+    /// JSON lines on stdout; else a live view on a terminal and plain lines elsewhere, both on stderr.
+    pub fn new(output: &Output) -> Arc<Self> {
+        match output.format {
+            Format::Json => Arc::new(Self(Mutex::new(Box::new(Json::new(std::io::stdout()))))),
+            Format::Text => Self::on_stderr(output),
+        }
+    }
+
+    /// For people, whatever the format of the result.
+    pub fn on_stderr(output: &Output) -> Arc<Self> {
+        let detail = match (output.quiet, output.verbose) {
+            (true, _) => Detail::Quiet,
+            (false, 0) => Detail::Normal,
+            (false, _) => Detail::Verbose,
+        };
+        let options = Options { paint: output.paint, time: Some(clock_time), detail };
+        let renderer: Box<dyn Renderer> = match std::io::stderr().is_terminal() && !output.quiet {
+            true => Box::new(Live::stderr(options)),
+            false => Box::new(Plain::new(std::io::stderr(), options)),
+        };
+        Arc::new(Self(Mutex::new(renderer)))
+    }
+
+    pub fn note(&self, text: &str) {
+        self.with(|renderer| renderer.note(text));
+    }
+
+    /// Whether anybody could watch does not change how the run ended, so a closed pipe is only told.
+    pub fn finish(&self) {
+        self.with(|renderer| {
+            if let Err(error) = renderer.finish() {
+                tracing::debug!(%error, "the output could not be written");
+            }
+        });
+    }
+
+    fn with(&self, call: impl FnOnce(&mut dyn Renderer)) {
+        let mut renderer = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        call(renderer.as_mut());
+    }
+}
+
+impl EventSink for Screen {
+    fn event(&self, event: &Event) {
+        self.with(|renderer| renderer.event(event));
+    }
+}

@@ -1,0 +1,83 @@
+//! What every session is handed: journal, clock, identity, ids, notifiers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_engine::{Clock, EventSink, Interrupt, Journal, JournalError, RunFilter, RunSummary, TTL_SECONDS};
+use lockgate_model::{Event, Millis, Notify, Project, RunId, Timestamp};
+use lockgate_orchestrator::{Teller, Tools};
+use lockgate_ports::Notifier;
+use lockgate_sqlite::SqliteJournal;
+use tokio::sync::OnceCell;
+
+struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Timestamp {
+        lockgate_local::now()
+    }
+}
+
+/// Opens the journal when it is first needed: `status` looks at hosts only and should not wait for it.
+pub struct LazyJournal {
+    path: PathBuf,
+    journal: OnceCell<SqliteJournal>,
+}
+
+impl LazyJournal {
+    async fn open(&self) -> Result<&SqliteJournal, JournalError> {
+        self.journal.get_or_try_init(|| SqliteJournal::open(&self.path)).await
+    }
+}
+
+#[async_trait]
+impl Journal for LazyJournal {
+    async fn append(&self, event: &Event) -> Result<(), JournalError> {
+        self.open().await?.append(event).await
+    }
+
+    async fn load(&self, run: RunId) -> Result<Vec<Event>, JournalError> {
+        self.open().await?.load(run).await
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
+        self.open().await?.runs(filter).await
+    }
+}
+
+pub fn journal(project: &Project) -> Arc<dyn Journal> {
+    let path = project.root.join(".lockgate/journal.db");
+    Arc::new(LazyJournal { path, journal: OnceCell::new() })
+}
+
+pub fn tools(project: &Project, sink: Arc<dyn EventSink>, interrupt: Interrupt) -> Tools {
+    Tools {
+        journal: journal(project),
+        clock: Arc::new(WallClock),
+        sink,
+        identity: lockgate_local::holder_identity(),
+        surely_dead: Arc::new(lockgate_local::surely_dead),
+        new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
+        lease_ttl: Millis::from_secs(TTL_SECONDS),
+        interrupt,
+        teller: Teller::new(notifiers(project)),
+    }
+}
+
+fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
+    project
+        .notify
+        .iter()
+        .map(|notify| -> Arc<dyn Notifier> {
+            match notify {
+                Notify::Slack { webhook, channel } => {
+                    Arc::new(lockgate_slack::Slack::new(webhook.clone(), channel.clone()))
+                }
+                Notify::Webhook { url, headers } => {
+                    Arc::new(lockgate_webhook::Webhook::new(url.clone(), headers.clone()))
+                }
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,274 @@
+//! Concrete drivers for a service in an environment: the composition root.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lockgate_builtin::{Builtin, BuiltinOptions};
+use lockgate_caddy::{Caddy, CaddyOptions};
+use lockgate_compose::{Compose, ComposeOptions};
+use lockgate_http::HttpProber;
+use lockgate_local::{Local, LocalRunner};
+use lockgate_model::{
+    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, HostId, Project, Router, Runtime, Service, Slot, Template,
+    Vars,
+};
+use lockgate_orchestrator::Site;
+use lockgate_ports::{Check, Host, HostPorts};
+use lockgate_process::{Process, ProcessOptions};
+use lockgate_ssh::Ssh;
+
+use crate::error::CliError;
+
+/// Longest path of a Unix socket (`sun_path` in unix(7) holds 108 bytes with the final zero).
+const SOCKET_PATH_MAX: usize = 107;
+/// Where state lives on a host that is not this machine, when the configuration names no folder.
+const REMOTE_STATE_DIR: &str = "/var/lib/lockgate";
+
+/// A connection to a host, shared by all services.
+#[derive(Clone)]
+pub enum AnyHost {
+    Local(Arc<Local>),
+    Ssh(Arc<Ssh>),
+}
+
+impl AnyHost {
+    pub async fn check(&self) -> Vec<Check> {
+        match self {
+            AnyHost::Local(host) => host.check().await,
+            AnyHost::Ssh(host) => host.check().await,
+        }
+    }
+
+    fn port(self) -> Arc<dyn Host> {
+        match self {
+            AnyHost::Local(host) => host,
+            AnyHost::Ssh(host) => host,
+        }
+    }
+}
+
+/// One connection per host, however many services are looked at.
+#[derive(Default)]
+pub struct Hosts(BTreeMap<HostId, AnyHost>);
+
+impl Hosts {
+    pub fn get(&mut self, id: &HostId, project: &Project) -> AnyHost {
+        let make = || match id.is_local() {
+            true => AnyHost::Local(Arc::new(Local::new())),
+            false => AnyHost::Ssh(Arc::new(Ssh::new(id.clone(), &project.ssh))),
+        };
+        self.0.entry(id.clone()).or_insert_with(make).clone()
+    }
+}
+
+/// One service in one environment with its drivers.
+///
+/// # Errors
+/// A usage error when the configuration leaves something open that a driver needs.
+pub fn site(
+    project: &Arc<Project>,
+    service: &Service,
+    environment: &Environment,
+    hosts: &mut Hosts,
+) -> Result<Site, CliError> {
+    let wires = Wires { project, service, environment };
+    let ports = environment
+        .hosts
+        .iter()
+        .map(|id| wires.ports(id, hosts.get(id, project).port()))
+        .collect::<Result<Vec<_>, CliError>>()?;
+    Ok(Site {
+        project: project.clone(),
+        service: service.clone(),
+        environment: environment.clone(),
+        hosts: ports,
+        prober: Arc::new(HttpProber::new(concat!("lockgate/", env!("CARGO_PKG_VERSION")))),
+        runner: Arc::new(LocalRunner { cwd: project.root.clone() }),
+    })
+}
+
+struct Wires<'a> {
+    project: &'a Project,
+    service: &'a Service,
+    environment: &'a Environment,
+}
+
+impl Wires<'_> {
+    fn ports(&self, id: &HostId, host: Arc<dyn Host>) -> Result<HostPorts, CliError> {
+        let home = self.home(id)?;
+        let runtime: Arc<dyn lockgate_ports::Runtime> = match &self.environment.runtime {
+            Some(Runtime::Compose(runtime)) => Arc::new(self.compose(id, host.clone(), runtime)?),
+            Some(Runtime::Process(_)) => Arc::new(Process::new(ProcessOptions {
+                host: host.clone(),
+                project: self.project.name.clone(),
+                environment: self.environment.name.clone(),
+                service: self.service.clone(),
+                dir: format!("{home}/run"),
+                root: self.base(id),
+            })),
+            None => return Err(self.missing("runtime")),
+        };
+        let router: Arc<dyn lockgate_ports::Router> = match &self.environment.router {
+            Some(Router::Caddy(router)) => Arc::new(self.caddy(host.clone(), router)?),
+            Some(Router::Builtin(router)) => Arc::new(self.builtin(id, host.clone(), router)?),
+            None => return Err(self.missing("router")),
+        };
+        Ok(HostPorts { id: id.clone(), host, runtime, router, home })
+    }
+
+    /// The service's home: where system A keeps `active_color`, beside the slots' folders.
+    fn home(&self, id: &HostId) -> Result<String, CliError> {
+        match &self.environment.runtime {
+            Some(Runtime::Compose(runtime)) => match &runtime.layout {
+                ComposeLayout::Folders(dir) => {
+                    let slot = self.on_host(id, dir, Some(Slot::Blue))?;
+                    Ok(parent(&slot))
+                }
+                ComposeLayout::File(file) => Ok(format!(
+                    "{}/.lockgate/{}/{}",
+                    parent(&self.on_host(id, file, None)?),
+                    self.environment.name,
+                    self.service.name
+                )),
+            },
+            Some(Runtime::Process(runtime)) => match &runtime.dir {
+                Some(dir) => self.on_host(id, dir, None),
+                None => Ok(format!("{}/{}/{}", self.state_dir(id), self.environment.name, self.service.name)),
+            },
+            None => Err(self.missing("runtime")),
+        }
+    }
+
+    fn compose(
+        &self,
+        id: &HostId,
+        host: Arc<dyn Host>,
+        runtime: &lockgate_model::ComposeRuntime,
+    ) -> Result<Compose, CliError> {
+        let mut runtime = runtime.clone();
+        // Relative paths start at lockgate.yaml's folder; the driver knows hosts only.
+        runtime.layout = match &runtime.layout {
+            ComposeLayout::Folders(dir) => ComposeLayout::Folders(self.absolute(id, dir)?),
+            ComposeLayout::File(file) => ComposeLayout::File(self.absolute(id, file)?),
+        };
+        let socket = if id.is_local() { std::env::var("DOCKER_HOST").ok() } else { None };
+        Ok(Compose::new(ComposeOptions {
+            host,
+            project: self.project.name.clone(),
+            environment: self.environment.name.clone(),
+            service: self.service.clone(),
+            runtime,
+            disk_free_mib: self.environment.disk_free_mib,
+        })
+        .docker_socket(socket.filter(|socket| socket.starts_with("unix://"))))
+    }
+
+    fn caddy(&self, host: Arc<dyn Host>, router: &CaddyRouter) -> Result<Caddy, CliError> {
+        let mut dial = BTreeMap::new();
+        for slot in Slot::ALL {
+            dial.insert(slot, self.fill(&router.dial, Some(slot))?);
+        }
+        let fill = |template: &Option<Template>| template.as_ref().map(|text| self.fill(text, None)).transpose();
+        Ok(Caddy::new(CaddyOptions {
+            host,
+            label: format!("{}_{}_{}", self.project.name, self.environment.name, self.service.name),
+            admin: router.admin.clone(),
+            id: fill(&router.id)?,
+            dial,
+            ask: fill(&router.ask)?,
+            snippet: fill(&router.snippet)?,
+        }))
+    }
+
+    fn builtin(&self, id: &HostId, host: Arc<dyn Host>, router: &BuiltinRouter) -> Result<Builtin, CliError> {
+        let dir = match &router.dir {
+            Some(dir) => self.on_host(id, dir, None)?,
+            None => format!("{}/proxy", self.state_dir(id)),
+        };
+        if dir.len() + "/admin.sock".len() > SOCKET_PATH_MAX {
+            return Err(CliError::usage(
+                format!("{dir} is too long for the proxy's socket"),
+                "set `router.builtin.dir` to a shorter path, such as /run/lockgate",
+            ));
+        }
+        let program = if id.is_local() { this_program()? } else { "lockgate".to_owned() };
+        let launch = [&program, "proxy", "--dir", &dir, "--listen", &router.listen].map(str::to_owned);
+        let hosts = router.hosts.iter().map(|name| self.fill(name, None)).collect::<Result<_, _>>()?;
+        Ok(Builtin::new(BuiltinOptions {
+            host,
+            dir,
+            route_id: format!("{}-{}-{}", self.project.name, self.environment.name, self.service.name),
+            listen: router.listen.clone(),
+            hosts,
+            path: router.path.clone(),
+            launch: Some(launch.to_vec()),
+        }))
+    }
+
+    /// Folder for state that the configuration places nowhere.
+    fn state_dir(&self, id: &HostId) -> String {
+        match id.is_local() {
+            true => path_text(&self.project.root.join(".lockgate")),
+            false => format!("{REMOTE_STATE_DIR}/{}", self.project.name),
+        }
+    }
+
+    /// Where relative paths start on a host.
+    fn base(&self, id: &HostId) -> String {
+        match id.is_local() {
+            true => path_text(&self.project.root),
+            false => self.state_dir(id),
+        }
+    }
+
+    fn absolute(&self, id: &HostId, template: &Template) -> Result<Template, CliError> {
+        let text = template.as_str();
+        let text = if Path::new(text).is_absolute() { text.to_owned() } else { format!("{}/{text}", self.base(id)) };
+        Template::new(text).map_err(|error| CliError::usage(error.to_string(), "check the path in lockgate.yaml"))
+    }
+
+    fn on_host(&self, id: &HostId, template: &Template, slot: Option<Slot>) -> Result<String, CliError> {
+        let filled = self.fill(template, slot)?;
+        match Path::new(&filled).is_absolute() {
+            true => Ok(filled),
+            false => Ok(format!("{}/{filled}", self.base(id))),
+        }
+    }
+
+    fn fill(&self, template: &Template, slot: Option<Slot>) -> Result<String, CliError> {
+        let vars = Vars {
+            service: Some(&self.service.name),
+            environment: Some(&self.environment.name),
+            slot,
+            tag: None,
+            digest: None,
+        };
+        template.fill(&vars).map_err(|error| {
+            CliError::usage(format!("{:?}: {error}", template.as_str()), "use only placeholders that are known there")
+        })
+    }
+
+    fn missing(&self, what: &str) -> CliError {
+        CliError::usage(
+            format!("environment {} has hosts, but no {what}", self.environment.name),
+            format!("set environments.{}.{what} in lockgate.yaml", self.environment.name),
+        )
+    }
+}
+
+/// The path of this executable. After it was replaced by an upgrade, Linux says ` (deleted)` behind the name, and the
+/// new one stands at the name.
+pub fn this_program() -> Result<String, CliError> {
+    let path: PathBuf = std::env::current_exe()?;
+    let text = path_text(&path);
+    Ok(text.strip_suffix(" (deleted)").unwrap_or(&text).to_owned())
+}
+
+fn parent(path: &str) -> String {
+    Path::new(path).parent().map_or_else(|| "/".to_owned(), path_text)
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

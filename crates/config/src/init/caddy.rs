@@ -1,0 +1,82 @@
+//! Caddy's configuration: whether Caddy is in front, and how the route is found.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Found, Gateway, read};
+
+/// Deepest nesting of a Caddy configuration that is followed.
+const DEPTH_MAX: usize = 64;
+
+pub fn look(dir: &Path, services: &[Found], notes: &mut Vec<String>) -> Option<Gateway> {
+    let json = read(&dir.join("caddy.json")).and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    if let Some(json) = json {
+        return Some(from_json(&json, services, notes));
+    }
+    let caddyfile = read(&dir.join("Caddyfile"))?;
+    let dials: Vec<&str> = caddyfile
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("reverse_proxy "))
+        .flat_map(str::split_whitespace)
+        .collect();
+    if dials.is_empty() {
+        return None;
+    }
+    notes.push(
+        "The Caddyfile's route is found by what it dials; `snippet:` can keep a restart in step.".to_owned(),
+    );
+    Some(Gateway::Caddy { id: Some(String::new()), dial: dial(&dials, services) })
+}
+
+fn from_json(json: &Value, services: &[Found], notes: &mut Vec<String>) -> Gateway {
+    let (mut ids, mut dials) = (Vec::new(), Vec::new());
+    collect(json, 0, &mut ids, &mut dials);
+    let id = match (ids.as_slice(), services) {
+        _ if services.iter().all(|service| ids.contains(&format!("{}_upstream", service.name).as_str())) => {
+            None
+        }
+        ([id], [_]) if plain(id) => Some((*id).to_owned()),
+        _ => {
+            notes.push(
+                "No `@id` in caddy.json is a service's: routes are found by what they dial.".to_owned(),
+            );
+            Some(String::new())
+        }
+    };
+    Gateway::Caddy { id, dial: dial(&dials, services) }
+}
+
+/// `@id`s of objects with `upstreams`, and all that is dialled.
+fn collect<'a>(value: &'a Value, depth: usize, ids: &mut Vec<&'a str>, dials: &mut Vec<&'a str>) {
+    if depth > DEPTH_MAX {
+        return;
+    }
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, depth + 1, ids, dials)),
+        Value::Object(map) => {
+            if map.contains_key("upstreams") {
+                ids.extend(map.get("@id").and_then(Value::as_str));
+            }
+            dials.extend(map.get("dial").and_then(Value::as_str));
+            map.values().for_each(|item| collect(item, depth + 1, ids, dials));
+        }
+        _ => {}
+    }
+}
+
+/// The dial with placeholders, when one of the services has a slot's name in it.
+fn dial(dials: &[&str], services: &[Found]) -> Option<String> {
+    services.iter().find_map(|service| {
+        ["blue", "green"].iter().find_map(|slot| {
+            let named = format!("{}-{slot}:", service.name);
+            let port = dials.iter().find_map(|dial| dial.strip_prefix(named.as_str()))?;
+            let port = port.parse::<u16>().ok().filter(|port| *port > 0)?;
+            Some(format!("{{service}}-{{slot}}:{port}"))
+        })
+    })
+}
+
+fn plain(id: &str) -> bool {
+    !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+}

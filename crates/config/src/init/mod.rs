@@ -1,0 +1,170 @@
+//! A first `lockgate.yaml` from what lies in a folder. Only looks at files; writing is the caller's job.
+
+mod caddy;
+mod compose;
+mod process;
+mod services_yaml;
+mod write;
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+pub use services_yaml::import_services_yaml;
+
+/// Largest file that is looked at.
+const LOOK_BYTES_MAX: u64 = 1 << 20;
+/// Most entries of a folder that are looked at.
+const LOOK_ENTRIES_MAX: usize = 500;
+/// Most services in a proposal: it is a start, not an inventory.
+const SERVICES_MAX: usize = 20;
+
+/// A file to start from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// A `lockgate.yaml` that parses.
+    pub text: String,
+    /// What was found and what is still to be filled in, a sentence each.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    #[error("cannot read {path}: {reason}")]
+    Unreadable { path: PathBuf, reason: String },
+    #[error(
+        "{path} is not of the form `services.<name>.{{test_url, prod_url, health_endpoint, critical_paths}}`: {reason}"
+    )]
+    NotServices { path: PathBuf, reason: String },
+}
+
+/// A service as far as it can be told from files.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Found {
+    name: String,
+    image: Option<String>,
+    port: Option<u16>,
+    command: Option<String>,
+    health: Option<String>,
+    critical_paths: Vec<String>,
+    /// Environment → URL.
+    urls: Vec<(&'static str, String)>,
+}
+
+/// How the services run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Home {
+    Process,
+    /// A folder for each slot.
+    Folders(String),
+    /// One Compose file with `<service>-<slot>`.
+    File(String),
+}
+
+/// How traffic reaches them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Gateway {
+    Builtin,
+    /// `@id` (absent: the default, empty: by dial) and dial (absent: the default).
+    Caddy {
+        id: Option<String>,
+        dial: Option<String>,
+    },
+}
+
+struct Draft {
+    origin: String,
+    project: String,
+    services: Vec<Found>,
+    home: Home,
+    gateway: Gateway,
+    /// There is a `test` environment to look at before.
+    regression: bool,
+    notes: Vec<String>,
+}
+
+/// Proposes a file for the project in `dir`.
+///
+/// # Errors
+/// [`InitError::Unreadable`] when the folder cannot be listed. Files in it that cannot be read are passed over.
+pub fn propose(dir: &Path) -> Result<Proposal, InitError> {
+    let unreadable =
+        |error: std::io::Error| InitError::Unreadable { path: dir.to_owned(), reason: error.to_string() };
+    let dir = fs::canonicalize(dir).map_err(unreadable)?;
+    fs::read_dir(&dir).map_err(unreadable)?;
+    let project = slug(&dir.file_name().unwrap_or_default().to_string_lossy(), "app");
+    let mut notes = Vec::new();
+    let (origin, services, home) = look(&dir, &project, &mut notes);
+    let gateway = match home {
+        // A process gets another port each time, which only the built-in router follows.
+        Home::Process => Gateway::Builtin,
+        _ => caddy::look(&dir, &services, &mut notes).unwrap_or(Gateway::Builtin),
+    };
+    let draft = Draft { origin, project, services, home, gateway, regression: false, notes };
+    Ok(write::proposal(draft))
+}
+
+/// The first of these that is there: system A's folders, a Compose file, a Dockerfile, a program, nothing.
+fn look(dir: &Path, project: &str, notes: &mut Vec<String>) -> (String, Vec<Found>, Home) {
+    // A path that would be read as something else is not proposed.
+    let shown = dir.to_str().filter(|path| !path.contains(|c: char| c.is_control() || c == '{'));
+    if let (Some(services), Some(base)) = (compose::folders(dir), shown.map(write::dollars)) {
+        notes.push(format!("Found {} service folder(s) with blue and green.", services.len()));
+        return (
+            "folders with blue and green".to_owned(),
+            services,
+            Home::Folders(format!("{base}/{{service}}/{{slot}}")),
+        );
+    }
+    if let Some((file, services, paired)) = compose::file(dir) {
+        if let (true, Some(base)) = (paired, shown) {
+            notes.push(format!("{file} has a blue and a green service each: they are the slots."));
+            let path = format!("{base}/{file}");
+            return (file, services, Home::File(path));
+        }
+        notes.push(format!(
+            "{file} has one service each, and two slots are needed: give each slot a folder with its own \
+             docker-compose.yml, or put `<service>-blue` and `<service>-green` into {file}."
+        ));
+        return (file, services, Home::Folders("/srv/apps/{service}/{slot}".to_owned()));
+    }
+    if let Some(text) = read(&dir.join("Dockerfile")) {
+        let port = process::exposed(&text);
+        notes.push("Found a Dockerfile: each slot needs a folder with a docker-compose.yml.".to_owned());
+        let service = Found { name: project.to_owned(), port, ..Found::default() };
+        return (
+            "Dockerfile".to_owned(),
+            vec![service],
+            Home::Folders("/srv/apps/{service}/{slot}".to_owned()),
+        );
+    }
+    let (origin, command) = process::look(dir).unwrap_or_else(|| {
+        notes.push("Nothing here tells how to run it: change `command`.".to_owned());
+        ("nothing".to_owned(), "./server".to_owned())
+    });
+    let service = Found { name: project.to_owned(), command: Some(command), ..Found::default() };
+    notes.push("The program must listen on the port in the variable PORT.".to_owned());
+    (origin, vec![service], Home::Process)
+}
+
+/// The text of a file, if it is one of reasonable size and UTF-8.
+fn read(path: &Path) -> Option<String> {
+    let file = fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
+    let mut bytes = Vec::new();
+    file.take(LOOK_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// YAML as JSON; `None` for what is neither.
+fn read_yaml(path: &Path) -> Option<serde_json::Value> {
+    serde_saphyr::from_str(&read(path)?).ok()
+}
+
+/// Text made into a name: lower case, `-` for what may not stand in one.
+fn slug(text: &str, otherwise: &str) -> String {
+    let lower = text.to_lowercase();
+    let name: String =
+        lower.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).take(40).collect();
+    let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase()).trim_end_matches('-');
+    if name.is_empty() { otherwise.to_owned() } else { name.to_owned() }
+}

@@ -1,0 +1,135 @@
+//! A draft as YAML with comments.
+
+use std::fmt::Write;
+
+use super::{Draft, Found, Gateway, Home, Proposal};
+
+/// Stands in for an unknown port.
+const PORT: u16 = 8080;
+
+pub fn proposal(draft: Draft) -> Proposal {
+    let mut out = String::new();
+    // Writing to a `String` cannot fail.
+    let _ = write(&mut out, &draft);
+    let mut notes = draft.notes;
+    notes.push("Next: `lockgate doctor`, then `lockgate plan`.".to_owned());
+    Proposal { text: out, notes }
+}
+
+fn write(out: &mut String, draft: &Draft) -> std::fmt::Result {
+    writeln!(out, "# Made by `lockgate init` from {}.", comment(&draft.origin))?;
+    writeln!(out, "project: {}", scalar(&draft.project))?;
+    writeln!(out, "services:")?;
+    // Caddy's default dial needs one port for all services.
+    let ports: Vec<u16> = draft.services.iter().filter_map(|service| service.port).collect();
+    let common = ports.first().copied().unwrap_or(PORT);
+    for found in &draft.services {
+        service(out, draft, found, common)?;
+    }
+    writeln!(out, "environments:")?;
+    if draft.regression {
+        writeln!(out, "  test: {{}} # only checked, never deployed to")?;
+    }
+    environment(out, draft, common)
+}
+
+fn service(out: &mut String, draft: &Draft, found: &Found, common: u16) -> std::fmt::Result {
+    writeln!(out, "  {}:", scalar(&found.name))?;
+    match draft.home {
+        Home::Process => {
+            let command = found.command.as_deref().unwrap_or("./server");
+            writeln!(out, "    command: {} # listens on the port in PORT", scalar(&dollars(command)))?;
+        }
+        _ => {
+            match &found.image {
+                Some(image) => writeln!(out, "    image: {}", scalar(image))?,
+                None => {
+                    let image = format!("${{REGISTRY_URL:-registry.example.com}}/{}", found.name);
+                    writeln!(out, "    image: {} # check: repository without tag", scalar(&image))?;
+                }
+            }
+            match found.port {
+                Some(port) => writeln!(out, "    port: {port}")?,
+                None => writeln!(out, "    port: {common} # check: the port inside the container")?,
+            }
+        }
+    }
+    match &found.health {
+        Some(health) => writeln!(out, "    health: {}", scalar(&dollars(health)))?,
+        None => writeln!(out, "    health: /health # check: a path that answers 2xx when it is ready")?,
+    }
+    if !found.critical_paths.is_empty() {
+        let paths: Vec<String> = found.critical_paths.iter().map(|path| scalar(&dollars(path))).collect();
+        writeln!(out, "    critical_paths: [{}]", paths.join(", "))?;
+    }
+    // A URL of an environment that is not there would be an error.
+    let urls = found.urls.iter().filter(|(name, _)| *name == "prod" || draft.regression);
+    let urls: Vec<String> = urls.map(|(name, url)| format!("{name}: {}", scalar(&dollars(url)))).collect();
+    if !urls.is_empty() {
+        writeln!(out, "    urls: {{ {} }}", urls.join(", "))?;
+    }
+    Ok(())
+}
+
+fn environment(out: &mut String, draft: &Draft, common: u16) -> std::fmt::Result {
+    writeln!(out, "  prod:")?;
+    writeln!(out, "    # url: https://example.com           # where users reach it")?;
+    writeln!(out, "    # hosts: [deploy@app.example.com]    # SSH destinations; default: this machine")?;
+    match &draft.home {
+        Home::Process => writeln!(out, "    runtime: process")?,
+        Home::Folders(dir) => writeln!(out, "    runtime: {{ compose: {{ dir: {} }} }}", quoted(dir))?,
+        Home::File(file) => {
+            let file = quoted(&dollars(file));
+            writeln!(
+                out,
+                "    runtime: {{ compose: {{ file: {file}, service: \"{{service}}-{{slot}}\" }} }}"
+            )?;
+        }
+    }
+    router(out, draft, common)?;
+    if draft.regression {
+        writeln!(out, "    before: [ {{ http: {{ in: test }} }} ]   # regression")?;
+    }
+    writeln!(out, "    after: [ {{ http: {{ latency_p95: 500ms }} }} ] # smoke, on live traffic")?;
+    writeln!(out, "    drain: 30s")
+}
+
+fn router(out: &mut String, draft: &Draft, common: u16) -> std::fmt::Result {
+    match &draft.gateway {
+        Gateway::Builtin if draft.services.len() > 1 => {
+            writeln!(
+                out,
+                "    router: {{ builtin: {{ listen: \"127.0.0.1:8080\", host: \"{{service}}.example.com\" }} }}"
+            )
+        }
+        Gateway::Builtin => writeln!(out, "    router: {{ builtin: {{ listen: \"127.0.0.1:8080\" }} }}"),
+        Gateway::Caddy { id, dial } => {
+            let dial = dial.clone().unwrap_or_else(|| format!("{{service}}-{{slot}}:{common}"));
+            let id = id.as_deref().unwrap_or("{service}_upstream");
+            writeln!(out, "    router: {{ caddy: {{ id: {}, dial: {} }} }}", quoted(id), quoted(&dial))
+        }
+    }
+}
+
+/// Text as it will be read back: a dollar sign stands for itself.
+pub fn dollars(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+/// Plain where that cannot be misread, else in quotes.
+fn scalar(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '.');
+    let word =
+        ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str());
+    if starts && !word && text.chars().all(plain) { text.to_owned() } else { quoted(text) }
+}
+
+/// A JSON string is a YAML double-quoted scalar.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn comment(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}

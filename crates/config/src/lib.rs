@@ -1,0 +1,136 @@
+//! `lockgate.yaml` → [`lockgate_model::Project`].
+//!
+//! The way of a file: text → [`raw`] (the shapes, with places) → [`resolve`] (variables, defaults, single values) →
+//! [`checks`] (what only the whole can tell). Every mistake is a [`Problem`] with file, line, column and a hint;
+//! as many as can be found at once are in one [`ConfigError`].
+//!
+//! Invariants: what a variable holds is filled in after the YAML was read, so it can neither add a key nor, in a
+//! command, an argument. No error holds a value of `env` or `notify`, nor what any variable held; the lines that an
+//! error shows have those values blanked out.
+//!
+//! Absent: reading anything but the one file, talking to hosts, and running anything. `init` only looks at files.
+
+mod at;
+mod checks;
+mod error;
+pub mod init;
+mod interpolate;
+mod quantity;
+mod raw;
+mod read;
+mod resolve;
+mod schema;
+mod tree;
+mod words;
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use lockgate_model::Project;
+
+pub use error::{ConfigError, Kind, Place, Problem};
+pub use schema::schema;
+
+/// The file's names, the first wins.
+pub const FILE_NAMES: [&str; 2] = ["lockgate.yaml", "lockgate.yml"];
+
+/// Largest file that is read. Hundreds of services fit in a tenth of it.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A project and where it came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub project: Project,
+    /// Absolute.
+    pub path: PathBuf,
+}
+
+/// Reads a file. `env` is the environment (`|name| std::env::var(name).ok()`).
+///
+/// # Errors
+/// [`ConfigError`] with [`Kind::Unreadable`] when the file cannot be read, else what is wrong in it.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
+    let shown = path.display().to_string();
+    let unreadable =
+        |message: String, hint: &str| ConfigError::whole(&shown, Kind::Unreadable, message, hint);
+    let read = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => unreadable(
+            "there is no such file".to_owned(),
+            "`lockgate init` writes one; `-c FILE` names another",
+        ),
+        _ => unreadable(format!("cannot be read: {error}"), "check the path and its permissions"),
+    };
+    let absolute = std::path::absolute(path).map_err(read)?;
+    let metadata = std::fs::metadata(&absolute).map_err(read)?;
+    if !metadata.is_file() {
+        return Err(unreadable("is not a file".to_owned(), "name the lockgate.yaml itself"));
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(unreadable("is larger than 1 MiB".to_owned(), "is it the right file?"));
+    }
+    let bytes = std::fs::read(&absolute).map_err(read)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| ConfigError::whole(&shown, Kind::Syntax, "is not UTF-8", "save it as UTF-8"))?;
+    let root = absolute.parent().unwrap_or(Path::new("/"));
+    let project = parse(&text, &shown, root, env)?;
+    Ok(Loaded { project, path: absolute })
+}
+
+/// Parses the text of a file. `file_name` is for errors, `root` is the folder that relative paths start at.
+///
+/// # Errors
+/// [`ConfigError`]: all that is wrong, in the order of the file.
+pub fn parse(
+    text: &str,
+    file_name: &str,
+    root: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Project, ConfigError> {
+    let fail = |mut problems: Vec<Problem>| {
+        let source = tree::annotate(text, read::tree(text).as_ref(), &mut problems);
+        ConfigError::new(file_name, source, problems)
+    };
+    let file = read::file(text).map_err(|problem| fail(vec![problem]))?;
+    let read_variables = RefCell::new(Vec::new());
+    let recording = |name: &str| {
+        let value = env(name)?;
+        read_variables.borrow_mut().push((name.to_owned(), value.clone()));
+        Some(value)
+    };
+    let mut reader = resolve::Reader { env: &recording, problems: Vec::new() };
+    let project = resolve::project(&mut reader, &file, root);
+    // What is wrong in parts would be said again of the whole.
+    if let (Some(project), true) = (&project, reader.problems.is_empty()) {
+        checks::all(&mut reader, &file, project);
+    }
+    match project {
+        Some(project) if reader.problems.is_empty() => Ok(project),
+        _ => {
+            let mut problems = reader.problems;
+            problems.iter_mut().for_each(|problem| hide(problem, &read_variables.borrow()));
+            Err(fail(problems))
+        }
+    }
+}
+
+/// Shortest value of a variable that is looked for in messages; shorter ones say nothing and are everywhere.
+const HIDDEN_CHARACTERS_MIN: usize = 4;
+
+/// Puts `${NAME}` back wherever a message came to hold what the variable held.
+fn hide(problem: &mut Problem, variables: &[(String, String)]) {
+    for (name, value) in variables.iter().filter(|(_, value)| value.len() >= HIDDEN_CHARACTERS_MIN) {
+        let reference = format!("${{{name}}}");
+        problem.message = problem.message.replace(value.as_str(), &reference);
+        problem.hint = problem.hint.take().map(|hint| hint.replace(value.as_str(), &reference));
+    }
+}
+
+/// Looks for the file in `start` and the folders above it.
+#[must_use]
+pub fn find(start: &Path) -> Option<PathBuf> {
+    let start = std::path::absolute(start).ok()?;
+    start
+        .ancestors()
+        .flat_map(|folder| FILE_NAMES.map(|name| folder.join(name)))
+        .find(|candidate| candidate.is_file())
+}

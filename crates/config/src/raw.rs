@@ -1,0 +1,325 @@
+//! The file as it is written. The doc comments here are the descriptions in the JSON schema, so they speak to the
+//! person who writes `lockgate.yaml`; the defaults they name are made in [`crate::resolve`].
+
+use schemars::{JsonSchema, Schema, json_schema};
+use serde::Deserialize;
+
+use crate::at::{At, Either, Entries, ShortForm, Span, Status, WaveText, Whole, Words};
+
+/// A project: what is deployed and where to.
+///
+/// `${NAME}` and `${NAME:-default}` in any value read an environment variable, `$$` is a dollar sign. `{service}`,
+/// `{environment}`, `{slot}`, `{tag}` and `{digest}` are filled in when a release is deployed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    rename = "lockgate.yaml",
+    expecting = "a mapping with `project`, `services` and `environments`"
+)]
+pub struct File {
+    /// The project's name: lower-case letters, digits, `-` and `_`, at most 40.
+    pub project: At<String>,
+    /// What is deployed, by name.
+    pub services: At<Entries<At<Service>>>,
+    /// Where to, by name, in the order of promotion.
+    pub environments: At<Entries<At<Environment>>>,
+    /// Who is told. Default: Slack, when the variable `SLACK_WEBHOOK_URL` is set.
+    pub notify: Option<Vec<At<Notify>>>,
+    /// How `ssh` is called, beyond your own `ssh_config`.
+    pub ssh: Option<At<Ssh>>,
+}
+
+/// A service: one image repository, or one program.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct Service {
+    /// Image repository without tag (`ghcr.io/acme/web`). Default: `${REGISTRY_URL}/<service>` when that variable is set.
+    pub image: Option<At<String>>,
+    /// What the `process` runtime starts: a list, or text that is split at blanks and quotes. No shell is involved.
+    /// `PORT` is in its environment.
+    pub command: Option<At<Words>>,
+    /// Working folder of the `process` runtime; relative ones start at this file's folder.
+    pub cwd: Option<At<String>>,
+    /// Environment variables for the service. Values are treated as secrets.
+    #[serde(default)]
+    pub env: Entries<At<String>>,
+    /// The port the service listens on inside its container. Leave it out for `process`: a free one is chosen.
+    pub port: Option<At<Whole>>,
+    /// How a new slot shows that it is ready. Default: `/health`.
+    pub health: Option<At<Either<Health>>>,
+    /// Paths that must answer, besides the health path; the default of HTTP gates.
+    #[serde(default)]
+    pub critical_paths: Vec<At<String>>,
+    /// How to tell through the router which release answers.
+    pub verify: Option<At<Verify>>,
+    /// URLs of this service by environment, where they differ from the environment's `url`.
+    #[serde(default)]
+    pub urls: Entries<At<String>>,
+}
+
+/// The health probe: `GET path` until it has passed often enough, or time is up.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a path or a mapping")]
+pub struct Health {
+    /// Default: `/health`.
+    pub path: Option<At<String>>,
+    /// Longest wait. Default: `${DEPLOY_TIMEOUT:-60}` seconds.
+    pub timeout: Option<At<Span>>,
+    /// Passes wanted in a row. Default: 2.
+    pub passes: Option<At<Whole>>,
+    /// `200`, `2xx` or `200-399`. Default: `2xx`.
+    pub status: Option<At<Status>>,
+    /// Text the body must contain.
+    pub body: Option<At<String>>,
+}
+
+impl ShortForm for Health {
+    const EXPECTS: &'static str =
+        "a path such as `/health`, or a mapping with `path`, `timeout`, `passes`, `status`, `body`";
+}
+
+/// What the new release answers and the old one does not: `body` or `header`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct Verify {
+    /// Default: `/`.
+    pub path: Option<At<String>>,
+    /// Text the body must contain, with `{tag}`, `{digest}` or `{slot}`.
+    pub body: Option<At<String>>,
+    /// One header and its value, with `{tag}`, `{digest}` or `{slot}`.
+    pub header: Option<At<Entries<At<String>>>>,
+}
+
+/// An environment. One with only a `url` is checked and never deployed to.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct Environment {
+    /// Where users reach it; gates look here.
+    pub url: Option<At<String>>,
+    /// The environment that promotions come from.
+    pub from: Option<At<String>>,
+    /// SSH destinations (`user@name`, an alias, `ssh://user@name:port`), `local` for this machine. Default:
+    /// `${DEPLOY_HOST}` when that variable is set, else `local`.
+    pub hosts: Option<At<Vec<At<String>>>>,
+    /// How a release goes live. Default: `blue-green`.
+    #[schemars(with = "Option<StrategyName>")]
+    pub strategy: Option<At<String>>,
+    /// What runs a slot: `compose` or `process`.
+    pub runtime: Option<At<Either<Runtime>>>,
+    /// What sends traffic to a slot: `builtin` or `caddy`. Default: `builtin` on 127.0.0.1:8080.
+    pub router: Option<At<Either<Router>>>,
+    /// Gates before anything is touched.
+    #[serde(default)]
+    pub before: Vec<At<Gate>>,
+    /// Gates on live traffic, after the switch and before the old slot is stopped.
+    #[serde(default)]
+    pub after: Vec<At<Gate>>,
+    /// Hosts at a time: numbers, percentages, `rest`. A final `rest` is implied. Default: `[1, 25%, rest]`.
+    pub waves: Option<At<Vec<At<WaveText>>>>,
+    /// Longest wait for requests in flight on the old slot. Default: 30s.
+    pub drain: Option<At<Span>>,
+    /// How long the old slot keeps running after a success. Default: 0s, it is stopped at once.
+    pub keep_warm: Option<At<Span>>,
+    /// From SIGTERM to SIGKILL. Default: 10s.
+    pub stop_grace: Option<At<Span>>,
+    /// Releases whose images stay on a host, at least 2. Default: 5.
+    pub keep_releases: Option<At<Whole>>,
+    /// Free space wanted on a host before an image is pulled, such as `1GiB`. Default: 500MiB.
+    pub disk_free: Option<At<String>>,
+}
+
+/// How a release goes live.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+#[expect(
+    dead_code,
+    reason = "names the values in the schema; the value itself is read as text, for its place"
+)]
+enum StrategyName {
+    BlueGreen,
+}
+
+/// One of `compose` and `process`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct Runtime {
+    pub compose: Option<At<Compose>>,
+    pub process: Option<At<Process>>,
+}
+
+impl ShortForm for Runtime {
+    const EXPECTS: &'static str = "`process`, `compose`, or a mapping with one of them";
+    fn short() -> Schema {
+        json_schema!({ "enum": ["process", "compose"] })
+    }
+}
+
+/// Docker Compose: a folder for each slot (`dir`), or one file with both slots' services (`file`).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct Compose {
+    /// Folder on the host with the slot's `docker-compose.yml`; must name `{slot}`. Default:
+    /// `${DEPLOY_COMPOSE_DIR:-/srv/apps}/{service}/{slot}`.
+    pub dir: Option<At<String>>,
+    /// One Compose file on the host that has both slots' services.
+    pub file: Option<At<String>>,
+    /// The service within the Compose file. Default: `{service}` with `dir`, `{service}-{slot}` with `file`.
+    pub service: Option<At<String>>,
+    /// The Compose project. Default: `{service}-{slot}` with `dir`, Compose's own with `file`.
+    pub project: Option<At<String>>,
+}
+
+/// A program of this machine or host, started directly.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct Process {
+    /// Where pid files and logs live on the host. Default: `.lockgate` beside this file.
+    pub dir: Option<At<String>>,
+}
+
+/// One of `builtin` and `caddy`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct Router {
+    pub builtin: Option<At<Builtin>>,
+    pub caddy: Option<At<Caddy>>,
+}
+
+impl ShortForm for Router {
+    const EXPECTS: &'static str = "`builtin`, `caddy`, or a mapping with one of them";
+    fn short() -> Schema {
+        json_schema!({ "enum": ["builtin", "caddy"] })
+    }
+}
+
+/// Lockgate's own reverse proxy.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct Builtin {
+    /// Address and port it listens on. Default: `127.0.0.1:8080`.
+    pub listen: Option<At<String>>,
+    /// The host name that leads to the service, as in `{service}.example.com`. Default: any.
+    pub host: Option<At<String>>,
+    /// Several host names.
+    pub hosts: Option<At<Vec<At<String>>>>,
+    /// The path prefix that leads to the service.
+    pub path: Option<At<String>>,
+    /// Where its socket and state live on the host. Default: `.lockgate/proxy` beside this file.
+    pub dir: Option<At<String>>,
+}
+
+/// A Caddy that runs already, changed through its admin API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct Caddy {
+    /// Its admin API as seen from the host. Default: `${DEPLOY_CADDY_API:-http://127.0.0.1:2019}`.
+    pub admin: Option<At<String>>,
+    /// `@id` of the object that has `upstreams`. Empty (`""`): found by what it dials, as a Caddyfile has no ids.
+    /// Default: `{service}_upstream`.
+    pub id: Option<At<String>>,
+    /// What Caddy dials for a slot; must name `{slot}`. Default: `{service}-{slot}:<port>`.
+    pub dial: Option<At<String>>,
+    /// URL on the host for asking through the router. Default: found in Caddy's configuration.
+    pub ask: Option<At<String>>,
+    /// A Caddyfile snippet on the host to keep in step, so that a restart comes back to the live slot.
+    pub snippet: Option<At<String>>,
+}
+
+/// One of `http` and `command`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `http` or `command`")]
+#[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["command"] }]))]
+pub struct Gate {
+    /// What it is called in output. Default: made from what it does.
+    pub name: Option<At<String>>,
+    pub http: Option<At<Http>>,
+    pub command: Option<At<Either<Command>>>,
+}
+
+/// Asks paths and looks at statuses, bodies and latency. Without `in` and `url` it looks at this environment.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping; `{}` takes every default")]
+pub struct Http {
+    /// The environment to look at.
+    #[serde(rename = "in")]
+    pub environment: Option<At<String>>,
+    /// A base URL to look at.
+    pub url: Option<At<String>>,
+    /// Default: the service's health path and critical paths.
+    #[serde(default)]
+    pub paths: Vec<At<String>>,
+    /// `200`, `2xx` or `200-399`. Default: `2xx`.
+    pub status: Option<At<Status>>,
+    /// Text the body must contain.
+    pub body: Option<At<String>>,
+    /// The 95th percentile of a path's samples must not be slower.
+    pub latency_p95: Option<At<Span>>,
+    /// Requests for each path, 1 to 1000. Default: 5.
+    pub samples: Option<At<Whole>>,
+    /// Pause between two. Default: 200ms.
+    pub interval: Option<At<Span>>,
+    /// Longest wait for one. Default: 5s.
+    pub timeout: Option<At<Span>>,
+}
+
+/// A program on this machine; its exit code is the answer.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a command line or a mapping")]
+pub struct Command {
+    /// A list, or text that is split at blanks and quotes. No shell is involved.
+    pub run: At<Words>,
+    /// Longest run. Default: 10m.
+    pub timeout: Option<At<Span>>,
+    /// Exit codes that pass. Default: `[0]`.
+    pub pass: Option<At<Vec<At<Whole>>>>,
+    /// Exit codes that say *not yet*. Default: `[75]`.
+    pub not_yet: Option<At<Vec<At<Whole>>>>,
+}
+
+impl ShortForm for Command {
+    const EXPECTS: &'static str = "a command line, or a mapping with `run`, `timeout`, `pass`, `not_yet`";
+}
+
+/// One of `slack` and `webhook`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `slack` or `webhook`")]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct Notify {
+    pub slack: Option<At<Slack>>,
+    pub webhook: Option<At<Webhook>>,
+}
+
+/// A Slack channel.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `webhook`")]
+pub struct Slack {
+    /// The incoming webhook's URL, best as `${SLACK_WEBHOOK_URL}`.
+    pub webhook: At<String>,
+    /// Default: the webhook's own.
+    pub channel: Option<At<String>>,
+}
+
+/// Any URL: events are sent as JSON.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `url`")]
+pub struct Webhook {
+    /// Where events are sent.
+    pub url: At<String>,
+    /// Headers to send along; values are treated as secrets.
+    #[serde(default)]
+    pub headers: Entries<At<String>>,
+}
+
+/// How `ssh` is called.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct Ssh {
+    /// More options, such as `-i key`: a list, or text that is split at blanks and quotes. Default: `${DEPLOY_SSH_OPTS}`.
+    pub options: Option<At<Words>>,
+    /// Default: `${DEPLOY_SSH_PORT}`, else ssh's own.
+    pub port: Option<At<Whole>>,
+    /// Accept a host key that is not in `known_hosts` yet. A changed one is always refused. Default: false.
+    pub accept_new_host_keys: Option<At<bool>>,
+}

@@ -1,0 +1,205 @@
+//! One environment.
+
+use std::collections::BTreeMap;
+
+use lockgate_model::{
+    Environment, EnvironmentName, HostId, InvalidName, Millis, Router, Runtime, Service, ServiceName,
+    Strategy, Wave,
+};
+
+use super::service::{key_name, unknown_environment};
+use super::{Reader, gate, quote, router, runtime, variable};
+use crate::at::{At, Either, WaveText};
+use crate::error::{Kind, Place, Problem};
+use crate::{raw, words};
+
+const DRAIN: Millis = Millis::from_secs(30);
+const KEEP_WARM: Millis = Millis(0);
+const STOP_GRACE: Millis = Millis::from_secs(10);
+const KEEP_RELEASES: u32 = 5;
+/// The live release and the one to roll back to.
+const KEEP_RELEASES_MIN: u32 = 2;
+const KEEP_RELEASES_MAX: u32 = 1000;
+const DISK_FREE_MIB: u64 = 500;
+const WAVES: [Wave; 3] = [Wave::Hosts(1), Wave::Percent(25), Wave::Rest];
+
+type Services = BTreeMap<ServiceName, Service>;
+
+pub fn resolve(
+    reader: &mut Reader<'_>,
+    key: &At<String>,
+    source: &At<raw::Environment>,
+    services: &Services,
+    environments: &[&str],
+) -> Option<Environment> {
+    let name: EnvironmentName = key_name(reader, key)?;
+    let raw = &source.value;
+    let (runtime, router) = parts(reader, key, raw, services);
+    let deploys = raw.runtime.is_some() || raw.router.is_some();
+    Some(Environment {
+        url: raw.url.as_ref().and_then(|url| reader.url("`url`", url)),
+        from: raw.from.as_ref().and_then(|from| environment(reader, from, environments)),
+        hosts: hosts(reader, key, raw.hosts.as_ref(), deploys),
+        strategy: strategy(reader, raw.strategy.as_ref()),
+        runtime,
+        router,
+        before: gate::resolve(reader, &raw.before, &name, environments),
+        after: gate::resolve(reader, &raw.after, &name, environments),
+        waves: waves(reader, raw.waves.as_ref()),
+        drain: reader.span("`drain`", raw.drain.as_ref(), Millis(0), DRAIN),
+        keep_warm: reader.span("`keep_warm`", raw.keep_warm.as_ref(), Millis(0), KEEP_WARM),
+        stop_grace: reader.span("`stop_grace`", raw.stop_grace.as_ref(), Millis(0), STOP_GRACE),
+        keep_releases: reader.whole(
+            "`keep_releases`",
+            raw.keep_releases.as_ref(),
+            KEEP_RELEASES_MIN,
+            KEEP_RELEASES_MAX,
+            KEEP_RELEASES,
+        ),
+        disk_free_mib: reader.size_mib("`disk_free`", raw.disk_free.as_ref(), DISK_FREE_MIB),
+        name,
+    })
+}
+
+/// The environment's name, when it is one of the file's.
+pub fn environment(reader: &mut Reader<'_>, source: &At<String>, known: &[&str]) -> Option<EnvironmentName> {
+    let text = reader.text(source)?;
+    if !known.contains(&text.as_str()) {
+        unknown_environment(reader, source, known);
+        return None;
+    }
+    EnvironmentName::new(text).ok()
+}
+
+fn parts(
+    reader: &mut Reader<'_>,
+    key: &At<String>,
+    raw: &raw::Environment,
+    services: &Services,
+) -> (Option<Runtime>, Option<Router>) {
+    match (&raw.runtime, &raw.router) {
+        (None, None) => (None, None),
+        (None, Some(router)) => {
+            let message = format!("`{}` has a router and no runtime", key.value);
+            let hint = "add `runtime: compose` or `runtime: process`";
+            reader.report(Problem::new(Kind::MissingKey, router.place, message).hint(hint));
+            (None, None)
+        }
+        (Some(source), router) => {
+            let runtime = runtime::resolve(reader, source);
+            let router = match router {
+                Some(router) => router::resolve(reader, router, services),
+                None => Some(router::builtin_default()),
+            };
+            (runtime, router)
+        }
+    }
+}
+
+fn hosts(
+    reader: &mut Reader<'_>,
+    key: &At<String>,
+    source: Option<&At<Vec<At<String>>>>,
+    deploys: bool,
+) -> Vec<HostId> {
+    let Some(list) = source else {
+        return if deploys { vec![default_host(reader)] } else { Vec::new() };
+    };
+    if !deploys {
+        let message = format!("`{}` has hosts and no runtime", key.value);
+        let hint = "add `runtime: compose` or `runtime: process`; to check only, leave `hosts` out";
+        reader.report(Problem::new(Kind::MissingKey, list.place, message).hint(hint));
+    } else if list.value.is_empty() {
+        reader.invalid(list.place, "`hosts` is empty", "leave it out for this machine, or name one");
+    }
+    let mut hosts: Vec<HostId> = Vec::new();
+    for source in &list.value {
+        match reader.name::<HostId>(source) {
+            Some(host) if hosts.contains(&host) => {
+                reader.invalid(
+                    source.place,
+                    format!("host {} is here twice", quote(source)),
+                    "keep one of them",
+                );
+            }
+            host => hosts.extend(host),
+        }
+    }
+    hosts
+}
+
+fn default_host(reader: &mut Reader<'_>) -> HostId {
+    let Some(value) = variable(reader.env, "DEPLOY_HOST") else { return HostId::local() };
+    HostId::new(value).unwrap_or_else(|InvalidName { reason, .. }| {
+        let message = "the variable DEPLOY_HOST is not a host";
+        let problem = Problem::new(Kind::InvalidValue, Place::default(), message).hint(reason);
+        // Every environment would say the same.
+        if !reader.problems.contains(&problem) {
+            reader.report(problem);
+        }
+        HostId::local()
+    })
+}
+
+fn strategy(reader: &mut Reader<'_>, source: Option<&At<String>>) -> Strategy {
+    if let Some(source) = source
+        && let Some(text) = reader.text(source)
+        && text != "blue-green"
+    {
+        match words::later(&text) {
+            Some(when) => {
+                let message = format!("the strategy {} is known but not built yet", quote(source));
+                reader.report(Problem::new(Kind::NotBuilt, source.place, message).hint(when));
+            }
+            None => {
+                reader.invalid(
+                    source.place,
+                    format!("unknown strategy {}", quote(source)),
+                    "write `blue-green`",
+                );
+            }
+        }
+    }
+    Strategy::BlueGreen
+}
+
+fn waves(reader: &mut Reader<'_>, source: Option<&At<Vec<At<WaveText>>>>) -> Vec<Wave> {
+    let Some(list) = source else { return WAVES.to_vec() };
+    let mut waves = Vec::new();
+    for source in &list.value {
+        if waves.last() == Some(&Wave::Rest) {
+            reader.invalid(source.place, "nothing comes after `rest`", "put `rest` last");
+        }
+        waves.extend(reader.wave(source));
+    }
+    if waves.last() != Some(&Wave::Rest) {
+        waves.push(Wave::Rest);
+    }
+    waves
+}
+
+/// Which of the `known` words the short form is.
+pub fn short<T>(
+    reader: &mut Reader<'_>,
+    what: &str,
+    source: &At<Either<T>>,
+    known: &[&str],
+) -> Option<usize> {
+    let Either::Short(written) = &source.value else { return None };
+    let word = reader.fill(written, source.place)?;
+    let found = known.iter().position(|known| *known == word);
+    if found.is_none() {
+        let shown = quote(&At { value: written, place: source.place });
+        match words::later(&word) {
+            Some(when) => {
+                let message = format!("the {what} {shown} is known but not built yet");
+                reader.report(Problem::new(Kind::NotBuilt, source.place, message).hint(when));
+            }
+            None => {
+                let hint = format!("write `{}`", known.join("` or `"));
+                reader.invalid(source.place, format!("unknown {what} {shown}"), hint);
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,167 @@
+//! The file as written → the project as meant: variables filled in, defaults made, values checked.
+
+mod environment;
+mod gate;
+mod reader;
+mod router;
+mod runtime;
+mod service;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lockgate_model::{Notify, Project, Secret, Service, ServiceName, Ssh};
+
+use crate::at::{At, Words};
+use crate::error::{Kind, Place, Problem};
+use crate::interpolate::Env;
+use crate::raw;
+
+pub use reader::{Reader, quote};
+
+/// A variable that is set and not empty.
+pub fn variable(env: Env<'_>, name: &str) -> Option<String> {
+    env(name).filter(|value| !value.is_empty())
+}
+
+/// The project, or `None` when something without a default was wrong; then `reader` has the problems.
+pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option<Project> {
+    let name = reader.name(&file.project);
+    let services = services(reader, file);
+    let names: Vec<&str> = file.environments.value.0.iter().map(|(key, _)| key.value.as_str()).collect();
+    if names.is_empty() {
+        let hint = "add one: `environments: { prod: { runtime: process } }`";
+        reader.report(
+            Problem::new(Kind::MissingKey, file.environments.place, "there is no environment").hint(hint),
+        );
+    }
+    let mut environments = Vec::new();
+    for (key, environment) in &file.environments.value.0 {
+        environments.extend(environment::resolve(reader, key, environment, &services, &names));
+    }
+    let notify = notify(reader, file.notify.as_deref());
+    let ssh = ssh(reader, file.ssh.as_ref());
+    Some(Project { name: name?, root: root.to_owned(), services, environments, notify, ssh })
+}
+
+fn services(reader: &mut Reader<'_>, file: &raw::File) -> BTreeMap<ServiceName, Service> {
+    if file.services.value.0.is_empty() {
+        let hint = "add one: `services: { web: { command: ./server } }`";
+        reader.report(Problem::new(Kind::MissingKey, file.services.place, "there is no service").hint(hint));
+    }
+    let environments: Vec<&str> =
+        file.environments.value.0.iter().map(|(key, _)| key.value.as_str()).collect();
+    let resolved = file.services.value.0.iter().filter_map(|(key, raw)| {
+        let service = service::resolve(reader, key, raw, &environments)?;
+        Some((service.name.clone(), service))
+    });
+    resolved.collect()
+}
+
+fn notify(reader: &mut Reader<'_>, entries: Option<&[At<raw::Notify>]>) -> Vec<Notify> {
+    let Some(entries) = entries else {
+        let webhook = variable(reader.env, "SLACK_WEBHOOK_URL").map(Secret::new);
+        let channel = variable(reader.env, "SLACK_CHANNEL");
+        return webhook.map(|webhook| Notify::Slack { webhook, channel }).into_iter().collect();
+    };
+    let mut notifiers = Vec::new();
+    for entry in entries {
+        match (&entry.value.slack, &entry.value.webhook) {
+            (Some(slack), None) => notifiers.extend(slack_notifier(reader, &slack.value)),
+            (None, Some(webhook)) => notifiers.extend(webhook_notifier(reader, &webhook.value)),
+            _ => reader.invalid(
+                entry.place,
+                "a notifier is either `slack` or `webhook`",
+                "write one list item for each",
+            ),
+        }
+    }
+    notifiers
+}
+
+fn slack_notifier(reader: &mut Reader<'_>, slack: &raw::Slack) -> Option<Notify> {
+    let webhook = reader.secret_url("`webhook`", &slack.webhook).map(Secret::new);
+    let channel = match &slack.channel {
+        Some(channel) => Some(reader.text(channel)?).filter(|channel| !channel.trim().is_empty()),
+        None => None,
+    };
+    Some(Notify::Slack { webhook: webhook?, channel })
+}
+
+fn webhook_notifier(reader: &mut Reader<'_>, webhook: &raw::Webhook) -> Option<Notify> {
+    let url = reader.secret_url("`url`", &webhook.url).map(Secret::new);
+    let mut headers = BTreeMap::new();
+    for (name, value) in &webhook.headers.0 {
+        if let Some(header) = header_name(reader, name)
+            && let Some(value) = reader.line("the header's value", value)
+        {
+            headers.insert(header, Secret::new(value));
+        }
+    }
+    Some(Notify::Webhook { url: url?, headers })
+}
+
+/// A header's name as RFC 9110 has it: a token.
+fn header_name(reader: &mut Reader<'_>, name: &At<String>) -> Option<String> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if !name.value.is_empty() && name.value.bytes().all(token) {
+        return Some(name.value.clone());
+    }
+    reader.invalid(
+        name.place,
+        format!("{} is not a header's name", quote(name)),
+        "write a name such as X-Release",
+    );
+    None
+}
+
+fn ssh(reader: &mut Reader<'_>, section: Option<&At<raw::Ssh>>) -> Ssh {
+    let section = section.map(|section| &section.value);
+    let options = match section.and_then(|section| section.options.as_ref()) {
+        Some(options) => ssh_options(reader, options).unwrap_or_default(),
+        None => split_variable(reader, "DEPLOY_SSH_OPTS"),
+    };
+    let port = match section.and_then(|section| section.port.as_ref()) {
+        Some(port) => Some(reader.whole("ssh port", Some(port), 1, u16::MAX, 22)),
+        None => port_variable(reader, "DEPLOY_SSH_PORT"),
+    };
+    let accept = section.and_then(|section| section.accept_new_host_keys.as_ref());
+    Ssh { options, port, accept_new_host_keys: accept.is_some_and(|accept| accept.value) }
+}
+
+/// Unlike a command's, text is split after variables are filled in: `${DEPLOY_SSH_OPTS}` holds several options.
+fn ssh_options(reader: &mut Reader<'_>, source: &At<Words>) -> Option<Vec<String>> {
+    match &source.value {
+        Words::List(list) => list.iter().map(|option| reader.line("an ssh option", option)).collect(),
+        Words::Line(line) => {
+            let line = reader.fill(line, source.place)?;
+            let words = shell_words::split(&line).ok();
+            if words.is_none() {
+                reader.invalid(
+                    source.place,
+                    "the ssh options have an open quote",
+                    "close it, or write a list",
+                );
+            }
+            words
+        }
+    }
+}
+
+fn split_variable(reader: &mut Reader<'_>, name: &str) -> Vec<String> {
+    let Some(value) = variable(reader.env, name) else { return Vec::new() };
+    shell_words::split(&value).unwrap_or_else(|_| {
+        reader.invalid(Place::default(), format!("the variable {name} has an open quote"), "close it");
+        Vec::new()
+    })
+}
+
+fn port_variable(reader: &mut Reader<'_>, name: &str) -> Option<u16> {
+    let value = variable(reader.env, name)?;
+    let port = value.trim().parse().ok().filter(|port| *port > 0);
+    if port.is_none() {
+        let hint = format!("export {name}=22");
+        reader.invalid(Place::default(), format!("the variable {name} is not a port"), hint);
+    }
+    port
+}

@@ -1,0 +1,192 @@
+//! What sends traffic to a slot.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockgate_model::{BuiltinRouter, CaddyRouter, Router, Service, ServiceName, Template};
+
+use super::environment::short;
+use super::reader::Holes;
+use super::{Reader, quote, variable};
+use crate::at::{At, Either};
+use crate::error::Place;
+use crate::raw;
+
+const LISTEN: &str = "127.0.0.1:8080";
+const CADDY_ADMIN: &str = "http://127.0.0.1:2019";
+const CADDY_ID: &str = "{service}_upstream";
+
+type Services = BTreeMap<ServiceName, Service>;
+
+pub fn builtin_default() -> Router {
+    Router::Builtin(BuiltinRouter { listen: LISTEN.to_owned(), hosts: Vec::new(), path: None, dir: None })
+}
+
+pub fn resolve(
+    reader: &mut Reader<'_>,
+    source: &At<Either<raw::Router>>,
+    services: &Services,
+) -> Option<Router> {
+    let Either::Full(raw) = &source.value else {
+        return match short(reader, "router", source, &["builtin", "caddy"])? {
+            0 => Some(builtin_default()),
+            _ => caddy(reader, &CADDY_DEFAULT, source.place, services).map(Router::Caddy),
+        };
+    };
+    match (&raw.builtin, &raw.caddy) {
+        (Some(raw), None) => builtin(reader, &raw.value).map(Router::Builtin),
+        (None, Some(raw)) => caddy(reader, &raw.value, raw.place, services).map(Router::Caddy),
+        _ => {
+            reader.invalid(source.place, "a router is either `builtin` or `caddy`", "write exactly one");
+            None
+        }
+    }
+}
+
+fn builtin(reader: &mut Reader<'_>, raw: &raw::Builtin) -> Option<BuiltinRouter> {
+    let listen = match &raw.listen {
+        Some(source) => listen(reader, source)?,
+        None => LISTEN.to_owned(),
+    };
+    if let (Some(_), Some(hosts)) = (&raw.host, &raw.hosts) {
+        reader.conflict(
+            hosts.place,
+            "`host` and `hosts` exclude each other",
+            "write all of them under `hosts`",
+        );
+    }
+    let sources = raw.host.iter().chain(raw.hosts.iter().flat_map(|hosts| &hosts.value));
+    let hosts = sources.filter_map(|source| route_host(reader, source)).collect();
+    let path = match &raw.path {
+        Some(path) => Some(reader.url_path("`path`", path)?),
+        None => None,
+    };
+    let dir = raw.dir.as_ref().and_then(|dir| reader.file("`dir`", dir, Holes::Fixed));
+    Some(BuiltinRouter { listen, hosts, path, dir })
+}
+
+fn listen(reader: &mut Reader<'_>, source: &At<String>) -> Option<String> {
+    let text = reader.line("`listen`", source)?;
+    let legal = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let host_legal = |c: char| c.is_ascii_alphanumeric() || ".-:[]%".contains(c);
+        !host.is_empty() && host.chars().all(host_legal) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if !legal {
+        let hint = "write address and port, such as 127.0.0.1:8080 or [::]:80";
+        reader.invalid(source.place, format!("`listen` {} is not valid", quote(source)), hint);
+        return None;
+    }
+    Some(text)
+}
+
+/// A host name as it stands in a request, without port.
+fn route_host(reader: &mut Reader<'_>, source: &At<String>) -> Option<Template> {
+    let template = reader.template("`host`", source, Holes::Fixed)?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || ".-_{}*".contains(c);
+    if !template.as_str().chars().all(legal) {
+        let hint = "write a name such as app.example.com, without scheme, port and path";
+        reader.invalid(source.place, format!("host {} is not valid", quote(source)), hint);
+        return None;
+    }
+    Some(template)
+}
+
+const CADDY_DEFAULT: raw::Caddy = raw::Caddy { admin: None, id: None, dial: None, ask: None, snippet: None };
+
+fn caddy(
+    reader: &mut Reader<'_>,
+    raw: &raw::Caddy,
+    place: Place,
+    services: &Services,
+) -> Option<CaddyRouter> {
+    let admin = match &raw.admin {
+        Some(admin) => reader.url("`admin`", admin)?,
+        None => {
+            let admin = variable(reader.env, "DEPLOY_CADDY_API").unwrap_or_else(|| CADDY_ADMIN.to_owned());
+            reader.url("`admin` (from DEPLOY_CADDY_API)", &At { value: admin.replace('$', "$$"), place })?
+        }
+    };
+    let id = match &raw.id {
+        Some(id) if id.value.is_empty() => None,
+        Some(id) => Some(caddy_id(reader, id)?),
+        None => Some(reader.template_of("`id`", CADDY_ID.to_owned(), place, Holes::Fixed)?),
+    };
+    let dial = match &raw.dial {
+        Some(source) => dial(reader, source)?,
+        None => default_dial(reader, place, services)?,
+    };
+    let ask = match &raw.ask {
+        Some(source) => {
+            reader.url("`ask`", source)?;
+            Some(reader.template("`ask`", source, Holes::Fixed)?)
+        }
+        None => None,
+    };
+    let snippet = raw.snippet.as_ref().and_then(|snippet| reader.file("`snippet`", snippet, Holes::Fixed));
+    Some(CaddyRouter { admin, id, dial, ask, snippet })
+}
+
+/// An id is a part of the admin API's path: `/id/<id>`.
+fn caddy_id(reader: &mut Reader<'_>, source: &At<String>) -> Option<Template> {
+    let template = reader.template("`id`", source, Holes::Fixed)?;
+    if template.as_str().contains([' ', '/', '?', '#', '%', '"', '\\']) {
+        reader.invalid(
+            source.place,
+            format!("`id` {} is not valid", quote(source)),
+            "use letters, digits, `_`, `-`",
+        );
+        return None;
+    }
+    Some(template)
+}
+
+fn dial(reader: &mut Reader<'_>, source: &At<String>) -> Option<Template> {
+    let template = reader.template("`dial`", source, Holes::Slot)?;
+    if !template.names("slot") {
+        let hint = "write it like {service}-{slot}:5000";
+        reader.conflict(source.place, "both slots would have the same `dial`", hint);
+        return None;
+    }
+    let text = template.as_str();
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).filter(|port| *port > 0);
+    let legal = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-{}:[]/".contains(c));
+    if !legal || (port.is_none() && !text.starts_with("unix/")) {
+        let hint = "write host and port, like {service}-{slot}:5000";
+        reader.invalid(source.place, format!("`dial` {} is not valid", quote(source)), hint);
+        return None;
+    }
+    Some(template)
+}
+
+/// One template has to do for all services, so they have to agree on a port.
+fn default_dial(reader: &mut Reader<'_>, place: Place, services: &Services) -> Option<Template> {
+    let without: Vec<&str> = services
+        .values()
+        .filter(|service| service.port.is_none())
+        .map(|service| service.name.as_str())
+        .collect();
+    let ports: BTreeSet<u16> = services.values().filter_map(|service| service.port).collect();
+    let mut ports_iter = ports.iter();
+    match (ports_iter.next(), ports_iter.next()) {
+        (Some(port), None) if without.is_empty() => {
+            reader.template_of("`dial`", format!("{{service}}-{{slot}}:{port}"), place, Holes::Slot)
+        }
+        (Some(one), Some(other)) => {
+            let hint = "one `dial` serves all services of an environment: let them listen on the same port";
+            reader.conflict(
+                place,
+                format!("the services listen on different ports ({one}, {other}, …)"),
+                hint,
+            );
+            None
+        }
+        _ => {
+            let message = format!("Caddy has no port to dial: {} has no `port`", without.join(", "));
+            reader.conflict(
+                place,
+                message,
+                "add `port:` to the service, or `dial: \"{service}-{slot}:5000\"` here",
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What runs a slot.
+
+use lockgate_model::{ComposeLayout, ComposeRuntime, ProcessRuntime, Runtime};
+
+use super::environment::short;
+use super::reader::Holes;
+use super::{Reader, variable};
+use crate::at::{At, Either};
+use crate::error::Place;
+use crate::raw;
+
+const COMPOSE_DIR: &str = "/srv/apps";
+
+pub fn resolve(reader: &mut Reader<'_>, source: &At<Either<raw::Runtime>>) -> Option<Runtime> {
+    let Either::Full(raw) = &source.value else {
+        return match short(reader, "runtime", source, &["process", "compose"])? {
+            0 => Some(Runtime::Process(ProcessRuntime { dir: None })),
+            _ => {
+                let layout = default_layout(reader, source.place)?;
+                Some(Runtime::Compose(ComposeRuntime { layout, service: None, project: None }))
+            }
+        };
+    };
+    match (&raw.compose, &raw.process) {
+        (Some(compose), None) => self::compose(reader, compose).map(Runtime::Compose),
+        (None, Some(process)) => {
+            let dir = process.value.dir.as_ref().and_then(|dir| reader.file("`dir`", dir, Holes::Fixed));
+            Some(Runtime::Process(ProcessRuntime { dir }))
+        }
+        _ => {
+            reader.invalid(source.place, "a runtime is either `compose` or `process`", "write exactly one");
+            None
+        }
+    }
+}
+
+fn default_layout(reader: &mut Reader<'_>, place: Place) -> Option<ComposeLayout> {
+    let base = variable(reader.env, "DEPLOY_COMPOSE_DIR").unwrap_or_else(|| COMPOSE_DIR.to_owned());
+    let dir = format!("{}/{{service}}/{{slot}}", base.trim_end_matches('/'));
+    reader.template_of("DEPLOY_COMPOSE_DIR", dir, place, Holes::Slot).map(ComposeLayout::Folders)
+}
+
+fn compose(reader: &mut Reader<'_>, source: &At<raw::Compose>) -> Option<ComposeRuntime> {
+    let raw = &source.value;
+    let service = raw
+        .service
+        .as_ref()
+        .map(|service| (reader.template("`service`", service, Holes::Slot), service.place));
+    let (layout, project_holes) = match (&raw.dir, &raw.file) {
+        (Some(_), Some(file)) => {
+            let hint = "`dir` is a folder for each slot, `file` one file for both: keep one of them";
+            reader.conflict(file.place, "`dir` and `file` exclude each other", hint);
+            return None;
+        }
+        (Some(dir), None) => {
+            let template = reader.file("`dir`", dir, Holes::Slot)?;
+            if !template.names("slot") {
+                let hint =
+                    "write it like /srv/apps/{service}/{slot}; for one file with both slots use `file`";
+                reader.conflict(dir.place, "both slots would share this `dir`", hint);
+            }
+            (ComposeLayout::Folders(template), Holes::Slot)
+        }
+        (None, Some(file)) => {
+            let template = reader.file("`file`", file, Holes::Fixed)?;
+            (ComposeLayout::File(template), Holes::Fixed)
+        }
+        (None, None) => (default_layout(reader, source.place)?, Holes::Slot),
+    };
+    let project = raw
+        .project
+        .as_ref()
+        .map(|project| (reader.template("`project`", project, project_holes), project.place));
+    let folders = matches!(layout, ComposeLayout::Folders(_));
+    let (what, part, hint) = match folders {
+        true => ("project", &project, "write it like `{service}-{slot}`, or leave it out"),
+        false => ("service", &service, "write it like `{service}-{slot}`, or leave it out"),
+    };
+    if let Some((Some(template), place)) = part
+        && !template.names("slot")
+    {
+        reader.conflict(*place, format!("both slots would be the same Compose {what}"), hint);
+    }
+    Some(ComposeRuntime {
+        layout,
+        service: service.and_then(|(service, _)| service),
+        project: project.and_then(|(project, _)| project),
+    })
+}

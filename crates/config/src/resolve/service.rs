@@ -1,0 +1,207 @@
+//! One service.
+
+use std::collections::BTreeMap;
+
+use lockgate_model::{EnvironmentName, Health, Millis, Secret, Service, ServiceName, StatusRange, Verify};
+
+use super::reader::Holes;
+use super::{Reader, header_name, quote, variable};
+use crate::at::{At, Either};
+use crate::error::Place;
+use crate::{quantity, raw, words};
+
+const HEALTH_PATH: &str = "/health";
+const HEALTH_TIMEOUT: Millis = Millis::from_secs(60);
+const PASSES_DEFAULT: u32 = 2;
+const PASSES_MAX: u32 = 100;
+
+pub fn resolve(
+    reader: &mut Reader<'_>,
+    key: &At<String>,
+    raw: &At<raw::Service>,
+    environments: &[&str],
+) -> Option<Service> {
+    let name: ServiceName = key_name(reader, key)?;
+    let raw = &raw.value;
+    let cwd = raw.cwd.as_ref().and_then(|cwd| reader.file("`cwd`", cwd, Holes::All));
+    let port = raw.port.as_ref().map(|port| reader.whole("`port`", Some(port), 1, u16::MAX, 1));
+    Some(Service {
+        image: image(reader, &name, key.place, raw.image.as_ref()),
+        command: raw
+            .command
+            .as_ref()
+            .and_then(|command| reader.argv("`command`", command))
+            .unwrap_or_default(),
+        cwd,
+        env: env(reader, &raw.env.0),
+        port,
+        health: health(reader, raw.health.as_ref()),
+        critical_paths: reader.url_paths("critical path", &raw.critical_paths),
+        verify: raw.verify.as_ref().and_then(|verify| self::verify(reader, verify)),
+        urls: urls(reader, &raw.urls.0, environments),
+        name,
+    })
+}
+
+/// A key is a name as it stands: nothing is filled into keys.
+pub fn key_name<N>(reader: &mut Reader<'_>, key: &At<String>) -> Option<N>
+where
+    N: std::str::FromStr<Err = lockgate_model::InvalidName>,
+{
+    match key.value.parse() {
+        Ok(name) => Some(name),
+        Err(lockgate_model::InvalidName { kind, reason, .. }) => {
+            reader.invalid(key.place, format!("{kind} {} is not valid", quote(key)), reason);
+            None
+        }
+    }
+}
+
+fn image(
+    reader: &mut Reader<'_>,
+    name: &ServiceName,
+    key: Place,
+    source: Option<&At<String>>,
+) -> Option<String> {
+    let (image, shown, place) = match source {
+        Some(source) => (reader.line("`image`", source)?, quote(source), source.place),
+        None => {
+            let registry = variable(reader.env, "REGISTRY_URL")?;
+            let prefix =
+                registry.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
+            (format!("{prefix}/{name}"), "from REGISTRY_URL".to_owned(), key)
+        }
+    };
+    if image.contains('@') || image.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+        let hint = "leave the tag out: it is what you deploy";
+        reader.invalid(place, format!("image {shown} has a tag or digest"), hint);
+        return None;
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+    if !image.starts_with(|c: char| c.is_ascii_alphanumeric())
+        || !image.chars().all(legal)
+        || image.ends_with('/')
+    {
+        let hint = "write a repository such as ghcr.io/acme/web";
+        reader.invalid(place, format!("image {shown} is not valid"), hint);
+        return None;
+    }
+    Some(image)
+}
+
+fn env(reader: &mut Reader<'_>, entries: &[(At<String>, At<String>)]) -> BTreeMap<String, Secret> {
+    let mut env = BTreeMap::new();
+    for (key, value) in entries {
+        let name = &key.value;
+        let legal = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !legal {
+            let hint = "use letters, digits and `_`, and no digit first";
+            reader.invalid(key.place, format!("{} is not a variable's name", quote(key)), hint);
+        } else if let Some(value) = reader.text(value) {
+            env.insert(name.clone(), Secret::new(value));
+        }
+    }
+    env
+}
+
+fn health(reader: &mut Reader<'_>, source: Option<&At<Either<raw::Health>>>) -> Health {
+    let mut health = Health {
+        path: HEALTH_PATH.to_owned(),
+        timeout: HEALTH_TIMEOUT,
+        passes: PASSES_DEFAULT,
+        status: StatusRange::OK,
+        body: None,
+    };
+    let mut timeout_given = false;
+    match source.map(|source| (&source.value, source.place)) {
+        None => {}
+        Some((Either::Short(path), place)) => {
+            let path = reader.url_path("health path", &At { value: path.clone(), place });
+            health.path = path.unwrap_or(health.path);
+        }
+        Some((Either::Full(full), _)) => {
+            if let Some(path) = &full.path {
+                health.path = reader.url_path("health path", path).unwrap_or(health.path);
+            }
+            timeout_given = full.timeout.is_some();
+            health.timeout = reader.span("`timeout`", full.timeout.as_ref(), Millis(1), HEALTH_TIMEOUT);
+            health.passes = reader.whole("`passes`", full.passes.as_ref(), 1, PASSES_MAX, PASSES_DEFAULT);
+            health.status = reader.status("`status`", full.status.as_ref());
+            health.body = full.body.as_ref().and_then(|body| reader.text(body));
+        }
+    }
+    if !timeout_given && let Some(text) = variable(reader.env, "DEPLOY_TIMEOUT") {
+        match quantity::span(&text).filter(|span| *span > Millis(0)) {
+            Some(timeout) => health.timeout = timeout,
+            None => {
+                let message = "the variable DEPLOY_TIMEOUT is not a length of time";
+                let problem =
+                    crate::error::Problem::new(crate::error::Kind::InvalidValue, Place::default(), message)
+                        .hint(format!("write {}", quantity::SPAN_EXPECTS));
+                // Every service would say the same.
+                if !reader.problems.contains(&problem) {
+                    reader.report(problem);
+                }
+            }
+        }
+    }
+    health
+}
+
+fn verify(reader: &mut Reader<'_>, source: &At<raw::Verify>) -> Option<Verify> {
+    let raw = &source.value;
+    let path = match &raw.path {
+        Some(path) => reader.url_path("`path`", path)?,
+        None => "/".to_owned(),
+    };
+    let body = match &raw.body {
+        Some(body) => Some(reader.template("`body`", body, Holes::All)?),
+        None => None,
+    };
+    let header = match raw.header.as_ref().map(|header| (&header.value.0[..], header.place)) {
+        None => None,
+        Some(([(name, value)], _)) => {
+            Some((header_name(reader, name)?, reader.template("the header's value", value, Holes::All)?))
+        }
+        Some((_, place)) => {
+            reader.invalid(place, "`header` takes one header", "write `header: { X-Release: \"{tag}\" }`");
+            return None;
+        }
+    };
+    let templates = || body.iter().chain(header.as_ref().map(|(_, value)| value));
+    if !templates().any(|template| ["tag", "digest", "slot"].iter().any(|hole| template.names(hole))) {
+        let hint = "write `verify: { path: /version, body: \"{tag}\" }`";
+        reader.invalid(source.place, "`verify` looks the same for every release", hint);
+        return None;
+    }
+    Some(Verify { path, body, header })
+}
+
+fn urls(
+    reader: &mut Reader<'_>,
+    entries: &[(At<String>, At<String>)],
+    environments: &[&str],
+) -> BTreeMap<EnvironmentName, String> {
+    let mut urls = BTreeMap::new();
+    for (key, url) in entries {
+        if !environments.contains(&key.value.as_str()) {
+            unknown_environment(reader, key, environments);
+            continue;
+        }
+        if let Some(url) = reader.url("URL", url)
+            && let Ok(name) = EnvironmentName::new(key.value.clone())
+        {
+            urls.insert(name, url);
+        }
+    }
+    urls
+}
+
+pub fn unknown_environment(reader: &mut Reader<'_>, source: &At<String>, environments: &[&str]) {
+    let hint = match words::nearest(&source.value, environments.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("environments here: {}", environments.join(", ")),
+    };
+    reader.invalid(source.place, format!("there is no environment {}", quote(source)), hint);
+}

@@ -1,0 +1,324 @@
+//! Every mistake has a line, words for people and a hint. Columns count characters.
+
+mod common;
+
+use common::{bad, parse_with, with};
+use insta::assert_snapshot;
+use lockgate_config::{Kind, load};
+
+/// Mistakes in the service (`web`, lines 4…) or in the environment (`prod`).
+fn service(keys: &str) -> String {
+    bad(&with(keys, "runtime: process")).plain()
+}
+
+fn prod(keys: &str) -> String {
+    bad(&with("image: acme/web\nport: 5000\ncommand: ./server", keys)).plain()
+}
+
+/// As [`service`], for tables: `line:column: message | hint`.
+fn line(error: &str) -> String {
+    let lines: Vec<String> = error
+        .replace("\n  hint: ", " | ")
+        .lines()
+        .map(|line| line.trim_start_matches("lockgate.yaml:").to_owned())
+        .collect();
+    lines.join("\n")
+}
+
+fn table(cases: &[&str], check: impl Fn(&str) -> String) -> String {
+    cases
+        .iter()
+        .map(|case| {
+            format!("{}\n    {}", case.replace('\n', "⏎"), line(&check(case)).replace('\n', "\n    "))
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn structure() {
+    let whole = |text: &str| bad(text).plain();
+    assert_snapshot!(table(
+        &[
+            "",
+            "shop",
+            "[]",
+            "project: shop",
+            "project: shop\nproject: shop",
+            "project: shop\nservice: {}",
+            "project: shop\nservices: {}\nenvironments: {}",
+            "project: shop\nservices: [web]",
+            "project: [shop]",
+            "project: !Name shop",
+            "project: *x",
+            "project: \"shop",
+            "project: shop\nservices:\n\tweb: {}",
+            "project: shop\nservices: { web: { image: ${IMAGE} } }",
+            "---\nproject: shop\nservices: {}\nenvironments: {}\n---\na: b",
+            "project: shop\nservices: {}\nenvironments: {}\nssh: { accept_new_host_keys: yes }",
+            "project: Shop\nservices: { ../web: {}, --flag: {}, \"a;b\": {} }\nenvironments: { \"a\\nb\": {} }",
+        ],
+        whole
+    ));
+}
+
+#[test]
+fn keys_of_a_service() {
+    assert_snapshot!(table(
+        &[
+            "imge: x",
+            "test_url: https://a",
+            "prod_url: https://a",
+            "health_endpoint: /health",
+            "ports: [80]",
+            "build: .",
+            "environment: { A: b }",
+            "zzz: 1",
+            "image: a\nimage: b",
+            "datadog: {}",
+        ],
+        service
+    ));
+}
+
+#[test]
+fn values_of_a_service() {
+    assert_snapshot!(table(
+        &[
+            "port: x",
+            "port: 0",
+            "port: 70000",
+            "port: [80]",
+            "health: [a]",
+            "health: health",
+            "health: { path: 'a b' }",
+            "health: { timeout: soon }",
+            "health: { timeout: 0 }",
+            "health: { passes: 0 }",
+            "health: { status: 2x }",
+            "health: { body: {tag} }",
+            "critical_paths: [metrics, '/a b', \"/a\\nb\"]",
+            "image: acme/web:v1",
+            "image: acme/web@sha256:00",
+            "image: -rf",
+            "image: 'a b'",
+            "command: ''",
+            "command: 'a \"b'",
+            "command: []",
+            "command: x {colour}",
+            "cwd: ../x",
+            "cwd: -x",
+            "env: { 1A: x, A-B: y }",
+            "env: { A: }",
+            "env: [A]",
+            "verify: { body: ok }",
+            "verify: { path: /v }",
+            "verify: { header: { A: '{tag}', B: '{tag}' } }",
+            "verify: { header: { 'A B': '{tag}' } }",
+            "urls: { pord: https://a.example.com }",
+            "urls: { prod: a.example.com }",
+        ],
+        |keys| service(
+            &format!("{keys}\ncommand: ./server").replace(
+                "command: ./server",
+                if keys.contains("command") { "" } else { "command: ./server" }
+            )
+        )
+    ));
+}
+
+#[test]
+fn values_of_an_environment() {
+    assert_snapshot!(table(
+        &[
+            "runtime: docker",
+            "runtime: { docker: {} }",
+            "runtime: {}",
+            "runtime: { process: {}, compose: {} }",
+            "runtime: [process]",
+            "router: builtin",
+            "hosts: [a]",
+            "runtime: compose\nhosts: []",
+            "runtime: compose\nhosts: [a, b, a]",
+            "runtime: compose\nhosts: [-oProxyCommand=x, 'a b', \"a\\nb\", 'a;b']",
+            "runtime: compose\nrouter: nginx",
+            "runtime: compose\nrouter: { nginx: {} }",
+            "runtime: compose\nrouter: cady",
+            "runtime: compose\nstrategy: canary",
+            "runtime: compose\nstrategy: big-bang",
+            "runtime: compose\nschedule: {}",
+            "runtime: compose\ndrain: 5d",
+            "runtime: compose\ndrain: -1s",
+            "runtime: compose\nkeep_releases: 1",
+            "runtime: compose\ndisk_free: 500",
+            "runtime: compose\nwaves: [0, 0%, 101%, some]",
+            "runtime: compose\nwaves: [rest, 1]",
+            "url: shop.example.com",
+            "url: 'https://a b'",
+            "from: tset",
+            "from: prod",
+        ],
+        prod
+    ));
+}
+
+#[test]
+fn slots_that_would_collide() {
+    assert_snapshot!(table(
+        &[
+            "runtime: { compose: { dir: /srv/web } }",
+            "runtime: { compose: { dir: '/srv/{tag}/{slot}' } }",
+            "runtime: { compose: { dir: '/srv/{slot}/../x' } }",
+            "runtime: { compose: { dir: '/srv/{slot}', project: shop } }",
+            "runtime: { compose: { file: a.yaml, service: web } }",
+            "runtime: { compose: { file: 'a-{slot}.yaml' } }",
+            "runtime: { compose: { file: a.yaml, project: '{slot}' } }",
+            "runtime: { compose: { file: a, dir: '{slot}' } }",
+            "runtime: compose\nrouter: { caddy: { dial: 'web:5000' } }",
+            "runtime: compose\nrouter: { caddy: { dial: '{service}-{slot}' } }",
+            "runtime: compose\nrouter: { caddy: { dial: '{service}-{colour}:80' } }",
+            "runtime: compose\nrouter: { caddy: { id: '{slot}' } }",
+            "runtime: compose\nrouter: { caddy: { id: 'a/../b' } }",
+            "runtime: compose\nrouter: { caddy: { admin: unix } }",
+            "runtime: process",
+            "runtime: compose\nrouter: { builtin: { listen: 8080 } }",
+            "runtime: compose\nrouter: { builtin: { host: 'https://a' } }",
+            "runtime: compose\nrouter: { builtin: { host: a, hosts: [b] } }",
+            "runtime: compose\nrouter: { builtin: { path: api } }",
+        ],
+        prod
+    ));
+}
+
+#[test]
+fn gates() {
+    assert_snapshot!(table(
+        &[
+            "after: [ {} ]",
+            "after: [ { http: {}, command: x } ]",
+            "after: [ { https: {} } ]",
+            "after: [ { soak: {} } ]",
+            "after: [ { http: { in: tset } } ]",
+            "after: [ { http: { in: test, url: https://a } } ]",
+            "after: [ { http: { url: a } } ]",
+            "after: [ { http: { samples: 0 } } ]",
+            "after: [ { http: { paths: [a] } } ]",
+            "after: [ { http: { latency_p95: fast } } ]",
+            "after: [ { http: { body: 'v {tag}' } } ]",
+            "after: [ { command: { timeout: 1s } } ]",
+            "after: [ { command: { run: x, pass: [256] } } ]",
+            "after: [ { command: { run: x, pass: [0, 75], not_yet: [75] } } ]",
+            "after: [ { name: a, http: {} }, { name: a, http: {} } ]",
+            "after: { http: {} }",
+        ],
+        prod
+    ));
+}
+
+#[test]
+fn parts_that_do_not_fit_together() {
+    let whole = |text: &str| bad(text).plain();
+    let two = |rest: &str| {
+        format!(
+            "project: p\nservices:\n  a: {{ image: i/a, port: 80 }}\n  b: {{ image: i/b, port: 80 }}\nenvironments:\n{rest}"
+        )
+    };
+    let one =
+        |service: &str, rest: &str| format!("project: p\nservices:\n  a: {service}\nenvironments:\n{rest}");
+    let cases = [
+        two("  prod: { runtime: compose }"),
+        two("  prod: { runtime: compose, router: { caddy: { id: main } } }"),
+        two("  prod: { runtime: compose, router: { caddy: { dial: 'app-{slot}:80', id: '' } } }"),
+        two("  prod: { runtime: { compose: { dir: '/srv/{slot}' } }, router: caddy }"),
+        two("  prod: { runtime: { compose: { file: /x, service: 'web-{slot}' } }, router: caddy }"),
+        one(
+            "{ image: i/a, port: 80 }",
+            "  x: { runtime: { compose: { dir: '/srv/x/{slot}' } } }\n  y: { runtime: compose }",
+        ),
+        one("{ image: i/a }", "  prod: { runtime: compose, router: caddy }"),
+        one(
+            "{ image: i/a, port: 80 }\n  b: { image: i/b, port: 81 }",
+            "  prod: { runtime: compose, router: caddy }",
+        ),
+        one("{ command: x }", "  prod: { runtime: compose }"),
+        one("{ image: i/a }", "  prod: { runtime: process }"),
+        one("{ command: x, port: 80 }", "  prod: { runtime: process, router: caddy }"),
+        one("{ command: x }", "  a: { from: b, url: https://a }\n  b: { from: c }\n  c: { from: a }"),
+        one("{ command: x }", "  test: {}\n  prod: { runtime: process, before: [ { http: { in: test } } ] }"),
+    ];
+    let cases: Vec<&str> = cases.iter().map(String::as_str).collect();
+    assert_snapshot!(table(&cases, whole));
+}
+
+#[test]
+fn variables() {
+    let with_env = |keys: &str| {
+        let env = [("HOST", "-oProxyCommand=touch /tmp/x"), ("COLOUR", "{colour}"), ("LINES", "/a\n/b")];
+        parse_with(&with(keys, "runtime: process"), &env).unwrap_err().plain()
+    };
+    assert_snapshot!(table(
+        &[
+            "command: ${NONE}",
+            "command: ${",
+            "command: ./x ${a b}",
+            "command: ${COLOUR}",
+            "image: ${HOST}",
+            "critical_paths: ['${LINES}']",
+            "env: { A: '${NONE}' }",
+            "command: ./x ${COLOUR",
+            "port: '${HOST}'",
+        ],
+        with_env
+    ));
+    for (name, value) in [
+        ("DEPLOY_HOST", "-oX=y"),
+        ("DEPLOY_SSH_PORT", "ssh"),
+        ("DEPLOY_SSH_OPTS", "'-i"),
+        ("DEPLOY_TIMEOUT", "soon"),
+    ] {
+        let error = parse_with(&with("command: x", "runtime: process"), &[(name, value)]).unwrap_err();
+        assert!(error.message().contains(name) && error.hint().is_some(), "{error}");
+        assert!(error.line().is_none() && !error.plain().contains(value), "{error}");
+    }
+}
+
+#[test]
+fn several_mistakes_are_told_at_once_in_the_order_of_the_file() {
+    let error = bad(&with("port: x\nhealth: { passes: 0 }", "runtime: process\ndrain: soon\nwaves: [0]"));
+    let lines: Vec<usize> = error.problems().map(|problem| problem.place.unwrap().line).collect();
+    assert_eq!(lines, [4, 5, 11, 12]);
+    let paths: Vec<&str> = error.problems().filter_map(|problem| problem.path.as_deref()).collect();
+    assert_eq!(
+        paths,
+        [
+            "services.web.port",
+            "services.web.health.passes",
+            "environments.prod.drain",
+            "environments.prod.waves.0"
+        ]
+    );
+    assert_eq!((error.kind(), error.file(), error.column()), (Kind::InvalidValue, "lockgate.yaml", Some(11)));
+    assert_eq!(error.to_string(), "lockgate.yaml:4:11: `port` `x` is not valid");
+    let json = error.to_json();
+    assert_eq!(json["problems"].as_array().unwrap().len(), 4);
+    assert_eq!(json["problems"][0]["kind"], "invalid_value");
+    assert_eq!(json["problems"][3]["path"], "environments.prod.waves.0");
+    let mut drawn = String::new();
+    let theme = miette::GraphicalTheme::unicode_nocolor();
+    miette::GraphicalReportHandler::new_themed(theme).render_report(&mut drawn, &error).unwrap();
+    assert_snapshot!(drawn);
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = load(&folder.path().join("lockgate.yaml"), &|_| None).unwrap_err();
+    assert_eq!((missing.kind(), missing.message()), (Kind::Unreadable, "there is no such file"));
+    assert!(missing.hint().unwrap().contains("lockgate init"));
+    assert_eq!(load(folder.path(), &|_| None).unwrap_err().message(), "is not a file");
+    let path = folder.path().join("binary.yaml");
+    std::fs::write(&path, [0xff, 0xfe, 0x00]).unwrap();
+    assert_eq!(load(&path, &|_| None).unwrap_err().message(), "is not UTF-8");
+    std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
+    assert_eq!(load(&path, &|_| None).unwrap_err().message(), "is larger than 1 MiB");
+}

@@ -1,0 +1,88 @@
+//! Parsing with a made-up environment.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::path::Path;
+
+use lockgate_config::ConfigError;
+use lockgate_model::Project;
+
+pub fn parse_with(text: &str, env: &[(&str, &str)]) -> Result<Project, ConfigError> {
+    let env = |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    lockgate_config::parse(text, "lockgate.yaml", Path::new("/work"), &env)
+}
+
+pub fn good(text: &str) -> Project {
+    parse_with(text, &[]).unwrap_or_else(|error| panic!("{}\n---\n{text}", error.plain()))
+}
+
+pub fn bad(text: &str) -> ConfigError {
+    match parse_with(text, &[]) {
+        Err(error) => error,
+        Ok(_) => panic!("this was accepted:\n{text}"),
+    }
+}
+
+/// A small project with more keys for its service and its environment.
+pub fn with(service: &str, environment: &str) -> String {
+    let body = |text: &str, indent: &str| {
+        text.lines()
+            .filter(|line| !line.is_empty())
+            .map(|line| format!("{indent}{line}\n"))
+            .collect::<String>()
+    };
+    format!(
+        "project: shop\nservices:\n  web:\n{}environments:\n  test:\n    url: https://test.example.com\n  prod:\n{}",
+        body(service, "    "),
+        body(environment, "    ")
+    )
+}
+
+/// All that the format has.
+pub const FULL: &str = r#"
+project: lockn
+services:
+  lockn-logger:
+    image: ghcr.io/lockn-ai/lockn-logger
+    command: ./server --flag {tag} "${SECRET}"
+    cwd: releases/{tag}
+    env: { KEY: "${SECRET}", LEVEL: debug }
+    port: 5000
+    health: { path: /ready, timeout: 90s, passes: 3, status: 200-399, body: ok }
+    critical_paths: [/, /metrics]
+    verify: { path: /version, body: "{tag}", header: { X-Release: "{tag}" } }
+    urls: { test: https://logger.test.lockn.ai, prod: https://logger.lockn.ai }
+environments:
+  test: { url: https://test.lockn.ai }
+  prod:
+    url: https://lockn.ai
+    from: test
+    hosts: ["${DEPLOY_HOST}", local]
+    strategy: blue-green
+    runtime: { compose: { dir: "/srv/apps/{service}/{slot}", service: web, project: "{service}-{slot}" } }
+    router: { caddy: { admin: "http://127.0.0.1:2020", id: "{service}_route", dial: "{service}-{slot}:5000", ask: "http://127.0.0.1/{service}", snippet: "/etc/caddy/{service}.caddy" } }
+    before: [ { http: { in: test } } ]
+    after:
+      - http: { latency_p95: 500ms, paths: [/, /metrics], status: 200, body: ok, samples: 20, interval: 50ms, timeout: 2s, url: https://lockn.ai }
+        name: smoke
+      - command: { run: "pytest -q 'tests/smoke all'", timeout: 5m, pass: [0], not_yet: [75, 5] }
+    waves: [1, 25%]
+    drain: 1m
+    keep_warm: 10m
+    stop_grace: 20s
+    keep_releases: 3
+    disk_free: 1GiB
+  edge:
+    hosts: [edge@edge1]
+    runtime: { compose: { file: /srv/edge/compose.yaml, service: "{service}-{slot}", project: edge } }
+    router: { builtin: { listen: "0.0.0.0:80", hosts: [a.lockn.ai, "{service}.lockn.ai"], path: /api, dir: /var/lib/lockgate } }
+notify:
+  - slack: { webhook: "${SLACK_WEBHOOK_URL}", channel: "${SLACK_CHANNEL:-}" }
+  - webhook: { url: "https://hooks.example.com/x", headers: { Authorization: "Bearer ${SECRET}" } }
+ssh: { options: "-i 'my key'", port: 2222, accept_new_host_keys: true }
+"#;
+
+pub const FULL_ENV: [(&str, &str); 3] = [
+    ("SECRET", "s3 cr;et"),
+    ("DEPLOY_HOST", "ops@app1"),
+    ("SLACK_WEBHOOK_URL", "https://hooks.slack.example/T0/B0/x"),
+];

@@ -1,0 +1,250 @@
+//! What a file means: defaults, variables, and every key of the format.
+
+mod common;
+
+use common::{FULL, FULL_ENV, good, parse_with, with};
+use lockgate_model::{
+    ComposeLayout, GateKind, GateTarget, HostId, Millis, Notify, Project, Router, Runtime, StatusRange, Wave,
+};
+
+/// The sketch for system A in the design, without `schedule`, which is refused until the daemon is there.
+const SKETCH: &str = r#"
+project: lockn
+services:
+  lockn-logger:
+    image: ghcr.io/lockn-ai/lockn-logger
+    port: 5000
+    health: { path: /health, timeout: 60s }
+    critical_paths: [/, /metrics]
+environments:
+  test: { url: https://test.lockn.ai }               # only checked, never deployed to
+  prod:
+    url: https://lockn.ai
+    hosts: ["${DEPLOY_HOST}"]                        # ssh destination; absent: this machine
+    strategy: blue-green
+    runtime: { compose: { dir: "/srv/apps/{service}/{slot}" } }
+    router: { caddy: { admin: "http://127.0.0.1:2019", id: "{service}_upstream", dial: "{service}-{slot}:5000" } }
+    before: [ { http: { in: test } } ]               # regression
+    after: [ { http: { latency_p95: 500ms } } ]      # smoke
+notify:
+  - slack: { webhook: "${SLACK_WEBHOOK_URL}" }
+"#;
+
+fn environment<'a>(project: &'a Project, name: &str) -> &'a lockgate_model::Environment {
+    project.environments.iter().find(|environment| environment.name.as_str() == name).unwrap()
+}
+
+#[test]
+fn the_sketch_of_the_design_is_what_it_says() {
+    let project = parse_with(SKETCH, &FULL_ENV).unwrap();
+    let names: Vec<&str> = project.environments.iter().map(|environment| environment.name.as_str()).collect();
+    assert_eq!(names, ["test", "prod"], "the order of the file");
+    assert!(environment(&project, "test").hosts.is_empty(), "only checked");
+    let prod = environment(&project, "prod");
+    assert_eq!(prod.hosts, [HostId::new("ops@app1").unwrap()]);
+    let GateKind::Http(before) = &prod.before[0].kind else { panic!() };
+    assert!(matches!(&before.target, GateTarget::Environment(name) if name.as_str() == "test"));
+    assert_eq!((before.samples, before.interval, before.timeout), (5, Millis(200), Millis(5000)));
+    let GateKind::Http(after) = &prod.after[0].kind else { panic!() };
+    assert_eq!((after.target.clone(), after.latency_p95), (GateTarget::Here, Some(Millis(500))));
+    assert_eq!(prod.before[0].name, "http in test");
+    assert_eq!(project.notify.len(), 1);
+}
+
+#[test]
+fn the_schedule_of_the_sketch_is_known_but_not_built() {
+    let text = SKETCH
+        .replace("    after:", "    schedule: { cron: \"0 5 * * *\", deploy: latest-semver }\n    after:");
+    let error = parse_with(&text, &FULL_ENV).unwrap_err();
+    assert_eq!(
+        error.plain(),
+        "lockgate.yaml:18:5: `schedule` is known but not built yet\n  hint: it comes with `lockgate serve`"
+    );
+}
+
+#[test]
+fn every_key_arrives_in_the_model() {
+    let project = parse_with(FULL, &FULL_ENV).unwrap_or_else(|error| panic!("{}", error.plain()));
+    let service = project.services.values().next().unwrap();
+    let argv: Vec<&str> = service.command.iter().map(|word| word.as_str()).collect();
+    assert_eq!(argv, ["./server", "--flag", "{tag}", "s3 cr;et"], "a variable stays one argument");
+    assert_eq!(service.env["KEY"].reveal(), "s3 cr;et");
+    assert_eq!(service.health.status, StatusRange { from: 200, to: 399 });
+    assert_eq!((service.health.timeout, service.health.passes), (Millis(90_000), 3));
+    assert_eq!(service.urls.len(), 2);
+    let verify = service.verify.as_ref().unwrap();
+    assert_eq!(verify.header.as_ref().unwrap().0, "X-Release");
+
+    let prod = environment(&project, "prod");
+    assert_eq!(prod.from.as_ref().unwrap().as_str(), "test");
+    assert_eq!(prod.waves, [Wave::Hosts(1), Wave::Percent(25), Wave::Rest], "a final rest is implied");
+    assert_eq!(
+        (prod.drain, prod.keep_warm, prod.stop_grace),
+        (Millis(60_000), Millis(600_000), Millis(20_000))
+    );
+    assert_eq!((prod.keep_releases, prod.disk_free_mib), (3, 1024));
+    assert_eq!(prod.after[0].name, "smoke");
+    let GateKind::Command(command) = &prod.after[1].kind else { panic!() };
+    assert_eq!(
+        command.argv.iter().map(|word| word.as_str()).collect::<Vec<_>>(),
+        ["pytest", "-q", "tests/smoke all"]
+    );
+    assert_eq!(
+        (command.timeout, &command.pass[..], &command.not_yet[..]),
+        (Millis(300_000), &[0][..], &[75, 5][..])
+    );
+    let Some(Router::Caddy(caddy)) = &prod.router else { panic!() };
+    assert_eq!(caddy.snippet.as_ref().unwrap().as_str(), "/etc/caddy/{service}.caddy");
+
+    let edge = environment(&project, "edge");
+    let Some(Runtime::Compose(compose)) = &edge.runtime else { panic!() };
+    assert!(
+        matches!(&compose.layout, ComposeLayout::File(file) if file.as_str() == "/srv/edge/compose.yaml")
+    );
+    let Some(Router::Builtin(builtin)) = &edge.router else { panic!() };
+    assert_eq!((builtin.hosts.len(), builtin.path.as_deref()), (2, Some("/api")));
+
+    assert!(matches!(&project.notify[0], Notify::Slack { channel: None, .. }), "an empty channel is none");
+    let Notify::Webhook { headers, .. } = &project.notify[1] else { panic!() };
+    assert_eq!(headers["Authorization"].reveal(), "Bearer s3 cr;et");
+    assert_eq!(project.ssh.options, ["-i", "my key"]);
+    assert_eq!((project.ssh.port, project.ssh.accept_new_host_keys), (Some(2222), true));
+}
+
+#[test]
+fn defaults_are_those_the_schema_names() {
+    let project = good(&with("command: ./server", "runtime: process"));
+    let service = project.services.values().next().unwrap();
+    assert_eq!(
+        (service.health.path.as_str(), service.health.timeout, service.health.passes),
+        ("/health", Millis(60_000), 2)
+    );
+    assert_eq!((service.health.status, service.port), (StatusRange::OK, None));
+    let prod = environment(&project, "prod");
+    assert_eq!(prod.hosts, [HostId::local()]);
+    assert_eq!(prod.waves, [Wave::Hosts(1), Wave::Percent(25), Wave::Rest]);
+    assert_eq!((prod.drain, prod.keep_warm, prod.stop_grace), (Millis(30_000), Millis(0), Millis(10_000)));
+    assert_eq!((prod.keep_releases, prod.disk_free_mib), (5, 500));
+    let Some(Router::Builtin(router)) = &prod.router else {
+        panic!("a runtime without router gets the built-in one")
+    };
+    assert_eq!(router.listen, "127.0.0.1:8080");
+    assert!(project.notify.is_empty() && project.ssh.options.is_empty() && project.ssh.port.is_none());
+
+    let project = good(&with("image: acme/web\nport: 5000", "runtime: compose\nrouter: caddy"));
+    let prod = environment(&project, "prod");
+    let Some(Router::Caddy(caddy)) = &prod.router else { panic!() };
+    assert_eq!(caddy.admin, "http://127.0.0.1:2019");
+    assert_eq!(caddy.id.as_ref().unwrap().as_str(), "{service}_upstream");
+    assert_eq!(caddy.dial.as_str(), "{service}-{slot}:5000");
+    let Some(Runtime::Compose(compose)) = &prod.runtime else { panic!() };
+    assert!(
+        matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "/srv/apps/{service}/{slot}")
+    );
+}
+
+#[test]
+fn the_variables_of_system_a_are_understood() {
+    let env = [
+        ("DEPLOY_HOST", "ops@app1"),
+        ("DEPLOY_SSH_OPTS", "-i 'my key'"),
+        ("DEPLOY_SSH_PORT", "2222"),
+        ("DEPLOY_COMPOSE_DIR", "/data/apps/"),
+        ("DEPLOY_CADDY_API", "http://127.0.0.1:2999"),
+        ("DEPLOY_TIMEOUT", "90"),
+        ("SLACK_WEBHOOK_URL", "https://hooks.slack.example/x"),
+        ("SLACK_CHANNEL", "#deploys"),
+        ("REGISTRY_URL", "https://ghcr.io/acme/"),
+    ];
+    let project = parse_with(&with("port: 5000", "runtime: compose\nrouter: caddy"), &env).unwrap();
+    let service = project.services.values().next().unwrap();
+    assert_eq!(
+        (service.image.as_deref(), service.health.timeout),
+        (Some("ghcr.io/acme/web"), Millis(90_000))
+    );
+    let prod = environment(&project, "prod");
+    assert_eq!(prod.hosts, [HostId::new("ops@app1").unwrap()]);
+    assert!(
+        environment(&project, "test").hosts.is_empty(),
+        "DEPLOY_HOST does not make a checked environment a deployed one"
+    );
+    let Some(Runtime::Compose(compose)) = &prod.runtime else { panic!() };
+    assert!(
+        matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "/data/apps/{service}/{slot}")
+    );
+    let Some(Router::Caddy(caddy)) = &prod.router else { panic!() };
+    assert_eq!(caddy.admin, "http://127.0.0.1:2999");
+    assert_eq!(
+        (&project.ssh.options[..], project.ssh.port),
+        (&["-i".to_owned(), "my key".to_owned()][..], Some(2222))
+    );
+    assert!(
+        matches!(&project.notify[..], [Notify::Slack { channel: Some(channel), .. }] if channel == "#deploys")
+    );
+    // What the file says comes first.
+    let text = with("port: 5000\nhealth: { timeout: 5s }", "runtime: compose\nrouter: caddy\nhosts: [local]");
+    let project = parse_with(&format!("{text}notify: []\nssh: {{ port: 22 }}\n"), &env).unwrap();
+    assert_eq!(project.services.values().next().unwrap().health.timeout, Millis(5000));
+    assert_eq!(environment(&project, "prod").hosts, [HostId::local()]);
+    assert!(project.notify.is_empty());
+    assert_eq!((project.ssh.port, project.ssh.options.len()), (Some(22), 2));
+}
+
+#[test]
+fn what_a_variable_holds_is_never_yaml() {
+    let text = with(
+        "command: ./server\nenv: { KEY: \"${EVIL}\", PLAIN: \"$${EVIL}\", NUMBER: 1.50, WORD: yes }",
+        "runtime: process",
+    );
+    let evil = "x\"}\n  other: { command: rm }\n{slot} ${HOME} $(id) `id` --flag ../..";
+    let project = parse_with(&text, &[("EVIL", evil)]).unwrap_or_else(|error| panic!("{}", error.plain()));
+    assert_eq!(project.services.len(), 1);
+    let env = &project.services.values().next().unwrap().env;
+    assert_eq!(env["KEY"].reveal(), evil, "carried verbatim");
+    let rest = ["PLAIN", "NUMBER", "WORD"].map(|key| env[key].reveal());
+    assert_eq!(rest, ["${EVIL}", "1.50", "yes"], "text stays as it is written");
+}
+
+#[test]
+fn short_forms_mean_their_long_ones() {
+    let project = good(&with(
+        "command: [./server, \"two words\"]\nhealth: /up",
+        "runtime: process\nrouter: builtin\nafter: [ { command: make smoke } ]",
+    ));
+    let service = project.services.values().next().unwrap();
+    assert_eq!((service.health.path.as_str(), service.command.len()), ("/up", 2));
+    let GateKind::Command(command) = &environment(&project, "prod").after[0].kind else { panic!() };
+    assert_eq!((command.argv.len(), command.timeout, &command.not_yet[..]), (2, Millis(600_000), &[75][..]));
+    assert_eq!(environment(&project, "prod").after[0].name, "command make");
+    let project =
+        good(&with("command: x", "runtime: { process: {} }\nafter: [ { http: {} }, { http: {} } ]"));
+    let names: Vec<&str> =
+        environment(&project, "prod").after.iter().map(|gate| gate.name.as_str()).collect();
+    assert_eq!(names, ["http", "http 2"]);
+    let project = good(&with("image: a/b\nport: 80", "runtime: compose\nrouter: { caddy: { id: \"\" } }"));
+    let Some(Router::Caddy(caddy)) = &environment(&project, "prod").router else { panic!() };
+    assert!(caddy.id.is_none(), "an empty id means: found by its dial");
+}
+
+#[test]
+fn services_and_environments_side_by_side_need_routes_of_their_own() {
+    good(
+        "project: p\nservices: { a: { command: x }, b: { command: x } }\nenvironments:\n  prod:\n    runtime: process\n    \
+         router: { builtin: { host: \"{service}.{environment}.test\" } }\n  stage:\n    runtime: process\n    \
+         router: { builtin: { host: \"{service}.{environment}.test\" } }\n",
+    );
+}
+
+#[test]
+fn the_file_is_found_in_the_folders_above() {
+    let folder = tempfile::tempdir().unwrap();
+    let deep = folder.path().join("a/b");
+    std::fs::create_dir_all(&deep).unwrap();
+    let file = folder.path().join("lockgate.yml");
+    std::fs::write(&file, with("command: x", "runtime: process")).unwrap();
+    assert_eq!(lockgate_config::find(&deep), Some(file.clone()));
+    let loaded = lockgate_config::load(&file, &|_| None).unwrap();
+    assert_eq!((loaded.project.root.as_path(), loaded.path), (folder.path(), file));
+    std::fs::create_dir(deep.join("lockgate.yaml")).unwrap();
+    assert_eq!(lockgate_config::find(&deep), Some(folder.path().join("lockgate.yml")), "a folder is no file");
+}

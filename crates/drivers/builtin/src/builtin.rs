@@ -1,0 +1,318 @@
+//! The router itself.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_model::{FailureKind, Slot};
+use lockgate_ports::{
+    Check, Endpoint, Host, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
+    http,
+};
+use lockgate_proxy::{
+    ASK_HEADER, ErrorKind, RELEASE_HEADER, RouteSpec, RouteView, SLOT_HEADER, StatusView, Target,
+    UpgradeRequest, UpgradeView,
+};
+use serde::Deserialize;
+
+use crate::admin::{self, Admin};
+use crate::{check, launch};
+
+/// What the proxy calls a target that is neither slot.
+const OUTSIDE: &str = "outside";
+/// The longest route id that the proxy takes.
+const ROUTE_ID_BYTES_MAX: usize = 64;
+
+/// One service's route in the proxy of one host.
+pub struct BuiltinOptions {
+    pub host: Arc<dyn Host>,
+    /// Absolute folder of the proxy's socket and state on the host.
+    pub dir: String,
+    /// Names the route among all of that proxy: `project-service-environment`, of `A-Z a-z 0-9 . _ -`. A longer one
+    /// than the proxy takes is shortened, with a hash so that it stays one of a kind.
+    pub route_id: String,
+    /// Where the proxy listens, as `lockgate.yaml` says: `127.0.0.1:8080`.
+    pub listen: String,
+    /// Host names that lead to the service; empty: any.
+    pub hosts: Vec<String>,
+    /// Path prefix that leads to the service. It is not taken off: the service sees whole paths.
+    pub path: Option<String>,
+    /// Program and arguments that run the proxy on the host, in the foreground: `lockgate proxy --dir D --listen L`.
+    /// `None`: somebody else sees to it that it runs.
+    pub launch: Option<Vec<String>>,
+}
+
+/// The built-in proxy; see the crate's documentation.
+pub struct Builtin {
+    options: BuiltinOptions,
+    /// Path of the route in the admin interface.
+    route_path: String,
+    route_id: String,
+}
+
+/// What is read of `routes.json` while no proxy runs.
+#[derive(Deserialize)]
+struct StoredRoutes {
+    routes: Vec<StoredRoute>,
+}
+
+#[derive(Deserialize)]
+struct StoredRoute {
+    id: String,
+}
+
+impl Builtin {
+    #[must_use]
+    pub fn new(options: BuiltinOptions) -> Self {
+        let route_id = shortened(&options.route_id);
+        Self { route_path: format!("/v1/routes/{route_id}"), route_id, options }
+    }
+
+    fn admin(&self) -> Admin<'_> {
+        Admin { host: &*self.options.host, dir: &self.options.dir }
+    }
+
+    /// Replaces the running proxy by the program at `exe` on the host, without losing a request.
+    ///
+    /// # Errors
+    /// `Unreachable` when none runs, `Other` when the new one did not come up; the old one then serves on.
+    pub async fn upgrade(&self, exe: &str) -> Result<(), PortError> {
+        let wanted = UpgradeRequest { exe: Some(exe.into()), args: None };
+        let body = serde_json::to_vec(&wanted).map_err(|error| PortError::other(error.to_string()))?;
+        let upgraded = self.admin().call(&admin::send("POST", "/v1/upgrade", body)).await?;
+        let UpgradeView { pid } = upgraded.map_err(|(error, _)| error)?;
+        tracing::info!(pid, "the proxy is {exe} now");
+        Ok(())
+    }
+
+    /// The running proxy; `None` when none runs and this service has no route that one would serve.
+    ///
+    /// # Errors
+    /// `Unreachable` when the service has a route and no proxy serves it.
+    async fn status(&self) -> Result<Option<StatusView>, PortError> {
+        match self.admin().status().await? {
+            Some(status) => Ok(Some(status)),
+            None => self.require_no_route().await.map(|()| None),
+        }
+    }
+
+    /// While no proxy runs: this service has no route that one would serve.
+    async fn require_no_route(&self) -> Result<(), PortError> {
+        let path = format!("{}/routes.json", self.options.dir);
+        let Some(content) = self.options.host.read(&path).await?.content else { return Ok(()) };
+        // What is not understood may hold our route.
+        let has_route = serde_json::from_slice::<StoredRoutes>(&content)
+            .map_or(true, |stored| stored.routes.iter().any(|route| route.id == self.route_id));
+        if has_route { Err(self.down()) } else { Ok(()) }
+    }
+
+    fn down(&self) -> PortError {
+        let (dir, listen) = (&self.options.dir, &self.options.listen);
+        PortError::unreachable(format!("no proxy runs in {dir}, so nothing answers on {listen}"))
+            .hint(format!("start it on the host: lockgate proxy --dir {dir} --listen {listen}"))
+    }
+
+    async fn ensure_running(&self) -> Result<(), PortError> {
+        if self.admin().status().await?.is_some() {
+            return Ok(());
+        }
+        let Some(argv) = &self.options.launch else { return Err(self.down()) };
+        let status = launch::launch(&self.admin(), argv).await?;
+        tracing::info!(pid = status.pid, listeners = ?status.listeners, "started the proxy");
+        Ok(())
+    }
+
+    /// Points the route at the target, if it is still at `expected`.
+    async fn put(&self, target: Target, expected: &RouteVersion) -> Result<(), PortError> {
+        let spec = RouteSpec {
+            hosts: self.options.hosts.clone(),
+            path_prefix: self.options.path.clone(),
+            target,
+            response_timeout_ms: None,
+        };
+        let body = serde_json::to_vec(&spec).map_err(|error| PortError::other(error.to_string()))?;
+        let request = conditional(admin::send("PUT", &self.route_path, body), expected);
+        match self.admin().call::<RouteView>(&request).await? {
+            Ok(_) => Ok(()),
+            // Asked for again after an answer that was lost: what was wanted is there already.
+            Err((_, view)) if view.current.as_ref().is_some_and(|current| is_at(current, &spec)) => Ok(()),
+            Err((error, _)) => Err(error),
+        }
+    }
+
+    /// Where the proxy can be reached from its host.
+    fn public(&self, status: &StatusView) -> Result<Endpoint, PortError> {
+        let wanted: Option<SocketAddr> = self.options.listen.parse().ok();
+        let same = |address: &&SocketAddr| wanted.is_some_and(|wanted| wanted.port() == address.port());
+        let Some(address) = status.listeners.iter().find(same).or(status.listeners.first()) else {
+            return Err(PortError::unreachable("the proxy listens nowhere"));
+        };
+        Ok(Endpoint::Tcp(reachable(*address).to_string()))
+    }
+
+    /// The request as a user's would be, so that it matches this route and no other.
+    fn as_users_do(&self, request: &Request, token: &str) -> Request {
+        let mut request = request.clone();
+        if let Some(prefix) = &self.options.path {
+            request.target = below(prefix, &request.target);
+        }
+        if !request.headers.iter().any(|(name, _)| name == "host") {
+            let host = self.options.hosts.first().map_or("localhost", String::as_str);
+            request = request.header("host", host);
+        }
+        request.header(ASK_HEADER, token)
+    }
+}
+
+/// An address to connect to, for one that means all addresses of the host.
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// `target` when it is below `prefix`, else put below it: elsewhere another service would answer.
+fn below(prefix: &str, target: &str) -> String {
+    let prefix = prefix.trim_end_matches('/');
+    let inside =
+        target.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+    if inside { target.to_owned() } else { format!("{prefix}{target}") }
+}
+
+/// As it is when short enough, else its beginning and a hash of the whole.
+fn shortened(id: &str) -> String {
+    if id.len() <= ROUTE_ID_BYTES_MAX {
+        return id.to_owned();
+    }
+    // FNV-1a: it only has to keep the few routes of one host apart.
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let head: String = id.chars().take(ROUTE_ID_BYTES_MAX - 17).collect();
+    format!("{head}-{hash:016x}")
+}
+
+fn conditional(request: Request, expected: &RouteVersion) -> Request {
+    match expected.0.as_str() {
+        "" => request.header("if-none-match", "*"),
+        version => request.header("if-match", format!("\"{version}\"")),
+    }
+}
+
+fn is_at(current: &RouteView, spec: &RouteSpec) -> bool {
+    current.target == spec.target && current.hosts == spec.hosts && current.path_prefix == spec.path_prefix
+}
+
+#[async_trait]
+impl Router for Builtin {
+    fn name(&self) -> &'static str {
+        "builtin"
+    }
+
+    async fn route(&self) -> Result<Route, PortError> {
+        match self.admin().call::<RouteView>(&admin::get(&self.route_path)).await {
+            Ok(Ok(view)) => Ok(Route {
+                target: view.target.slot.parse().ok(),
+                dial: Some(view.target.dial),
+                version: RouteVersion(view.version.to_string()),
+            }),
+            Ok(Err((_, refused))) if refused.kind == ErrorKind::NotFound => Ok(Route::default()),
+            Ok(Err((error, _))) => Err(error),
+            Err(error) if nothing_there(&error) => self.require_no_route().await.map(|()| Route::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn switch(&self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError> {
+        self.ensure_running().await?;
+        let target = Target {
+            slot: to.slot.to_string(),
+            release: to.release.digest.to_string(),
+            dial: to.endpoint.to_string(),
+        };
+        self.put(target, expected).await
+    }
+
+    async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError> {
+        if self.status().await?.is_none() {
+            // No proxy and no route: nothing to take away, and nobody to give a route to.
+            return if dial.is_none() { Ok(()) } else { Err(self.down()) };
+        }
+        if let Some(dial) = dial {
+            let target = Target { slot: OUTSIDE.into(), release: OUTSIDE.into(), dial: dial.to_owned() };
+            return self.put(target, expected).await;
+        }
+        let request = conditional(admin::send("DELETE", &self.route_path, Vec::new()), expected);
+        match self.admin().call::<RouteView>(&request).await? {
+            Ok(_) => Ok(()),
+            Err((_, refused)) if is_gone(&refused) => Ok(()),
+            Err((error, _)) => Err(error),
+        }
+    }
+
+    async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError> {
+        let Some(status) = self.status().await? else { return Ok(InFlight::default()) };
+        let counted = status.in_flight.get(&self.route_id).and_then(|slots| slots.get(slot.as_str()));
+        Ok(counted.map_or(InFlight::default(), |count| InFlight {
+            requests: count.requests,
+            upgraded: count.upgraded,
+        }))
+    }
+
+    /// A target that is not below the route's path prefix is put below it; without a `host` header the first of the
+    /// route's host names is asked for.
+    async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {
+        let status = self.status().await?.ok_or_else(|| self.down())?;
+        let request = self.as_users_do(request, &status.ask_token);
+        let answer = http::send(&*self.options.host, &self.public(&status)?, request).await?;
+        let slot = answer.header(SLOT_HEADER).and_then(|slot| slot.parse().ok());
+        let release = answer.header(RELEASE_HEADER).map(str::to_owned);
+        Ok(RouterAnswer { answer, slot, release })
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        check::checks(&self.admin(), &self.options).await
+    }
+}
+
+/// The route that was to be removed is not there any more.
+fn is_gone(refused: &lockgate_proxy::ErrorView) -> bool {
+    refused.kind == ErrorKind::NotFound
+        || (refused.kind == ErrorKind::VersionMismatch && refused.current.is_none())
+}
+
+/// Whether a failure means that nothing runs.
+pub(crate) fn nothing_there(error: &PortError) -> bool {
+    error.kind == FailureKind::Unreachable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_stays_within_the_service() {
+        assert_eq!(below("/api", "/api/health?x=1"), "/api/health?x=1");
+        assert_eq!(below("/api", "/api?x=1"), "/api?x=1");
+        assert_eq!(below("/api/", "/apix"), "/api/apix");
+        assert_eq!(below("/", "/health"), "/health");
+    }
+
+    #[test]
+    fn long_route_ids_stay_apart() {
+        let long = |end: &str| shortened(&format!("{}{end}", "a".repeat(100)));
+        assert_eq!(shortened("shop-web-prod"), "shop-web-prod");
+        assert_eq!(long("x").len(), ROUTE_ID_BYTES_MAX);
+        assert_ne!(long("x"), long("y"));
+    }
+
+    #[test]
+    fn an_address_for_all_is_asked_at_loopback() {
+        assert_eq!(reachable("0.0.0.0:80".parse().unwrap()).to_string(), "127.0.0.1:80");
+        assert_eq!(reachable("[::]:80".parse().unwrap()).to_string(), "[::1]:80");
+        assert_eq!(reachable("10.0.0.1:80".parse().unwrap()).to_string(), "10.0.0.1:80");
+    }
+}

@@ -1,0 +1,99 @@
+//! What a deployment will need of the proxy.
+
+use std::net::SocketAddr;
+
+use lockgate_model::Millis;
+use lockgate_ports::{Check, Command, Endpoint, PortError};
+use lockgate_proxy::{ProxyState, StatusView};
+
+use crate::admin::Admin;
+use crate::builtin::{BuiltinOptions, nothing_there, reachable};
+
+/// The longest path that a Unix socket can have on Linux.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// How long a look at the listen address may take.
+const CONNECT_MILLIS_MAX: u64 = 1000;
+const UPGRADE_HINT: &str = "lockgate proxy --upgrade replaces it without losing a request";
+
+pub(crate) async fn checks(admin: &Admin<'_>, options: &BuiltinOptions) -> Vec<Check> {
+    let socket = format!("{}/admin.sock", options.dir);
+    if socket.len() > SOCKET_PATH_BYTES_MAX {
+        let seen = format!("{socket} has {} bytes, {SOCKET_PATH_BYTES_MAX} are possible", socket.len());
+        return vec![Check::bad("proxy socket", seen, "set router.builtin.dir to a shorter path")];
+    }
+    let Ok(listen) = options.listen.parse::<SocketAddr>() else {
+        let seen = format!("{:?} is not an address", options.listen);
+        return vec![Check::bad("proxy address", seen, "write it as 127.0.0.1:8080 or [::1]:8080")];
+    };
+    match admin.status().await {
+        Ok(Some(status)) => vec![version(&status), address(&status, listen)],
+        Ok(None) => not_running(admin, options, listen).await,
+        Err(error) => {
+            vec![Check::bad("proxy", error.to_string(), "see whether something else has the socket")]
+        }
+    }
+}
+
+fn version(status: &StatusView) -> Check {
+    let ours = env!("CARGO_PKG_VERSION");
+    let (theirs, pid) = (&status.version, status.pid);
+    if status.state == ProxyState::Draining {
+        return Check::bad("proxy", format!("process {pid} is stopping"), "start it again: lockgate proxy");
+    }
+    if theirs != ours {
+        return Check::warn("proxy", format!("version {theirs} runs, this is {ours}"), UPGRADE_HINT);
+    }
+    Check::ok("proxy", format!("version {theirs} runs as process {pid}"))
+}
+
+fn address(status: &StatusView, listen: SocketAddr) -> Check {
+    let bound: Vec<String> = status.listeners.iter().map(ToString::to_string).collect();
+    let bound = bound.join(", ");
+    let serves = |address: &SocketAddr| {
+        *address == listen || (address.port() == listen.port() && address.ip().is_unspecified())
+    };
+    if listen.port() == 0 || status.listeners.iter().any(serves) {
+        return Check::ok("proxy address", format!("listens on {bound}"));
+    }
+    let seen = format!("the proxy that runs listens on {bound}, not on {listen}");
+    Check::bad(
+        "proxy address",
+        seen,
+        "stop it and let it start with the new address, or correct router.builtin.listen",
+    )
+}
+
+async fn not_running(admin: &Admin<'_>, options: &BuiltinOptions, listen: SocketAddr) -> Vec<Check> {
+    let Some(argv) = &options.launch else {
+        let mend = format!("start it on the host: lockgate proxy --dir {} --listen {listen}", options.dir);
+        return vec![Check::bad("proxy", "does not run", mend)];
+    };
+    vec![program(admin, argv).await, free(admin, listen).await]
+}
+
+async fn program(admin: &Admin<'_>, argv: &[String]) -> Check {
+    let program = argv.first().map_or("", String::as_str);
+    let script = "command -v \"$1\" && command -v setsid";
+    let command = Command::new(["sh", "-c", script, "sh", program]);
+    match admin.host.exec(&command).await {
+        Ok(output) if output.ok() => Check::ok("proxy", "does not run; the first deployment starts it"),
+        Ok(_) => {
+            let mend = format!("install {program} and setsid (util-linux) on the host");
+            Check::bad("proxy", format!("does not run, and {program} is not there to start it"), mend)
+        }
+        Err(error) => Check::bad("proxy", error.to_string(), "make the host reachable"),
+    }
+}
+
+async fn free(admin: &Admin<'_>, listen: SocketAddr) -> Check {
+    let endpoint = Endpoint::Tcp(reachable(listen).to_string());
+    let taken: Result<_, PortError> = admin.host.connect(&endpoint, Millis(CONNECT_MILLIS_MAX)).await;
+    match taken {
+        Err(error) if nothing_there(&error) => Check::ok("proxy address", format!("{listen} is free")),
+        Err(error) => Check::warn("proxy address", error.to_string(), "see whether the host can be reached"),
+        Ok(_) => {
+            let mend = "stop what listens there, or set router.builtin.listen to another address";
+            Check::bad("proxy address", format!("another program listens on {listen}"), mend)
+        }
+    }
+}

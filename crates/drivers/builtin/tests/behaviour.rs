@@ -1,0 +1,183 @@
+//! The built-in router against the real proxy, in this process and as a process of its own.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use lockgate_builtin::BuiltinOptions;
+use lockgate_model::{FailureKind, Millis, Slot};
+use lockgate_ports::conformance::router::{RouterFixture, suite};
+use lockgate_ports::{CheckState, Request, Route, Router};
+use lockgate_proxy::{ProxyConfig, ProxyHandle, start};
+use support::{Reaper, World, example, free_address, launch_by_example};
+
+const WAIT_SECONDS_MAX: u64 = 10;
+
+/// A world with a proxy that runs in this process.
+async fn with_proxy(change: impl FnOnce(&mut BuiltinOptions)) -> (World, ProxyHandle) {
+    let dir = tempfile::tempdir().unwrap();
+    let config = ProxyConfig::new(dir.path().join("proxy")).listen(["127.0.0.1:0".parse().unwrap()]);
+    let proxy = start(config).await.unwrap();
+    let listen = proxy.addresses()[0].to_string();
+    (World::new(dir, listen, change).await, proxy)
+}
+
+async fn switch(world: &World, slot: Slot) {
+    let version = world.router.route().await.unwrap().version;
+    world.router.switch(&world.upstream(slot), &version).await.unwrap();
+}
+
+fn ask(path: &str) -> Request {
+    Request::get(path, Millis::from_secs(5))
+}
+
+#[tokio::test]
+async fn it_passes_the_suite() {
+    let (world, _proxy) = with_proxy(|_| ()).await;
+    suite(&world).await;
+}
+
+#[tokio::test]
+async fn every_answer_says_which_release_gave_it() {
+    let (world, _proxy) = with_proxy(|_| ()).await;
+    switch(&world, Slot::Green).await;
+    let seen = world.router.ask(&ask("/")).await.unwrap();
+    assert_eq!(seen.slot, Some(Slot::Green));
+    let digest = world.upstream(Slot::Green).release.digest;
+    assert_eq!(seen.release.as_deref(), Some(digest.as_str()));
+}
+
+#[tokio::test]
+async fn it_asks_within_its_own_hosts_and_path() {
+    let (world, _proxy) = with_proxy(|options| {
+        options.hosts = vec!["shop.example".into(), "www.shop.example".into()];
+        options.path = Some("/api".into());
+    })
+    .await;
+    switch(&world, Slot::Blue).await;
+    for (asked, wanted) in [("/health", "/api/health"), ("/api/health", "/api/health"), ("/", "/api/")] {
+        let seen = world.router.ask(&ask(asked)).await.unwrap();
+        assert_eq!((seen.answer.status, seen.slot), (200, Some(Slot::Blue)), "{asked}");
+        assert_eq!(seen.answer.header("x-path"), Some(wanted));
+    }
+    let elsewhere = world.router.ask(&ask("/health").header("host", "other.example")).await.unwrap();
+    assert_eq!((elsewhere.answer.status, elsewhere.slot), (404, None));
+}
+
+#[tokio::test]
+async fn a_route_that_another_service_has_is_refused_and_not_a_race() {
+    let (world, _proxy) = with_proxy(|_| ()).await;
+    switch(&world, Slot::Blue).await;
+    let listen = world.listen.clone();
+    let other = World::new(world.dir, listen, |options| options.route_id = "shop-api-prod".into()).await;
+    let route = other.router.route().await.unwrap();
+    assert_eq!(route, Route::default(), "another service's route is not this one's");
+    let error = other.router.switch(&other.upstream(Slot::Blue), &route.version).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Refused, "{error}");
+    assert!(error.hint.is_some() && error.message.contains("shop-web-prod"), "{error}");
+}
+
+#[tokio::test]
+async fn a_switch_whose_answer_was_lost_can_be_asked_for_again() {
+    let (world, _proxy) = with_proxy(|_| ()).await;
+    let before = world.router.route().await.unwrap().version;
+    world.router.switch(&world.upstream(Slot::Blue), &before).await.unwrap();
+    world.router.switch(&world.upstream(Slot::Blue), &before).await.unwrap();
+    let error = world.router.switch(&world.upstream(Slot::Green), &before).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Conflict);
+}
+
+#[tokio::test]
+async fn withdrawing_takes_the_route_away_or_points_it_elsewhere() {
+    let (world, _proxy) = with_proxy(|_| ()).await;
+    switch(&world, Slot::Green).await;
+    let dial = world.upstream(Slot::Blue).endpoint.to_string();
+    let live = world.router.route().await.unwrap();
+    world.router.withdraw(Some(&dial), &live.version).await.unwrap();
+    let outside = world.router.route().await.unwrap();
+    assert_eq!((outside.target, outside.dial.as_deref()), (None, Some(dial.as_str())));
+    assert_eq!(world.router.withdraw(None, &live.version).await.unwrap_err().kind, FailureKind::Conflict);
+    for time in ["once", "twice"] {
+        let withdrawn = world.router.withdraw(None, &outside.version).await;
+        withdrawn.unwrap_or_else(|error| panic!("{time}: {error}"));
+        assert_eq!(world.router.route().await.unwrap(), Route::default());
+    }
+}
+
+#[tokio::test]
+async fn looking_starts_nothing() {
+    let world = World::new(tempfile::tempdir().unwrap(), free_address(), launch_by_example).await;
+    assert_eq!(world.router.route().await.unwrap(), Route::default());
+    assert_eq!(world.router.in_flight(Slot::Blue).await.unwrap().requests, 0);
+    world.router.withdraw(None, &Route::default().version).await.unwrap();
+    assert_eq!(world.router.ask(&ask("/")).await.unwrap_err().kind, FailureKind::Unreachable);
+    let checks = world.router.check().await;
+    assert!(checks.iter().all(|one| one.state == CheckState::Ok), "{checks:?}");
+    assert!(!world.folder().exists());
+}
+
+#[tokio::test]
+async fn the_first_switch_starts_the_proxy_and_an_upgrade_replaces_it() {
+    let world = World::new(tempfile::tempdir().unwrap(), free_address(), launch_by_example).await;
+    let reaper = Reaper(world.folder());
+    switch(&world, Slot::Blue).await;
+    assert_eq!(world.router.ask(&ask("/slot")).await.unwrap().answer.text(), "blue");
+    assert_eq!(reaper.processes().len(), 1);
+    let environ = std::fs::read_to_string(format!("/proc/{}/environ", reaper.processes()[0])).unwrap();
+    assert!(environ.contains("PATH=") && !environ.contains("CARGO_"), "only what it needs: {environ}");
+
+    let held = world.hold_request().await;
+    world.router.upgrade(&example()).await.unwrap();
+    assert_eq!(
+        world.router.in_flight(Slot::Blue).await.unwrap().requests,
+        1,
+        "the old process still has one"
+    );
+    switch(&world, Slot::Green).await;
+    assert_eq!(world.router.ask(&ask("/slot")).await.unwrap().answer.text(), "green");
+    assert_eq!(held.finish().await.as_deref(), Ok("blue"));
+    let checks = world.router.check().await;
+    assert!(checks.iter().all(|one| one.state == CheckState::Ok), "{checks:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_died_with_our_route_is_an_error_that_says_how_to_start_it() {
+    let world = World::new(tempfile::tempdir().unwrap(), free_address(), launch_by_example).await;
+    let reaper = Reaper(world.folder());
+    switch(&world, Slot::Blue).await;
+    let live = world.router.route().await.unwrap();
+    reaper.kill();
+    let limit = Instant::now() + Duration::from_secs(WAIT_SECONDS_MAX);
+    let error = loop {
+        match world.router.route().await {
+            Err(error) => break error,
+            Ok(_) => assert!(Instant::now() < limit, "it still answers"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(error.kind, FailureKind::Unreachable);
+    assert!(
+        error.hint.as_ref().is_some_and(|hint| hint.starts_with("start it on the host: lockgate proxy")),
+        "{error:?}"
+    );
+    // It comes back with the route it had, so a switch from there is one from what was read before.
+    world.router.switch(&world.upstream(Slot::Green), &live.version).await.unwrap();
+    assert_eq!(world.router.ask(&ask("/slot")).await.unwrap().answer.text(), "green");
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_come_up_says_why() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let world = World::new(tempfile::tempdir().unwrap(), listen, launch_by_example).await;
+    let _reaper = Reaper(world.folder());
+    let checks = world.router.check().await;
+    assert!(
+        checks.iter().any(|one| one.state == CheckState::Bad && one.what == "proxy address"),
+        "{checks:?}"
+    );
+    let error =
+        world.router.switch(&world.upstream(Slot::Blue), &Route::default().version).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::TimedOut);
+    assert!(error.message.contains("in use"), "the end of its log: {error}");
+}

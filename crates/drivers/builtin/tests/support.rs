@@ -1,0 +1,201 @@
+//! Two slots with a small app each, and a router for them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use lockgate_builtin::{Builtin, BuiltinOptions};
+use lockgate_local::Local;
+use lockgate_model::{Digest, Millis, Release, ServiceName, Slot, Tag};
+use lockgate_ports::conformance::router::{HeldRequest, RouterFixture};
+use lockgate_ports::{Endpoint, Router, Upstream};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+/// What a held request waits for: it says that it began, then waits for leave to finish.
+type Held = (oneshot::Sender<()>, oneshot::Receiver<()>);
+
+/// Held requests by their number, until the app takes them.
+#[derive(Clone, Default)]
+struct Holds(Arc<Mutex<HashMap<u64, Held>>>);
+
+/// Answers `/hold/N` when told to and everything else at once, with the slot's name and the path.
+async fn app(slot: Slot, holds: Holds) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(connection(stream, slot, holds.clone()));
+        }
+    });
+    address
+}
+
+async fn connection(stream: TcpStream, slot: Slot, holds: Holds) {
+    let mut stream = BufReader::new(stream);
+    while let Some(path) = request(&mut stream).await {
+        let number = path.strip_prefix("/hold/").map(|number| number.parse::<u64>().unwrap());
+        if let Some(number) = number {
+            let (began, finish) = holds.0.lock().unwrap().remove(&number).unwrap();
+            began.send(()).unwrap();
+            finish.await.unwrap();
+        }
+        let head =
+            format!("HTTP/1.1 200 OK\r\nx-path: {path}\r\ncontent-length: {}\r\n\r\n", slot.as_str().len());
+        if stream.write_all(format!("{head}{slot}").as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The path of the next request; `None` when the connection has ended.
+async fn request(stream: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut path = None;
+    let mut line = String::new();
+    while stream.read_line(&mut line).await.ok()? > 0 {
+        if line == "\r\n" {
+            return path;
+        }
+        path = path.or_else(|| line.split(' ').nth(1).map(str::to_owned));
+        line.clear();
+    }
+    None
+}
+
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub router: Builtin,
+    /// Where the proxy listens.
+    pub listen: String,
+    apps: HashMap<Slot, String>,
+    holds: Holds,
+    next: Mutex<u64>,
+}
+
+impl World {
+    /// A router for a proxy in `dir` that listens on `listen`; `change` sees the options before.
+    pub async fn new(
+        dir: tempfile::TempDir,
+        listen: String,
+        change: impl FnOnce(&mut BuiltinOptions),
+    ) -> World {
+        let holds = Holds::default();
+        let mut apps = HashMap::new();
+        for slot in Slot::ALL {
+            apps.insert(slot, app(slot, holds.clone()).await);
+        }
+        let mut options = BuiltinOptions {
+            host: Arc::new(Local::new()),
+            dir: dir.path().join("proxy").display().to_string(),
+            route_id: "shop-web-prod".into(),
+            listen: listen.clone(),
+            hosts: Vec::new(),
+            path: None,
+            launch: None,
+        };
+        change(&mut options);
+        World { dir, router: Builtin::new(options), listen, apps, holds, next: Mutex::new(0) }
+    }
+
+    pub fn folder(&self) -> PathBuf {
+        self.dir.path().join("proxy")
+    }
+}
+
+#[async_trait]
+impl RouterFixture for World {
+    fn router(&self) -> &dyn Router {
+        &self.router
+    }
+
+    fn upstream(&self, slot: Slot) -> Upstream {
+        let digit = if slot == Slot::Blue { "b" } else { "9" };
+        let release = Release {
+            service: ServiceName::new("web").unwrap(),
+            tag: Tag::new("v1").unwrap(),
+            digest: Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap(),
+            image: None,
+            commit: None,
+        };
+        Upstream { slot, release, endpoint: Endpoint::Tcp(self.apps[&slot].clone()) }
+    }
+
+    async fn hold_request(&self) -> Box<dyn HeldRequest> {
+        let number = {
+            let mut next = self.next.lock().unwrap();
+            *next += 1;
+            *next
+        };
+        let (began, has_begun) = oneshot::channel();
+        let (finish, may_finish) = oneshot::channel();
+        self.holds.0.lock().unwrap().insert(number, (began, may_finish));
+        let mut stream = TcpStream::connect(&self.listen).await.unwrap();
+        let text = format!("GET /hold/{number} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        tokio::time::timeout(Millis::from_secs(10).duration(), has_begun).await.unwrap().unwrap();
+        Box::new(Holding { stream, finish })
+    }
+}
+
+struct Holding {
+    stream: TcpStream,
+    finish: oneshot::Sender<()>,
+}
+
+#[async_trait]
+impl HeldRequest for Holding {
+    async fn finish(mut self: Box<Self>) -> Result<String, String> {
+        self.finish.send(()).map_err(|()| "the app gave up".to_owned())?;
+        let mut text = String::new();
+        self.stream.read_to_string(&mut text).await.map_err(|error| error.to_string())?;
+        let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| format!("cut off: {text:?}"))?;
+        if head.starts_with("HTTP/1.1 200") { Ok(body.to_owned()) } else { Err(head.to_owned()) }
+    }
+}
+
+/// Cargo builds examples beside the folder that this test's binary is in.
+pub fn example() -> String {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("examples/proxy").display().to_string()
+}
+
+/// The `router.builtin.launch` of a world whose proxy is not started by the test.
+pub fn launch_by_example(options: &mut BuiltinOptions) {
+    options.launch = Some(vec![example(), options.dir.clone(), options.listen.clone()]);
+}
+
+/// An address that nobody listens on.
+pub fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// Ends the proxies that a test has started, whatever became of the test.
+pub struct Reaper(pub PathBuf);
+
+impl Reaper {
+    /// Processes that were told this folder.
+    pub fn processes(&self) -> Vec<u32> {
+        let told = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).split('\0').any(|word| word == self.0.to_string_lossy())
+        };
+        let entries = std::fs::read_dir("/proc").unwrap();
+        let pids = entries.filter_map(|entry| entry.unwrap().file_name().to_string_lossy().parse().ok());
+        pids.filter(told).collect()
+    }
+
+    pub fn kill(&self) {
+        for pid in self.processes() {
+            let _already_gone = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+        }
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,135 @@
+//! What `doctor` says of Caddy.
+
+use lockgate_model::Slot;
+use lockgate_ports::{Check, PortError};
+use serde_json::Value;
+
+use crate::router::{Caddy, Live};
+use crate::tree::By;
+use crate::{snippet, version};
+
+/// What is asked for when only the way there is wanted.
+const ANY_PATH: &str = "/";
+
+pub(crate) async fn check(caddy: &Caddy) -> Vec<Check> {
+    let host = caddy.options.host.as_ref();
+    let config = match caddy.config().await {
+        Ok(config) => config,
+        Err(error) => return vec![failed("Caddy's admin API", error)],
+    };
+    let mut checks =
+        vec![Check::ok("Caddy's admin API", format!("{} on {} answers", caddy.admin.shown(), host.id()))];
+    checks.push(version_check(version::detect(host).await));
+    let live = match caddy.look().await {
+        Ok(live) => live,
+        Err(error) => {
+            checks.push(failed("Caddy's route", error));
+            return checks;
+        }
+    };
+    checks.push(route_check(caddy, &live));
+    checks.push(flush_check(caddy, &live).await);
+    checks.push(ghost_check(caddy, &config));
+    checks.push(match caddy.data_path(ANY_PATH).await {
+        Ok(path) => Check::ok("asking through Caddy", path.to_string()),
+        Err(error) => failed("asking through Caddy", error),
+    });
+    checks.push(snippet_check(caddy, &live).await);
+    checks
+}
+
+fn failed(what: &str, error: PortError) -> Check {
+    let seen = error.to_string();
+    Check::bad(what, seen, error.hint.unwrap_or_else(|| "see Caddy's log".to_owned()))
+}
+
+fn version_check(seen: Option<version::Version>) -> Check {
+    let what = "Caddy's version";
+    match seen {
+        Some(seen) if seen < version::STREAMS_SURVIVE => Check::warn(
+            what,
+            format!("{seen}: every switch cuts the WebSockets of all its sites"),
+            "upgrade to Caddy 2.7 or later and set `stream_close_delay` in the `reverse_proxy`",
+        ),
+        Some(seen) => Check::ok(what, seen.to_string()),
+        None => Check::ok(what, "unknown: `caddy version` does not run on the host"),
+    }
+}
+
+fn route_check(caddy: &Caddy, live: &Live) -> Check {
+    let what = "Caddy's route";
+    let seen = live.handler.describe();
+    let dials = caddy.dials(&live.config);
+    let strange = live.handler.dials.iter().find(|dial| !dials.values().any(|known| known == *dial));
+    match (live.by, strange, caddy.options.id.as_deref()) {
+        (By::DialForLostId, _, Some(id)) => Check::warn(
+            what,
+            format!("{seen}; nothing has the @id {id:?} any more, it was found by its address"),
+            "a reload of Caddy loses an @id that is not in its own configuration file; put it there, or leave `router.caddy.id` out",
+        ),
+        (_, Some(dial), _) => Check::warn(
+            what,
+            format!("{seen}; {dial} is neither slot's address"),
+            format!("the first switch replaces it; the slots are dialled at {}", addresses(caddy)),
+        ),
+        _ => Check::ok(what, seen),
+    }
+}
+
+fn addresses(caddy: &Caddy) -> String {
+    let of = |slot: Slot| caddy.options.dial.get(&slot).map_or("wherever they run", String::as_str);
+    Slot::ALL.map(of).join(" and ")
+}
+
+async fn flush_check(caddy: &Caddy, live: &Live) -> Check {
+    let what = "flush_interval";
+    let (endangered, _) = caddy.endangered(&live.config, &live.handler).await;
+    if endangered.is_empty() {
+        return Check::ok(what, "no switch kills requests of other handlers");
+    }
+    let places: Vec<String> = endangered.iter().map(|handler| handler.path.url()).collect();
+    Check::bad(
+        what,
+        format!("-1 at {}: any switch would kill the requests in flight there", places.join(", ")),
+        "upgrade Caddy to 2.7 or later, or take `flush_interval -1` out",
+    )
+}
+
+fn ghost_check(caddy: &Caddy, config: &Value) -> Check {
+    let what = "counting requests in flight";
+    match caddy.ghost.dials(config).len() {
+        0 => Check::ok(what, format!("the first switch adds the route {}", caddy.ghost.id())),
+        _ => Check::ok(what, format!("the route {} is there", caddy.ghost.id())),
+    }
+}
+
+async fn snippet_check(caddy: &Caddy, live: &Live) -> Check {
+    let what = "a restart of Caddy";
+    let Some(path) = &caddy.options.snippet else {
+        return Check::warn(
+            what,
+            "comes back to whatever its configuration file dials",
+            "run Caddy with `--resume`, or set `router.caddy.snippet` to a file that the Caddyfile imports: `reverse_proxy { import <file> }`",
+        );
+    };
+    let wanted = match snippet::text(&live.handler.dials) {
+        Ok(wanted) => wanted,
+        Err(error) => return failed(what, error),
+    };
+    match caddy.options.host.read(path).await.map(|file| file.content) {
+        Ok(Some(content)) if content == wanted.as_bytes() => {
+            Check::ok(what, format!("comes back to {} ({path})", live.handler.dials.join(", ")))
+        }
+        Ok(Some(_)) => Check::warn(
+            what,
+            format!("comes back to something else than is live now ({path})"),
+            "the next switch writes it anew; until then do not restart Caddy",
+        ),
+        Ok(None) => Check::warn(
+            what,
+            format!("{path} does not exist yet"),
+            format!("the first switch writes it; the Caddyfile wants `reverse_proxy {{ import {path} }}`"),
+        ),
+        Err(error) => failed(what, error),
+    }
+}

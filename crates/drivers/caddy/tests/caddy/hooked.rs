@@ -1,0 +1,67 @@
+//! The local host with something that happens at the worst moment.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_model::{HostId, Millis};
+use lockgate_ports::{
+    Command, Endpoint, Host, HostFile, HostStream, Output, PortError, Request, Swapped, http,
+};
+
+use crate::support::local;
+
+/// Once a file has been written, sends `request` to `endpoint`; programs do not exist.
+pub struct Hooked {
+    inner: Arc<dyn Host>,
+    hook: Option<(Endpoint, Request)>,
+}
+
+impl Hooked {
+    pub fn without_programs() -> Hooked {
+        Hooked { inner: local(), hook: None }
+    }
+
+    pub fn meddling(endpoint: Endpoint, request: Request) -> Hooked {
+        Hooked { inner: local(), hook: Some((endpoint, request)) }
+    }
+}
+
+#[async_trait]
+impl Host for Hooked {
+    fn id(&self) -> &HostId {
+        self.inner.id()
+    }
+
+    async fn exec(&self, command: &Command) -> Result<Output, PortError> {
+        Err(PortError::not_found(format!("{} is not installed", command.argv[0])))
+    }
+
+    async fn read(&self, path: &str) -> Result<HostFile, PortError> {
+        self.inner.read(path).await
+    }
+
+    async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
+        self.inner.write(path, content, mode).await?;
+        if let Some((endpoint, request)) = &self.hook {
+            let answer = http::send(self.inner.as_ref(), endpoint, request.clone()).await?;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), PortError> {
+        self.inner.remove(path).await
+    }
+
+    async fn swap(&self, path: &str, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError> {
+        self.inner.swap(path, expected, content).await
+    }
+
+    async fn connect(&self, endpoint: &Endpoint, timeout: Millis) -> Result<Box<dyn HostStream>, PortError> {
+        self.inner.connect(endpoint, timeout).await
+    }
+
+    async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError> {
+        self.inner.disk_free_mib(path).await
+    }
+}

@@ -1,0 +1,136 @@
+//! Switches under load.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use lockgate_model::Slot;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::support::{SITE, World, caddy_is_there};
+
+const CLIENTS: usize = 8;
+const SWITCHES: usize = 100;
+/// A reload of Caddy 2.6 now and then closes a few connections that it has just accepted: 11 in 700 switches under this
+/// load when this was written. No order of admin calls avoids it, as each of them is a reload.
+const DROPPED_MAX: u64 = 15;
+/// Far more than 100 switches take.
+const LOAD_SECONDS_MAX: u64 = 60;
+
+#[derive(Default)]
+struct Tally {
+    blue: AtomicU64,
+    green: AtomicU64,
+    /// Answers other than 200.
+    bad: AtomicU64,
+    /// Idle keep-alive connections that Caddy closed while a request was on its way, as every client must expect.
+    resets: AtomicU64,
+    /// Fresh connections that Caddy closed unanswered.
+    dropped: AtomicU64,
+    /// Connections refused, and answers broken off in the middle.
+    lost: AtomicU64,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_switches_under_load_give_no_error_and_lose_no_request() {
+    if !caddy_is_there() {
+        return;
+    }
+    let world = World::simple().await;
+    world.switch(Slot::Green).await.unwrap();
+    let tally = Arc::new(Tally::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> =
+        (0..CLIENTS).map(|_| tokio::spawn(client(world.site, tally.clone(), stop.clone()))).collect();
+
+    let start = Instant::now();
+    for turn in 0..SWITCHES {
+        world.switch(Slot::ALL[turn % 2]).await.unwrap();
+        assert!(start.elapsed() < Duration::from_secs(LOAD_SECONDS_MAX), "{turn} switches took too long");
+    }
+    let elapsed = start.elapsed();
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (blue, green) = (count(&tally.blue), count(&tally.green));
+    let (resets, dropped) = (count(&tally.resets), count(&tally.dropped));
+    eprintln!(
+        "{SWITCHES} switches in {elapsed:?}: {blue} answers from blue, {green} from green, \
+         {resets} keep-alive resets, {dropped} fresh connections closed unanswered"
+    );
+    assert!(blue > 0 && green > 0, "both slots had traffic: {blue}, {green}");
+    assert_eq!(count(&tally.bad), 0, "answers other than 200");
+    assert_eq!(count(&tally.lost), 0, "connections refused or answers broken off");
+    assert!(dropped <= DROPPED_MAX, "{dropped} fresh connections closed unanswered");
+}
+
+async fn client(site: SocketAddr, tally: Arc<Tally>, stop: Arc<AtomicBool>) {
+    let mut idle: Option<TcpStream> = None;
+    while !stop.load(Ordering::Relaxed) {
+        let reused = idle.is_some();
+        let stream = match idle.take() {
+            Some(stream) => Ok(stream),
+            None => TcpStream::connect(site).await,
+        };
+        let Ok(mut stream) = stream else {
+            tally.lost.fetch_add(1, Ordering::Relaxed);
+            continue;
+        };
+        let seen = exchange(&mut stream).await;
+        let counter = match &seen {
+            Ok(answer) if answer.status == 200 && answer.body == "blue" => &tally.blue,
+            Ok(answer) if answer.status == 200 && answer.body == "green" => &tally.green,
+            Ok(_) => &tally.bad,
+            Err(Broken::BeforeAnswer) if reused => &tally.resets,
+            Err(Broken::BeforeAnswer) => &tally.dropped,
+            Err(Broken::InAnswer) => &tally.lost,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        idle = seen.is_ok_and(|answer| !answer.last).then_some(stream);
+    }
+}
+
+enum Broken {
+    BeforeAnswer,
+    InAnswer,
+}
+
+struct Answer {
+    status: u16,
+    body: String,
+    /// The server said that it closes the connection.
+    last: bool,
+}
+
+/// One keep-alive request; the answer has a content length.
+async fn exchange(stream: &mut TcpStream) -> Result<Answer, Broken> {
+    let head = format!("GET /slot HTTP/1.1\r\nhost: {SITE}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.map_err(|_| Broken::BeforeAnswer)?;
+    let mut seen = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let broken = || if seen.is_empty() { Broken::BeforeAnswer } else { Broken::InAnswer };
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return Err(broken()),
+            Ok(length) => seen.extend_from_slice(&piece[..length]),
+        }
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let header = |wanted: &str| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+            lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+        };
+        let length: usize = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        if body.len() >= length {
+            let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+            let last = header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+            return Ok(Answer { status, body: body.to_owned(), last });
+        }
+    }
+}

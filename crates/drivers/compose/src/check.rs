@@ -1,0 +1,102 @@
+//! What a deployment will need, looked at for `doctor`.
+
+use futures_util::future::join_all;
+use lockgate_model::Slot;
+use lockgate_ports::{Check, PortError};
+
+use crate::compose::Compose;
+use crate::{api, auth, image};
+
+impl Compose {
+    pub(crate) async fn check_all(&self) -> Vec<Check> {
+        let engine = self.check_engine().await;
+        let engine_answers = engine.state == lockgate_ports::CheckState::Ok;
+        let mut checks = vec![engine, self.check_cli().await];
+        let files = join_all(Slot::ALL.map(|slot| self.check_file(slot))).await;
+        let files_ok = files.iter().all(|check| check.state == lockgate_ports::CheckState::Ok);
+        checks.extend(files);
+        if files_ok {
+            checks.push(self.check_conflicts().await);
+        }
+        checks.push(self.check_login().await);
+        if engine_answers {
+            checks.push(self.check_disk().await);
+        }
+        checks
+    }
+
+    async fn check_engine(&self) -> Check {
+        let what = format!("Docker Engine on {}", self.host.id());
+        match self.engine.get::<api::Version>("/version").await {
+            Ok(Some(found)) => Check::ok(what, format!("{} (API {})", found.version, found.api_version)),
+            Ok(None) => Check::bad(what, "it does not tell its version", "is the socket Docker's?"),
+            Err(error) => bad(what, error),
+        }
+    }
+
+    async fn check_cli(&self) -> Check {
+        let what = format!("Docker Compose on {}", self.host.id());
+        match self.cli.found().await {
+            Ok(found) if found.is_v1() => {
+                let mend = "it works, but slower, and nobody maintains version 1: install the Compose plugin";
+                Check::warn(what, &found.version, mend)
+            }
+            Ok(found) => Check::ok(what, &found.version),
+            Err(error) => bad(what, error),
+        }
+    }
+
+    async fn check_file(&self, slot: Slot) -> Check {
+        let what = format!("Compose file of slot {slot}");
+        match self.place(slot).await {
+            Ok(place) => Check::ok(what, format!("{}, service {}", place.path(), place.service)),
+            Err(error) => bad(what, error),
+        }
+    }
+
+    async fn check_conflicts(&self) -> Check {
+        let what = "slots beside each other";
+        match self.find_conflicts().await {
+            Ok(found) if found.is_empty() => Check::ok(what, "no host port or name is wanted twice"),
+            Ok(found) => Check::bad(what, found.join("; "), "change the Compose files as said"),
+            Err(error) => bad(what, error),
+        }
+    }
+
+    /// Whether the login is right, or needed, only a pull can tell; images may be public.
+    async fn check_login(&self) -> Check {
+        let what = "registry login";
+        let repository = match self.repository() {
+            Ok(repository) => repository,
+            Err(error) => return bad(what, error),
+        };
+        let registry = image::registry(repository);
+        let found = match self.docker_config_folder().await {
+            Ok(folder) => auth::find(self.host.as_ref(), folder, registry).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(Some(_)) => Check::ok(what, format!("there is one for {registry}")),
+            Ok(None) => Check::ok(what, format!("none for {registry}, which is right for public images")),
+            Err(error) => bad(what, error),
+        }
+    }
+
+    async fn check_disk(&self) -> Check {
+        let what = "free disk space for images";
+        let wanted = self.disk_free_mib;
+        match self.disk().await {
+            Ok((folder, free)) if free >= wanted => Check::ok(what, format!("{free} MiB in {folder}")),
+            Ok((folder, free)) => {
+                let seen = format!("{free} MiB in {folder}, {wanted} MiB wanted");
+                Check::bad(what, seen, "free space (`docker system df`), or lower `disk_free_mib`")
+            }
+            Err(error) => bad(what, error),
+        }
+    }
+}
+
+fn bad(what: impl Into<String>, error: PortError) -> Check {
+    let mend = error.hint.unwrap_or_else(|| "mend that, then `lockgate doctor` again".to_owned());
+    Check::bad(what, error.message, mend)
+}

@@ -1,0 +1,322 @@
+//! Compose by its command line on the host.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lockgate_model::{FailureKind, Millis};
+use lockgate_ports::{Command, Host, Output, PortError};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::layout::Place;
+
+/// Bound for `compose up` of one service, whose image is there already.
+const UP_SECONDS_MAX: u64 = 120;
+/// Bound for commands that only read files. Compose v1 alone needs about a second to start on a busy machine.
+const READ_SECONDS_MAX: u64 = 30;
+/// Lines of Compose's own words in an error.
+const ERROR_LINES_MAX: usize = 6;
+/// A secret shorter than this is no secret, and hiding it would hide half of every message.
+const SECRET_BYTES_MIN: usize = 4;
+
+/// Which Compose is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ComposeCli {
+    /// `docker compose`, version 2 and later.
+    Plugin,
+    /// `docker-compose`: version 1, or 2 as a program of its own.
+    Standalone,
+}
+
+impl ComposeCli {
+    fn argv(self) -> &'static [&'static str] {
+        match self {
+            ComposeCli::Plugin => &["docker", "compose"],
+            ComposeCli::Standalone => &["docker-compose"],
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub cli: ComposeCli,
+    pub version: String,
+}
+
+impl Found {
+    pub(crate) fn is_v1(&self) -> bool {
+        self.version.starts_with("1.")
+    }
+}
+
+pub(crate) struct Cli {
+    host: Arc<dyn Host>,
+    pub(crate) docker_host: String,
+    pub(crate) wanted: Option<ComposeCli>,
+    found: OnceCell<Found>,
+}
+
+impl Cli {
+    pub(crate) fn new(host: Arc<dyn Host>, docker_host: String) -> Self {
+        Self { host, docker_host, wanted: None, found: OnceCell::new() }
+    }
+
+    /// The Compose of the host; looked for once.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    pub(crate) async fn found(&self) -> Result<&Found, PortError> {
+        self.found.get_or_try_init(|| self.look()).await
+    }
+
+    async fn look(&self) -> Result<Found, PortError> {
+        let candidates = match self.wanted {
+            Some(cli) => vec![cli],
+            None => vec![ComposeCli::Plugin, ComposeCli::Standalone],
+        };
+        for cli in candidates {
+            let mut command = Command::new(cli.argv().iter().copied()).arg("version").arg("--short");
+            command.timeout = Millis::from_secs(READ_SECONDS_MAX);
+            match self.host.exec(&command).await {
+                Ok(output) if output.ok() => {
+                    let version = output.stdout_text().trim().trim_start_matches('v').to_owned();
+                    if version.starts_with(|c: char| c.is_ascii_digit()) {
+                        return Ok(Found { cli, version });
+                    }
+                }
+                Ok(_) => {}
+                Err(error) if error.kind == FailureKind::NotFound => {}
+                Err(error) => return Err(error.context("looking for Docker Compose")),
+            }
+        }
+        Err(PortError::not_found(format!("Docker Compose is not installed on {}", self.host.id()))
+            .hint("install the Compose plugin (package `docker-compose-plugin`) or `docker-compose`"))
+    }
+
+    /// `files` are within the place's folder and in order; `-f` keeps Compose from looking for others.
+    async fn run(
+        &self,
+        place: &Place,
+        files: &[&str],
+        env: &BTreeMap<String, String>,
+        args: &[&str],
+        seconds_max: u64,
+    ) -> Result<Output, PortError> {
+        let found = self.found().await?;
+        let mut command = Command::new(found.cli.argv().iter().copied()).cwd(&place.dir);
+        for file in files {
+            command = command.arg("-f").arg(*file);
+        }
+        if let Some(project) = &place.project {
+            command = command.arg("-p").arg(project);
+        }
+        for arg in args {
+            command = command.arg(*arg);
+        }
+        command.env.clone_from(env);
+        command
+            .env("DOCKER_HOST", &self.docker_host)
+            .env("COMPOSE_IGNORE_ORPHANS", "true")
+            .env("COMPOSE_ANSI", "never")
+            .timeout(Millis::from_secs(seconds_max))
+            .exec_on(self.host.as_ref())
+            .await
+    }
+
+    /// The services of the place's files, as Compose reads them.
+    pub(crate) async fn services(
+        &self,
+        place: &Place,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Vec<String>, PortError> {
+        let files: Vec<&str> = place.files.iter().map(String::as_str).collect();
+        let output = self.run(place, &files, env, &["config", "--services"], READ_SECONDS_MAX).await?;
+        if !output.ok() {
+            return Err(unreadable(place, &output));
+        }
+        Ok(output
+            .stdout_text()
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// The place's files with everything interpolated, extended and merged: Compose's own document.
+    pub(crate) async fn config(
+        &self,
+        place: &Place,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Value, PortError> {
+        let v1 = self.found().await?.is_v1();
+        let files: Vec<&str> = place.files.iter().map(String::as_str).collect();
+        let args: &[&str] = if v1 { &["config"] } else { &["config", "--format", "json"] };
+        let output = self.run(place, &files, env, args, READ_SECONDS_MAX).await?;
+        if !output.ok() {
+            return Err(unreadable(place, &output));
+        }
+        let text = output.stdout_text();
+        let parsed = if v1 {
+            serde_saphyr::from_str(&text).map_err(|error| error.to_string())
+        } else {
+            serde_json::from_str(&text).map_err(|error| error.to_string())
+        };
+        // The parser's message may quote a value of the file's environment, so it is not shown.
+        parsed.map_err(|_: String| {
+            PortError::other(format!("what Compose makes of {} is not understood", place.path()))
+        })
+    }
+
+    pub(crate) async fn up(
+        &self,
+        place: &Place,
+        overlay: &str,
+        env: &BTreeMap<String, String>,
+        secrets: &[&str],
+    ) -> Result<(), PortError> {
+        let mut files: Vec<&str> = place.files.iter().map(String::as_str).collect();
+        files.push(overlay);
+        let args = ["up", "-d", "--no-deps", "--no-build", place.service.as_str()];
+        let output = self.run(place, &files, env, &args, UP_SECONDS_MAX).await?;
+        if output.ok() { Ok(()) } else { Err(explain(place, &said(&output, secrets), self.host.as_ref())) }
+    }
+}
+
+/// Puts the call at the end of the builder's chain.
+trait ExecOn {
+    async fn exec_on(self, host: &dyn Host) -> Result<Output, PortError>;
+}
+
+impl ExecOn for Command {
+    async fn exec_on(self, host: &dyn Host) -> Result<Output, PortError> {
+        host.exec(&self).await
+    }
+}
+
+fn unreadable(place: &Place, output: &Output) -> PortError {
+    PortError::other(format!("Compose does not accept {}: {}", place.path(), said(output, &[])))
+        .hint(format!("see `docker compose -f {} config`", place.path()))
+}
+
+/// What Compose complained about: the last lines of its errors without progress, warnings, colours and secrets.
+fn said(output: &Output, secrets: &[&str]) -> String {
+    let mut text = crate::logs::plain(&output.stderr_text());
+    for secret in secrets.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN) {
+        text = text.replace(secret, "…");
+    }
+    let noise = |line: &&str| {
+        let line = line.trim();
+        line.is_empty() || line.contains("level=warning") || line.starts_with("WARNING:") || is_progress(line)
+    };
+    let lines: Vec<&str> = text.lines().filter(|line| !noise(line)).map(str::trim).collect();
+    let last = &lines[lines.len().saturating_sub(ERROR_LINES_MAX)..];
+    if last.is_empty() {
+        format!("it ended with code {} and said nothing", output.code)
+    } else {
+        last.join(" | ")
+    }
+}
+
+/// `Container web-1  Creating` (v2) and `Creating web_1 ...` (v1).
+fn is_progress(line: &str) -> bool {
+    let progress =
+        ["Creating", "Created", "Starting", "Started", "Recreate", "Recreated", "Running", "Stopping"];
+    let v2 = (line.starts_with("Container ") || line.starts_with("Network "))
+        && progress.iter().any(|word| line.ends_with(word));
+    let v1 = line.ends_with("...") || line.ends_with("... done") || line.ends_with("is up-to-date");
+    v2 || v1
+}
+
+fn explain(place: &Place, said: &str, host: &dyn Host) -> PortError {
+    let text = said.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let (path, id) = (place.path(), host.id());
+    let message = format!("{} of {path} did not start: {said}", place.service);
+    let error = |kind| PortError::new(kind, &message);
+    if has(&["port is already allocated", "address already in use", "ports are not available"]) {
+        return error(FailureKind::Conflict).hint(format!(
+            "another container or program on {id} has the host port: slots need none, so take `ports:` out of {path}"
+        ));
+    }
+    if has(&["is already in use by container", "container name"]) {
+        return error(FailureKind::Conflict).hint(format!(
+            "another container has that name: take `container_name:` out of {path}, or put the slot in it"
+        ));
+    }
+    if has(&[
+        "cannot connect to the docker daemon",
+        "error while fetching server api version",
+        "connection aborted",
+    ]) || has(&[
+        "error during connect",
+        "connectionrefusederror",
+        "unexpected eof",
+        "connection reset by peer",
+    ]) {
+        return error(FailureKind::Unreachable)
+            .hint(format!("Docker on {id} stopped answering: is it being restarted?"));
+    }
+    if has(&["permission denied while trying to connect", "permission denied: '/var/run/docker.sock'"]) {
+        return error(FailureKind::Unauthorized).hint(format!("add the user to the group `docker` on {id}"));
+    }
+    if has(&["no space left on device"]) {
+        return error(FailureKind::DiskFull).hint("`docker system df` shows what takes the space");
+    }
+    if has(&["no such image", "manifest unknown", "pull access denied", "unable to find image"]) {
+        return error(FailureKind::NotFound).hint("the image went away after it was fetched: deploy again");
+    }
+    if has(&["declared as external, but could not be found", "network not found"]) {
+        return error(FailureKind::Other)
+            .hint(format!("create the network on {id}: `docker network create NAME`"));
+    }
+    error(FailureKind::Other).hint(format!("try `docker compose -f {path} up {}` on {id}", place.service))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockgate_model::Slot;
+
+    fn output(stderr: &str) -> Output {
+        Output { code: 1, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn an_error_keeps_what_matters_and_no_secret() {
+        let stderr = "time=\"x\" level=warning msg=\"obsolete\"\n Container web-1  Creating\n\
+                      \u{1b}[31mCreating web_1 ... \u{1b}[0m\nError: driver failed: hunter2 is wrong\n";
+        assert_eq!(said(&output(stderr), &["hunter2"]), "Error: driver failed: … is wrong");
+        assert_eq!(said(&output(""), &[]), "it ended with code 1 and said nothing");
+    }
+
+    #[test]
+    fn complaints_become_kinds_that_say_what_to_do() {
+        let place = Place {
+            slot: Slot::Blue,
+            dir: "/srv/web/blue".into(),
+            files: vec!["compose.yaml".into()],
+            service: "web".into(),
+            project: None,
+        };
+        let host = lockgate_local::Local::new();
+        for (said, kind) in [
+            ("Bind for 0.0.0.0:80 failed: port is already allocated", FailureKind::Conflict),
+            (
+                "Conflict. The container name \"/web\" is already in use by container \"1\"",
+                FailureKind::Conflict,
+            ),
+            (
+                "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?",
+                FailureKind::Unreachable,
+            ),
+            ("No such image: web@sha256:00", FailureKind::NotFound),
+            ("write /x: no space left on device", FailureKind::DiskFull),
+            ("something else", FailureKind::Other),
+        ] {
+            let error = explain(&place, said, &host);
+            assert_eq!(error.kind, kind, "{said}");
+            assert!(error.hint.is_some() && error.message.contains(said));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The runtime itself: what it is told, and the port's methods handed to the files that do them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_model::{ComposeRuntime, EnvironmentName, Millis, ProjectName, Release, Service, Slot, Tag};
+use lockgate_ports::{Check, Finding, Host, PortError, Runtime, RuntimeSlot};
+use tokio::sync::OnceCell;
+
+use crate::cli::{Cli, ComposeCli};
+use crate::engine::Engine;
+
+const DOCKER_SOCKET_DEFAULT: &str = "/var/run/docker.sock";
+
+/// What a [`Compose`] is for: one service in one environment on one host.
+pub struct ComposeOptions {
+    pub host: Arc<dyn Host>,
+    pub project: ProjectName,
+    pub environment: EnvironmentName,
+    pub service: Service,
+    pub runtime: ComposeRuntime,
+    /// Free space wanted in Docker's data folder before an image is pulled, in MiB.
+    pub disk_free_mib: u64,
+}
+
+/// Runs slots with Docker Compose. Cheap to make: nothing is looked at before the first call.
+pub struct Compose {
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) project: ProjectName,
+    pub(crate) environment: EnvironmentName,
+    pub(crate) service: Service,
+    pub(crate) runtime: ComposeRuntime,
+    pub(crate) disk_free_mib: u64,
+    pub(crate) engine: Engine,
+    pub(crate) cli: Cli,
+    docker_config: OnceCell<String>,
+}
+
+impl Compose {
+    #[must_use]
+    pub fn new(options: ComposeOptions) -> Self {
+        let ComposeOptions { host, project, environment, service, runtime, disk_free_mib } = options;
+        let engine = Engine::new(host.clone(), DOCKER_SOCKET_DEFAULT.to_owned());
+        let cli = Cli::new(host.clone(), engine.docker_host());
+        let docker_config = OnceCell::new();
+        Self { host, project, environment, service, runtime, disk_free_mib, engine, cli, docker_config }
+    }
+
+    /// Docker's socket on the host instead of the usual one: a path, or `DOCKER_HOST`'s form `unix:///path`.
+    #[must_use]
+    pub fn docker_socket(mut self, socket: Option<String>) -> Self {
+        if let Some(socket) = socket {
+            let path = socket.strip_prefix("unix://").unwrap_or(&socket).to_owned();
+            self.engine = Engine::new(self.host.clone(), path);
+            self.cli.docker_host = self.engine.docker_host();
+        }
+        self
+    }
+
+    /// Uses this Compose and no other; without, the v2 plugin is preferred.
+    #[must_use]
+    pub fn compose_cli(mut self, cli: ComposeCli) -> Self {
+        self.cli.wanted = Some(cli);
+        self
+    }
+
+    /// The folder on the host with Docker's `config.json`; without, `$DOCKER_CONFIG` or `~/.docker`.
+    #[must_use]
+    pub fn docker_config(mut self, folder: impl Into<String>) -> Self {
+        self.docker_config = OnceCell::new_with(Some(folder.into()));
+        self
+    }
+
+    pub(crate) async fn docker_config_folder(&self) -> Result<&str, PortError> {
+        let folder =
+            self.docker_config.get_or_try_init(|| crate::auth::config_folder(self.host.as_ref())).await?;
+        Ok(folder)
+    }
+
+    pub(crate) fn repository(&self) -> Result<&str, PortError> {
+        self.service.image.as_deref().ok_or_else(|| {
+            PortError::not_found(format!("service {} has no image", self.service.name))
+                .hint(format!("set `services.{}.image` in lockgate.yaml", self.service.name))
+        })
+    }
+}
+
+#[async_trait]
+impl Runtime for Compose {
+    fn name(&self) -> &'static str {
+        "compose"
+    }
+
+    async fn resolve(&self, tag: &Tag) -> Result<Release, PortError> {
+        self.resolve_tag(tag).await
+    }
+
+    async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
+        self.look_at_slots().await
+    }
+
+    async fn conflicts(&self) -> Result<Vec<String>, PortError> {
+        self.find_conflicts().await
+    }
+
+    async fn fetch(&self, release: &Release) -> Result<(), PortError> {
+        self.fetch_image(release).await
+    }
+
+    async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
+        self.start_slot(slot, release).await
+    }
+
+    async fn stop(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
+        self.stop_slot(slot, grace).await
+    }
+
+    async fn logs(&self, slot: Slot, lines: u32) -> Result<Vec<String>, PortError> {
+        self.read_logs(slot, lines).await
+    }
+
+    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Vec<Finding> {
+        self.find_reasons(slot, port).await
+    }
+
+    async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {
+        self.prune_images(keep).await
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        self.check_all().await
+    }
+}

@@ -1,0 +1,155 @@
+//! Why two slots cannot run beside each other.
+
+use futures_util::future::try_join;
+use lockgate_model::Slot;
+use lockgate_ports::PortError;
+use serde_json::Value;
+
+use crate::compose::Compose;
+use crate::layout::Place;
+
+/// What of a slot's definition only one container on a host can have.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Claims {
+    container_name: Option<String>,
+    ports: Vec<HostPort>,
+    host_network: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct HostPort {
+    /// Empty: every address.
+    ip: String,
+    port: u16,
+    protocol: String,
+}
+
+impl HostPort {
+    fn collides(&self, other: &HostPort) -> bool {
+        let everywhere = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
+        self.port == other.port
+            && self.protocol == other.protocol
+            && (self.ip == other.ip || everywhere(&self.ip) || everywhere(&other.ip))
+    }
+}
+
+impl Compose {
+    pub(crate) async fn find_conflicts(&self) -> Result<Vec<String>, PortError> {
+        let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
+        if blue.same_container(&green) {
+            return Ok(vec![format!(
+                "both slots are the service {} of the same Compose project: put {{slot}} into `dir`, `service` or \
+                 `project` of the compose runtime",
+                blue.service
+            )]);
+        }
+        let (one, other) = try_join(self.claims(&blue), self.claims(&green)).await?;
+        Ok(compare((&blue, &one), (&green, &other), self.service.port))
+    }
+
+    async fn claims(&self, place: &Place) -> Result<Claims, PortError> {
+        let document = self.cli.config(place, &self.interpolation(place.slot, None)).await?;
+        let service = document.get("services").and_then(|services| services.get(&place.service));
+        service.map(claims).ok_or_else(|| {
+            PortError::not_found(format!("Compose finds no service {} in {}", place.service, place.path()))
+                .hint(format!("see `docker compose -f {} config`; is it behind a profile?", place.path()))
+        })
+    }
+}
+
+fn claims(service: &Value) -> Claims {
+    let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
+    let ports = service.get("ports").and_then(Value::as_array);
+    Claims {
+        container_name: text("container_name"),
+        ports: ports.into_iter().flatten().filter_map(host_port).collect(),
+        host_network: text("network_mode").as_deref() == Some("host"),
+    }
+}
+
+/// A fixed host port; `None` for one that Docker picks, alone or from a range. v2 writes mappings, v1 also
+/// `127.0.0.1:18080:8080/tcp`.
+fn host_port(value: &Value) -> Option<HostPort> {
+    let (ip, port, protocol) = match value {
+        Value::String(short) => {
+            let (rest, protocol) = short.rsplit_once('/').unwrap_or((short, "tcp"));
+            let (published, _target) = rest.rsplit_once(':')?;
+            let (ip, port) = published.rsplit_once(':').unwrap_or(("", published));
+            (ip.trim_matches(['[', ']']).to_owned(), port.to_owned(), protocol.to_owned())
+        }
+        Value::Object(long) => {
+            let field = |key: &str| match long.get(key) {
+                Some(Value::String(text)) => text.clone(),
+                Some(Value::Number(number)) => number.to_string(),
+                _ => String::new(),
+            };
+            let protocol = field("protocol");
+            let protocol = if protocol.is_empty() { "tcp".to_owned() } else { protocol };
+            (field("host_ip"), field("published"), protocol)
+        }
+        _ => return None,
+    };
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    Some(HostPort { ip, port, protocol })
+}
+
+fn compare(one: (&Place, &Claims), other: (&Place, &Claims), port: Option<u16>) -> Vec<String> {
+    let ((blue, a), (green, b)) = (one, other);
+    let both = if blue.path() == green.path() {
+        format!("{} and {} in {}", blue.service, green.service, blue.path())
+    } else {
+        format!("{} in {} and {} in {}", blue.service, blue.path(), green.service, green.path())
+    };
+    let mut found = Vec::new();
+    if let Some(name) = a.container_name.as_ref().filter(|_| a.container_name == b.container_name) {
+        found.push(format!(
+            "{both} both want the container name {name}: take `container_name` out, or name them {name}-blue and {name}-green"
+        ));
+    }
+    for wanted in a.ports.iter().filter(|wanted| b.ports.iter().any(|have| wanted.collides(have))) {
+        found.push(format!(
+            "{both} both publish the host port {}/{}: take it out of `ports`, for the router reaches slots without it",
+            wanted.port, wanted.protocol
+        ));
+    }
+    if a.host_network && b.host_network {
+        let port = port.map_or("the same port".to_owned(), |port| format!("port {port}"));
+        found.push(format!(
+            "{both} both use `network_mode: host` and would listen on {port}: use a bridge network for them"
+        ));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(value: Value) -> Option<(String, u16, String)> {
+        host_port(&value).map(|port| (port.ip, port.port, port.protocol))
+    }
+
+    #[test]
+    fn host_ports_are_read_in_all_forms_and_picked_ones_left_out() {
+        let wanted = Some(("127.0.0.1".to_owned(), 18080, "tcp".to_owned()));
+        assert_eq!(port("127.0.0.1:18080:8080/tcp".into()), wanted);
+        assert_eq!(
+            port(
+                serde_json::json!({ "host_ip": "127.0.0.1", "published": "18080", "target": 8080, "protocol": "tcp" })
+            ),
+            wanted
+        );
+        assert_eq!(port("53:53/udp".into()), Some((String::new(), 53, "udp".to_owned())));
+        assert_eq!(port("8080".into()), None);
+        assert_eq!(port("8000-8010:80".into()), None);
+        assert_eq!(port(serde_json::json!({ "target": 9000 })), None);
+    }
+
+    #[test]
+    fn ports_collide_only_on_a_common_address_and_protocol() {
+        let at = |ip: &str, protocol: &str| HostPort { ip: ip.into(), port: 80, protocol: protocol.into() };
+        assert!(at("", "tcp").collides(&at("127.0.0.1", "tcp")));
+        assert!(!at("127.0.0.1", "tcp").collides(&at("127.0.0.2", "tcp")));
+        assert!(!at("", "tcp").collides(&at("", "udp")));
+    }
+}

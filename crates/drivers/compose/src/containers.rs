@@ -1,0 +1,232 @@
+//! Which container is which slot.
+
+use futures_util::future::try_join_all;
+use lockgate_model::{Digest, Release, Slot, SlotState, Tag, Timestamp};
+use lockgate_ports::{Endpoint, PortError, RuntimeSlot};
+
+use crate::api::{Container, ContainerSummary, Image};
+use crate::compose::Compose;
+use crate::image;
+use crate::overlay::{
+    COMMIT_LABEL, DIGEST_LABEL, ENVIRONMENT_LABEL, IMAGE_LABEL, PROJECT_LABEL, SERVICE_LABEL, SLOT_LABEL,
+    TAG_LABEL,
+};
+
+pub(crate) const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+pub(crate) const COMPOSE_DIR: &str = "com.docker.compose.project.working_dir";
+const COMPOSE_ONEOFF: &str = "com.docker.compose.oneoff";
+
+/// A container that holds a slot.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub slot: Slot,
+    pub summary: ContainerSummary,
+    /// Started by Lockgate for this project and environment; else by somebody's own `docker compose up`.
+    pub ours: bool,
+}
+
+impl Held {
+    pub(crate) fn runs(&self) -> bool {
+        runs(&self.summary.state)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.summary.names.first().map_or(self.summary.id.as_str(), |name| name.trim_start_matches('/'))
+    }
+}
+
+/// `restarting` counts: Docker keeps starting it until it is stopped.
+fn runs(state: &str) -> bool {
+    matches!(state, "running" | "paused" | "restarting")
+}
+
+pub(crate) fn label<'a>(summary: &'a ContainerSummary, name: &str) -> Option<&'a str> {
+    summary.labels.get(name).map(String::as_str)
+}
+
+impl Compose {
+    /// All containers of the service's slots, those that run first, then the newest.
+    pub(crate) async fn held(&self) -> Result<Vec<Held>, PortError> {
+        let all = self.engine.containers(Some(COMPOSE_PROJECT)).await?;
+        let mut held: Vec<Held> = all.iter().filter_map(|summary| self.ours(summary)).collect();
+        let strangers: Vec<ContainerSummary> = all.into_iter().filter(is_unlabelled).collect();
+        for slot in Slot::ALL {
+            held.extend(self.made_by_others(slot, &strangers).await?);
+        }
+        held.sort_by_key(|one| (!one.runs(), -one.summary.created));
+        Ok(held)
+    }
+
+    pub(crate) async fn held_in(&self, slot: Slot) -> Result<Vec<Held>, PortError> {
+        Ok(self.held().await?.into_iter().filter(|one| one.slot == slot).collect())
+    }
+
+    fn ours(&self, summary: &ContainerSummary) -> Option<Held> {
+        let is = |name: &str, wanted: &str| label(summary, name) == Some(wanted);
+        let ours = is(PROJECT_LABEL, self.project.as_str())
+            && is(ENVIRONMENT_LABEL, self.environment.as_str())
+            && is(SERVICE_LABEL, self.service.name.as_str());
+        let slot = label(summary, SLOT_LABEL)?.parse().ok()?;
+        ours.then(|| Held { slot, summary: summary.clone(), ours: true })
+    }
+
+    /// Containers without our labels that Compose made from the slot's own file: system A's scripts, or a person.
+    async fn made_by_others(
+        &self,
+        slot: Slot,
+        strangers: &[ContainerSummary],
+    ) -> Result<Vec<Held>, PortError> {
+        let (dir, _) = self.folder(slot)?;
+        let project = self.compose_project(slot)?;
+        let nearby: Vec<&ContainerSummary> = strangers
+            .iter()
+            .filter(|summary| {
+                label(summary, COMPOSE_DIR) == Some(dir.as_str())
+                    || project
+                        .as_deref()
+                        .is_some_and(|project| label(summary, COMPOSE_PROJECT) == Some(project))
+            })
+            .collect();
+        if nearby.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Which of the file's services is ours, only the file says; a container whose file is gone or broken since is
+        // still seen, by the service's usual names.
+        let services = match self.place(slot).await {
+            Ok(place) => vec![place.service],
+            Err(error) if error.outcome_unknown() => return Err(error),
+            Err(_) => vec![self.service.name.to_string(), format!("{}-{slot}", self.service.name)],
+        };
+        let is_ours = |name: &str| services.iter().any(|service| service == name);
+        let matching =
+            nearby.into_iter().filter(|summary| label(summary, COMPOSE_SERVICE).is_some_and(is_ours));
+        Ok(matching.map(|summary| Held { slot, summary: summary.clone(), ours: false }).collect())
+    }
+
+    pub(crate) async fn look_at_slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
+        let held = self.held().await?;
+        let best = Slot::ALL.into_iter().filter_map(|slot| held.iter().find(|one| one.slot == slot));
+        let seen = try_join_all(best.map(|one| self.look_at(one))).await?;
+        Ok(seen.into_iter().flatten().collect())
+    }
+
+    /// `None` when the container went away since it was listed.
+    async fn look_at(&self, held: &Held) -> Result<Option<RuntimeSlot>, PortError> {
+        let Some(container) = self.engine.container(&held.summary.id).await? else { return Ok(None) };
+        let release = self.release_in(held, &container).await?;
+        let running = runs(&container.state.status);
+        let state = if running { SlotState::Running } else { SlotState::Stopped };
+        let endpoint = if running { endpoint(&container, self.service.port) } else { None };
+        let started_at = timestamp(&container.state.started_at);
+        Ok(Some(RuntimeSlot { slot: held.slot, release, state, started_at, endpoint }))
+    }
+
+    /// What the container runs: by our labels, else derived from its image.
+    pub(crate) async fn release_in(
+        &self,
+        held: &Held,
+        container: &Container,
+    ) -> Result<Option<Release>, PortError> {
+        if held.ours {
+            return Ok(self.labelled_release(&held.summary));
+        }
+        let Some(found) = self.engine.image(&held.summary.image_id).await? else { return Ok(None) };
+        Ok(self.derived_release(&container.config.image, &found))
+    }
+
+    pub(crate) fn labelled_release(&self, summary: &ContainerSummary) -> Option<Release> {
+        let owned = |name: &str| label(summary, name).map(str::to_owned);
+        Some(Release {
+            service: self.service.name.clone(),
+            tag: Tag::new(label(summary, TAG_LABEL)?).ok()?,
+            digest: Digest::new(label(summary, DIGEST_LABEL)?).ok()?,
+            image: owned(IMAGE_LABEL),
+            commit: owned(COMMIT_LABEL).or_else(|| owned(image::REVISION_LABEL)),
+        })
+    }
+
+    fn derived_release(&self, reference: &str, found: &Image) -> Option<Release> {
+        let (repository, tag) = image::split(reference);
+        let same = |name: &&String| image::familiar(image::split(name).0) == image::familiar(repository);
+        let tag = tag.or_else(|| found.repo_tags.iter().find(same).and_then(|name| image::split(name).1));
+        // `image: web` means `web:latest`; an image by digest without any tag is nameless.
+        let tag = tag.or_else(|| (!reference.contains("sha256:")).then_some("latest"))?;
+        let digest = image::digest_in(&found.repo_digests, repository)
+            .or_else(|| Digest::new(found.id.clone()).ok())?;
+        let commit = found.config.labels.get(image::REVISION_LABEL).cloned();
+        let service = self.service.name.clone();
+        Some(Release {
+            service,
+            tag: Tag::new(tag).ok()?,
+            digest,
+            image: Some(repository.to_owned()),
+            commit,
+        })
+    }
+}
+
+/// Containers of another Lockgate project or environment are theirs, wherever they were made.
+fn is_unlabelled(summary: &ContainerSummary) -> bool {
+    label(summary, PROJECT_LABEL).is_none() && label(summary, COMPOSE_ONEOFF) != Some("True")
+}
+
+/// Where the container answers as seen from the host: its own address on a bridge network, the host's for
+/// `network_mode: host`, else where it publishes the port.
+fn endpoint(container: &Container, port: Option<u16>) -> Option<Endpoint> {
+    let ports = &container.network_settings.ports;
+    let only = || {
+        let mut tcp = ports.keys().filter_map(|key| key.strip_suffix("/tcp")?.parse::<u16>().ok());
+        tcp.next().filter(|_| tcp.next().is_none())
+    };
+    let port = port.or_else(only)?;
+    if container.host_config.network_mode == "host" {
+        return Some(Endpoint::Tcp(format!("127.0.0.1:{port}")));
+    }
+    let address = container.network_settings.networks.values().map(|network| &network.ip_address);
+    if let Some(ip) = address.into_iter().find(|ip| !ip.is_empty()) {
+        return Some(Endpoint::Tcp(format!("{ip}:{port}")));
+    }
+    let published = ports.get(&format!("{port}/tcp"))?.as_ref()?.first()?;
+    let ip = match published.host_ip.as_str() {
+        "" | "0.0.0.0" | "::" => "127.0.0.1",
+        ip => ip,
+    };
+    Some(Endpoint::Tcp(format!("{ip}:{}", published.host_port)))
+}
+
+/// Docker's zero time, year 1, means never.
+fn timestamp(text: &str) -> Option<Timestamp> {
+    let millis = text.parse::<jiff::Timestamp>().ok()?.as_millisecond();
+    (millis > 0).then_some(Timestamp(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(document: serde_json::Value) -> Container {
+        serde_json::from_value(document).unwrap()
+    }
+
+    #[test]
+    fn the_endpoint_is_the_containers_address_then_the_hosts_then_the_published_port() {
+        let bridge = container(serde_json::json!({ "NetworkSettings": {
+            "Networks": { "a": { "IPAddress": "" }, "b": { "IPAddress": "172.18.0.2" } },
+            "Ports": { "8080/tcp": null } } }));
+        assert_eq!(endpoint(&bridge, Some(5000)), Some(Endpoint::Tcp("172.18.0.2:5000".into())));
+        assert_eq!(endpoint(&bridge, None), Some(Endpoint::Tcp("172.18.0.2:8080".into())));
+        let host = container(serde_json::json!({ "HostConfig": { "NetworkMode": "host" } }));
+        assert_eq!(endpoint(&host, Some(5000)), Some(Endpoint::Tcp("127.0.0.1:5000".into())));
+        assert_eq!(endpoint(&host, None), None);
+        let published = container(serde_json::json!({ "NetworkSettings": {
+            "Networks": null, "Ports": { "80/tcp": [{ "HostIp": "0.0.0.0", "HostPort": "8081" }] } } }));
+        assert_eq!(endpoint(&published, Some(80)), Some(Endpoint::Tcp("127.0.0.1:8081".into())));
+    }
+
+    #[test]
+    fn dockers_zero_time_is_no_time() {
+        assert_eq!(timestamp("0001-01-01T00:00:00Z"), None);
+        assert_eq!(timestamp("1970-01-01T00:00:01.5Z"), Some(Timestamp(1500)));
+    }
+}

@@ -1,0 +1,182 @@
+//! Why a slot might not answer.
+
+use std::collections::BTreeSet;
+
+use lockgate_model::Slot;
+use lockgate_ports::Finding;
+
+use crate::api::Container;
+use crate::compose::Compose;
+use crate::logs::plain;
+
+/// `st` of a listening socket in `/proc/<pid>/net/tcp`. Source: Linux, `include/net/tcp_states.h`.
+const LISTEN: &str = "0A";
+/// Docker's own name server inside a container listens here.
+const DOCKER_DNS: &str = "0B00007F";
+/// Most of a health check's output that is shown.
+const HEALTH_OUTPUT_CHARS_MAX: usize = 200;
+
+/// A listening TCP port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Listener {
+    port: u16,
+    /// Reachable from inside the container only.
+    loopback: bool,
+}
+
+impl Compose {
+    pub(crate) async fn find_reasons(&self, slot: Slot, port: Option<u16>) -> Vec<Finding> {
+        let held = match self.held_in(slot).await {
+            Ok(held) => held,
+            Err(error) => return vec![error.message],
+        };
+        let Some(one) = held.first() else {
+            return vec![format!("there is no container for {} in slot {slot}", self.service.name)];
+        };
+        let container = match self.engine.container(&one.summary.id).await {
+            Ok(Some(container)) => container,
+            Ok(None) => return vec![format!("the container {} is gone", one.name())],
+            Err(error) => return vec![error.message],
+        };
+        let mut findings = state(one.name(), &container);
+        if let Some(port) = port.or(self.service.port)
+            && container.state.status == "running"
+        {
+            findings.extend(self.listening(&container, port).await);
+        }
+        findings
+    }
+
+    async fn listening(&self, container: &Container, port: u16) -> Option<Finding> {
+        let mut listeners = BTreeSet::new();
+        let mut seen = false;
+        for table in ["tcp", "tcp6"] {
+            // No such file: the process ended, or the host is no Linux of ours; then nothing can be said.
+            let path = format!("/proc/{}/net/{table}", container.state.pid);
+            if let Ok(read) = self.host.read(&path).await
+                && let Some(content) = read.content
+            {
+                seen = true;
+                listeners.extend(parse(&String::from_utf8_lossy(&content)));
+            }
+        }
+        let shared = container.host_config.network_mode == "host";
+        if seen { judge(&listeners, port, shared) } else { None }
+    }
+}
+
+fn judge(listeners: &BTreeSet<Listener>, port: u16, host_network: bool) -> Option<Finding> {
+    if listeners.iter().any(|one| one.port == port && (!one.loopback || host_network)) {
+        return None;
+    }
+    if listeners.iter().any(|one| one.port == port) {
+        return Some(format!(
+            "port {port} is listened on at 127.0.0.1 inside the container only: make the program listen on 0.0.0.0"
+        ));
+    }
+    // With the host's network the table shows the whole host's ports, which say nothing about the container.
+    let ports: BTreeSet<u16> = listeners.iter().map(|one| one.port).collect();
+    if host_network || ports.is_empty() {
+        return Some(format!("nothing listens on port {port}"));
+    }
+    let listed: Vec<String> = ports.iter().map(u16::to_string).collect();
+    Some(format!("nothing listens on port {port}; the container listens on {}", listed.join(", ")))
+}
+
+fn parse(table: &str) -> Vec<Listener> {
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (address, port) = fields.next()?.split_once(':')?;
+            let listens = fields.nth(1)? == LISTEN;
+            if !listens || address == DOCKER_DNS {
+                return None;
+            }
+            let port = u16::from_str_radix(port, 16).ok()?;
+            Some(Listener { port, loopback: is_loopback(address) })
+        })
+        .collect()
+}
+
+/// Addresses are words in the host's byte order, which is little-endian wherever Docker is common: 127.0.0.1 is
+/// `0100007F`, ::1 ends in `01000000`.
+fn is_loopback(address: &str) -> bool {
+    (address.len() == 8 && address.ends_with("7F")) || address == "00000000000000000000000001000000"
+}
+
+fn state(name: &str, container: &Container) -> Vec<Finding> {
+    let state = &container.state;
+    let mut findings = Vec::new();
+    let code = state.exit_code;
+    match state.status.as_str() {
+        "running" if container.restart_count > 0 => {
+            findings.push(format!("the container {name} was restarted {} times", container.restart_count));
+        }
+        "running" => {}
+        "restarting" => findings.push(format!(
+            "the container {name} keeps ending, with code {code}, and was restarted {} times",
+            container.restart_count
+        )),
+        "exited" | "dead" => {
+            findings.push(format!("the container {name} ended with code {code}{}", meaning(code)))
+        }
+        "created" => findings.push(format!("the container {name} was made, but never started")),
+        other => findings.push(format!("the container {name} is {other}")),
+    }
+    if state.oom_killed {
+        findings
+            .push("the kernel killed it because it used more memory than it may: raise its limit".to_owned());
+    }
+    if !state.error.is_empty() {
+        findings.push(format!("Docker says: {}", plain(&state.error)));
+    }
+    if let Some(health) = state.health.as_ref().filter(|health| health.status == "unhealthy") {
+        let output = health.log.last().map(|entry| plain(&entry.output)).unwrap_or_default();
+        let output: String = output.trim().chars().take(HEALTH_OUTPUT_CHARS_MAX).collect();
+        findings.push(format!(
+            "its own health check failed {} times in a row{}{output}",
+            health.failing_streak,
+            if output.is_empty() { "" } else { ": " }
+        ));
+    }
+    findings
+}
+
+/// Codes that shells and Docker give a meaning.
+fn meaning(code: i64) -> &'static str {
+    match code {
+        126 => " (the command may not be executed)",
+        127 => " (the command was not found in the image)",
+        137 => " (SIGKILL)",
+        139 => " (SIGSEGV)",
+        143 => " (SIGTERM)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "  sl  local_address rem_address   st tx_queue\n\
+        \x20  0: 00000000:1F90 00000000:0000 0A 00000000:00000000\n\
+        \x20  1: 0B00007F:8B4D 00000000:0000 0A 00000000:00000000\n\
+        \x20  2: 0100007F:0050 00000000:0000 0A 00000000:00000000\n\
+        \x20  3: 020011AC:1388 010011AC:C350 01 00000000:00000000\n";
+
+    #[test]
+    fn listening_ports_are_told_from_connections_and_dockers_name_server() {
+        let listeners: BTreeSet<Listener> = parse(TABLE).into_iter().collect();
+        assert_eq!(
+            listeners.iter().map(|one| (one.port, one.loopback)).collect::<Vec<_>>(),
+            [(80, true), (8080, false)]
+        );
+        assert_eq!(judge(&listeners, 8080, false), None);
+        assert!(judge(&listeners, 80, false).unwrap().contains("listen on 0.0.0.0"));
+        let wanted = "nothing listens on port 5000; the container listens on 80, 8080";
+        assert_eq!(judge(&listeners, 5000, false).as_deref(), Some(wanted));
+        assert_eq!(judge(&BTreeSet::new(), 5000, false).as_deref(), Some("nothing listens on port 5000"));
+    }
+}

@@ -1,0 +1,202 @@
+//! Docker's Engine API over the host's stream to its socket, and what its refusals mean.
+
+use std::sync::Arc;
+
+use lockgate_model::{FailureKind, Millis};
+use lockgate_ports::{Answer, Endpoint, Host, PortError, Request, http};
+use serde::de::DeserializeOwned;
+
+use crate::api;
+use crate::image;
+
+/// Bound for one look at the engine; it answers within milliseconds unless the host is in trouble.
+pub(crate) const LOOK_SECONDS_MAX: u64 = 15;
+
+/// The engine answered, and said no.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub status: u16,
+    pub message: String,
+}
+
+impl Refusal {
+    pub(crate) fn into_error(self, what: &str) -> PortError {
+        PortError::other(format!("Docker refused to {what}: {} (HTTP {})", self.message, self.status))
+    }
+}
+
+pub(crate) struct Engine {
+    host: Arc<dyn Host>,
+    socket: String,
+}
+
+impl Engine {
+    pub(crate) fn new(host: Arc<dyn Host>, socket: String) -> Self {
+        Self { host, socket }
+    }
+
+    pub(crate) fn host(&self) -> &dyn Host {
+        self.host.as_ref()
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::Unix(self.socket.clone())
+    }
+
+    /// The value for `DOCKER_HOST`, so that Compose speaks to the same engine.
+    pub(crate) fn docker_host(&self) -> String {
+        format!("unix://{}", self.socket)
+    }
+
+    /// Paths carry no API version: every engine then speaks its newest, and the fields read here are in all of them.
+    pub(crate) async fn send(&self, request: Request) -> Result<Result<Answer, Refusal>, PortError> {
+        let answer = http::send(self.host.as_ref(), &self.endpoint(), request)
+            .await
+            .map_err(|error| self.explain(error))?;
+        if answer.status < 400 {
+            return Ok(Ok(answer));
+        }
+        Ok(Err(refusal(answer.status, &answer.body)))
+    }
+
+    /// `None` for 404.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, target: &str) -> Result<Option<T>, PortError> {
+        match self.send(Request::get(target, Millis::from_secs(LOOK_SECONDS_MAX))).await? {
+            Ok(answer) => parse(&answer.body, target).map(Some),
+            Err(refusal) if refusal.status == 404 => Ok(None),
+            Err(refusal) => Err(refusal.into_error(&format!("answer GET {target}"))),
+        }
+    }
+
+    /// A request without a body; the refusal is the caller's to judge.
+    pub(crate) async fn act(
+        &self,
+        method: &'static str,
+        target: impl Into<String>,
+        timeout: Millis,
+    ) -> Result<Result<Answer, Refusal>, PortError> {
+        self.send(Request { method, ..Request::get(target, timeout) }).await
+    }
+
+    pub(crate) async fn image(&self, name: &str) -> Result<Option<api::Image>, PortError> {
+        self.get(&format!("/images/{}/json", image::encode(name))).await
+    }
+
+    pub(crate) async fn container(&self, id: &str) -> Result<Option<api::Container>, PortError> {
+        self.get(&format!("/containers/{}/json", image::encode(id))).await
+    }
+
+    /// All containers, running or not; with `label` only those that carry it.
+    pub(crate) async fn containers(
+        &self,
+        label: Option<&str>,
+    ) -> Result<Vec<api::ContainerSummary>, PortError> {
+        let filter = label.map_or(String::new(), |label| {
+            format!("&filters={}", image::encode(&serde_json::json!({ "label": [label] }).to_string()))
+        });
+        Ok(self.get(&format!("/containers/json?all=1{filter}")).await?.unwrap_or_default())
+    }
+
+    /// A socket that is missing or refuses means the same to a user: Docker does not run, or not for us.
+    pub(crate) fn explain(&self, error: PortError) -> PortError {
+        let host = self.host.id();
+        let socket = &self.socket;
+        match error.kind {
+            FailureKind::NotFound | FailureKind::Unreachable => PortError::unreachable(format!(
+                "Docker does not answer at {socket} on {host}: {}",
+                error.message
+            ))
+            .hint(error.hint.unwrap_or_else(|| format!("start Docker on {host}, then `lockgate doctor`"))),
+            FailureKind::Unauthorized if error.hint.is_none() => {
+                let message =
+                    format!("Docker's socket {socket} on {host} may not be used: {}", error.message);
+                PortError::new(FailureKind::Unauthorized, message)
+                    .hint(format!("add the user to the group `docker` on {host} and log in again"))
+            }
+            _ => error,
+        }
+    }
+}
+
+pub(crate) fn refusal(status: u16, body: &[u8]) -> Refusal {
+    let message = serde_json::from_slice::<api::Message>(body)
+        .map(|document| document.message)
+        .unwrap_or_else(|_| String::from_utf8_lossy(body).trim().to_owned());
+    Refusal { status, message }
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, PortError> {
+    serde_json::from_slice(body)
+        .map_err(|error| PortError::other(format!("Docker's answer to {what} is not understood: {error}")))
+}
+
+/// What a registry's no, handed on by the engine as text, means to the caller. Statuses are of little use: engine 20.10
+/// answers 500 for a registry that it cannot reach. `reference` is what was asked for.
+pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host) -> PortError {
+    let (repository, _) = image::split(reference);
+    let registry = image::registry(repository);
+    let said = &refusal.message;
+    let text = said.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let host = host.id();
+    let login = format!("run `docker login {registry}` on {host}");
+    if has(&["no space left on device", "disk quota exceeded"]) {
+        return PortError::new(FailureKind::DiskFull, format!("no space for {reference} on {host}: {said}"))
+            .hint("free space, for example with `docker system df` and `docker image prune`");
+    }
+    if has(&["http response to https"]) {
+        return PortError::other(format!("{registry} speaks plain HTTP: {said}")).hint(format!(
+            "add {registry} to \"insecure-registries\" in {host}'s daemon.json, or give it a certificate"
+        ));
+    }
+    if has(&["toomanyrequests", "rate limit"]) {
+        return PortError::other(format!("{registry} refuses more requests for now: {said}"))
+            .hint(format!("wait, or {login} for a higher limit"));
+    }
+    if has(&["pull access denied", "repository does not exist"]) {
+        return PortError::not_found(format!(
+            "{reference} is not in {registry}, or not for this login: {said}"
+        ))
+        .hint(format!("check the image's name, or {login}"));
+    }
+    if matches!(refusal.status, 401 | 403)
+        || has(&[
+            "unauthorized",
+            "authentication required",
+            "no basic auth credentials",
+            "access denied",
+            "forbidden",
+        ])
+        || text.starts_with("denied")
+    {
+        return PortError::new(FailureKind::Unauthorized, format!("{registry} refuses {reference}: {said}"))
+            .hint(login);
+    }
+    let unreachable = has(&[
+        "dial tcp",
+        "no such host",
+        "connection refused",
+        "connection reset",
+        "i/o timeout",
+        "handshake timeout",
+        "client.timeout",
+        "network is unreachable",
+        "x509",
+        "eof",
+        "server misbehaving",
+        "service unavailable",
+        "bad gateway",
+    ]);
+    if unreachable {
+        return PortError::unreachable(format!("{registry} cannot be reached from {host}: {said}"))
+            .hint(format!("check the network and DNS of {host}: `curl https://{registry}/v2/`"));
+    }
+    if refusal.status == 404 || has(&["manifest unknown", "not found", "name unknown"]) {
+        return PortError::not_found(format!("{reference} is not in {registry}: {said}"))
+            .hint("check the tag, and that the build pushed it");
+    }
+    PortError::other(format!(
+        "{registry} could not be asked for {reference}: {said} (HTTP {})",
+        refusal.status
+    ))
+}

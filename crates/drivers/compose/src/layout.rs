@@ -1,0 +1,214 @@
+//! Where a slot's Compose file is, and which service and project in it are the slot.
+
+use futures_util::future::try_join_all;
+use lockgate_model::{ComposeLayout, Slot, Template, Vars};
+use lockgate_ports::PortError;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
+
+use crate::compose::Compose;
+
+/// Compose's default file names, in the order in which v2 looks for them; each may have an override beside it.
+const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+
+/// A slot in Compose's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub slot: Slot,
+    /// Folder of the file: Compose's project directory, where `.env` is.
+    pub dir: String,
+    /// File names within `dir`: the file and the user's override, where there is one.
+    pub files: Vec<String>,
+    /// Compose's service.
+    pub service: String,
+    /// `None`: the folder's own default.
+    pub project: Option<String>,
+}
+
+impl Place {
+    /// The file as people know it.
+    pub(crate) fn path(&self) -> String {
+        join(&self.dir, &self.files[0])
+    }
+
+    /// True when both are one container for Compose, so that starting one would replace the other.
+    pub(crate) fn same_container(&self, other: &Place) -> bool {
+        let same_project = match (&self.project, &other.project) {
+            (None, None) => self.dir == other.dir,
+            (one, two) => one == two,
+        };
+        same_project && self.service == other.service
+    }
+}
+
+/// The keys of a Compose file that are read without Compose.
+#[derive(Deserialize)]
+struct ComposeFile {
+    #[serde(default)]
+    services: BTreeMap<String, IgnoredAny>,
+    include: Option<IgnoredAny>,
+}
+
+impl Compose {
+    fn vars(&self, slot: Slot) -> Vars<'_> {
+        Vars {
+            service: Some(&self.service.name),
+            environment: Some(&self.environment),
+            slot: Some(slot),
+            ..Vars::default()
+        }
+    }
+
+    fn fill(&self, template: &Template, slot: Slot, what: &str) -> Result<String, PortError> {
+        template.fill(&self.vars(slot)).map_err(|error| {
+            PortError::other(format!("`{what}: {template}` of the compose runtime: {error}"))
+                .hint("it may hold {service}, {environment} and {slot}")
+        })
+    }
+
+    /// The slot's folder, and for one file its name.
+    pub(crate) fn folder(&self, slot: Slot) -> Result<(String, Option<String>), PortError> {
+        match &self.runtime.layout {
+            ComposeLayout::Folders(template) => {
+                let dir = self.fill(template, slot, "dir")?;
+                Ok((trim(&dir).to_owned(), None))
+            }
+            ComposeLayout::File(template) => {
+                let path = self.fill(template, slot, "file")?;
+                let (dir, file) = path.rsplit_once('/').unwrap_or((".", &path));
+                Ok((if dir.is_empty() { "/".to_owned() } else { dir.to_owned() }, Some(file.to_owned())))
+            }
+        }
+    }
+
+    pub(crate) fn compose_project(&self, slot: Slot) -> Result<Option<String>, PortError> {
+        match (&self.runtime.project, &self.runtime.layout) {
+            (Some(template), _) => self.fill(template, slot, "project").map(Some),
+            (None, ComposeLayout::Folders(_)) => Ok(Some(format!("{}-{slot}", self.service.name))),
+            (None, ComposeLayout::File(_)) => Ok(None),
+        }
+    }
+
+    /// # Errors
+    /// `NotFound` when the file or the service in it is missing, with a hint.
+    pub(crate) async fn place(&self, slot: Slot) -> Result<Place, PortError> {
+        let (dir, file) = self.folder(slot)?;
+        let (files, content) = match file {
+            Some(file) => self.read_files(&dir, &[&file]).await?,
+            None => self.read_files(&dir, &FILE_NAMES).await?,
+        };
+        let project = self.compose_project(slot)?;
+        let mut place = Place { slot, dir, files, service: String::new(), project };
+        let mut names = service_names(&content);
+        if names.as_ref().is_none_or(|names| self.choose(slot, names).is_err()) {
+            // `include`, `extends` and YAML tags: Compose itself knows what they come to.
+            names = Some(self.cli.services(&place, &self.interpolation(slot, None)).await?);
+        }
+        let names = names.unwrap_or_default();
+        place.service = self.choose(slot, &names).map_err(|error| error.context(place.path()))?;
+        Ok(place)
+    }
+
+    /// The first of `names` in `dir` that exists, with the override beside it, and the file's content.
+    async fn read_files(&self, dir: &str, names: &[&str]) -> Result<(Vec<String>, Vec<u8>), PortError> {
+        let host = &self.host;
+        let reads = names.iter().map(|name| async move { host.read(&join(dir, name)).await });
+        let contents = try_join_all(reads).await?;
+        let found = names.iter().zip(contents).find_map(|(name, read)| Some((*name, read.content?)));
+        let Some((name, content)) = found else {
+            let message = match names {
+                [name] => format!("there is no {} on {}", join(dir, name), host.id()),
+                _ => format!("there is no docker-compose.yml or compose.yaml in {dir} on {}", host.id()),
+            };
+            return Err(PortError::not_found(message).hint(
+                "put the Compose file there, or set `dir` or `file` of the compose runtime to where it is",
+            ));
+        };
+        let mut files = vec![name.to_owned()];
+        if let Some((stem, _)) = name.rsplit_once('.').filter(|_| FILE_NAMES.contains(&name)) {
+            let overrides = ["yml", "yaml"].map(|ending| format!("{stem}.override.{ending}"));
+            let reads = overrides.iter().map(|name| async move { host.read(&join(dir, name)).await });
+            let contents = try_join_all(reads).await?;
+            let present = overrides.iter().zip(contents).find(|(_, read)| read.content.is_some());
+            files.extend(present.map(|(name, _)| name.clone()));
+        }
+        Ok((files, content))
+    }
+
+    fn choose(&self, slot: Slot, names: &[String]) -> Result<String, PortError> {
+        let has = |wanted: &str| names.iter().any(|name| name == wanted);
+        let listed = names.join(", ");
+        if let Some(template) = &self.runtime.service {
+            let wanted = self.fill(template, slot, "service")?;
+            return if has(&wanted) {
+                Ok(wanted)
+            } else {
+                Err(PortError::not_found(format!("it has no service {wanted}, only {listed}"))
+                    .hint("set `service` of the compose runtime to one of them"))
+            };
+        }
+        let plain = self.service.name.to_string();
+        let slotted = format!("{plain}-{slot}");
+        let folders = matches!(self.runtime.layout, ComposeLayout::Folders(_));
+        if folders && has(&plain) {
+            return Ok(plain);
+        }
+        match names {
+            [only] if folders => Ok(only.clone()),
+            _ if has(&slotted) => Ok(slotted),
+            _ => {
+                let wanted = if folders { format!("{plain} or {slotted}") } else { slotted };
+                Err(PortError::not_found(format!("it has no service {wanted}, only {listed}"))
+                    .hint("name the one to deploy: `service:` of the compose runtime, which may hold {slot}"))
+            }
+        }
+    }
+
+    /// Variables that users' files commonly interpolate, so that Compose does not complain: what runs is pinned anyhow.
+    pub(crate) fn interpolation(&self, slot: Slot, tag: Option<&str>) -> BTreeMap<String, String> {
+        let tag = tag.unwrap_or("lockgate");
+        [
+            ("IMAGE_TAG", tag),
+            ("TAG", tag),
+            ("SLOT", slot.as_str()),
+            ("COLOR", slot.as_str()),
+            ("LOCKGATE_SLOT", slot.as_str()),
+            ("LOCKGATE_RELEASE", tag),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+    }
+}
+
+/// `None` when only Compose can tell.
+fn service_names(content: &[u8]) -> Option<Vec<String>> {
+    let text = std::str::from_utf8(content).ok()?;
+    let file: ComposeFile = serde_saphyr::from_str(text).ok()?;
+    file.include.is_none().then(|| file.services.into_keys().collect())
+}
+
+pub(crate) fn join(dir: &str, name: &str) -> String {
+    format!("{}/{name}", dir.trim_end_matches('/'))
+}
+
+fn trim(dir: &str) -> &str {
+    match dir.trim_end_matches('/') {
+        "" => "/",
+        trimmed => trimmed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_read_without_compose_unless_the_file_includes_others() {
+        let text = b"x-base: &base\n  image: web:${TAG}\nservices:\n  web:\n    <<: *base\n  redis: {}\n";
+        assert_eq!(service_names(text).unwrap(), ["redis", "web"]);
+        assert_eq!(service_names(b"include: [other.yml]\nservices: {}\n"), None);
+        assert_eq!(service_names(b"services: ["), None);
+    }
+}

@@ -1,0 +1,74 @@
+//! The override file of ours: what pins a slot to a release.
+
+use lockgate_model::{Release, Slot};
+use lockgate_ports::PortError;
+use serde_json::{Map, Value, json};
+
+use crate::compose::Compose;
+use crate::layout::{Place, join};
+
+pub(crate) const PROJECT_LABEL: &str = "lockgate.project";
+pub(crate) const ENVIRONMENT_LABEL: &str = "lockgate.environment";
+pub(crate) const SERVICE_LABEL: &str = "lockgate.service";
+pub(crate) const SLOT_LABEL: &str = "lockgate.slot";
+pub(crate) const TAG_LABEL: &str = "lockgate.tag";
+pub(crate) const DIGEST_LABEL: &str = "lockgate.digest";
+pub(crate) const IMAGE_LABEL: &str = "lockgate.image";
+pub(crate) const COMMIT_LABEL: &str = "lockgate.commit";
+
+/// It holds the values of `env`, which may be secrets.
+const OVERLAY_MODE: u32 = 0o600;
+
+impl Compose {
+    /// Writes the override for `release` and returns its path within the place's folder.
+    pub(crate) async fn write_overlay(
+        &self,
+        place: &Place,
+        release: &Release,
+        image: &str,
+        pull_policy: bool,
+    ) -> Result<String, PortError> {
+        let file =
+            format!(".lockgate/override.{}.{}.{}.yml", self.environment, self.service.name, place.slot);
+        let document = self.overlay(&place.service, place.slot, release, image, pull_policy);
+        let mut content = serde_json::to_vec_pretty(&document)
+            .map_err(|error| PortError::other(format!("the override does not serialise: {error}")))?;
+        content.push(b'\n');
+        self.host.write(&join(&place.dir, &file), &content, OVERLAY_MODE).await?;
+        Ok(file)
+    }
+
+    /// JSON, which is YAML too, because its quoting leaves nothing to interpretation. `pull_policy` is v2's word.
+    fn overlay(&self, service: &str, slot: Slot, release: &Release, image: &str, pull_policy: bool) -> Value {
+        let mut labels = Map::new();
+        let mut label = |name: &str, value: &str| labels.insert(name.to_owned(), escape(value).into());
+        label(PROJECT_LABEL, self.project.as_str());
+        label(ENVIRONMENT_LABEL, self.environment.as_str());
+        label(SERVICE_LABEL, self.service.name.as_str());
+        label(SLOT_LABEL, slot.as_str());
+        label(TAG_LABEL, release.tag.as_str());
+        label(DIGEST_LABEL, release.digest.as_str());
+        if let Some(repository) = &release.image {
+            label(IMAGE_LABEL, repository);
+        }
+        if let Some(commit) = &release.commit {
+            label(COMMIT_LABEL, commit);
+        }
+        let mut environment = Map::new();
+        for (name, value) in &self.service.env {
+            environment.insert(name.clone(), escape(value.reveal()).into());
+        }
+        environment.insert("LOCKGATE_SLOT".to_owned(), slot.as_str().into());
+        environment.insert("LOCKGATE_RELEASE".to_owned(), release.tag.as_str().into());
+        let mut one = json!({ "image": image, "labels": labels, "environment": environment });
+        if pull_policy {
+            one["pull_policy"] = "never".into();
+        }
+        json!({ "services": { service: one } })
+    }
+}
+
+/// Compose interpolates override files too: `$` is written `$$`.
+fn escape(value: &str) -> String {
+    value.replace('$', "$$")
+}

@@ -1,0 +1,129 @@
+//! Pulling an image: the one answer of the engine that streams.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use lockgate_model::Millis;
+use lockgate_ports::PortError;
+
+use crate::api::PullLine;
+use crate::auth::RegistryAuth;
+use crate::engine::{Engine, LOOK_SECONDS_MAX, Refusal, refusal};
+use crate::image;
+
+/// Longest pull of one image.
+pub(crate) const PULL_SECONDS_MAX: u64 = 600;
+/// Longest silence within a pull: the engine reports progress several times a second, also while it unpacks.
+const PULL_SILENCE_SECONDS_MAX: u64 = 120;
+/// Longest line of progress; longer ones carry no error that could be shown.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Pulls `reference` (`repository@sha256:…`). The engine answers 200 before it knows how the pull ends, so an error
+/// arrives as a line of the stream.
+pub(crate) async fn pull(
+    engine: &Engine,
+    reference: &str,
+    auth: Option<&RegistryAuth>,
+) -> Result<Result<(), Refusal>, PortError> {
+    let limit = Millis::from_secs(PULL_SECONDS_MAX);
+    match tokio::time::timeout(limit.duration(), stream(engine, reference, auth)).await {
+        Ok(result) => result.map_err(|error| error.context(format!("pulling {reference}"))),
+        Err(_) => Err(PortError::timed_out(format!("{reference} was not pulled within {limit}"))
+            .hint("the engine keeps what it has: deploy again, it goes on from there")),
+    }
+}
+
+async fn stream(
+    engine: &Engine,
+    reference: &str,
+    auth: Option<&RegistryAuth>,
+) -> Result<Result<(), Refusal>, PortError> {
+    let (repository, digest) = reference.split_once('@').unwrap_or((reference, "latest"));
+    let target =
+        format!("/images/create?fromImage={}&tag={}", image::encode(repository), image::encode(digest));
+    let connected = engine.host().connect(&engine.endpoint(), Millis::from_secs(LOOK_SECONDS_MAX)).await;
+    let stream = connected.map_err(|error| engine.explain(error))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let driver = tokio::spawn(connection);
+    let mut builder = hyper::Request::post(target).header("host", "localhost").header("connection", "close");
+    if let Some(auth) = auth {
+        builder = builder.header("x-registry-auth", auth.header());
+    }
+    let request = builder
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| PortError::other(format!("the request cannot be sent: {error}")))?;
+    let response = sender.send_request(request).await.map_err(broken)?;
+    let status = response.status().as_u16();
+    let mut body = response.into_body();
+    let mut lines = Lines::default();
+    let mut refused = Vec::new();
+    let silence = Millis::from_secs(PULL_SILENCE_SECONDS_MAX);
+    loop {
+        let frame = tokio::time::timeout(silence.duration(), body.frame())
+            .await
+            .map_err(|_| PortError::timed_out(format!("no progress within {silence}")))?;
+        let Some(frame) = frame else { break };
+        if let Ok(data) = frame.map_err(broken)?.into_data() {
+            match status {
+                400.. if refused.len() + data.len() <= LINE_BYTES_MAX => refused.extend_from_slice(&data),
+                400.. => {}
+                _ => lines.push(&data),
+            }
+        }
+    }
+    driver.abort();
+    if status >= 400 {
+        return Ok(Err(refusal(status, &refused)));
+    }
+    lines.end();
+    // The status of the answer says nothing about the registry's, so the refusal is judged by its words.
+    Ok(lines.error.map_or(Ok(()), |message| Err(Refusal { status: 0, message })))
+}
+
+fn broken(error: hyper::Error) -> PortError {
+    PortError::unreachable(format!("the connection to Docker broke: {error}"))
+}
+
+/// Cuts the stream into lines and keeps the first error.
+#[derive(Default)]
+struct Lines {
+    partial: Vec<u8>,
+    error: Option<String>,
+}
+
+impl Lines {
+    fn push(&mut self, data: &[u8]) {
+        for piece in data.split_inclusive(|byte| *byte == b'\n') {
+            if self.partial.len() + piece.len() <= LINE_BYTES_MAX {
+                self.partial.extend_from_slice(piece);
+            }
+            if piece.ends_with(b"\n") {
+                self.end();
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        let line = std::mem::take(&mut self.partial);
+        if let Ok(PullLine { error: Some(error) }) = serde_json::from_slice(&line) {
+            self.error.get_or_insert(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_found_in_a_stream_cut_anywhere() {
+        let text = b"{\"status\":\"Pulling\"}\r\n{\"errorDetail\":{},\"error\":\"manifest unknown\"}\r\n{\"status\":\"x\"}";
+        for size in 1..text.len() {
+            let mut lines = Lines::default();
+            text.chunks(size).for_each(|chunk| lines.push(chunk));
+            lines.end();
+            assert_eq!(lines.error.as_deref(), Some("manifest unknown"), "chunks of {size}");
+        }
+    }
+}

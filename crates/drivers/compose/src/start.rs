@@ -1,0 +1,140 @@
+//! A slot started and stopped.
+
+use lockgate_model::{FailureKind, Millis, Release, Slot};
+use lockgate_ports::PortError;
+
+use crate::compose::Compose;
+use crate::containers::{COMPOSE_DIR, COMPOSE_PROJECT, COMPOSE_SERVICE, Held, label};
+use crate::image;
+use crate::layout::Place;
+use crate::overlay::{ENVIRONMENT_LABEL, PROJECT_LABEL, SERVICE_LABEL};
+
+/// Grace for a container in the way, which had the slot before and gets no traffic.
+const REPLACED_GRACE_SECONDS: u64 = 10;
+/// What the engine may take beyond the grace to end a container.
+const STOP_EXTRA_SECONDS_MAX: u64 = 30;
+/// Bound for removing a stopped container.
+const REMOVE_SECONDS_MAX: u64 = 30;
+
+impl Compose {
+    pub(crate) async fn start_slot(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
+        let held = self.held_in(slot).await?;
+        if self.already_runs(&held, release).await? {
+            return Ok(());
+        }
+        let place = self.place(slot).await?;
+        self.demand_own_place(&place).await?;
+        let Some(image) = self.on_host(release).await? else {
+            let reference = self.reference(release)?;
+            return Err(PortError::not_found(format!("the image {reference} is not on {}", self.host.id()))
+                .hint("it was removed after it was fetched: deploy again"));
+        };
+        let v1 = self.cli.found().await?.is_v1();
+        let overlay = self.write_overlay(&place, release, &image, !v1).await?;
+        // What Compose would not replace by itself, because it made it under another project name.
+        for stranger in held.iter().filter(|one| !is_in(one, &place)) {
+            self.remove(stranger).await?;
+        }
+        let env = self.interpolation(slot, Some(release.tag.as_str()));
+        let secrets: Vec<&str> = self.service.env.values().map(lockgate_model::Secret::reveal).collect();
+        self.cli.up(&place, &overlay, &env, &secrets).await?;
+        self.demand_started(slot, release, &place).await
+    }
+
+    async fn already_runs(&self, held: &[Held], release: &Release) -> Result<bool, PortError> {
+        for one in held.iter().filter(|one| one.summary.state == "running") {
+            let Some(container) = self.engine.container(&one.summary.id).await? else { continue };
+            let runs = self.release_in(one, &container).await?;
+            if runs.is_some_and(|runs| runs.same_bytes(release)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Starting must not replace a container that is not this slot's: the other slot's, or another environment's.
+    async fn demand_own_place(&self, place: &Place) -> Result<(), PortError> {
+        let slot = place.slot;
+        // A slot whose file is missing cannot be mistaken for this one.
+        if let Ok(other) = self.place(slot.other()).await
+            && place.same_container(&other)
+        {
+            let message = format!("both slots are the service {} of the same Compose project", place.service);
+            return Err(PortError::new(FailureKind::Refused, message)
+                .hint("put {slot} into `dir`, `service` or `project` of the compose runtime"));
+        }
+        let all = self.engine.containers(Some(PROJECT_LABEL)).await?;
+        let theirs = all.iter().find(|summary| {
+            let same_project = match place.project.as_deref() {
+                Some(project) => label(summary, COMPOSE_PROJECT) == Some(project),
+                None => label(summary, COMPOSE_DIR) == Some(&place.dir),
+            };
+            let same = same_project && label(summary, COMPOSE_SERVICE) == Some(&place.service);
+            let ours = label(summary, PROJECT_LABEL) == Some(self.project.as_str())
+                && label(summary, ENVIRONMENT_LABEL) == Some(self.environment.as_str())
+                && label(summary, SERVICE_LABEL) == Some(self.service.name.as_str());
+            same && !ours
+        });
+        let Some(theirs) = theirs else { return Ok(()) };
+        let owner =
+            [PROJECT_LABEL, ENVIRONMENT_LABEL, SERVICE_LABEL].map(|name| label(theirs, name).unwrap_or("?"));
+        let message = format!("{} of {} already belongs to {}", place.service, place.path(), owner.join("/"));
+        Err(PortError::new(FailureKind::Refused, message).hint(
+            "give this environment its own: put {environment} into `dir` or `project` of the compose runtime",
+        ))
+    }
+
+    /// Compose's exit code alone proves nothing about which bytes run.
+    async fn demand_started(&self, slot: Slot, release: &Release, place: &Place) -> Result<(), PortError> {
+        let held = self.held_in(slot).await?;
+        let started = held.iter().any(|one| {
+            one.ours && self.labelled_release(&one.summary).is_some_and(|runs| runs.same_bytes(release))
+        });
+        if started {
+            return Ok(());
+        }
+        Err(PortError::other(format!(
+            "Compose said that it started {}, but no container runs {release}",
+            place.service
+        ))
+        .hint(format!("does {} start more than one container for the service?", place.path())))
+    }
+
+    pub(crate) async fn stop_slot(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
+        for one in self.held_in(slot).await?.iter().filter(|one| one.runs()) {
+            self.stop_container(one, grace).await?;
+        }
+        Ok(())
+    }
+
+    /// 304 means stopped already and 404 gone: both are what was wanted.
+    async fn stop_container(&self, held: &Held, grace: Millis) -> Result<(), PortError> {
+        let seconds = grace.0.div_ceil(1000);
+        let target = format!("/containers/{}/stop?t={seconds}", held.summary.id);
+        let limit = Millis::from_secs(seconds + STOP_EXTRA_SECONDS_MAX);
+        match self.engine.act("POST", target, limit).await? {
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.status == 404 => Ok(()),
+            Err(refusal) => Err(refusal.into_error(&format!("stop {}", held.name()))),
+        }
+    }
+
+    async fn remove(&self, held: &Held) -> Result<(), PortError> {
+        if held.runs() {
+            self.stop_container(held, Millis::from_secs(REPLACED_GRACE_SECONDS)).await?;
+        }
+        let target = format!("/containers/{}", image::encode(&held.summary.id));
+        match self.engine.act("DELETE", target, Millis::from_secs(REMOVE_SECONDS_MAX)).await? {
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.status == 404 => Ok(()),
+            Err(refusal) => Err(refusal.into_error(&format!("remove {}", held.name()))),
+        }
+    }
+}
+
+/// True when `compose up` in this place takes the container for its own and replaces it.
+fn is_in(held: &Held, place: &Place) -> bool {
+    let same_project =
+        place.project.as_deref().is_none_or(|project| label(&held.summary, COMPOSE_PROJECT) == Some(project));
+    same_project && label(&held.summary, COMPOSE_SERVICE) == Some(&place.service)
+}

@@ -1,0 +1,221 @@
+//! Slots that Lockgate did not make, must not touch, or that do not answer.
+
+mod support;
+
+use std::process::Command;
+
+use lockgate_compose::Compose;
+use lockgate_model::{ComposeLayout, FailureKind, Millis, Release, Slot, SlotState, Template};
+use lockgate_ports::{Runtime, RuntimeSlot};
+use support::{World, docker, free_port, ready, tag, wait_for};
+
+async fn fetched(compose: &Compose, name: &str) -> Release {
+    let release = compose.resolve(&tag(name)).await.unwrap();
+    compose.fetch(&release).await.unwrap();
+    release
+}
+
+async fn seen(compose: &Compose, slot: Slot) -> RuntimeSlot {
+    let all = compose.slots().await.unwrap();
+    all.iter().find(|seen| seen.slot == slot).cloned().unwrap_or_else(|| panic!("{slot} is not in {all:?}"))
+}
+
+/// As system A's scripts do it: in the slot's folder, with Compose's default project name.
+fn up_by_hand(world: &World, slot: &str, image_tag: &str) {
+    let output = Command::new("docker")
+        .args(["compose", "up", "-d"])
+        .current_dir(world.path(&format!("srv apps/{}/{slot}", world.name)))
+        .env("IMAGE_TAG", image_tag)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn containers_that_a_script_made_are_recognised_stopped_and_replaced() {
+    if !ready(None) {
+        return;
+    }
+    let world = World::new();
+    world.publish("v1");
+    world.publish("v2");
+    let compose = world.compose(world.folders());
+    up_by_hand(&world, "blue", "v1");
+    let blue = seen(&compose, Slot::Blue).await;
+    let v1 = compose.resolve(&tag("v1")).await.unwrap();
+    assert_eq!(blue.release, Some(v1.clone()), "the release is derived from the image");
+    assert_eq!(blue.state, SlotState::Running);
+    world.body(blue.endpoint.as_ref().unwrap(), "/").await;
+
+    compose.start(Slot::Blue, &v1).await.unwrap();
+    assert_eq!(seen(&compose, Slot::Blue).await, blue, "the same bytes run already");
+    compose.stop(Slot::Blue, Millis::from_secs(5)).await.unwrap();
+    assert_eq!(seen(&compose, Slot::Blue).await.state, SlotState::Stopped);
+
+    let v2 = fetched(&compose, "v2").await;
+    compose.start(Slot::Blue, &v2).await.unwrap();
+    let all = compose.slots().await.unwrap();
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].release.as_ref().unwrap().same_bytes(&v2), "{all:?}");
+    let body = world.body(all[0].endpoint.as_ref().unwrap(), "/").await;
+    assert_eq!(body, format!("{} v2\n", world.name));
+    // Another test may still use it; then it stays.
+    Command::new("docker").args(["network", "rm", "blue_default"]).output().unwrap();
+}
+
+#[tokio::test]
+async fn secrets_reach_the_container_as_they_are_and_their_file_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    if !ready(None) {
+        return;
+    }
+    let world = World::new();
+    world.publish("v1");
+    let compose = world.compose(world.folders());
+    let release = fetched(&compose, "v1").await;
+    compose.start(Slot::Green, &release).await.unwrap();
+    let endpoint = seen(&compose, Slot::Green).await.endpoint.unwrap();
+    assert_eq!(world.body(&endpoint, "/token").await, "[a$b ${HOME} \"q\"]\n");
+    let folder = world.path(&format!("srv apps/{}/green/.lockgate", world.name));
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()).collect();
+    assert!(!files.is_empty());
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.path());
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_port_and_a_crash_are_explained() {
+    if !ready(None) {
+        return;
+    }
+    let world = World::new();
+    world.publish("v1");
+    let compose = world.compose(world.folders());
+    let release = fetched(&compose, "v1").await;
+    compose.start(Slot::Blue, &release).await.unwrap();
+    world.body(seen(&compose, Slot::Blue).await.endpoint.as_ref().unwrap(), "/").await;
+    assert_eq!(compose.diagnose(Slot::Blue, None).await, Vec::<String>::new());
+    let wanted = "nothing listens on port 5000; the container listens on 8080";
+    assert_eq!(compose.diagnose(Slot::Blue, Some(5000)).await, [wanted]);
+
+    let id = docker(&["ps", "-q", "--filter", &format!("name=^/{}-blue$", world.name)]);
+    docker(&["kill", &id]);
+    wait_for("the end of the container", || docker(&["inspect", "-f", "{{.State.Running}}", &id]) == "false");
+    let findings = compose.diagnose(Slot::Blue, None).await;
+    assert!(findings[0].contains("ended with code 137 (SIGKILL)"), "{findings:?}");
+    let findings = compose.diagnose(Slot::Green, None).await;
+    assert!(findings[0].contains("there is no container"), "{findings:?}");
+}
+
+#[tokio::test]
+async fn slots_that_want_the_same_name_or_port_conflict() {
+    if !ready(None) {
+        return;
+    }
+    let world = World::new();
+    world.publish("v1");
+    let port = free_port();
+    for slot in ["blue", "green"] {
+        let content = format!(
+            "services:\n  app:\n    image: {}\n    container_name: {}-app\n    ports: ['127.0.0.1:${{PORT}}:8080']\n",
+            world.repository(),
+            world.name
+        );
+        world.write(&format!("same/{slot}/compose.yaml"), &content);
+        world.write(&format!("same/{slot}/.env"), &format!("PORT={port}\n"));
+    }
+    let layout =
+        ComposeLayout::Folders(Template::new(format!("{}/{{slot}}", world.path("same").display())).unwrap());
+    for cli in [lockgate_compose::ComposeCli::Plugin, lockgate_compose::ComposeCli::Standalone] {
+        if !ready(Some(cli)) {
+            continue;
+        }
+        let found = world.compose(layout.clone()).compose_cli(cli).conflicts().await.unwrap();
+        assert_eq!(found.len(), 2, "{cli:?}: {found:?}");
+        assert!(
+            found[0].contains("compose.yaml") && found[0].contains(&format!("{}-app", world.name)),
+            "{found:?}"
+        );
+        assert!(found[1].contains(&format!("host port {port}/tcp")), "{found:?}");
+    }
+    let compose = world.compose(layout);
+    let release = fetched(&compose, "v1").await;
+    compose.start(Slot::Blue, &release).await.unwrap();
+    let error = compose.start(Slot::Green, &release).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Conflict, "{error}");
+    assert_eq!(seen(&compose, Slot::Blue).await.state, SlotState::Running);
+}
+
+#[tokio::test]
+async fn a_start_that_would_replace_the_other_slot_or_environment_is_refused() {
+    if !ready(None) {
+        return;
+    }
+    for layout in [World::folders, World::file] {
+        refuses_what_is_not_its_own(layout).await;
+    }
+}
+
+async fn refuses_what_is_not_its_own(layout: fn(&World) -> ComposeLayout) {
+    let world = World::new();
+    world.publish("v1");
+    let compose = world.compose(layout(&world));
+    let release = fetched(&compose, "v1").await;
+    compose.start(Slot::Blue, &release).await.unwrap();
+    let before = compose.slots().await.unwrap();
+
+    let mut options = world.options(layout(&world));
+    options.environment = lockgate_model::EnvironmentName::new("staging").unwrap();
+    let staging = Compose::new(options);
+    let error = staging.start(Slot::Blue, &release).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Refused, "{error}");
+    assert_eq!(staging.slots().await.unwrap(), Vec::new(), "production's containers are not staging's");
+
+    let mut options = world.options(layout(&world));
+    options.runtime.project = Some(Template::new("{service}-same").unwrap());
+    options.runtime.service = matches!(options.runtime.layout, ComposeLayout::File(_))
+        .then(|| Template::new(format!("{}-blue", world.name)).unwrap());
+    let error = Compose::new(options).start(Slot::Green, &release).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Refused, "{error}");
+    assert_eq!(compose.slots().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_or_has_no_such_service_says_what_to_do() {
+    if !ready(None) {
+        return;
+    }
+    let world = World::new();
+    let folders = |name: &str| {
+        ComposeLayout::Folders(Template::new(format!("{}/{{slot}}", world.path(name).display())).unwrap())
+    };
+    let missing = world.compose(folders("nowhere")).conflicts().await.unwrap_err();
+    assert_eq!(missing.kind, FailureKind::NotFound, "{missing}");
+    assert!(missing.message.contains("docker-compose.yml") && missing.hint.is_some(), "{missing:?}");
+    for slot in ["blue", "green"] {
+        world.write(
+            &format!("two/{slot}/docker-compose.yml"),
+            "services: { api: {image: a}, redis: {image: b} }\n",
+        );
+    }
+    let unknown = world.compose(folders("two")).conflicts().await.unwrap_err();
+    assert_eq!(unknown.kind, FailureKind::NotFound, "{unknown}");
+    assert!(unknown.message.contains("api, redis") && unknown.hint.is_some(), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_is_unreachable_with_a_hint() {
+    let world_dir = tempfile::tempdir().unwrap();
+    let socket = world_dir.path().join("docker.sock");
+    if !ready(None) {
+        return;
+    }
+    let world = World::new();
+    let compose = world.compose(world.folders()).docker_socket(Some(format!("unix://{}", socket.display())));
+    let error = compose.slots().await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
+    assert!(error.message.contains("docker.sock") && error.hint.is_some(), "{error:?}");
+    let checks = compose.check().await;
+    assert_eq!(checks[0].state, lockgate_ports::CheckState::Bad, "{checks:?}");
+}

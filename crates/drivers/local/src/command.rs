@@ -1,0 +1,181 @@
+//! Programs on this machine.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lockgate_ports::{Command, CommandRunner, Output, PortError};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::process::Child;
+
+use crate::tail::Tail;
+
+/// From SIGTERM to SIGKILL for a command whose time is over.
+const KILL_GRACE_SECONDS: u64 = 2;
+/// How long a program's outputs are read after its end: something it left behind may hold them open for ever.
+const OUTPUT_LINGER_MILLIS_MAX: u64 = 500;
+
+/// Runs a command to its end, as [`lockgate_ports::Host::exec`] says.
+pub(crate) async fn run(command: &Command) -> Result<Output, PortError> {
+    let mut running = Running::spawn(command)?;
+    match tokio::time::timeout(command.timeout.duration(), running.finish(&command.stdin)).await {
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(error)) => Err(PortError::from(error).context(name(command))),
+        Err(_) => {
+            Err(PortError::timed_out(format!("{} did not end within {}", name(command), command.timeout)))
+        }
+    }
+}
+
+/// The program alone: arguments may be long, and are the caller's to show.
+fn name(command: &Command) -> &str {
+    command.argv.first().map_or("(empty command)", String::as_str)
+}
+
+/// A program and its process group. Dropped before its end, the whole group is killed.
+struct Running {
+    /// `None` once it has ended.
+    child: Option<Child>,
+    group: Pid,
+}
+
+impl Running {
+    fn spawn(command: &Command) -> Result<Running, PortError> {
+        let [program, arguments @ ..] = command.argv.as_slice() else {
+            return Err(PortError::other("an empty command cannot be run"));
+        };
+        let mut process = tokio::process::Command::new(program);
+        process.args(arguments).envs(&command.env).process_group(0);
+        process.stdin(if command.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
+        process.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(cwd) = &command.cwd {
+            process.current_dir(cwd);
+        }
+        let child = process.spawn().map_err(|error| {
+            let place = command.cwd.as_ref().map(|cwd| format!(" in {cwd}")).unwrap_or_default();
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let failed = PortError::from(error).context(format!("cannot run {program}{place}"));
+            if missing { failed.hint(format!("is {program} installed and on PATH?")) } else { failed }
+        })?;
+        let group = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| PortError::other(format!("{program} has no process id")))?;
+        Ok(Running { child: Some(child), group })
+    }
+
+    async fn finish(&mut self, stdin: &[u8]) -> std::io::Result<Output> {
+        let (mut out, mut err) = (Tail::default(), Tail::default());
+        let status = match &mut self.child {
+            Some(child) => wait(child, stdin, &mut out, &mut err).await?,
+            None => return Err(std::io::Error::other("the program has already ended")),
+        };
+        self.child = None;
+        Ok(Output { code: code(status), stdout: out.take(), stderr: err.take() })
+    }
+}
+
+/// Feeds the program and reads it at once, so that neither side can block the other.
+async fn wait(
+    child: &mut Child,
+    input: &[u8],
+    out: &mut Tail,
+    err: &mut Tail,
+) -> std::io::Result<ExitStatus> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let talk = async {
+        let read_out = async { if let Some(from) = stdout { out.fill(from).await } else { Ok(()) } };
+        let read_err = async { if let Some(from) = stderr { err.fill(from).await } else { Ok(()) } };
+        let write = async { if let Some(to) = stdin { feed(to, input).await } else { Ok(()) } };
+        tokio::try_join!(read_out, read_err, write).map(|_| ())
+    };
+    tokio::pin!(talk);
+    tokio::select! {
+        result = &mut talk => {
+            result?;
+            child.wait().await
+        }
+        status = child.wait() => {
+            let status = status?;
+            // Whoever still holds the outputs is not the program: what it wrote is in the pipes already.
+            let linger = Duration::from_millis(OUTPUT_LINGER_MILLIS_MAX);
+            if let Ok(result) = tokio::time::timeout(linger, &mut talk).await {
+                result?;
+            }
+            Ok(status)
+        }
+    }
+}
+
+/// Writes all and closes. A program need not read its input: a broken pipe is no error.
+async fn feed(mut to: impl AsyncWrite + Unpin, input: &[u8]) -> std::io::Result<()> {
+    match to.write_all(input).await {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let group = Doomed(self.group);
+        signal(self.group, Signal::TERM);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let group = group;
+                let ended = tokio::time::timeout(Duration::from_secs(KILL_GRACE_SECONDS), child.wait()).await;
+                tracing::debug!(
+                    group = group.0.as_raw_nonzero().get(),
+                    in_time = ended.is_ok(),
+                    "killing a command"
+                );
+            });
+        }
+    }
+}
+
+/// A process group that is killed for good when this goes, also when the runtime ends first.
+struct Doomed(Pid);
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        signal(self.0, Signal::KILL);
+    }
+}
+
+/// No such group means that it has ended already, which is what is wanted.
+fn signal(group: Pid, signal: Signal) {
+    match kill_process_group(group, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => {
+            tracing::warn!(%error, group = group.as_raw_nonzero().get(), "a command could not be killed")
+        }
+    }
+}
+
+/// Programs on this machine for gates, run in one folder.
+#[derive(Debug, Clone)]
+pub struct LocalRunner {
+    /// The project's folder: where a command without `cwd` runs and where a relative one starts.
+    pub cwd: PathBuf,
+}
+
+#[async_trait]
+impl CommandRunner for LocalRunner {
+    async fn run(&self, command: &Command) -> Result<Output, PortError> {
+        let cwd = match &command.cwd {
+            Some(cwd) => self.cwd.join(cwd),
+            None => self.cwd.clone(),
+        };
+        let cwd = cwd.to_str().ok_or_else(|| PortError::other(format!("{} is not UTF-8", cwd.display())))?;
+        run(&command.clone().cwd(cwd)).await
+    }
+}

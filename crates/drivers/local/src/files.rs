@@ -1,0 +1,152 @@
+//! Whole files: read, replaced and swapped. Everything here blocks; [`crate::Local`] says where it runs.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lockgate_model::FailureKind;
+use lockgate_ports::{PortError, Swapped};
+
+/// Largest file read.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Longest wait for somebody else's swap of the same file, which takes milliseconds.
+const LOCK_SECONDS_MAX: u64 = 10;
+/// Pause between two attempts to lock.
+const LOCK_POLL_MILLIS: u64 = 1;
+/// Permission bits of a swapped file.
+const SWAP_MODE: u32 = 0o644;
+
+/// Keeps temporary files of one process apart.
+static TEMPORARY: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, PortError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", path, error)),
+    };
+    let mut content = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(|error| failed("read", path, error))?;
+    if content.len() as u64 > FILE_BYTES_MAX {
+        return Err(PortError::other(format!("{} is larger than {FILE_BYTES_MAX} bytes", path.display())));
+    }
+    Ok(Some(content))
+}
+
+pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), PortError> {
+    make_folder(path)?;
+    replace(path, content, mode).map_err(|error| failed("write", path, error))
+}
+
+pub(crate) fn remove(path: &Path) -> Result<(), PortError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => sync_folder(path).map_err(|error| failed("remove", path, error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed("remove", path, error)),
+    }
+}
+
+pub(crate) fn swap(path: &Path, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError> {
+    make_folder(path)?;
+    // The lock is a file of its own, never removed: the file itself is replaced, and a lock on it would go with it.
+    let _lock = lock(path)?;
+    if read(path)?.as_deref() != expected {
+        return Ok(Swapped::No);
+    }
+    replace(path, content, SWAP_MODE).map_err(|error| failed("write", path, error))?;
+    Ok(Swapped::Yes)
+}
+
+/// Takes `flock(2)` on `<path>.lock`; closing the file lets it go, and so does the end of this process.
+fn lock(path: &Path) -> Result<File, PortError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&name)
+        .map_err(|error| failed("lock", Path::new(&name), error))?;
+    let bound = Instant::now() + Duration::from_secs(LOCK_SECONDS_MAX);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", Path::new(&name), error)),
+            Err(TryLockError::WouldBlock) if Instant::now() >= bound => {
+                let shown = Path::new(&name).display();
+                return Err(PortError::timed_out(format!(
+                    "{shown} was locked for {LOCK_SECONDS_MAX} s; nothing changed"
+                ))
+                .hint(format!("see who holds it: lsof {shown}")));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(LOCK_POLL_MILLIS)),
+        }
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), PortError> {
+    let folder = folder(path);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .create(folder)
+        .map_err(|error| failed("make the folder of", path, error))
+}
+
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
+/// Temporary file beside it, fsync, rename, fsync of the folder.
+fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    let temporary = temporary(path)?;
+    let result = fill(&temporary, content, mode).and_then(|()| std::fs::rename(&temporary, path));
+    if let Err(error) = result {
+        // The first error is the one to tell; a temporary file that stays behind harms nobody.
+        if let Err(left) = std::fs::remove_file(&temporary) {
+            tracing::debug!(error = %left, file = %temporary.display(), "a temporary file stays behind");
+        }
+        return Err(error);
+    }
+    sync_folder(path)
+}
+
+fn temporary(path: &Path) -> std::io::Result<PathBuf> {
+    let name =
+        path.file_name().ok_or_else(|| std::io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}.{}.tmp", std::process::id(), TEMPORARY.fetch_add(1, Ordering::Relaxed)));
+    Ok(folder(path).join(hidden))
+}
+
+fn fill(temporary: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    // Nobody else may read it before it has the permissions asked for: it may hold secrets.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
+    file.write_all(content)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()
+}
+
+fn failed(what: &str, path: &Path, error: std::io::Error) -> PortError {
+    let shown = path.display();
+    let error = PortError::from(error).context(format!("cannot {what} {shown}"));
+    match error.kind {
+        FailureKind::DiskFull => {
+            error.hint(format!("make room on the file system of {shown}: df -h {shown}"))
+        }
+        FailureKind::Unauthorized => error.hint(format!("see who may: ls -ld {}", folder(path).display())),
+        _ => error,
+    }
+}

@@ -1,0 +1,84 @@
+//! This machine keeps the promises of the port.
+
+use std::time::{Duration, Instant};
+
+use lockgate_local::{Local, LocalRunner};
+use lockgate_model::FailureKind;
+use lockgate_ports::{Command, CommandRunner, Host, Swapped, conformance};
+
+/// Rounds of a measurement; the median counts, so that a busy machine does not fail it.
+const ROUNDS: usize = 51;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn path(folder: &tempfile::TempDir) -> String {
+    folder.path().canonicalize().unwrap().to_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_keeps_the_promises_of_a_host() {
+    let folder = folder();
+    conformance::host::suite(&Local::new(), &path(&folder)).await;
+}
+
+#[tokio::test]
+async fn a_gate_command_runs_in_the_projects_folder() {
+    let folder = folder();
+    let root = path(&folder);
+    std::fs::create_dir(folder.path().join("inner")).unwrap();
+    let runner = LocalRunner { cwd: folder.path().to_owned() };
+    let shown = async |command: Command| runner.run(&command).await.unwrap().stdout_text();
+    assert_eq!(shown(Command::new(["pwd"])).await, format!("{root}\n"));
+    assert_eq!(shown(Command::new(["pwd"]).cwd("inner")).await, format!("{root}/inner\n"));
+}
+
+#[tokio::test]
+async fn something_left_behind_with_the_output_open_does_not_hold_the_command() {
+    let start = Instant::now();
+    let output =
+        Local::new().exec(&Command::new(["sh", "-c", "echo done; sleep 30 & echo $! >&2"])).await.unwrap();
+    assert_eq!(output.stdout_text(), "done\n");
+    assert!(start.elapsed() < Duration::from_secs(10), "waited {:?}", start.elapsed());
+    let pid = output.stderr_text();
+    let killed = Local::new().exec(&Command::new(["kill", pid.trim()])).await.unwrap();
+    assert!(killed.ok(), "what a command leaves behind lives on");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_so() {
+    // /dev/full has no place for a temporary file beside it, but a tiny tmpfs needs root and a mount: ask the kernel.
+    let error = std::fs::write("/dev/full", b"x").unwrap_err();
+    assert_eq!(lockgate_ports::PortError::from(error).kind, FailureKind::DiskFull);
+}
+
+#[tokio::test]
+async fn doctor_finds_this_machine_well() {
+    let checks = Local::new().check().await;
+    assert!(checks.iter().all(|check| check.mend.is_none()), "{checks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_and_swapping_fit_the_budget_of_a_deployment() {
+    let (folder, host) = (folder(), Local::new());
+    let file = format!("{}/lease", path(&folder));
+    let mut content = vec![b'0'; 2_000];
+    assert_eq!(host.swap(&file, None, &content).await.unwrap(), Swapped::Yes);
+    let (mut reads, mut swaps) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let start = Instant::now();
+        let seen = host.read(&file).await.unwrap().content.unwrap();
+        reads.push(start.elapsed());
+        content[0] = u8::try_from(round % 256).unwrap();
+        let start = Instant::now();
+        assert_eq!(host.swap(&file, Some(&seen), &content).await.unwrap(), Swapped::Yes);
+        swaps.push(start.elapsed());
+    }
+    reads.sort();
+    swaps.sort();
+    let (read, swap) = (reads[ROUNDS / 2], swaps[ROUNDS / 2]);
+    eprintln!("median of a read {read:?}, of a swap with its two fsyncs {swap:?}");
+    assert!(read < Duration::from_millis(2), "a read takes {read:?}");
+    assert!(swap < Duration::from_millis(100), "a swap takes {swap:?}");
+}

@@ -1,0 +1,344 @@
+//! The runtime itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_model::{
+    Digest, EnvironmentName, FailureKind, Millis, ProjectName, Release, Service, Slot, SlotState, Tag,
+};
+use lockgate_ports::{Check, Command, Endpoint, Finding, Host, PortError, Runtime, RuntimeSlot};
+
+use crate::command::{self, Filled};
+use crate::look::{Seen, look};
+use crate::record::Record;
+use crate::{bytes, diagnose, port, script};
+
+/// From SIGTERM to SIGKILL for what a start replaces.
+const REPLACE_GRACE_SECONDS_MAX: u64 = 10;
+/// How long a process may take to vanish after SIGKILL.
+const KILL_SECONDS_MAX: u64 = 5;
+/// How often a slot's record may change under our hands, which only cut-off attempts at the same slot can do.
+const INTENT_TRIES_MAX: u32 = 5;
+/// How many log lines are read at most.
+const LOG_LINES_MAX: u32 = 10_000;
+/// Log lines in an error about a start.
+const ERROR_LOG_LINES: u32 = 5;
+/// What the service sees of the orchestrator's environment when both are on one machine.
+const PASSED_ON: [&str; 11] = [
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "USER",
+];
+/// Variables that a shell does not let go of.
+const SHELLS_OWN: [&str; 6] = ["BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"];
+
+/// One service in one environment on one host.
+pub struct ProcessOptions {
+    pub host: Arc<dyn Host>,
+    pub project: ProjectName,
+    pub environment: EnvironmentName,
+    pub service: Service,
+    /// Absolute folder on the host for records and logs; no other service or environment uses it.
+    pub dir: String,
+    /// Absolute folder on the host in which relative paths of the command start.
+    pub root: String,
+}
+
+/// The `process` runtime; see the crate's documentation.
+pub struct Process {
+    options: ProcessOptions,
+}
+
+impl Process {
+    #[must_use]
+    pub fn new(options: ProcessOptions) -> Self {
+        Self { options }
+    }
+
+    fn host(&self) -> &dyn Host {
+        &*self.options.host
+    }
+
+    fn service(&self) -> &Service {
+        &self.options.service
+    }
+
+    /// Start of the names of a slot's files.
+    fn prefix(&self, slot: Slot) -> String {
+        format!("{}/{slot}", self.options.dir)
+    }
+
+    async fn look(&self) -> Result<BTreeMap<Slot, Seen>, PortError> {
+        look(self.host(), &self.options.dir).await
+    }
+
+    fn fill(&self, slot: Slot, tag: &Tag) -> Result<Filled, PortError> {
+        command::fill(self.service(), &self.options.environment, &self.options.root, slot, tag)
+    }
+
+    /// The digest that the tag's bytes have now; as filled for blue, so that both slots agree.
+    async fn digest(&self, tag: &Tag) -> Result<Digest, PortError> {
+        let slotless = command::slotless(self.service())?;
+        let filled = self.fill(Slot::Blue, tag)?;
+        let path = self.service().env.get("PATH").map(lockgate_model::Secret::reveal);
+        let digest = bytes::digest(self.host(), &self.options.dir, &filled, &slotless, path).await?;
+        digest.ok_or_else(|| {
+            let (program, folder) = (&filled.argv[0], &filled.folder);
+            let place = if program.contains('/') { format!("in {folder}") } else { "in PATH".to_owned() };
+            PortError::not_found(format!("{} {tag}: no executable {program} {place}", self.service().name))
+                .hint("build it or copy it to the host first, and mark it executable")
+        })
+    }
+
+    /// P5: the bytes that the release's command would run now are the release's.
+    async fn require_bytes(&self, release: &Release) -> Result<(), PortError> {
+        let gone = |why: &str| {
+            PortError::not_found(format!("the bytes of {release} are no longer there: {why}")).hint(
+                "put {tag} in the command, so that releases do not overwrite each other, or deploy again",
+            )
+        };
+        match self.digest(&release.tag).await {
+            Ok(digest) if digest == release.digest => Ok(()),
+            Ok(digest) => Err(gone(&format!(
+                "program, arguments, or a file named in them changed; they are {} now",
+                digest.short()
+            ))),
+            Err(error) if error.kind == FailureKind::NotFound => Err(gone(&error.message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn choose_port(&self, slot: Slot, seen: &BTreeMap<Slot, Seen>) -> Result<u16, PortError> {
+        if let Some(configured) = self.service().port {
+            let port = port::fixed(configured, slot)?;
+            let free = port::require_free(self.host(), port).await;
+            if !free.as_ref().is_err_and(|error| error.kind == FailureKind::Conflict)
+                || !seen.contains_key(&slot)
+            {
+                return free.map(|()| port);
+            }
+            // Workers of the slot's own last run may have survived it.
+            self.end(slot, Millis::from_secs(REPLACE_GRACE_SECONDS_MAX)).await?;
+            return port::require_free(self.host(), port).await.map(|()| port);
+        }
+        let recorded = |slot: Slot| seen.get(&slot).map(|seen| seen.record.port);
+        port::choose(self.host(), recorded(slot), recorded(slot.other())).await
+    }
+
+    /// Ends every run of the slot, known or left over.
+    async fn end(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
+        let prefix = self.prefix(slot);
+        let (grace_ms, kill) = (grace.0.to_string(), Millis::from_secs(KILL_SECONDS_MAX));
+        let command = script::command(script::STOP, [prefix.as_str(), &grace_ms, &kill.0.to_string()]);
+        // The script counts naps, which take a little longer than they say.
+        let bound = Millis(grace.0 + grace.0 / 4 + kill.0 * 2 + script::SCRIPT_SECONDS_MAX * 1000);
+        let output = script::run(self.host(), &format!("stop {slot}"), &command.timeout(bound)).await?;
+        for line in output.stdout_text().lines() {
+            match line.split_once(' ') {
+                Some(("killed", pid)) => {
+                    tracing::warn!(%slot, pid, "did not end within {grace} of SIGTERM and was killed");
+                }
+                Some(("refused", pid)) => {
+                    let message =
+                        format!("process {pid} of {slot} may not be signalled: it is another user's");
+                    return Err(PortError::new(FailureKind::Unauthorized, message));
+                }
+                Some(("survives", pid)) => {
+                    let message = format!("process {pid} of {slot} is still there {kill} after SIGKILL");
+                    return Err(
+                        PortError::timed_out(message).hint("it waits for a device or a network file system")
+                    );
+                }
+                _ => return Err(PortError::other(format!("stop {slot}: the host said {line:?}"))),
+            }
+        }
+        Ok(())
+    }
+
+    async fn launch(&self, slot: Slot, record: &Record, filled: &Filled) -> Result<(), PortError> {
+        let strip = self.names_to_unset();
+        let (prefix, count) = (self.prefix(slot), strip.len().to_string());
+        let fixed = [script::LAUNCHER, &prefix, &record.token, &filled.folder, &count];
+        let rest = strip.iter().chain(&filled.argv).map(String::as_str);
+        let mut command = script::command(script::LAUNCH, fixed.into_iter().chain(rest));
+        for (name, secret) in &self.service().env {
+            command = command.env(name, secret.reveal());
+        }
+        let command = command
+            .env("PORT", record.port.to_string())
+            .env("LOCKGATE_SLOT", slot.as_str())
+            .env("LOCKGATE_TAG", record.release.tag.as_str())
+            .env("LOCKGATE_TOKEN", &record.token);
+        let what = format!("start {} in {slot}", record.release);
+        let output = script::run(self.host(), &what, &command).await?;
+        let said = output.stdout_text();
+        match said.trim() {
+            "started" => Ok(()),
+            said => Err(self.not_started(slot, &what, said, filled).await),
+        }
+    }
+
+    async fn not_started(&self, slot: Slot, what: &str, said: &str, filled: &Filled) -> PortError {
+        let logs = self.logs(slot, ERROR_LOG_LINES).await.unwrap_or_default().join("; ");
+        let why = match said.strip_prefix("error ") {
+            Some(why) if logs.is_empty() => why.to_owned(),
+            Some(why) => format!("{why} ({logs})"),
+            None => format!("the launcher said nothing ({logs})"),
+        };
+        PortError::other(format!("{what}: {why}")).hint(format!("look at {} on the host", filled.folder))
+    }
+
+    /// Names in our own environment that are none of the service's business. Over SSH there is nothing of ours.
+    fn names_to_unset(&self) -> Vec<String> {
+        if !self.host().id().is_local() {
+            return Vec::new();
+        }
+        let ours = ["PORT", "LOCKGATE_SLOT", "LOCKGATE_TAG", "LOCKGATE_TOKEN"];
+        let keeps = |name: &String| {
+            PASSED_ON.contains(&name.as_str())
+                || SHELLS_OWN.contains(&name.as_str())
+                || ours.contains(&name.as_str())
+                || self.service().env.contains_key(name)
+        };
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        names.filter(|name| is_identifier(name) && !keeps(name)).collect()
+    }
+
+    async fn seen_in(&self, slot: Slot, port: Option<u16>) -> Result<Vec<Finding>, PortError> {
+        let seen = self.look().await?;
+        let Some(seen) = seen.get(&slot) else { return Ok(vec![format!("{slot} holds nothing")]) };
+        let mut findings = diagnose::findings(self.host(), &self.options.dir, slot, seen, port).await?;
+        if !findings.is_empty() {
+            let last = self.logs(slot, 1).await?;
+            findings.extend(last.first().map(|line| format!("its last log line: {line}")));
+        }
+        Ok(findings)
+    }
+}
+
+/// What a shell can unset.
+fn is_identifier(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn changing(slot: Slot) -> PortError {
+    PortError::new(FailureKind::Conflict, format!("somebody else starts or stops {slot} at the same time"))
+        .hint("look who else deploys to this host, then run the command again")
+}
+
+fn view(slot: Slot, seen: Seen) -> RuntimeSlot {
+    RuntimeSlot {
+        slot,
+        state: if seen.alive { SlotState::Running } else { SlotState::Stopped },
+        started_at: Some(seen.record.started_at),
+        endpoint: seen.alive.then(|| Endpoint::Tcp(format!("127.0.0.1:{}", seen.record.port))),
+        release: Some(seen.record.release),
+    }
+}
+
+#[async_trait]
+impl Runtime for Process {
+    fn name(&self) -> &'static str {
+        "process"
+    }
+
+    async fn resolve(&self, tag: &Tag) -> Result<Release, PortError> {
+        let digest = self.digest(tag).await?;
+        Ok(Release {
+            service: self.service().name.clone(),
+            tag: tag.clone(),
+            digest,
+            image: None,
+            commit: None,
+        })
+    }
+
+    async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
+        Ok(self.look().await?.into_iter().map(|(slot, seen)| view(slot, seen)).collect())
+    }
+
+    /// Each slot has its own port, so nothing that we know of.
+    async fn conflicts(&self) -> Result<Vec<String>, PortError> {
+        Ok(Vec::new())
+    }
+
+    /// Bytes come to the host by other means; this only looks whether they have.
+    async fn fetch(&self, release: &Release) -> Result<(), PortError> {
+        self.require_bytes(release).await
+    }
+
+    async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
+        for _ in 0..INTENT_TRIES_MAX {
+            let seen = self.look().await?;
+            let held = seen.get(&slot);
+            if held.is_some_and(|held| held.alive && held.record.release.same_bytes(release)) {
+                return Ok(());
+            }
+            // All that can be refused is refused before what the slot held is stopped.
+            let filled = self.fill(slot, &release.tag)?;
+            self.require_bytes(release).await?;
+            if held.is_some_and(|held| held.alive) {
+                self.end(slot, Millis::from_secs(REPLACE_GRACE_SECONDS_MAX)).await?;
+            }
+            let port = self.choose_port(slot, &seen).await?;
+            let started_at = self.host().read(&format!("{}.json", self.prefix(slot))).await?.now;
+            let record = Record { token: Record::new_token(), port, started_at, release: release.clone() };
+            // The intent comes first: from here on whatever the launcher becomes is found by its token.
+            let before = held.map(|held| &held.record);
+            if record.swap(self.host(), &self.options.dir, slot, before).await? {
+                return self.launch(slot, &record, &filled).await;
+            }
+        }
+        Err(changing(slot))
+    }
+
+    async fn stop(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
+        for _ in 0..INTENT_TRIES_MAX {
+            let Some(held) = self.look().await?.remove(&slot) else { return Ok(()) };
+            // A launcher may still be on its way: with another token in the record it ends itself.
+            let other = Record { token: Record::new_token(), ..held.record.clone() };
+            if held.run.is_some()
+                || other.swap(self.host(), &self.options.dir, slot, Some(&held.record)).await?
+            {
+                return self.end(slot, grace).await;
+            }
+        }
+        Err(changing(slot))
+    }
+
+    async fn logs(&self, slot: Slot, lines: u32) -> Result<Vec<String>, PortError> {
+        let (path, count) = (format!("{}.log", self.prefix(slot)), lines.min(LOG_LINES_MAX).to_string());
+        // A log that does not exist yet is an empty one; one that cannot be read is an error.
+        let script = "[ ! -e \"$2\" ] || exec tail -n \"$1\" -- \"$2\"";
+        let command = Command::new(["sh", "-c", script, "sh", &count, &path]);
+        let output = script::run(self.host(), &format!("read the log of {slot}"), &command).await?;
+        Ok(output.stdout_text().lines().map(str::to_owned).collect())
+    }
+
+    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Vec<Finding> {
+        match self.seen_in(slot, port).await {
+            Ok(findings) => findings,
+            Err(error) => vec![format!("the host could not be looked at: {error}")],
+        }
+    }
+
+    /// Nothing is ours to remove: the bytes were put on the host by somebody else, and a log is replaced by the next.
+    async fn prune(&self, _keep: &[Release]) -> Result<Vec<String>, PortError> {
+        Ok(Vec::new())
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        crate::check::checks(&self.options).await
+    }
+}

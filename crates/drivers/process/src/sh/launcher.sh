@@ -1,0 +1,33 @@
+# launcher.sh PREFIX TOKEN CWD COUNT NAME... ARGV...: says who it is, then becomes the service.
+# It writes its own number and start time before it becomes the service, and both stay: no instant exists in which
+# the service runs unknown, wherever the orchestrator is killed. It then looks whether it is still wanted; whoever
+# supersedes it writes the record first and looks for its run after, so one of the two sees the other.
+lg_prefix=$1 lg_token=$2 lg_cwd=$3 lg_count=$4
+shift 4
+lg_fail() {
+    printf 'error %s\n' "$1" >&3
+    exit 1
+}
+lg_began() { shift 19; lg_born=$1; }
+lg_text=
+while IFS= read -r lg_line; do lg_text="$lg_text$lg_line "; done < "/proc/$$/stat"
+lg_began ${lg_text##*") "}
+IFS= read -r lg_boot < /proc/sys/kernel/random/boot_id || lg_fail 'the boot id cannot be read'
+cd "$lg_cwd" || lg_fail 'the working folder cannot be entered'
+echo "$$ $lg_born $lg_boot" > "$lg_prefix.$lg_token.pid" || lg_fail 'the pid file cannot be written'
+IFS= read -r lg_record < "$lg_prefix.json"
+case $lg_record in
+'{"token":"'"$lg_token"'"'*) ;;
+*)
+    rm -f -- "$lg_prefix.$lg_token.pid"
+    lg_fail 'another start or stop of this slot came in between'
+    ;;
+esac
+while [ "$lg_count" -gt 0 ]; do
+    unset "$1"
+    shift
+    lg_count=$((lg_count - 1))
+done
+echo started >&3
+exec 3>&-
+exec "$@"

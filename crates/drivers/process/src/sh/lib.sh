@@ -1,0 +1,58 @@
+# Shared by the other scripts. POSIX sh, and builtins wherever it can be helped: a fork costs a millisecond.
+# Names start with lg_, for a variable that is in the service's environment would be passed on changed.
+
+{ IFS= read -r lg_boot < /proc/sys/kernel/random/boot_id; } 2>/dev/null || lg_boot=
+
+# Fields of /proc/PID/stat behind the command's name, which may hold blanks, brackets and line ends.
+lg_fields() { lg_state=$1 lg_group=$3; shift 19; lg_began=$1; }
+
+# lg_look PID: sets lg_state, lg_group, lg_began; fails when there is no such process.
+lg_look() {
+    lg_text=
+    { while IFS= read -r lg_line; do lg_text="$lg_text$lg_line "; done < "/proc/$1/stat"; } 2>/dev/null || return 1
+    [ -n "$lg_text" ] || return 1
+    lg_fields ${lg_text##*") "}
+}
+
+# lg_run FILE: sets lg_pid and lg_born to what the file names; fails unless that was on this boot.
+lg_run() {
+    lg_pid= lg_born= lg_on=
+    { read -r lg_pid lg_born lg_on < "$1"; } 2>/dev/null || return 1
+    [ -n "$lg_pid" ] && [ "$lg_on" = "$lg_boot" ]
+}
+
+# The very process of lg_run, not a later one with its number, and not a zombie.
+lg_alive() {
+    lg_look "$lg_pid" && [ "$lg_began" = "$lg_born" ] || return 1
+    case $lg_state in Z | X) return 1 ;; esac
+}
+
+# Sets lg_left to the processes in lg_pid's group that are not zombies.
+lg_members() {
+    lg_left=
+    kill "-0" "-$lg_pid" 2>/dev/null || return 0
+    for lg_entry in /proc/[0-9]*; do
+        lg_look "${lg_entry#/proc/}" || continue
+        [ "$lg_group" = "$lg_pid" ] || continue
+        case $lg_state in Z | X) ;; *) lg_left="$lg_left ${lg_entry#/proc/}" ;; esac
+    done
+}
+
+# lg_sweep TOKEN NAPS: the leader is gone, so its number proves nothing: only processes that carry the run's token are
+# its workers.
+lg_sweep() {
+    lg_members
+    lg_mine=
+    for lg_one in $lg_left; do
+        grep -q -a -F "LOCKGATE_TOKEN=$1" "/proc/$lg_one/environ" 2>/dev/null || continue
+        kill -KILL "$lg_one" && lg_mine="$lg_mine $lg_one"
+    done
+    lg_naps=0
+    for lg_one in $lg_mine; do
+        while lg_look "$lg_one" && [ "$lg_state" != Z ]; do
+            [ "$lg_naps" -lt "$2" ] || { echo "survives $lg_one"; break; }
+            sleep 0.005
+            lg_naps=$((lg_naps + 1))
+        done
+    done
+}

@@ -1,0 +1,177 @@
+//! Slack's webhook against a server that answers as Slack does, and as it should not.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use lockgate_model::{
+    Digest, EnvironmentName, FailureKind, HostId, ProjectName, Release, RunId, Secret, ServiceName, Tag,
+    Timestamp,
+};
+use lockgate_ports::{Message, MessageKind, Notifier, PortError};
+use lockgate_slack::Slack;
+use wiremock::matchers::{header, method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+/// The secret part of a webhook's URL.
+const TOKEN: &str = "hunter2";
+
+fn message() -> Message {
+    let service = ServiceName::new("web").unwrap();
+    Message {
+        kind: MessageKind::Success,
+        project: ProjectName::new("acme").unwrap(),
+        service: service.clone(),
+        environment: EnvironmentName::new("prod").unwrap(),
+        release: Release {
+            service,
+            tag: Tag::new("v2").unwrap(),
+            digest: Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap(),
+            image: None,
+            commit: None,
+        },
+        run: RunId(uuid::Uuid::from_u128(7)),
+        at: Timestamp(0),
+        owner: "lee@laptop".into(),
+        hosts: vec![HostId::local()],
+        failure: None,
+        commands: vec![],
+    }
+}
+
+fn slack(base: &str, channel: Option<&str>) -> Slack {
+    // An error means that another test of this process has installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Slack::new(Secret::new(format!("{base}/services/T0/B0/{TOKEN}")), channel.map(ToOwned::to_owned))
+}
+
+fn assert_secret_kept(error: &PortError) {
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains(TOKEN) && !shown.contains("/T0/B0"), "{shown}");
+}
+
+async fn answering(answer: ResponseTemplate) -> (MockServer, Result<(), PortError>) {
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(answer).mount(&server).await;
+    let sent = slack(&server.uri(), None).send(&message()).await;
+    (server, sent)
+}
+
+#[tokio::test]
+async fn a_message_is_posted_as_json_with_its_channel() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path(format!("/services/T0/B0/{TOKEN}")))
+        .and(header("content-type", "application/json"))
+        .respond_with(ResponseTemplate::new(200).set_body_string("ok"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    slack(&server.uri(), Some("#deploys")).send(&message()).await.unwrap();
+    let received = server.received_requests().await.unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&received[0].body).unwrap();
+    assert_eq!(body["channel"], "#deploys");
+    assert!(body["text"].as_str().unwrap().starts_with(":white_check_mark: *web* `v2` is live"), "{body}");
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart_and_sent_once() {
+    let cases = [
+        (404, "no_service", FailureKind::NotFound),
+        (403, "action_prohibited", FailureKind::Unauthorized),
+        (500, "{\"not\": \"slack\"}", FailureKind::Unreachable),
+        (200, "{\"not\": \"slack\"}", FailureKind::Other),
+        (302, "", FailureKind::Other),
+    ];
+    for (status, body, kind) in cases {
+        let (server, sent) = answering(ResponseTemplate::new(status).set_body_string(body)).await;
+        let error = sent.unwrap_err();
+        assert_eq!(error.kind, kind, "{status}: {error}");
+        assert_secret_kept(&error);
+        assert_eq!(server.received_requests().await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn too_many_messages_is_tried_once_more_after_the_wait_that_slack_asks_for() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(429).insert_header("retry-after", "1"))
+        .up_to_n_times(1)
+        .mount(&server)
+        .await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(200).set_body_string("ok"))
+        .mount(&server)
+        .await;
+    let start = Instant::now();
+    slack(&server.uri(), None).send(&message()).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    assert_eq!(server.received_requests().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn too_many_messages_twice_or_for_long_is_an_error() {
+    for (wait, requests) in [("0", 2), ("3600", 1)] {
+        let (server, sent) = answering(ResponseTemplate::new(429).insert_header("retry-after", wait)).await;
+        let error = sent.unwrap_err();
+        assert_eq!(error.kind, FailureKind::Other, "{error}");
+        assert_eq!(server.received_requests().await.unwrap().len(), requests);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_unreachable_without_the_url() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = slack(&format!("http://127.0.0.1:{port}"), None).send(&message()).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unreachable);
+    assert!(error.message.contains("refused"), "{error}");
+    assert_secret_kept(&error);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_after_the_request_is_not_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = std::thread::spawn(move || {
+        let mut requests = 0;
+        for stream in listener.incoming().take(2) {
+            let mut stream = stream.unwrap();
+            let read = stream.read(&mut [0; 8192]).unwrap();
+            if read == 0 {
+                break;
+            }
+            requests += 1;
+            stream.write_all(b"HTTP/1.1 200").unwrap();
+        }
+        requests
+    });
+    let error = slack(&format!("http://{address}"), None).send(&message()).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unreachable);
+    assert_secret_kept(&error);
+    // An empty connection ends the counting.
+    drop(std::net::TcpStream::connect(address));
+    assert_eq!(requests.join().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_timed_out_after_ten_seconds() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let start = Instant::now();
+    let error = slack(&format!("http://{address}"), None).send(&message()).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+    assert_secret_kept(&error);
+    assert!((9..13).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_no_url_is_an_error_that_does_not_repeat_it() {
+    for bad in [TOKEN, "ftp://x/services/hunter2", "http:///hunter2 /services/"] {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let slack = Slack::new(Secret::new(bad), None);
+        let error = slack.send(&message()).await.unwrap_err();
+        assert_secret_kept(&error);
+        assert!(!format!("{slack:?}").contains(TOKEN));
+    }
+}

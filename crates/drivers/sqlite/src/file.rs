@@ -1,0 +1,105 @@
+//! The journal's file, before SQLite sees it, and its connection.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use lockgate_engine::JournalError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection};
+use tokio::time::Instant;
+
+use crate::error::{from_io, from_sqlx, is_busy};
+
+/// Longest wait for another process that is writing; one event takes a millisecond or two.
+const BUSY_SECONDS_MAX: u64 = 5;
+/// Pause between two tries to open while another process makes the file.
+const OPEN_PAUSE_MILLIS: u64 = 10;
+/// The schema's version, kept in SQLite's `user_version`.
+const VERSION: i64 = 1;
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// Makes the folder (0700) and an empty file (0600), and takes a wider file's permissions back. SQLite gives the
+/// files beside it (`-wal`, `-shm`) the same permissions.
+pub(crate) fn prepare(path: &Path) -> Result<(), JournalError> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|problem| from_io(folder, "the folder cannot be made", &problem))?;
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        // SQLite syncs the folder for the files that it makes itself, and this is not one of them.
+        Ok(_) => File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|problem| from_io(folder, "the folder cannot be synced", &problem)),
+        Err(problem) if problem.kind() == ErrorKind::AlreadyExists => narrow(path),
+        Err(problem) => Err(from_io(path, "the file cannot be made", &problem)),
+    }
+}
+
+fn narrow(path: &Path) -> Result<(), JournalError> {
+    let metadata =
+        std::fs::metadata(path).map_err(|problem| from_io(path, "the file cannot be looked at", &problem))?;
+    if metadata.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+        .map_err(|problem| from_io(path, "others may read the file, and that cannot be changed", &problem))
+}
+
+pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(BUSY_SECONDS_MAX))
+        .foreign_keys(false)
+        .disable_statement_logging()
+}
+
+/// A connection to a file that has the schema.
+pub(crate) async fn connect(
+    path: &Path,
+    options: &SqliteConnectOptions,
+) -> Result<SqliteConnection, JournalError> {
+    let deadline = Instant::now() + Duration::from_secs(BUSY_SECONDS_MAX);
+    loop {
+        // Turning a new file to write-ahead logging does not wait for others by itself.
+        match try_connect(options).await {
+            Ok(Some(connection)) => return Ok(connection),
+            Ok(None) => {
+                let message = format!("{}: it was written by a newer lockgate", path.display());
+                return Err(JournalError::Other { message });
+            }
+            Err(problem) if is_busy(&problem) && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(OPEN_PAUSE_MILLIS)).await;
+            }
+            Err(problem) => return Err(from_sqlx(path, &problem)),
+        }
+    }
+}
+
+/// `None` for a newer schema.
+async fn try_connect(options: &SqliteConnectOptions) -> Result<Option<SqliteConnection>, sqlx::Error> {
+    let mut connection = SqliteConnection::connect_with(options).await?;
+    if version(&mut connection).await? == 0 {
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
+        // Another process may have been first.
+        if version(&mut connection).await? == 0 {
+            sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
+        }
+        sqlx::query("COMMIT").execute(&mut connection).await?;
+    }
+    Ok((version(&mut connection).await? == VERSION).then_some(connection))
+}
+
+async fn version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("PRAGMA user_version").fetch_one(connection).await
+}

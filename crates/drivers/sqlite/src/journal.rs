@@ -1,0 +1,244 @@
+//! Appending and reading.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use lockgate_engine::{Journal, JournalError, RunFilter, RunSummary};
+use lockgate_model::{Event, RunId};
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tokio::sync::Mutex;
+
+use crate::error::from_sqlx;
+use crate::file;
+use crate::record::{EventRow, RunRow, damaged};
+
+/// [`Journal`] in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteJournal {
+    path: PathBuf,
+    options: SqliteConnectOptions,
+    /// Taken out while in use, and put back only after success: a connection whose transaction failed, or whose
+    /// caller went away in the middle, is closed (which rolls back) and the next call opens another one.
+    connection: Mutex<Option<SqliteConnection>>,
+}
+
+impl SqliteJournal {
+    /// Opens the journal at `path`, making folder (0700), file (0600) and tables where they are missing.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] when the file is no journal, [`JournalError::Full`], and [`JournalError::Other`] when
+    /// it may not be opened, another process holds it for 5 s, or a newer lockgate wrote it.
+    pub async fn open(path: impl Into<PathBuf>) -> Result<Self, JournalError> {
+        let path = path.into();
+        let options = file::options(&path);
+        Self::open_with(path, options).await
+    }
+
+    pub(crate) async fn open_with(
+        path: PathBuf,
+        options: SqliteConnectOptions,
+    ) -> Result<Self, JournalError> {
+        file::prepare(&path)?;
+        let connection = file::connect(&path, &options).await?;
+        Ok(Self { path, options, connection: Mutex::new(Some(connection)) })
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts what is in the write-ahead log into the file and closes both. Dropping the journal, or being killed, loses
+    /// nothing: the next one to open it reads the log.
+    ///
+    /// # Errors
+    /// As SQLite's: nothing is lost then either.
+    pub async fn close(self) -> Result<(), JournalError> {
+        match self.connection.into_inner() {
+            Some(connection) => connection.close().await.map_err(|problem| from_sqlx(&self.path, &problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// Does `work` on the connection. See [`SqliteJournal::connection`] for what happens when it fails.
+    async fn with<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Trouble>,
+    ) -> Result<T, JournalError> {
+        let mut guard = self.connection.lock().await;
+        let mut connection = match guard.take() {
+            Some(connection) => connection,
+            None => file::connect(&self.path, &self.options).await?,
+        };
+        match work(&mut connection).await {
+            Ok(value) => {
+                *guard = Some(connection);
+                Ok(value)
+            }
+            Err(trouble) => {
+                // The first error is the one to tell; closing rolls back even when it fails in turn.
+                let _ = connection.close().await;
+                Err(match trouble {
+                    Trouble::Sql(problem) => from_sqlx(&self.path, &problem),
+                    Trouble::Journal(error) => error,
+                })
+            }
+        }
+    }
+}
+
+enum Trouble {
+    Sql(sqlx::Error),
+    Journal(JournalError),
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(problem: sqlx::Error) -> Self {
+        Trouble::Sql(problem)
+    }
+}
+
+impl From<JournalError> for Trouble {
+    fn from(error: JournalError) -> Self {
+        Trouble::Journal(error)
+    }
+}
+
+#[async_trait]
+impl Journal for SqliteJournal {
+    async fn append(&self, event: &Event) -> Result<(), JournalError> {
+        self.with(async |connection| {
+            // IMMEDIATE: whoever reads the run's summary here is the only one to change it.
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+            let mut run = match run_row(connection, event.run).await? {
+                Some(run) => run,
+                None => RunRow::begin(event)?,
+            };
+            let row = EventRow::new(event, &run.head)?;
+            run.add(event, &row)?;
+            insert_event(connection, &run.run, &row).await?;
+            put_run(connection, &run).await?;
+            sqlx::query("COMMIT").execute(&mut *connection).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn load(&self, run: RunId) -> Result<Vec<Event>, JournalError> {
+        let (summary, rows) = self
+            .with(async |connection| {
+                // Both reads must see the same state.
+                sqlx::query("BEGIN").execute(&mut *connection).await?;
+                let summary = run_row(connection, run).await?;
+                let rows = event_rows(connection, run).await?;
+                sqlx::query("COMMIT").execute(&mut *connection).await?;
+                Ok((summary, rows))
+            })
+            .await?;
+        verify(run, summary.as_ref(), &rows)
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
+        let rows = self
+            .with(async |connection| {
+                let rows = sqlx::query(
+                    "SELECT * FROM runs \
+                     WHERE (?1 IS NULL OR service = ?1) AND (?2 IS NULL OR environment = ?2) \
+                     ORDER BY started_at DESC, run DESC LIMIT ?3",
+                )
+                .bind(filter.service.as_ref().map(|service| service.as_str()))
+                .bind(filter.environment.as_ref().map(|environment| environment.as_str()))
+                .bind(i64::from(filter.limit))
+                .fetch_all(&mut *connection)
+                .await?;
+                Ok(rows.iter().map(RunRow::read).collect::<Result<Vec<_>, _>>()?)
+            })
+            .await?;
+        rows.into_iter().map(|row| RunRow::verified(row)?.summary()).collect()
+    }
+}
+
+/// The events, if they are all there and as they were written.
+fn verify(run: RunId, summary: Option<&RunRow>, rows: &[EventRow]) -> Result<Vec<Event>, JournalError> {
+    let Some(summary) = summary else {
+        return match rows {
+            [] => Ok(Vec::new()),
+            _ => Err(damaged(format!("run {run}: its summary is missing"))),
+        };
+    };
+    let mut head = "";
+    let mut events = Vec::with_capacity(rows.len());
+    for (wanted, row) in (0..).zip(rows) {
+        if row.seq != wanted {
+            return Err(damaged(format!("run {run}, event {wanted}: it is missing")));
+        }
+        events.push(row.event(run, head)?);
+        head = &row.checksum;
+    }
+    match i64::try_from(rows.len()) {
+        Ok(count) if count == summary.events && head == summary.head => Ok(events),
+        Ok(count) if count < summary.events => {
+            Err(damaged(format!("run {run}, event {count}: it is missing")))
+        }
+        _ => Err(damaged(format!("run {run}: its events do not end where its summary says"))),
+    }
+}
+
+async fn run_row(connection: &mut SqliteConnection, run: RunId) -> Result<Option<RunRow>, Trouble> {
+    let row = sqlx::query("SELECT * FROM runs WHERE run = ?1")
+        .bind(run.to_string())
+        .fetch_optional(connection)
+        .await?;
+    Ok(match row {
+        Some(row) => Some(RunRow::verified(RunRow::read(&row)?)?),
+        None => None,
+    })
+}
+
+async fn event_rows(connection: &mut SqliteConnection, run: RunId) -> Result<Vec<EventRow>, Trouble> {
+    let rows = sqlx::query("SELECT seq, at, kind, checksum FROM events WHERE run = ?1 ORDER BY seq")
+        .bind(run.to_string())
+        .fetch_all(connection)
+        .await?;
+    Ok(rows.iter().map(EventRow::read).collect::<Result<_, _>>()?)
+}
+
+async fn insert_event(connection: &mut SqliteConnection, run: &str, row: &EventRow) -> Result<(), Trouble> {
+    sqlx::query("INSERT INTO events (run, seq, at, kind, checksum) VALUES (?1, ?2, ?3, ?4, ?5)")
+        .bind(run)
+        .bind(row.seq)
+        .bind(row.at)
+        .bind(&row.kind)
+        .bind(&row.checksum)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn put_run(connection: &mut SqliteConnection, run: &RunRow) -> Result<(), Trouble> {
+    sqlx::query(
+        "INSERT INTO runs (run, service, environment, release, intent, owner, started_at, ended_at, outcome, events, \
+         head, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+         ON CONFLICT (run) DO UPDATE SET ended_at = excluded.ended_at, outcome = excluded.outcome, \
+         events = excluded.events, head = excluded.head, checksum = excluded.checksum",
+    )
+    .bind(&run.run)
+    .bind(&run.service)
+    .bind(&run.environment)
+    .bind(&run.release)
+    .bind(&run.intent)
+    .bind(&run.owner)
+    .bind(run.started_at)
+    .bind(run.ended_at)
+    .bind(run.outcome.as_deref())
+    .bind(run.events)
+    .bind(&run.head)
+    .bind(run.checksum()?)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! The port `Host` over SSH.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
+use lockgate_ports::{Check, Command, Endpoint, Host, HostFile, HostStream, Output, PortError, Swapped};
+use sha2::{Digest, Sha256};
+use tokio::net::UnixStream;
+use tokio::sync::Mutex;
+
+use crate::link::{Forwarding, Link};
+use crate::script::{self, Line};
+use crate::session::{self, Broken, Call};
+use crate::{doctor, trouble};
+
+/// Longest file operation.
+const FILE_TIMEOUT: Millis = Millis::from_secs(30);
+/// Longest wait, on the host, for somebody else's swap of the same file, which takes milliseconds.
+const LOCK_SECONDS_MAX: u64 = 10;
+/// Largest file read.
+const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Room for the line with the clock that comes before a file.
+const CLOCK_BYTES_MAX: usize = 64;
+/// Output of a command that is kept, from the end.
+const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+const KIBIBYTES_IN_MEBIBYTE: u64 = 1024;
+
+/// A machine reached over SSH. The connection opens when first needed; dropping this closes it.
+pub struct Ssh {
+    id: HostId,
+    settings: lockgate_model::Ssh,
+    link: Mutex<Option<Arc<Link>>>,
+}
+
+impl Ssh {
+    /// `host` is what one would type after `ssh`. Does not connect yet.
+    #[must_use]
+    pub fn new(host: HostId, settings: &lockgate_model::Ssh) -> Ssh {
+        Ssh { id: host, settings: settings.clone(), link: Mutex::new(None) }
+    }
+
+    /// Closes the connection and waits until the master has stopped listening.
+    ///
+    /// # Errors
+    /// `Unreachable` when it had broken already; there is nothing left to close then.
+    pub async fn close(self) -> Result<(), PortError> {
+        match self.link.into_inner().map(Arc::try_unwrap) {
+            Some(Ok(link)) => link.close(&self.id).await,
+            // Nobody else can hold it: every holder borrows this host.
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+
+    /// What `doctor` looks at: the way there, the programs wanted there, and its clock.
+    pub async fn check(&self) -> Vec<Check> {
+        doctor::check(self).await
+    }
+
+    /// The open connection, or a new one. Callers beside each other share one opening.
+    async fn link(&self) -> Result<Arc<Link>, PortError> {
+        let mut slot = self.link.lock().await;
+        if let Some(link) = slot.as_ref() {
+            return Ok(link.clone());
+        }
+        let link = Arc::new(Link::open(&self.id, &self.settings).await?);
+        *slot = Some(link.clone());
+        Ok(link)
+    }
+
+    /// Forgets a connection that broke, unless somebody has already replaced it.
+    async fn forget(&self, broken: &Arc<Link>) {
+        let mut slot = self.link.lock().await;
+        if slot.as_ref().is_some_and(|link| Arc::ptr_eq(link, broken)) {
+            tracing::debug!(host = %self.id, "the ssh connection broke");
+            *slot = None;
+        }
+    }
+
+    /// Runs a script; once more on a new connection when the first one broke and that is safe.
+    pub(crate) async fn call(&self, call: &Call<'_>, again: Again) -> Result<Output, PortError> {
+        let link = self.link().await?;
+        let error = match session::run(&self.id, &link, call).await {
+            Ok(output) => return Ok(output),
+            Err(Broken::Midway(error)) if again == Again::Unsafe || error.kind == FailureKind::TimedOut => {
+                if error.kind != FailureKind::TimedOut {
+                    self.forget(&link).await;
+                }
+                return Err(error);
+            }
+            Err(Broken::Before(error) | Broken::Midway(error)) => error,
+        };
+        tracing::debug!(host = %self.id, %error, "trying again on a new connection");
+        self.forget(&link).await;
+        let link = self.link().await?;
+        match session::run(&self.id, &link, call).await {
+            Ok(output) => Ok(output),
+            Err(Broken::Before(error) | Broken::Midway(error)) => Err(error),
+        }
+    }
+
+    async fn file_call(&self, script: &'static str, input: &[u8], again: Again) -> Result<Output, PortError> {
+        let output_bytes_max = FILE_BYTES_MAX + CLOCK_BYTES_MAX + 1;
+        self.call(&Call { script, input, hold: false, timeout: FILE_TIMEOUT, output_bytes_max }, again).await
+    }
+
+    /// A script's failure: an input that was cut off, or what a program said.
+    fn failed(&self, what: &str, path: &str, output: &Output) -> PortError {
+        match output.code {
+            script::NO_LINE => PortError::unreachable(format!(
+                "ssh {}: cannot {what} {path}: the input was cut off",
+                self.id
+            )),
+            script::LOCKED => PortError::timed_out(format!(
+                "cannot {what} {path}: {path}.lock was locked for {LOCK_SECONDS_MAX} s; nothing changed"
+            ))
+            .hint(format!("see who holds it, on {}: lsof {path}.lock", self.id)),
+            _ => trouble::program(what, path, output),
+        }
+    }
+
+    async fn try_connect(&self, link: &Link, endpoint: &Endpoint) -> Result<UnixStream, Broken> {
+        let broken = |error: &dyn std::error::Error| Broken::Before(trouble::broken(&self.id, error));
+        let path = match link.forward(endpoint).await {
+            Ok(path) => path,
+            Err(Forwarding::Wrong(error)) => return Err(Broken::Midway(error)),
+            Err(Forwarding::Broken(error)) => return Err(broken(&error)),
+        };
+        UnixStream::connect(path).await.map_err(|error| broken(&error))
+    }
+}
+
+/// What may be done when the connection breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// It only looks: it is done again.
+    Safe,
+    /// Done again only when it is certain that nothing was done.
+    Unsafe,
+}
+
+#[async_trait]
+impl Host for Ssh {
+    fn id(&self) -> &HostId {
+        &self.id
+    }
+
+    async fn exec(&self, command: &Command) -> Result<Output, PortError> {
+        let input = script::command(command)?;
+        let call = Call {
+            script: script::EXEC,
+            input: &input,
+            hold: true,
+            timeout: command.timeout,
+            output_bytes_max: OUTPUT_BYTES_MAX,
+        };
+        let program = command.argv.first().map_or("", String::as_str);
+        let output = self.call(&call, Again::Unsafe).await.map_err(|error| error.context(program))?;
+        let said = output.stderr_text();
+        match said.trim_end().rsplit_once(script::NOT_STARTED) {
+            Some((_, "program")) if output.code == 127 => {
+                Err(PortError::not_found(format!("cannot run {program} on {}: it is not there", self.id))
+                    .hint(format!("is it installed, and on the PATH of ssh {} env?", self.id)))
+            }
+            Some((_, "cwd")) if !output.ok() => Err(PortError::not_found(format!(
+                "cannot run {program} on {} in {}: no such folder",
+                self.id,
+                command.cwd.as_deref().unwrap_or(".")
+            ))),
+            _ => Ok(output),
+        }
+    }
+
+    async fn read(&self, path: &str) -> Result<HostFile, PortError> {
+        let input = Line::new().path(path)?.set("max", &(FILE_BYTES_MAX + 1).to_string())?.end();
+        let mut output = self.file_call(script::READ, &input, Again::Safe).await?;
+        let end = output.stdout.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+        let content = output.stdout.split_off((end + 1).min(output.stdout.len()));
+        if !output.ok() && !output.stderr_text().contains("No such file or directory") {
+            return Err(self.failed("read", path, &output));
+        }
+        let now = clock(&output.stdout)?;
+        if content.len() > FILE_BYTES_MAX {
+            return Err(PortError::other(format!("{path} is larger than {FILE_BYTES_MAX} bytes")));
+        }
+        Ok(HostFile { content: output.ok().then_some(content), now })
+    }
+
+    async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
+        let size = content.len().to_string();
+        let mut input = Line::new().path(path)?.set("size", &size)?.set("mode", &format!("{mode:o}"))?.end();
+        input.extend_from_slice(content);
+        let output = self.file_call(script::WRITE, &input, Again::Unsafe).await?;
+        if output.ok() { Ok(()) } else { Err(self.failed("write", path, &output)) }
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), PortError> {
+        let input = Line::new().path(path)?.end();
+        let output = self.file_call(script::REMOVE, &input, Again::Unsafe).await?;
+        if output.ok() { Ok(()) } else { Err(self.failed("remove", path, &output)) }
+    }
+
+    async fn swap(&self, path: &str, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError> {
+        let mut input = Line::new()
+            .path(path)?
+            .set("size", &content.len().to_string())?
+            .set("wait", &LOCK_SECONDS_MAX.to_string())?
+            .set("expected", &expected.map_or_else(|| script::NO_FILE.to_owned(), digest))?
+            .end();
+        input.extend_from_slice(content);
+        let output = self.file_call(script::SWAP, &input, Again::Unsafe).await?;
+        match output.code {
+            0 => Ok(Swapped::Yes),
+            script::NOT_SWAPPED => Ok(Swapped::No),
+            _ => Err(self.failed("swap", path, &output)),
+        }
+    }
+
+    /// A stream that was forwarded; one to where nobody listens opens as well and ends at once.
+    async fn connect(&self, endpoint: &Endpoint, timeout: Millis) -> Result<Box<dyn HostStream>, PortError> {
+        let connect = async {
+            let link = self.link().await?;
+            match self.try_connect(&link, endpoint).await {
+                Ok(stream) => return Ok(stream),
+                Err(Broken::Midway(error)) => return Err(error),
+                Err(Broken::Before(error)) => tracing::debug!(host = %self.id, %error, "connecting again"),
+            }
+            self.forget(&link).await;
+            let link = self.link().await?;
+            self.try_connect(&link, endpoint).await.map_err(|broken| match broken {
+                Broken::Before(error) | Broken::Midway(error) => error,
+            })
+        };
+        match tokio::time::timeout(timeout.duration(), connect).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(error.context(format!("connect to {endpoint}"))),
+            Err(_) => Err(PortError::timed_out(format!(
+                "connect to {endpoint} on {}: not within {timeout}",
+                self.id
+            ))),
+        }
+    }
+
+    async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError> {
+        let input = Line::new().set("path", path)?.end();
+        let output = self.file_call(script::SPACE, &input, Again::Safe).await?;
+        if !output.ok() {
+            return Err(self.failed("see the free space of", path, &output));
+        }
+        let text = output.stdout_text();
+        free_kib(&text).map(|kib| kib / KIBIBYTES_IN_MEBIBYTE).ok_or_else(|| {
+            PortError::other(format!("df on {} said what is not understood: {text:?}", self.id))
+        })
+    }
+}
+
+/// The clock from a script's first line, in milliseconds.
+pub(crate) fn clock(output: &[u8]) -> Result<Timestamp, PortError> {
+    let line = output.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    std::str::from_utf8(line).ok().and_then(|text| text.trim().parse().ok()).map(Timestamp).ok_or_else(|| {
+        PortError::other("the host's date did not say the time").hint("see date +%s on the host")
+    })
+}
+
+fn digest(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The fourth column of `df -P`, counted from the percentage after it: a device may have blanks in its name.
+fn free_kib(text: &str) -> Option<u64> {
+    let words: Vec<&str> = text.lines().nth(1)?.split_ascii_whitespace().collect();
+    let percentage = words.iter().position(|word| {
+        word.strip_suffix('%')
+            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|one| one.is_ascii_digit()))
+    })?;
+    words.get(percentage.checked_sub(1)?)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_space_is_found_beside_odd_names() {
+        let head = "Filesystem 1024-blocks Used Available Capacity Mounted on\n";
+        assert_eq!(free_kib(&format!("{head}/dev/sda1 100 40 60 40% /\n")), Some(60));
+        assert_eq!(free_kib(&format!("{head}//nas/my share 100 40 60 40% /mnt/a b\n")), Some(60));
+        assert_eq!(free_kib(head), None);
+    }
+
+    #[test]
+    fn the_clock_is_the_first_line() {
+        assert_eq!(clock(b"1700000000123\nrest").unwrap(), Timestamp(1_700_000_000_123));
+        assert!(clock(b"").is_err());
+    }
+}

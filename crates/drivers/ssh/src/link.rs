@@ -1,0 +1,176 @@
+//! One master connection to a host, and what is forwarded through it.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use lockgate_model::{FailureKind, HostId};
+use lockgate_ports::{Endpoint, PortError};
+use openssh::{ForwardType, Session, Socket};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::{options, trouble};
+
+/// Longest wait for the whole opening, jump hosts included.
+const OPEN_SECONDS_MAX: u64 = 60;
+/// For one TCP connection and greeting, unless the user's options say otherwise.
+const CONNECT_SECONDS_MAX: u64 = 10;
+/// Two of these without an answer and the connection counts as broken.
+const ALIVE_SECONDS: u64 = 5;
+const ALIVE_MISSED_MAX: u64 = 2;
+/// After which a master that nobody uses any more goes by itself: Lockgate was killed.
+const IDLE_SECONDS_MAX: u64 = 600;
+/// Sessions at once. sshd allows 10 a connection by default (`MaxSessions`), and one just left may still count.
+const SESSIONS_MAX: usize = 8;
+/// Forwarded endpoints kept; the oldest goes first.
+const FORWARDS_MAX: usize = 64;
+/// Longest path of the control socket: `sun_path` has 104 or 108 bytes, and ssh appends 17 while it makes it.
+const SOCKET_BYTES_MAX: usize = 80;
+
+/// An open connection. Dropping it closes the master and removes its folder with all sockets.
+pub(crate) struct Link {
+    pub(crate) session: Session,
+    pub(crate) sessions: Semaphore,
+    folder: PathBuf,
+    forwards: Mutex<Forwards>,
+}
+
+#[derive(Default)]
+struct Forwards {
+    /// Oldest first.
+    open: Vec<(Endpoint, PathBuf)>,
+    made: u64,
+}
+
+impl Link {
+    /// Runs the user's `ssh` until it has authenticated and gone to the background.
+    pub(crate) async fn open(host: &HostId, settings: &lockgate_model::Ssh) -> Result<Link, PortError> {
+        options::check(&settings.options)?;
+        let folder = private_folder()?;
+        let log = folder.path().join("log");
+        let mut ssh = tokio::process::Command::new("ssh");
+        // What is relied on comes first: for ssh, the first value of an option is the one that counts.
+        ssh.args(["-M", "-N", "-f", "-T", "-S"]).arg(folder.path().join("master")).arg("-E").arg(&log);
+        let key = if settings.accept_new_host_keys { "accept-new" } else { "yes" };
+        for option in [
+            "BatchMode=yes".to_owned(),
+            format!("StrictHostKeyChecking={key}"),
+            format!("ControlPersist={IDLE_SECONDS_MAX}"),
+            "ClearAllForwardings=yes".to_owned(),
+            "PermitLocalCommand=no".to_owned(),
+        ] {
+            ssh.arg("-o").arg(option);
+        }
+        if let Some(port) = settings.port {
+            ssh.arg("-p").arg(port.to_string());
+        }
+        ssh.args(&settings.options);
+        // These only where the user's options say nothing.
+        for (name, value) in [
+            ("ConnectTimeout", CONNECT_SECONDS_MAX),
+            ("ServerAliveInterval", ALIVE_SECONDS),
+            ("ServerAliveCountMax", ALIVE_MISSED_MAX),
+        ] {
+            ssh.arg("-o").arg(format!("{name}={value}"));
+        }
+        ssh.arg("--").arg(host.as_str());
+        // Ctrl-C is for Lockgate, which still needs the connection to undo what it did.
+        ssh.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        ssh.process_group(0).kill_on_drop(true);
+        let bound = Duration::from_secs(OPEN_SECONDS_MAX);
+        let status = match tokio::time::timeout(bound, ssh.status()).await {
+            Ok(status) => status.map_err(no_ssh)?,
+            Err(_) => {
+                return Err(trouble::connecting(host, &format!("timed out after {OPEN_SECONDS_MAX} s")));
+            }
+        };
+        if !status.success() {
+            let said = tokio::fs::read(&log).await.unwrap_or_default();
+            return Err(trouble::connecting(host, &String::from_utf8_lossy(&said)));
+        }
+        Ok(Link {
+            folder: folder.path().to_owned(),
+            session: Session::new_native_mux(folder),
+            sessions: Semaphore::new(SESSIONS_MAX),
+            forwards: Mutex::default(),
+        })
+    }
+
+    /// The local socket through which an endpoint is reached, made when first wanted.
+    pub(crate) async fn forward(&self, endpoint: &Endpoint) -> Result<PathBuf, Forwarding> {
+        let target = target(endpoint).map_err(Forwarding::Wrong)?;
+        let mut forwards = self.forwards.lock().await;
+        if let Some((_, path)) = forwards.open.iter().find(|(known, _)| known == endpoint) {
+            return Ok(path.clone());
+        }
+        if forwards.open.len() >= FORWARDS_MAX {
+            let (oldest, path) = forwards.open.remove(0);
+            let target = self::target(&oldest).map_err(Forwarding::Wrong)?;
+            self.session
+                .close_port_forward(ForwardType::Local, path.as_path(), target)
+                .await
+                .map_err(Forwarding::Broken)?;
+        }
+        forwards.made += 1;
+        let path = self.folder.join(format!("f{}", forwards.made));
+        self.session
+            .request_port_forward(ForwardType::Local, path.as_path(), target)
+            .await
+            .map_err(Forwarding::Broken)?;
+        forwards.open.push((endpoint.clone(), path.clone()));
+        Ok(path)
+    }
+
+    /// # Errors
+    /// `Unreachable` when the master has gone already.
+    pub(crate) async fn close(self, host: &HostId) -> Result<(), PortError> {
+        self.session.close().await.map_err(|error| trouble::broken(host, &error))
+    }
+}
+
+/// Why an endpoint could not be forwarded.
+pub(crate) enum Forwarding {
+    /// It is no address.
+    Wrong(PortError),
+    Broken(openssh::Error),
+}
+
+fn target(endpoint: &Endpoint) -> Result<Socket<'static>, PortError> {
+    match endpoint {
+        Endpoint::Unix(path) => Ok(Socket::from(PathBuf::from(path))),
+        Endpoint::Tcp(address) => {
+            let wrong = || PortError::other(format!("{address:?} is not host:port"));
+            let (name, port) = address.rsplit_once(':').ok_or_else(wrong)?;
+            let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+            let port: u16 = port.parse().map_err(|_| wrong())?;
+            if name.is_empty() { Err(wrong()) } else { Ok(Socket::new(name.to_owned(), port)) }
+        }
+    }
+}
+
+/// A folder that only this user may enter, with a path short enough for sockets.
+fn private_folder() -> Result<TempDir, PortError> {
+    let make = |parent: PathBuf| {
+        tempfile::Builder::new().prefix("lockgate-ssh-").tempdir_in(&parent).map_err(|error| {
+            PortError::from(error).context(format!("cannot make a folder in {}", parent.display()))
+        })
+    };
+    let folder = make(std::env::temp_dir())?;
+    if folder.path().as_os_str().len() > SOCKET_BYTES_MAX - "/master".len() {
+        return make(PathBuf::from("/tmp"));
+    }
+    Ok(folder)
+}
+
+fn no_ssh(error: std::io::Error) -> PortError {
+    let missing = error.kind() == std::io::ErrorKind::NotFound;
+    let error = PortError::from(error).context("cannot run ssh");
+    if missing {
+        PortError { kind: FailureKind::Other, ..error }.hint("install the OpenSSH client on this machine")
+    } else {
+        error
+    }
+}

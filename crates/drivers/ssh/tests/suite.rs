@@ -1,0 +1,339 @@
+//! A machine over SSH keeps the promises of the port, with a real sshd.
+
+mod sshd;
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use lockgate_local::Local;
+use lockgate_model::{FailureKind, HostId, Millis, Ssh as Settings};
+use lockgate_ports::conformance::host::increment;
+use lockgate_ports::{CheckState, Command, Endpoint, Host, PortError, Request, conformance, http};
+use lockgate_ssh::Ssh;
+use sshd::Sshd;
+
+/// Longest wait for something that must come true.
+const CONDITION_SECONDS_MAX: u64 = 15;
+/// Rounds of a measurement; the median counts.
+const ROUNDS: usize = 31;
+
+async fn hello(host: &Ssh) -> Result<String, PortError> {
+    host.exec(&Command::new(["echo", "hello"])).await.map(|output| output.stdout_text())
+}
+
+async fn refusal(host: &Ssh) -> PortError {
+    hello(host).await.expect_err("the connection must not open")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ssh_keeps_the_promises_of_a_host() {
+    let Some(sshd) = Sshd::start() else { return };
+    let host = sshd.host();
+    conformance::host::suite(&host, &sshd.work()).await;
+    host.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_only_has_busybox_keeps_them_too() {
+    let Some(sshd) = with_busybox() else { return };
+    let host = sshd.host();
+    let shell = host.exec(&Command::new(["sh", "-c", "readlink -f /proc/$$/exe"])).await.unwrap();
+    assert!(shell.stdout_text().contains("busybox"), "the shell there is {}", shell.stdout_text());
+    conformance::host::suite(&host, &sshd.work()).await;
+}
+
+/// An sshd whose sessions find nothing but busybox.
+fn with_busybox() -> Option<Sshd> {
+    let programs = std::env::temp_dir().join("lockgate-test-busybox");
+    std::fs::create_dir_all(&programs).unwrap();
+    let Ok(list) = std::process::Command::new("busybox").arg("--list").output() else {
+        return sshd::skip("busybox is");
+    };
+    let busybox =
+        ["/usr/bin/busybox", "/bin/busybox"].into_iter().find(|path| std::path::Path::new(path).exists())?;
+    for applet in String::from_utf8(list.stdout).unwrap().lines() {
+        // Another test run may have made it meanwhile.
+        std::os::unix::fs::symlink(busybox, programs.join(applet)).ok();
+    }
+    Sshd::start_with("", &format!("PATH={}", programs.display()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_and_ssh_swap_the_same_file_without_losing_one() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (here, there) = (Local::new(), sshd.host());
+    let path = format!("{}/counter", sshd.work());
+    let rounds = async |host: &dyn Host| {
+        for _ in 0..10 {
+            increment(host, &path).await;
+        }
+    };
+    tokio::join!(rounds(&here), rounds(&there), rounds(&there), rounds(&here));
+    assert_eq!(here.read(&path).await.unwrap().content.as_deref(), Some(b"40".as_slice()));
+}
+
+#[tokio::test]
+async fn an_unknown_host_key_is_refused_and_accepted_when_asked() {
+    let Some(sshd) = Sshd::start() else { return };
+    std::fs::write(sshd.known_hosts(), "").unwrap();
+    let error = refusal(&sshd.host()).await;
+    assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
+    assert!(error.message.contains("not known"), "{error}");
+    assert!(error.hint.unwrap().contains("ssh-keyscan 127.0.0.1"));
+
+    let accepting = Ssh::new(sshd.id(), &Settings { accept_new_host_keys: true, ..sshd.settings() });
+    assert_eq!(hello(&accepting).await.unwrap(), "hello\n");
+    assert_eq!(hello(&sshd.host()).await.unwrap(), "hello\n", "known from now on");
+
+    sshd.know_host_key("other_id");
+    for accept_new_host_keys in [false, true] {
+        let error =
+            refusal(&Ssh::new(sshd.id(), &Settings { accept_new_host_keys, ..sshd.settings() })).await;
+        assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
+        assert!(error.message.contains("has changed"), "{error}");
+        assert!(error.hint.unwrap().contains("ssh-keygen -R 127.0.0.1"));
+    }
+}
+
+#[tokio::test]
+async fn an_option_cannot_turn_off_the_check_of_host_keys() {
+    let Some(sshd) = Sshd::start() else { return };
+    std::fs::write(sshd.known_hosts(), "").unwrap();
+    let mut settings = sshd.settings();
+    settings.options.extend(["-o".into(), "StrictHostKeyChecking=no".into()]);
+    assert_eq!(refusal(&Ssh::new(sshd.id(), &settings)).await.kind, FailureKind::Unauthorized);
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_unauthorized_and_another_one_can_be_given() {
+    let Some(sshd) = Sshd::start() else { return };
+    sshd.write_client_config("other_id");
+    let error = refusal(&sshd.host()).await;
+    assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
+    assert!(error.message.contains("does not let us in"), "{error}");
+    let mut settings = sshd.settings();
+    let key = sshd.known_hosts().with_file_name("id").to_str().unwrap().to_owned();
+    settings.options.extend(["-i".into(), key]);
+    assert_eq!(hello(&Ssh::new(sshd.id(), &settings)).await.unwrap(), "hello\n");
+}
+
+#[tokio::test]
+async fn the_users_configuration_and_the_port_count() {
+    let Some(sshd) = Sshd::start() else { return };
+    assert_eq!(hello(&Ssh::new(HostId::new("box").unwrap(), &sshd.settings())).await.unwrap(), "hello\n");
+    let port = Settings { port: Some(sshd.port), ..sshd.settings() };
+    assert_eq!(hello(&Ssh::new(HostId::new("127.0.0.1").unwrap(), &port)).await.unwrap(), "hello\n");
+}
+
+#[tokio::test]
+async fn a_port_where_nothing_listens_is_unreachable() {
+    let Some(sshd) = Sshd::start() else { return };
+    let id = HostId::new(format!("ssh://127.0.0.1:{}", sshd::free_port())).unwrap();
+    let error = refusal(&Ssh::new(id, &sshd.settings())).await;
+    assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
+    assert!(error.message.contains("refuses connections"), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_is_timed_out() {
+    let Some(sshd) = Sshd::start() else { return };
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let id = HostId::new(format!("ssh://127.0.0.1:{}", silent.local_addr().unwrap().port())).unwrap();
+    let mut settings = sshd.settings();
+    settings.options.extend(["-o".into(), "ConnectTimeout=1".into()]);
+    let error = refusal(&Ssh::new(id, &settings)).await;
+    assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+}
+
+#[tokio::test]
+async fn a_word_that_is_no_option_does_not_become_the_host() {
+    let Some(sshd) = Sshd::start() else { return };
+    let settings = Settings { options: vec!["elsewhere".into()], ..sshd.settings() };
+    assert_eq!(refusal(&Ssh::new(sshd.id(), &settings)).await.kind, FailureKind::Refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_cut_midway_is_unreachable_and_the_next_command_connects_again() {
+    let Some(sshd) = Sshd::start() else { return };
+    let host = sshd.host();
+    let file = format!("{}/pid", sshd.work());
+    let command = Command::new(["sh", "-c", "echo $$ >pid; exec sleep 300"]).cwd(sshd.work());
+    let cut = async {
+        until("the command runs", || std::fs::read_to_string(&file).is_ok_and(|pid| pid.ends_with('\n')))
+            .await;
+        assert!(sshd.cut_connections() > 0, "there was a connection");
+    };
+    let (result, ()) = tokio::join!(host.exec(&command), cut);
+    let error = result.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
+    assert!(error.outcome_unknown());
+    let pid = std::fs::read_to_string(&file).unwrap();
+    let stat = format!("/proc/{}/stat", pid.trim());
+    until("what nobody waits for is killed", || {
+        std::fs::read_to_string(&stat).is_ok_and(|s| s.contains(") Z"))
+            || !std::path::Path::new(&stat).exists()
+    })
+    .await;
+    assert_eq!(hello(&host).await.unwrap(), "hello\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_cut_between_two_operations_is_not_noticed() {
+    let Some(sshd) = Sshd::start() else { return };
+    let host = sshd.host();
+    let path = format!("{}/file", sshd.work());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
+    host.write(&path, b"1", 0o600).await.unwrap();
+    for round in 0..4 {
+        assert!(sshd.cut_connections() > 0, "there was a connection");
+        match round {
+            0 => assert_eq!(host.read(&path).await.unwrap().content.as_deref(), Some(b"1".as_slice())),
+            1 => assert!(host.disk_free_mib("/").await.unwrap() > 0),
+            _ => drop(host.connect(&endpoint, Millis::from_secs(5)).await.unwrap()),
+        }
+        // A stream may have been opened on a connection just cut: a whole operation shows that there is one again.
+        assert_eq!(host.read(&path).await.unwrap().content.as_deref(), Some(b"1".as_slice()));
+    }
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let bound = Instant::now() + Duration::from_secs(CONDITION_SECONDS_MAX);
+    while !condition() {
+        assert!(Instant::now() < bound, "not within {CONDITION_SECONDS_MAX} s: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_callers_than_sessions_wait_for_their_turn() {
+    let Some(sshd) = Sshd::start_with("MaxSessions 3", "") else { return };
+    let host = sshd.host();
+    let four = async || tokio::join!(hello(&host), hello(&host), hello(&host), hello(&host));
+    let (a, b, c, d, e) = tokio::join!(four(), four(), four(), four(), four());
+    for one in [a, b, c, d, e] {
+        for result in [one.0, one.1, one.2, one.3] {
+            assert_eq!(result.unwrap(), "hello\n");
+        }
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_process_list() {
+    let Some(sshd) = Sshd::start() else { return };
+    let host = sshd.host();
+    let script = "cat /proc/[0-9]*/cmdline | tr \"\\0\" \" \"; echo \"$LOCKGATE_TEST\" | wc -c";
+    let secret = "very-secret-".to_owned() + &sshd.port.to_string();
+    let command = Command::new(["sh", "-c", script]).env("LOCKGATE_TEST", &secret).stdin(secret.as_bytes());
+    let seen = host.exec(&command).await.unwrap().stdout_text();
+    assert!(seen.contains("lg_watch"), "the list shows the script of this session");
+    assert!(seen.trim_end().ends_with(&(secret.len() + 1).to_string()), "the command has the secret");
+    assert!(!seen.contains(&secret));
+}
+
+#[tokio::test]
+async fn an_answer_comes_through_a_forwarded_socket() {
+    let Some(sshd) = Sshd::start() else { return };
+    let host = sshd.host();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
+    let answer = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (mut from, mut to) = stream.into_split();
+        tokio::io::AsyncWriteExt::write_all(&mut to, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .await
+            .unwrap();
+        let mut rest = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut from, &mut rest).await.unwrap();
+    };
+    let request = http::send(&host, &endpoint, Request::get("/health", Millis::from_secs(5)));
+    let (result, ()) = tokio::join!(request, answer);
+    assert_eq!(result.unwrap().text(), "ok");
+}
+
+#[tokio::test]
+async fn closing_and_dropping_leave_nothing_behind() {
+    let Some(sshd) = Sshd::start() else { return };
+    // Its log then names the port, which tells our folder from those of tests beside this one.
+    let mut settings = sshd.settings();
+    settings.options.push("-v".into());
+    for drops in [false, true] {
+        let host = Ssh::new(sshd.id(), &settings);
+        hello(&host).await.unwrap();
+        let folder = folder_of(&sshd).expect("the folder of the open connection");
+        assert_eq!(
+            std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777,
+            0o700,
+            "only for this user"
+        );
+        if drops {
+            drop(host)
+        } else {
+            host.close().await.unwrap()
+        }
+        assert!(!folder.exists(), "{} is left behind, dropped: {drops}", folder.display());
+        until("the connection has ended", || sshd.connections() == 0).await;
+    }
+}
+
+fn folder_of(sshd: &Sshd) -> Option<std::path::PathBuf> {
+    let port = format!("port {}", sshd.port);
+    let folders =
+        std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut ours =
+        folders.filter(|path| std::fs::read_to_string(path.join("log")).is_ok_and(|log| log.contains(&port)));
+    ours.next()
+}
+
+#[tokio::test]
+async fn doctor_finds_a_sound_host_well_and_says_what_is_missing() {
+    let Some(sshd) = Sshd::start() else { return };
+    let checks = sshd.host().check().await;
+    assert!(checks.len() >= 4 && checks.iter().all(|check| check.state == CheckState::Ok), "{checks:#?}");
+
+    let bare = tempfile::tempdir().unwrap();
+    for program in ["sh", "date", "uname", "cat"] {
+        let path = ["/bin", "/usr/bin"].map(|dir| format!("{dir}/{program}"));
+        let path = path.into_iter().find(|path| std::path::Path::new(path).exists()).unwrap();
+        std::os::unix::fs::symlink(path, bare.path().join(program)).unwrap();
+    }
+    let Some(sshd) = Sshd::start_with("", &format!("PATH={}", bare.path().display())) else { return };
+    let checks = sshd.host().check().await;
+    let programs = checks.iter().find(|check| check.what == "programs").unwrap();
+    assert_eq!(programs.state, CheckState::Bad);
+    assert!(programs.seen.contains("flock") && !programs.seen.contains("cat"), "{programs:?}");
+
+    std::fs::write(sshd.known_hosts(), "").unwrap();
+    let checks = sshd.host().check().await;
+    assert_eq!((checks.len(), checks[0].state), (1, CheckState::Bad));
+    assert!(checks[0].mend.as_ref().unwrap().contains("ssh-keyscan"));
+}
+
+#[tokio::test]
+async fn what_an_operation_costs_is_printed_and_bounded() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (host, path) = (sshd.host(), format!("{}/file", sshd.work()));
+    let start = Instant::now();
+    host.write(&path, b"x", 0o644).await.unwrap();
+    eprintln!("connecting and a write: {:?}", start.elapsed());
+    let mut seen = [const { Vec::new() }; 4];
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        hello(&host).await.unwrap();
+        seen[0].push(start.elapsed());
+        let start = Instant::now();
+        host.read(&path).await.unwrap();
+        seen[1].push(start.elapsed());
+        let start = Instant::now();
+        host.swap(&path, Some(b"x"), b"x").await.unwrap();
+        seen[2].push(start.elapsed());
+        let start = Instant::now();
+        host.exec(&Command::new(["cat"]).stdin("x")).await.unwrap();
+        seen[3].push(start.elapsed());
+    }
+    for (name, mut times) in ["exec", "read", "swap", "exec with input"].into_iter().zip(seen) {
+        times.sort();
+        eprintln!("median of {name}: {:?}", times[ROUNDS / 2]);
+        assert!(times[ROUNDS / 2] < Duration::from_millis(500), "{name}");
+    }
+}

@@ -1,0 +1,165 @@
+//! The webhook against receivers that behave and receivers that do not.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use lockgate_model::{
+    Digest, EnvironmentName, Failure, FailureKind, HostId, ProjectName, Release, RunId, Secret, ServiceName,
+    Slot, Tag, Timestamp,
+};
+use lockgate_ports::{Message, MessageKind, Notifier, PortError};
+use lockgate_webhook::Webhook;
+use wiremock::matchers::{header, method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+const SECRET: &str = "hunter2";
+
+fn message() -> Message {
+    let service = ServiceName::new("web").unwrap();
+    Message {
+        kind: MessageKind::RolledBack,
+        project: ProjectName::new("acme").unwrap(),
+        service: service.clone(),
+        environment: EnvironmentName::new("prod").unwrap(),
+        release: Release {
+            service,
+            tag: Tag::new("v2").unwrap(),
+            digest: Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap(),
+            image: None,
+            commit: None,
+        },
+        run: RunId(uuid::Uuid::from_u128(7)),
+        at: Timestamp(1_763_683_200_000),
+        owner: "lee@laptop".into(),
+        hosts: vec![HostId::new("web1").unwrap()],
+        failure: Some(Failure::new(FailureKind::Unhealthy, "no answer").slot(Slot::Green)),
+        commands: vec![],
+    }
+}
+
+fn webhook(base: &str) -> Webhook {
+    // An error means that another test of this process has installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let headers = BTreeMap::from([("Authorization".to_owned(), Secret::new(format!("Bearer {SECRET}")))]);
+    Webhook::new(Secret::new(format!("{base}/hook/{SECRET}?key={SECRET}")), headers)
+}
+
+fn assert_secret_kept(error: &PortError) {
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains(SECRET) && !shown.contains("/hook/"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_message_is_posted_as_documented_with_the_users_headers() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path(format!("/hook/{SECRET}")))
+        .and(header("content-type", "application/json"))
+        .and(header("authorization", format!("Bearer {SECRET}").as_str()))
+        .respond_with(ResponseTemplate::new(202).set_body_string("<html>thanks</html>"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    webhook(&server.uri()).send(&message()).await.unwrap();
+    let body: serde_json::Value =
+        serde_json::from_slice(&server.received_requests().await.unwrap()[0].body).unwrap();
+    let wanted = serde_json::json!({
+        "kind": "rolled_back", "project": "acme", "service": "web", "environment": "prod",
+        "release": { "service": "web", "tag": "v2", "digest": format!("sha256:{}", "a".repeat(64)) },
+        "run": "00000000-0000-0000-0000-000000000007", "at": 1_763_683_200_000_i64, "owner": "lee@laptop",
+        "hosts": ["web1"], "failure": { "kind": "unhealthy", "message": "no answer", "slot": "green" },
+    });
+    assert_eq!(body, wanted);
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart_and_show_the_host_only() {
+    let cases = [
+        (404, FailureKind::NotFound),
+        (403, FailureKind::Unauthorized),
+        (401, FailureKind::Unauthorized),
+        (400, FailureKind::Other),
+        (500, FailureKind::Unreachable),
+    ];
+    for (status, kind) in cases {
+        let server = MockServer::start().await;
+        let echo = ResponseTemplate::new(status).set_body_string(format!("no page /hook/{SECRET}"));
+        Mock::given(method("POST")).respond_with(echo).expect(1).mount(&server).await;
+        let error = webhook(&server.uri()).send(&message()).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert_eq!(error.message, format!("127.0.0.1 answers {status}"));
+        assert_secret_kept(&error);
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_for_it_would_carry_the_headers_elsewhere() {
+    let server = MockServer::start().await;
+    let away = ResponseTemplate::new(307).insert_header("location", format!("{}/elsewhere", server.uri()));
+    Mock::given(path(format!("/hook/{SECRET}"))).respond_with(away).mount(&server).await;
+    Mock::given(path("/elsewhere")).respond_with(ResponseTemplate::new(200)).expect(0).mount(&server).await;
+    let error = webhook(&server.uri()).send(&message()).await.unwrap_err();
+    assert!(error.hint.as_deref().unwrap().contains("redirect"), "{error:?}");
+}
+
+#[tokio::test]
+async fn too_many_messages_is_tried_once_more() {
+    let server = MockServer::start().await;
+    let busy = ResponseTemplate::new(429).insert_header("retry-after", "0");
+    Mock::given(method("POST")).respond_with(busy.clone()).up_to_n_times(1).mount(&server).await;
+    Mock::given(method("POST")).respond_with(ResponseTemplate::new(200)).expect(1).mount(&server).await;
+    webhook(&server.uri()).send(&message()).await.unwrap();
+
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(busy).expect(2).mount(&server).await;
+    let error = webhook(&server.uri()).send(&message()).await.unwrap_err();
+    assert!(error.message.contains("too many"), "{error}");
+
+    let server = MockServer::start().await;
+    let long = ResponseTemplate::new(429).insert_header("retry-after", "60");
+    Mock::given(method("POST")).respond_with(long).expect(1).mount(&server).await;
+    webhook(&server.uri()).send(&message()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_unreachable_and_shows_the_host_only() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let webhook = webhook(&format!("http://lee:{SECRET}@127.0.0.1:{port}"));
+    assert_eq!(webhook.name(), "webhook 127.0.0.1");
+    let error = webhook.send(&message()).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unreachable);
+    assert!(error.message.contains("127.0.0.1") && error.message.contains("refused"), "{error}");
+    assert_secret_kept(&error);
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_is_timed_out_after_ten_seconds() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let start = Instant::now();
+    let error = webhook(&format!("http://{address}")).send(&message()).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+    assert_secret_kept(&error);
+    assert!(
+        (Duration::from_secs(9)..Duration::from_secs(13)).contains(&start.elapsed()),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_url_or_header_that_cannot_be_sent_is_an_error_that_does_not_repeat_it() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    for bad in [SECRET, "ftp://x/hook/hunter2"] {
+        let webhook = Webhook::new(Secret::new(bad), BTreeMap::new());
+        let error = webhook.send(&message()).await.unwrap_err();
+        assert_eq!(error.kind, FailureKind::Other, "{error}");
+        assert_secret_kept(&error);
+        assert!(!webhook.name().contains(SECRET) && !format!("{webhook:?}").contains(SECRET));
+    }
+    let headers = BTreeMap::from([("authorization".to_owned(), Secret::new("hunter2\nx"))]);
+    let error = Webhook::new(Secret::new("http://127.0.0.1:1/"), headers).send(&message()).await.unwrap_err();
+    assert!(error.message.contains("authorization"), "{error}");
+    assert_secret_kept(&error);
+}

@@ -1,0 +1,253 @@
+//! One request: choose a slot, send, stream the response back.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio::time::{Instant, timeout_at};
+
+use crate::access_log::Record;
+use crate::body::{Exchange, Progress, RequestBody, ResponseBody};
+use crate::headers::{self, Origin};
+use crate::pool::{ConnectError, Sender};
+use crate::router::Claim;
+use crate::shared::{Phase, Shared};
+use crate::tunnel;
+use crate::wire::{RELEASE_HEADER, SLOT_HEADER};
+
+const SLOT: HeaderName = HeaderName::from_static(SLOT_HEADER);
+const RELEASE: HeaderName = HeaderName::from_static(RELEASE_HEADER);
+
+/// One client connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) address: IpAddr,
+    pub(crate) forwarded_for: HeaderValue,
+    pub(crate) requests: AtomicU64,
+    pub(crate) http2: AtomicBool,
+}
+
+impl Client {
+    pub(crate) fn new(address: IpAddr) -> Self {
+        let forwarded_for = headers::forwarded_for(address);
+        Self { address, forwarded_for, requests: AtomicU64::new(0), http2: AtomicBool::new(false) }
+    }
+}
+
+/// Why there is no response from the slot.
+enum Failure {
+    Connect(ConnectError),
+    /// Connected, but the exchange broke before the response began.
+    Broken(hyper::Error),
+    TimedOut,
+}
+
+pub(crate) async fn handle(
+    shared: Arc<Shared>,
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    client.requests.fetch_add(1, Relaxed);
+    let http2 = request.version() == Version::HTTP_2;
+    if http2 {
+        client.http2.store(true, Relaxed);
+    }
+    let mut response = route(&shared, &client, request).await;
+    if !http2 && shared.phase() != Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn route(
+    shared: &Arc<Shared>,
+    client: &Client,
+    mut request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let record = Record::begin(shared.access_log.clone(), client.address, &request);
+    let host = match headers::requested_host(&request) {
+        Ok(host) => host,
+        Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason, record, None),
+    };
+    if request.method() == Method::CONNECT {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here", record, None);
+    }
+    let name = host.as_ref().and_then(|host| host.to_str().ok()).map(headers::without_port);
+    let Some(claim) = shared.router.claim(name.unwrap_or_default(), request.uri().path()) else {
+        shared.unrouted.fetch_add(1, Relaxed);
+        return refuse(StatusCode::NOT_FOUND, "no route matches this host and path", record, None);
+    };
+    let asked = headers::take_ask(request.headers_mut(), shared.ask_token.as_bytes());
+    let upgrade = headers::wanted_upgrade(&request);
+    let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    let host = host.unwrap_or_else(|| claim.live.pool.dial.host_header());
+    headers::prepare_request(&mut request, Origin { forwarded_for: &client.forwarded_for, host, upgrade });
+
+    // A connection that becomes a tunnel never comes back to the pool, so it isn't taken from there either.
+    let pooled = client_side.is_none();
+    match send(shared, &claim, request.map(RequestBody::new), pooled).await {
+        Ok((response, sender)) => {
+            let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let mut response = match (switched, client_side) {
+                (true, Some(client_side)) => {
+                    tunnel::open(shared, claim, record, client_side, response, asked)
+                }
+                (true, None) => {
+                    let reason = "the slot switched protocols unasked";
+                    refuse(StatusCode::BAD_GATEWAY, &of_route(&claim, reason), record, Some(&claim))
+                }
+                (false, _) => pass_back(claim, record, response, sender, asked),
+            };
+            *response.version_mut() = Version::HTTP_11;
+            response
+        }
+        Err(failure) => {
+            let (status, reason) = explain(&claim, failure);
+            refuse(status, &of_route(&claim, reason), record, Some(&claim))
+        }
+    }
+}
+
+fn pass_back(
+    claim: Claim,
+    mut record: Record,
+    response: Response<Incoming>,
+    sender: Sender,
+    asked: bool,
+) -> Response<ResponseBody> {
+    let (mut head, incoming) = response.into_parts();
+    headers::prepare_response(&mut head.headers, false);
+    if asked {
+        answer_ask(&mut head.headers, &claim);
+    }
+    record.status = head.status.as_u16();
+    let exchange = Exchange::new(incoming, sender, claim, record);
+    Response::from_parts(head, ResponseBody::Streamed(Box::new(exchange)))
+}
+
+/// Says which slot and release answer.
+pub(crate) fn answer_ask(headers: &mut hyper::HeaderMap, claim: &Claim) {
+    headers.insert(SLOT, claim.live.slot_header.clone());
+    headers.insert(RELEASE, claim.live.release_header.clone());
+}
+
+/// Sends the request, on a pooled connection if there is one.
+///
+/// It is sent a second time, on a fresh connection, only if the pooled one broke before the response began and either
+/// nothing was sent yet, or sending it twice is harmless.
+async fn send(
+    shared: &Shared,
+    claim: &Claim,
+    mut request: Request<RequestBody>,
+    pooled: bool,
+) -> Result<(Response<Incoming>, Sender), Failure> {
+    let pool = &claim.live.pool;
+    let limit = claim.live.response_timeout;
+    if pooled && let Some(mut sender) = pool.checkout() {
+        let spare = repeatable(&request);
+        let progress = request.body().progress();
+        match within(limit, progress, sender.try_send_request(request)).await {
+            None => return Err(Failure::TimedOut),
+            Some(Ok(response)) => return Ok((response, sender)),
+            Some(Err(mut error)) => {
+                match error.take_message().or(spare.filter(|_| !error.error().is_parse())) {
+                    Some(again) => request = again,
+                    None => return Err(Failure::Broken(error.into_error())),
+                }
+            }
+        }
+        shared.retried.fetch_add(1, Relaxed);
+    }
+    let mut sender = pool.connect(shared.config.connect_timeout).await.map_err(Failure::Connect)?;
+    let progress = request.body().progress();
+    match within(limit, progress, sender.try_send_request(request)).await {
+        None => Err(Failure::TimedOut),
+        Some(Ok(response)) => Ok((response, sender)),
+        Some(Err(error)) => Err(Failure::Broken(error.into_error())),
+    }
+}
+
+/// A copy of a request that may be sent twice: a safe method and no body.
+fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    if !request.method().is_safe() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// Waits for the response's head, at most `limit` from the last progress of the request's body.
+async fn within<F: Future>(limit: Duration, progress: Option<Arc<Progress>>, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut since = Instant::now();
+    loop {
+        match timeout_at(since + limit, future.as_mut()).await {
+            Ok(output) => return Some(output),
+            Err(_) => match progress.as_ref().map(|progress| progress.last()) {
+                Some(last) if last > since => since = last,
+                _ => return None,
+            },
+        }
+    }
+}
+
+/// A status and a reason for the client, without internals; those go to the log.
+fn explain(claim: &Claim, failure: Failure) -> (StatusCode, &'static str) {
+    let route = &claim.live.route;
+    let slot = &claim.live.target.slot;
+    match failure {
+        Failure::Connect(ConnectError::TimedOut) => {
+            tracing::warn!(route, slot, "connecting to the slot took too long");
+            (StatusCode::GATEWAY_TIMEOUT, "connecting to the slot took too long")
+        }
+        Failure::Connect(ConnectError::Failed(reason)) => {
+            tracing::warn!(route, slot, reason, "the slot can't be reached");
+            (StatusCode::BAD_GATEWAY, "the slot can't be reached")
+        }
+        Failure::Broken(error) => {
+            tracing::warn!(route, slot, %error, "the slot broke the exchange off");
+            (StatusCode::BAD_GATEWAY, "the slot broke the exchange off")
+        }
+        Failure::TimedOut => {
+            tracing::warn!(route, slot, "the slot took too long to answer");
+            (StatusCode::GATEWAY_TIMEOUT, "the slot took too long to answer")
+        }
+    }
+}
+
+fn of_route(claim: &Claim, reason: &str) -> String {
+    format!("route {}: {reason}", claim.live.route)
+}
+
+/// A short plain answer of our own.
+fn refuse(
+    status: StatusCode,
+    reason: &str,
+    mut record: Record,
+    claim: Option<&Claim>,
+) -> Response<ResponseBody> {
+    let text = format!("{status}\n{reason}\n");
+    record.status = status.as_u16();
+    record.bytes = text.len() as u64;
+    record.finish(claim);
+    let mut response = Response::new(ResponseBody::Own(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// The host as the access log names it.
+pub(crate) fn logged_host<B>(request: &Request<B>) -> Option<HeaderValue> {
+    request.headers().get(HOST).cloned()
+}

@@ -1,0 +1,52 @@
+//! One live proxy per state folder: `flock` on `proxy.lock`.
+//!
+//! The lock belongs to the open file, not to the process, so a successor that inherits the descriptor holds it
+//! without a moment in which nobody does. It is never unlocked explicitly; closing the last descriptor does.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::config::{ProxyConfig, ProxyError};
+
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+}
+
+impl Lock {
+    pub(crate) fn acquire(config: &ProxyConfig) -> Result<Self, ProxyError> {
+        let path = config.lock_file();
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = options.map_err(|error| ProxyError::io("open", &path, error))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let read = file.read_to_string(&mut text);
+                let pid = read.ok().and_then(|_| text.trim().parse().ok());
+                Err(ProxyError::AlreadyRunning { dir: config.dir.clone(), pid })
+            }
+            Err(error) => Err(ProxyError::io("lock", &path, error.into())),
+        }
+    }
+
+    pub(crate) fn inherited(descriptor: OwnedFd) -> Self {
+        Self { file: File::from(descriptor) }
+    }
+
+    /// Writes this process's id, for the message of a second start.
+    pub(crate) fn sign(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        writeln!(self.file, "{}", std::process::id())
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

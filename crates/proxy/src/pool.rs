@@ -1,0 +1,200 @@
+//! Connections to one target: dialling, and a bounded pool of idle ones.
+//!
+//! Our own, because the retry rules need to know whether a connection was used before and whether a request was
+//! sent at all, and because a retired target's idle connections are closed at the switch.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::HeaderValue;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::body::RequestBody;
+
+/// How often connecting is tried for one request. Nothing was sent by then, so this is safe for any method.
+const CONNECT_ATTEMPTS_MAX: u32 = 2;
+/// The pause between two attempts.
+const CONNECT_PAUSE_MS: u64 = 20;
+
+pub(crate) type Sender = SendRequest<RequestBody>;
+
+/// Where a target is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Dial {
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+impl Dial {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let refuse = || Err(format!("a dial is host:port or unix:/absolute/path, not {text:?}"));
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = PathBuf::from(path);
+            return if path.is_absolute() { Ok(Self::Unix(path)) } else { refuse() };
+        }
+        let Some((host, port)) = text.rsplit_once(':') else { return refuse() };
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':');
+        let is_host = !bare.is_empty() && bare.bytes().all(allowed) && (bare != host || !bare.contains(':'));
+        match port.parse() {
+            Ok(port) if port > 0 && is_host => Ok(Self::Tcp(bare.to_owned(), port)),
+            _ => refuse(),
+        }
+    }
+
+    /// A `Host` for the rare HTTP/1.0 request that has none.
+    pub(crate) fn host_header(&self) -> HeaderValue {
+        let text = match self {
+            Self::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp(host, port) => format!("{host}:{port}"),
+            Self::Unix(_) => "localhost".to_owned(),
+        };
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    TimedOut,
+    Failed(String),
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: Sender,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    /// Newest last; `None` once the target is retired.
+    idle: Option<VecDeque<Idle>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) dial: Dial,
+    idle_max: Duration,
+    connections_max: usize,
+    shelf: Mutex<Shelf>,
+}
+
+impl Pool {
+    pub(crate) fn new(dial: Dial, idle_max: Duration, connections_max: usize) -> Self {
+        Self { dial, idle_max, connections_max, shelf: Mutex::new(Shelf { idle: Some(VecDeque::new()) }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        // Held for a few instructions that can't panic half-way.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The most recently used idle connection that is alive and young enough. One that still finishes its last
+    /// exchange is left where it is.
+    pub(crate) fn checkout(&self) -> Option<Sender> {
+        let mut shelf = self.lock();
+        let idle = shelf.idle.as_mut()?;
+        let mut at = idle.len();
+        while at > 0 {
+            at -= 1;
+            let entry = &idle[at];
+            if entry.sender.is_closed() || entry.since.elapsed() >= self.idle_max {
+                idle.remove(at);
+            } else if entry.sender.is_ready() {
+                return idle.remove(at).map(|entry| entry.sender);
+            }
+        }
+        None
+    }
+
+    /// Gives a connection back after a complete exchange.
+    pub(crate) fn put_back(&self, sender: Sender) {
+        if sender.is_closed() {
+            return;
+        }
+        let mut shelf = self.lock();
+        let Some(idle) = shelf.idle.as_mut() else { return };
+        if idle.len() >= self.connections_max {
+            idle.pop_front();
+        }
+        idle.push_back(Idle { sender, since: Instant::now() });
+    }
+
+    /// Closes what has been idle for too long.
+    pub(crate) fn reap(&self) {
+        if let Some(idle) = self.lock().idle.as_mut() {
+            idle.retain(|entry| !entry.sender.is_closed() && entry.since.elapsed() < self.idle_max);
+        }
+    }
+
+    /// The target is no longer used: closes the idle connections now, and the busy ones when they come back.
+    pub(crate) fn retire(&self) {
+        self.lock().idle = None;
+    }
+
+    /// A fresh connection.
+    pub(crate) async fn connect(&self, limit: Duration) -> Result<Sender, ConnectError> {
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut attempt = 1;
+        loop {
+            match tokio::time::timeout_at(deadline, self.dial_once()).await {
+                Ok(Ok(sender)) => return Ok(sender),
+                Err(_) => return Err(ConnectError::TimedOut),
+                Ok(Err(reason)) if attempt == CONNECT_ATTEMPTS_MAX => {
+                    return Err(ConnectError::Failed(reason));
+                }
+                Ok(Err(_)) => attempt += 1,
+            }
+            tokio::time::sleep(Duration::from_millis(CONNECT_PAUSE_MS)).await;
+        }
+    }
+
+    async fn dial_once(&self) -> Result<Sender, String> {
+        let text = |error: io::Error| error.to_string();
+        match &self.dial {
+            Dial::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(text)?;
+                stream.set_nodelay(true).map_err(text)?;
+                handshake(stream).await
+            }
+            Dial::Unix(path) => handshake(UnixStream::connect(path).await.map_err(text)?).await,
+        }
+    }
+}
+
+async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, String> {
+    let shaken = http1::Builder::new().handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = shaken.map_err(|error| error.to_string())?;
+    // The connection ends by itself when the sender is dropped or the other side closes; whoever waits for a
+    // response gets the error, so it is only told to the debug log here.
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "a connection to a slot ended");
+        }
+    });
+    Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dials_are_read_and_nonsense_is_refused() {
+        assert_eq!(Dial::parse("app-blue:5000"), Ok(Dial::Tcp("app-blue".into(), 5000)));
+        assert_eq!(Dial::parse("[::1]:80"), Ok(Dial::Tcp("::1".into(), 80)));
+        assert_eq!(Dial::parse("unix:/run/app.sock"), Ok(Dial::Unix("/run/app.sock".into())));
+        for nonsense in
+            ["", "app", "app:", "app:0", "app:99999", ":80", "::1:80", "unix:x", "http://a:80", "a b:80"]
+        {
+            assert!(Dial::parse(nonsense).is_err(), "{nonsense:?}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The admin interface's JSON: what goes over `admin.sock`, and the names of the headers used for asking.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A request that carries this header with [`StatusView::ask_token`] is answered with [`SLOT_HEADER`] and
+/// [`RELEASE_HEADER`]. The header is never forwarded.
+pub const ASK_HEADER: &str = "lockgate-ask";
+/// Names the slot that answered, in the response to a request that asked.
+pub const SLOT_HEADER: &str = "lockgate-slot";
+/// Names the release that answered, in the response to a request that asked.
+pub const RELEASE_HEADER: &str = "lockgate-release";
+
+/// Where a route's requests go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The slot's name, `blue` for example: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub slot: String,
+    /// The release that runs there, as the plan calls it: 1 to 256 visible ASCII characters.
+    pub release: String,
+    /// `host:port`, or `unix:/absolute/path`.
+    pub dial: String,
+}
+
+/// What `PUT /v1/routes/{id}` takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// Host names without port; empty means any host. A named host wins over any host.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// `/api` matches `/api` and `/api/x`, not `/apix`. The longest prefix wins; none is the same as `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_prefix: Option<String>,
+    /// Where requests go.
+    pub target: Target,
+    /// How long the slot may take to begin its response, in milliseconds; absent: the proxy's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_timeout_ms: Option<u64>,
+}
+
+/// How many requests a slot is working on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// Ordinary requests, server-sent events among them.
+    pub requests: u64,
+    /// Upgraded connections (WebSockets). They don't end by themselves: give them a deadline.
+    pub upgraded: u64,
+}
+
+impl InFlight {
+    /// Nothing is in flight.
+    pub fn is_zero(&self) -> bool {
+        self.requests == 0 && self.upgraded == 0
+    }
+}
+
+/// Slot name to what is in flight there.
+pub type InFlightBySlot = BTreeMap<String, InFlight>;
+/// Route id to [`InFlightBySlot`].
+pub type InFlightByRoute = BTreeMap<String, InFlightBySlot>;
+
+/// One route as it is served at this moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteView {
+    pub id: String,
+    /// Grows with every change, over all routes, over restarts and re-creations. It is the `ETag`, quoted.
+    pub version: u64,
+    pub hosts: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_prefix: Option<String>,
+    pub target: Target,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_timeout_ms: Option<u64>,
+    /// The current slot, the recent ones, and every one that still has something in flight, here or in a
+    /// predecessor process that drains after an upgrade.
+    pub in_flight: InFlightBySlot,
+}
+
+/// What `GET /v1/routes` answers, ordered by id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoutesView {
+    pub routes: Vec<RouteView>,
+}
+
+/// Whether the proxy takes new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyState {
+    Serving,
+    Draining,
+}
+
+/// What `GET /v1/status` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    pub pid: u32,
+    /// The crate's version.
+    pub version: String,
+    pub state: ProxyState,
+    /// The addresses really bound, so never port 0.
+    pub listeners: Vec<SocketAddr>,
+    /// How many routes there are.
+    pub routes: usize,
+    /// When this process started, in milliseconds since 1970.
+    pub started_at_ms: u64,
+    /// The value for [`ASK_HEADER`]. It survives upgrades, not restarts.
+    pub ask_token: String,
+    /// Access log lines dropped because the writer couldn't follow.
+    pub access_log_dropped: u64,
+    /// The process that still drains after an upgrade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<u32>,
+    /// Everything in flight, deleted routes included. Slots with nothing in flight are left out.
+    pub in_flight: InFlightByRoute,
+}
+
+/// What `POST /v1/upgrade` takes. What is left out stays as this process was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpgradeRequest {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe: Option<PathBuf>,
+    /// The arguments after the program's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+}
+
+/// What a successful `POST /v1/upgrade` answers; the new process serves by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeView {
+    /// The new process.
+    pub pid: u32,
+}
+
+/// Says what the caller may do about a refused admin call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// 404: no such route or path.
+    NotFound,
+    /// 412: someone else changed the route; look at `current` and decide anew.
+    VersionMismatch,
+    /// 400: the request itself is wrong.
+    Invalid,
+    /// 409: another route claims the same host and prefix.
+    Conflict,
+    /// 507: the change couldn't be stored; nothing changed.
+    StorageFailed,
+    /// 503: this process has handed over or is stopping; connect again.
+    Unavailable,
+    /// 500: the new process didn't come up; the old one serves on.
+    UpgradeFailed,
+    /// 413: the body is too large.
+    TooLarge,
+    /// 405: the path exists, the method doesn't.
+    MethodNotAllowed,
+}
+
+/// The body of every refused admin call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorView {
+    pub kind: ErrorKind,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The route as it is, when its version was the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<Box<RouteView>>,
+}
+
+impl ErrorView {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None, current: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn current(mut self, current: Option<RouteView>) -> Self {
+        self.current = current.map(Box::new);
+        self
+    }
+}

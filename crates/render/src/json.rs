@@ -1,0 +1,75 @@
+//! One event per line, for programs.
+
+use std::io::{self, Write};
+
+use lockgate_model::Event;
+
+use crate::Renderer;
+
+/// JSON lines: each is an [`Event`] as it is journaled (`{"run":…,"seq":…,"at":…,"event":"step_started","step":3}`),
+/// or a note (`{"note":"…"}`). Events that are caught up are not repeated.
+pub struct Json<W> {
+    writer: W,
+    error: Option<io::Error>,
+}
+
+impl<W: Write + Send> Json<W> {
+    pub fn new(writer: W) -> Self {
+        Self { writer, error: None }
+    }
+
+    pub fn into_writer(self) -> W {
+        self.writer
+    }
+
+    fn write(&mut self, value: &impl serde::Serialize) {
+        // Written whole, so that a reader never meets half an event.
+        let written = serde_json::to_vec(value).map_err(io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            self.writer.write_all(&line)?;
+            self.writer.flush()
+        });
+        if let Err(problem) = written {
+            self.error.get_or_insert(problem);
+        }
+    }
+}
+
+impl<W: Write + Send> Renderer for Json<W> {
+    fn catch_up(&mut self, _earlier: &[Event]) {}
+
+    fn event(&mut self, event: &Event) {
+        self.write(event);
+    }
+
+    fn note(&mut self, text: &str) {
+        self.write(&serde_json::json!({ "note": text }));
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.error.take().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::rolled_back_events;
+
+    #[test]
+    fn every_line_is_one_event_that_reads_back_the_same() {
+        let events = rolled_back_events();
+        let mut json = Json::new(Vec::new());
+        for event in &events {
+            json.event(event);
+        }
+        json.note("two\nlines");
+        json.finish().unwrap();
+        let text = String::from_utf8(json.into_writer()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let read: Vec<Event> =
+            lines[..events.len()].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(read, events);
+        assert_eq!(lines[events.len()..], [r#"{"note":"two\nlines"}"#]);
+    }
+}

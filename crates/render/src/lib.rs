@@ -1,0 +1,77 @@
+//! What people see: events as a live view, plain lines or JSON lines; plans, states and ends as text.
+//!
+//! Invariants: it only reads. Every shown count is derived from the steps' states, never counted along, so two views
+//! of one run cannot disagree. A failure is always shown, whatever the detail, the terminal or the order of events.
+//! Spans are differences of the events' own times. Text from elsewhere (log lines, answers) has its control
+//! characters taken out, so that it cannot steer the terminal.
+//!
+//! Absent: the engine, the clock, and the choice whether to use colours or a terminal, which is the caller's.
+
+mod failure;
+mod json;
+mod lines;
+mod live;
+mod outcome;
+mod paint;
+mod plain;
+mod plan;
+mod status;
+mod table;
+mod time;
+mod view;
+
+#[cfg(test)]
+mod fixtures;
+
+use std::io;
+
+pub use failure::failure_text;
+pub use json::Json;
+pub use live::Live;
+use lockgate_model::{Event, Timestamp};
+pub use outcome::{hosts_text, outcome_text};
+pub use paint::{Paint, clean};
+pub use plain::Plain;
+pub use plan::plan_text;
+pub use status::status_text;
+pub use table::Table;
+pub use time::{clock_time, rfc3339};
+pub use view::Counts;
+
+/// Shows a run's events as they come.
+pub trait Renderer: Send {
+    /// Learns what happened before (an adopted run's journal), without showing it: counts are right from there on.
+    fn catch_up(&mut self, earlier: &[Event]);
+
+    fn event(&mut self, event: &Event);
+
+    /// Something to say that is no event: `waiting for the lease of lee@laptop`.
+    fn note(&mut self, text: &str);
+
+    /// Clears what moves and writes out what is buffered. Events that come later are shown all the same.
+    ///
+    /// # Errors
+    /// The first error of writing since the beginning. A run is never stopped because nobody can watch it, so errors
+    /// are kept until here.
+    fn finish(&mut self) -> io::Result<()>;
+}
+
+/// How much is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Failures and the end.
+    Quiet,
+    /// Also phases and finished steps.
+    Normal,
+    /// Also the beginning of steps, and evidence.
+    Verbose,
+}
+
+/// How [`Plain`] and [`Live`] show events.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub paint: Paint,
+    /// Writes an event's time at the beginning of its line ([`clock_time`]); `None`: no times.
+    pub time: Option<fn(Timestamp) -> String>,
+    pub detail: Detail,
+}

@@ -1,0 +1,212 @@
+//! An event as lines of text, the same for the plain and the live view.
+
+use lockgate_model::{
+    Event, EventKind, Evidence, Failure, Intent, Millis, Outcome, Plan, Progress, StepId, Timestamp,
+};
+
+use crate::failure::{evidence_line, failure_text};
+use crate::outcome::hosts_text;
+use crate::view::{RunView, StepView};
+use crate::{Detail, Options, Paint, clean};
+
+/// One line or block to show.
+pub(crate) struct Line {
+    /// Shown from this detail on.
+    pub(crate) from: Detail,
+    at: Option<Timestamp>,
+    text: String,
+}
+
+impl Line {
+    /// The text with its time.
+    pub(crate) fn text(&self, options: &Options) -> String {
+        match (self.at, options.time) {
+            (Some(at), Some(time)) => {
+                format!("{} {}", options.paint.faint(&format!("[{}]", time(at))), self.text)
+            }
+            _ => self.text.clone(),
+        }
+    }
+}
+
+/// The lines that `event` adds, after the view has taken it in.
+pub(crate) fn lines(view: &mut RunView, event: &Event, paint: Paint) -> Vec<Line> {
+    let took = view.apply(event);
+    let mut out = Writer { lines: Vec::new(), at: event.at, paint };
+    match &event.kind {
+        EventKind::RunStarted { plan, owner } => {
+            if !std::mem::replace(&mut view.heading_shown, true) {
+                let run = paint.faint(&format!("(run {})", event.run));
+                out.add(
+                    Detail::Normal,
+                    format!("{}, by {} {run}", paint.bold(&headline(plan)), clean(owner)),
+                );
+            }
+        }
+        EventKind::Adopted { owner, progress } => {
+            let going = match progress {
+                Progress::Forward => "goes on",
+                Progress::Unwinding => "goes on undoing",
+                Progress::Committed => "goes on tidying up",
+            };
+            out.add(Detail::Normal, format!("! {} took the run over and {going}", clean(owner)));
+        }
+        EventKind::StepStarted { step } => {
+            out.heading(view, *step);
+            let step = &view.steps[step];
+            out.add(Detail::Verbose, format!("→ {}{}", view.place(step), step.title));
+        }
+        EventKind::StepSucceeded { step, evidence } => out.succeeded(view, *step, evidence, took),
+        EventKind::StepFailed { step, failure } => out.failed(view, *step, failure, took),
+        EventKind::UnwindStarted { cause } => out.unwinding(view, cause),
+        EventKind::UndoStarted { step } => {
+            let step = &view.steps[step];
+            out.add(Detail::Verbose, format!("→ undo: {}{}", view.place(step), undo_title(step)));
+        }
+        EventKind::UndoSucceeded { step } => {
+            let step = &view.steps[step];
+            let text = format!("{}{}", view.place(step), undo_title(step));
+            out.add(Detail::Normal, format!("{} undone: {text}{}", paint.yellow("↩"), out.took(took)));
+        }
+        EventKind::UndoFailed { step, failure } => {
+            let step = &view.steps[step];
+            let text = format!("cannot undo: {}{}", view.place(step), undo_title(step));
+            out.add(Detail::Quiet, format!("{} {}{}", paint.red("✗"), paint.bold(&text), out.took(took)));
+            out.failure(failure);
+            view.failures_shown.push(failure.clone());
+        }
+        EventKind::Committed => out.add(
+            Detail::Normal,
+            format!(
+                "{} the release serves and has passed its gates; nothing is undone from here on",
+                paint.green("✓")
+            ),
+        ),
+        EventKind::RunEnded { outcome } => out.end(view, outcome),
+    }
+    out.lines
+}
+
+struct Writer {
+    lines: Vec<Line>,
+    at: Timestamp,
+    paint: Paint,
+}
+
+impl Writer {
+    fn add(&mut self, from: Detail, text: String) {
+        self.lines.push(Line { from, at: Some(self.at), text });
+    }
+
+    /// Lines below the last one.
+    fn below(&mut self, from: Detail, text: &str) {
+        let indented = format!("    {}", text.replace('\n', "\n    "));
+        self.lines.push(Line { from, at: None, text: indented });
+    }
+
+    fn failure(&mut self, failure: &Failure) {
+        self.below(Detail::Quiet, &failure_text(failure, self.paint));
+    }
+
+    fn took(&self, took: Option<Millis>) -> String {
+        took.map(|took| format!(" {}", self.paint.faint(&took.to_string()))).unwrap_or_default()
+    }
+
+    fn heading(&mut self, view: &mut RunView, step: StepId) {
+        if let Some(title) = view.heading_of(step) {
+            self.add(Detail::Normal, self.paint.bold(&format!("{title}:")));
+        }
+    }
+
+    fn succeeded(&mut self, view: &mut RunView, id: StepId, evidence: &[Evidence], took: Option<Millis>) {
+        let step = &view.steps[&id];
+        let checks = match evidence.len() {
+            0 => String::new(),
+            _ if !step.is_gate => String::new(),
+            1 => ", 1 check".to_owned(),
+            count => format!(", {count} checks"),
+        };
+        let mark = self.paint.green("✓");
+        self.add(
+            Detail::Normal,
+            format!("{mark} {}{}{checks}{}", view.place(step), step.title, self.took(took)),
+        );
+        for one in evidence {
+            self.below(Detail::Verbose, &evidence_line(one, self.paint));
+        }
+    }
+
+    fn failed(&mut self, view: &mut RunView, id: StepId, failure: &Failure, took: Option<Millis>) {
+        let step = &view.steps[&id];
+        let text = format!("{}{}", view.place(step), step.title);
+        let mark = if view.only_warns(id) { self.paint.yellow("!") } else { self.paint.red("✗") };
+        self.add(Detail::Quiet, format!("{mark} {}{}", self.paint.bold(&text), self.took(took)));
+        self.failure(failure);
+        view.failures_shown.push(failure.clone());
+    }
+
+    /// The cause in full, unless a step has just shown it.
+    fn unwinding(&mut self, view: &mut RunView, cause: &Failure) {
+        self.add(Detail::Quiet, self.paint.bold("undoing what was done, last first:"));
+        if !view.failures_shown.contains(cause) {
+            self.failure(cause);
+            view.failures_shown.push(cause.clone());
+        }
+    }
+
+    fn end(&mut self, view: &mut RunView, outcome: &Outcome) {
+        let after =
+            view.started.map(|started| format!(" after {}", self.at.since(started))).unwrap_or_default();
+        let counts = view.counts();
+        let mut parts = vec![match counts.total {
+            total if total == counts.done => format!("{total} steps"),
+            total => format!("{} of {total} steps done", counts.done),
+        }];
+        let several =
+            [(counts.failed, "failed"), (counts.undone, "undone"), (counts.undo_failed, "not undone")];
+        parts.extend(
+            several
+                .into_iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, what)| format!("{count} {what}")),
+        );
+        let ended = match outcome {
+            Outcome::Succeeded { warnings } if warnings.is_empty() => self.paint.green("succeeded"),
+            Outcome::Succeeded { .. } => self.paint.yellow("succeeded with warnings"),
+            Outcome::Failed { .. } => self.paint.red("failed, nothing was changed"),
+            Outcome::RolledBack { .. } => self.paint.yellow("rolled back"),
+            Outcome::Stuck(_) => self.paint.red("stuck"),
+        };
+        self.add(Detail::Quiet, format!("{ended}{after}: {}", parts.join(", ")));
+        // A failure that no step has shown would otherwise be lost.
+        for failure in failures(outcome) {
+            if !view.failures_shown.contains(failure) {
+                self.failure(failure);
+                view.failures_shown.push(failure.clone());
+            }
+        }
+    }
+}
+
+fn failures(outcome: &Outcome) -> Vec<&Failure> {
+    match outcome {
+        Outcome::Succeeded { warnings } => warnings.iter().collect(),
+        Outcome::Failed { failure } | Outcome::RolledBack { failure } => vec![failure],
+        Outcome::Stuck(stuck) => std::iter::once(&stuck.failure).chain(&stuck.undo_failures).collect(),
+    }
+}
+
+/// `deploy web v2 (1f3a5b7c9d0e) to prod on 3 hosts`.
+pub(crate) fn headline(plan: &Plan) -> String {
+    let (service, release, environment) = (&plan.service, &plan.release, &plan.environment);
+    let hosts = hosts_text(&plan.hosts);
+    match &plan.intent {
+        Intent::Deploy { .. } => format!("deploy {service} {release} to {environment} on {hosts}"),
+        Intent::Rollback { .. } => format!("roll back {service} to {release} in {environment} on {hosts}"),
+    }
+}
+
+/// What undoing the step does.
+pub(crate) fn undo_title(step: &StepView) -> &str {
+    if step.undo.is_empty() { &step.title } else { &step.undo }
+}

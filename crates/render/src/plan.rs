@@ -1,0 +1,207 @@
+//! A plan as text: what is live, what would be, and the steps.
+
+use std::fmt::Write;
+
+use lockgate_model::{Action, HostId, HostObserved, Lane, Observed, Phase, Plan, Slot, SlotState};
+
+use crate::lines::headline;
+use crate::outcome::hosts_text;
+use crate::{Paint, Table, clean};
+
+/// A table of what is live on each host now and would be after, what was seen that is out of order, and the steps by
+/// phase with what takes each back (`↩`). Hosts with the same steps are shown once. Without a line feed at the end.
+#[must_use]
+pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
+    let mut text = paint.bold(&headline(plan));
+    let _ = write!(text, "\n\n{}", hosts_table(plan, observed).text());
+    for (host, seen) in &observed.hosts {
+        for warning in warnings(seen) {
+            let _ =
+                write!(text, "\n{} {}: {warning}", paint.yellow("!"), hosts_text(std::slice::from_ref(host)));
+        }
+    }
+    if plan.is_empty() {
+        let _ = write!(text, "\n\nnothing to do: what is wanted is what is");
+        return text;
+    }
+    for (index, phase) in plan.phases.iter().filter(|phase| has_steps(phase)).enumerate() {
+        let last =
+            if phase.committed { paint.faint(" (nothing is undone from here on)") } else { String::new() };
+        let _ = write!(text, "\n\n{}{last}", paint.bold(&format!("{}. {}", index + 1, phase.title)));
+        push_lanes(&mut text, phase, plan.hosts.len() > 1, paint);
+    }
+    let _ = write!(text, "\n\n{}", paint.faint("↩ is what takes a step back if a later one fails"));
+    text
+}
+
+/// What is live on the host: `v1 (1f3a5b7c9d0e) in blue`.
+pub(crate) fn live_text(seen: &HostObserved) -> String {
+    if seen.router.unreachable.is_some() {
+        return "not known".to_owned();
+    }
+    match (seen.live(), seen.router.target, &seen.router.dial) {
+        (Some((slot, live)), ..) => match &live.release {
+            Some(release) => format!("{release} in {slot}"),
+            None => format!("unknown release in {slot}"),
+        },
+        (None, Some(slot), _) => format!("{slot}, which does not run"),
+        (None, None, Some(dial)) => clean(dial),
+        (None, None, None) => "nothing".to_owned(),
+    }
+}
+
+/// What was seen on the host that is out of order.
+pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(reason) = &seen.router.unreachable {
+        warnings.push(format!("the router cannot be asked: {}", clean(reason)));
+    }
+    if let (Some(target), Some(active)) = (seen.router.target, seen.recorded.active)
+        && target != active
+    {
+        warnings.push(format!("the traffic goes to {target}, but {active} is recorded as active"));
+    }
+    if let Some(target) = seen.router.target
+        && seen.slots.get(&target).is_none_or(|slot| slot.state != SlotState::Running)
+    {
+        warnings.push(format!("the traffic goes to {target}, which does not run"));
+    }
+    warnings.extend(
+        seen.conflicts.iter().map(|conflict| format!("the slots cannot run together: {}", clean(conflict))),
+    );
+    warnings
+}
+
+fn hosts_table(plan: &Plan, observed: &Observed) -> Table {
+    let mut table = Table::new(["host", "live now", "will be"]);
+    for host in &plan.hosts {
+        let seen = observed.hosts.get(host);
+        let now = seen.map_or_else(|| "not seen".to_owned(), live_text);
+        let after = match target(plan, host) {
+            Target::Slot(slot) => format!("{} in {slot}", plan.release),
+            Target::Unchanged => "unchanged".to_owned(),
+        };
+        table.push(vec![hosts_text(std::slice::from_ref(host)), now, after]);
+    }
+    table
+}
+
+enum Target {
+    Slot(Slot),
+    Unchanged,
+}
+
+/// Where the plan's last switch on the host sends the traffic.
+fn target(plan: &Plan, host: &HostId) -> Target {
+    plan.steps()
+        .filter(|(_, lane, _)| *lane == Some(host))
+        .filter_map(|(_, _, step)| match &step.action {
+            Action::Switch { slot, .. } => Some(Target::Slot(*slot)),
+            _ => None,
+        })
+        .last()
+        .unwrap_or(Target::Unchanged)
+}
+
+fn has_steps(phase: &Phase) -> bool {
+    phase.lanes.iter().any(|lane| !lane.steps.is_empty())
+}
+
+/// Lanes whose steps read the same are shown once, with all their hosts.
+fn push_lanes(text: &mut String, phase: &Phase, several_hosts: bool, paint: Paint) {
+    let mut groups: Vec<(Vec<HostId>, Vec<StepTitles>)> = Vec::new();
+    for lane in phase.lanes.iter().filter(|lane| !lane.steps.is_empty()) {
+        let steps = step_titles(lane);
+        let hosts = lane.host.iter().cloned();
+        match groups
+            .iter_mut()
+            .find(|(known, same)| *same == steps && known.is_empty() == lane.host.is_none())
+        {
+            Some((known, _)) => known.extend(hosts),
+            None => groups.push((hosts.collect(), steps)),
+        }
+    }
+    for (hosts, steps) in groups {
+        let named = several_hosts && !hosts.is_empty();
+        let indent = if named { 5 } else { 3 };
+        if named {
+            let _ = write!(text, "\n   {}:", hosts_text(&hosts));
+        }
+        let mut table = Table::default().indent(indent);
+        for (title, undo) in steps {
+            let undo = if undo.is_empty() { String::new() } else { paint.faint(&format!("↩ {undo}")) };
+            table.push(vec![title, undo]);
+        }
+        let _ = write!(text, "\n{}", table.text());
+    }
+}
+
+/// A step's title and that of its undo.
+type StepTitles = (String, String);
+
+fn step_titles(lane: &Lane) -> Vec<StepTitles> {
+    let undo = |actions: &[Action]| actions.iter().map(Action::title).collect::<Vec<_>>().join(", ");
+    lane.steps.iter().map(|step| (step.action.title(), undo(&step.undo))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::RouterObserved;
+
+    use super::*;
+    use crate::fixtures::{host, observed, plan};
+
+    #[test]
+    fn a_plan_shows_what_is_what_will_be_and_every_step_with_its_undo() {
+        insta::assert_snapshot!(plan_text(&plan(), &observed(), Paint::plain()), @r"
+        deploy web v2 (1f3a5b7c9d0e) to prod on web1 and web2
+
+        host  live now                   will be
+        web1  v1 (0a0a0a0a0a0a) in blue  v2 (1f3a5b7c9d0e) in green
+        web2  v1 (0a0a0a0a0a0a) in blue  v2 (1f3a5b7c9d0e) in green
+
+        1. prepare
+           web1 and web2:
+             fetch v2 (1f3a5b7c9d0e)
+             start v2 in green        ↩ stop green
+
+        2. switch
+           web1 and web2:
+             switch traffic to green  ↩ switch traffic to blue
+
+        3. check
+           gate after: smoke
+
+        4. tidy up (nothing is undone from here on)
+           web1 and web2:
+             stop blue
+
+        ↩ is what takes a step back if a later one fails
+        ");
+    }
+
+    #[test]
+    fn what_is_out_of_order_is_said() {
+        let mut seen = observed();
+        let first = seen.hosts.get_mut(&host("web1")).unwrap();
+        first.recorded.active = Some(Slot::Green);
+        first.conflicts.push("both want port 80".into());
+        let second = seen.hosts.get_mut(&host("web2")).unwrap();
+        second.router =
+            RouterObserved { unreachable: Some("connection refused".into()), ..RouterObserved::default() };
+        let mut empty = plan();
+        empty.phases.clear();
+        insta::assert_snapshot!(plan_text(&empty, &seen, Paint::plain()), @r"
+        deploy web v2 (1f3a5b7c9d0e) to prod on web1 and web2
+
+        host  live now                   will be
+        web1  v1 (0a0a0a0a0a0a) in blue  unchanged
+        web2  not known                  unchanged
+        ! web1: the traffic goes to blue, but green is recorded as active
+        ! web1: the slots cannot run together: both want port 80
+        ! web2: the router cannot be asked: connection refused
+
+        nothing to do: what is wanted is what is
+        ");
+    }
+}

@@ -1,0 +1,165 @@
+//! What is live where, as text.
+
+use std::fmt::Write;
+
+use lockgate_model::{HostId, HostObserved, LeaseRecord, ServiceStatus, Slot, SlotState, Timestamp};
+
+use crate::failure::failure_text;
+use crate::outcome::hosts_text;
+use crate::plan::{live_text, warnings};
+use crate::{Paint, Table, clean};
+
+/// A table per service and environment; below it what is out of order, who is at work and what was left unfinished.
+/// `time` formats points in time, as [`crate::rfc3339`]. Without a line feed at the end.
+#[must_use]
+pub fn status_text(all: &[ServiceStatus], time: &dyn Fn(Timestamp) -> String, paint: Paint) -> String {
+    if all.is_empty() {
+        return "no service is deployed from here".to_owned();
+    }
+    let parts: Vec<String> = all.iter().map(|one| one_text(one, time, paint)).collect();
+    parts.join("\n\n")
+}
+
+fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: Paint) -> String {
+    let mut text = paint.bold(&format!("{} in {}", status.service, status.environment));
+    let mut table = Table::new(["host", "live", "since", "beside"]).indent(2);
+    for (host, seen) in &status.observed.hosts {
+        let since = seen.live().and_then(|(_, slot)| slot.started_at).map(time).unwrap_or_default();
+        table.push(vec![hosts_text(std::slice::from_ref(host)), live_text(seen), since, beside(seen)]);
+    }
+    if !status.observed.hosts.is_empty() {
+        let _ = write!(text, "\n{}", table.text());
+    }
+    for (host, failure) in &status.unseen {
+        let shown = failure_text(failure, paint).replace('\n', "\n  ");
+        let _ = write!(text, "\n  {} {}: {shown}", paint.red("✗"), hosts_text(std::slice::from_ref(host)));
+    }
+    for (host, seen) in &status.observed.hosts {
+        for warning in warnings(seen) {
+            let _ = write!(
+                text,
+                "\n  {} {}: {warning}",
+                paint.yellow("!"),
+                hosts_text(std::slice::from_ref(host))
+            );
+        }
+    }
+    push_leases(&mut text, status, time, paint);
+    text
+}
+
+/// The slot that gets no traffic, as far as something is in it.
+fn beside(seen: &HostObserved) -> String {
+    let others = Slot::ALL.into_iter().filter(|slot| Some(*slot) != seen.router.target);
+    let shown: Vec<String> = others
+        .filter_map(|slot| {
+            let inside = seen.slots.get(&slot)?;
+            let state = match inside.state {
+                SlotState::Running => "running",
+                SlotState::Stopped => "stopped",
+            };
+            let release = inside.release.as_ref().map_or("unknown release".to_owned(), ToString::to_string);
+            Some(format!("{release} in {slot}, {state}"))
+        })
+        .collect();
+    shown.join("; ")
+}
+
+/// What the leases tell, once for all hosts that tell the same.
+fn push_leases(text: &mut String, status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: Paint) {
+    let mut said: Vec<(String, Vec<HostId>)> = Vec::new();
+    for (host, lease) in &status.leases {
+        for line in lease_lines(lease, time, paint) {
+            match said.iter_mut().find(|(known, _)| *known == line) {
+                Some((_, hosts)) => hosts.push(host.clone()),
+                None => said.push((line, vec![host.clone()])),
+            }
+        }
+    }
+    for (line, hosts) in said {
+        // Named only where not all hosts tell the same.
+        let place = if hosts.len() == status.leases.len() {
+            String::new()
+        } else {
+            format!(" (on {})", hosts_text(&hosts))
+        };
+        let _ = write!(text, "\n  {line}{place}");
+    }
+}
+
+fn lease_lines(lease: &LeaseRecord, time: &dyn Fn(Timestamp) -> String, paint: Paint) -> Vec<String> {
+    let mut lines = Vec::new();
+    match (&lease.holder, &lease.unfinished) {
+        (Some(holder), _) => {
+            let since = time(holder.since);
+            lines.push(format!("{} {} is at work since {since}", paint.yellow("→"), clean(&holder.owner)));
+        }
+        (None, Some(unfinished)) => lines.push(format!(
+            "{} run {} was left unfinished: type `lockgate resume`",
+            paint.yellow("!"),
+            unfinished.run
+        )),
+        (None, None) => {}
+    }
+    if let Some(last) = &lease.last {
+        let ended = last.outcome.as_str().replace('_', " ");
+        lines.push(format!("last run: {ended} at {} (run {})", time(last.at), last.run));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lockgate_model::{Failure, FailureKind};
+
+    use super::*;
+    use crate::fixtures::{environment, held_lease, host, left_lease, observed, service};
+
+    fn time(at: Timestamp) -> String {
+        format!("t{}", at.0)
+    }
+
+    fn status() -> ServiceStatus {
+        ServiceStatus {
+            service: service(),
+            environment: environment(),
+            observed: observed(),
+            leases: BTreeMap::new(),
+            unseen: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn status_shows_what_is_live_what_is_beside_and_who_is_at_work() {
+        let mut one = status();
+        one.leases = [(host("web1"), held_lease()), (host("web2"), held_lease())].into();
+        let mut other = status();
+        other.observed.hosts.remove(&host("web2"));
+        other
+            .unseen
+            .insert(host("web2"), Failure::new(FailureKind::Unreachable, "no route").hint("is it up?"));
+        other.leases = [(host("web1"), left_lease()), (host("web3"), LeaseRecord::default())].into();
+        insta::assert_snapshot!(status_text(&[one, other], &time, Paint::plain()), @r"
+        web in prod
+          host  live                       since           beside
+          web1  v1 (0a0a0a0a0a0a) in blue  t1763640000000
+          web2  v1 (0a0a0a0a0a0a) in blue  t1763640000000  unknown release in green, stopped
+          → kim@desk is at work since t5
+          last run: rolled back at t4 (run 00000000-0000-0000-0000-000000000007)
+
+        web in prod
+          host  live                       since           beside
+          web1  v1 (0a0a0a0a0a0a) in blue  t1763640000000
+          ✗ web2: unreachable: no route
+            hint: is it up?
+          ! run 00000000-0000-0000-0000-000000000007 was left unfinished: type `lockgate resume` (on web1)
+        ");
+    }
+
+    #[test]
+    fn no_service_is_said_too() {
+        assert_eq!(status_text(&[], &time, Paint::plain()), "no service is deployed from here");
+    }
+}

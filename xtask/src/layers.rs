@@ -1,0 +1,169 @@
+//! The arrows of the house: which crate may know which, and who may print, read the clock or start a process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// A crate and the workspace crates it may depend on. A crate that is not listed must not exist.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("lockgate-model", &[]),
+    ("lockgate-config", &["lockgate-model"]),
+    ("lockgate-plan", &["lockgate-model"]),
+    ("lockgate-engine", &["lockgate-model"]),
+    ("lockgate-ports", &["lockgate-model"]),
+    ("lockgate-perform", &["lockgate-model", "lockgate-engine", "lockgate-ports"]),
+    (
+        "lockgate-orchestrator",
+        &["lockgate-model", "lockgate-plan", "lockgate-engine", "lockgate-ports", "lockgate-perform"],
+    ),
+    ("lockgate-proxy", &[]),
+    ("lockgate-render", &["lockgate-model"]),
+    ("lockgate-hello", &[]),
+    ("lockgate-builtin", &["lockgate-model", "lockgate-ports", "lockgate-proxy"]),
+    ("lockgate-caddy", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-compose", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-http", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-local", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-process", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-slack", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-sqlite", &["lockgate-model", "lockgate-engine"]),
+    ("lockgate-ssh", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-webhook", &["lockgate-model", "lockgate-ports"]),
+];
+
+/// May depend on everything: the composition root, and what never ships.
+const FREE: &[&str] = &["lockgate", "lockgate-sim", "xtask"];
+/// Never shipped, so nothing that ships may depend on them.
+const DEV_ONLY: &[&str] = &["lockgate-sim", "xtask"];
+
+/// External crates that a room must not know.
+const NO_CRATES: &[(&str, &[&str])] = &[
+    ("lockgate-model", &["tokio", "hyper", "reqwest", "sqlx", "async-trait"]),
+    ("lockgate-plan", &["tokio", "hyper", "reqwest", "sqlx", "async-trait"]),
+    ("lockgate-engine", &["hyper", "reqwest", "sqlx", "openssh", "bollard"]),
+    ("lockgate-ports", &["reqwest", "sqlx", "openssh", "bollard"]),
+    ("lockgate-render", &["tokio", "sqlx"]),
+];
+
+/// Words that only some rooms may use in shipped code: (what, words, rooms that may).
+const WORDS: &[(&str, &[&str], &[&str])] = &[
+    ("prints", &["println!", "eprintln!", "print!(", "eprint!("], &["lockgate", "lockgate-render", "lockgate-hello"]),
+    (
+        "reads the wall clock",
+        &["SystemTime::now", "Utc::now", "Zoned::now", "Timestamp::now("],
+        &["lockgate", "lockgate-hello", "lockgate-local", "lockgate-ssh", "lockgate-proxy"],
+    ),
+    (
+        "starts a process",
+        &["process::Command", "Command::spawn"],
+        &["lockgate", "lockgate-local", "lockgate-ssh", "lockgate-proxy"],
+    ),
+];
+
+pub fn check() -> Result<()> {
+    let packages = packages()?;
+    let mut wrong = Vec::new();
+    for package in &packages {
+        wrong.extend(arrows(package, &packages));
+        if !DEV_ONLY.contains(&package.name.as_str()) {
+            wrong.extend(words(package)?);
+        }
+    }
+    if wrong.is_empty() {
+        println!("layers: {} crates, every arrow as it should be", packages.len());
+        return Ok(());
+    }
+    bail!("layers:\n  {}", wrong.join("\n  "));
+}
+
+struct Package {
+    name: String,
+    dir: PathBuf,
+    /// Normal and build dependencies; what tests use is free.
+    dependencies: BTreeSet<String>,
+}
+
+fn packages() -> Result<Vec<Package>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .output()
+        .context("cargo metadata")?;
+    if !output.status.success() {
+        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
+    packages.iter().map(package).collect()
+}
+
+fn package(value: &serde_json::Value) -> Result<Package> {
+    let name = value["name"].as_str().context("a package without a name")?.to_owned();
+    let manifest = value["manifest_path"].as_str().context("a package without a manifest")?;
+    let dependencies = value["dependencies"].as_array().context("a package without dependencies")?;
+    let shipped = dependencies.iter().filter(|one| one["kind"].as_str() != Some("dev"));
+    Ok(Package {
+        name,
+        dir: Path::new(manifest).parent().context("a manifest without a folder")?.to_owned(),
+        dependencies: shipped.filter_map(|one| Some(one["name"].as_str()?.to_owned())).collect(),
+    })
+}
+
+fn arrows(package: &Package, all: &[Package]) -> Vec<String> {
+    let ours: BTreeSet<&str> = all.iter().map(|package| package.name.as_str()).collect();
+    let name = package.name.as_str();
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for dependency in package.dependencies.iter().map(String::as_str) {
+        if DEV_ONLY.contains(&dependency) && !DEV_ONLY.contains(&name) {
+            wrong.push(format!("{name} → {dependency}: nothing that ships depends on it"));
+        }
+        let may = FREE.contains(&name) || allowed.get(name).is_some_and(|allowed| allowed.contains(&dependency));
+        if ours.contains(dependency) && !may {
+            wrong.push(format!("{name} → {dependency} must not be"));
+        }
+        if NO_CRATES.iter().any(|(room, crates)| *room == name && crates.contains(&dependency)) {
+            wrong.push(format!("{name} → {dependency} (external) must not be"));
+        }
+    }
+    if !FREE.contains(&name) && !allowed.contains_key(name) {
+        wrong.push(format!("{name} has no place in xtask/src/layers.rs; say there what it may know"));
+    }
+    wrong
+}
+
+fn words(package: &Package) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    for file in rust_files(&package.dir.join("src"))? {
+        let text = std::fs::read_to_string(&file)?;
+        // Tests stand at a file's end, or in files of their own that say so in their name.
+        let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let path = file.to_string_lossy();
+        if path.contains("tests") || path.contains("/conformance/") {
+            continue;
+        }
+        for (number, line) in shipped.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for (what, words, rooms) in WORDS {
+                if !rooms.contains(&package.name.as_str()) && words.iter().any(|word| code.contains(word)) {
+                    wrong.push(format!("{}:{} {what}: {}", file.display(), number + 1, line.trim()));
+                }
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,24 @@
+//! Chores that `cargo` does not do: `cargo xtask layers`, `cargo xtask bench`, `cargo xtask schema`.
+
+mod layers;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
+    match args.next().as_deref() {
+        Some("layers") => layers::check(),
+        other => bail!("unknown task {other:?}; there is: layers"),
+    }
+}
