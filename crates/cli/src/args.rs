@@ -38,9 +38,6 @@ pub struct Global {
     /// No colours (also NO_COLOR)
     #[arg(long, global = true)]
     pub no_color: bool,
-    /// Don't ask
-    #[arg(short, long, global = true)]
-    pub yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -19,6 +19,7 @@ use lockgate_process::{Process, ProcessOptions};
 use lockgate_ssh::Ssh;
 
 use crate::error::CliError;
+use crate::exit::Exit;
 
 /// Longest path of a Unix socket (`sun_path` in unix(7) holds 108 bytes with the final zero).
 const SOCKET_PATH_MAX: usize = 107;
@@ -170,7 +171,7 @@ impl Wires<'_> {
             dial.insert(slot, self.fill(&router.dial, Some(slot))?);
         }
         let fill = |template: &Option<Template>| template.as_ref().map(|text| self.fill(text, None)).transpose();
-        Ok(Caddy::new(CaddyOptions {
+        let caddy = Caddy::new(CaddyOptions {
             host,
             label: format!("{}_{}_{}", self.project.name, self.environment.name, self.service.name),
             admin: router.admin.clone(),
@@ -178,7 +179,8 @@ impl Wires<'_> {
             dial,
             ask: fill(&router.ask)?,
             snippet: fill(&router.snippet)?,
-        }))
+        });
+        caddy.map_err(|error| CliError { exit: Exit::Usage, ..error.into() })
     }
 
     fn builtin(&self, id: &HostId, host: Arc<dyn Host>, router: &BuiltinRouter) -> Result<Builtin, CliError> {

@@ -42,7 +42,7 @@ fn problem(text: &str, error: &Yaml) -> Problem {
         Yaml::SerdeUnknownField { field, expected, .. }
         | Yaml::SerdeUnknownVariant { variant: field, expected, .. } => unknown_key(field, expected, at),
         Yaml::DuplicateMappingKey { key, .. } => {
-            let key = key.as_ref().map_or("a key".to_owned(), |key| format!("`{key}`"));
+            let key = key.as_ref().map_or("a key".to_owned(), |key| format!("`{}`", name_part(key)));
             new(Kind::DuplicateKey, format!("{key} is here twice")).hint("keep one of them")
         }
         Yaml::SerdeMissingField { field, .. } => {
@@ -93,11 +93,24 @@ fn problem(text: &str, error: &Yaml) -> Problem {
 }
 
 fn unknown_key(key: &str, known: &[&str], at: Place) -> Problem {
-    let shown: String = key.chars().filter(|c| !c.is_control()).take(40).collect();
+    let shown = name_part(key);
     if let Some(when) = words::later(key) {
         return Problem::new(Kind::NotBuilt, at, format!("`{shown}` is known but not built yet")).hint(when);
     }
     Problem::new(Kind::UnknownKey, at, format!("unknown key `{shown}`")).hint(words::unknown(key, known))
+}
+
+/// Longest part of a key that a message quotes.
+const KEY_CHARACTERS_MAX: usize = 40;
+
+/// The part of a key that looks like a name: where a colon is missing, the rest is the value.
+fn name_part(key: &str) -> String {
+    let name = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let mut shown: String = key.chars().take(KEY_CHARACTERS_MAX).take_while(name).collect();
+    if shown.len() < key.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// `string "hunter2"` → `text`: serde's words for what it found, without the value.

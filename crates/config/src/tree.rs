@@ -1,5 +1,6 @@
 //! The file as a bare tree of places: what path a place has, and which bytes may not be shown.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
@@ -9,6 +10,9 @@ use crate::error::{Kind, Place, Problem};
 
 /// Keys below which every value may be a secret.
 const SECRET_KEYS: [&str; 3] = ["env", "notify", "headers"];
+
+/// Keys whose value has names of the user's own as keys.
+const NAMING_KEYS: [&str; 4] = ["services", "environments", "urls", "header"];
 
 pub enum Node {
     Scalar,
@@ -88,67 +92,80 @@ impl Node {
         }
     }
 
-    /// The places of all scalars that may be secret: below a secret key, or below one of the `unknown` keys, whose
-    /// meaning nobody knows.
-    fn secrets(&self, place: Place, unknown: &[usize], secret: bool, found: &mut Vec<Place>) {
+    /// Sorts places into those that may be shown and those that may be secret: below a secret key, or below one that
+    /// the format does not have, as when the lines below `env:` are not indented.
+    fn sort(&self, place: Place, known: &BTreeSet<String>, secret: bool, named: bool, sorted: &mut Sorted) {
         match self {
-            Node::Scalar if secret => found.push(place),
-            Node::Scalar => {}
+            Node::Scalar if secret => sorted.secret.push(place),
+            Node::Scalar => sorted.shown.push(place),
             Node::List(items) => {
-                items.iter().for_each(|item| item.value.secrets(item.place, unknown, secret, found));
+                items.iter().for_each(|item| item.value.sort(item.place, known, secret, false, sorted));
             }
             Node::Map(entries) => {
                 for (key, node) in entries {
-                    let secret = secret
-                        || SECRET_KEYS.contains(&key.value.as_str())
-                        || unknown.contains(&key.place.offset);
-                    node.value.secrets(node.place, unknown, secret, found);
+                    if !secret {
+                        sorted.shown.push(key.place);
+                    }
+                    let key = key.value.as_str();
+                    let secret = secret || SECRET_KEYS.contains(&key) || !(named || known.contains(key));
+                    node.value.sort(node.place, known, secret, NAMING_KEYS.contains(&key), sorted);
                 }
             }
         }
     }
 }
 
+#[derive(Default)]
+struct Sorted {
+    shown: Vec<Place>,
+    secret: Vec<Place>,
+}
+
+/// Every key of the format, wherever it belongs.
+fn known_keys() -> BTreeSet<String> {
+    let schema = crate::schema();
+    let types = schema["$defs"].as_object().into_iter().flat_map(|types| types.values()).chain([&schema]);
+    types
+        .filter_map(|schema| schema["properties"].as_object())
+        .flat_map(|keys| keys.keys().cloned())
+        .collect()
+}
+
 /// Gives every problem its path, decides whether its line may be shown, and returns the text that may be.
 pub fn annotate(text: &str, tree: Option<&At<Node>>, problems: &mut [Problem]) -> String {
     let Some(tree) = tree else {
         // Without a tree nobody knows where secrets are.
-        return blank(text, &[Place { offset: 0, length: text.len(), ..Place::default() }]);
+        return blank(text, &Sorted::default());
     };
-    let mut unknown = Vec::new();
     for problem in problems.iter_mut() {
         let Some(place) = problem.place else { continue };
         let Some(path) = tree.value.path(place.offset) else { continue };
         problem.shown = !path.iter().any(|key| SECRET_KEYS.contains(&key.as_str()));
+        // Keys below a secret one may be secrets, too, where a colon is missing.
+        let end =
+            path.iter().position(|key| SECRET_KEYS.contains(&key.as_str())).map_or(path.len(), |at| at + 1);
+        let path = &path[..end];
         // What is missing has no path, and the place is that of the mapping around it.
         problem.path = (problem.kind != Kind::MissingKey).then(|| path.join("."));
-        unknown.push(place.offset);
     }
-    let mut secrets = Vec::new();
-    tree.value.secrets(tree.place, &unknown_keys(problems, &unknown), false, &mut secrets);
-    blank(text, &secrets)
+    let mut sorted = Sorted::default();
+    tree.value.sort(tree.place, &known_keys(), false, false, &mut sorted);
+    blank(text, &sorted)
 }
 
-/// Only where a key itself is the problem is what stands below it of unknown meaning.
-fn unknown_keys(problems: &[Problem], offsets: &[usize]) -> Vec<usize> {
-    let keys = problems.iter().filter(|problem| matches!(problem.kind, Kind::UnknownKey | Kind::NotBuilt));
-    keys.filter_map(|problem| problem.place)
-        .map(|place| place.offset)
-        .filter(|at| offsets.contains(at))
-        .collect()
-}
-
-/// The text with these places blanked out, as long as before in bytes and lines.
-fn blank(text: &str, places: &[Place]) -> String {
-    let mut bytes = text.as_bytes().to_vec();
-    for place in places {
-        let end = place.offset.saturating_add(place.length).min(bytes.len());
-        for byte in bytes.get_mut(place.offset..end).unwrap_or_default() {
-            if *byte != b'\n' {
-                *byte = b'*';
-            }
+/// The text with all blanked out but what may be shown and YAML's own signs: comments may have secrets too. As long as
+/// before in bytes and lines.
+fn blank(text: &str, sorted: &Sorted) -> String {
+    let range = |place: &Place| place.offset..place.offset.saturating_add(place.length).min(text.len());
+    let mut shown =
+        text.as_bytes().iter().map(|byte| b" \n\r\t{}[],:-#|>\"'".contains(byte)).collect::<Vec<bool>>();
+    for (places, show) in [(&sorted.shown, true), (&sorted.secret, false)] {
+        for place in places {
+            shown.get_mut(range(place)).unwrap_or_default().fill(show);
         }
     }
+    let hidden = |(byte, shown): (u8, bool)| if shown || byte == b'\n' { byte } else { b'*' };
+    let bytes = text.bytes().zip(shown).map(hidden).collect();
     // A place that cuts a character in two would break UTF-8; then nothing is shown.
     String::from_utf8(bytes).unwrap_or_else(|_| "*".repeat(text.len()))
 }

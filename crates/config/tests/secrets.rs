@@ -3,7 +3,7 @@
 mod common;
 
 use common::{FULL, FULL_ENV, parse_with};
-use lockgate_config::ConfigError;
+use lockgate_config::{ConfigError, Kind};
 
 const SECRETS: [&str; 3] = ["hunter2", "s3cr3t-t0ken", "hooks.slack"];
 
@@ -43,6 +43,8 @@ notify:
 fn lines_around_a_mistake_have_secrets_blanked_out() {
     for more in [
         "port: x",
+        "port: x # hunter2",
+        "# TOKEN: hunter2\n    port: x",
         "prt: 80",
         "evn: { A: hunter2 }",
         "env2: hunter2",
@@ -50,6 +52,7 @@ fn lines_around_a_mistake_have_secrets_blanked_out() {
         "port: 80\n    port: 80",
         "critical_paths: {}",
         "image: \"",
+        "PASSWORD: 80\n    TOKEN: hunter2",
         "schedule: { token: hunter2 }",
         "datadog: hunter2",
     ] {
@@ -70,7 +73,7 @@ fn the_source_is_shown_where_nothing_is_secret() {
     assert!(
         all.contains("prt: ")
             && all.contains("did you mean `port`?")
-            && all.contains("env: { PASSWORD: *******"),
+            && all.contains("env: { ********: *******"),
         "{all}"
     );
 }
@@ -81,6 +84,8 @@ fn mistakes_in_env_and_notify_show_the_line_number_only() {
         ("PASSWORD: hunter2", "PASSWORD: [hunter2]", 6),
         ("PASSWORD: hunter2", "PASSWORD: '${hunter2'", 6),
         ("env: {", "env: { 1A: hunter2,", 6),
+        ("PASSWORD: hunter2", "PASSWORD:hunter2", 6),
+        ("PASSWORD: hunter2", "PASSWORD=hunter2: x", 6),
         ("https://hooks.slack.example/T0", "hooks.slack/T0", 12),
         ("Bearer s3cr3t-t0ken", "\"s3cr3t-t0ken\\n\"", 16),
         ("url: https://example.com", "url: hunter2", 14),
@@ -154,7 +159,7 @@ fn damaged_files_never_panic_and_never_leak() {
     ];
     let sources = [FULL.to_owned(), LITERAL.replace("MORE", "port: 80")];
     let mut seed = 20_261_121;
-    for round in 0..3000 {
+    for round in 0..1500 {
         let mut text: Vec<char> = sources[round % 2].chars().collect();
         for _ in 0..=next(&mut seed) % 4 {
             let at = next(&mut seed) % text.len().max(1);
@@ -171,6 +176,10 @@ fn damaged_files_never_panic_and_never_leak() {
         ) {
             let all = everything(&error);
             assert!(!all.contains("v4lue"), "round {round}: {all}\n{text}");
+            // A cut that makes the value itself a key: nobody can tell that from a misspelt key.
+            if error.kind() != Kind::UnknownKey || !error.message().contains("hunter2") {
+                assert!(!all.contains("hunter2") && !all.contains("s3cr3t"), "round {round}: {all}\n{text}");
+            }
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::{sink::Screen, tools};
 pub struct Context<'a> {
     pub project: Arc<Project>,
     pub output: &'a Output,
-    pub yes: bool,
     environment: Option<String>,
 }
 
@@ -39,7 +38,7 @@ impl<'a> Context<'a> {
             })?,
         };
         let Loaded { project, .. } = lockgate_config::load(&path, &|name| std::env::var(name).ok())?;
-        Ok(Self { project: Arc::new(project), output, yes: global.yes, environment: global.env.clone() })
+        Ok(Self { project: Arc::new(project), output, environment: global.env.clone() })
     }
 
     /// The environment asked for, else the only one that is deployed to.

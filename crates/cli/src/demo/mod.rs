@@ -10,7 +10,6 @@ use lockgate_hello::HelloOptions;
 
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::Output;
 
 pub use run::run;
 

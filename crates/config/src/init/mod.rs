@@ -140,7 +140,7 @@ fn look(dir: &Path, project: &str, notes: &mut Vec<String>) -> (String, Vec<Foun
     }
     let (origin, command) = process::look(dir).unwrap_or_else(|| {
         notes.push("Nothing here tells how to run it: change `command`.".to_owned());
-        ("nothing".to_owned(), "./server".to_owned())
+        ("scratch".to_owned(), "./server".to_owned())
     });
     let service = Found { name: project.to_owned(), command: Some(command), ..Found::default() };
     notes.push("The program must listen on the port in the variable PORT.".to_owned());

@@ -103,12 +103,20 @@ fn router(out: &mut String, draft: &Draft, common: u16) -> std::fmt::Result {
             )
         }
         Gateway::Builtin => writeln!(out, "    router: {{ builtin: {{ listen: \"127.0.0.1:8080\" }} }}"),
+        // The default dial follows `port:`, as long as all services have the same.
+        Gateway::Caddy { id: None, dial: None } if one_port(draft, common) => {
+            writeln!(out, "    router: caddy # `@id` {{service}}_upstream, dials {{service}}-{{slot}}:<port>")
+        }
         Gateway::Caddy { id, dial } => {
             let dial = dial.clone().unwrap_or_else(|| format!("{{service}}-{{slot}}:{common}"));
             let id = id.as_deref().unwrap_or("{service}_upstream");
             writeln!(out, "    router: {{ caddy: {{ id: {}, dial: {} }} }}", quoted(id), quoted(&dial))
         }
     }
+}
+
+fn one_port(draft: &Draft, common: u16) -> bool {
+    draft.services.iter().all(|service| service.port.is_none_or(|port| port == common))
 }
 
 /// Text as it will be read back: a dollar sign stands for itself.

@@ -107,11 +107,7 @@ fn header_name(reader: &mut Reader<'_>, name: &At<String>) -> Option<String> {
     if !name.value.is_empty() && name.value.bytes().all(token) {
         return Some(name.value.clone());
     }
-    reader.invalid(
-        name.place,
-        format!("{} is not a header's name", quote(name)),
-        "write a name such as X-Release",
-    );
+    reader.invalid(name.place, "this key is not a header's name", "write a name such as X-Release");
     None
 }
 

@@ -97,7 +97,7 @@ fn env(reader: &mut Reader<'_>, entries: &[(At<String>, At<String>)]) -> BTreeMa
             && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         if !legal {
             let hint = "use letters, digits and `_`, and no digit first";
-            reader.invalid(key.place, format!("{} is not a variable's name", quote(key)), hint);
+            reader.invalid(key.place, "this key is not a variable's name", hint);
         } else if let Some(value) = reader.text(value) {
             env.insert(name.clone(), Secret::new(value));
         }

@@ -10,6 +10,8 @@ use crate::{snippet, version};
 
 /// What is asked for when only the way there is wanted.
 const ANY_PATH: &str = "/";
+/// Whether the kernel moves connections from a closed listening socket to another one on the same port.
+const MIGRATE_FLAG: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 
 pub(crate) async fn check(caddy: &Caddy) -> Vec<Check> {
     let host = caddy.options.host.as_ref();
@@ -35,6 +37,7 @@ pub(crate) async fn check(caddy: &Caddy) -> Vec<Check> {
         Err(error) => failed("asking through Caddy", error),
     });
     checks.push(snippet_check(caddy, &live).await);
+    checks.extend(migration_check(caddy).await);
     checks
 }
 
@@ -132,4 +135,21 @@ async fn snippet_check(caddy: &Caddy, live: &Live) -> Check {
         ),
         Err(error) => failed(what, error),
     }
+}
+
+/// Nothing to say where the kernel has no such setting (before Linux 5.14) or the host is no Linux.
+async fn migration_check(caddy: &Caddy) -> Option<Check> {
+    let what = "connections not accepted yet at a switch";
+    let flag = match caddy.options.host.read(MIGRATE_FLAG).await {
+        Ok(file) => file.content?,
+        Err(error) => return Some(failed(what, error)),
+    };
+    Some(match flag.trim_ascii() {
+        b"0" => Check::warn(
+            what,
+            "are reset: Caddy opens a new listening socket at every change of its configuration",
+            "`sysctl -w net.ipv4.tcp_migrate_req=1` hands them to the new socket (in Caddy's container, if it is in one)",
+        ),
+        _ => Check::ok(what, "are handed to Caddy's new socket (net.ipv4.tcp_migrate_req)"),
+    })
 }

@@ -26,9 +26,11 @@
 //! `reverse_proxy { import <file> }`. It is written before the switch, so that a restart of Caddy comes back to the
 //! slot that is to be live. Without it a restart with `--config` returns to the file's upstream; `--resume` keeps it.
 //!
-//! What Caddy itself loses: every change of its configuration is a reload, at which it closes idle keep-alive
-//! connections (a client that sends on one in that instant sees a reset and, if it is a good client, repeats) and, on
-//! 2.6 under load, now and then one that it has just accepted. `tests/caddy/load.rs` counts both.
+//! What Caddy itself loses: every change of its configuration is a reload. It closes idle keep-alive connections, so a
+//! client that sends on one in that instant sees a reset and, if it is a good client, repeats. And it opens a new
+//! listening socket and closes the old one, with which the kernel resets connections that were not accepted yet; on
+//! Linux 5.14 and later `net.ipv4.tcp_migrate_req = 1` hands them to the new socket instead, and then none is lost.
+//! [`Router::check`](lockgate_ports::Router::check) says when that is off. `tests/caddy/load.rs` counts both.
 //!
 //! Absent: reloads of Caddy, other settings of the handler, and any cache: every call looks at the live configuration.
 

@@ -1,7 +1,7 @@
 //! Which container is which slot.
 
 use futures_util::future::try_join_all;
-use lockgate_model::{Digest, Release, Slot, SlotState, Tag, Timestamp};
+use lockgate_model::{Digest, Release, ServiceName, Slot, SlotState, Tag, Timestamp};
 use lockgate_ports::{Endpoint, PortError, RuntimeSlot};
 
 use crate::api::{Container, ContainerSummary, Image};
@@ -17,6 +17,9 @@ pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 pub(crate) const COMPOSE_DIR: &str = "com.docker.compose.project.working_dir";
 const COMPOSE_ONEOFF: &str = "com.docker.compose.oneoff";
 
+/// A short container id.
+const INTERIM_PREFIX_CHARS: usize = 12;
+
 /// A container that holds a slot.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
@@ -29,6 +32,13 @@ pub(crate) struct Held {
 impl Held {
     pub(crate) fn runs(&self) -> bool {
         runs(&self.summary.state)
+    }
+
+    /// `0123456789ab_web-1`: while Compose replaces a container, the old one (v1) or the new one (v2) is called so.
+    pub(crate) fn has_interim_name(&self) -> bool {
+        self.name().split_once('_').is_some_and(|(prefix, _)| {
+            prefix.len() == INTERIM_PREFIX_CHARS && prefix.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -132,7 +142,8 @@ impl Compose {
             return Ok(self.labelled_release(&held.summary));
         }
         let Some(found) = self.engine.image(&held.summary.image_id).await? else { return Ok(None) };
-        Ok(self.derived_release(&container.config.image, &found))
+        let repository = self.service.image.as_deref();
+        Ok(derived_release(&self.service.name, repository, &container.config.image, &found))
     }
 
     pub(crate) fn labelled_release(&self, summary: &ContainerSummary) -> Option<Release> {
@@ -145,25 +156,34 @@ impl Compose {
             commit: owned(COMMIT_LABEL).or_else(|| owned(image::REVISION_LABEL)),
         })
     }
+}
 
-    fn derived_release(&self, reference: &str, found: &Image) -> Option<Release> {
-        let (repository, tag) = image::split(reference);
-        let same = |name: &&String| image::familiar(image::split(name).0) == image::familiar(repository);
-        let tag = tag.or_else(|| found.repo_tags.iter().find(same).and_then(|name| image::split(name).1));
-        // `image: web` means `web:latest`; an image by digest without any tag is nameless.
-        let tag = tag.or_else(|| (!reference.contains("sha256:")).then_some("latest"))?;
-        let digest = image::digest_in(&found.repo_digests, repository)
-            .or_else(|| Digest::new(found.id.clone()).ok())?;
-        let commit = found.config.labels.get(image::REVISION_LABEL).cloned();
-        let service = self.service.name.clone();
-        Some(Release {
-            service,
-            tag: Tag::new(tag).ok()?,
-            digest,
-            image: Some(repository.to_owned()),
-            commit,
-        })
-    }
+/// What an image that somebody else's container runs is called. `reference` is what the container was made from; when it
+/// is a bare image id, the service's own `repository` says which of the image's names counts.
+fn derived_release(
+    service: &ServiceName,
+    repository: Option<&str>,
+    reference: &str,
+    found: &Image,
+) -> Option<Release> {
+    let (named, tag) = match reference.strip_prefix("sha256:") {
+        Some(_) => (repository?, None),
+        None => image::split(reference),
+    };
+    let same = |name: &&String| image::familiar(image::split(name).0) == image::familiar(named);
+    let tag = tag.or_else(|| found.repo_tags.iter().find(same).and_then(|name| image::split(name).1));
+    // `image: web` means `web:latest`; an image by digest or id without any tag is nameless.
+    let tag = tag.or_else(|| (!reference.contains("sha256:")).then_some("latest"))?;
+    let digest =
+        image::digest_in(&found.repo_digests, named).or_else(|| Digest::new(found.id.clone()).ok())?;
+    let commit = found.config.labels.get(image::REVISION_LABEL).cloned();
+    Some(Release {
+        service: service.clone(),
+        tag: Tag::new(tag).ok()?,
+        digest,
+        image: Some(named.to_owned()),
+        commit,
+    })
 }
 
 /// Containers of another Lockgate project or environment are theirs, wherever they were made.
@@ -228,5 +248,26 @@ mod tests {
     fn dockers_zero_time_is_no_time() {
         assert_eq!(timestamp("0001-01-01T00:00:00Z"), None);
         assert_eq!(timestamp("1970-01-01T00:00:01.5Z"), Some(Timestamp(1500)));
+    }
+
+    #[test]
+    fn an_images_names_tell_the_release_that_somebody_elses_container_runs() {
+        let hex = |digit: &str| format!("sha256:{}", digit.repeat(64));
+        let found = Image {
+            id: hex("1"),
+            repo_tags: vec!["ghcr.io/a/other:x".into(), "ghcr.io/a/web:v3".into()],
+            repo_digests: vec![format!("ghcr.io/a/web@{}", hex("2"))],
+            ..Image::default()
+        };
+        let service = ServiceName::new("web").unwrap();
+        let told = |reference: &str| {
+            let release = derived_release(&service, Some("ghcr.io/a/web"), reference, &found)?;
+            Some((release.tag.to_string(), release.digest.to_string()))
+        };
+        assert_eq!(told("ghcr.io/a/web:v1"), Some(("v1".into(), hex("2"))));
+        assert_eq!(told(&hex("1")), Some(("v3".into(), hex("2"))));
+        assert_eq!(told(&format!("ghcr.io/a/web@{}", hex("2"))), Some(("v3".into(), hex("2"))));
+        assert_eq!(told("ghcr.io/a/local"), Some(("latest".into(), hex("1"))));
+        assert_eq!(told(&format!("ghcr.io/a/local@{}", hex("2"))), None);
     }
 }

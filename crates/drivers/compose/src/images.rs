@@ -17,10 +17,17 @@ const REMOVE_SECONDS_MAX: u64 = 60;
 impl Compose {
     /// The registry's word counts. A copy on the host never stands in for it, with one exception: an image that was
     /// built here under this name and never pushed or pulled has no digest in its repository, and is taken by its local
-    /// id when the registry does not have the tag, or, for names that name no registry, cannot say.
+    /// id when the registry does not have the tag, or, for names that name no registry, cannot say. For a name of one
+    /// part (`web`) nobody is asked: only Docker itself can publish under such names, so a build of that name is local.
     pub(crate) async fn resolve_tag(&self, tag: &Tag) -> Result<Release, PortError> {
         let repository = self.repository()?;
         let reference = format!("{repository}:{tag}");
+        if !repository.contains('/')
+            && let Some(local) = self.engine.image(&reference).await?
+            && image::digest_in(&local.repo_digests, repository).is_none()
+        {
+            return self.local_release(tag, repository, &local);
+        }
         let error = match self.ask_registry(repository, &reference).await {
             Ok(digest) => return self.release(tag, repository, digest).await,
             Err(error) => error,
@@ -36,10 +43,7 @@ impl Compose {
         let Ok(Some(local)) = self.engine.image(&reference).await else { return Err(error) };
         let built_here = image::digest_in(&local.repo_digests, repository).is_none();
         if built_here && (error.kind == FailureKind::NotFound || !image::names_registry(repository)) {
-            let digest = Digest::new(local.id.clone())
-                .map_err(|invalid| PortError::other(format!("Docker's id of {reference}: {invalid}")))?;
-            let commit = local.config.labels.get(image::REVISION_LABEL).cloned();
-            return Ok(self.release_of(tag, repository, digest, commit));
+            return self.local_release(tag, repository, &local);
         }
         let kept = format!(
             "an image {reference} is on {}, but whether it is what the tag means now only the registry can say",
@@ -47,6 +51,13 @@ impl Compose {
         );
         let hint = error.hint.as_ref().map_or(kept.clone(), |hint| format!("{hint}; {kept}"));
         Err(error.hint(hint))
+    }
+
+    fn local_release(&self, tag: &Tag, repository: &str, local: &api::Image) -> Result<Release, PortError> {
+        let digest = Digest::new(local.id.clone())
+            .map_err(|invalid| PortError::other(format!("Docker's id of {repository}:{tag}: {invalid}")))?;
+        let commit = local.config.labels.get(image::REVISION_LABEL).cloned();
+        Ok(self.release_of(tag, repository, digest, commit))
     }
 
     async fn ask_registry(&self, repository: &str, reference: &str) -> Result<Digest, PortError> {

@@ -13,6 +13,8 @@ use crate::overlay::{ENVIRONMENT_LABEL, PROJECT_LABEL, SERVICE_LABEL};
 const REPLACED_GRACE_SECONDS: u64 = 10;
 /// What the engine may take beyond the grace to end a container.
 const STOP_EXTRA_SECONDS_MAX: u64 = 30;
+/// Docker's words when a container's name is taken.
+const NAME_TAKEN: &str = "is already in use by container";
 /// Bound for removing a stopped container.
 const REMOVE_SECONDS_MAX: u64 = 30;
 
@@ -31,18 +33,33 @@ impl Compose {
         };
         let v1 = self.cli.found().await?.is_v1();
         let overlay = self.write_overlay(&place, release, &image, !v1).await?;
-        // What Compose would not replace by itself, because it made it under another project name.
-        for stranger in held.iter().filter(|one| !is_in(one, &place)) {
-            self.remove(stranger).await?;
+        // Compose replaces what it knows and nothing else: not what was made under another project name, and not what a
+        // replacement that was cut off left behind, on whose names it would stumble.
+        let cut_off = held.len() > 1 || held.iter().any(Held::has_interim_name);
+        for one in held.iter().filter(|one| cut_off || !is_in(one, &place)) {
+            self.remove(one).await?;
         }
         let env = self.interpolation(slot, Some(release.tag.as_str()));
         let secrets: Vec<&str> = self.service.env.values().map(lockgate_model::Secret::reveal).collect();
-        self.cli.up(&place, &overlay, &env, &secrets).await?;
+        if let Err(error) = self.cli.up(&place, &overlay, &env, &secrets).await {
+            if !(error.kind == FailureKind::Conflict && error.message.contains(NAME_TAKEN)) {
+                return Err(error);
+            }
+            // A container that a killed Compose had asked for can appear after we looked: once more, from nothing.
+            let late = self.held_in(slot).await?;
+            if late.is_empty() {
+                return Err(error);
+            }
+            for one in &late {
+                self.remove(one).await?;
+            }
+            self.cli.up(&place, &overlay, &env, &secrets).await?;
+        }
         self.demand_started(slot, release, &place).await
     }
 
     async fn already_runs(&self, held: &[Held], release: &Release) -> Result<bool, PortError> {
-        for one in held.iter().filter(|one| one.summary.state == "running") {
+        for one in held.iter().filter(|one| one.summary.state == "running" && !one.has_interim_name()) {
             let Some(container) = self.engine.container(&one.summary.id).await? else { continue };
             let runs = self.release_in(one, &container).await?;
             if runs.is_some_and(|runs| runs.same_bytes(release)) {

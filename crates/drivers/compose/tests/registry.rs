@@ -54,8 +54,14 @@ async fn an_image_built_on_the_host_is_deployed_by_its_id() {
     if !ready(None) {
         return;
     }
+    for parts in ["local", ""] {
+        deploys_a_local_build(parts).await;
+    }
+}
+
+async fn deploys_a_local_build(parts: &str) {
     let world = World::new();
-    let repository = format!("{}/local", world.name);
+    let repository = format!("{}/{parts}", world.name).trim_end_matches('/').to_owned();
     world.build(&repository, "v1");
     let mut options = world.options(world.folders());
     options.service.image = Some(repository);

@@ -219,3 +219,35 @@ async fn an_engine_that_does_not_answer_is_unreachable_with_a_hint() {
     let checks = compose.check().await;
     assert_eq!(checks[0].state, lockgate_ports::CheckState::Bad, "{checks:?}");
 }
+
+/// P4: wherever a start is cut off, the next one finishes it, and the other slot never notices.
+#[tokio::test]
+async fn a_start_that_was_cut_off_anywhere_is_finished_by_the_next() {
+    for cli in [lockgate_compose::ComposeCli::Plugin, lockgate_compose::ComposeCli::Standalone] {
+        if !ready(Some(cli)) {
+            continue;
+        }
+        let world = World::new();
+        world.publish("v1");
+        world.publish("v2");
+        let compose = world.compose(world.folders()).compose_cli(cli);
+        let releases = [fetched(&compose, "v1").await, fetched(&compose, "v2").await];
+        compose.start(Slot::Green, &releases[0]).await.unwrap();
+        let green = seen(&compose, Slot::Green).await;
+        for (round, after_ms) in [150, 350, 550, 800].into_iter().enumerate() {
+            let release = &releases[round % 2];
+            let limit = std::time::Duration::from_millis(after_ms);
+            // Cut off or not, both are fine: it depends on how fast the machine is.
+            let cut = tokio::time::timeout(limit, compose.start(Slot::Blue, release)).await;
+            assert!(!matches!(cut, Ok(Err(_))), "{cli:?}, cut after {after_ms} ms: {cut:?}");
+            let started = compose.start(Slot::Blue, release).await;
+            assert!(started.is_ok(), "{cli:?}, cut after {after_ms} ms: {started:?}");
+            let blue = seen(&compose, Slot::Blue).await;
+            assert_eq!(blue.state, SlotState::Running, "{cli:?}, cut after {after_ms} ms");
+            assert!(blue.release.unwrap().same_bytes(release), "{cli:?}, cut after {after_ms} ms");
+            let body = world.body(blue.endpoint.as_ref().unwrap(), "/").await;
+            assert_eq!(body, format!("{} {}\n", world.name, release.tag));
+            assert_eq!(seen(&compose, Slot::Green).await, green);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lockgate_model::{Holder, Millis, Timestamp};
+use lockgate_model::{Holder, Identity, Timestamp};
 use rustix::process::{Pid, test_kill_process};
 
 /// The wall clock of this machine.
@@ -12,36 +12,9 @@ pub fn now() -> Timestamp {
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// This process, told apart from every other on this boot of this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// `user@machine`, for people.
-    pub owner: String,
-    /// `/proc/sys/kernel/random/boot_id`, then the PID namespace: process ids of two containers on one machine say
-    /// nothing about each other. Empty where there is no `/proc`; nobody is then ever taken for dead.
-    pub boot_id: String,
-    pub pid: u32,
-    /// Start time in clock ticks after boot, field 22 of `/proc/self/stat`; 0 when unknown.
-    pub started: u64,
-}
-
-impl Identity {
-    /// A lease holder that is this process, since `now` (by the clock of the host that keeps the lease).
-    #[must_use]
-    pub fn holder(self, now: Timestamp, ttl: Millis) -> Holder {
-        Holder {
-            owner: self.owner,
-            boot_id: self.boot_id,
-            pid: self.pid,
-            started: self.started,
-            since: now,
-            renewed_at: now,
-            ttl,
-        }
-    }
-}
-
-/// Who this process is.
+/// Who this process is, told apart from every other on this boot of this machine. The boot id is
+/// `/proc/sys/kernel/random/boot_id`, then the PID namespace: process ids of two containers on one machine say nothing
+/// about each other. The start time is in clock ticks after boot, field 22 of `/proc/self/stat`.
 #[must_use]
 pub fn holder_identity() -> Identity {
     let pid = std::process::id();
@@ -98,6 +71,8 @@ fn stat(pid: u32) -> Option<Stat> {
 
 #[cfg(test)]
 mod tests {
+    use lockgate_model::Millis;
+
     use super::*;
 
     fn holder_of(pid: u32) -> Holder {

@@ -17,4 +17,4 @@ mod tail;
 
 pub use command::LocalRunner;
 pub use host::Local;
-pub use identity::{Identity, holder_identity, now, surely_dead};
+pub use identity::{holder_identity, now, surely_dead};

@@ -40,7 +40,8 @@ pub(crate) async fn findings(
 
 fn ended(seen: &Seen) -> Finding {
     match &seen.run {
-        Some(run) => format!("process {} has ended", run.pid),
+        Some(run) => format!("process {} has ended by itself", run.pid),
+        None if seen.ended => "it was stopped".to_owned(),
         None => "it was never started".to_owned(),
     }
 }

@@ -20,7 +20,11 @@
 //!
 //! Absent: restarting what crashed, the exit code of what ended (the service has no parent of ours that could know),
 //! log rotation while running, processes that put themselves into the background, hosts other than Linux, bytes in
-//! folders or libraries that the program loads by itself, keeping copies of old bytes (put `{tag}` in the command).
+//! folders or libraries that the program loads by itself, keeping copies of old bytes (put `{tag}` in the command),
+//! staying past a logout on hosts whose `logind.conf` says `KillUserProcesses=yes` (`loginctl enable-linger` does).
+//!
+//! An argument that names a file is part of the release, data files too: hand a database to the service by its
+//! environment or working folder, not by an argument.
 
 mod bytes;
 mod check;

@@ -13,8 +13,10 @@ use crate::script;
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub record: Record,
-    /// `None` when it never got as far as a process.
+    /// `None` when it never got as far as a process, or `ended`.
     pub run: Option<Run>,
+    /// It was stopped, and nothing of it is left.
+    pub ended: bool,
     /// That very process runs.
     pub alive: bool,
 }
@@ -45,7 +47,8 @@ fn judge(slot: Slot, raw: &Raw, boot_id: &str) -> Result<Seen, PortError> {
         }
         _ => false,
     };
-    Ok(Seen { record, run, alive })
+    let ended = raw.run.as_deref().is_some_and(|line| line.trim() == "ended");
+    Ok(Seen { record, run, ended, alive })
 }
 
 type Raws = BTreeMap<Slot, Raw>;

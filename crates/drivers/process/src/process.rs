@@ -165,6 +165,7 @@ impl Process {
     }
 
     async fn launch(&self, slot: Slot, record: &Record, filled: &Filled) -> Result<(), PortError> {
+        self.rotate(slot)?;
         let strip = self.names_to_unset();
         let (prefix, count) = (self.prefix(slot), strip.len().to_string());
         let fixed = [script::LAUNCHER, &prefix, &record.token, &filled.folder, &count];
@@ -185,6 +186,15 @@ impl Process {
             "started" => Ok(()),
             said => Err(self.not_started(slot, &what, said, filled).await),
         }
+    }
+
+    /// The script would do it too, at the price of a process.
+    fn rotate(&self, slot: Slot) -> Result<(), PortError> {
+        let log = format!("{}.log", self.prefix(slot));
+        if !self.host().id().is_local() || std::fs::metadata(&log).map_or(0, |meta| meta.len()) == 0 {
+            return Ok(());
+        }
+        std::fs::rename(&log, format!("{log}.1")).map_err(|error| PortError::from(error).context(log))
     }
 
     async fn not_started(&self, slot: Slot, what: &str, said: &str, filled: &Filled) -> PortError {
@@ -309,6 +319,7 @@ impl Runtime for Process {
             // A launcher may still be on its way: with another token in the record it ends itself.
             let other = Record { token: Record::new_token(), ..held.record.clone() };
             if held.run.is_some()
+                || held.ended
                 || other.swap(self.host(), &self.options.dir, slot, Some(&held.record)).await?
             {
                 return self.end(slot, grace).await;

@@ -79,23 +79,27 @@ async fn a_start_that_is_cut_off_anywhere_leaves_no_unknown_process() {
 
 #[tokio::test]
 async fn a_later_process_with_the_same_number_is_neither_taken_for_it_nor_killed() {
+    use std::os::unix::process::CommandExt;
     for host in [here(), elsewhere()] {
         let world = World::new(host, Shape::default());
         let v1 = world.runtime.resolve(&tag("v1")).await.unwrap();
         world.runtime.start(Slot::Blue, &v1).await.unwrap();
         let (file, pid, began, boot) = world.run(Slot::Blue);
-        // As if the service had ended and its number, or that of another boot, were somebody else's now.
-        for record in [format!("{pid} {} {boot}\n", began - 1), format!("{pid} {began} {}\n", "0".repeat(36))]
+        // As if the service had ended and its number were somebody else's now, on this boot or a later one.
+        let mut bystander = std::process::Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+        let number = bystander.id();
+        for record in
+            [format!("{number} {} {boot}\n", began - 1), format!("{pid} {began} {}\n", "0".repeat(36))]
         {
             std::fs::write(&file, record).unwrap();
             assert_eq!(state(&world, Slot::Blue).await, Some(SlotState::Stopped));
             world.runtime.stop(Slot::Blue, GRACE).await.unwrap();
         }
-        // The token in its environment still tells that it is ours, so a bystander must not have it.
-        std::fs::write(&file, format!("{} 1 {boot}\n", std::process::id())).unwrap();
-        world.runtime.stop(Slot::Blue, GRACE).await.unwrap();
+        assert!(is_alive(pid), "the process of another boot with this number was left alone");
         world.runtime.start(Slot::Blue, &v1).await.unwrap();
-        assert!(is_alive(std::process::id()));
+        assert!(is_alive(number), "the bystander was left alone");
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
     }
 }
 
@@ -125,10 +129,12 @@ async fn workers_whose_leader_is_gone_are_ended_too() {
     world.runtime.start(Slot::Blue, &release).await.unwrap();
     eventually("the leader ends", async || state(&world, Slot::Blue).await == Some(SlotState::Stopped)).await;
     assert_eq!(world.processes().len(), 1, "the worker is left");
+    let findings = world.runtime.diagnose(Slot::Blue, None).await;
+    assert!(findings[0].contains("has ended by itself"), "{findings:?}");
     world.runtime.stop(Slot::Blue, GRACE).await.unwrap();
     assert_eq!(world.processes(), Vec::<u32>::new());
     let findings = world.runtime.diagnose(Slot::Blue, None).await;
-    assert!(findings[0].contains("has ended") && findings[1].contains("left"), "{findings:?}");
+    assert!(findings[0].contains("was stopped") && findings[1].contains("left"), "{findings:?}");
 }
 
 #[tokio::test]

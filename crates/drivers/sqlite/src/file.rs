@@ -19,6 +19,8 @@ const BUSY_SECONDS_MAX: u64 = 5;
 const OPEN_PAUSE_MILLIS: u64 = 10;
 /// The schema's version, kept in SQLite's `user_version`.
 const VERSION: i64 = 1;
+/// SQLite's smallest page; every file of its has at least one.
+const PAGE_BYTES_MIN: u64 = 512;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// Makes the folder (0700) and an empty file (0600), and takes a wider file's permissions back. SQLite gives the
@@ -38,14 +40,20 @@ pub(crate) fn prepare(path: &Path) -> Result<(), JournalError> {
         Ok(_) => File::open(folder)
             .and_then(|folder| folder.sync_all())
             .map_err(|problem| from_io(folder, "the folder cannot be synced", &problem)),
-        Err(problem) if problem.kind() == ErrorKind::AlreadyExists => narrow(path),
+        Err(problem) if problem.kind() == ErrorKind::AlreadyExists => check(path),
         Err(problem) => Err(from_io(path, "the file cannot be made", &problem)),
     }
 }
 
-fn narrow(path: &Path) -> Result<(), JournalError> {
+/// Looks at a file that is there already.
+fn check(path: &Path) -> Result<(), JournalError> {
     let metadata =
         std::fs::metadata(path).map_err(|problem| from_io(path, "the file cannot be looked at", &problem))?;
+    // SQLite would take a file of one byte for a new one.
+    if (1..PAGE_BYTES_MIN).contains(&metadata.len()) {
+        let message = format!("{}: it was cut off after {} bytes", path.display(), metadata.len());
+        return Err(JournalError::Damaged { message });
+    }
     if metadata.permissions().mode() & 0o077 == 0 {
         return Ok(());
     }

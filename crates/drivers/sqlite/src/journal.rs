@@ -201,7 +201,12 @@ async fn event_rows(connection: &mut SqliteConnection, run: RunId) -> Result<Vec
         .bind(run.to_string())
         .fetch_all(connection)
         .await?;
-    Ok(rows.iter().map(EventRow::read).collect::<Result<_, _>>()?)
+    let named = |index: usize, problem| damaged(format!("run {run}, event {index}: {problem}"));
+    let read = rows
+        .iter()
+        .enumerate()
+        .map(|(index, row)| EventRow::read(row).map_err(|problem| named(index, problem)));
+    Ok(read.collect::<Result<_, JournalError>>()?)
 }
 
 async fn insert_event(connection: &mut SqliteConnection, run: &str, row: &EventRow) -> Result<(), Trouble> {

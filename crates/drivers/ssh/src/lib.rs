@@ -22,7 +22,8 @@
 //!
 //! Absent: passwords and other questions (`BatchMode`), files over 4 MiB, hosts without `exec` (`ForceCommand`).
 //!
-//! Limits: sshd forwards without saying whether anything listens behind: `connect` to a port that nobody listens on
+//! Limits: a command ends when its outputs are closed, so what it leaves running must not hold them (`>log 2>&1`). The
+//! login shell's start-up files run at every operation; `doctor` shows what a round trip costs. sshd forwards without saying whether anything listens behind: `connect` to a port that nobody listens on
 //! succeeds and then ends at once, which [`lockgate_ports::http::send`] reports as `Unreachable`. Unix sockets need
 //! sshd's `AllowStreamLocalForwarding` (by default `yes`). When Lockgate is killed its master goes after ten idle minutes.
 

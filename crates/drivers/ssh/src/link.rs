@@ -154,9 +154,13 @@ fn target(endpoint: &Endpoint) -> Result<Socket<'static>, PortError> {
 /// A folder that only this user may enter, with a path short enough for sockets.
 fn private_folder() -> Result<TempDir, PortError> {
     let make = |parent: PathBuf| {
-        tempfile::Builder::new().prefix("lockgate-ssh-").tempdir_in(&parent).map_err(|error| {
-            PortError::from(error).context(format!("cannot make a folder in {}", parent.display()))
-        })
+        tempfile::Builder::new()
+            .prefix("lockgate-ssh-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&parent)
+            .map_err(|error| {
+                PortError::from(error).context(format!("cannot make a folder in {}", parent.display()))
+            })
     };
     let folder = make(std::env::temp_dir())?;
     if folder.path().as_os_str().len() > SOCKET_BYTES_MAX - "/master".len() {

@@ -12,9 +12,6 @@ use crate::link::Link;
 use crate::tail::Tail;
 use crate::{script, trouble};
 
-/// How long outputs are read after the exit code has come: they may be slower, and something left behind may hold them
-/// open for ever.
-const OUTPUT_LINGER_SECONDS_MAX: u64 = 5;
 /// Bytes of error output kept, from the end.
 const ERROR_BYTES_MAX: usize = 1024 * 1024;
 /// How often a session that sshd refuses (`MaxSessions`) is asked for again, and the pause between.
@@ -83,31 +80,24 @@ async fn start(host: &HostId, link: &Link, call: &Call<'_>) -> Result<Output, Br
         return Err(Broken::Before(PortError::other("a session without its three streams")));
     };
     let (mut out, mut err) = (Tail::new(call.output_bytes_max), Tail::new(ERROR_BYTES_MAX));
-    let waited = {
+    {
         let outputs = async { tokio::try_join!(out.fill(stdout), err.fill(stderr)).map(|_| ()) };
-        let (feed, wait) = (feed(stdin, call.input, call.hold), child.wait());
-        tokio::pin!(outputs, feed, wait);
-        let (mut silent, mut fed) = (false, false);
-        let waited = loop {
+        let feed = feed(stdin, call.input, call.hold);
+        tokio::pin!(outputs, feed);
+        let mut fed = false;
+        loop {
             tokio::select! {
-                waited = &mut wait => break waited,
-                result = &mut outputs, if !silent => {
-                    result.map_err(|error| midway(host, &error))?;
-                    silent = true;
-                }
+                result = &mut outputs => break result.map_err(|error| midway(host, &error))?,
                 result = &mut feed, if !fed => {
                     result.map_err(|error| midway(host, &error))?;
                     fed = true;
                 }
             }
-        };
-        // Elapsed means that something else holds the outputs: what came is what counts.
-        let linger = Duration::from_secs(OUTPUT_LINGER_SECONDS_MAX);
-        if !silent && let Ok(result) = tokio::time::timeout(linger, &mut outputs).await {
-            result.map_err(|error| midway(host, &error))?;
         }
-        waited
-    };
+    }
+    // Only now: the exit code comes as soon as the program ends, and having it openssh hangs up, whereupon the master
+    // drops what it has not yet written to our pipes.
+    let waited = child.wait().await;
     let code = exit_code(host, waited)?;
     Ok(Output { code, stdout: out.take(), stderr: err.take() })
 }

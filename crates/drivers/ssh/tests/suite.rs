@@ -40,11 +40,14 @@ async fn a_host_that_only_has_busybox_keeps_them_too() {
     let shell = host.exec(&Command::new(["sh", "-c", "readlink -f /proc/$$/exe"])).await.unwrap();
     assert!(shell.stdout_text().contains("busybox"), "the shell there is {}", shell.stdout_text());
     conformance::host::suite(&host, &sshd.work()).await;
+    let programs = host.exec(&Command::new(["sh", "-c", "printf %s \"$PATH\""])).await.unwrap().stdout_text();
+    std::fs::remove_dir_all(programs).unwrap();
 }
 
-/// An sshd whose sessions find nothing but busybox.
+/// An sshd whose sessions find nothing but busybox. Debian's has no `flock`, so where it is missing there is one that
+/// takes what busybox's takes: no `-w` and no `-E`.
 fn with_busybox() -> Option<Sshd> {
-    let programs = std::env::temp_dir().join("lockgate-test-busybox");
+    let programs = std::env::temp_dir().join(format!("lockgate-test-busybox-{}", std::process::id()));
     std::fs::create_dir_all(&programs).unwrap();
     let Ok(list) = std::process::Command::new("busybox").arg("--list").output() else {
         return sshd::skip("busybox is");
@@ -52,8 +55,14 @@ fn with_busybox() -> Option<Sshd> {
     let busybox =
         ["/usr/bin/busybox", "/bin/busybox"].into_iter().find(|path| std::path::Path::new(path).exists())?;
     for applet in String::from_utf8(list.stdout).unwrap().lines() {
-        // Another test run may have made it meanwhile.
-        std::os::unix::fs::symlink(busybox, programs.join(applet)).ok();
+        std::os::unix::fs::symlink(busybox, programs.join(applet)).unwrap();
+    }
+    let flock = programs.join("flock");
+    if !flock.exists() {
+        let script = "#!/bin/sh\ncase \"$*\" in \"-x -n 9\") exec /usr/bin/flock -x -n 9;; esac\n\
+                      echo \"flock: unrecognized option\" >&2; exit 1\n";
+        std::fs::write(&flock, script).unwrap();
+        std::fs::set_permissions(&flock, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     Sshd::start_with("", &format!("PATH={}", programs.display()))
 }
@@ -194,6 +203,59 @@ async fn a_connection_cut_between_two_operations_is_not_noticed() {
         }
         // A stream may have been opened on a connection just cut: a whole operation shows that there is one again.
         assert_eq!(host.read(&path).await.unwrap().content.as_deref(), Some(b"1".as_slice()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_byte_of_an_output_is_lost_when_the_program_ends_at_once() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (host, path) = (sshd.host(), format!("{}/file", sshd.work()));
+    std::fs::write(&path, vec![b'a'; 50_000]).unwrap();
+    let cat = Command::new(["cat", &path]);
+    for _ in 0..ROUNDS {
+        let (one, two, three) = tokio::join!(host.read(&path), host.read(&path), host.exec(&cat));
+        let read = |file: Result<lockgate_ports::HostFile, _>| file.unwrap().content.unwrap().len();
+        assert_eq!((read(one), read(two), three.unwrap().stdout.len()), (50_000, 50_000, 50_000));
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_so_and_the_old_file_stays() {
+    let (Some(sshd), Some(small)) = (Sshd::start(), Small::mount()) else { return };
+    let (host, path) = (sshd.host(), format!("{}/file", small.0.path().display()));
+    host.write(&path, b"old", 0o600).await.unwrap();
+    let large = vec![b'x'; 200_000];
+    let error = host.write(&path, &large, 0o600).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::DiskFull, "{error}");
+    let error = host.swap(&path, Some(b"old"), &large).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::DiskFull, "{error}");
+    assert_eq!(host.read(&path).await.unwrap().content.as_deref(), Some(b"old".as_slice()));
+    host.write(&path, b"new", 0o600).await.unwrap();
+}
+
+/// A file system of 64 KiB, or `None` where this user may not mount one.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount() -> Option<Small> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(folder.path());
+        if mount.output().is_ok_and(|output| output.status.success()) {
+            return Some(Small(folder));
+        }
+        assert!(
+            std::env::var_os("LOCKGATE_TEST_REQUIRE_ALL").is_none_or(|value| value != "1"),
+            "mounting is not allowed"
+        );
+        eprintln!("skipped: mounting is not allowed");
+        None
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        std::process::Command::new("umount").arg(self.0.path()).status().unwrap();
     }
 }
 

@@ -17,6 +17,8 @@ const LOOK_MILLIS: u64 = 10;
 const CLOCK_MILLIS_MAX: u64 = 5_000;
 /// Callers that increment one counter at once.
 const SWAPPERS: u64 = 8;
+/// Bound of a command that must be killed: enough to start on a busy machine.
+const KILLED_AFTER: Millis = Millis::from_secs(3);
 /// Longest connect.
 const CONNECT: Millis = Millis::from_secs(5);
 
@@ -135,7 +137,7 @@ pub async fn killing(host: &dyn Host, dir: &str) {
         let (pids, script) =
             (format!("{dir}/pids"), "sleep 300 & echo $$ $! >pids.tmp && mv pids.tmp pids; wait");
         let command = Command::new(["sh", "-c", script]).cwd(dir).stdin(input);
-        let error = host.exec(&command.clone().timeout(Millis(1_000))).await.unwrap_err();
+        let error = host.exec(&command.clone().timeout(KILLED_AFTER)).await.unwrap_err();
         assert_eq!(error.kind, FailureKind::TimedOut, "a command over its bound: {error}");
         assert!(error.outcome_unknown());
         ended(host, &pids).await;

@@ -1,5 +1,6 @@
 //! Switches under load.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,8 +15,9 @@ use crate::support::{SITE, World, caddy_is_there};
 
 const CLIENTS: usize = 8;
 const SWITCHES: usize = 100;
-/// A reload of Caddy 2.6 now and then closes a few connections that it has just accepted: 11 in 700 switches under this
-/// load when this was written. No order of admin calls avoids it, as each of them is a reload.
+/// At a reload Caddy opens a new listening socket and closes the old one, with which the kernel resets the connections
+/// that wait on it to be accepted: 35 in 3,000 switches under this load when this was written, and none in 3,000 with
+/// `net.ipv4.tcp_migrate_req = 1`. No order of admin calls avoids it, as each of them is a reload.
 const DROPPED_MAX: u64 = 15;
 /// Far more than 100 switches take.
 const LOAD_SECONDS_MAX: u64 = 60;
@@ -28,14 +30,14 @@ struct Tally {
     bad: AtomicU64,
     /// Idle keep-alive connections that Caddy closed while a request was on its way, as every client must expect.
     resets: AtomicU64,
-    /// Fresh connections that Caddy closed unanswered.
+    /// Fresh connections that were reset unanswered.
     dropped: AtomicU64,
     /// Connections refused, and answers broken off in the middle.
     lost: AtomicU64,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_switches_under_load_give_no_error_and_lose_no_request() {
+async fn a_hundred_switches_under_load_give_no_error_and_break_off_no_answer() {
     if !caddy_is_there() {
         return;
     }
@@ -62,12 +64,17 @@ async fn a_hundred_switches_under_load_give_no_error_and_lose_no_request() {
     let (resets, dropped) = (count(&tally.resets), count(&tally.dropped));
     eprintln!(
         "{SWITCHES} switches in {elapsed:?}: {blue} answers from blue, {green} from green, \
-         {resets} keep-alive resets, {dropped} fresh connections closed unanswered"
+         {resets} keep-alive resets, {dropped} fresh connections reset unanswered"
     );
     assert!(blue > 0 && green > 0, "both slots had traffic: {blue}, {green}");
     assert_eq!(count(&tally.bad), 0, "answers other than 200");
     assert_eq!(count(&tally.lost), 0, "connections refused or answers broken off");
-    assert!(dropped <= DROPPED_MAX, "{dropped} fresh connections closed unanswered");
+    let migrates =
+        std::fs::read_to_string("/proc/sys/net/ipv4/tcp_migrate_req").is_ok_and(|flag| flag.trim() == "1");
+    assert!(
+        dropped <= if migrates { 0 } else { DROPPED_MAX },
+        "{dropped} fresh connections reset unanswered"
+    );
 }
 
 async fn client(site: SocketAddr, tally: Arc<Tally>, stop: Arc<AtomicBool>) {
@@ -78,9 +85,14 @@ async fn client(site: SocketAddr, tally: Arc<Tally>, stop: Arc<AtomicBool>) {
             Some(stream) => Ok(stream),
             None => TcpStream::connect(site).await,
         };
-        let Ok(mut stream) = stream else {
-            tally.lost.fetch_add(1, Ordering::Relaxed);
-            continue;
+        let mut stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                let reset = error.kind() == ErrorKind::ConnectionReset;
+                let counter = if reset { &tally.dropped } else { &tally.lost };
+                counter.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
         };
         let seen = exchange(&mut stream).await;
         let counter = match &seen {

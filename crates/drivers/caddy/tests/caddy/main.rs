@@ -164,6 +164,7 @@ async fn the_imported_snippet_brings_a_restarted_caddy_back_to_the_live_slot() {
     assert_eq!(std::fs::read_to_string(&snippet).unwrap(), format!("to {green}\n"));
     let checks = world.caddy.check().await;
     assert!(checks.iter().all(|check| check.state != CheckState::Bad), "{checks:?}");
+    assert!(checks.iter().all(|check| check.mend.is_some() == (check.state != CheckState::Ok)), "{checks:?}");
 
     world.process.restart(&[]).await;
     assert_eq!(world.caddy.route().await.unwrap().target, Some(Slot::Green));

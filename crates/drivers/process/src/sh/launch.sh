@@ -10,7 +10,7 @@ for lg_file in "$lg_prefix".*.pid; do
     lg_one=${lg_file#"$lg_prefix."}
     lg_old="$lg_old ${lg_one%.pid}"
     lg_run "$lg_file" || continue
-    if lg_alive; then kill -KILL "-$lg_pid"; else lg_sweep "${lg_old##* }" 800; fi
+    if lg_alive; then kill -KILL "-$lg_pid"; else lg_sweep "${lg_old##* }" 800 || exit 1; fi
 done
 [ ! -s "$lg_prefix.log" ] || mv -f -- "$lg_prefix.log" "$lg_prefix.log.1" || exit 1
 : >> "$lg_prefix.log" || exit 1

@@ -1,0 +1,132 @@
+//! What happens to a call on its way.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use lockgate_model::{HostId, Millis, Slot};
+
+use crate::PortError;
+use crate::fake::Machine;
+
+/// One call to a fake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// `None` for what is asked of this machine: probers, command runners, notifiers.
+    pub host: Option<HostId>,
+    pub what: What,
+    /// The path, tag, program or URL that it is about; may be empty.
+    pub detail: String,
+    /// It happens after its caller has been told that it timed out.
+    pub late: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Exec,
+    Read,
+    Write,
+    Remove,
+    Swap,
+    Connect,
+    DiskFree,
+    Resolve,
+    Slots,
+    Conflicts,
+    Fetch,
+    Start(Slot),
+    Stop(Slot),
+    Logs(Slot),
+    Diagnose(Slot),
+    Prune,
+    Route,
+    Switch(Slot),
+    Withdraw,
+    InFlight(Slot),
+    Ask,
+    Check,
+    Probe,
+    Command,
+    Notify,
+}
+
+impl What {
+    /// True when it changes a host.
+    #[must_use]
+    pub fn is_effect(self) -> bool {
+        matches!(
+            self,
+            What::Write
+                | What::Remove
+                | What::Swap
+                | What::Fetch
+                | What::Start(_)
+                | What::Stop(_)
+                | What::Prune
+                | What::Switch(_)
+                | What::Withdraw
+        )
+    }
+
+    /// True when it is the router that is called.
+    #[must_use]
+    pub fn is_router(self) -> bool {
+        matches!(self, What::Route | What::Switch(_) | What::Withdraw | What::InFlight(_) | What::Ask)
+    }
+}
+
+/// `web1: Start(Green) v2`.
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(host) = &self.host {
+            write!(f, "{host}: ")?;
+        }
+        write!(f, "{:?} {}{}", self.what, self.detail, if self.late { " (late)" } else { "" })
+    }
+}
+
+/// How a call goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    Happens,
+    /// It fails before anything happened.
+    Fails(PortError),
+    /// It happens, but its caller hears this instead.
+    AnswerLost(PortError),
+    /// Its caller hears this, and then it happens: a command that outlives its connection.
+    Late(Millis, PortError),
+}
+
+/// Decides about calls and watches what they change.
+#[async_trait]
+pub trait Nature: Send + Sync {
+    /// Asked before each call; the call waits for the answer.
+    async fn before(&self, call: &Call) -> Fate;
+
+    /// After the call has happened and before its caller hears so.
+    async fn after(&self, call: &Call);
+
+    /// Right before it happens, in one moment with it. False keeps it from happening; only late calls can be kept.
+    fn admits(&self, call: &Call, machine: &mut Machine) -> bool;
+
+    /// Right after it happened, in one moment with it.
+    fn happened(&self, call: &Call, machine: &mut Machine);
+}
+
+/// Every call happens at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Calm;
+
+#[async_trait]
+impl Nature for Calm {
+    async fn before(&self, _: &Call) -> Fate {
+        Fate::Happens
+    }
+
+    async fn after(&self, _: &Call) {}
+
+    fn admits(&self, _: &Call, _: &mut Machine) -> bool {
+        true
+    }
+
+    fn happened(&self, _: &Call, _: &mut Machine) {}
+}

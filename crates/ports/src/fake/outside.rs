@@ -1,0 +1,102 @@
+//! What gates look through and whom runs are told to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::fake::{Call, Fate, Nature, What};
+use crate::{Answer, Command, CommandRunner, Message, Notifier, Output, PortError, Prober, Request};
+
+type Answering = dyn Fn(&Request) -> Result<Answer, PortError> + Send + Sync;
+type Running = dyn Fn(&Command) -> Result<Output, PortError> + Send + Sync;
+
+/// Answers as its function does.
+pub struct FakeProber {
+    answer: Box<Answering>,
+    nature: Arc<dyn Nature>,
+}
+
+impl FakeProber {
+    pub fn new(
+        nature: Arc<dyn Nature>,
+        answer: impl Fn(&Request) -> Result<Answer, PortError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { answer: Box::new(answer), nature }
+    }
+}
+
+/// These change nothing on a host, so there is nothing that could happen late.
+async fn fate(nature: &Arc<dyn Nature>, what: What, detail: &str) -> Result<Call, PortError> {
+    let call = Call { host: None, what, detail: detail.to_owned(), late: false };
+    match nature.before(&call).await {
+        Fate::Happens => Ok(call),
+        Fate::Fails(error) | Fate::AnswerLost(error) | Fate::Late(_, error) => Err(error),
+    }
+}
+
+#[async_trait]
+impl Prober for FakeProber {
+    async fn send(&self, request: &Request) -> Result<Answer, PortError> {
+        let call = fate(&self.nature, What::Probe, &request.target).await?;
+        let answer = (self.answer)(request);
+        self.nature.after(&call).await;
+        answer
+    }
+}
+
+/// Runs its function in place of a program.
+pub struct FakeRunner {
+    run: Box<Running>,
+    nature: Arc<dyn Nature>,
+}
+
+impl FakeRunner {
+    pub fn new(
+        nature: Arc<dyn Nature>,
+        run: impl Fn(&Command) -> Result<Output, PortError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { run: Box::new(run), nature }
+    }
+}
+
+#[async_trait]
+impl CommandRunner for FakeRunner {
+    async fn run(&self, command: &Command) -> Result<Output, PortError> {
+        let call = fate(&self.nature, What::Command, &command.argv.join(" ")).await?;
+        let output = (self.run)(command);
+        self.nature.after(&call).await;
+        output
+    }
+}
+
+/// Keeps what it is told.
+pub struct FakeNotifier {
+    nature: Arc<dyn Nature>,
+    told: Mutex<Vec<Message>>,
+}
+
+impl FakeNotifier {
+    #[must_use]
+    pub fn new(nature: Arc<dyn Nature>) -> Self {
+        Self { nature, told: Mutex::new(Vec::new()) }
+    }
+
+    #[must_use]
+    pub fn told(&self) -> Vec<Message> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Notifier for FakeNotifier {
+    fn name(&self) -> String {
+        "fake".to_owned()
+    }
+
+    async fn send(&self, message: &Message) -> Result<(), PortError> {
+        let call = fate(&self.nature, What::Notify, "").await?;
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(message.clone());
+        self.nature.after(&call).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! One caller's ports to a [`Machine`]; each call goes by way of [`Nature`].
+
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+use lockgate_model::{HostId, Millis, Release, Slot, Tag};
+
+use crate::fake::stream::FakeStream;
+use crate::fake::{Call, Fate, Machine, Nature, SharedMachine, What};
+use crate::{
+    Check, Command, Endpoint, Finding, Host, HostFile, HostPorts, HostStream, InFlight, Output, PortError,
+    Request, Route, RouteVersion, Router, RouterAnswer, Runtime, RuntimeSlot, Swapped, Upstream,
+};
+
+/// What the three ports of a host have in common.
+#[derive(Clone)]
+pub struct FakePorts {
+    id: HostId,
+    machine: SharedMachine,
+    nature: Arc<dyn Nature>,
+}
+
+impl FakePorts {
+    #[must_use]
+    pub fn new(machine: SharedMachine, nature: Arc<dyn Nature>) -> Self {
+        let id = machine.lock().unwrap_or_else(PoisonError::into_inner).id.clone();
+        Self { id, machine, nature }
+    }
+
+    /// The ports as the rest of Lockgate wants them, with the service's home at `home`.
+    #[must_use]
+    pub fn host_ports(&self, home: impl Into<String>) -> HostPorts {
+        HostPorts {
+            id: self.id.clone(),
+            host: Arc::new(FakeHost(self.clone())),
+            runtime: Arc::new(FakeRuntime(self.clone())),
+            router: Arc::new(FakeRouter(self.clone())),
+            home: home.into(),
+        }
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        what: What,
+        detail: impl Into<String>,
+        act: impl FnOnce(&mut Machine) -> Result<T, PortError> + Send + 'static,
+    ) -> Result<T, PortError> {
+        let mut call = Call { host: Some(self.id.clone()), what, detail: detail.into(), late: false };
+        match self.nature.before(&call).await {
+            Fate::Happens => {
+                let result = self.act(&call, act);
+                self.nature.after(&call).await;
+                result.unwrap_or_else(|| Err(PortError::other("kept from happening")))
+            }
+            Fate::Fails(error) => Err(error),
+            Fate::AnswerLost(error) => {
+                // Whatever came of it, nobody hears.
+                drop(self.act(&call, act));
+                self.nature.after(&call).await;
+                Err(error)
+            }
+            Fate::Late(after, error) => {
+                call.late = true;
+                let ports = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(after.duration()).await;
+                    drop(ports.act(&call, act));
+                });
+                Err(error)
+            }
+        }
+    }
+
+    fn act<T>(
+        &self,
+        call: &Call,
+        act: impl FnOnce(&mut Machine) -> Result<T, PortError>,
+    ) -> Option<Result<T, PortError>> {
+        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.nature.admits(call, &mut machine) {
+            return None;
+        }
+        let result = act(&mut machine);
+        self.nature.happened(call, &mut machine);
+        Some(result)
+    }
+}
+
+/// A host in memory. Only programs that its machine was given exist.
+pub struct FakeHost(pub FakePorts);
+
+#[async_trait]
+impl Host for FakeHost {
+    fn id(&self) -> &HostId {
+        &self.0.id
+    }
+
+    async fn exec(&self, command: &Command) -> Result<Output, PortError> {
+        let argv = command.argv.clone();
+        self.0.call(What::Exec, argv.join(" "), move |machine| machine.exec(&argv)).await
+    }
+
+    async fn read(&self, path: &str) -> Result<HostFile, PortError> {
+        let owned = path.to_owned();
+        self.0.call(What::Read, path, move |machine| Ok(machine.read(&owned))).await
+    }
+
+    async fn write(&self, path: &str, content: &[u8], _mode: u32) -> Result<(), PortError> {
+        let (owned, content) = (path.to_owned(), content.to_vec());
+        self.0.call(What::Write, path, move |machine| machine.write(&owned, &content)).await
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), PortError> {
+        let owned = path.to_owned();
+        let act = move |machine: &mut Machine| {
+            machine.files.remove(&owned);
+            Ok(())
+        };
+        self.0.call(What::Remove, path, act).await
+    }
+
+    async fn swap(&self, path: &str, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError> {
+        let (owned, expected, content) = (path.to_owned(), expected.map(<[u8]>::to_vec), content.to_vec());
+        let act = move |machine: &mut Machine| machine.swap(&owned, expected.as_deref(), &content);
+        self.0.call(What::Swap, path, act).await
+    }
+
+    async fn connect(&self, endpoint: &Endpoint, _timeout: Millis) -> Result<Box<dyn HostStream>, PortError> {
+        let address = endpoint.to_string();
+        let detail = address.clone();
+        let listens = move |machine: &mut Machine| machine.http(&address, "/").map(|_| address);
+        let address = self.0.call(What::Connect, detail, listens).await?;
+        Ok(Box::new(FakeStream::new(self.0.machine.clone(), address)))
+    }
+
+    async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError> {
+        self.0.call(What::DiskFree, path, |machine| Ok(machine.disk_free_mib)).await
+    }
+}
+
+/// A runtime in memory: apps behave as the catalogue says.
+pub struct FakeRuntime(pub FakePorts);
+
+#[async_trait]
+impl Runtime for FakeRuntime {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    async fn resolve(&self, tag: &Tag) -> Result<Release, PortError> {
+        let owned = tag.clone();
+        self.0.call(What::Resolve, tag.as_str(), move |machine| machine.resolve(&owned)).await
+    }
+
+    async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
+        self.0.call(What::Slots, "", |machine| Ok(machine.runtime_slots())).await
+    }
+
+    async fn conflicts(&self) -> Result<Vec<String>, PortError> {
+        self.0.call(What::Conflicts, "", |machine| Ok(machine.conflicts.clone())).await
+    }
+
+    async fn fetch(&self, release: &Release) -> Result<(), PortError> {
+        let owned = release.clone();
+        self.0.call(What::Fetch, release.tag.as_str(), move |machine| machine.fetch(&owned)).await
+    }
+
+    async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
+        let owned = release.clone();
+        self.0.call(What::Start(slot), release.tag.as_str(), move |machine| machine.start(slot, &owned)).await
+    }
+
+    async fn stop(&self, slot: Slot, _grace: Millis) -> Result<(), PortError> {
+        let act = move |machine: &mut Machine| {
+            machine.stop(slot);
+            Ok(())
+        };
+        self.0.call(What::Stop(slot), "", act).await
+    }
+
+    async fn logs(&self, slot: Slot, lines: u32) -> Result<Vec<String>, PortError> {
+        let act = move |machine: &mut Machine| {
+            let logs = machine.slots.get(&slot).map(|app| app.logs.clone()).unwrap_or_default();
+            let skip = logs.len().saturating_sub(lines as usize);
+            Ok(logs[skip..].to_vec())
+        };
+        self.0.call(What::Logs(slot), "", act).await
+    }
+
+    async fn diagnose(&self, slot: Slot, _port: Option<u16>) -> Vec<Finding> {
+        let died = move |machine: &mut Machine| {
+            let life = machine.slots.get(&slot).map(|app| app.life(tokio::time::Instant::now()));
+            Ok(life == Some(crate::fake::Life::Died))
+        };
+        match self.0.call(What::Diagnose(slot), "", died).await {
+            Ok(true) => vec!["it exited by itself".to_owned()],
+            Ok(false) => Vec::new(),
+            Err(error) => vec![format!("it cannot be looked at: {error}")],
+        }
+    }
+
+    async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {
+        let keep = keep.to_vec();
+        self.0.call(What::Prune, "", move |machine| Ok(machine.prune(&keep))).await
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        let looked = self.0.call(What::Check, "runtime", |_| Ok(())).await;
+        vec![match looked {
+            Ok(()) => Check::ok("fake runtime", "in memory"),
+            Err(error) => Check::bad("fake runtime", error.to_string(), "wait until the host is back"),
+        }]
+    }
+}
+
+/// A router in memory.
+pub struct FakeRouter(pub FakePorts);
+
+#[async_trait]
+impl Router for FakeRouter {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    async fn route(&self) -> Result<Route, PortError> {
+        self.0.call(What::Route, "", |machine| Ok(machine.route())).await
+    }
+
+    async fn switch(&self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError> {
+        let (upstream, expected) = (to.clone(), expected.clone());
+        let act = move |machine: &mut Machine| machine.switch(&upstream, &expected);
+        self.0.call(What::Switch(to.slot), to.release.tag.as_str(), act).await
+    }
+
+    async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError> {
+        let (owned, expected) = (dial.map(str::to_owned), expected.clone());
+        let act = move |machine: &mut Machine| machine.withdraw(owned.as_deref(), &expected);
+        self.0.call(What::Withdraw, dial.unwrap_or(""), act).await
+    }
+
+    async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError> {
+        self.0.call(What::InFlight(slot), "", move |machine| Ok(machine.in_flight(slot))).await
+    }
+
+    async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {
+        let owned = request.clone();
+        self.0.call(What::Ask, request.target.as_str(), move |machine| Ok(machine.ask(&owned))).await
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        match self.0.call(What::Check, "router", |machine| Ok(machine.dial.clone())).await {
+            Ok(dial) => vec![Check::ok("fake router", dial.unwrap_or_else(|| "no route".to_owned()))],
+            Err(error) => vec![Check::bad("fake router", error.to_string(), "wait until the host is back")],
+        }
+    }
+}

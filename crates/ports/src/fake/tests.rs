@@ -1,0 +1,177 @@
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use lockgate_model::{Digest, HostId, Millis, Release, ServiceName, Slot, Tag};
+
+use crate::conformance::router::{HeldRequest, RouterFixture};
+use crate::conformance::runtime::RuntimeFixture;
+use crate::fake::{
+    Artifact, Behaviour, Call, Calm, Catalogue, FakeHost, FakePorts, FakeRouter, FakeRuntime, Fate, Machine,
+    Nature, SharedMachine, What, shared,
+};
+use crate::{
+    Answer, Endpoint, Host, PortError, Request, Router, Runtime, Swapped, Upstream, conformance, http,
+};
+
+fn tag(text: &str) -> Tag {
+    Tag::new(text).unwrap()
+}
+
+fn catalogue() -> Catalogue {
+    let artifact = |(index, name): (usize, &str)| {
+        let release = Release {
+            service: ServiceName::new("web").unwrap(),
+            tag: tag(name),
+            digest: Digest::new(format!("sha256:{:064x}", index + 1)).unwrap(),
+            image: Some("example.com/web".to_owned()),
+            commit: None,
+        };
+        (tag(name), Artifact { release, behaviour: Behaviour::default() })
+    };
+    ["v1", "v2"].into_iter().enumerate().map(artifact).collect()
+}
+
+fn machine() -> SharedMachine {
+    shared(Machine::new(HostId::new("web1").unwrap(), Arc::new(catalogue())))
+}
+
+struct Fixture {
+    machine: SharedMachine,
+    host: FakeHost,
+    runtime: FakeRuntime,
+    router: FakeRouter,
+}
+
+fn fixture() -> Fixture {
+    let machine = machine();
+    let ports = FakePorts::new(machine.clone(), Arc::new(Calm));
+    Fixture {
+        machine,
+        host: FakeHost(ports.clone()),
+        runtime: FakeRuntime(ports.clone()),
+        router: FakeRouter(ports),
+    }
+}
+
+#[async_trait]
+impl RuntimeFixture for Fixture {
+    fn runtime(&self) -> &dyn Runtime {
+        &self.runtime
+    }
+
+    async fn tags(&self) -> (Tag, Tag) {
+        (tag("v1"), tag("v2"))
+    }
+
+    fn missing_tag(&self) -> Tag {
+        tag("nowhere")
+    }
+
+    async fn get(&self, endpoint: &Endpoint, path: &str) -> Result<Answer, PortError> {
+        http::send(&self.host, endpoint, Request::get(path, Millis::from_secs(1))).await
+    }
+}
+
+struct Held(SharedMachine, u64);
+
+#[async_trait]
+impl HeldRequest for Held {
+    async fn finish(self: Box<Self>) -> Result<String, String> {
+        let slot = self.0.lock().unwrap().answer_request(self.1);
+        slot.map(|slot| slot.to_string()).ok_or_else(|| "the request was cut off".to_owned())
+    }
+}
+
+#[async_trait]
+impl RouterFixture for Fixture {
+    fn router(&self) -> &dyn Router {
+        &self.router
+    }
+
+    fn upstream(&self, slot: Slot) -> Upstream {
+        let machine = self.machine.lock().unwrap();
+        let release = machine.slots[&slot].release.clone();
+        Upstream { slot, release, endpoint: Endpoint::Tcp(Machine::address(slot)) }
+    }
+
+    async fn hold_request(&self) -> Box<dyn HeldRequest> {
+        let id = self.machine.lock().unwrap().request(None).expect("an app takes the request");
+        Box::new(Held(self.machine.clone(), id))
+    }
+}
+
+#[tokio::test]
+async fn the_fake_runtime_conforms() {
+    conformance::runtime::suite(&fixture()).await;
+}
+
+#[tokio::test]
+async fn the_fake_router_conforms() {
+    let fixture = fixture();
+    {
+        let mut machine = fixture.machine.lock().unwrap();
+        machine.place(Slot::Blue, &tag("v1"), true);
+        machine.place(Slot::Green, &tag("v2"), true);
+    }
+    conformance::router::suite(&fixture).await;
+}
+
+/// The host suite looks at processes of a real machine; of what it asks of files, this is what a fake can answer.
+#[tokio::test]
+async fn the_fake_host_swaps_only_what_is_expected() {
+    let Fixture { host, .. } = fixture();
+    assert_eq!(
+        host.swap("/f", Some(b""), b"1").await.unwrap(),
+        Swapped::No,
+        "an empty file is not a missing one"
+    );
+    assert_eq!(host.swap("/f", None, b"1").await.unwrap(), Swapped::Yes);
+    assert_eq!(host.swap("/f", None, b"2").await.unwrap(), Swapped::No);
+    assert_eq!(host.swap("/f", Some(b"1"), b"2").await.unwrap(), Swapped::Yes);
+    conformance::host::increment(&host, "/counter").await;
+    conformance::host::increment(&host, "/counter").await;
+    assert_eq!(host.read("/counter").await.unwrap().content.as_deref(), Some(b"2".as_slice()));
+    host.remove("/f").await.unwrap();
+    assert_eq!(host.read("/f").await.unwrap().content, None);
+}
+
+/// Gives its fates in turn, then lets everything happen.
+struct Scripted(Mutex<Vec<Fate>>);
+
+#[async_trait]
+impl Nature for Scripted {
+    async fn before(&self, call: &Call) -> Fate {
+        if call.what != What::Write {
+            return Fate::Happens;
+        }
+        self.0.lock().unwrap().pop().unwrap_or(Fate::Happens)
+    }
+
+    async fn after(&self, _: &Call) {}
+
+    fn admits(&self, _: &Call, _: &mut Machine) -> bool {
+        true
+    }
+
+    fn happened(&self, _: &Call, _: &mut Machine) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_fails_loses_its_answer_or_happens_late_as_nature_says() {
+    let error = PortError::timed_out("as told");
+    let fates = vec![
+        Fate::Late(Millis(500), error.clone()),
+        Fate::AnswerLost(error.clone()),
+        Fate::Fails(error.clone()),
+    ];
+    let host = FakeHost(FakePorts::new(machine(), Arc::new(Scripted(Mutex::new(fates)))));
+    let seen = async || host.read("/f").await.unwrap().content;
+    assert_eq!(host.write("/f", b"1", 0o644).await, Err(error.clone()));
+    assert_eq!(seen().await, None, "it failed before it happened");
+    assert_eq!(host.write("/f", b"2", 0o644).await, Err(error.clone()));
+    assert_eq!(seen().await.as_deref(), Some(b"2".as_slice()), "it happened, whatever its caller heard");
+    assert_eq!(host.write("/f", b"3", 0o644).await, Err(error));
+    assert_eq!(seen().await.as_deref(), Some(b"2".as_slice()), "not yet");
+    tokio::time::sleep(Millis(501).duration()).await;
+    assert_eq!(seen().await.as_deref(), Some(b"3".as_slice()), "late");
+}

@@ -1,0 +1,502 @@
+//! One orchestrator's luck: what becomes of its calls, when it dies, when it falls asleep.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use async_trait::async_trait;
+use lockgate_engine::{EventSink, Interrupt, JournalError};
+use lockgate_model::{EventKind, FailureKind, HostId, Identity, LeaseRecord, Millis, RunId};
+use lockgate_ports::PortError;
+use lockgate_ports::fake::{Call, Fate, Machine, Nature, What};
+use tokio::time::Instant;
+
+use crate::Random;
+use crate::world::World;
+
+/// How one call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultMode {
+    Unreachable,
+    AnswerLost,
+    /// A command that its caller gave up and that happens all the same, later.
+    Late,
+    NotFound,
+    DiskFull,
+}
+
+impl FaultMode {
+    pub const ALL: [FaultMode; 5] =
+        [FaultMode::Unreachable, FaultMode::AnswerLost, FaultMode::Late, FaultMode::NotFound, FaultMode::DiskFull];
+}
+
+/// What happens in the world at some call, whoever makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The live app is killed.
+    KillLive,
+    /// The route is changed to the other slot, whatever that holds.
+    RouteElsewhere,
+    /// The route is gone.
+    RouteGone,
+    /// All images that no slot holds are removed.
+    ImagesGone,
+    ClockJump(i64),
+    HostDown(Millis),
+    RouterDown(Millis),
+    DiskFull,
+}
+
+/// What is in store for one orchestrator. Points are counted at its effects and journal entries (before and after
+/// each), calls at all its calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BadDay {
+    pub crash_at_point: Option<u64>,
+    pub pause_at_call: Option<(u64, Millis)>,
+    pub interrupt_at_call: Option<u64>,
+    pub fault_at_call: Option<(u64, FaultMode)>,
+    pub faults_per_mille: u64,
+    /// The journal is full from this append on.
+    pub journal_full_from: Option<u64>,
+    pub events: Vec<(u64, usize, Event)>,
+    pub latency_millis_max: u64,
+    /// A user's request arrives before a call with this chance.
+    pub requests_per_mille: u64,
+    /// Whoever runs on the same machine can see that a process is gone.
+    pub sees_the_dead: bool,
+}
+
+/// A Lockgate that is broken on purpose, to see that the checks notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutation {
+    /// Stops the other slot before it switches.
+    StopsOldFirst,
+    /// Believes that it holds the lease.
+    SkipsFence,
+    /// Cannot switch back, with nothing in its way.
+    NeverSwitchesBack,
+    /// Counts no requests in flight.
+    SkipsDrain,
+    /// Switches as soon as the app is started.
+    SwitchesEarly,
+}
+
+struct Inner {
+    random: Random,
+    calls: u64,
+    points: u64,
+    appends: u64,
+    dead: bool,
+    paused_until: Option<Instant>,
+    waker: Option<Waker>,
+    tokens: BTreeMap<HostId, u64>,
+    run: Option<RunId>,
+    /// Effects on slots and routes.
+    changes: u64,
+    /// A run of its came to an end.
+    ended: bool,
+}
+
+pub struct Actor {
+    pub identity: Identity,
+    pub interrupt: Interrupt,
+    pub mutation: Option<Mutation>,
+    world: Arc<World>,
+    day: BadDay,
+    inner: Mutex<Inner>,
+}
+
+/// How an orchestrator's command ended.
+pub enum Ended<T> {
+    Returned(T),
+    Died,
+}
+
+impl Actor {
+    #[must_use]
+    pub fn new(world: Arc<World>, identity: Identity, day: BadDay, seed: u64, mutation: Option<Mutation>) -> Arc<Self> {
+        let inner = Inner {
+            random: Random::new(seed),
+            calls: 0,
+            points: 0,
+            appends: 0,
+            dead: false,
+            paused_until: None,
+            waker: None,
+            tokens: BTreeMap::new(),
+            run: None,
+            changes: 0,
+            ended: false,
+        };
+        Arc::new(Self { identity, interrupt: Interrupt::default(), mutation, world, day, inner: Mutex::new(inner) })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self) -> &str {
+        &self.identity.owner
+    }
+
+    /// How many calls and points there were.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        let inner = self.inner();
+        (inner.calls, inner.points)
+    }
+
+    /// How many effects on slots and routes it had, and whether it saw a run end.
+    #[must_use]
+    pub fn changes(&self) -> (u64, bool) {
+        let inner = self.inner();
+        (inner.changes, inner.ended)
+    }
+
+    /// Polls a command until it returns or its orchestrator dies; not at all while it is paused.
+    pub async fn live<F: Future>(&self, command: F) -> Ended<F::Output> {
+        let mut command = pin!(command);
+        loop {
+            let paused = self.inner().paused_until;
+            if let Some(until) = paused {
+                tokio::time::sleep_until(until).await;
+                self.inner().paused_until = None;
+                self.world.say(|| format!("{} wakes up", self.name()));
+            }
+            let step = std::future::poll_fn(|cx| {
+                self.inner().waker = Some(cx.waker().clone());
+                if !self.stopped()
+                    && let Poll::Ready(value) = command.as_mut().poll(cx)
+                {
+                    return Poll::Ready(Some(Ended::Returned(value)));
+                }
+                let inner = self.inner();
+                match (inner.dead, inner.paused_until) {
+                    (true, _) => Poll::Ready(Some(Ended::Died)),
+                    (false, Some(_)) => Poll::Ready(None),
+                    (false, None) => Poll::Pending,
+                }
+            });
+            if let Some(ended) = step.await {
+                return ended;
+            }
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        let inner = self.inner();
+        inner.dead || inner.paused_until.is_some()
+    }
+
+    fn wake(&self) {
+        let waker = self.inner().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// For as long as the orchestrator cannot go on: for ever when it is dead.
+    async fn goes_on(&self) {
+        loop {
+            let (dead, paused) = {
+                let inner = self.inner();
+                (inner.dead, inner.paused_until.filter(|until| Instant::now() < *until))
+            };
+            if dead {
+                std::future::pending::<()>().await;
+            }
+            match paused {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => return,
+            }
+        }
+    }
+
+    /// A point at which it may die.
+    async fn point(&self, what: impl FnOnce() -> String) {
+        let dies = {
+            let mut inner = self.inner();
+            inner.points += 1;
+            let dies = self.day.crash_at_point == Some(inner.points - 1);
+            inner.dead |= dies;
+            dies
+        };
+        if dies {
+            self.world.died(self.identity.pid);
+            self.world.count(|tally| tally.crashes += 1);
+            self.world.say(|| format!("{} DIES {}", self.name(), what()));
+            self.wake();
+        }
+        self.goes_on().await;
+    }
+
+    async fn latency(&self) {
+        let millis = match self.day.latency_millis_max {
+            0 => 0,
+            max => self.inner().random.below(max),
+        };
+        if millis > 0 {
+            tokio::time::sleep(Millis(millis).duration()).await;
+        }
+    }
+
+    /// # Errors
+    /// `Full`, when it is.
+    pub async fn before_append(&self, event: &lockgate_model::Event) -> Result<(), JournalError> {
+        self.goes_on().await;
+        self.point(|| format!("before it journals {}", word(event))).await;
+        let full = {
+            let mut inner = self.inner();
+            inner.appends += 1;
+            self.day.journal_full_from.is_some_and(|from| inner.appends > from)
+        };
+        if full {
+            self.world.count(|tally| tally.faults += 1);
+            self.world.say(|| format!("{}: the journal is full for {}", self.name(), word(event)));
+            return Err(JournalError::Full { message: "no space left on device".to_owned() });
+        }
+        Ok(())
+    }
+
+    pub async fn after_append(&self) {
+        self.point(|| "after it journaled".to_owned()).await;
+    }
+
+    /// What its day has in store for this call.
+    fn happenings(&self, call: &Call, number: u64) {
+        for (_, index, event) in self.day.events.iter().filter(|(at, _, _)| *at == number) {
+            self.happen(*index, *event);
+        }
+        if self.day.interrupt_at_call == Some(number) {
+            self.world.count(|tally| tally.interrupts += 1);
+            self.world.say(|| format!("{}: Ctrl-C", self.name()));
+            self.interrupt.request();
+        }
+        if let Some((at, span)) = self.day.pause_at_call
+            && at == number
+        {
+            self.inner().paused_until = Some(Instant::now() + span.duration());
+            self.world.count(|tally| tally.pauses += 1);
+            self.world.say(|| format!("{} falls asleep for {span} before {call}", self.name()));
+            self.wake();
+        }
+    }
+
+    fn happen(&self, index: usize, event: Event) {
+        let Some(host) = self.world.machines.keys().nth(index) else { return };
+        self.world.say(|| format!("nature: {event:?} on {host}"));
+        let mut machine = self.world.machine(host);
+        let target = machine.target();
+        match event {
+            Event::KillLive => {
+                self.world.disturb(host);
+                if let Some(app) = target.and_then(|slot| machine.slots.get_mut(&slot)) {
+                    app.running_since = None;
+                    app.requests.clear();
+                }
+            }
+            Event::RouteElsewhere => {
+                self.world.disturb(host);
+                let other = target.map_or(lockgate_model::Slot::Blue, lockgate_model::Slot::other);
+                machine.point_at(Some(Machine::address(other)), None);
+            }
+            Event::RouteGone => {
+                self.world.disturb(host);
+                machine.point_at(None, None);
+            }
+            Event::ImagesGone => {
+                self.world.disturb(host);
+                machine.images.clear();
+            }
+            Event::ClockJump(millis) => machine.clock_offset_millis += millis,
+            Event::DiskFull => machine.disk_free_mib = 0,
+            Event::HostDown(span) => self.world.host_down(host, span),
+            Event::RouterDown(span) => self.world.router_down(host, span),
+        }
+    }
+
+    fn fault(&self, call: &Call, number: u64) -> Option<FaultMode> {
+        if let Some((at, mode)) = self.day.fault_at_call
+            && at == number
+        {
+            return Some(mode);
+        }
+        let mut inner = self.inner();
+        if !inner.random.chance(self.day.faults_per_mille) {
+            return None;
+        }
+        Some(match (inner.random.below(20), call.what.is_effect()) {
+            (0..8, _) => FaultMode::Unreachable,
+            (8..14, _) => FaultMode::AnswerLost,
+            (14..18, true) => FaultMode::Late,
+            (18, true) => FaultMode::NotFound,
+            (19, true) => FaultMode::DiskFull,
+            (_, false) => FaultMode::Unreachable,
+            (20.., true) => FaultMode::AnswerLost,
+        })
+    }
+
+    fn fate(&self, call: &Call, mode: FaultMode) -> Fate {
+        self.world.count(|tally| tally.faults += 1);
+        self.world.say(|| format!("{}: {mode:?} at {call}", self.name()));
+        match mode {
+            FaultMode::Unreachable => Fate::Fails(PortError::unreachable("the connection is gone")),
+            FaultMode::AnswerLost => Fate::AnswerLost(PortError::unreachable("the connection broke")),
+            FaultMode::NotFound => Fate::Fails(PortError::not_found("it is not there")),
+            FaultMode::DiskFull => Fate::Fails(PortError::new(FailureKind::DiskFull, "no space left")),
+            FaultMode::Late => {
+                let error = PortError::timed_out("given up");
+                // Only commands outlive their connection; a router's request ends with it.
+                match call.what {
+                    What::Start(_) | What::Stop(_) | What::Fetch | What::Prune | What::Swap => {
+                        Fate::Late(Millis(50 + self.inner().random.below(2_000)), error)
+                    }
+                    _ => Fate::AnswerLost(error),
+                }
+            }
+        }
+    }
+
+    /// A user's request, by now and then one that outlasts any drain.
+    fn user_request(&self, host: &HostId) {
+        let mut inner = self.inner();
+        if !inner.random.chance(self.day.requests_per_mille) {
+            return;
+        }
+        let millis = match inner.random.below(30) {
+            0 => 20_000,
+            _ => 1 + inner.random.below(300),
+        };
+        drop(inner);
+        self.world.machine(host).request(Some(Instant::now() + Millis(millis).duration()));
+    }
+
+    /// What a broken Lockgate does beside the call.
+    fn meddle(&self, call: &Call, machine: &mut Machine) {
+        match (self.mutation, call.what) {
+            (Some(Mutation::StopsOldFirst), What::Switch(to)) => {
+                if let Some(app) = machine.slots.get_mut(&to.other()) {
+                    app.running_since = None;
+                }
+                let target = machine.target();
+                if target == Some(to.other()) {
+                    self.world.judge(self.name(), u64::MAX.into(), None, call, machine);
+                }
+            }
+            (Some(Mutation::SkipsDrain), What::InFlight(_)) => machine.counts_nothing = true,
+            (Some(Mutation::SkipsFence), What::Read) if call.detail.ends_with("lease.json") => {
+                self.forge(machine, &call.detail);
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes the lease record say that this orchestrator holds it, whoever does.
+    fn forge(&self, machine: &mut Machine, path: &str) {
+        let Some(token) = self.inner().tokens.get(&machine.id).copied() else { return };
+        let Some(content) = machine.files.get(path) else { return };
+        let Ok(mut record) = serde_json::from_slice::<LeaseRecord>(content) else { return };
+        if record.token > token {
+            record.token = token;
+            record.holder = Some(self.identity.holder(machine.now(), Millis::from_secs(crate::scene::LEASE_SECONDS)));
+            if let Ok(content) = serde_json::to_vec(&record) {
+                machine.files.insert(path.to_owned(), content);
+            }
+        }
+    }
+}
+
+fn word(event: &lockgate_model::Event) -> String {
+    match &event.kind {
+        EventKind::RunStarted { .. } => "run_started".to_owned(),
+        EventKind::StepSucceeded { step, .. } => format!("step_succeeded {}", step.0),
+        EventKind::StepFailed { step, failure } => format!("step_failed {}: {failure}", step.0),
+        EventKind::RunEnded { outcome } => format!("run_ended {}", outcome.as_str()),
+        other => format!("{other:?}"),
+    }
+}
+
+#[async_trait]
+impl Nature for Actor {
+    async fn before(&self, call: &Call) -> Fate {
+        self.goes_on().await;
+        self.latency().await;
+        self.goes_on().await;
+        if let Some(host) = &call.host {
+            self.user_request(host);
+        }
+        let number = {
+            let mut inner = self.inner();
+            inner.calls += 1;
+            inner.calls - 1
+        };
+        self.world.count(|tally| tally.calls += 1);
+        self.happenings(call, number);
+        self.goes_on().await;
+        if call.what.is_effect() {
+            self.point(|| format!("before {call}")).await;
+        }
+        if call.host.as_ref().is_some_and(|host| self.world.is_down(host, call.what)) {
+            self.world.count(|tally| tally.faults += 1);
+            return Fate::Fails(PortError::unreachable("it is down"));
+        }
+        if let (Some(Mutation::NeverSwitchesBack), What::Switch(lockgate_model::Slot::Blue)) = (self.mutation, call.what) {
+            return Fate::Late(Millis(u64::from(u32::MAX)), PortError::unreachable("never done"));
+        }
+        self.fault(call, number).map_or(Fate::Happens, |mode| self.fate(call, mode))
+    }
+
+    async fn after(&self, call: &Call) {
+        if call.what.is_effect() {
+            self.point(|| format!("after {call}")).await;
+        }
+        self.latency().await;
+        self.goes_on().await;
+    }
+
+    fn admits(&self, call: &Call, machine: &mut Machine) -> bool {
+        if call.late {
+            // No client could guard against a command that comes when its slot has the traffic by now.
+            return !matches!(call.what, What::Start(slot) | What::Stop(slot) if machine.target() == Some(slot));
+        }
+        self.meddle(call, machine);
+        true
+    }
+
+    fn happened(&self, call: &Call, machine: &mut Machine) {
+        if !call.what.is_effect() {
+            return;
+        }
+        self.world.say(|| format!("{}: {call}", self.name()));
+        if let (Some(Mutation::SwitchesEarly), What::Start(slot)) = (self.mutation, call.what) {
+            machine.point_at(Some(Machine::address(slot)), None);
+        }
+        if call.what == What::Swap
+            && let Some(token) = self.world.raised_token(machine)
+            && !call.late
+        {
+            self.inner().tokens.insert(machine.id.clone(), token);
+        }
+        let (token, run) = {
+            let mut inner = self.inner();
+            if matches!(call.what, What::Start(_) | What::Stop(_) | What::Switch(_) | What::Withdraw) {
+                inner.changes += 1;
+            }
+            (inner.tokens.get(&machine.id).copied(), inner.run)
+        };
+        self.world.judge(self.name(), token, run, call, machine);
+    }
+}
+
+impl EventSink for Actor {
+    fn event(&self, event: &lockgate_model::Event) {
+        {
+            let mut inner = self.inner();
+            inner.run = Some(event.run);
+            inner.ended |= matches!(event.kind, EventKind::RunEnded { .. });
+        }
+        self.world.say(|| format!("{}: · {}", self.name(), word(event)));
+        self.world.hear(event);
+    }
+}

@@ -1,0 +1,89 @@
+//! A machine's journal in memory, and one orchestrator's way to it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use lockgate_engine::{Journal, JournalError, RunFilter, RunSummary};
+use lockgate_model::{Event, EventKind, Intent, RunId};
+
+use crate::actor::Actor;
+
+/// What one machine remembers.
+#[derive(Debug, Default)]
+pub struct Memory {
+    events: Mutex<BTreeMap<RunId, Vec<Event>>>,
+    /// A record inside cannot be read.
+    pub damaged: Mutex<bool>,
+}
+
+impl Memory {
+    fn append(&self, event: &Event) -> Result<(), JournalError> {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = events.entry(event.run).or_default();
+        if event.seq != run.len() as u64 {
+            // Somebody else on this machine has gone on with the run.
+            return Err(JournalError::Other { message: format!("there is an event {} already", event.seq) });
+        }
+        run.push(event.clone());
+        Ok(())
+    }
+
+    fn readable(&self) -> Result<(), JournalError> {
+        match *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) {
+            true => Err(JournalError::Damaged { message: "a record does not parse".to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    fn summary(events: &[Event]) -> Option<RunSummary> {
+        let first = events.first()?;
+        let EventKind::RunStarted { plan, owner } = &first.kind else { return None };
+        let end = events.iter().find_map(|event| match &event.kind {
+            EventKind::RunEnded { outcome } => Some((event.at, outcome.clone())),
+            _ => None,
+        });
+        Some(RunSummary {
+            run: first.run,
+            service: plan.service.clone(),
+            environment: plan.environment.clone(),
+            release: plan.release.clone(),
+            intent: match plan.intent {
+                Intent::Deploy { .. } => "deploy".to_owned(),
+                Intent::Rollback { .. } => "rollback".to_owned(),
+            },
+            owner: owner.clone(),
+            started_at: first.at,
+            ended_at: end.as_ref().map(|(at, _)| *at),
+            outcome: end.map(|(_, outcome)| outcome),
+        })
+    }
+}
+
+/// The journal as one orchestrator sees it: it may be full, and the orchestrator may die around every append.
+pub struct ActorJournal {
+    pub memory: Arc<Memory>,
+    pub actor: Arc<Actor>,
+}
+
+#[async_trait]
+impl Journal for ActorJournal {
+    async fn append(&self, event: &Event) -> Result<(), JournalError> {
+        self.actor.before_append(event).await?;
+        self.memory.append(event)?;
+        self.actor.after_append().await;
+        Ok(())
+    }
+
+    async fn load(&self, run: RunId) -> Result<Vec<Event>, JournalError> {
+        self.memory.readable()?;
+        let events = self.memory.events.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(events.get(&run).cloned().unwrap_or_default())
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
+        self.memory.readable()?;
+        let events = self.memory.events.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(events.values().rev().filter_map(|run| Memory::summary(run)).take(filter.limit as usize).collect())
+    }
+}

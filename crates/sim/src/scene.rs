@@ -1,0 +1,255 @@
+//! What is there before the story begins: hosts, releases, configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lockgate_model::{
+    CommandGate, Digest, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate, Millis,
+    Project, ProjectName, Release, Service, ServiceName, Slot, Ssh, StatusRange, Strategy, Tag, Template, Wave,
+};
+use lockgate_ports::fake::{Artifact, Behaviour, Catalogue, Machine, SharedMachine, shared};
+
+/// The service's home on every host.
+pub const HOME: &str = "/srv/web";
+/// How long a lease lives in the model.
+pub const LEASE_SECONDS: u64 = 15;
+
+/// What the other slot holds beside the live v1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    Nothing,
+    /// v0, stopped.
+    Stopped,
+    /// v0, still running and with requests that have not ended.
+    Warm,
+}
+
+/// How a host begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initial {
+    /// Never deployed to.
+    Fresh,
+    /// The router dials something that is no slot.
+    Foreign,
+    /// v1 in blue.
+    Live(Beside),
+    /// v2 in blue already.
+    Ahead,
+}
+
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// One per host.
+    pub hosts: Vec<Initial>,
+    /// Of v2; all others are good.
+    pub v2: Behaviour,
+    /// Whether the smoke gate fails v2, and the regression gate.
+    pub smoke_fails: bool,
+    pub regression_fails: bool,
+    pub waves: Vec<Wave>,
+    pub keep_warm: Millis,
+    pub drain: Millis,
+    pub health_timeout: Millis,
+    pub router_identifies: bool,
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        Self {
+            hosts: vec![Initial::Live(Beside::Stopped)],
+            v2: Behaviour { healthy_after: Some(Millis(40)), dies_after: None },
+            smoke_fails: false,
+            regression_fails: false,
+            waves: vec![Wave::Hosts(1), Wave::Percent(25), Wave::Rest],
+            keep_warm: Millis(0),
+            drain: Millis(2_000),
+            health_timeout: Millis(1_500),
+            router_identifies: true,
+        }
+    }
+}
+
+#[must_use]
+pub fn tag(text: &str) -> Tag {
+    Tag::new(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[must_use]
+pub fn release(number: u8) -> Release {
+    Release {
+        service: service_name(),
+        tag: tag(&format!("v{number}")),
+        digest: Digest::new(format!("sha256:{:064x}", u32::from(number) + 0xabc0))
+            .unwrap_or_else(|error| panic!("{error}")),
+        image: Some("example.com/web".to_owned()),
+        commit: None,
+    }
+}
+
+fn service_name() -> ServiceName {
+    ServiceName::new("web").unwrap_or_else(|error| panic!("{error}"))
+}
+
+impl Scene {
+    #[must_use]
+    pub fn host_ids(&self) -> Vec<HostId> {
+        let name = |index| HostId::new(format!("web{index}")).unwrap_or_else(|error| panic!("{error}"));
+        (1..=self.hosts.len()).map(name).collect()
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        let good = Behaviour { healthy_after: Some(Millis(25)), dies_after: None };
+        (0..=3)
+            .map(|number| {
+                let behaviour = if number == 2 { self.v2 } else { good };
+                let release = release(number);
+                (release.tag.clone(), Artifact { release, behaviour })
+            })
+            .collect()
+    }
+
+    /// The hosts as they are before the story. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn machines(&self) -> BTreeMap<HostId, SharedMachine> {
+        let catalogue = Arc::new(self.catalogue());
+        let build = |(id, initial): (HostId, &Initial)| {
+            let mut machine = Machine::new(id.clone(), catalogue.clone());
+            machine.router_identifies = self.router_identifies;
+            furnish(&mut machine, *initial);
+            (id, shared(machine))
+        };
+        self.host_ids().into_iter().zip(&self.hosts).map(build).collect()
+    }
+
+    #[must_use]
+    pub fn project(&self) -> (Arc<Project>, Service, Environment) {
+        let service = Service {
+            name: service_name(),
+            image: Some("example.com/web".to_owned()),
+            command: Vec::new(),
+            cwd: None,
+            env: BTreeMap::new(),
+            port: Some(5000),
+            health: Health {
+                path: "/health".to_owned(),
+                timeout: self.health_timeout,
+                passes: 2,
+                status: StatusRange::OK,
+                body: None,
+            },
+            critical_paths: Vec::new(),
+            verify: None,
+            urls: BTreeMap::new(),
+        };
+        let environment = Environment {
+            name: EnvironmentName::new("prod").unwrap_or_else(|error| panic!("{error}")),
+            url: None,
+            from: None,
+            hosts: self.host_ids(),
+            strategy: Strategy::BlueGreen,
+            runtime: None,
+            router: None,
+            before: vec![program("regression")],
+            after: vec![through_the_router(), program("smoke")],
+            waves: self.waves.clone(),
+            drain: self.drain,
+            keep_warm: self.keep_warm,
+            stop_grace: Millis(500),
+            keep_releases: 2,
+            disk_free_mib: 100,
+        };
+        let project = Project {
+            name: ProjectName::new("sim").unwrap_or_else(|error| panic!("{error}")),
+            root: PathBuf::from("/"),
+            services: BTreeMap::from([(service.name.clone(), service.clone())]),
+            environments: vec![environment.clone()],
+            notify: Vec::new(),
+            ssh: Ssh::default(),
+        };
+        (Arc::new(project), service, environment)
+    }
+
+    /// What a gate's program exits with.
+    #[must_use]
+    pub fn exit_code(&self, argv: &[String]) -> i32 {
+        let (program, tag) = (argv.first().map(String::as_str), argv.get(1).map(String::as_str));
+        let fails = match program {
+            Some("smoke") => self.smoke_fails,
+            Some("regression") => self.regression_fails,
+            _ => true,
+        };
+        i32::from(fails && tag == Some("v2"))
+    }
+}
+
+fn program(name: &str) -> Gate {
+    let template = |text: &str| Template::new(text).unwrap_or_else(|error| panic!("{error}"));
+    Gate {
+        name: name.to_owned(),
+        kind: GateKind::Command(CommandGate {
+            argv: vec![template(name), template("{tag}")],
+            timeout: Millis::from_secs(5),
+            pass: vec![0],
+            not_yet: vec![75],
+        }),
+    }
+}
+
+fn through_the_router() -> Gate {
+    Gate {
+        name: "answers".to_owned(),
+        kind: GateKind::Http(HttpGate {
+            target: GateTarget::Here,
+            paths: Vec::new(),
+            status: StatusRange::OK,
+            body: None,
+            latency_p95: None,
+            samples: 2,
+            interval: Millis(50),
+            timeout: Millis::from_secs(1),
+        }),
+    }
+}
+
+fn furnish(machine: &mut Machine, initial: Initial) {
+    let live = match initial {
+        Initial::Fresh => return,
+        Initial::Foreign => {
+            machine.point_at(Some("127.0.0.1:9999".to_owned()), None);
+            return;
+        }
+        Initial::Live(beside) => {
+            match beside {
+                Beside::Nothing => {}
+                Beside::Stopped => machine.place(Slot::Green, &tag("v0"), false),
+                Beside::Warm => {
+                    machine.place(Slot::Green, &tag("v0"), true);
+                    warm_up(machine, Slot::Green);
+                }
+            }
+            release(1)
+        }
+        Initial::Ahead => release(2),
+    };
+    machine.place(Slot::Blue, &live.tag, true);
+    // It has been running for long, whatever its behaviour.
+    if let Some(app) = machine.slots.get_mut(&Slot::Blue) {
+        app.behaviour = Behaviour::default();
+    }
+    machine.point_at(Some(Machine::address(Slot::Blue)), Some(live.digest.clone()));
+    machine.files.insert(format!("{HOME}/active_color"), b"blue\n".to_vec());
+    machine.files.insert(format!("{HOME}/previous_color"), b"green\n".to_vec());
+    let list = serde_json::to_vec(&[live, release(0)]).unwrap_or_else(|error| panic!("{error}"));
+    machine.files.insert(format!("{HOME}/.lockgate/releases.json"), list);
+}
+
+/// A slot that had the traffic until just now and is still answering a request.
+fn warm_up(machine: &mut Machine, slot: Slot) {
+    machine.point_at(Some(Machine::address(slot)), None);
+    if let Some(app) = machine.slots.get_mut(&slot) {
+        app.behaviour = Behaviour::default();
+        let until = tokio::time::Instant::now() + Millis(1_200).duration();
+        app.requests.insert(u64::MAX, Some(until));
+    }
+}

@@ -1,0 +1,268 @@
+//! Plays a story and says what was wrong with it.
+
+use std::sync::Arc;
+
+use lockgate_engine::Clock;
+use lockgate_model::{FailureKind, Gates, Identity, Millis, Outcome, RunId, Timestamp};
+use lockgate_orchestrator::{Report, Session, Site, Teller, Tools, Trouble, Want};
+use lockgate_ports::fake::{FakePorts, FakeProber, FakeRunner, Life, Nature};
+use lockgate_ports::{Output, PortError};
+use tokio::time::Instant;
+
+use crate::actor::{Actor, BadDay, Ended};
+use crate::journal::{ActorJournal, Memory};
+use crate::scene::{HOME, LEASE_SECONDS, tag};
+use crate::story::{Command, MACHINES, Story, Turn};
+use crate::world::{Tally, World};
+
+/// Longer than any late command.
+const SETTLE_SECONDS: u64 = 5;
+/// Virtual time after which a command that has not come to an end is taken for one that never will.
+const COMMAND_SECONDS_MAX: u64 = 3_600;
+
+/// What came of a story.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    pub violations: Vec<String>,
+    pub trace: Vec<String>,
+    pub tally: Tally,
+    /// Calls and points of each turn's orchestrator.
+    pub counts: Vec<(u64, u64)>,
+    /// How each turn ended, in a word.
+    pub ends: Vec<String>,
+}
+
+/// Plays the story of a seed. `tracing` keeps what happened, for people.
+#[must_use]
+pub fn play(seed: u64, tracing: bool) -> Told {
+    tell(&Story::random(seed), tracing)
+}
+
+/// Plays a story on its own runtime, with a clock that moves when nothing else does.
+#[must_use]
+pub fn tell(story: &Story, tracing: bool) -> Told {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("a runtime cannot be made: {error}"));
+    runtime.block_on(async {
+        let stage = Stage::new(story, tracing);
+        stage.play().await
+    })
+}
+
+struct Stage<'a> {
+    story: &'a Story,
+    world: Arc<World>,
+    memories: Vec<Arc<Memory>>,
+    began: Instant,
+}
+
+enum Came {
+    Ran(Box<Report>),
+    Resumed(Option<(RunId, Outcome)>),
+}
+
+type End = Ended<Result<Came, Trouble>>;
+
+impl<'a> Stage<'a> {
+    fn new(story: &'a Story, tracing: bool) -> Self {
+        let world = World::new(&story.scene, tracing);
+        world.count(|tally| tally.stories += 1);
+        // One more, for a machine that has seen nothing.
+        let memories = (0..=MACHINES).map(|_| Arc::new(Memory::default())).collect();
+        Self { story, world, memories, began: Instant::now() }
+    }
+
+    async fn play(self) -> Told {
+        let mut told = Told::default();
+        for (index, turn) in self.story.turns.iter().enumerate() {
+            let pid = u32::try_from(index * 2 + 1).unwrap_or(u32::MAX);
+            let (end, counts) = match &turn.rival {
+                None => self.take(turn, pid).await,
+                Some((after, rival)) => {
+                    let later = async {
+                        tokio::time::sleep(after.duration()).await;
+                        self.take(rival, pid + 1).await
+                    };
+                    tokio::join!(self.take(turn, pid), later).0
+                }
+            };
+            told.counts.push(counts);
+            told.ends.push(end);
+        }
+        self.world.heal();
+        tokio::time::sleep(Millis::from_secs(SETTLE_SECONDS).duration()).await;
+        self.resume_at_last(&mut told).await;
+        self.deploy_at_last(&mut told).await;
+        told.violations = self.world.violations();
+        told.trace = self.world.trace();
+        told.tally = self.world.tally();
+        told
+    }
+
+    /// P4: a plain `resume` finishes or undoes whatever was left.
+    async fn resume_at_last(&self, told: &mut Told) {
+        let calm = Turn::new(Command::Resume, self.story.last_machine, BadDay::default());
+        let actor = self.actor(&calm, 1001);
+        let end = self.command(&actor, &calm).await;
+        told.ends.push(word(&end));
+        match end {
+            Ended::Returned(Ok(_)) => self.world.check_settled(),
+            Ended::Returned(Err(Trouble::Stuck { outcome, .. })) if !self.world.disturbed() => {
+                self.world.violated(format!("P4: nothing stands in the way, but resume is stuck: {outcome:?}"));
+            }
+            Ended::Returned(Err(Trouble::Stuck { .. })) => {}
+            Ended::Returned(Err(trouble)) => self.world.violated(format!("P4: resume failed: {trouble:?}")),
+            Ended::Died => self.world.violated("a calm orchestrator died".to_owned()),
+        }
+    }
+
+    /// P4: whatever has happened, nobody has to tidy up by hand before the next deployment.
+    async fn deploy_at_last(&self, told: &mut Told) {
+        let calm = Turn::new(Command::Deploy(3), MACHINES, BadDay::default());
+        let actor = self.actor(&calm, 1002);
+        let end = self.command(&actor, &calm).await;
+        told.ends.push(word(&end));
+        match end {
+            Ended::Returned(Ok(Came::Ran(report))) if matches!(report.outcome, Outcome::Succeeded { .. }) => {}
+            other => return self.world.violated(format!("P4: the last deployment did not succeed: {}", word(&other))),
+        }
+        for host in self.world.machines.keys() {
+            let machine = self.world.machine(host);
+            let live = machine.live().map(|(app, life)| (app.release.tag.clone(), life));
+            drop(machine);
+            if live != Some((tag("v3"), Life::Healthy)) {
+                self.world.violated(format!("P4: after the last deployment {host} serves {live:?}"));
+            }
+        }
+        self.world.check_settled();
+    }
+
+    fn actor(&self, turn: &Turn, pid: u32) -> Arc<Actor> {
+        let identity = Identity {
+            owner: format!("{}@machine{}", pid, turn.machine),
+            boot_id: format!("boot{}", turn.machine),
+            pid,
+            started: u64::from(pid),
+        };
+        let seed = self.story.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(pid));
+        Actor::new(self.world.clone(), identity, turn.day.clone(), seed, self.story.mutation)
+    }
+
+    async fn take(&self, turn: &Turn, pid: u32) -> (String, (u64, u64)) {
+        let actor = self.actor(turn, pid);
+        let end = self.command(&actor, turn).await;
+        self.judge(&actor, &end);
+        (word(&end), actor.counts())
+    }
+
+    async fn command(&self, actor: &Arc<Actor>, turn: &Turn) -> End {
+        self.world.say(|| format!("{} types {:?}", actor.identity.owner, turn.command));
+        let (site, tools) = (self.site(actor), self.tools(actor, turn));
+        let session = Session::new(&site, &tools);
+        let command = async {
+            match turn.command {
+                Command::Resume => session.resume().await.map(Came::Resumed),
+                Command::Deploy(number) => {
+                    let want = Want::Deploy { tag: tag(&format!("v{number}")), gates: Gates::All };
+                    session.run(&want).await.map(|report| Came::Ran(Box::new(report)))
+                }
+                Command::Rollback => {
+                    session.run(&Want::Rollback { release: None }).await.map(|report| Came::Ran(Box::new(report)))
+                }
+                Command::RollbackTo(number) => {
+                    let want = Want::Rollback { release: Some(format!("v{number}")) };
+                    session.run(&want).await.map(|report| Came::Ran(Box::new(report)))
+                }
+            }
+        };
+        let bound = Millis::from_secs(COMMAND_SECONDS_MAX).duration();
+        let end = tokio::time::timeout(bound, actor.live(command)).await.unwrap_or_else(|_| {
+            self.world.violated(format!("{:?} never ended", turn.command));
+            Ended::Died
+        });
+        self.world.say(|| format!("{} ends: {}", actor.identity.owner, word(&end)));
+        end
+    }
+
+    /// A command that says that nothing was changed has changed nothing; a stuck run has a reason.
+    fn judge(&self, actor: &Actor, end: &End) {
+        let Ended::Returned(end) = end else { return };
+        let (changes, ended) = actor.changes();
+        let blameless = self.world.tally().faults == 0 && !self.world.disturbed();
+        match end {
+            Err(Trouble::Illegal(error)) => self.world.violated(format!("an illegal transition: {error}")),
+            Err(Trouble::LeaseLost(_)) => self.world.count(|tally| tally.fenced += 1),
+            Err(Trouble::Stuck { outcome, .. }) if blameless => {
+                self.world.violated(format!("stuck, and nothing was in the way: {outcome:?}"));
+            }
+            Err(trouble @ (Trouble::Failure(_) | Trouble::Held(_) | Trouble::Journal(_))) if changes > 0 && !ended => {
+                self.world.violated(format!("P8: it says that nothing was changed, after {changes} effects: {trouble}"));
+            }
+            Ok(Came::Ran(report)) if blameless && matches!(report.outcome, Outcome::Stuck(_)) => {
+                self.world.violated(format!("stuck, and nothing was in the way: {:?}", report.outcome));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn site(&self, actor: &Arc<Actor>) -> Site {
+        let (project, service, environment) = self.story.scene.project();
+        let nature: Arc<dyn Nature> = actor.clone();
+        let ports = |machine: &lockgate_ports::fake::SharedMachine| {
+            FakePorts::new(machine.clone(), nature.clone()).host_ports(HOME)
+        };
+        let scene = self.story.scene.clone();
+        let runner = FakeRunner::new(nature.clone(), move |command| {
+            Ok(Output { code: scene.exit_code(&command.argv), stdout: Vec::new(), stderr: Vec::new() })
+        });
+        let prober = FakeProber::new(nature.clone(), |request| {
+            Err(PortError::new(FailureKind::Unreachable, format!("{} is nowhere", request.target)))
+        });
+        Site {
+            project,
+            service,
+            environment,
+            hosts: self.world.machines.values().map(ports).collect(),
+            prober: Arc::new(prober),
+            runner: Arc::new(runner),
+        }
+    }
+
+    fn tools(&self, actor: &Arc<Actor>, turn: &Turn) -> Tools {
+        let memory = self.memories[turn.machine].clone();
+        let (world, boot, sees) = (self.world.clone(), actor.identity.boot_id.clone(), turn.day.sees_the_dead);
+        let ids = self.world.clone();
+        Tools {
+            journal: Arc::new(ActorJournal { memory, actor: actor.clone() }),
+            clock: Arc::new(VirtualClock(self.began)),
+            sink: actor.clone(),
+            identity: actor.identity.clone(),
+            surely_dead: Arc::new(move |holder| sees && holder.boot_id == boot && world.is_dead(holder.pid)),
+            new_run: Arc::new(move || ids.new_run()),
+            lease_ttl: Millis::from_secs(LEASE_SECONDS),
+            interrupt: actor.interrupt.clone(),
+            teller: Teller::default(),
+        }
+    }
+}
+
+struct VirtualClock(Instant);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(i64::try_from(self.0.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+fn word(end: &End) -> String {
+    match end {
+        Ended::Died => "died".to_owned(),
+        Ended::Returned(Ok(Came::Ran(report))) => {
+            let failure = report.outcome.failure().map(|failure| format!(": {failure}")).unwrap_or_default();
+            format!("{}{failure}", report.outcome.as_str())
+        }
+        Ended::Returned(Ok(Came::Resumed(None))) => "nothing to resume".to_owned(),
+        Ended::Returned(Ok(Came::Resumed(Some((_, outcome))))) => format!("resumed: {}", outcome.as_str()),
+        Ended::Returned(Err(trouble)) => format!("trouble: {trouble}"),
+    }
+}

@@ -1,0 +1,397 @@
+//! The fleet, what is known of it, and what must hold at every instant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lockgate_model::{Event, EventKind, HostId, LeaseRecord, Millis, Outcome, Plan, Release, RunId, Slot};
+use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
+use tokio::time::Instant;
+
+use crate::scene::{HOME, Initial, Scene};
+
+/// Counts of what happened, to see that the bad days were as bad as they were meant to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub stories: u64,
+    pub calls: u64,
+    pub effects: u64,
+    pub faults: u64,
+    pub crashes: u64,
+    pub pauses: u64,
+    pub interrupts: u64,
+    pub takeovers: u64,
+    pub fenced: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub rolled_back: u64,
+    pub stuck: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Tally) {
+        self.stories += other.stories;
+        self.calls += other.calls;
+        self.effects += other.effects;
+        self.faults += other.faults;
+        self.crashes += other.crashes;
+        self.pauses += other.pauses;
+        self.interrupts += other.interrupts;
+        self.takeovers += other.takeovers;
+        self.fenced += other.fenced;
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        self.rolled_back += other.rolled_back;
+        self.stuck += other.stuck;
+    }
+}
+
+/// What is known beyond the machines themselves.
+#[derive(Default)]
+struct Known {
+    tally: Tally,
+    violations: Vec<String>,
+    trace: Vec<String>,
+    /// Hosts that must serve from now on (P1).
+    serving: BTreeSet<HostId>,
+    /// Hosts that are dark through no fault of ours.
+    excused: BTreeSet<HostId>,
+    /// Hosts that nature meddled with since the story began.
+    disturbed: BTreeSet<HostId>,
+    lease_tokens: BTreeMap<HostId, u64>,
+    plans: BTreeMap<RunId, Plan>,
+    /// Switches and withdrawals done for a run, by whomever.
+    moves: BTreeMap<RunId, u64>,
+    dead: BTreeSet<u32>,
+    hosts_down: BTreeMap<HostId, Instant>,
+    routers_down: BTreeMap<HostId, Instant>,
+    next_run: u128,
+    /// Journals and gates that failed a run count as faults of the story too.
+    last_end: Option<(RunId, Outcome)>,
+}
+
+pub struct World {
+    pub machines: BTreeMap<HostId, SharedMachine>,
+    drain: Millis,
+    tracing: bool,
+    began: Instant,
+    known: Mutex<Known>,
+}
+
+impl World {
+    /// Must be called within a tokio runtime.
+    #[must_use]
+    pub fn new(scene: &Scene, tracing: bool) -> Arc<Self> {
+        let live = |initial: &Initial| matches!(initial, Initial::Live(_) | Initial::Ahead);
+        let hosts = scene.host_ids().into_iter().zip(&scene.hosts);
+        let serving = hosts.filter(|(_, initial)| live(initial)).map(|(host, _)| host).collect();
+        let known = Known { serving, ..Known::default() };
+        Arc::new(Self {
+            machines: scene.machines(),
+            drain: scene.drain,
+            tracing,
+            began: Instant::now(),
+            known: Mutex::new(known),
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn machine(&self, host: &HostId) -> MutexGuard<'_, Machine> {
+        self.machines[host].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line to the trace; it is only made when somebody wants to read it.
+    pub fn say(&self, line: impl FnOnce() -> String) {
+        if self.tracing {
+            let at = self.began.elapsed();
+            self.known().trace.push(format!("{:>9.3}s  {}", at.as_secs_f64(), line()));
+        }
+    }
+
+    pub fn violated(&self, what: String) {
+        self.say(|| format!("VIOLATED: {what}"));
+        self.known().violations.push(what);
+    }
+
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.known().violations.clone()
+    }
+
+    #[must_use]
+    pub fn trace(&self) -> Vec<String> {
+        self.known().trace.clone()
+    }
+
+    pub fn count(&self, change: impl FnOnce(&mut Tally)) {
+        change(&mut self.known().tally);
+    }
+
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.known().tally
+    }
+
+    /// UUIDs that rise, as version 7 does.
+    pub fn new_run(&self) -> RunId {
+        let mut known = self.known();
+        known.next_run += 1;
+        RunId(uuid::Uuid::from_u128((7 << 76) | known.next_run))
+    }
+
+    pub fn died(&self, pid: u32) {
+        self.known().dead.insert(pid);
+    }
+
+    #[must_use]
+    pub fn is_dead(&self, pid: u32) -> bool {
+        self.known().dead.contains(&pid)
+    }
+
+    pub fn host_down(&self, host: &HostId, span: Millis) {
+        self.known().hosts_down.insert(host.clone(), Instant::now() + span.duration());
+    }
+
+    pub fn router_down(&self, host: &HostId, span: Millis) {
+        self.known().routers_down.insert(host.clone(), Instant::now() + span.duration());
+    }
+
+    #[must_use]
+    pub fn is_down(&self, host: &HostId, what: What) -> bool {
+        let (known, now) = (self.known(), Instant::now());
+        let down = |of: &BTreeMap<HostId, Instant>| of.get(host).is_some_and(|until| now < *until);
+        down(&known.hosts_down) || (what.is_router() && down(&known.routers_down))
+    }
+
+    /// Nature meddles with a host: what follows from that there is not ours.
+    pub fn disturb(&self, host: &HostId) {
+        let mut known = self.known();
+        known.excused.insert(host.clone());
+        known.disturbed.insert(host.clone());
+    }
+
+    #[must_use]
+    pub fn disturbed(&self) -> bool {
+        !self.known().disturbed.is_empty()
+    }
+
+    /// Everything that can mend by itself does.
+    pub fn heal(&self) {
+        let mut known = self.known();
+        known.hosts_down.clear();
+        known.routers_down.clear();
+        drop(known);
+        for machine in self.machines.values() {
+            machine.lock().unwrap_or_else(PoisonError::into_inner).disk_free_mib = 10_000;
+        }
+    }
+
+    /// Who changed a host, judged in one moment with the change.
+    pub fn judge(&self, who: &str, token: Option<u64>, run: Option<RunId>, call: &Call, machine: &mut Machine) {
+        self.count(|tally| tally.effects += 1);
+        let lease = self.known().lease_tokens.get(&machine.id).copied().unwrap_or(0);
+        if call.what != What::Swap && !call.late && token.unwrap_or(0) < lease {
+            self.violated(format!("{who} was replaced (token {token:?}, the lease has {lease}) and still did {call}"));
+        }
+        if matches!(call.what, What::Switch(_) | What::Withdraw)
+            && let Some(run) = run
+        {
+            *self.known().moves.entry(run).or_default() += 1;
+        }
+        self.check_dropped(who, call, machine);
+        self.check_serving(who, call, machine);
+    }
+
+    /// The lease's token, if the swap that has just been made raised it.
+    pub fn raised_token(&self, machine: &Machine) -> Option<u64> {
+        let content = machine.files.get(&format!("{HOME}/.lockgate/lease.json"))?;
+        let token = token_of(content)?;
+        let mut known = self.known();
+        let before = known.lease_tokens.insert(machine.id.clone(), token).unwrap_or(0);
+        if token > before + 1 || token < before {
+            drop(known);
+            self.violated(format!("{}: the lease's token went from {before} to {token}", machine.id));
+            return Some(token);
+        }
+        (token > before).then_some(token)
+    }
+
+    /// P2: requests end with their slot only after the drain's bound.
+    fn check_dropped(&self, who: &str, call: &Call, machine: &mut Machine) {
+        for dropped in std::mem::take(&mut machine.dropped) {
+            if !call.late && dropped.without_traffic < self.drain {
+                let (requests, after) = (dropped.requests, dropped.without_traffic);
+                self.violated(format!(
+                    "P2: {who} did {call} with {requests} requests in flight, {after} after the slot lost the traffic"
+                ));
+            }
+        }
+    }
+
+    /// P1: the router points at a healthy running slot.
+    fn check_serving(&self, who: &str, call: &Call, machine: &Machine) {
+        let mut known = self.known();
+        let host = &machine.id;
+        if !known.serving.contains(host) {
+            return;
+        }
+        match machine.live().map(|(_, life)| life) {
+            Some(Life::Healthy) => {
+                known.excused.remove(host);
+            }
+            Some(Life::Died) => {
+                known.excused.insert(host.clone());
+                known.disturbed.insert(host.clone());
+            }
+            _ if known.excused.contains(host) => {}
+            other => {
+                let (target, was) = (machine.target(), other.map_or("nothing".to_owned(), |life| format!("{life:?}")));
+                drop(known);
+                self.violated(format!("P1: after {who} did {call} the router points at {target:?}, which is {was}"));
+            }
+        }
+    }
+
+    /// Hears every event of every orchestrator.
+    pub fn hear(&self, event: &Event) {
+        match &event.kind {
+            EventKind::RunStarted { plan, .. } => {
+                self.known().plans.entry(event.run).or_insert_with(|| (**plan).clone());
+            }
+            EventKind::Adopted { .. } => self.count(|tally| tally.takeovers += 1),
+            EventKind::RunEnded { outcome } => self.check_end(event.run, outcome),
+            _ => {}
+        }
+    }
+
+    #[must_use]
+    pub fn last_end(&self) -> Option<(RunId, Outcome)> {
+        self.known().last_end.clone()
+    }
+
+    /// P3 and P8: the outcome says what the fleet is.
+    fn check_end(&self, run: RunId, outcome: &Outcome) {
+        let plan = {
+            let mut known = self.known();
+            let tally = &mut known.tally;
+            match outcome {
+                Outcome::Succeeded { .. } => tally.succeeded += 1,
+                Outcome::Failed { .. } => tally.failed += 1,
+                Outcome::RolledBack { .. } => tally.rolled_back += 1,
+                Outcome::Stuck(_) => tally.stuck += 1,
+            }
+            known.last_end = Some((run, outcome.clone()));
+            let Some(plan) = known.plans.get(&run).cloned() else {
+                drop(known);
+                return self.violated(format!("run {run} ended and was never started"));
+            };
+            plan
+        };
+        for host in &plan.hosts {
+            if self.known().disturbed.contains(host) {
+                continue;
+            }
+            let live = self.live_release(host);
+            let wrong = match outcome {
+                Outcome::Succeeded { .. } => live.as_ref().is_none_or(|live| !live.same_bytes(&plan.release)),
+                Outcome::Failed { .. } | Outcome::RolledBack { .. } => match plan.before.get(host) {
+                    Some(before) => live.as_ref().is_none_or(|live| !live.same_bytes(before)),
+                    None => live.as_ref().is_some_and(|live| live.same_bytes(&plan.release)),
+                },
+                Outcome::Stuck(_) => false,
+            };
+            if wrong {
+                let (said, before) = (outcome.as_str(), plan.before.get(host).map(|release| &release.tag));
+                let live = live.map_or("nothing".to_owned(), |live| live.tag.to_string());
+                let wanted = &plan.release.tag;
+                self.violated(format!(
+                    "P3/P8: the run ended {said}, and on {host} {live} is live (wanted {wanted}, before {before:?})"
+                ));
+            }
+        }
+        self.check_words(run, &plan, outcome);
+    }
+
+    fn check_words(&self, run: RunId, plan: &Plan, outcome: &Outcome) {
+        match outcome {
+            Outcome::Succeeded { .. } => {
+                for host in &plan.hosts {
+                    self.check_recorded(host);
+                    self.known().serving.insert(host.clone());
+                }
+            }
+            Outcome::Failed { .. } => {
+                let moves = self.known().moves.get(&run).copied().unwrap_or(0);
+                if moves > 0 {
+                    self.violated(format!("P8: the run ended failed, but it changed a route {moves} times"));
+                }
+            }
+            Outcome::RolledBack { .. } | Outcome::Stuck(_) => {}
+        }
+    }
+
+    /// `active_color` says what the router does.
+    fn check_recorded(&self, host: &HostId) {
+        if self.known().disturbed.contains(host) {
+            return;
+        }
+        let machine = self.machine(host);
+        let active = machine.files.get(&format!("{HOME}/active_color"));
+        let said = active.and_then(|content| String::from_utf8_lossy(content).trim().parse::<Slot>().ok());
+        let target = machine.target();
+        drop(machine);
+        if said != target {
+            self.violated(format!("P8: {host}: active_color says {said:?}, the router {target:?}"));
+        }
+    }
+
+    /// The release that the router's slot runs; one that has died by itself counts.
+    #[must_use]
+    pub fn live_release(&self, host: &HostId) -> Option<Release> {
+        let machine = self.machine(host);
+        machine.live().filter(|(_, life)| *life != Life::Stopped).map(|(app, _)| app.release.clone())
+    }
+
+    /// After all has healed and somebody has resumed: nothing is left over, and the fleet is one that a plan wanted or
+    /// found.
+    pub fn check_settled(&self) {
+        for (host, machine) in &self.machines {
+            let machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(content) = machine.files.get(&format!("{HOME}/.lockgate/lease.json")).cloned() else { continue };
+            drop(machine);
+            match serde_json::from_slice::<LeaseRecord>(&content) {
+                Ok(record) => {
+                    if let Some(unfinished) = record.unfinished {
+                        self.violated(format!("P4: {host}: run {} is still unfinished", unfinished.run));
+                    }
+                    if let Some(holder) = record.holder {
+                        self.violated(format!("P4: {host}: {} still holds the lease", holder.owner));
+                    }
+                }
+                Err(error) => self.violated(format!("P4: {host}: the lease does not parse: {error}")),
+            }
+        }
+        if self.disturbed() {
+            return;
+        }
+        let fleet: BTreeMap<HostId, Release> =
+            self.machines.keys().filter_map(|host| Some((host.clone(), self.live_release(host)?))).collect();
+        let plans: Vec<Plan> = self.known().plans.values().cloned().collect();
+        let wanted = |plan: &Plan| {
+            fleet.len() == plan.hosts.len() && fleet.values().all(|live| live.same_bytes(&plan.release))
+        };
+        if !plans.is_empty() && !plans.iter().any(|plan| wanted(plan) || fleet == plan.before) {
+            let shown: Vec<String> = fleet.iter().map(|(host, live)| format!("{host} {}", live.tag)).collect();
+            self.violated(format!("P3: the fleet is mixed: {}", shown.join(", ")));
+        }
+    }
+}
+
+/// The first field of a lease record, without reading the plan in it.
+fn token_of(content: &[u8]) -> Option<u64> {
+    let rest = content.strip_prefix(b"{\"token\":")?;
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;
+    std::str::from_utf8(&rest[..end]).ok()?.parse().ok()
+}
