@@ -36,8 +36,10 @@ pub(crate) async fn require_free(host: &dyn Host, port: u16) -> Result<(), PortE
     if host.id().is_local() && can_bind(port, true) {
         return Ok(());
     }
-    let sockets = Sockets::of_everyone(host).await?;
-    let Some(owners) = sockets.who_listens(port) else { return Ok(()) };
+    if Sockets::of_nobody(host).await?.who_listens(port).is_none() {
+        return Ok(());
+    }
+    let Some(owners) = Sockets::of_everyone(host).await?.who_listens(port) else { return Ok(()) };
     let who = match owners.as_slice() {
         [] => "a process of another user".to_owned(),
         pids => pids.iter().map(|pid| format!("process {pid}")).collect::<Vec<_>>().join(", "),
@@ -67,7 +69,7 @@ pub(crate) async fn choose(
         let free = (0..PORT_TRIES_MAX).filter_map(|_| any_free()).find(|port| Some(*port) != avoid);
         return free.ok_or_else(none);
     }
-    let sockets = Sockets::of_everyone(host).await?;
+    let sockets = Sockets::of_nobody(host).await?;
     let free = |port: &u16| Some(*port) != avoid && sockets.who_listens(*port).is_none();
     if let Some(port) = before.filter(free) {
         return Ok(port);
@@ -103,16 +105,24 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
+    /// Only what listens.
+    pub async fn of_nobody(host: &dyn Host) -> Result<Sockets, PortError> {
+        Sockets::ask(host, &[]).await
+    }
+
     /// Looks at every process that we may look at; takes up to a second.
     pub async fn of_everyone(host: &dyn Host) -> Result<Sockets, PortError> {
-        let output = script::run(host, "look at the ports", &script::command(script::SOCKETS, [])).await?;
-        Ok(Sockets::parse(&output.stdout_text()))
+        Sockets::ask(host, &["all"]).await
     }
 
     /// Looks only at the processes of one run.
     pub async fn of_run(host: &dyn Host, prefix: &str, token: &str) -> Result<Sockets, PortError> {
-        let command = script::command(script::SOCKETS, [prefix, token]);
-        let output = script::run(host, "look at the slot's ports", &command).await?;
+        Sockets::ask(host, &[prefix, token]).await
+    }
+
+    async fn ask(host: &dyn Host, whose: &[&str]) -> Result<Sockets, PortError> {
+        let command = script::command(script::SOCKETS, whose.iter().copied());
+        let output = script::run(host, "look at the ports", &command).await?;
         Ok(Sockets::parse(&output.stdout_text()))
     }
 

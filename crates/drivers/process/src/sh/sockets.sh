@@ -1,5 +1,5 @@
-# sockets.sh [PREFIX TOKEN]: what listens (`listen PORT_HEX INODE`), and which sockets the slot's processes hold
-# (`fd PID INODE`). Without arguments: of all processes, with their names.
+# sockets.sh [all | PREFIX TOKEN]: what listens (`listen PORT_HEX INODE`), and which sockets who holds (`fd PID INODE`):
+# nobody's, every process's that may be looked at, or those of the slot's processes.
 while read -r lg_1 lg_local lg_3 lg_st lg_5 lg_6 lg_7 lg_8 lg_9 lg_inode lg_rest; do
     [ "$lg_st" != 0A ] || echo "listen ${lg_local##*:} $lg_inode"
 done <<END
@@ -10,11 +10,11 @@ lg_fds() {
         case $lg_entry in *'socket:['*) lg_inode=${lg_entry##*"socket:["} && echo "fd $1 ${lg_inode%]}" ;; esac
     done
 }
-if [ $# -eq 0 ]; then
+if [ $# -eq 1 ]; then
     for lg_entry in /proc/[0-9]*; do
         lg_fds "${lg_entry#/proc/}"
     done
-else
+elif [ $# -eq 2 ]; then
     lg_run "$1.$2.pid" && lg_alive || exit 0
     lg_members
     for lg_one in $lg_left; do
