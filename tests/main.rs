@@ -1,1 +1,4 @@
 //! End to end.
+
+mod embedded;
+mod support;

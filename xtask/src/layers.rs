@@ -49,7 +49,11 @@ const NO_CRATES: &[(&str, &[&str])] = &[
 
 /// Words that only some rooms may use in shipped code: (what, words, rooms that may).
 const WORDS: &[(&str, &[&str], &[&str])] = &[
-    ("prints", &["println!", "eprintln!", "print!(", "eprint!("], &["lockgate", "lockgate-render", "lockgate-hello"]),
+    (
+        "prints",
+        &["println!", "eprintln!", "print!(", "eprint!("],
+        &["lockgate", "lockgate-render", "lockgate-hello"],
+    ),
     (
         "reads the wall clock",
         &["SystemTime::now", "Utc::now", "Zoned::now", "Timestamp::now("],
@@ -119,7 +123,8 @@ fn arrows(package: &Package, all: &[Package]) -> Vec<String> {
         if DEV_ONLY.contains(&dependency) && !DEV_ONLY.contains(&name) {
             wrong.push(format!("{name} → {dependency}: nothing that ships depends on it"));
         }
-        let may = FREE.contains(&name) || allowed.get(name).is_some_and(|allowed| allowed.contains(&dependency));
+        let may =
+            FREE.contains(&name) || allowed.get(name).is_some_and(|allowed| allowed.contains(&dependency));
         if ours.contains(dependency) && !may {
             wrong.push(format!("{name} → {dependency} must not be"));
         }

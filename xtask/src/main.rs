@@ -1,5 +1,6 @@
-//! Chores that `cargo` does not do: `cargo xtask layers`, `cargo xtask bench`, `cargo xtask schema`.
+//! Chores that `cargo` does not do: `cargo xtask layers`, `cargo xtask bench`.
 
+mod bench;
 mod layers;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
 fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     match args.next().as_deref() {
         Some("layers") => layers::check(),
-        other => bail!("unknown task {other:?}; there is: layers"),
+        Some("bench") => bench::run(args),
+        other => bail!("unknown task {other:?}; there are: layers, bench"),
     }
 }

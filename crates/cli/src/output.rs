@@ -13,12 +13,13 @@ pub struct Output {
     pub quiet: bool,
     pub verbose: u8,
     pub paint: Paint,
+    colour: bool,
 }
 
 impl Output {
     pub fn new(global: &Global) -> Self {
         let colour = !global.no_color && std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
-        Self { format: global.format, quiet: global.quiet, verbose: global.verbose, paint: Paint::new(colour) }
+        Self { format: global.format, quiet: global.quiet, verbose: global.verbose, paint: Paint::new(colour), colour }
     }
 
     /// Warnings of drivers and notifiers go to stderr; `LOCKGATE_LOG` overrides what is shown.
@@ -35,6 +36,7 @@ impl Output {
             .with_writer(std::io::stderr)
             .without_time()
             .with_target(false)
+            .with_ansi(self.colour)
             .finish();
         if tracing::subscriber::set_global_default(subscriber).is_err() {
             tracing::debug!("tracing was set up already");

@@ -11,6 +11,9 @@ use lockgate_ports::Notifier;
 use lockgate_sqlite::SqliteJournal;
 use tokio::sync::OnceCell;
 
+/// A shorter lease would run out between two heartbeats on a busy machine.
+const LEASE_TTL_MILLIS_MIN: u64 = 300;
+
 struct WallClock;
 
 impl Clock for WallClock {
@@ -59,10 +62,16 @@ pub fn tools(project: &Project, sink: Arc<dyn EventSink>, interrupt: Interrupt) 
         identity: lockgate_local::holder_identity(),
         surely_dead: Arc::new(lockgate_local::surely_dead),
         new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
-        lease_ttl: Millis::from_secs(TTL_SECONDS),
+        lease_ttl: lease_ttl(),
         interrupt,
         teller: Teller::new(notifiers(project)),
     }
+}
+
+/// Fifteen seconds; `LOCKGATE_LEASE_TTL_MS` shortens it in tests, which cannot wait that long for one to run out.
+fn lease_ttl() -> Millis {
+    let asked = std::env::var("LOCKGATE_LEASE_TTL_MS").ok().and_then(|text| text.parse().ok());
+    asked.map_or(Millis::from_secs(TTL_SECONDS), |millis: u64| Millis(millis.clamp(LEASE_TTL_MILLIS_MIN, TTL_SECONDS * 1000)))
 }
 
 fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {

@@ -243,6 +243,7 @@ impl Wires<'_> {
             service: Some(&self.service.name),
             environment: Some(&self.environment.name),
             slot,
+            port: self.service.port,
             tag: None,
             digest: None,
         };

@@ -207,6 +207,7 @@ fn fill(template: &Template, environment: &Environment, service: &Service, slot:
         service: Some(&service.name),
         environment: Some(&environment.name),
         slot: Some(slot),
+        port: service.port,
         ..Vars::default()
     };
     template.fill(&vars).unwrap_or_else(|_| template.as_str().to_owned())

@@ -219,7 +219,7 @@ pub struct Caddy {
     /// `@id` of the object that has `upstreams`. Empty (`""`): found by what it dials, as a Caddyfile has no ids.
     /// Default: `{service}_upstream`.
     pub id: Option<At<String>>,
-    /// What Caddy dials for a slot; must name `{slot}`. Default: `{service}-{slot}:<port>`.
+    /// What Caddy dials for a slot; must name `{slot}`. Default: `{service}-{slot}:{port}`.
     pub dial: Option<At<String>>,
     /// URL on the host for asking through the router. Default: found in Caddy's configuration.
     pub ask: Option<At<String>>,

@@ -236,10 +236,6 @@ fn parts_that_do_not_fit_together() {
             "  x: { runtime: { compose: { dir: '/srv/x/{slot}' } } }\n  y: { runtime: compose }",
         ),
         one("{ image: i/a }", "  prod: { runtime: compose, router: caddy }"),
-        one(
-            "{ image: i/a, port: 80 }\n  b: { image: i/b, port: 81 }",
-            "  prod: { runtime: compose, router: caddy }",
-        ),
         one("{ command: x }", "  prod: { runtime: compose }"),
         one("{ image: i/a }", "  prod: { runtime: process }"),
         one("{ command: x, port: 80 }", "  prod: { runtime: process, router: caddy }"),

@@ -136,7 +136,7 @@ fn defaults_are_those_the_schema_names() {
     let Some(Router::Caddy(caddy)) = &prod.router else { panic!() };
     assert_eq!(caddy.admin, "http://127.0.0.1:2019");
     assert_eq!(caddy.id.as_ref().unwrap().as_str(), "{service}_upstream");
-    assert_eq!(caddy.dial.as_str(), "{service}-{slot}:5000");
+    assert_eq!(caddy.dial.as_str(), "{service}-{slot}:{port}");
     let Some(Runtime::Compose(compose)) = &prod.runtime else { panic!() };
     assert!(
         matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "/srv/apps/{service}/{slot}")
@@ -228,6 +228,10 @@ fn short_forms_mean_their_long_ones() {
 
 #[test]
 fn services_and_environments_side_by_side_need_routes_of_their_own() {
+    good(
+        "project: p\nservices:\n  a: { image: i/a, port: 5000 }\n  b: { image: i/b, port: 5001 }\nenvironments:\n  \
+         prod: { runtime: compose, router: caddy }\n",
+    );
     good(
         "project: p\nservices: { a: { command: x }, b: { command: x } }\nenvironments:\n  prod:\n    runtime: process\n    \
          router: { builtin: { host: \"{service}.{environment}.test\" } }\n  stage:\n    runtime: process\n    \

@@ -31,6 +31,16 @@ pub trait LeaseStore: Send + Sync {
     /// The host's failure; a record that does not parse is `Other`, never a free lease.
     async fn read(&self) -> Result<(LeaseRecord, Option<Vec<u8>>, Timestamp), Failure>;
 
+    /// Only who holds it: the record's token and holder, and the host's clock. Asked before every effect, so it should
+    /// not cost a look at the whole record.
+    ///
+    /// # Errors
+    /// As for [`LeaseStore::read`].
+    async fn glance(&self) -> Result<(u64, Option<Holder>, Timestamp), Failure> {
+        let (record, _, now) = self.read().await?;
+        Ok((record.token, record.holder, now))
+    }
+
     /// False when the record is no longer at `version`.
     ///
     /// # Errors
@@ -103,20 +113,20 @@ impl Leases {
     }
 
     async fn acquire_one(&self, store: &Arc<dyn LeaseStore>) -> Result<Held, LeaseError> {
-        let began = Instant::now();
         let mut lost_swaps = 0;
-        let mut first_seen: Option<(u64, Timestamp)> = None;
+        // Since when it has looked like this; from after the look, which may have taken long.
+        let mut first_seen: Option<((u64, Timestamp), Instant)> = None;
         loop {
             let (mut record, version, now) = store.read().await?;
             if let Some(holder) = record.holder.as_ref().filter(|holder| !self.free(holder, now)) {
                 let seen = (record.token, holder.renewed_at);
-                let unchanged = *first_seen.get_or_insert(seen) == seen;
-                if !unchanged {
+                let (first, since) = *first_seen.get_or_insert((seen, Instant::now()));
+                if first != seen {
                     let age = now.since(holder.renewed_at);
                     let (host, holder) = (store.host().clone(), Box::new(holder.clone()));
                     return Err(LeaseError::Held { host, holder, age });
                 }
-                if began.elapsed() < holder.ttl.duration() {
+                if since.elapsed() < holder.ttl.duration() {
                     tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MILLIS)).await;
                     continue;
                 }
@@ -156,22 +166,36 @@ impl Fence {
     /// Looks at the host's record (at every host's for a step of no single host): the lease must still be ours, by
     /// token. A paused orchestrator that wakes up late finds here that it was replaced.
     ///
+    /// Says how long, from when it was asked, nobody else can take the lease; one that is about to expire is renewed.
+    ///
     /// # Errors
     /// `LeaseLost`, or the host's failure when it cannot be asked.
-    pub async fn check(&self, host: Option<&HostId>) -> Result<(), Failure> {
+    pub async fn check(&self, host: Option<&HostId>) -> Result<Duration, Failure> {
+        let mut trusted = self.ttl.duration();
         for one in self.held.iter().filter(|one| host.is_none_or(|host| host == one.store.host())) {
-            let token = one.record.lock().await.token;
-            let (record, _, _) = one.store.read().await.map_err(|failure| failure.at(one.store.host()))?;
-            self.ours(&record, token, one.store.host())?;
+            trusted = trusted.min(self.check_one(one).await.map_err(|failure| failure.at(one.store.host()))?);
         }
-        Ok(())
+        Ok(trusted)
     }
 
-    fn ours(&self, record: &LeaseRecord, token: u64, host: &HostId) -> Result<(), Failure> {
-        if record.token == token && record.holder.as_ref().is_some_and(|holder| self.identity.is(holder)) {
+    async fn check_one(&self, one: &Held) -> Result<Duration, Failure> {
+        let token = one.record.lock().await.token;
+        let (seen, holder, now) = one.store.glance().await?;
+        self.ours(seen, holder.as_ref(), token, one.store.host())?;
+        let age = holder.map_or(self.ttl, |holder| now.since(holder.renewed_at)).duration();
+        let left = self.ttl.duration().saturating_sub(age);
+        if left > self.ttl.duration() / RENEWALS_PER_TTL {
+            return Ok(left);
+        }
+        self.update_one(one, &renewed).await?;
+        Ok(self.ttl.duration())
+    }
+
+    fn ours(&self, seen: u64, holder: Option<&Holder>, token: u64, host: &HostId) -> Result<(), Failure> {
+        if seen == token && holder.is_some_and(|holder| self.identity.is(holder)) {
             return Ok(());
         }
-        let by = record.holder.as_ref().map_or("somebody who is done".to_owned(), |holder| holder.owner.clone());
+        let by = holder.map_or("somebody who is done".to_owned(), |holder| holder.owner.clone());
         Err(Failure::new(FailureKind::LeaseLost, format!("the lease was taken over by {by}"))
             .hint("nothing more was changed from here; `lockgate status` shows what the other one made of it")
             .at(host))
@@ -213,12 +237,7 @@ impl Fence {
     /// # Errors
     /// `LeaseLost` or a host's failure.
     pub async fn renew(&self) -> Result<(), Failure> {
-        self.update(|record, now| {
-            if let Some(holder) = &mut record.holder {
-                holder.renewed_at = now;
-            }
-        })
-        .await
+        self.update(renewed).await
     }
 
     async fn update(&self, change: impl Fn(&mut LeaseRecord, Timestamp)) -> Result<(), Failure> {
@@ -236,7 +255,7 @@ impl Fence {
             let (mut record, version, now) = one.store.read().await?;
             let given_up = written.holder.is_none();
             if !given_up {
-                self.ours(&record, written.token, one.store.host())?;
+                self.ours(record.token, record.holder.as_ref(), written.token, one.store.host())?;
             } else if record.token != written.token {
                 // Given up already, and somebody else went on: nothing of ours is left to say.
                 return Ok(());
@@ -264,6 +283,12 @@ impl Fence {
                 }
             }
         }))
+    }
+}
+
+fn renewed(record: &mut LeaseRecord, now: Timestamp) {
+    if let Some(holder) = &mut record.holder {
+        holder.renewed_at = now;
     }
 }
 

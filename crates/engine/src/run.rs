@@ -2,7 +2,10 @@
 //! only perform and report.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable};
@@ -11,15 +14,18 @@ use lockgate_model::{
     Event, EventKind, Failure, FailureKind, Outcome, Plan, Progress, RunEnd, RunId, Seen, StepId, Unfinished,
 };
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::{
     Clock, Direction, EventSink, Fence, IllegalTransition, Journal, JournalError, Performer, RunState, StepStatus, Work,
 };
 
-/// An undo is tried again when the world could not be reached: giving up leaves a stuck run.
+/// An undo is tried again when the world could not be reached: giving up leaves a stuck run. So is tidying up.
 const UNDO_ATTEMPTS_MAX: u32 = 6;
 /// First pause between attempts to undo; doubles each time (6 attempts wait 6.2 s in all).
 const UNDO_PAUSE_MILLIS: u64 = 200;
+/// Looks at the lease in a row that took so long that their answer was worth nothing.
+const SLOW_FENCES_MAX: u32 = 3;
 
 /// Ctrl-C, asked once: the run turns back and undoes.
 #[derive(Debug, Clone)]
@@ -88,7 +94,14 @@ impl Engine<'_> {
         let state = RunState::begin(&event)?;
         self.journal.append(&event).await?;
         self.sink.event(&event);
-        Dispatcher::new(self, state).drive().await
+        let dispatcher = Dispatcher::new(self, state);
+        // Some hosts may have been told: the run ends properly, as one that failed, so that nobody goes on with it.
+        let trouble = match dispatcher.mark().await {
+            Ok(()) => None,
+            Err(failure) if failure.kind == FailureKind::LeaseLost => return Err(RunError::LeaseLost(failure)),
+            Err(failure) => Some(failure),
+        };
+        dispatcher.drive(trouble).await
     }
 
     /// Takes over a run that another process left, from its events if there are any, else from the plan alone.
@@ -116,7 +129,8 @@ impl Engine<'_> {
         if let Err(error) = dispatcher.record(adopted).await? {
             return Err(error.into());
         }
-        dispatcher.drive().await
+        dispatcher.mark().await.map_err(RunError::Mark)?;
+        dispatcher.drive(None).await
     }
 }
 
@@ -136,12 +150,11 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Self { engine, state, journal_failed: false, handles: BTreeMap::new() }
     }
 
-    async fn drive(mut self) -> Result<Outcome, RunError> {
+    /// `trouble` is a failure that came from elsewhere than a step: from the journal, or from a host that could not be
+    /// told of the run.
+    async fn drive(mut self, mut trouble: Option<Failure>) -> Result<Outcome, RunError> {
         let keep_alive = self.engine.fence.keep_alive();
-        self.mark().await.map_err(RunError::Mark)?;
         let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
-        // A failure that came from the journal rather than from a step.
-        let mut trouble: Option<Failure> = None;
         loop {
             self.turn(&mut trouble).await?;
             let stopping = self.stopping(trouble.as_ref());
@@ -160,6 +173,8 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             let forward = !matches!(self.state.direction, Direction::Unwinding(_));
             let interruptible = forward && !self.engine.interrupt.requested();
             tokio::select! {
+                // What a step came to is never overtaken by Ctrl-C, and a replay goes the same way again.
+                biased;
                 Some((work, result)) = running.next() => self.settle(work, result, &mut trouble).await?,
                 () = self.engine.interrupt.wait(), if interruptible => {}
             }
@@ -172,7 +187,12 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     /// Turns back or commits when the state asks for it.
     async fn turn(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
         if self.state.direction == Direction::Forward {
+            let interrupted_only = |failure: &Failure| {
+                failure.kind == FailureKind::Cancelled && self.engine.interrupt.requested()
+            };
             let cause = match (self.state.cause_to_unwind(), trouble.as_ref()) {
+                (Some(failure), None) if interrupted_only(failure) => Some(interrupted()),
+                (Some(failure), Some(trouble)) if failure.kind == FailureKind::Cancelled => Some(trouble.clone()),
                 (Some(failure), _) | (None, Some(failure)) => Some(failure.clone()),
                 (None, None) if self.engine.interrupt.requested() => Some(interrupted()),
                 (None, None) => None,
@@ -241,15 +261,18 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
 
     fn future(&self, work: &Work) -> BoxFuture<'a, Result<Seen, Failure>> {
         let engine = self.engine;
-        let unwinding = matches!(work, Work::Undo(_));
+        let (unwinding, committed) = (matches!(work, Work::Undo(_)), self.state.direction == Direction::Committed);
         let Some((host, step)) = self.state.plan.step(id(work)) else {
             unreachable!("ready() names only steps of the plan")
         };
         let (host, step) = (host.cloned(), step.clone());
         async move {
-            let result = match unwinding {
-                false => perform(engine, host.as_ref(), std::slice::from_ref(&step.action)).await,
-                true => undo(engine, host.as_ref(), &step.undo).await,
+            let action = std::slice::from_ref(&step.action);
+            let result = match (unwinding, committed) {
+                (false, false) => perform(engine, host.as_ref(), action).await,
+                // There is nothing to turn back to any more.
+                (false, true) => insist(engine, host.as_ref(), action).await,
+                (true, _) => insist(engine, host.as_ref(), &step.undo).await,
             };
             result.map_err(|failure| match &host {
                 Some(host) => failure.at(host),
@@ -366,14 +389,44 @@ async fn perform(
 ) -> Result<Seen, Failure> {
     let mut seen = Seen::new();
     for action in actions {
-        engine.fence.check(host).await?;
-        seen.extend(engine.performer.perform(host, action).await?);
+        seen.extend(fenced(engine, host, engine.performer.perform(host, action)).await?);
     }
     Ok(seen)
 }
 
-/// The whole undo again from its first action: each looks before it acts.
-async fn undo(
+/// Goes on with an action only while nobody else can hold the lease: an orchestrator that was paused in the middle of
+/// one looks again before it does anything more.
+async fn fenced(
+    engine: &Engine<'_>,
+    host: Option<&lockgate_model::HostId>,
+    action: impl Future<Output = Result<Seen, Failure>>,
+) -> Result<Seen, Failure> {
+    let mut action = pin!(action);
+    for _ in 0..SLOW_FENCES_MAX {
+        loop {
+            let asked = Instant::now();
+            let trusted = engine.fence.check(host).await?;
+            let mut polled = false;
+            let result = poll_fn(|cx| {
+                if asked.elapsed() >= trusted {
+                    return Poll::Ready(None);
+                }
+                polled = true;
+                action.as_mut().poll(cx).map(Some)
+            });
+            if let Some(result) = result.await {
+                return result;
+            }
+            if !polled {
+                break;
+            }
+        }
+    }
+    Err(Failure::new(FailureKind::TimedOut, "looking at the lease takes longer than a lease lives"))
+}
+
+/// All again from the first action when the world could not be reached: each looks before it acts.
+async fn insist(
     engine: &Engine<'_>,
     host: Option<&lockgate_model::HostId>,
     actions: &[lockgate_model::Action],
@@ -382,7 +435,7 @@ async fn undo(
     for _ in 1..UNDO_ATTEMPTS_MAX {
         match perform(engine, host, actions).await {
             Err(failure) if transient(failure.kind) => {
-                tracing::debug!(%failure, "an undo is tried again");
+                tracing::debug!(%failure, "tried again");
                 tokio::time::sleep(pause).await;
                 pause *= 2;
             }

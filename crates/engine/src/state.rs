@@ -1,6 +1,8 @@
 //! What a run's events add up to: one total transition function for live running and for recovery.
 
-use lockgate_model::{Event, EventKind, Failure, HostId, Outcome, Phase, Plan, Progress, RunId, Step, StepId, Stuck};
+use lockgate_model::{
+    Event, EventKind, Failure, HostId, Lane, Outcome, Phase, Plan, Progress, RunId, Step, StepId, Stuck,
+};
 
 /// Where one step stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,18 +134,18 @@ impl RunState {
         Ok(())
     }
 
-    /// What was under way when the former orchestrator died is unknown. When the record on the hosts is further than
-    /// these events (another machine went on meanwhile, or this one never saw them), everything not known to be done
-    /// is unknown too: every action looks before it acts, so looking again costs little and assuming costs the fleet.
+    /// What was under way when the former orchestrator died is unknown, and so is everything not begun here: another
+    /// machine may have gone on with the run since these events were written. Every action looks before it acts, so
+    /// looking again costs little and assuming costs the fleet.
     fn adopt(&mut self, progress: Progress) {
-        let blind = self.steps.iter().all(|status| *status == StepStatus::Pending);
         let committed: Vec<bool> = self.plan.steps().map(|(phase, _, _)| self.plan.phases[phase].committed).collect();
         for (status, tidying_up) in self.steps.iter_mut().zip(committed) {
             *status = match std::mem::replace(status, StepStatus::Unknown) {
                 // The hosts say that all of these were done before the run committed.
                 _ if progress == Progress::Committed && !tidying_up => StepStatus::Done,
-                StepStatus::Running | StepStatus::Undoing | StepStatus::Unknown => StepStatus::Unknown,
-                StepStatus::Pending if blind => StepStatus::Unknown,
+                StepStatus::Pending | StepStatus::Running | StepStatus::Undoing | StepStatus::Unknown => {
+                    StepStatus::Unknown
+                }
                 // An undo that failed is tried again: whoever adopts a stuck run has mended something.
                 StepStatus::UndoFailed(_) => StepStatus::Unknown,
                 settled => settled,
@@ -177,10 +179,8 @@ impl RunState {
 
     fn ready_forward(&self) -> Vec<Work> {
         for phase in &self.plan.phases {
-            let lanes = phase.lanes.iter().map(|lane| {
-                lane.steps.iter().find(|step| !self.settled_forward(phase, step)).map(|step| (step, self.status(step)))
-            });
-            let open: Vec<_> = lanes.flatten().collect();
+            let lanes = phase.lanes.iter().map(|lane| self.open_step(phase, lane));
+            let open: Vec<_> = lanes.flatten().map(|step| (step, self.status(step))).collect();
             if open.is_empty() {
                 continue;
             }
@@ -193,13 +193,12 @@ impl RunState {
         Vec::new()
     }
 
-    /// In the committed phases a failed step is a warning, so its lane goes on.
-    fn settled_forward(&self, phase: &Phase, step: &Step) -> bool {
-        match self.status(step) {
-            StepStatus::Done => true,
-            StepStatus::Failed(_) => phase.committed,
-            _ => false,
-        }
+    /// The lane's first step that is not done. In the committed phases a failed step is a warning, and its lane ends
+    /// there: what comes next relies on it (a slot that was not drained must not be stopped).
+    fn open_step<'p>(&self, phase: &Phase, lane: &'p Lane) -> Option<&'p Step> {
+        let step = lane.steps.iter().find(|step| *self.status(step) != StepStatus::Done)?;
+        let given_up = phase.committed && matches!(self.status(step), StepStatus::Failed(_));
+        (!given_up).then_some(step)
     }
 
     /// Phases and lanes backward. A host on which an undo failed is left as it is from there: what would be undone
@@ -257,10 +256,14 @@ impl RunState {
         if self.direction != Direction::Forward {
             return None;
         }
-        self.plan.steps().find_map(|(phase, _, step)| match self.status(step) {
-            StepStatus::Failed(failure) if !self.plan.phases[phase].committed => Some(failure),
-            _ => None,
-        })
+        let failed = || {
+            self.plan.steps().filter_map(|(phase, _, step)| match self.status(step) {
+                StepStatus::Failed(failure) if !self.plan.phases[phase].committed => Some(failure),
+                _ => None,
+            })
+        };
+        // A step that was abandoned because another one failed is not why the run turns back.
+        failed().find(|failure| failure.kind != lockgate_model::FailureKind::Cancelled).or_else(|| failed().next())
     }
 
     /// True when all steps before the first committed phase are done, and the run has not said so yet.

@@ -16,6 +16,8 @@ pub enum Intent {
     Deploy { release: Release, gates: Gates },
     /// Back to `release`, or without one to the release that was live before.
     Rollback { release: Option<Release> },
+    /// Stop what still runs beside the live release: kept warm for long enough, or left when tidying up was cut short.
+    TidyUp,
 }
 
 /// Which gates a deployment passes.
@@ -146,8 +148,11 @@ impl Action {
             Action::Withdraw { dial: Some(dial) } => format!("point the router back at {dial}"),
             Action::Withdraw { dial: None } => "remove the route".to_owned(),
             Action::Verify { slot, release, .. } => format!("ask through the router: {} from {slot}", release.tag),
-            Action::Record { recorded: Recorded { active: Some(active), .. }, .. } => {
+            Action::Record { recorded: Recorded { active: Some(active), .. }, release: None } => {
                 format!("record {active} as active")
+            }
+            Action::Record { recorded: Recorded { active: Some(active), .. }, release: Some(release) } => {
+                format!("record {active} as active, {release} as released")
             }
             Action::Record { .. } => "record that nothing is active".to_owned(),
             Action::Drain { slot, deadline } => format!("drain {slot} (up to {deadline})"),

@@ -216,6 +216,8 @@ pub enum GateTarget {
     Environment(EnvironmentName),
     /// This environment: its URL, or without one through the router of every host.
     Here,
+    /// Through the routers of these hosts: what a plan makes of `Here` after a wave, when not all hosts have the release.
+    Hosts(Vec<HostId>),
 }
 
 /// Every path is asked `samples` times; each answer's status and body must match and the latency percentile hold.

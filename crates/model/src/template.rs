@@ -1,4 +1,4 @@
-//! `{slot}`, `{tag}`, `{service}`, `{environment}`: text with holes that the plan fills in.
+//! `{slot}`, `{tag}`, `{service}`, `{environment}`, `{port}`: text with holes that the plan fills in.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub struct Template(String);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    #[error("unknown placeholder {{{0}}}; known are {{service}}, {{environment}}, {{slot}}, {{tag}} and {{digest}}")]
+    #[error("unknown placeholder {{{0}}}; known are {{service}}, {{environment}}, {{slot}}, {{port}}, {{tag}} and {{digest}}")]
     Unknown(String),
     #[error("the placeholder {{{0}}} has no value here")]
     Unset(String),
@@ -25,11 +25,13 @@ pub struct Vars<'a> {
     pub service: Option<&'a ServiceName>,
     pub environment: Option<&'a EnvironmentName>,
     pub slot: Option<Slot>,
+    /// The service's own `port`.
+    pub port: Option<u16>,
     pub tag: Option<&'a Tag>,
     pub digest: Option<&'a crate::Digest>,
 }
 
-const KNOWN: [&str; 5] = ["service", "environment", "slot", "tag", "digest"];
+const KNOWN: [&str; 6] = ["service", "environment", "slot", "port", "tag", "digest"];
 
 impl Template {
     /// Braces whose content is not a bare lower-case word (JSON, shell) are left as they are.
@@ -64,6 +66,7 @@ impl Template {
                 "service" => vars.service.map(ToString::to_string),
                 "environment" => vars.environment.map(ToString::to_string),
                 "slot" => vars.slot.map(|slot| slot.to_string()),
+                "port" => vars.port.map(|port| port.to_string()),
                 "tag" => vars.tag.map(ToString::to_string),
                 "digest" => vars.digest.map(ToString::to_string),
                 other => return Err(TemplateError::Unknown(other.to_owned())),

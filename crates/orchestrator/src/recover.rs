@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use lockgate_engine::{Acquired, RunFilter, RunState};
-use lockgate_model::{Event, EventKind, Outcome, Progress, RunEnd, RunId, Unfinished};
+use lockgate_model::{Event, EventKind, Intent, Outcome, Progress, RunEnd, RunId, Unfinished};
+
+use lockgate_perform::Depth;
 
 use crate::session::{Session, Trouble, give_back};
 
@@ -17,22 +19,60 @@ impl Session<'_> {
     /// [`Trouble`]; `Stuck` when an undo failed again.
     pub async fn resume(&self) -> Result<Option<(RunId, Outcome)>, Trouble> {
         let acquired = self.leases().acquire().await?;
-        let recovered = self.recover_leased(&acquired).await;
+        let keep_alive = acquired.fence.keep_alive();
+        let recovered = match self.revive_routers().await {
+            Ok(()) => self.recover_leased(&acquired).await,
+            Err(failure) => Err(failure.into()),
+        };
+        drop(keep_alive);
         if !matches!(recovered, Ok(Some(_))) {
             give_back(&acquired.fence).await;
         }
         recovered
     }
 
+    /// Stops what still runs beside the live release: kept warm for long enough, or left when tidying up was cut short.
+    /// `None` when there is nothing, or when it is still to be kept warm.
+    ///
+    /// # Errors
+    /// [`Trouble`]; a run that was left unfinished is `resume`'s to end, first.
+    pub async fn tidy_up(&self) -> Result<Option<(RunId, Outcome)>, Trouble> {
+        let acquired = self.leases().acquire().await?;
+        let tidied = self.tidy_up_leased(&acquired).await;
+        if !matches!(tidied, Ok(Some(_))) {
+            give_back(&acquired.fence).await;
+        }
+        tidied
+    }
+
+    async fn tidy_up_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
+        let ended = acquired.last.values().map(|end| end.at).max().unwrap_or_default();
+        let warm = self.tools.clock.now().since(ended) < self.site.environment.keep_warm;
+        if warm || !acquired.unfinished.is_empty() {
+            return Ok(None);
+        }
+        let observed = self.observe(Depth::Status).await?;
+        if observed.hosts.values().all(|host| host.live().is_none()) {
+            return Ok(None);
+        }
+        let site = self.site;
+        let plan = lockgate_plan::plan(&site.project, &site.service, &site.environment, &Intent::TidyUp, &observed)?;
+        if plan.is_empty() {
+            return Ok(None);
+        }
+        let run = (self.tools.new_run)();
+        let outcome = self.run_plan(acquired.fence.clone(), run, &plan).await?;
+        Ok(Some((run, outcome)))
+    }
+
     pub(crate) async fn recover_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
         self.settle_journal(acquired).await?;
         let Some(unfinished) = oldest_unfinished(acquired) else { return Ok(None) };
-        if let Some(end) = acquired.last.values().find(|end| end.run == unfinished.run) {
+        // A stuck run stays unfinished on purpose: its undo is tried again, under the lease that we hold.
+        if let Some(end) = acquired.last.values().find(|end| end.run == unfinished.run && !is_stuck(&end.outcome)) {
             // Ended already, but not every host was told so.
-            acquired.fence.finish(end, !matches!(end.outcome, Outcome::Stuck(_))).await?;
-            if !matches!(end.outcome, Outcome::Stuck(_)) {
-                return Ok(Some((end.run, end.outcome.clone())));
-            }
+            acquired.fence.finish(end, true).await?;
+            return Ok(Some((end.run, end.outcome.clone())));
         }
         let (events, unfinished) = self.known_events(unfinished).await?;
         let conductor = self.site.conductor();
@@ -47,14 +87,18 @@ impl Session<'_> {
         Ok(Some((unfinished.run, outcome)))
     }
 
-    /// This machine's events of the run. A run that ended stuck goes on under a new id: an ended run stays as it is.
+    /// This machine's events of the run. A run that has ended here (stuck, or before the hosts were told) goes on under
+    /// a new id, for an ended run stays as it is, and in the direction of its end, for somebody has been told of it.
     async fn known_events(&self, mut unfinished: Unfinished) -> Result<(Vec<Event>, Unfinished), Trouble> {
         let events = self.tools.journal.load(unfinished.run).await?;
-        let ended = RunState::replay(&events)?.is_some_and(|state| state.ended.is_some());
-        if !ended {
+        let Some(outcome) = RunState::replay(&events)?.and_then(|state| state.ended) else {
             return Ok((events, unfinished));
-        }
+        };
         unfinished.run = (self.tools.new_run)();
+        unfinished.progress = match outcome {
+            Outcome::Succeeded { .. } => Progress::Committed,
+            Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Stuck(_) => Progress::Unwinding,
+        };
         Ok((Vec::new(), unfinished))
     }
 
@@ -85,6 +129,17 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+pub(crate) fn is_stuck(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Stuck(_))
+}
+
+/// True when the unfinished run is one whose undo failed before, and whose user was told so.
+pub(crate) fn known_stuck(acquired: &Acquired) -> bool {
+    oldest_unfinished(acquired).is_some_and(|unfinished| {
+        acquired.last.values().any(|end| end.run == unfinished.run && is_stuck(&end.outcome))
+    })
 }
 
 fn ended_elsewhere<'a>(run: RunId, mut ends: impl Iterator<Item = &'a RunEnd>) -> Outcome {

@@ -7,12 +7,16 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Failure, FailureKind, Gates, Holder, Identity, Intent, Millis, Observed, Outcome, Plan, Release, RunId, Tag,
+    Failure, FailureKind, Gates, Holder, Identity, Intent, Millis, Observed, Outcome, Plan, Release, RunEnd, RunId, Tag,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
 use crate::Site;
+use crate::recover::{is_stuck, known_stuck};
 use crate::tell::Teller;
+
+/// Unfinished runs that one command brings to their end before it does what it was asked for.
+const RECOVERIES_MAX: u32 = 5;
 
 /// What the composition root hands to every session.
 #[derive(Clone)]
@@ -158,39 +162,80 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Trouble`].
     pub async fn run(&self, want: &Want) -> Result<Report, Trouble> {
-        let acquired = self.leases().acquire().await?;
-        let fence = acquired.fence.clone();
-        match self.run_leased(want, acquired).await {
+        let mut acquired = self.leases().acquire().await?;
+        match self.run_leased(want, &mut acquired).await {
             Ok(report) => Ok(report),
             Err(trouble) => {
-                give_back(&fence).await;
+                give_back(&acquired.fence).await;
                 Err(trouble)
             }
         }
     }
 
-    async fn run_leased(&self, want: &Want, acquired: Acquired) -> Result<Report, Trouble> {
+    async fn run_leased(&self, want: &Want, acquired: &mut Acquired) -> Result<Report, Trouble> {
+        self.revive_routers().await?;
+        let recovered = self.recover_all(acquired).await?;
         let fence = acquired.fence.clone();
         let keep_alive = fence.keep_alive();
-        let recovered = self.recover_leased(&acquired).await?;
         let planned = self.plan(want).await?;
         drop(keep_alive);
         if planned.plan.is_empty() {
-            fence.release().await?;
+            match &recovered {
+                // What could not be undone is superseded by what is: nothing is left to resume.
+                Some((run, outcome)) if is_stuck(outcome) => {
+                    let end = RunEnd { run: *run, at: self.tools.clock.now(), outcome: outcome.clone() };
+                    fence.finish(&end, true).await?;
+                }
+                _ => fence.release().await?,
+            }
             let outcome = Outcome::Succeeded { warnings: Vec::new() };
             return Ok(Report { run: None, plan: planned.plan, outcome, recovered });
         }
-        // Recovering gives the lease up when it is done.
-        let fence = match recovered {
-            Some(_) => self.leases().acquire().await?.fence,
-            None => fence,
-        };
         let run = (self.tools.new_run)();
         let outcome = self.run_plan(fence, run, &planned.plan).await?;
         Ok(Report { run: Some(run), plan: planned.plan, outcome, recovered })
     }
 
-    async fn run_plan(&self, fence: Arc<Fence>, run: RunId, plan: &Plan) -> Result<Outcome, RunError> {
+    /// Brings what was left to its end. That gives the lease up, so it is taken again, and what is found then is
+    /// looked at anew: somebody may have come in between.
+    ///
+    /// A run that was stuck before, and is again, is superseded by what is wanted now: plans start from the world.
+    async fn recover_all(&self, acquired: &mut Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
+        let mut recovered = None;
+        for _ in 0..RECOVERIES_MAX {
+            let told = known_stuck(acquired);
+            let keep_alive = acquired.fence.keep_alive();
+            let end = self.recover_leased(acquired).await;
+            drop(keep_alive);
+            let superseded = match end {
+                Ok(None) => return Ok(recovered),
+                Ok(Some(end)) => {
+                    recovered = Some(end);
+                    false
+                }
+                Err(Trouble::Stuck { run, outcome, .. }) if told => {
+                    recovered = Some((run, *outcome));
+                    true
+                }
+                Err(trouble) => return Err(trouble),
+            };
+            *acquired = self.leases().acquire().await?;
+            if superseded && known_stuck(acquired) {
+                return Ok(recovered);
+            }
+        }
+        Err(Failure::new(FailureKind::Conflict, "other orchestrators keep leaving runs unfinished here").into())
+    }
+
+    /// A router of ours that a reboot took down comes back before anything else is decided.
+    pub(crate) async fn revive_routers(&self) -> Result<(), Failure> {
+        let revivals = self.site.hosts.iter().map(|ports| async move {
+            ports.router.revive().await.map_err(|error| Failure::from(error).at(&ports.id))
+        });
+        futures_util::future::try_join_all(revivals).await.map(|_| ())
+    }
+
+    pub(crate) async fn run_plan(&self, fence: Arc<Fence>, run: RunId, plan: &Plan) -> Result<Outcome, RunError> {
         let conductor = self.site.conductor();
         let mut telling = self.tools.teller.starting(self.tools, run, plan);
         let outcome = self.engine(&conductor, fence).run(run, plan.clone()).await?;

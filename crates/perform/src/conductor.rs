@@ -75,7 +75,7 @@ async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
 
 /// The slot that has the traffic is never replaced: what is live changes only by a switch (P1).
 async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen, Failure> {
-    let route = ports.router.route().await?;
+    let route = traffic::route(ports).await?;
     if route.target == Some(slot) {
         let live = find(ports, slot).await?.filter(|seen| seen.state == SlotState::Running);
         let other = live.filter(|seen| seen.release.as_ref().is_none_or(|running| !running.same_bytes(release)));
@@ -93,7 +93,7 @@ async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen,
 }
 
 async fn stop(ports: &HostPorts, slot: Slot, grace: Millis) -> Result<Seen, Failure> {
-    let route = ports.router.route().await?;
+    let route = traffic::route(ports).await?;
     let running = find(ports, slot).await?.is_some_and(|seen| seen.state == SlotState::Running);
     if !running {
         return Ok(Seen::new());

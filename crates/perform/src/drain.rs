@@ -7,6 +7,7 @@ use lockgate_ports::HostPorts;
 use tokio::time::Instant;
 
 use crate::conductor::find;
+use crate::traffic::route;
 
 const PAUSE_MILLIS_FIRST: u64 = 1;
 const PAUSE_MILLIS_MAX: u64 = 50;
@@ -19,7 +20,7 @@ pub(crate) async fn drain(ports: &HostPorts, slot: Slot, deadline: Millis) -> Re
     if find(ports, slot).await?.is_none_or(|seen| seen.state != SlotState::Running) {
         return Ok(Seen::new());
     }
-    if ports.router.route().await?.target == Some(slot) {
+    if route(ports).await?.target == Some(slot) {
         return Err(Failure::new(FailureKind::Refused, format!("{slot} has the traffic, so it does not drain"))
             .slot(slot));
     }

@@ -42,6 +42,7 @@ async fn ask_http(conductor: &Conductor, name: &str, gate: &HttpGate) -> GateVer
     let places: Vec<Place<'_>> = match &gate.target {
         GateTarget::Url(url) => vec![Place::Url(url)],
         GateTarget::Here => conductor.hosts.values().map(Place::Host).collect(),
+        GateTarget::Hosts(hosts) => hosts.iter().filter_map(|host| conductor.hosts.get(host)).map(Place::Host).collect(),
         // The plan resolves these to a URL; one that is left has none, so there is nothing to look at.
         GateTarget::Environment(_) => Vec::new(),
     };
@@ -59,6 +60,10 @@ async fn sample(conductor: &Conductor, place: &Place<'_>, gate: &HttpGate) -> Ve
         }
         for (path, answers) in gate.paths.iter().zip(&mut seen) {
             answers.push(get(conductor, place, path, gate.timeout).await);
+        }
+        // It has failed, and every further sample keeps a bad release live.
+        if seen.iter().filter_map(|answers| answers.last()).any(|answer| objection(answer, gate).is_some()) {
+            break;
         }
     }
     gate.paths.iter().zip(&seen).flat_map(|(path, answers)| judge(place, path, answers, gate)).collect()
@@ -79,14 +84,7 @@ fn judge(place: &Place<'_>, path: &str, answers: &[Result<Answer, PortError>], g
         Place::Url(url) => format!("{}{path}", url.trim_end_matches('/')),
         Place::Host(ports) => format!("{path} through {} on {}", ports.router.name(), ports.id),
     };
-    let bad = answers.iter().find_map(|answer| match answer {
-        Ok(answer) if !gate.status.contains(answer.status) => Some(format!("{}", answer.status)),
-        Ok(answer) => match &gate.body {
-            Some(wanted) if !answer.text().contains(wanted.as_str()) => Some("a body without it".to_owned()),
-            _ => None,
-        },
-        Err(error) => Some(error.to_string()),
-    });
+    let bad = answers.iter().find_map(|answer| objection(answer, gate));
     let body = gate.body.as_ref().map(|text| format!(" with {text:?} in the body")).unwrap_or_default();
     let mut evidence = vec![Evidence {
         check: format!("GET {at}"),
@@ -98,6 +96,18 @@ fn judge(place: &Place<'_>, path: &str, answers: &[Result<Answer, PortError>], g
         evidence.push(latency(&at, answers, limit));
     }
     evidence
+}
+
+/// What is wrong with one sample.
+fn objection(answer: &Result<Answer, PortError>, gate: &HttpGate) -> Option<String> {
+    match answer {
+        Ok(answer) if !gate.status.contains(answer.status) => Some(answer.status.to_string()),
+        Ok(answer) => {
+            let lacks = gate.body.as_ref().is_some_and(|wanted| !answer.text().contains(wanted.as_str()));
+            lacks.then(|| "a body without it".to_owned())
+        }
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// The 95th percentile by nearest rank. Without an answer there is no latency, and no data is not a pass.
@@ -125,6 +135,7 @@ async fn ask_command(
         service: Some(&subject.service),
         environment: Some(&subject.environment),
         slot: None,
+        port: None,
         tag: release.map(|release| &release.tag),
         digest: release.map(|release| &release.digest),
     };

@@ -1,22 +1,51 @@
 //! The lease record as a file on the host, changed by the host's compare-and-swap.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use lockgate_engine::LeaseStore;
-use lockgate_model::{Failure, FailureKind, HostId, LeaseRecord, Timestamp};
-use lockgate_ports::{Host, HostPorts, Swapped};
+use lockgate_model::{Failure, FailureKind, Holder, HostId, LeaseRecord, Timestamp};
+use lockgate_ports::{Host, HostFile, HostPorts, Swapped};
 
 /// `<home>/.lockgate/lease.json` on one host.
 pub struct HostLease {
     host: Arc<dyn Host>,
     path: String,
+    /// Who held the record whose bytes these are: they are asked for before every effect and change with every
+    /// heartbeat only, and the plan in them is long.
+    glanced: Mutex<Option<(Vec<u8>, u64, Option<Holder>)>>,
 }
 
 impl HostLease {
     #[must_use]
     pub fn new(ports: &HostPorts) -> Self {
-        Self { host: ports.host.clone(), path: format!("{}/.lockgate/lease.json", ports.home) }
+        let path = format!("{}/.lockgate/lease.json", ports.home);
+        Self { host: ports.host.clone(), path, glanced: Mutex::new(None) }
+    }
+
+    fn remember(&self, content: Vec<u8>, record: &LeaseRecord) {
+        let mut glanced = self.glanced.lock().unwrap_or_else(PoisonError::into_inner);
+        *glanced = Some((content, record.token, record.holder.clone()));
+    }
+
+    fn known(&self, content: &[u8]) -> Option<(u64, Option<Holder>)> {
+        let glanced = self.glanced.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, token, holder) = glanced.as_ref().filter(|(known, ..)| known == content)?;
+        Some((*token, holder.clone()))
+    }
+
+    async fn look(&self) -> Result<HostFile, Failure> {
+        self.host.read(&self.path).await.map_err(|error| Failure::from(error).at(self.host.id()))
+    }
+
+    /// Taking an unreadable record for a free lease would let two run at once.
+    fn parse(&self, content: Option<&[u8]>) -> Result<LeaseRecord, Failure> {
+        let Some(content) = content else { return Ok(LeaseRecord::default()) };
+        serde_json::from_slice(content).map_err(|error| {
+            Failure::new(FailureKind::Other, format!("{} does not parse: {error}", self.path))
+                .at(self.host.id())
+                .hint("a newer Lockgate may have written it; if the file is damaged, move it away")
+        })
     }
 }
 
@@ -27,23 +56,29 @@ impl LeaseStore for HostLease {
     }
 
     async fn read(&self) -> Result<(LeaseRecord, Option<Vec<u8>>, Timestamp), Failure> {
-        let file = self.host.read(&self.path).await.map_err(|error| Failure::from(error).at(self.host.id()))?;
-        let record = match &file.content {
-            None => LeaseRecord::default(),
-            // Taking an unreadable record for a free lease would let two run at once.
-            Some(content) => serde_json::from_slice(content).map_err(|error| {
-                Failure::new(FailureKind::Other, format!("{} does not parse: {error}", self.path))
-                    .at(self.host.id())
-                    .hint("a newer Lockgate may have written it; if the file is damaged, move it away")
-            })?,
-        };
+        let file = self.look().await?;
+        let record = self.parse(file.content.as_deref())?;
         Ok((record, file.content, file.now))
+    }
+
+    async fn glance(&self) -> Result<(u64, Option<Holder>, Timestamp), Failure> {
+        let file = self.look().await?;
+        if let Some((token, holder)) = file.content.as_deref().and_then(|content| self.known(content)) {
+            return Ok((token, holder, file.now));
+        }
+        let record = self.parse(file.content.as_deref())?;
+        self.remember(file.content.unwrap_or_default(), &record);
+        Ok((record.token, record.holder, file.now))
     }
 
     async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure> {
         let content = serde_json::to_vec(record)
             .map_err(|error| Failure::new(FailureKind::Other, format!("the lease cannot be written: {error}")))?;
         let swapped = self.host.swap(&self.path, version, &content).await;
-        Ok(swapped.map_err(|error| Failure::from(error).at(self.host.id()))? == Swapped::Yes)
+        let swapped = swapped.map_err(|error| Failure::from(error).at(self.host.id()))? == Swapped::Yes;
+        if swapped {
+            self.remember(content, record);
+        }
+        Ok(swapped)
     }
 }

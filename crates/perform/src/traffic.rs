@@ -18,12 +18,32 @@ const ASK_SECONDS_MAX: u64 = 5;
 /// Good answers in a row when they do not say who gave them.
 const ANONYMOUS_ANSWERS: u32 = 3;
 
+/// Where the traffic goes. A router that died in the middle of a run is brought up again where that is ours to do, for
+/// until then nothing answers.
+pub(crate) async fn route(ports: &HostPorts) -> Result<Route, PortError> {
+    match ports.router.route().await {
+        Err(error) if error.kind == FailureKind::Unreachable => {
+            revive(ports, &error).await?;
+            ports.router.route().await
+        }
+        answered => answered,
+    }
+}
+
+async fn revive(ports: &HostPorts, error: &PortError) -> Result<(), PortError> {
+    if error.kind != FailureKind::Unreachable {
+        return Ok(());
+    }
+    tracing::warn!(%error, "the router is brought up again, if it is ours");
+    ports.router.revive().await
+}
+
 /// Sends the traffic to a slot that has just answered its health check.
 pub(crate) async fn switch(ports: &HostPorts, slot: Slot, release: &Release, probe: &Probe) -> Result<Seen, Failure> {
     let endpoint = health::once(ports, slot, probe).await?;
     let upstream = Upstream { slot, release: release.clone(), endpoint };
     let before = patiently(|| async {
-        let route = ports.router.route().await?;
+        let route = route(ports).await?;
         ports.router.switch(&upstream, &route.version).await?;
         Ok(route)
     })
@@ -34,7 +54,7 @@ pub(crate) async fn switch(ports: &HostPorts, slot: Slot, release: &Release, pro
 
 pub(crate) async fn withdraw(ports: &HostPorts, dial: Option<&str>) -> Result<Seen, Failure> {
     let before = patiently(|| async {
-        let route = ports.router.route().await?;
+        let route = route(ports).await?;
         if route.dial.as_deref() != dial {
             ports.router.withdraw(dial, &route.version).await?;
         }
@@ -93,13 +113,16 @@ pub(crate) async fn verify(
         let request = Request::get(path, Millis::from_secs(ASK_SECONDS_MAX));
         let answered = match ports.router.ask(&request).await {
             Ok(answer) => who(&answer, slot, release, verify, probe),
-            Err(error) => Err(error.message),
+            Err(error) => {
+                revive(ports, &error).await?;
+                Err(error.message)
+            }
         };
         match answered {
             Ok(Identity::Certain) => return Ok(vec![answered_by(path, slot, release, "it says so itself")]),
             Ok(Identity::Anonymous) => {
                 in_a_row += 1;
-                let still = ports.router.route().await?.target == Some(slot);
+                let still = route(ports).await?.target == Some(slot);
                 if in_a_row >= ANONYMOUS_ANSWERS && still {
                     let how = "healthy answers, and the router says it dials this slot; set `verify` to be certain";
                     return Ok(vec![answered_by(path, slot, release, how)]);
@@ -147,6 +170,7 @@ fn who(
         service: Some(&release.service),
         environment: None,
         slot: Some(slot),
+        port: None,
         tag: Some(&release.tag),
         digest: Some(&release.digest),
     };

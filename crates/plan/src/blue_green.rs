@@ -3,8 +3,8 @@
 //! Nothing of the old release is touched before the committed phase: until then every undo finds it running.
 
 use lockgate_model::{
-    Action, Environment, Failure, Gate, Gates, HostId, HostObserved, Intent, Lane, Moment, Observed, Phase, Plan, Probe,
-    Project, Recorded, Release, Service, Slot, Step, StepId,
+    Action, Environment, Failure, FailureKind, Gate, Gates, HostId, HostObserved, Intent, Lane, Moment, Observed, Phase, Plan, Probe,
+    Project, Recorded, Release, Service, Slot, SlotState, Step, StepId,
 };
 
 use crate::waves;
@@ -30,8 +30,13 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
     let environment = wanted.environment;
     let mut changing = Vec::new();
     let mut recording = Vec::new();
+    let mut beside = Vec::new();
     for host in &environment.hosts {
         let seen = &observed.hosts[host];
+        if *wanted.intent == Intent::TidyUp {
+            beside.extend(seen.live().map(|(slot, _)| HostPlan { host, seen, slot }));
+            continue;
+        }
         match wanted.lives_on(seen) {
             Some(slot) if seen.recorded.active == Some(slot) => {}
             Some(slot) => recording.push(HostPlan { host, seen, slot }),
@@ -49,8 +54,10 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
         let after = gates(&environment.after)?;
         wanted.waves(&mut phases, &changing, &after);
     }
-    phases.push("record", false, recording.iter().map(|host| lane(host.host, vec![wanted.record(host)])).collect());
+    phases.push("record", false, recording.iter().map(|host| lane(host.host, vec![wanted.record(host, Some(&wanted.release))])).collect());
     phases.push("tidy up", true, changing.iter().map(|host| wanted.tidy_up(host)).collect());
+    let beside = beside.iter().map(|host| lane(host.host, wanted.retire_beside(host)));
+    phases.push("tidy up", true, beside.collect());
     Ok(Plan {
         project: wanted.project.name.clone(),
         service: wanted.service.name.clone(),
@@ -80,6 +87,7 @@ impl Wanted<'_> {
         let hosts: Vec<HostId> = changing.iter().map(|host| host.host.clone()).collect();
         let waves = waves::cut(&hosts, &self.environment.waves);
         let count = waves.len();
+        let mut done: Vec<HostId> = Vec::new();
         for (index, wave) in waves.iter().enumerate() {
             let title = |what: &str| match count {
                 1 => what.to_owned(),
@@ -87,7 +95,9 @@ impl Wanted<'_> {
             };
             let lanes = changing.iter().filter(|host| wave.contains(host.host)).map(|host| self.go_live(host));
             phases.push(&title("go live"), false, lanes.collect());
-            phases.push(&title("check after"), false, vec![self.gate_lane(after.to_vec(), Moment::After)]);
+            done.extend(wave.iter().cloned());
+            let gates = crate::gates::only_on(&done, after);
+            phases.push(&title("check after"), false, vec![self.gate_lane(gates, Moment::After)]);
         }
     }
 
@@ -95,9 +105,12 @@ impl Wanted<'_> {
     fn go_live(&self, host: &HostPlan<'_>) -> Lane {
         let (slot, release, probe) = (host.slot, &self.release, self.probe());
         let (drain, grace) = (self.environment.drain, self.environment.stop_grace);
-        lane(
-            host.host,
-            vec![
+        let mut steps = Vec::new();
+        if self.replaces_running(host) {
+            steps.push(step(Action::Drain { slot, deadline: drain }, vec![]));
+        }
+        steps.extend(
+            [
                 step(
                     Action::Start { slot, release: release.clone() },
                     vec![Action::Drain { slot, deadline: drain }, Action::Stop { slot, grace }],
@@ -108,16 +121,29 @@ impl Wanted<'_> {
                     self.switch_back(host),
                 ),
                 step(self.verify(slot, release), vec![]),
-                self.record(host),
+                self.record(host, None),
             ],
-        )
+        );
+        lane(host.host, steps)
     }
 
-    /// Back to the release that was live, started again should it have died meanwhile; without one, the router gets
-    /// back what it had.
+    /// The slot still runs another release (kept warm, or left by a run whose tidying up failed), which may not have
+    /// answered all its requests (P2).
+    fn replaces_running(&self, host: &HostPlan<'_>) -> bool {
+        host.seen.slots.get(&host.slot).is_some_and(|seen| {
+            seen.state == SlotState::Running
+                && seen.release.as_ref().is_none_or(|held| !held.same_bytes(&self.release))
+        })
+    }
+
+    /// Back to the release that had the traffic, started again should it have died; where the route was lost, to the
+    /// one that should have it. Without one, the router gets back what it had.
     fn switch_back(&self, host: &HostPlan<'_>) -> Vec<Action> {
-        let live = host.seen.live().and_then(|(slot, seen)| Some((slot, seen.release.as_ref()?)));
-        let Some((slot, release)) = live else {
+        let seen = host.seen;
+        let lost = || seen.recorded.active.filter(|slot| seen.router.dial.is_none() && *slot != host.slot);
+        let had = seen.router.target.or_else(lost);
+        let former = had.and_then(|slot| Some((slot, seen.slots.get(&slot)?.release.as_ref()?)));
+        let Some((slot, release)) = former else {
             return vec![Action::Withdraw { dial: host.seen.router.dial.clone() }];
         };
         vec![
@@ -128,7 +154,8 @@ impl Wanted<'_> {
         ]
     }
 
-    fn record(&self, host: &HostPlan<'_>) -> Step {
+    /// `release` joins the host's list, which says what a rollback may go back to: only what has passed its gates.
+    fn record(&self, host: &HostPlan<'_>, release: Option<&Release>) -> Step {
         let before = host.seen.recorded.clone();
         let previous = match host.seen.router.target {
             Some(target) if target != host.slot => Some(target),
@@ -137,7 +164,7 @@ impl Wanted<'_> {
         step(
             Action::Record {
                 recorded: Recorded { active: Some(host.slot), previous },
-                release: Some(self.release.clone()),
+                release: release.cloned(),
             },
             vec![Action::Record { recorded: before, release: None }],
         )
@@ -150,13 +177,29 @@ impl Wanted<'_> {
     /// The old slot keeps running for `keep_warm`, which makes a rollback instant; whoever comes next stops it.
     fn tidy_up(&self, host: &HostPlan<'_>) -> Lane {
         let mut steps = Vec::new();
-        let old = host.slot.other();
-        if host.seen.slots.contains_key(&old) && self.environment.keep_warm.0 == 0 {
-            steps.push(step(Action::Drain { slot: old, deadline: self.environment.drain }, vec![]));
-            steps.push(step(Action::Stop { slot: old, grace: self.environment.stop_grace }, vec![]));
+        // What was live without Lockgate is on no list yet, and is what a rollback goes back to.
+        let live = host.seen.live().and_then(|(_, seen)| seen.release.as_ref());
+        let unlisted = live.filter(|live| !host.seen.releases.iter().any(|known| known.same_bytes(live)));
+        for release in unlisted.into_iter().chain([&self.release]) {
+            steps.push(Step { undo: Vec::new(), ..self.record(host, Some(release)) });
+        }
+        if host.seen.slots.contains_key(&host.slot.other()) && self.environment.keep_warm.0 == 0 {
+            steps.extend(self.retire(host.slot.other()));
         }
         steps.push(step(Action::Prune { keep: self.environment.keep_releases }, vec![]));
         lane(host.host, steps)
+    }
+
+    /// `host.slot` is the live one here.
+    fn retire_beside(&self, host: &HostPlan<'_>) -> Vec<Step> {
+        let beside = host.slot.other();
+        let runs = host.seen.slots.get(&beside).is_some_and(|seen| seen.state == SlotState::Running);
+        if runs { self.retire(beside).into() } else { Vec::new() }
+    }
+
+    fn retire(&self, slot: Slot) -> [Step; 2] {
+        let (deadline, grace) = (self.environment.drain, self.environment.stop_grace);
+        [step(Action::Drain { slot, deadline }, vec![]), step(Action::Stop { slot, grace }, vec![])]
     }
 
     fn gate_lane(&self, gates: Vec<Gate>, moment: Moment) -> Lane {
@@ -209,4 +252,10 @@ fn live_releases(observed: &Observed) -> std::collections::BTreeMap<HostId, Rele
         .iter()
         .filter_map(|(host, seen)| Some((host.clone(), seen.live()?.1.release.clone()?)))
         .collect()
+}
+
+/// What is live on the first host that has anything live.
+pub(crate) fn live_release(observed: &Observed) -> Result<Release, Failure> {
+    let live = live_releases(observed).into_values().next();
+    live.ok_or_else(|| Failure::new(FailureKind::NotFound, "nothing is live, so nothing runs beside it"))
 }

@@ -1,6 +1,6 @@
 //! Fills in what a gate leaves open: its URL and its paths.
 
-use lockgate_model::{Environment, Failure, FailureKind, Gate, GateKind, GateTarget, Project, Service};
+use lockgate_model::{Environment, Failure, FailureKind, Gate, GateKind, GateTarget, HostId, Project, Service};
 
 /// Gates with their targets resolved to a URL, or to `Here` when the environment has none and every host's router is
 /// asked instead.
@@ -21,6 +21,7 @@ fn resolve_one(project: &Project, service: &Service, here: &Environment, gate: &
     if let GateKind::Http(http) = &mut gate.kind {
         http.target = match &http.target {
             GateTarget::Url(url) => GateTarget::Url(url.clone()),
+            GateTarget::Hosts(hosts) => GateTarget::Hosts(hosts.clone()),
             GateTarget::Here => url_of(service, here).map_or(GateTarget::Here, GateTarget::Url),
             GateTarget::Environment(name) => {
                 let url = project.environment(name).and_then(|environment| url_of(service, environment));
@@ -39,6 +40,20 @@ fn resolve_one(project: &Project, service: &Service, here: &Environment, gate: &
         }
     }
     Ok(gate)
+}
+
+/// Gates that look here look only at `hosts`, those that have the release by then: the others cannot tell about it.
+pub(crate) fn only_on(hosts: &[HostId], gates: &[Gate]) -> Vec<Gate> {
+    let narrowed = |gate: &Gate| {
+        let mut gate = gate.clone();
+        if let GateKind::Http(http) = &mut gate.kind
+            && http.target == GateTarget::Here
+        {
+            http.target = GateTarget::Hosts(hosts.to_vec());
+        }
+        gate
+    };
+    gates.iter().map(narrowed).collect()
 }
 
 fn url_of(service: &Service, environment: &Environment) -> Option<String> {

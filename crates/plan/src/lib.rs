@@ -52,6 +52,7 @@ pub fn plan(
         Intent::Deploy { release, gates } => (release.clone(), *gates),
         Intent::Rollback { release: Some(release) } => (release.clone(), lockgate_model::Gates::None),
         Intent::Rollback { release: None } => (rollback::previous_release(observed)?, lockgate_model::Gates::None),
+        Intent::TidyUp => (blue_green::live_release(observed)?, lockgate_model::Gates::None),
     };
     match environment.strategy {
         Strategy::BlueGreen => {

@@ -58,6 +58,15 @@ pub trait Router: Send + Sync {
     /// `Refused` when it is set up such that a switch would drop requests. Each with a hint.
     async fn route(&self) -> Result<Route, PortError>;
 
+    /// Brings the router up again where that is ours to do: the built-in proxy after a reboot, with the routes it had.
+    /// Does nothing when it runs, when it never ran, or when somebody else looks after it.
+    ///
+    /// # Errors
+    /// `Unreachable` when it does not come up.
+    async fn revive(&self) -> Result<(), PortError> {
+        Ok(())
+    }
+
     /// Sends all new requests to `to`, atomically: when it returns, the change is in force and outlives a restart of
     /// the router as well as the router allows. Does nothing when `to` has the traffic already with the same release
     /// and address. Requests in flight finish where they are.

@@ -203,6 +203,7 @@ pub(crate) fn headline(plan: &Plan) -> String {
     match &plan.intent {
         Intent::Deploy { .. } => format!("deploy {service} {release} to {environment} on {hosts}"),
         Intent::Rollback { .. } => format!("roll back {service} to {release} in {environment} on {hosts}"),
+        Intent::TidyUp => format!("stop what runs beside {service} {release} in {environment} on {hosts}"),
     }
 }
 

@@ -76,6 +76,8 @@ pub enum Mutation {
     SkipsFence,
     /// Cannot switch back, with nothing in its way.
     NeverSwitchesBack,
+    /// Switches one host to its other slot when it has verified everything and nobody looks any more.
+    MixesFleet,
     /// Counts no requests in flight.
     SkipsDrain,
     /// Switches as soon as the app is started.
@@ -310,7 +312,10 @@ impl Actor {
                 machine.images.clear();
             }
             Event::ClockJump(millis) => machine.clock_offset_millis += millis,
-            Event::DiskFull => machine.disk_free_mib = 0,
+            Event::DiskFull => {
+                machine.disk_free_mib = 0;
+                self.world.count(|tally| tally.faults += 1);
+            }
             Event::HostDown(span) => self.world.host_down(host, span),
             Event::RouterDown(span) => self.world.router_down(host, span),
         }
@@ -495,6 +500,13 @@ impl EventSink for Actor {
             let mut inner = self.inner();
             inner.run = Some(event.run);
             inner.ended |= matches!(event.kind, EventKind::RunEnded { .. });
+        }
+        if let (Some(Mutation::MixesFleet), EventKind::RunEnded { .. }) = (self.mutation, &event.kind)
+            && let Some(host) = self.world.machines.keys().next()
+        {
+            let mut machine = self.world.machine(host);
+            let other = machine.target().map(|slot| Machine::address(slot.other()));
+            machine.point_at(other, None);
         }
         self.world.say(|| format!("{}: · {}", self.name(), word(event)));
         self.world.hear(event);

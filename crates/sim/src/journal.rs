@@ -51,6 +51,7 @@ impl Memory {
             intent: match plan.intent {
                 Intent::Deploy { .. } => "deploy".to_owned(),
                 Intent::Rollback { .. } => "rollback".to_owned(),
+                Intent::TidyUp => "tidy up".to_owned(),
             },
             owner: owner.clone(),
             started_at: first.at,

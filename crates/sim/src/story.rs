@@ -78,7 +78,7 @@ impl Story {
 }
 
 fn scene(random: &mut Random) -> Scene {
-    let count = *random.pick(&[1, 1, 1, 1, 2, 2, 3, 3, 4, 6]);
+    let count = *random.pick(&[1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 5, 6]);
     let beside = |random: &mut Random| {
         Initial::Live(*random.pick(&[Beside::Nothing, Beside::Stopped, Beside::Stopped, Beside::Warm]))
     };

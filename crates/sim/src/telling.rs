@@ -188,7 +188,9 @@ impl<'a> Stage<'a> {
     fn judge(&self, actor: &Actor, end: &End) {
         let Ended::Returned(end) = end else { return };
         let (changes, ended) = actor.changes();
-        let blameless = self.world.tally().faults == 0 && !self.world.disturbed();
+        let tally = self.world.tally();
+        // A pause is a reason too: what was waited for may have timed out meanwhile.
+        let blameless = tally.faults == 0 && tally.pauses == 0 && !self.world.disturbed();
         match end {
             Err(Trouble::Illegal(error)) => self.world.violated(format!("an illegal transition: {error}")),
             Err(Trouble::LeaseLost(_)) => self.world.count(|tally| tally.fenced += 1),

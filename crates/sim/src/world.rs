@@ -246,6 +246,10 @@ impl World {
                 known.disturbed.insert(host.clone());
             }
             _ if known.excused.contains(host) => {}
+            // Back to what nature had made of it before.
+            _ if call.what == What::Withdraw && known.disturbed.contains(host) => {
+                known.excused.insert(host.clone());
+            }
             other => {
                 let (target, was) = (machine.target(), other.map_or("nothing".to_owned(), |life| format!("{life:?}")));
                 drop(known);

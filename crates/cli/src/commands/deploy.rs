@@ -26,6 +26,12 @@ pub fn want(args: &args::Deploy) -> Result<Want, CliError> {
 }
 
 pub async fn rollback(context: &Context<'_>, service: &str, release: Option<String>) -> Result<Exit, CliError> {
+    if let Some(named) = &release {
+        let named = named.strip_prefix("sha256:").unwrap_or(named);
+        Tag::new(named).map_err(|error| {
+            CliError::usage(error.to_string(), "name a tag, or a digest's first digits; `lockgate history` lists releases")
+        })?;
+    }
     run(context, service, &Want::Rollback { release }).await
 }
 
@@ -77,18 +83,18 @@ pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit
     let mut exit = Exit::Succeeded;
     for service in context.services(service)? {
         let site = context.site(service, &mut hosts)?;
-        let resumed = Session::new(&site, &tools).resume().await;
-        match resumed? {
-            Some((run, outcome)) => {
-                told_resumed(context, service.name.as_str(), run, &outcome);
-                exit = Exit::from(&outcome);
-            }
-            None if context.output.format == args::Format::Json => {
-                context.output.json(&serde_json::json!({
-                    "event": "result", "service": service.name, "run": null, "exit": 0,
-                }));
-            }
-            None => context.output.text(&format!("{}: nothing was left unfinished", service.name)),
+        let session = Session::new(&site, &tools);
+        let resumed = session.resume().await?;
+        if let Some((run, outcome)) = &resumed {
+            told_resumed(context, service.name.as_str(), *run, outcome, "what had been cut off was brought to its end");
+            exit = Exit::from(outcome);
+        }
+        let tidied = session.tidy_up().await?;
+        if let Some((run, outcome)) = &tidied {
+            told_resumed(context, service.name.as_str(), *run, outcome, "what ran beside the live release was stopped");
+        }
+        if resumed.is_none() && tidied.is_none() {
+            nothing_left(context, service.name.as_str());
         }
     }
     signals.abort();
@@ -96,14 +102,21 @@ pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit
     Ok(exit)
 }
 
-fn told_resumed(context: &Context<'_>, service: &str, run: RunId, outcome: &Outcome) {
+fn nothing_left(context: &Context<'_>, service: &str) {
+    match context.output.format {
+        args::Format::Json => {
+            context.output.json(&serde_json::json!({ "event": "result", "service": service, "run": null, "exit": 0 }));
+        }
+        args::Format::Text => context.output.text(&format!("{service}: nothing was left unfinished")),
+    }
+}
+
+fn told_resumed(context: &Context<'_>, service: &str, run: RunId, outcome: &Outcome, what: &str) {
     match context.output.format {
         args::Format::Json => context.output.json(&serde_json::json!({
             "event": "result", "service": service, "run": run, "result": outcome, "exit": Exit::from(outcome).code(),
         })),
-        args::Format::Text => {
-            context.output.text(&format!("{service}: run {run} was brought to its end: {}", outcome.as_str()));
-        }
+        args::Format::Text => context.output.text(&format!("{service}: {what}: {} (run {run})", outcome.as_str())),
     }
 }
 

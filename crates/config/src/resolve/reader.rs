@@ -26,6 +26,8 @@ pub enum Holes {
     Fixed,
     /// Also `{slot}`.
     Slot,
+    /// Also `{slot}` and `{port}`.
+    Address,
     /// Also `{tag}` and `{digest}`.
     All,
 }
@@ -219,21 +221,23 @@ impl Reader<'_> {
         let template = match Template::new(text) {
             Ok(template) => template,
             Err(_) => {
-                let known = "known are {service}, {environment}, {slot}, {tag} and {digest}";
+                let known = "known are {service}, {environment}, {slot}, {port}, {tag} and {digest}";
                 self.invalid(place, format!("{what} has a placeholder that is not known"), known);
                 return None;
             }
         };
         let refused: &[&str] = match holes {
-            Holes::Fixed => &["slot", "tag", "digest"],
-            Holes::Slot => &["tag", "digest"],
-            Holes::All => &[],
+            Holes::Fixed => &["slot", "port", "tag", "digest"],
+            Holes::Slot => &["port", "tag", "digest"],
+            Holes::Address => &["tag", "digest"],
+            Holes::All => &["port"],
         };
         if let Some(hole) = refused.iter().find(|hole| template.names(hole)) {
             let hint = match holes {
                 Holes::Fixed => {
                     "it is the same for both slots and every release; use {service} or {environment}"
                 }
+                Holes::All => "the process finds its port in PORT, and `$PORT` in an argument becomes it",
                 _ => "it is the same for every release; use {service}, {environment} or {slot}",
             };
             self.invalid(place, format!("{what} cannot have {{{hole}}}"), hint);

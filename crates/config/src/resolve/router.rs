@@ -1,6 +1,6 @@
 //! What sends traffic to a slot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lockgate_model::{BuiltinRouter, CaddyRouter, Router, Service, ServiceName, Template};
 
@@ -90,6 +90,8 @@ fn route_host(reader: &mut Reader<'_>, source: &At<String>) -> Option<Template> 
     Some(template)
 }
 
+/// System A's `<service>-<colour>:<port>`.
+const CADDY_DIAL: &str = "{service}-{slot}:{port}";
 const CADDY_DEFAULT: raw::Caddy = raw::Caddy { admin: None, id: None, dial: None, ask: None, snippet: None };
 
 fn caddy(
@@ -112,8 +114,9 @@ fn caddy(
     };
     let dial = match &raw.dial {
         Some(source) => dial(reader, source)?,
-        None => default_dial(reader, place, services)?,
+        None => reader.template_of("`dial`", CADDY_DIAL.to_owned(), place, Holes::Address)?,
     };
+    dialled_ports(reader, &dial, place, services)?;
     let ask = match &raw.ask {
         Some(source) => {
             reader.url("`ask`", source)?;
@@ -140,53 +143,37 @@ fn caddy_id(reader: &mut Reader<'_>, source: &At<String>) -> Option<Template> {
 }
 
 fn dial(reader: &mut Reader<'_>, source: &At<String>) -> Option<Template> {
-    let template = reader.template("`dial`", source, Holes::Slot)?;
+    let template = reader.template("`dial`", source, Holes::Address)?;
     if !template.names("slot") {
-        let hint = "write it like {service}-{slot}:5000";
+        let hint = "write it like {service}-{slot}:{port}";
         reader.conflict(source.place, "both slots would have the same `dial`", hint);
         return None;
     }
     let text = template.as_str();
     let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).filter(|port| *port > 0);
     let legal = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-{}:[]/".contains(c));
-    if !legal || (port.is_none() && !text.starts_with("unix/")) {
-        let hint = "write host and port, like {service}-{slot}:5000";
+    if !legal || (port.is_none() && !text.ends_with(":{port}") && !text.starts_with("unix/")) {
+        let hint = "write host and port, like {service}-{slot}:{port}";
         reader.invalid(source.place, format!("`dial` {} is not valid", quote(source)), hint);
         return None;
     }
     Some(template)
 }
 
-/// One template has to do for all services, so they have to agree on a port.
-fn default_dial(reader: &mut Reader<'_>, place: Place, services: &Services) -> Option<Template> {
+/// A dial that names `{port}` needs every service to have one.
+fn dialled_ports(reader: &mut Reader<'_>, dial: &Template, place: Place, services: &Services) -> Option<()> {
     let without: Vec<&str> = services
         .values()
-        .filter(|service| service.port.is_none())
+        .filter(|service| dial.names("port") && service.port.is_none())
         .map(|service| service.name.as_str())
         .collect();
-    let ports: BTreeSet<u16> = services.values().filter_map(|service| service.port).collect();
-    let mut ports_iter = ports.iter();
-    match (ports_iter.next(), ports_iter.next()) {
-        (Some(port), None) if without.is_empty() => {
-            reader.template_of("`dial`", format!("{{service}}-{{slot}}:{port}"), place, Holes::Slot)
-        }
-        (Some(one), Some(other)) => {
-            let hint = "one `dial` serves all services of an environment: let them listen on the same port";
-            reader.conflict(
-                place,
-                format!("the services listen on different ports ({one}, {other}, …)"),
-                hint,
-            );
-            None
-        }
-        _ => {
-            let message = format!("Caddy has no port to dial: {} has no `port`", without.join(", "));
-            reader.conflict(
-                place,
-                message,
-                "add `port:` to the service, or `dial: \"{service}-{slot}:5000\"` here",
-            );
-            None
-        }
+    if without.is_empty() {
+        return Some(());
     }
+    reader.conflict(
+        place,
+        format!("Caddy has no port to dial: {} has no `port`", without.join(", ")),
+        "add `port:` to the service, or `dial: \"{service}-{slot}:5000\"` here",
+    );
+    None
 }

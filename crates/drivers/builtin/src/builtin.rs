@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_model::{FailureKind, Slot};
+use lockgate_model::{FailureKind, Millis, Slot};
 use lockgate_ports::{
     Check, Endpoint, Host, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
     http,
@@ -20,6 +20,8 @@ use crate::{check, launch};
 
 /// What the proxy calls a target that is neither slot.
 const OUTSIDE: &str = "outside";
+/// Longest wait for whoever might listen where the proxy should.
+const CONNECT_MILLIS_MAX: u64 = 1_000;
 /// The longest route id that the proxy takes.
 const ROUTE_ID_BYTES_MAX: usize = 64;
 
@@ -117,9 +119,24 @@ impl Builtin {
             return Ok(());
         }
         let Some(argv) = &self.options.launch else { return Err(self.down()) };
+        self.require_free_address().await?;
         let status = launch::launch(&self.admin(), argv).await?;
         tracing::info!(pid = status.pid, listeners = ?status.listeners, "started the proxy");
         Ok(())
+    }
+
+    /// A proxy that cannot listen would be waited for in vain.
+    async fn require_free_address(&self) -> Result<(), PortError> {
+        let Ok(listen) = self.options.listen.parse::<SocketAddr>() else { return Ok(()) };
+        let endpoint = Endpoint::Tcp(reachable(listen).to_string());
+        let taken = self.options.host.connect(&endpoint, Millis(CONNECT_MILLIS_MAX)).await.is_ok();
+        // Somebody else may have started the proxy meanwhile.
+        if !taken || self.admin().status().await?.is_some() {
+            return Ok(());
+        }
+        let message = format!("another program listens on {listen}, so the proxy cannot");
+        Err(PortError::new(FailureKind::Refused, message)
+            .hint("stop what listens there, or set router.builtin.listen to another address"))
     }
 
     /// Points the route at the target, if it is still at `expected`.
@@ -223,6 +240,14 @@ impl Router for Builtin {
             Ok(Err((error, _))) => Err(error),
             Err(error) if nothing_there(&error) => self.require_no_route().await.map(|()| Route::default()),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn revive(&self) -> Result<(), PortError> {
+        match self.route().await {
+            Err(error) if error.kind == FailureKind::Unreachable => self.ensure_running().await,
+            // Anything else is for whoever needs the route to hear of.
+            _ => Ok(()),
         }
     }
 

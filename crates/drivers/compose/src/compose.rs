@@ -100,7 +100,7 @@ impl Runtime for Compose {
     }
 
     async fn conflicts(&self) -> Result<Vec<String>, PortError> {
-        self.find_conflicts().await
+        self.find_new_conflicts().await
     }
 
     async fn fetch(&self, release: &Release) -> Result<(), PortError> {

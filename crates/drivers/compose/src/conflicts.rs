@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::compose::Compose;
 use crate::layout::Place;
+use crate::unconflicted::Key;
 
 /// What of a slot's definition only one container on a host can have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,17 +35,38 @@ impl HostPort {
 }
 
 impl Compose {
+    /// As Compose reads the files now.
     pub(crate) async fn find_conflicts(&self) -> Result<Vec<String>, PortError> {
         let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
-        if blue.same_container(&green) {
+        self.ask_compose(&blue, &green).await
+    }
+
+    /// The same, without asking Compose about files that it has found free of conflicts before: it takes 0.2 to 1 s.
+    pub(crate) async fn find_new_conflicts(&self) -> Result<Vec<String>, PortError> {
+        let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
+        let Some(key) = Key::of(self, &blue, &green).await? else {
+            return self.ask_compose(&blue, &green).await;
+        };
+        if key.is_remembered(self, &blue).await {
+            return Ok(Vec::new());
+        }
+        let found = self.ask_compose(&blue, &green).await?;
+        if found.is_empty() {
+            key.remember(self, &blue).await;
+        }
+        Ok(found)
+    }
+
+    async fn ask_compose(&self, blue: &Place, green: &Place) -> Result<Vec<String>, PortError> {
+        if blue.same_container(green) {
             return Ok(vec![format!(
                 "both slots are the service {} of the same Compose project: put {{slot}} into `dir`, `service` or \
                  `project` of the compose runtime",
                 blue.service
             )]);
         }
-        let (one, other) = try_join(self.claims(&blue), self.claims(&green)).await?;
-        Ok(compare((&blue, &one), (&green, &other), self.service.port))
+        let (one, other) = try_join(self.claims(blue), self.claims(green)).await?;
+        Ok(compare((blue, &one), (green, &other), self.service.port))
     }
 
     async fn claims(&self, place: &Place) -> Result<Claims, PortError> {

@@ -20,6 +20,8 @@ pub(crate) struct Place {
     pub dir: String,
     /// File names within `dir`: the file and the user's override, where there is one.
     pub files: Vec<String>,
+    /// What is in them.
+    pub contents: Vec<Vec<u8>>,
     /// Compose's service.
     pub service: String,
     /// `None`: the folder's own default.
@@ -94,13 +96,13 @@ impl Compose {
     /// `NotFound` when the file or the service in it is missing, with a hint.
     pub(crate) async fn place(&self, slot: Slot) -> Result<Place, PortError> {
         let (dir, file) = self.folder(slot)?;
-        let (files, content) = match file {
+        let (files, contents) = match file {
             Some(file) => self.read_files(&dir, &[&file]).await?,
             None => self.read_files(&dir, &FILE_NAMES).await?,
         };
         let project = self.compose_project(slot)?;
-        let mut place = Place { slot, dir, files, service: String::new(), project };
-        let mut names = service_names(&content);
+        let mut names = service_names(&contents[0]);
+        let mut place = Place { slot, dir, files, contents, service: String::new(), project };
         if names.as_ref().is_none_or(|names| self.choose(slot, names).is_err()) {
             // `include`, `extends` and YAML tags: Compose itself knows what they come to.
             names = Some(self.cli.services(&place, &self.interpolation(slot, None)).await?);
@@ -110,8 +112,8 @@ impl Compose {
         Ok(place)
     }
 
-    /// The first of `names` in `dir` that exists, with the override beside it, and the file's content.
-    async fn read_files(&self, dir: &str, names: &[&str]) -> Result<(Vec<String>, Vec<u8>), PortError> {
+    /// The first of `names` in `dir` that exists, with the override beside it: their names and contents.
+    async fn read_files(&self, dir: &str, names: &[&str]) -> Result<(Vec<String>, Vec<Vec<u8>>), PortError> {
         let host = &self.host;
         let reads = names.iter().map(|name| async move { host.read(&join(dir, name)).await });
         let contents = try_join_all(reads).await?;
@@ -125,15 +127,19 @@ impl Compose {
                 "put the Compose file there, or set `dir` or `file` of the compose runtime to where it is",
             ));
         };
-        let mut files = vec![name.to_owned()];
+        let (mut files, mut all) = (vec![name.to_owned()], vec![content]);
         if let Some((stem, _)) = name.rsplit_once('.').filter(|_| FILE_NAMES.contains(&name)) {
             let overrides = ["yml", "yaml"].map(|ending| format!("{stem}.override.{ending}"));
             let reads = overrides.iter().map(|name| async move { host.read(&join(dir, name)).await });
             let contents = try_join_all(reads).await?;
-            let present = overrides.iter().zip(contents).find(|(_, read)| read.content.is_some());
-            files.extend(present.map(|(name, _)| name.clone()));
+            let present =
+                overrides.into_iter().zip(contents).find_map(|(name, read)| Some((name, read.content?)));
+            if let Some((name, content)) = present {
+                files.push(name);
+                all.push(content);
+            }
         }
-        Ok((files, content))
+        Ok((files, all))
     }
 
     fn choose(&self, slot: Slot, names: &[String]) -> Result<String, PortError> {

@@ -35,11 +35,13 @@ mod diagnose;
 mod engine;
 mod image;
 mod images;
+mod known_cli;
 mod layout;
 mod logs;
 mod overlay;
 mod pull;
 mod start;
+mod unconflicted;
 
 pub use cli::ComposeCli;
 pub use compose::{Compose, ComposeOptions};

@@ -31,7 +31,7 @@ impl Compose {
             return Err(PortError::not_found(format!("the image {reference} is not on {}", self.host.id()))
                 .hint("it was removed after it was fetched: deploy again"));
         };
-        let v1 = self.cli.found().await?.is_v1();
+        let v1 = self.cli.found_in(&place.dir).await?.is_v1();
         let overlay = self.write_overlay(&place, release, &image, !v1).await?;
         // Compose replaces what it knows and nothing else: not what was made under another project name, and not what a
         // replacement that was cut off left behind, on whose names it would stumble.

@@ -29,6 +29,7 @@ pub(crate) fn fill(
         service: Some(&service.name),
         environment: Some(environment),
         slot: Some(slot),
+        port: None,
         tag: Some(tag),
         digest: None,
     };
@@ -40,6 +41,21 @@ pub(crate) fn fill(
     }
     let cwd = service.cwd.as_ref().map(fill).transpose()?.unwrap_or_default();
     Ok(Filled { argv, folder: folder(root, &cwd), cwd })
+}
+
+/// `$PORT` in arguments becomes the port, as a shell would do it; no shell reads them. The release's bytes are taken
+/// before, so the same release on another port is the same release.
+pub(crate) fn with_port(argv: &[String], port: u16) -> Vec<String> {
+    let port = port.to_string();
+    let fill = |argument: &String| {
+        let mut parts = argument.split("$PORT");
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |filled, rest| {
+            let longer_name = rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            filled + if longer_name { "$PORT" } else { &port } + rest
+        })
+    };
+    argv.iter().map(fill).collect()
 }
 
 /// `cwd` below `root`, unless it is absolute.
@@ -79,4 +95,15 @@ pub(crate) fn slotless(service: &Service) -> Result<Vec<bool>, PortError> {
 fn unset(service: &Service, error: &TemplateError) -> PortError {
     PortError::other(format!("the command of {}: {error}", service.name))
         .hint("a command can name {service}, {environment}, {slot} and {tag}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_filled_into_arguments_and_longer_names_are_left_alone() {
+        let argv = ["serve", "$PORT", "--listen=:$PORT/", "$PORTAL", "a$PORT$PORT"].map(str::to_owned);
+        assert_eq!(with_port(&argv, 81), ["serve", "81", "--listen=:81/", "$PORTAL", "a8181"]);
+    }
 }

@@ -169,7 +169,8 @@ impl Process {
         let strip = self.names_to_unset();
         let (prefix, count) = (self.prefix(slot), strip.len().to_string());
         let fixed = [script::LAUNCHER, &prefix, &record.token, &filled.folder, &count];
-        let rest = strip.iter().chain(&filled.argv).map(String::as_str);
+        let argv = command::with_port(&filled.argv, record.port);
+        let rest = strip.iter().chain(&argv).map(String::as_str);
         let mut command = script::command(script::LAUNCH, fixed.into_iter().chain(rest));
         for (name, secret) in &self.service().env {
             command = command.env(name, secret.reveal());

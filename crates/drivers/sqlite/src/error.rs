@@ -38,6 +38,8 @@ pub(crate) fn from_sqlx(path: &Path, problem: &sqlx::Error) -> JournalError {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
             JournalError::Damaged { message }
         }
+        // SQLite's driver panics over files that are not as files should be.
+        sqlx::Error::WorkerCrashed => JournalError::Damaged { message },
         _ => JournalError::Other { message },
     }
 }

@@ -1,6 +1,10 @@
 //! Appending and reading.
+//!
+//! Every selected column is an expression (a cast to the type it has): for bare columns sqlx asks for the declared
+//! type, and panics when a damaged schema gives one that is not UTF-8.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lockgate_engine::{Journal, JournalError, RunFilter, RunSummary};
@@ -12,6 +16,24 @@ use tokio::sync::Mutex;
 use crate::error::from_sqlx;
 use crate::file;
 use crate::record::{EventRow, RunRow, damaged};
+
+/// For one append or reading, waiting for other processes included. sqlx 0.9 can wait for ever for a worker thread that
+/// panicked between two commands.
+const CALL_SECONDS_MAX: u64 = 20;
+
+macro_rules! select_runs {
+    ($which:literal) => {
+        concat!(
+            "SELECT CAST(run AS TEXT) AS run, CAST(service AS TEXT) AS service, ",
+            "CAST(environment AS TEXT) AS environment, CAST(release AS TEXT) AS release, ",
+            "CAST(intent AS TEXT) AS intent, CAST(owner AS TEXT) AS owner, ",
+            "CAST(started_at AS BIGINT) AS started_at, CAST(ended_at AS BIGINT) AS ended_at, ",
+            "CAST(outcome AS TEXT) AS outcome, CAST(events AS BIGINT) AS events, ",
+            "CAST(head AS TEXT) AS head, CAST(checksum AS TEXT) AS checksum FROM runs ",
+            $which
+        )
+    };
+}
 
 /// [`Journal`] in one SQLite file.
 #[derive(Debug)]
@@ -66,24 +88,24 @@ impl SqliteJournal {
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Trouble>,
     ) -> Result<T, JournalError> {
-        let mut guard = self.connection.lock().await;
-        let mut connection = match guard.take() {
-            Some(connection) => connection,
-            None => file::connect(&self.path, &self.options).await?,
+        let call = async {
+            let mut guard = self.connection.lock().await;
+            let mut connection = match guard.take() {
+                Some(connection) => connection,
+                None => file::connect(&self.path, &self.options).await?,
+            };
+            // On an error the connection is dropped, not closed: closing waits for the worker thread.
+            let value = work(&mut connection).await?;
+            *guard = Some(connection);
+            Ok(value)
         };
-        match work(&mut connection).await {
-            Ok(value) => {
-                *guard = Some(connection);
-                Ok(value)
-            }
-            Err(trouble) => {
-                // The first error is the one to tell; closing rolls back even when it fails in turn.
-                let _ = connection.close().await;
-                Err(match trouble {
-                    Trouble::Sql(problem) => from_sqlx(&self.path, &problem),
-                    Trouble::Journal(error) => error,
-                })
-            }
+        match tokio::time::timeout(Duration::from_secs(CALL_SECONDS_MAX), call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(Trouble::Sql(problem))) => Err(from_sqlx(&self.path, &problem)),
+            Ok(Err(Trouble::Journal(error))) => Err(error),
+            Err(_) => Err(JournalError::Other {
+                message: format!("{}: no answer within {CALL_SECONDS_MAX} s", self.path.display()),
+            }),
         }
     }
 }
@@ -142,11 +164,10 @@ impl Journal for SqliteJournal {
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         let rows = self
             .with(async |connection| {
-                let rows = sqlx::query(
-                    "SELECT * FROM runs \
-                     WHERE (?1 IS NULL OR service = ?1) AND (?2 IS NULL OR environment = ?2) \
-                     ORDER BY started_at DESC, run DESC LIMIT ?3",
-                )
+                let rows = sqlx::query(select_runs!(
+                    "WHERE (?1 IS NULL OR runs.service = ?1) AND (?2 IS NULL OR runs.environment = ?2) \
+                     ORDER BY runs.started_at DESC, runs.run DESC LIMIT ?3"
+                ))
                 .bind(filter.service.as_ref().map(|service| service.as_str()))
                 .bind(filter.environment.as_ref().map(|environment| environment.as_str()))
                 .bind(i64::from(filter.limit))
@@ -186,7 +207,7 @@ fn verify(run: RunId, summary: Option<&RunRow>, rows: &[EventRow]) -> Result<Vec
 }
 
 async fn run_row(connection: &mut SqliteConnection, run: RunId) -> Result<Option<RunRow>, Trouble> {
-    let row = sqlx::query("SELECT * FROM runs WHERE run = ?1")
+    let row = sqlx::query(select_runs!("WHERE runs.run = ?1"))
         .bind(run.to_string())
         .fetch_optional(connection)
         .await?;
@@ -197,10 +218,13 @@ async fn run_row(connection: &mut SqliteConnection, run: RunId) -> Result<Option
 }
 
 async fn event_rows(connection: &mut SqliteConnection, run: RunId) -> Result<Vec<EventRow>, Trouble> {
-    let rows = sqlx::query("SELECT seq, at, kind, checksum FROM events WHERE run = ?1 ORDER BY seq")
-        .bind(run.to_string())
-        .fetch_all(connection)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT CAST(seq AS BIGINT) AS seq, CAST(at AS BIGINT) AS at, CAST(kind AS TEXT) AS kind, \
+         CAST(checksum AS TEXT) AS checksum FROM events WHERE events.run = ?1 ORDER BY events.seq",
+    )
+    .bind(run.to_string())
+    .fetch_all(connection)
+    .await?;
     let named = |index: usize, problem| damaged(format!("run {run}, event {index}: {problem}"));
     let read = rows
         .iter()

@@ -84,6 +84,7 @@ impl RunRow {
         let intent = match plan.intent {
             Intent::Deploy { .. } => "deploy",
             Intent::Rollback { .. } => "rollback",
+            Intent::TidyUp => "tidy up",
         };
         Ok(Self {
             run: event.run.to_string(),

@@ -1,0 +1,131 @@
+//! Remembering which Compose this machine has, for as long as the programs are the same files.
+//!
+//! Absent: other hosts. To look at the files there takes a command as well, and then Compose itself can be asked.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use lockgate_ports::Host;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{ComposeCli, Found};
+use crate::layout::join;
+
+/// Within a slot's folder.
+const FILE: &str = ".lockgate/compose-cli.json";
+const FILE_MODE: u32 = 0o600;
+/// Where the docker CLI looks for plugins, besides the user's own folder.
+/// Source: docker/cli, cli-plugins/manager/manager_unix.go.
+const PLUGIN_FOLDERS: [&str; 4] = [
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+];
+
+/// What is known of the programs, and where it is remembered.
+pub(crate) struct Known {
+    path: String,
+    identity: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    identity: String,
+    found: Found,
+}
+
+impl Known {
+    /// `None` on other hosts, and where plugins may be anywhere.
+    pub(crate) fn of(host: &dyn Host, wanted: Option<ComposeCli>, dir: &str) -> Option<Known> {
+        if !host.id().is_local() || more_folders() {
+            return None;
+        }
+        let mut identity = format!("{wanted:?}");
+        for file in candidates() {
+            // One that is missing may appear later, so it is part of what is known.
+            let seen = std::fs::metadata(&file).map_or("-".to_owned(), |seen| shown(&seen));
+            identity.push_str(&format!("\n{} {seen}", file.display()));
+        }
+        Some(Known { path: join(dir, FILE), identity })
+    }
+
+    pub(crate) async fn read(&self, host: &dyn Host) -> Option<Found> {
+        let content = host.read(&self.path).await.ok()?.content?;
+        let known: Remembered = serde_json::from_slice(&content).ok()?;
+        (known.identity == self.identity).then_some(known.found)
+    }
+
+    /// Where it cannot be written, Compose is asked again next time.
+    pub(crate) async fn write(&self, host: &dyn Host, found: &Found) {
+        let known = Remembered { identity: self.identity.clone(), found: found.clone() };
+        let written = match serde_json::to_vec(&known) {
+            Ok(content) => host.write(&self.path, &content, FILE_MODE).await,
+            Err(error) => Err(lockgate_ports::PortError::other(error.to_string())),
+        };
+        if let Err(error) = written {
+            tracing::debug!(%error, path = self.path, "which Compose there is is not remembered");
+        }
+    }
+}
+
+/// Every file that could be the Compose that is called.
+fn candidates() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let programs =
+        std::env::split_paths(&path).flat_map(|dir| [dir.join("docker"), dir.join("docker-compose")]);
+    let folders =
+        own_folder().map(|own| own.join("cli-plugins")).into_iter().chain(PLUGIN_FOLDERS.map(PathBuf::from));
+    programs.chain(folders.map(|folder| folder.join("docker-compose"))).collect()
+}
+
+/// The user's folder of Docker's CLI.
+fn own_folder() -> Option<PathBuf> {
+    match std::env::var_os("DOCKER_CONFIG") {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")),
+    }
+}
+
+/// Docker's CLI was told of other folders with plugins.
+fn more_folders() -> bool {
+    let config = own_folder().and_then(|folder| std::fs::read_to_string(folder.join("config.json")).ok());
+    config.is_some_and(|config| config.contains("cliPluginsExtraDirs"))
+}
+
+fn shown(seen: &Metadata) -> String {
+    format!("{} {} {} {}.{}", seen.dev(), seen.ino(), seen.len(), seen.mtime(), seen.mtime_nsec())
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_local::Local;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_found_is_remembered_until_a_program_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (host, folder) = (Local::new(), dir.path().to_str().unwrap());
+        let known = Known::of(&host, None, folder).unwrap();
+        assert_eq!(known.read(&host).await, None);
+        let found = Found { cli: ComposeCli::Standalone, version: "1.29.2".into() };
+        known.write(&host, &found).await;
+        assert_eq!(known.read(&host).await, Some(found));
+        assert_eq!(Known::of(&host, Some(ComposeCli::Plugin), folder).unwrap().read(&host).await, None);
+        let changed = Known { path: known.path.clone(), identity: format!("{} ", known.identity) };
+        assert_eq!(changed.read(&host).await, None);
+    }
+
+    #[test]
+    fn a_replaced_program_is_another_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let look = || shown(&std::fs::metadata(dir.path().join("docker")).unwrap());
+        std::fs::write(dir.path().join("docker"), "1").unwrap();
+        let before = look();
+        std::fs::write(dir.path().join("new"), "2").unwrap();
+        std::fs::rename(dir.path().join("new"), dir.path().join("docker")).unwrap();
+        assert_ne!(look(), before);
+    }
+}

@@ -1,0 +1,66 @@
+//! A configuration that is wrong says file, line and what to do, and nothing is touched.
+
+use crate::support::project::Project;
+
+fn wrong(config: &str, line: u32, wanted: &[&str]) {
+    let project = Project::empty();
+    std::fs::write(project.path("lockgate.yaml"), config).unwrap();
+    let place = format!("lockgate.yaml:{line}:");
+    for command in ["plan web v1", "deploy web v1", "status", "resume", "doctor"] {
+        project.run(command).expect(2).says(&[&place]).says(wanted);
+    }
+    let error = project.run("deploy web v1 --format json").expect(2).last();
+    assert_eq!(error["event"], "error", "{error:#}");
+    assert_eq!(error["error"]["line"], line, "{error:#}");
+    assert_eq!(error["exit"], 2, "{error:#}");
+    assert!(!project.path(".lockgate").exists(), "nothing was touched");
+}
+
+const SERVICE: &str = "project: shop\nservices:\n  web:\n    command: [./app]\n";
+
+#[test]
+fn an_unknown_key_is_answered_with_the_one_that_was_meant() {
+    let config = format!("{SERVICE}    helth: /up\nenvironments:\n  prod: {{ runtime: process }}\n");
+    wrong(&config, 5, &["helth", "health"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_pointed_at() {
+    let config = format!("{SERVICE}    port: [5000]\nenvironments:\n  prod: {{ runtime: process }}\n");
+    wrong(&config, 5, &["expected text or a number"]);
+    let config = format!("{SERVICE}environments:\n  prod:\n    runtime: process\n    drain: soon\n");
+    wrong(&config, 8, &["soon", "60s"]);
+}
+
+#[test]
+fn a_missing_variable_is_named() {
+    let config = format!(
+        "{SERVICE}    env:\n      TOKEN: \"${{LOCKGATE_E2E_MISSING}}\"\nenvironments:\n  prod: {{ runtime: process }}\n"
+    );
+    wrong(&config, 6, &["LOCKGATE_E2E_MISSING"]);
+}
+
+#[test]
+fn two_services_on_one_route_are_refused() {
+    let config = format!(
+        "{SERVICE}  api:\n    command: [./api]\nenvironments:\n  prod:\n    runtime: process\n    router: {{ builtin: {{ listen: \"127.0.0.1:8080\" }} }}\n"
+    );
+    let project = Project::empty();
+    std::fs::write(project.path("lockgate.yaml"), config).unwrap();
+    project.run("plan web v1").expect(2).says(&["lockgate.yaml:", "web", "api", "hint"]);
+}
+
+#[test]
+fn a_process_service_with_a_port_is_told_how_ports_are_chosen() {
+    let config = format!("{SERVICE}    port: 5000\nenvironments:\n  prod: {{ runtime: process }}\n");
+    wrong(&config, 3, &["port", "PORT"]);
+}
+
+#[test]
+fn what_is_no_yaml_is_pointed_at() {
+    wrong("project: shop\nservices: {web: {command: [a}\n", 2, &["this is not YAML", "bracket"]);
+    let project = Project::empty();
+    std::fs::write(project.path("lockgate.yaml"), b"\xff\xfe\x00garbage").unwrap();
+    project.run("status").expect(2).says(&["lockgate.yaml"]);
+    project.run("status --config /no/such/file.yaml").expect(2).says(&["/no/such/file.yaml"]);
+}

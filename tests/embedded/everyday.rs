@@ -1,0 +1,190 @@
+//! What a user does on good days.
+
+use crate::support::project::{Project, Setup, run};
+
+#[test]
+fn from_an_empty_folder_to_a_release_that_is_live() {
+    let project = Project::empty();
+    project.run("init").expect(0).says(&["wrote", "doctor"]);
+    let written = std::fs::read_to_string(project.path("lockgate.yaml")).unwrap();
+    assert!(written.contains("services:"), "{written}");
+    // What is there already is left alone.
+    project.run("init").expect(2).says(&["is there already"]);
+    assert_eq!(std::fs::read_to_string(project.path("lockgate.yaml")).unwrap(), written);
+
+    let port = project.port;
+    let config = format!(
+        "project: shop\nservices:\n  web:\n    command: [\"./app-{{tag}}\"]\nenvironments:\n  prod:\n    runtime: process\n    router: {{ builtin: {{ listen: \"127.0.0.1:{port}\" }} }}\n"
+    );
+    std::fs::write(project.path("lockgate.yaml"), config).unwrap();
+    project.release("v1", "");
+    project.run("doctor").expect(0);
+    project.run("status").expect(0).says(&["web in prod"]);
+    project.deploy("v1");
+    assert_eq!(project.ask("/version").text(), "v1\n");
+    project.run("status web").expect(0).says(&["v1", "in blue", "last run: succeeded"]);
+    project.run("doctor --format json").expect(0);
+}
+
+#[test]
+fn a_deployment_is_planned_run_and_then_there_is_nothing_to_do() {
+    let project = Project::new();
+    project.run("plan web v1").expect(0).says(&["start", "switch", "v1"]);
+    let plan = project.run("plan web v1 --format json").expect(0).last();
+    assert_eq!(plan["changes"], true);
+    assert!(!project.path("host/proxy").exists() && !project.path("host/web/.lockgate").exists());
+    assert!(!project.path("m1/.lockgate").exists() && project.apps().is_empty(), "a plan changes nothing");
+
+    let ran = project.run("deploy web v1 --format json").expect(0);
+    let lines = ran.lines();
+    assert_eq!(lines[0]["event"], "run_started");
+    assert_eq!(lines[lines.len() - 2]["event"], "run_ended");
+    let result = ran.last();
+    assert_eq!(result["event"], "result", "{result:#}");
+    assert_eq!(result["result"]["outcome"], "succeeded", "{result:#}");
+    assert_eq!(result["exit"], 0, "{result:#}");
+    project.expect_settled("v1");
+
+    assert_eq!(project.run("plan web v1 --format json").expect(0).last()["changes"], false);
+    project.run("deploy web v1").expect(0).says(&["nothing to do"]);
+    let again = project.run("deploy web v1 --format json").expect(0).last();
+    assert!(again["run"].is_null(), "{again:#}");
+    project.expect_settled("v1");
+    let runs = project.run("history --format json").expect(0).lines();
+    assert_eq!(runs.len(), 1, "{runs:#?}");
+}
+
+#[test]
+fn status_has_the_fields_of_system_a() {
+    let project = Project::new();
+    let before = project.status();
+    assert!(before["image_tag"].is_null(), "{before:#}");
+    assert_eq!(before["status"], "unknown");
+    project.deploy("v1");
+    let status = project.status();
+    assert_eq!(status["service"], "web");
+    assert_eq!(status["image_tag"], "v1");
+    assert_eq!(status["status"], "success");
+    assert_eq!(status["notes"], "");
+    let time = status["timestamp"].as_str().unwrap();
+    assert!(time.len() == "2026-01-02T03:04:05+00:00".len() && time.ends_with("+00:00"), "{time}");
+    assert_eq!(std::fs::read_to_string(project.path("host/web/active_color")).unwrap(), "blue\n");
+    project.deploy("v2");
+    assert_eq!(std::fs::read_to_string(project.path("host/web/active_color")).unwrap(), "green\n");
+    assert_eq!(std::fs::read_to_string(project.path("host/web/previous_color")).unwrap(), "blue\n");
+}
+
+#[test]
+fn rollback_brings_back_the_previous_release_or_the_one_named() {
+    let project = Project::new();
+    project.release("v3", "");
+    project.run("rollback web").expect(1).says(&["hint"]);
+    for tag in ["v1", "v2", "v3"] {
+        project.deploy(tag);
+    }
+    let result = project.run("rollback web --format json").expect(0).last();
+    assert_eq!(result["release"]["tag"], "v2", "{result:#}");
+    project.expect_settled("v2");
+    project.run("rollback web v1").expect(0);
+    project.expect_settled("v1");
+    let digest = project.status()["hosts"]["local"]["releases"][1]["digest"].as_str().unwrap().to_owned();
+    project.run(&format!("rollback web {}", &digest["sha256:".len()..][..12])).expect(0);
+    project.expect_settled("v2");
+    project.run("rollback web v9").expect(1).says(&["v9"]);
+    project.expect_settled("v2");
+
+    let history = project.run("history").expect(0).stdout;
+    let runs = project.run("history -n 2 --format json").expect(0).lines();
+    assert_eq!(runs.len(), 2, "{history}");
+    for wanted in ["rollback", "deploy", "succeeded", "v3"] {
+        assert!(history.contains(wanted), "{wanted}: {history}");
+    }
+    assert!(!history.contains("unfinished"), "{history}");
+}
+
+#[test]
+fn logs_come_from_the_live_slot_or_the_one_named() {
+    let project = Project::new();
+    project.deploy("v1");
+    project.run("logs web --slot blue").expect(0).says(&["v1"]);
+    project.deploy("v2");
+    project.run("logs web -n 5").expect(0).says(&["v2"]);
+    let line = project.run("logs web --format json").expect(0).last();
+    assert_eq!(line["slot"], "green", "{line:#}");
+    project.run("logs web --slot red").expect(2).says(&["--slot blue"]);
+}
+
+#[test]
+fn gates_alone_tell_pass_fail_and_not_yet_by_their_exit_code() {
+    let setup = Setup {
+        before: "[{ name: unit, command: \"ROOT/unit\" }]".into(),
+        after: "[{ name: smoke, http: { samples: 2, interval: 5ms } }]".into(),
+        ..Setup::default()
+    };
+    let project = Project::with(&setup);
+    project.script("unit", "#!/bin/sh\nexit 0\n");
+    project.deploy("v1");
+    project.run("check web regression").expect(0).says(&["unit", "passes"]);
+    let smoke = project.run("check web smoke --format json").expect(0).last();
+    assert_eq!(smoke["judgement"], "pass", "{smoke:#}");
+
+    project.script("unit", "#!/bin/sh\necho three tests fail\nexit 1\n");
+    project.run("check web regression").expect(1).says(&["unit", "three tests fail"]);
+    project.run("deploy web v2").expect(1).says(&["unit", "three tests fail", "nothing was changed"]);
+    project.expect_settled("v1");
+
+    project.script("unit", "#!/bin/sh\nexit 75\n");
+    project.run("check web regression").expect(5);
+    let result = project.run("deploy web v2 --format json").expect(5).last();
+    assert_eq!(result["exit"], 5, "{result:#}");
+    project.expect_settled("v1");
+
+    project.run("deploy web v2 --only-swap").expect(0);
+    project.expect_settled("v2");
+}
+
+#[test]
+fn a_release_that_fails_its_smoke_gate_is_rolled_back() {
+    let project = Project::new();
+    project.release("v3", "FAIL_PATHS=/metrics");
+    project.run("deploy web v3").expect(3).says(&["/metrics", "500"]);
+    assert_eq!(project.ask("/").status, 404, "nothing was live before, so nothing is live again");
+    assert!(project.apps().is_empty(), "{:#?}", project.apps());
+    project.deploy("v1");
+    project.run("deploy web v3").expect(3).says(&["/metrics", "500", "v1", "is live again"]);
+    project.expect_settled("v1");
+    assert_eq!(project.status()["status"], "rolled_back");
+    let history = project.run("history").expect(0).stdout;
+    assert!(history.contains("rolled_back") || history.contains("rolled back"), "{history}");
+}
+
+#[test]
+fn completions_and_schema_are_printed() {
+    let project = Project::empty();
+    for shell in ["bash", "zsh", "fish"] {
+        project.run(&format!("completions {shell}")).expect(0).says(&["lockgate"]);
+    }
+    let schema = project.run("schema").expect(0).last();
+    assert!(schema["properties"]["services"].is_object(), "{schema:#}");
+    project.run("status").expect(2).says(&["no lockgate.yaml", "lockgate init"]);
+    project.run("").expect(2).says(&["Usage"]);
+    project.run("deploy web").expect(2).says(&["<TAG>"]);
+    run(project.command(["--version"])).expect(0);
+}
+
+#[test]
+fn the_old_slot_is_kept_warm_and_a_rollback_to_it_starts_nothing() {
+    let setup = Setup { environment: "    keep_warm: 1h\n".into(), ..Setup::default() };
+    let project = Project::with(&setup);
+    project.deploy("v1");
+    project.deploy("v2");
+    let before: Vec<i32> = project.apps().iter().map(|app| app.pid).collect();
+    assert_eq!(before.len(), 2);
+    project.run("rollback web").expect(0);
+    project.expect_live("v1");
+    let mut after: Vec<i32> = project.apps().iter().map(|app| app.pid).collect();
+    after.sort_unstable();
+    let mut before = before;
+    before.sort_unstable();
+    assert_eq!(before, after, "the same processes serve");
+}

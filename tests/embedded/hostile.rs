@@ -1,0 +1,183 @@
+//! Names that want to be more than names, and secrets that must not be told.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::support::project::{Project, Setup, run};
+
+const NAMES: [&str; 12] = [
+    "../../etc/passwd",
+    "..",
+    "/etc/passwd",
+    "v1;touch pwned",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "v1\ntouch pwned",
+    "v1 v2",
+    "v1|cat",
+    "{slot}",
+    "v\u{0}1",
+    "",
+];
+
+#[test]
+fn names_that_are_no_names_are_refused_and_nothing_is_made() {
+    let project = Project::new();
+    let places: [&[&str]; 7] = [
+        &["deploy", "web", "NAME"],
+        &["deploy", "NAME", "v1"],
+        &["plan", "web", "NAME"],
+        &["rollback", "web", "NAME"],
+        &["logs", "web", "--slot", "NAME"],
+        &["status", "NAME"],
+        &["--env", "NAME", "deploy", "web", "v1"],
+    ];
+    for place in places {
+        for name in NAMES.iter().filter(|name| !name.contains('\0')) {
+            let args = place.iter().map(|arg| if *arg == "NAME" { *name } else { *arg });
+            let ran = run(project.command(args)).expect(2);
+            assert!(ran.stderr.contains("error"), "{ran}");
+        }
+    }
+    for flag in ["--config=/etc/passwd", "--format=xml", "--upgrade", "-x"] {
+        run(project.command(["deploy", "web", flag])).expect(2);
+        run(project.command(["deploy", "web", "--", flag])).expect(2);
+    }
+    assert!(!project.path("host").exists(), "no state was made");
+    assert!(!project.path("m1/.lockgate").exists(), "no journal was made");
+    assert!(!project.path("m1/pwned").exists() && !project.path("pwned").exists());
+}
+
+#[test]
+fn names_in_the_configuration_that_are_no_names_are_refused() {
+    for name in NAMES.iter().filter(|name| !name.is_empty()) {
+        let quoted = serde_json::Value::from(*name).to_string();
+        let templates = [
+            format!(
+                "project: {quoted}\nservices: {{ web: {{ command: [a] }} }}\nenvironments: {{ prod: {{ runtime: process }} }}\n"
+            ),
+            format!(
+                "project: shop\nservices: {{ {quoted}: {{ command: [a] }} }}\nenvironments: {{ prod: {{ runtime: process }} }}\n"
+            ),
+            format!(
+                "project: shop\nservices: {{ web: {{ command: [a] }} }}\nenvironments: {{ {quoted}: {{ runtime: process }} }}\n"
+            ),
+            format!(
+                "project: shop\nservices: {{ web: {{ command: [a] }} }}\nenvironments: {{ prod: {{ runtime: process, hosts: [{quoted}, \"-oProxyCommand=x\"] }} }}\n"
+            ),
+        ];
+        for config in templates {
+            let project = Project::empty();
+            std::fs::write(project.path("lockgate.yaml"), &config).unwrap();
+            let ran = project.run("deploy web v1").expect(2);
+            assert!(ran.stderr.contains("lockgate.yaml:"), "{config}{ran}");
+        }
+    }
+}
+
+#[test]
+fn a_command_is_never_read_by_a_shell() {
+    let project = Project::new();
+    let config = std::fs::read_to_string(project.path("m1/lockgate.yaml")).unwrap();
+    let root = project.root().display().to_string();
+    let hostile =
+        format!("\"{root}/app-{{tag}}\", \"; touch {root}/pwned\", \"$(touch {root}/pwned)\", \"a\\nb\"");
+    let config = config.replace(&format!("\"{root}/app-{{tag}}\""), &hostile);
+    std::fs::write(project.path("m1/lockgate.yaml"), config).unwrap();
+    project.deploy("v1");
+    assert!(!project.path("pwned").exists());
+}
+
+const SECRET: &str = "s3cr3t-0f-the-sh0p";
+
+#[test]
+fn secrets_are_in_no_argument_event_journal_log_or_error() {
+    let setup = Setup {
+        service: "    env: { API_TOKEN: \"${E2E_SECRET}\" }\n".into(),
+        end: "notify:\n  - webhook: { url: \"http://127.0.0.1:9/${E2E_SECRET}\", headers: { authorization: \"${E2E_SECRET}\" } }\n".into(),
+        health: "{ timeout: 500ms }",
+        ..Setup::default()
+    };
+    let project = Project::with(&setup);
+    project.release("smoke", "FAIL_PATHS=/metrics");
+    project.release("sick", "UNHEALTHY=1");
+    project.release("crash", "CRASH=1");
+    let watcher = Watcher::start();
+    let mut said = String::new();
+    for tag in ["v1", "smoke", "sick", "crash", "nowhere", "v2"] {
+        let mut command = project.command(["deploy", "web", tag, "--format", "json", "-vvv"]);
+        command.env("E2E_SECRET", SECRET).env("LOCKGATE_LOG", "trace");
+        said.push_str(&run(command).to_string());
+    }
+    for args in [
+        ["plan", "web", "v1"],
+        ["status", "web", "-vvv"],
+        ["logs", "web", "-vvv"],
+        ["rollback", "web", "-vvv"],
+    ] {
+        let mut command = project.command(args);
+        command.env("E2E_SECRET", SECRET);
+        said.push_str(&run(command).expect(0).to_string());
+    }
+    let seen = watcher.stop();
+    assert!(seen.is_empty(), "in arguments: {seen:#?}");
+    let line = said.lines().find(|line| line.contains(SECRET));
+    assert!(line.is_none(), "it was said: {}", line.unwrap_or_default());
+    assert!(environ_of_app(&project).contains(SECRET), "the app itself is told");
+    let mut files = Vec::new();
+    holding(project.root(), &mut files);
+    assert!(files.is_empty(), "it lies in {files:#?}");
+}
+
+fn environ_of_app(project: &Project) -> String {
+    let app = project.apps().pop().expect("an app runs");
+    String::from_utf8_lossy(&std::fs::read(format!("/proc/{}/environ", app.pid)).unwrap()).into_owned()
+}
+
+fn holding(folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            holding(&path, found);
+        } else if path.is_file() {
+            let content = std::fs::read(&path).unwrap();
+            if content.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+}
+
+/// Looks at the arguments of all processes all the time.
+struct Watcher(Arc<AtomicBool>, std::thread::JoinHandle<Vec<String>>);
+
+impl Watcher {
+    fn start() -> Watcher {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut found = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+                for entry in entries.filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit())
+                {
+                    let argv = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                    let argv = String::from_utf8_lossy(&argv);
+                    if argv.contains(SECRET) {
+                        found.push(argv.into_owned());
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            found
+        });
+        Watcher(stop, thread)
+    }
+
+    fn stop(self) -> Vec<String> {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.join().expect("the watcher does not panic")
+    }
+}

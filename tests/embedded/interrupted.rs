@@ -1,0 +1,85 @@
+//! Ctrl-C: once undoes, twice leaves it to `resume`.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::load::{Load, User};
+use crate::support::processes;
+use crate::support::project::{Project, Setup};
+
+#[test]
+fn ctrl_c_while_waiting_for_health_changes_nothing() {
+    let project = Project::with(&Setup { health: "{ timeout: 40s }", ..Setup::default() });
+    project.release("bad", "UNHEALTHY=1");
+    project.deploy("v1");
+    let load = Load::start(project.port, &[User::Get]);
+    let running = project.start("deploy web bad");
+    crate::support::wait_for("the new app to run", 20, || (project.apps().len() == 2).then_some(()));
+    let began = Instant::now();
+    running.signal(Signal::INT);
+    running.end().expect(1).says(&["cancelled: interrupted by the user", "nothing was changed"]);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    load.expect_no_failure();
+    project.expect_settled("v1");
+}
+
+#[test]
+fn ctrl_c_after_the_switch_brings_the_old_release_back() {
+    let after = "[{ name: wait, command: \"ROOT/gate\" }]".to_owned();
+    let project = Project::with(&Setup { after, ..Setup::default() });
+    project.waiting_gate();
+    project.open_gate();
+    project.deploy("v1");
+    std::fs::remove_file(project.path("open")).unwrap();
+    let load = Load::start(project.port, &[User::Get]);
+    for signal in [Signal::INT, Signal::TERM] {
+        let running = project.start("deploy web v2 --format json");
+        project.wait_at_gate("v2");
+        assert_eq!(project.ask("/").release(), "v2");
+        running.signal(signal);
+        let ran = running.end().expect(3);
+        assert_eq!(ran.last()["result"]["outcome"], "rolled_back", "{ran}");
+        project.expect_settled("v1");
+        let left: Vec<_> =
+            processes::below(project.root()).into_iter().filter(|one| one.runs("sh")).collect();
+        assert!(left.is_empty(), "the gate's program goes on: {left:#?}");
+        std::fs::remove_file(project.path("at-gate-v2")).unwrap();
+    }
+    load.expect_no_failure();
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_it_to_resume() {
+    let project = Project::with(&Setup { health: "{ timeout: 40s }", ..Setup::default() });
+    // Stopping it takes the whole grace, which is when the second one comes.
+    project.release("bad", "UNHEALTHY=1 IGNORE_TERM=1");
+    project.deploy("v1");
+    let load = Load::start(project.port, &[User::Get]);
+    let running = project.start("deploy web bad --format json");
+    crate::support::wait_for("the new app to run", 20, || (project.apps().len() == 2).then_some(()));
+    running.signal(Signal::INT);
+    running.wait_until_printed("undo_started");
+    running.signal(Signal::INT);
+    let ran = running.end().expect(4);
+    assert!(ran.stdout.contains("left as it is"), "{ran}");
+    project.run("status").expect(0).says(&["v1"]);
+    let ran = project.run("resume");
+    // Whether traffic had moved is not known to who takes over, so it may call it either.
+    assert!(matches!(ran.code, Some(1 | 3)), "it was undone:\n{ran}");
+    load.expect_no_failure();
+    project.expect_settled("v1");
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_stop_a_deployment() {
+    let project = Project::new();
+    let mut command = project.command(["deploy", "web", "v1", "--format", "json"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    command.stdout(writer.try_clone().unwrap()).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    drop(reader);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    project.expect_settled("v1");
+}

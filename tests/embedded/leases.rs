@@ -1,0 +1,112 @@
+//! Several orchestrators on one service: one at a time, and one that was replaced notices.
+
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::load::{Load, User};
+use crate::support::project::{Project, Running, Setup};
+use crate::support::wait_for;
+
+/// Long enough for a busy machine, short enough for a test.
+const TTL_MILLIS: &str = "1500";
+
+fn waiting(before: bool) -> Project {
+    let gate = "[{ name: wait, command: \"ROOT/gate\" }]".to_owned();
+    let setup = match before {
+        true => Setup { before: gate, ..Setup::default() },
+        false => Setup { after: gate, ..Setup::default() },
+    };
+    let project = Project::with(&setup);
+    project.release("v3", "");
+    project.waiting_gate();
+    project.open_gate();
+    project.deploy("v1");
+    std::fs::remove_file(project.path("open")).unwrap();
+    project
+}
+
+fn short_lease(mut command: Command) -> Running {
+    command.env("LOCKGATE_LEASE_TTL_MS", TTL_MILLIS);
+    Running::start(command)
+}
+
+#[test]
+fn a_second_deployment_is_told_who_is_at_work() {
+    let project = waiting(false);
+    let first = short_lease(project.command(["deploy", "web", "v2"]));
+    project.wait_at_gate("v2");
+    let second = short_lease(project.command(["deploy", "web", "v3"])).end().expect(6);
+    second.says(&["holds the lease", "pid", "hint"]);
+    short_lease(project.command_on("m2", ["resume"])).end().expect(6);
+    project.run("status").expect(0).says(&["is at work since"]);
+    project.open_gate();
+    first.end().expect(0);
+    project.expect_settled("v2");
+}
+
+#[test]
+fn an_orchestrator_that_was_paused_and_replaced_does_nothing_more() {
+    for (before, machine) in [(true, "m1"), (true, "m2"), (false, "m2")] {
+        let project = waiting(before);
+        let load = Load::start(project.port, &[User::Get]);
+        let first = short_lease(project.command(["deploy", "web", "v2", "--format", "json"]));
+        project.wait_at_gate("v2");
+        first.signal(Signal::STOP);
+        project.open_gate();
+        // Its lease runs out, for it cannot renew it.
+        short_lease(project.command_on(machine, ["deploy", "web", "v3"])).end().expect(0);
+        project.expect_settled("v3");
+        let lease = project.lease();
+        first.signal(Signal::CONT);
+        let first = first.end().expect(6);
+        assert!(first.stderr.contains("lease"), "{first}");
+        load.expect_no_failure();
+        project.expect_settled("v3");
+        assert_eq!(project.lease(), lease, "it changed nothing any more");
+        let history = project.run("history").expect(0).stdout;
+        assert!(!history.contains("unfinished") || machine == "m2", "{history}");
+    }
+}
+
+#[test]
+fn a_lease_whose_holder_hangs_frees_itself() {
+    let project = waiting(true);
+    let first = short_lease(project.command(["deploy", "web", "v2"]));
+    project.wait_at_gate("v2");
+    first.signal(Signal::STOP);
+    // As long as it may still be alive, it is waited for.
+    let second = short_lease(project.command(["resume"]));
+    std::thread::sleep(Duration::from_millis(50));
+    project.open_gate();
+    second.end().expect(0);
+    project.expect_settled("v2");
+    first.signal(Signal::CONT);
+    first.end().expect(6);
+    project.expect_settled("v2");
+}
+
+#[test]
+fn many_deployments_at_once_end_one_after_another_or_give_way() {
+    let project = Project::new();
+    let tags = ["v3", "v4", "v5", "v6"];
+    tags.iter().for_each(|tag| project.release(tag, ""));
+    project.deploy("v1");
+    let load = Load::start(project.port, &[User::Get]);
+    let running: Vec<_> = tags
+        .iter()
+        .zip(["m1", "m2", "m1", "m2"])
+        .map(|(tag, machine)| short_lease(project.command_on(machine, ["deploy", "web", tag])))
+        .collect();
+    let ended: Vec<_> = running.into_iter().map(Running::end).collect();
+    let done: Vec<_> =
+        tags.iter().zip(&ended).filter(|(_, ran)| ran.code == Some(0)).map(|(tag, _)| *tag).collect();
+    for ran in &ended {
+        assert!(matches!(ran.code, Some(0 | 6)), "{ran}");
+    }
+    load.expect_no_failure();
+    let live = wait_for("an answer", 5, || Some(project.ask("/").release().to_owned()));
+    assert!(done.contains(&live.as_str()), "{live} is live, {done:?} succeeded");
+    project.expect_settled(&live);
+}

@@ -1,0 +1,193 @@
+//! The proxy dies, or somebody else changes its route.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::load::{Load, User};
+use crate::support::project::{Project, Setup};
+use crate::support::{processes, wait_for};
+
+const ROUTE: &str = "/v1/routes/shop-prod-web";
+
+fn waiting(before: bool) -> Project {
+    let gate = "[{ name: wait, command: \"ROOT/gate\" }]".to_owned();
+    let setup = match before {
+        true => Setup { before: gate, ..Setup::default() },
+        false => Setup { after: gate, ..Setup::default() },
+    };
+    let project = Project::with(&setup);
+    project.waiting_gate();
+    project.open_gate();
+    project.deploy("v1");
+    std::fs::remove_file(project.path("open")).unwrap();
+    project
+}
+
+fn kill_proxy(project: &Project) {
+    let pid = project.admin("GET", "/v1/status", "").json()["pid"].as_i64().unwrap();
+    processes::send(i32::try_from(pid).unwrap(), Signal::KILL);
+    wait_for("the proxy to end", 5, || {
+        std::net::TcpStream::connect(("127.0.0.1", project.port)).is_err().then_some(())
+    });
+}
+
+fn current(project: &Project) -> serde_json::Value {
+    project.admin("GET", ROUTE, "").json()
+}
+
+fn put(project: &Project, slot: &str, dial: &str) {
+    let version = current(project)["version"].clone();
+    let spec = json!({ "target": { "slot": slot, "release": "somebody", "dial": dial } }).to_string();
+    let mut client = crate::support::http::unix(&project.path("host/proxy/admin.sock")).unwrap();
+    let version = format!("\"{version}\"");
+    let answer = client.send("PUT", ROUTE, &[("if-match", &version)], spec.as_bytes()).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn a_proxy_that_was_killed_is_started_again_by_the_next_deployment() {
+    let project = Project::new();
+    project.deploy("v1");
+    kill_proxy(&project);
+    project.run("status").says(&["no proxy runs"]);
+    project.deploy("v2");
+    project.expect_settled("v2");
+    kill_proxy(&project);
+    project.run("resume").expect(0);
+    project.expect_settled("v2");
+    kill_proxy(&project);
+    project.run("rollback web").expect(0);
+    project.expect_settled("v1");
+}
+
+#[test]
+fn a_proxy_that_is_killed_before_the_switch_is_started_again() {
+    let project = waiting(true);
+    let running = project.start("deploy web v2");
+    project.wait_at_gate("v2");
+    kill_proxy(&project);
+    project.open_gate();
+    running.end().expect(0);
+    project.expect_settled("v2");
+}
+
+#[test]
+fn a_proxy_that_is_killed_after_the_switch_ends_with_a_release_that_answers() {
+    let project = waiting(false);
+    let running = project.start("deploy web v2");
+    project.wait_at_gate("v2");
+    kill_proxy(&project);
+    project.open_gate();
+    let ran = running.end();
+    assert!(matches!(ran.code, Some(0 | 3)), "{ran}");
+    let tag = if ran.code == Some(0) { "v2" } else { "v1" };
+    project.run("resume").expect(0);
+    project.expect_settled(tag);
+}
+
+#[test]
+fn a_route_that_somebody_changed_before_the_switch_is_set_right() {
+    for (slot, dial) in [("outside", "127.0.0.1:9"), ("green", "127.0.0.1:9")] {
+        let project = waiting(true);
+        let running = project.start("deploy web v2");
+        project.wait_at_gate("v2");
+        put(&project, slot, dial);
+        project.open_gate();
+        let ran = running.end();
+        assert!(matches!(ran.code, Some(0 | 1 | 3)), "{slot}:\n{ran}");
+        project.deploy("v2");
+        project.expect_settled("v2");
+    }
+}
+
+#[test]
+fn a_route_that_somebody_changed_after_the_switch_does_not_cost_the_old_slot() {
+    let project = waiting(false);
+    let old = current(&project)["target"]["dial"].as_str().unwrap().to_owned();
+    let load = Load::start(project.port, &[User::Get]);
+    let running = project.start("deploy web v2");
+    project.wait_at_gate("v2");
+    // Somebody sends the traffic back to the old slot, which is to be stopped next.
+    put(&project, "blue", &old);
+    project.open_gate();
+    let ran = running.end();
+    load.expect_no_failure();
+    assert_eq!(project.ask("/").release(), "v1", "it was their wish, and it must not go dark:\n{ran}");
+    assert!(ran.stderr.contains("has the traffic"), "the user is told:\n{ran}");
+    project.deploy("v2");
+    project.expect_settled("v2");
+}
+
+#[test]
+fn a_route_that_was_removed_is_made_again() {
+    let project = waiting(true);
+    let running = project.start("deploy web v2");
+    project.wait_at_gate("v2");
+    let version = format!("\"{}\"", current(&project)["version"]);
+    let mut client = crate::support::http::unix(&project.path("host/proxy/admin.sock")).unwrap();
+    assert_eq!(client.send("DELETE", ROUTE, &[("if-match", &version)], b"").unwrap().status, 200);
+    project.open_gate();
+    running.end().expect(0);
+    project.expect_settled("v2");
+}
+
+#[test]
+fn a_proxy_port_that_is_taken_is_said() {
+    let project = Project::new();
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", project.port)).unwrap();
+    let ran = project.run("deploy web v1");
+    assert!(matches!(ran.code, Some(1 | 3)), "{ran}");
+    assert!(
+        ran.stderr.contains(&project.port.to_string()) && ran.stderr.contains("another program listens"),
+        "{ran}"
+    );
+    assert!(ran.stderr.contains("router.builtin.listen"), "{ran}");
+    assert!(project.apps().is_empty());
+}
+
+#[test]
+fn a_proxy_is_upgraded_under_load_without_losing_a_request() {
+    let project = Project::new();
+    project.deploy("v1");
+    let pid = |project: &Project| project.admin("GET", "/v1/status", "").json()["pid"].clone();
+    let before = pid(&project);
+    let load = Load::start(project.port, &[User::Get, User::Post, User::KeepAlive]);
+    let folder = project.path("host/proxy").display().to_string();
+    crate::support::project::run(project.command(["proxy", "--upgrade", "--dir", &folder])).expect(0);
+    assert_ne!(pid(&project), before);
+    project.deploy("v2");
+    load.expect_no_failure();
+    project.expect_settled("v2");
+}
+
+#[test]
+fn two_services_share_one_proxy_even_when_both_are_first() {
+    let project = Project::empty();
+    let (root, port) = (project.root().display(), project.port);
+    let config = format!(
+        r#"project: shop
+services:
+  web: {{ command: ["./app-{{tag}}"] }}
+  api: {{ command: ["./app-{{tag}}"] }}
+environments:
+  prod:
+    runtime: process
+    router: {{ builtin: {{ listen: "127.0.0.1:{port}", host: "{{service}}.test", dir: "{root}/proxy" }} }}
+"#
+    );
+    std::fs::write(project.path("lockgate.yaml"), config).unwrap();
+    ["v1", "v2"].iter().for_each(|tag| project.release(tag, ""));
+    let running = ["web", "api"].map(|service| project.start(&format!("deploy {service} v1")));
+    running.into_iter().for_each(|one| drop(one.end().expect(0)));
+    project.run("deploy api v2").expect(0);
+    for (host, tag) in [("web.test", "v1"), ("api.test", "v2")] {
+        let mut client = crate::support::http::tcp(port).unwrap();
+        let answer = client.send("GET", "/", &[("host", host)], b"").unwrap();
+        assert_eq!((answer.status, answer.release()), (200, tag), "{host}");
+    }
+    let proxies =
+        processes::below(project.root()).into_iter().filter(|one| one.argv.iter().any(|arg| arg == "proxy"));
+    assert_eq!(proxies.count(), 1);
+    let status = project.run("status --format json").expect(0).lines();
+    assert_eq!(status.len(), 2, "{status:#?}");
+}
