@@ -1,4 +1,5 @@
 //! End to end.
 
+mod a;
 mod embedded;
 mod support;

@@ -76,7 +76,7 @@ fn an_app_that_dies_while_it_is_waited_for_fails_fast() {
 fn an_app_that_dies_after_it_got_the_traffic_is_rolled_back() {
     let after = "[{ name: soak, http: { samples: 400, interval: 50ms } }]".to_owned();
     let project = Project::with(&Setup { after, ..Setup::default() });
-    project.deploy("v1");
+    project.run("deploy web v1 --only-swap").expect(0);
     project.release("bad", "DIE_AFTER_MS=400");
     let began = Instant::now();
     project.run("deploy web bad").expect(3).says(&["soak", "502", "is live again"]);

@@ -83,3 +83,23 @@ fn a_reader_that_goes_away_does_not_stop_a_deployment() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     project.expect_settled("v1");
 }
+
+#[test]
+fn ctrl_c_at_any_moment_ends_soon_and_leaves_the_old_release_or_the_new_one() {
+    let project = Project::with(&Setup { health: "{ timeout: 40s }", ..Setup::default() });
+    project.release("bad", "UNHEALTHY=1");
+    project.deploy("v1");
+    let load = Load::start(project.port, &[User::Get]);
+    for moment in 0..14 {
+        let running = project.start("deploy web bad --format json");
+        running.wait_until_printed("run_started");
+        std::thread::sleep(Duration::from_millis(moment * 5));
+        let began = Instant::now();
+        running.signal(Signal::INT);
+        let ran = running.end().expect(1);
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}\n{ran}", began.elapsed());
+        assert!(ran.stdout.contains("interrupted by the user"), "{ran}");
+        project.expect_settled("v1");
+    }
+    load.expect_no_failure();
+}

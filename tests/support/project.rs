@@ -16,6 +16,8 @@ use super::{app, processes, wait_for};
 const PORTS: std::ops::Range<u16> = 21_000..31_000;
 /// No command of these tests takes longer.
 const COMMAND_SECONDS_MAX: u64 = 60;
+/// No line of their output is waited for longer.
+const PRINTED_SECONDS_MAX: u64 = 20;
 
 /// What a test wants otherwise than usual; texts are YAML.
 #[derive(Debug, Clone)]
@@ -267,7 +269,13 @@ impl Running {
 
     /// Waits until `text` is in what it printed on standard output.
     pub fn wait_until_printed(&self, text: &str) {
-        wait_for(text, 30, || self.stdout().contains(text).then_some(()));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(PRINTED_SECONDS_MAX);
+        while !self.stdout().contains(text) {
+            let stderr = std::fs::read_to_string(self.output.path().join("err")).unwrap();
+            let late = std::time::Instant::now() >= deadline;
+            assert!(!late, "{text:?} was not printed by {}:\n{}\n{stderr}", self.typed, self.stdout());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     pub fn end(mut self) -> Ran {

@@ -17,7 +17,10 @@ pub enum What {
     Failure(Box<Failure>),
     Config(Box<ConfigError>),
     /// An earlier run could not be brought to its end.
-    Stuck { outcome: Box<Outcome>, plan: Box<Plan> },
+    Stuck {
+        outcome: Box<Outcome>,
+        plan: Box<Plan>,
+    },
 }
 
 impl CliError {
@@ -80,7 +83,9 @@ impl From<Trouble> for CliError {
             Trouble::Illegal(_) => Failure::new(FailureKind::Other, message)
                 .hint("move .lockgate/journal.db away; the hosts are the truth, only history is lost")
                 .into(),
-            Trouble::Stuck { outcome, plan, .. } => Self { exit: Exit::Stuck, what: What::Stuck { outcome, plan } },
+            Trouble::Stuck { outcome, plan, .. } => {
+                Self { exit: Exit::Stuck, what: What::Stuck { outcome, plan } }
+            }
         }
     }
 }

@@ -18,8 +18,15 @@ pub struct Output {
 
 impl Output {
     pub fn new(global: &Global) -> Self {
-        let colour = !global.no_color && std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
-        Self { format: global.format, quiet: global.quiet, verbose: global.verbose, paint: Paint::new(colour), colour }
+        let colour =
+            !global.no_color && std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
+        Self {
+            format: global.format,
+            quiet: global.quiet,
+            verbose: global.verbose,
+            paint: Paint::new(colour),
+            colour,
+        }
     }
 
     /// Warnings of drivers and notifiers go to stderr; `LOCKGATE_LOG` overrides what is shown.
@@ -69,7 +76,9 @@ impl Output {
             self.json(&error_json(error));
         }
         let text = match &error.what {
-            What::Failure(failure) => format!("{}: {}", self.paint.red("error"), failure_text(failure, self.paint)),
+            What::Failure(failure) => {
+                format!("{}: {}", self.paint.red("error"), failure_text(failure, self.paint))
+            }
             What::Stuck { outcome, plan } => outcome_text(outcome, plan, self.paint),
             What::Config(config) => config_text(config, self.paint),
         };

@@ -6,9 +6,9 @@ use lockgate_builtin::{Builtin, BuiltinOptions};
 use lockgate_proxy::{ProxyConfig, serve};
 
 use crate::args;
-use crate::wiring::this_program;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::wiring::this_program;
 
 pub async fn run(args: args::Proxy) -> Result<Exit, CliError> {
     if args.upgrade {

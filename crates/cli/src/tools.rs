@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_engine::{Clock, EventSink, Interrupt, Journal, JournalError, RunFilter, RunSummary, TTL_SECONDS};
+use lockgate_engine::{
+    Clock, EventSink, Interrupt, Journal, JournalError, RunFilter, RunSummary, TTL_SECONDS,
+};
 use lockgate_model::{Event, Millis, Notify, Project, RunId, Timestamp};
 use lockgate_orchestrator::{Teller, Tools};
 use lockgate_ports::Notifier;
@@ -40,6 +42,10 @@ impl Journal for LazyJournal {
         self.open().await?.append(event).await
     }
 
+    async fn append_all(&self, events: &[Event]) -> Result<(), JournalError> {
+        self.open().await?.append_all(events).await
+    }
+
     async fn load(&self, run: RunId) -> Result<Vec<Event>, JournalError> {
         self.open().await?.load(run).await
     }
@@ -71,7 +77,9 @@ pub fn tools(project: &Project, sink: Arc<dyn EventSink>, interrupt: Interrupt) 
 /// Fifteen seconds; `LOCKGATE_LEASE_TTL_MS` shortens it in tests, which cannot wait that long for one to run out.
 fn lease_ttl() -> Millis {
     let asked = std::env::var("LOCKGATE_LEASE_TTL_MS").ok().and_then(|text| text.parse().ok());
-    asked.map_or(Millis::from_secs(TTL_SECONDS), |millis: u64| Millis(millis.clamp(LEASE_TTL_MILLIS_MIN, TTL_SECONDS * 1000)))
+    asked.map_or(Millis::from_secs(TTL_SECONDS), |millis: u64| {
+        Millis(millis.clamp(LEASE_TTL_MILLIS_MIN, TTL_SECONDS * 1000))
+    })
 }
 
 fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {

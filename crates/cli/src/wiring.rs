@@ -10,8 +10,8 @@ use lockgate_compose::{Compose, ComposeOptions};
 use lockgate_http::HttpProber;
 use lockgate_local::{Local, LocalRunner};
 use lockgate_model::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, HostId, Project, Router, Runtime, Service, Slot, Template,
-    Vars,
+    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, HostId, Project, Router, Runtime, Service, Slot,
+    Template, Vars,
 };
 use lockgate_orchestrator::Site;
 use lockgate_ports::{Check, Host, HostPorts};
@@ -170,7 +170,8 @@ impl Wires<'_> {
         for slot in Slot::ALL {
             dial.insert(slot, self.fill(&router.dial, Some(slot))?);
         }
-        let fill = |template: &Option<Template>| template.as_ref().map(|text| self.fill(text, None)).transpose();
+        let fill =
+            |template: &Option<Template>| template.as_ref().map(|text| self.fill(text, None)).transpose();
         let caddy = Caddy::new(CaddyOptions {
             host,
             label: format!("{}_{}_{}", self.project.name, self.environment.name, self.service.name),
@@ -226,8 +227,10 @@ impl Wires<'_> {
 
     fn absolute(&self, id: &HostId, template: &Template) -> Result<Template, CliError> {
         let text = template.as_str();
-        let text = if Path::new(text).is_absolute() { text.to_owned() } else { format!("{}/{text}", self.base(id)) };
-        Template::new(text).map_err(|error| CliError::usage(error.to_string(), "check the path in lockgate.yaml"))
+        let text =
+            if Path::new(text).is_absolute() { text.to_owned() } else { format!("{}/{text}", self.base(id)) };
+        Template::new(text)
+            .map_err(|error| CliError::usage(error.to_string(), "check the path in lockgate.yaml"))
     }
 
     fn on_host(&self, id: &HostId, template: &Template, slot: Option<Slot>) -> Result<String, CliError> {
@@ -248,7 +251,10 @@ impl Wires<'_> {
             digest: None,
         };
         template.fill(&vars).map_err(|error| {
-            CliError::usage(format!("{:?}: {error}", template.as_str()), "use only placeholders that are known there")
+            CliError::usage(
+                format!("{:?}: {error}", template.as_str()),
+                "use only placeholders that are known there",
+            )
         })
     }
 

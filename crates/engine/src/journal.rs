@@ -20,7 +20,9 @@ impl JournalError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            JournalError::Full { .. } => "free space on the disk that holds the journal, then run `lockgate resume`",
+            JournalError::Full { .. } => {
+                "free space on the disk that holds the journal, then run `lockgate resume`"
+            }
             JournalError::Damaged { .. } => {
                 "move the journal file away; `lockgate resume` and `lockgate status` look at the hosts, which are the truth"
             }
@@ -60,6 +62,18 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// [`JournalError::Full`] when there is no space. After an error the event is not there.
     async fn append(&self, event: &Event) -> Result<(), JournalError>;
+
+    /// Several events of one run, in order: for a journal on a disk at the price of one. After an error a beginning of
+    /// them may be there, never a later one without those before it.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    async fn append_all(&self, events: &[Event]) -> Result<(), JournalError> {
+        for event in events {
+            self.append(event).await?;
+        }
+        Ok(())
+    }
 
     /// All events of a run in order; empty for an unknown run.
     ///

@@ -127,7 +127,7 @@ impl Leases {
                     return Err(LeaseError::Held { host, holder, age });
                 }
                 if since.elapsed() < holder.ttl.duration() {
-                    tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MILLIS)).await;
+                    self.watch(store, holder, seen, since).await?;
                     continue;
                 }
             }
@@ -141,6 +141,26 @@ impl Leases {
                 return Err(restless().at(store.host()).into());
             }
         }
+    }
+
+    /// Glances at a held lease until it looks otherwise, may be taken, or has not changed for a lifetime.
+    async fn watch(
+        &self,
+        store: &Arc<dyn LeaseStore>,
+        holder: &Holder,
+        seen: (u64, Timestamp),
+        since: Instant,
+    ) -> Result<(), LeaseError> {
+        while since.elapsed() < holder.ttl.duration() {
+            tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MILLIS)).await;
+            let (token, holder, now) = store.glance().await?;
+            let still =
+                holder.is_some_and(|holder| (token, holder.renewed_at) == seen && !self.free(&holder, now));
+            if !still {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a lease may be taken from its holder at once.
@@ -249,7 +269,11 @@ impl Fence {
         futures_util::future::join_all(updates).await.into_iter().collect()
     }
 
-    async fn update_one(&self, one: &Held, change: &impl Fn(&mut LeaseRecord, Timestamp)) -> Result<(), Failure> {
+    async fn update_one(
+        &self,
+        one: &Held,
+        change: &impl Fn(&mut LeaseRecord, Timestamp),
+    ) -> Result<(), Failure> {
         let mut written = one.record.lock().await;
         for _ in 0..SWAP_ATTEMPTS_MAX {
             let (mut record, version, now) = one.store.read().await?;

@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::{
-    Clock, Direction, EventSink, Fence, IllegalTransition, Journal, JournalError, Performer, RunState, StepStatus, Work,
+    Clock, Direction, EventSink, Fence, IllegalTransition, Journal, JournalError, Performer, RunState,
+    StepStatus, Work,
 };
 
 /// An undo is tried again when the world could not be reached: giving up leaves a stuck run. So is tidying up.
@@ -98,7 +99,9 @@ impl Engine<'_> {
         // Some hosts may have been told: the run ends properly, as one that failed, so that nobody goes on with it.
         let trouble = match dispatcher.mark().await {
             Ok(()) => None,
-            Err(failure) if failure.kind == FailureKind::LeaseLost => return Err(RunError::LeaseLost(failure)),
+            Err(failure) if failure.kind == FailureKind::LeaseLost => {
+                return Err(RunError::LeaseLost(failure));
+            }
             Err(failure) => Some(failure),
         };
         dispatcher.drive(trouble).await
@@ -116,8 +119,10 @@ impl Engine<'_> {
                 state
             }
             None => {
-                let kind =
-                    EventKind::RunStarted { plan: Box::new(unfinished.plan.clone()), owner: self.owner.clone() };
+                let kind = EventKind::RunStarted {
+                    plan: Box::new(unfinished.plan.clone()),
+                    owner: self.owner.clone(),
+                };
                 let event = Event { run: unfinished.run, seq: 0, at: self.clock.now(), kind };
                 self.journal.append(&event).await?;
                 self.sink.event(&event);
@@ -141,13 +146,16 @@ struct Dispatcher<'a, 'e> {
     state: RunState,
     /// Once an append has failed nothing more is appended: the journal stays a clean beginning of what happened.
     journal_failed: bool,
+    /// Outcomes that go into the journal together with the intent that follows from them: one write instead of two. They
+    /// are in it before anything else is waited for or decided.
+    unwritten: Vec<Event>,
     /// Of the steps' futures under way.
     handles: BTreeMap<StepId, AbortHandle>,
 }
 
 impl<'a, 'e> Dispatcher<'a, 'e> {
     fn new(engine: &'a Engine<'e>, state: RunState) -> Self {
-        Self { engine, state, journal_failed: false, handles: BTreeMap::new() }
+        Self { engine, state, journal_failed: false, unwritten: Vec::new(), handles: BTreeMap::new() }
     }
 
     /// `trouble` is a failure that came from elsewhere than a step: from the journal, or from a host that could not be
@@ -156,10 +164,17 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         let keep_alive = self.engine.fence.keep_alive();
         let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
         loop {
+            if self.stopping(trouble.as_ref()) || self.state.may_commit() || self.state.ready().is_empty() {
+                self.write_outcomes(&mut trouble).await?;
+            }
             self.turn(&mut trouble).await?;
             let stopping = self.stopping(trouble.as_ref());
             if !stopping {
                 self.launch(&mut running, &mut trouble).await?;
+                // Ctrl-C may have come while the intents were written: what was just started is turned back as well.
+                if self.stopping(trouble.as_ref()) {
+                    continue;
+                }
             }
             if running.is_empty() {
                 if trouble.is_some() && self.state.direction == Direction::Forward {
@@ -175,7 +190,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             tokio::select! {
                 // What a step came to is never overtaken by Ctrl-C, and a replay goes the same way again.
                 biased;
-                Some((work, result)) = running.next() => self.settle(work, result, &mut trouble).await?,
+                Some((work, result)) = running.next() => self.settle(&work, result)?,
                 () = self.engine.interrupt.wait(), if interruptible => {}
             }
         }
@@ -192,7 +207,9 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             };
             let cause = match (self.state.cause_to_unwind(), trouble.as_ref()) {
                 (Some(failure), None) if interrupted_only(failure) => Some(interrupted()),
-                (Some(failure), Some(trouble)) if failure.kind == FailureKind::Cancelled => Some(trouble.clone()),
+                (Some(failure), Some(trouble)) if failure.kind == FailureKind::Cancelled => {
+                    Some(trouble.clone())
+                }
                 (Some(failure), _) | (None, Some(failure)) => Some(failure.clone()),
                 (None, None) if self.engine.interrupt.requested() => Some(interrupted()),
                 (None, None) => None,
@@ -222,7 +239,9 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     fn stopping(&self, trouble: Option<&Failure>) -> bool {
         match self.state.direction {
             Direction::Forward => {
-                trouble.is_some() || self.state.cause_to_unwind().is_some() || self.engine.interrupt.requested()
+                trouble.is_some()
+                    || self.state.cause_to_unwind().is_some()
+                    || self.engine.interrupt.requested()
             }
             Direction::Committed => self.engine.interrupt.requested(),
             Direction::Unwinding(_) => false,
@@ -244,16 +263,15 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                 && !unwinding
             {
                 // The intent could not be written, so the effect does not happen.
-                self.note(EventKind::StepFailed { step: id(&work), failure: journal_failure(&error) }).await?;
+                self.note(EventKind::StepFailed { step: id(&work), failure: journal_failure(&error) })
+                    .await?;
                 *trouble = Some(journal_failure(&error));
                 return Ok(());
             }
             let (future, handle) = abortable(self.future(&work));
             self.handles.insert(id(&work), handle);
             running.push(
-                future
-                    .map(move |result| (work, result.unwrap_or_else(|Aborted| Err(abandoned()))))
-                    .boxed(),
+                future.map(move |result| (work, result.unwrap_or_else(|Aborted| Err(abandoned())))).boxed(),
             );
         }
         Ok(())
@@ -261,7 +279,8 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
 
     fn future(&self, work: &Work) -> BoxFuture<'a, Result<Seen, Failure>> {
         let engine = self.engine;
-        let (unwinding, committed) = (matches!(work, Work::Undo(_)), self.state.direction == Direction::Committed);
+        let (unwinding, committed) =
+            (matches!(work, Work::Undo(_)), self.state.direction == Direction::Committed);
         let Some((host, step)) = self.state.plan.step(id(work)) else {
             unreachable!("ready() names only steps of the plan")
         };
@@ -282,21 +301,22 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         .boxed()
     }
 
-    async fn settle(
-        &mut self,
-        work: Work,
-        result: Result<Seen, Failure>,
-        trouble: &mut Option<Failure>,
-    ) -> Result<(), RunError> {
-        self.handles.remove(&id(&work));
-        let outcome = match (&work, result) {
-            (_, Err(failure)) if failure.kind == FailureKind::LeaseLost => return Err(RunError::LeaseLost(failure)),
+    fn settle(&mut self, work: &Work, result: Result<Seen, Failure>) -> Result<(), RunError> {
+        self.handles.remove(&id(work));
+        let outcome = match (work, result) {
+            (_, Err(failure)) if failure.kind == FailureKind::LeaseLost => {
+                return Err(RunError::LeaseLost(failure));
+            }
             (Work::Perform(step), Ok(evidence)) => EventKind::StepSucceeded { step: *step, evidence },
             (Work::Perform(step), Err(failure)) => EventKind::StepFailed { step: *step, failure },
             (Work::Undo(step), Ok(_)) => EventKind::UndoSucceeded { step: *step },
             (Work::Undo(step), Err(failure)) => EventKind::UndoFailed { step: *step, failure },
         };
-        if let Err(error) = self.record(outcome).await?
+        self.take(outcome)
+    }
+
+    async fn write_outcomes(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
+        if let Err(error) = self.write().await
             && self.state.direction == Direction::Forward
         {
             *trouble = Some(journal_failure(&error));
@@ -324,7 +344,9 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         let end = RunEnd { run: self.state.run, at, outcome: outcome.clone() };
         match self.engine.fence.finish(&end, settled).await {
             Ok(()) => {}
-            Err(failure) if failure.kind == FailureKind::LeaseLost => return Err(RunError::LeaseLost(failure)),
+            Err(failure) if failure.kind == FailureKind::LeaseLost => {
+                return Err(RunError::LeaseLost(failure));
+            }
             // The lease expires by itself, and whoever finds the run unfinished finds everything in place.
             Err(failure) => tracing::warn!(%failure, "the run's end could not be written down on a host"),
         }
@@ -356,15 +378,28 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     /// Takes an event into the state, the journal and the sink. The inner error is the journal's: the state has
     /// moved on all the same, for what happened has happened.
     async fn record(&mut self, kind: EventKind) -> Result<Result<(), JournalError>, RunError> {
-        let event = Event { run: self.state.run, seq: self.state.next_seq, at: self.engine.clock.now(), kind };
+        self.take(kind)?;
+        Ok(self.write().await)
+    }
+
+    /// Takes an event into the state; [`Self::write`] takes it further.
+    fn take(&mut self, kind: EventKind) -> Result<(), RunError> {
+        let event =
+            Event { run: self.state.run, seq: self.state.next_seq, at: self.engine.clock.now(), kind };
         self.state.apply(&event)?;
-        let appended = match self.journal_failed {
+        self.unwritten.push(event);
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), JournalError> {
+        let events = std::mem::take(&mut self.unwritten);
+        let appended = match self.journal_failed || events.is_empty() {
             true => Ok(()),
-            false => self.engine.journal.append(&event).await,
+            false => self.engine.journal.append_all(&events).await,
         };
         self.journal_failed |= appended.is_err();
-        self.engine.sink.event(&event);
-        Ok(appended)
+        events.iter().for_each(|event| self.engine.sink.event(event));
+        appended
     }
 
     /// As [`Self::record`] where a failing journal must not stand in the way of going on.

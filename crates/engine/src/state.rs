@@ -125,8 +125,9 @@ impl RunState {
                     .steps
                     .get(step.0 as usize)
                     .ok_or_else(|| illegal(event, "the plan has no such step"))?;
-                let next = next_status(&self.direction, status, &event.kind)
-                    .ok_or_else(|| illegal(event, &format!("step {} is {status:?}, {:?}", step.0, self.direction)))?;
+                let next = next_status(&self.direction, status, &event.kind).ok_or_else(|| {
+                    illegal(event, &format!("step {} is {status:?}, {:?}", step.0, self.direction))
+                })?;
                 self.steps[step.0 as usize] = next;
             }
         }
@@ -138,7 +139,8 @@ impl RunState {
     /// machine may have gone on with the run since these events were written. Every action looks before it acts, so
     /// looking again costs little and assuming costs the fleet.
     fn adopt(&mut self, progress: Progress) {
-        let committed: Vec<bool> = self.plan.steps().map(|(phase, _, _)| self.plan.phases[phase].committed).collect();
+        let committed: Vec<bool> =
+            self.plan.steps().map(|(phase, _, _)| self.plan.phases[phase].committed).collect();
         for (status, tidying_up) in self.steps.iter_mut().zip(committed) {
             *status = match std::mem::replace(status, StepStatus::Unknown) {
                 // The hosts say that all of these were done before the run committed.
@@ -263,7 +265,9 @@ impl RunState {
             })
         };
         // A step that was abandoned because another one failed is not why the run turns back.
-        failed().find(|failure| failure.kind != lockgate_model::FailureKind::Cancelled).or_else(|| failed().next())
+        failed()
+            .find(|failure| failure.kind != lockgate_model::FailureKind::Cancelled)
+            .or_else(|| failed().next())
     }
 
     /// True when all steps before the first committed phase are done, and the run has not said so yet.
@@ -354,7 +358,9 @@ fn next_status(direction: &Direction, status: &StepStatus, event: &EventKind) ->
         // A failed step may have done half of its work, an unknown one all of it.
         (Done | Failed(_) | Unknown, EventKind::UndoStarted { .. }) if !forward => Some(Undoing),
         (Undoing, EventKind::UndoSucceeded { .. }) if !forward => Some(Undone),
-        (Undoing, EventKind::UndoFailed { failure, .. }) if !forward => Some(StepStatus::UndoFailed(failure.clone())),
+        (Undoing, EventKind::UndoFailed { failure, .. }) if !forward => {
+            Some(StepStatus::UndoFailed(failure.clone()))
+        }
         _ => None,
     }
 }

@@ -19,20 +19,45 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum EventKind {
-    RunStarted { plan: Box<Plan>, owner: String },
+    RunStarted {
+        plan: Box<Plan>,
+        owner: String,
+    },
     /// Another process took the run over: what was under way is unknown and will be looked at.
-    Adopted { owner: String, progress: Progress },
-    StepStarted { step: StepId },
-    StepSucceeded { step: StepId, evidence: Vec<Evidence> },
-    StepFailed { step: StepId, failure: Failure },
+    Adopted {
+        owner: String,
+        progress: Progress,
+    },
+    StepStarted {
+        step: StepId,
+    },
+    StepSucceeded {
+        step: StepId,
+        evidence: Vec<Evidence>,
+    },
+    StepFailed {
+        step: StepId,
+        failure: Failure,
+    },
     /// Everything done so far will be undone, last first.
-    UnwindStarted { cause: Failure },
-    UndoStarted { step: StepId },
-    UndoSucceeded { step: StepId },
-    UndoFailed { step: StepId, failure: Failure },
+    UnwindStarted {
+        cause: Failure,
+    },
+    UndoStarted {
+        step: StepId,
+    },
+    UndoSucceeded {
+        step: StepId,
+    },
+    UndoFailed {
+        step: StepId,
+        failure: Failure,
+    },
     /// The release serves and has passed its gates; nothing is undone from here on.
     Committed,
-    RunEnded { outcome: Outcome },
+    RunEnded {
+        outcome: Outcome,
+    },
 }
 
 /// How a run ends (P8). There is no other way.

@@ -158,7 +158,9 @@ fn check_host(text: &str) -> Result<(), &'static str> {
     if text.starts_with('-') {
         return Err("a host does not start with '-'");
     }
-    if !text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@' | ':' | '/' | '[' | ']' | '%')) {
+    if !text.chars().all(|c| {
+        c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@' | ':' | '/' | '[' | ']' | '%')
+    }) {
         return Err("a host is an SSH destination: letters, digits and . - _ @ : / [ ] %");
     }
     Ok(())

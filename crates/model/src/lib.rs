@@ -20,12 +20,14 @@ pub use ids::{
     Timestamp,
 };
 pub use lease::{Holder, Identity, LeaseRecord, Progress, RunEnd, Unfinished};
-pub use observed::{HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState};
+pub use observed::{
+    HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState,
+};
 pub use plan::{Action, Gates, Intent, Lane, Moment, Phase, Plan, Probe, Seen, Step};
 pub use project::{
-    BuiltinRouter, CaddyRouter, CommandGate, ComposeLayout, ComposeRuntime, Environment, Gate, GateKind, GateTarget,
-    Health, HttpGate, Notify, ProcessRuntime, Project, Router, Runtime, Secret, Service, Ssh, StatusRange, Strategy,
-    Verify, Wave,
+    BuiltinRouter, CaddyRouter, CommandGate, ComposeLayout, ComposeRuntime, Environment, Gate, GateKind,
+    GateTarget, Health, HttpGate, Notify, ProcessRuntime, Project, Router, Runtime, Secret, Service, Ssh,
+    StatusRange, Strategy, Verify, Wave,
 };
 pub use release::Release;
 pub use template::{Template, TemplateError, Vars};

@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EnvironmentName, Evidence, Gate, Health, HostId, Millis, ProjectName, Recorded, Release, ServiceName, Slot, StepId,
-    Strategy, Verify,
+    EnvironmentName, Evidence, Gate, Health, HostId, Millis, ProjectName, Recorded, Release, ServiceName,
+    Slot, StepId, Strategy, Verify,
 };
 
 /// What somebody asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "want")]
 pub enum Intent {
-    Deploy { release: Release, gates: Gates },
+    Deploy {
+        release: Release,
+        gates: Gates,
+    },
     /// Back to `release`, or without one to the release that was live before.
-    Rollback { release: Option<Release> },
+    Rollback {
+        release: Option<Release>,
+    },
     /// Stop what still runs beside the live release: kept warm for long enough, or left when tidying up was cut short.
     TidyUp,
 }
@@ -142,12 +147,17 @@ impl Action {
             Action::Fetch { release } => format!("fetch {release}"),
             Action::Start { slot, release } => format!("start {} in {slot}", release.tag),
             Action::AwaitHealthy { slot, probe, .. } => {
-                format!("wait until {slot} is healthy ({}, up to {})", probe.health.path, probe.health.timeout)
+                format!(
+                    "wait until {slot} is healthy ({}, up to {})",
+                    probe.health.path, probe.health.timeout
+                )
             }
             Action::Switch { slot, .. } => format!("switch traffic to {slot}"),
             Action::Withdraw { dial: Some(dial) } => format!("point the router back at {dial}"),
             Action::Withdraw { dial: None } => "remove the route".to_owned(),
-            Action::Verify { slot, release, .. } => format!("ask through the router: {} from {slot}", release.tag),
+            Action::Verify { slot, release, .. } => {
+                format!("ask through the router: {} from {slot}", release.tag)
+            }
             Action::Record { recorded: Recorded { active: Some(active), .. }, release: None } => {
                 format!("record {active} as active")
             }

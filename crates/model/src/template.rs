@@ -13,7 +13,9 @@ pub struct Template(String);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    #[error("unknown placeholder {{{0}}}; known are {{service}}, {{environment}}, {{slot}}, {{port}}, {{tag}} and {{digest}}")]
+    #[error(
+        "unknown placeholder {{{0}}}; known are {{service}}, {{environment}}, {{slot}}, {{port}}, {{tag}} and {{digest}}"
+    )]
     Unknown(String),
     #[error("the placeholder {{{0}}} has no value here")]
     Unset(String),

@@ -56,7 +56,8 @@ impl Session<'_> {
             return Ok(None);
         }
         let site = self.site;
-        let plan = lockgate_plan::plan(&site.project, &site.service, &site.environment, &Intent::TidyUp, &observed)?;
+        let plan =
+            lockgate_plan::plan(&site.project, &site.service, &site.environment, &Intent::TidyUp, &observed)?;
         if plan.is_empty() {
             return Ok(None);
         }
@@ -65,11 +66,16 @@ impl Session<'_> {
         Ok(Some((run, outcome)))
     }
 
-    pub(crate) async fn recover_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
+    pub(crate) async fn recover_leased(
+        &self,
+        acquired: &Acquired,
+    ) -> Result<Option<(RunId, Outcome)>, Trouble> {
         self.settle_journal(acquired).await?;
         let Some(unfinished) = oldest_unfinished(acquired) else { return Ok(None) };
         // A stuck run stays unfinished on purpose: its undo is tried again, under the lease that we hold.
-        if let Some(end) = acquired.last.values().find(|end| end.run == unfinished.run && !is_stuck(&end.outcome)) {
+        if let Some(end) =
+            acquired.last.values().find(|end| end.run == unfinished.run && !is_stuck(&end.outcome))
+        {
             // Ended already, but not every host was told so.
             acquired.fence.finish(end, true).await?;
             return Ok(Some((end.run, end.outcome.clone())));

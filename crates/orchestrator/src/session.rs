@@ -7,7 +7,8 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Failure, FailureKind, Gates, Holder, Identity, Intent, Millis, Observed, Outcome, Plan, Release, RunEnd, RunId, Tag,
+    Failure, FailureKind, Gates, Holder, Identity, Intent, Millis, Observed, Outcome, Plan, Release, RunEnd,
+    RunId, Tag,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
@@ -127,7 +128,8 @@ impl<'a> Session<'a> {
         let (observed, release) = match want {
             // Looking and resolving do not need one another.
             Want::Deploy { tag, .. } => {
-                let (observed, release) = tokio::try_join!(self.observe(Depth::Plan), self.site.resolve(tag))?;
+                let (observed, release) =
+                    tokio::try_join!(self.observe(Depth::Plan), self.site.resolve(tag))?;
                 (observed, Some(release))
             }
             Want::Rollback { .. } => (self.observe(Depth::Plan).await?, None),
@@ -147,13 +149,13 @@ impl<'a> Session<'a> {
     /// A release of the hosts' lists by tag or digest; one that no host remembers is resolved like any tag.
     async fn named(&self, named: &str, observed: &Observed) -> Result<Release, Failure> {
         let known = observed.hosts.values().flat_map(|host| &host.releases);
-        let found = known.clone().find(|release| release.tag.as_str() == named || names_digest(named, release));
+        let found =
+            known.clone().find(|release| release.tag.as_str() == named || names_digest(named, release));
         match (found, Tag::new(named)) {
             (Some(release), _) => Ok(release.clone()),
             (None, Ok(tag)) => self.site.resolve(&tag).await,
-            (None, Err(error)) => {
-                Err(Failure::new(FailureKind::NotFound, error.to_string()).hint("`lockgate history` lists releases"))
-            }
+            (None, Err(error)) => Err(Failure::new(FailureKind::NotFound, error.to_string())
+                .hint("`lockgate history` lists releases")),
         }
     }
 
@@ -224,7 +226,8 @@ impl<'a> Session<'a> {
                 return Ok(recovered);
             }
         }
-        Err(Failure::new(FailureKind::Conflict, "other orchestrators keep leaving runs unfinished here").into())
+        Err(Failure::new(FailureKind::Conflict, "other orchestrators keep leaving runs unfinished here")
+            .into())
     }
 
     /// A router of ours that a reboot took down comes back before anything else is decided.
@@ -235,7 +238,12 @@ impl<'a> Session<'a> {
         futures_util::future::try_join_all(revivals).await.map(|_| ())
     }
 
-    pub(crate) async fn run_plan(&self, fence: Arc<Fence>, run: RunId, plan: &Plan) -> Result<Outcome, RunError> {
+    pub(crate) async fn run_plan(
+        &self,
+        fence: Arc<Fence>,
+        run: RunId,
+        plan: &Plan,
+    ) -> Result<Outcome, RunError> {
         let conductor = self.site.conductor();
         let mut telling = self.tools.teller.starting(self.tools, run, plan);
         let outcome = self.engine(&conductor, fence).run(run, plan.clone()).await?;

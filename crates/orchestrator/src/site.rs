@@ -31,7 +31,8 @@ impl Site {
 
     #[must_use]
     pub fn conductor(&self) -> Conductor {
-        let hosts: BTreeMap<_, _> = self.hosts.iter().map(|ports| (ports.id.clone(), ports.clone())).collect();
+        let hosts: BTreeMap<_, _> =
+            self.hosts.iter().map(|ports| (ports.id.clone(), ports.clone())).collect();
         Conductor { subject: self.subject(), hosts, prober: self.prober.clone(), runner: self.runner.clone() }
     }
 

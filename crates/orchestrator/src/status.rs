@@ -65,7 +65,8 @@ impl Session<'_> {
 /// System A's words for what was seen.
 #[must_use]
 pub fn state_line(status: &ServiceStatus) -> StateLine {
-    let last: Option<&RunEnd> = status.leases.values().filter_map(|lease| lease.last.as_ref()).max_by_key(|end| end.at);
+    let last: Option<&RunEnd> =
+        status.leases.values().filter_map(|lease| lease.last.as_ref()).max_by_key(|end| end.at);
     let word = last.map_or(StatusWord::Unknown, |end| match end.outcome {
         Outcome::Succeeded { .. } => StatusWord::Success,
         Outcome::Failed { .. } => StatusWord::Failed,
@@ -75,7 +76,8 @@ pub fn state_line(status: &ServiceStatus) -> StateLine {
     let live = |host: &lockgate_model::HostObserved| Some(host.live()?.1.release.as_ref()?.tag.to_string());
     let mut tags: Vec<String> = status.observed.hosts.values().filter_map(live).collect();
     tags.dedup();
-    let mut notes: Vec<String> = last.and_then(|end| end.outcome.failure()).map(ToString::to_string).into_iter().collect();
+    let mut notes: Vec<String> =
+        last.and_then(|end| end.outcome.failure()).map(ToString::to_string).into_iter().collect();
     notes.extend(status.unseen.iter().map(|(host, failure)| format!("{host}: {failure}")));
     if tags.len() > 1 {
         notes.push(format!("hosts differ: {}", tags.join(", ")));

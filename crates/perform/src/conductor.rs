@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_engine::Performer;
 use lockgate_model::{
-    Action, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Millis, ProjectName, Release, Seen, ServiceName,
-    Slot, SlotState,
+    Action, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Millis, ProjectName, Release,
+    Seen, ServiceName, Slot, SlotState,
 };
 use lockgate_ports::{CommandRunner, HostPorts, Prober};
 
@@ -78,7 +78,8 @@ async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen,
     let route = traffic::route(ports).await?;
     if route.target == Some(slot) {
         let live = find(ports, slot).await?.filter(|seen| seen.state == SlotState::Running);
-        let other = live.filter(|seen| seen.release.as_ref().is_none_or(|running| !running.same_bytes(release)));
+        let other =
+            live.filter(|seen| seen.release.as_ref().is_none_or(|running| !running.same_bytes(release)));
         if other.is_some() {
             return Err(Failure::new(
                 FailureKind::Refused,
@@ -99,9 +100,12 @@ async fn stop(ports: &HostPorts, slot: Slot, grace: Millis) -> Result<Seen, Fail
         return Ok(Seen::new());
     }
     if route.target == Some(slot) {
-        return Err(Failure::new(FailureKind::Refused, format!("{slot} has the traffic, so it is not stopped"))
-            .slot(slot)
-            .hint("the router was changed behind our back; `lockgate status` shows where the traffic goes"));
+        return Err(Failure::new(
+            FailureKind::Refused,
+            format!("{slot} has the traffic, so it is not stopped"),
+        )
+        .slot(slot)
+        .hint("the router was changed behind our back; `lockgate status` shows where the traffic goes"));
     }
     ports.runtime.stop(slot, grace).await.map_err(|error| Failure::from(error).slot(slot))?;
     Ok(Seen::new())

@@ -21,15 +21,22 @@ pub(crate) async fn drain(ports: &HostPorts, slot: Slot, deadline: Millis) -> Re
         return Ok(Seen::new());
     }
     if route(ports).await?.target == Some(slot) {
-        return Err(Failure::new(FailureKind::Refused, format!("{slot} has the traffic, so it does not drain"))
-            .slot(slot));
+        return Err(Failure::new(
+            FailureKind::Refused,
+            format!("{slot} has the traffic, so it does not drain"),
+        )
+        .slot(slot));
     }
     let start = Instant::now();
     let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
     loop {
         let left = match ports.router.in_flight(slot).await {
             Ok(count) if count.requests + count.upgraded == 0 => {
-                return Ok(vec![drained(slot, format!("none after {}", Millis::from(start.elapsed())), true)]);
+                return Ok(vec![drained(
+                    slot,
+                    format!("none after {}", Millis::from(start.elapsed())),
+                    true,
+                )]);
             }
             Ok(count) => format!("{} requests and {} upgraded connections", count.requests, count.upgraded),
             // Not knowing is no reason to stop early: the deadline is what ends it.

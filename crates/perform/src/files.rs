@@ -53,10 +53,14 @@ pub(crate) async fn record(
     recorded: &Recorded,
     release: Option<&Release>,
 ) -> Result<Seen, Failure> {
-    if let Some(release) = release {
-        remember(ports, release).await?;
-    }
-    write(ports, &previous_path(&ports.home), recorded.previous).await?;
+    let remembered = async {
+        match release {
+            Some(release) => remember(ports, release).await,
+            None => Ok(()),
+        }
+    };
+    let previous = previous_path(&ports.home);
+    tokio::try_join!(remembered, write(ports, &previous, recorded.previous))?;
     write(ports, &active_path(&ports.home), recorded.active).await?;
     Ok(Seen::new())
 }
@@ -69,8 +73,9 @@ async fn remember(ports: &HostPorts, release: &Release) -> Result<(), Failure> {
     releases.retain(|known| !known.same_bytes(release));
     releases.insert(0, release.clone());
     releases.truncate(RELEASES_MAX);
-    let content = serde_json::to_vec_pretty(&releases)
-        .map_err(|error| Failure::new(FailureKind::Other, format!("the list of releases cannot be written: {error}")))?;
+    let content = serde_json::to_vec_pretty(&releases).map_err(|error| {
+        Failure::new(FailureKind::Other, format!("the list of releases cannot be written: {error}"))
+    })?;
     ports.host.write(&releases_path(&ports.home), &content, STATE_FILE_MODE).await?;
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use lockgate_model::{
-    CommandGate, Evidence, Failure, FailureKind, Gate, GateKind, GateTarget, GateVerdict, HttpGate, Judgement, Millis,
-    Release, Seen, Vars,
+    CommandGate, Evidence, Failure, FailureKind, Gate, GateKind, GateTarget, GateVerdict, HttpGate,
+    Judgement, Millis, Release, Seen, Vars,
 };
 use lockgate_ports::{Answer, Command, PortError, Request};
 
@@ -15,7 +15,11 @@ const LOG_LINES: usize = 20;
 
 /// # Errors
 /// `GateFailed` or `GateNotYet`, with the evidence.
-pub(crate) async fn ask(conductor: &Conductor, gate: &Gate, release: Option<&Release>) -> Result<Seen, Failure> {
+pub(crate) async fn ask(
+    conductor: &Conductor,
+    gate: &Gate,
+    release: Option<&Release>,
+) -> Result<Seen, Failure> {
     let (verdict, logs) = match &gate.kind {
         GateKind::Http(http) => (ask_http(conductor, &gate.name, http).await, Vec::new()),
         GateKind::Command(command) => ask_command(conductor, &gate.name, command, release).await?,
@@ -29,7 +33,9 @@ pub(crate) async fn ask(conductor: &Conductor, gate: &Gate, release: Option<&Rel
     let because = first.map_or("it saw nothing".to_owned(), |one| {
         format!("{}: {}, wanted {}", one.check, one.seen, one.wanted)
     });
-    Err(Failure::new(kind, format!("gate {:?} {says}: {because}", verdict.gate)).evidence(verdict.evidence).logs(logs))
+    Err(Failure::new(kind, format!("gate {:?} {says}: {because}", verdict.gate))
+        .evidence(verdict.evidence)
+        .logs(logs))
 }
 
 /// Where the samples are taken.
@@ -42,7 +48,9 @@ async fn ask_http(conductor: &Conductor, name: &str, gate: &HttpGate) -> GateVer
     let places: Vec<Place<'_>> = match &gate.target {
         GateTarget::Url(url) => vec![Place::Url(url)],
         GateTarget::Here => conductor.hosts.values().map(Place::Host).collect(),
-        GateTarget::Hosts(hosts) => hosts.iter().filter_map(|host| conductor.hosts.get(host)).map(Place::Host).collect(),
+        GateTarget::Hosts(hosts) => {
+            hosts.iter().filter_map(|host| conductor.hosts.get(host)).map(Place::Host).collect()
+        }
         // The plan resolves these to a URL; one that is left has none, so there is nothing to look at.
         GateTarget::Environment(_) => Vec::new(),
     };
@@ -69,17 +77,29 @@ async fn sample(conductor: &Conductor, place: &Place<'_>, gate: &HttpGate) -> Ve
     gate.paths.iter().zip(&seen).flat_map(|(path, answers)| judge(place, path, answers, gate)).collect()
 }
 
-async fn get(conductor: &Conductor, place: &Place<'_>, path: &str, timeout: Millis) -> Result<Answer, PortError> {
+async fn get(
+    conductor: &Conductor,
+    place: &Place<'_>,
+    path: &str,
+    timeout: Millis,
+) -> Result<Answer, PortError> {
     match place {
         Place::Url(url) => {
             let url = format!("{}{path}", url.trim_end_matches('/'));
             conductor.prober.send(&Request::get(url, timeout)).await
         }
-        Place::Host(ports) => ports.router.ask(&Request::get(path, timeout)).await.map(|answer| answer.answer),
+        Place::Host(ports) => {
+            ports.router.ask(&Request::get(path, timeout)).await.map(|answer| answer.answer)
+        }
     }
 }
 
-fn judge(place: &Place<'_>, path: &str, answers: &[Result<Answer, PortError>], gate: &HttpGate) -> Vec<Evidence> {
+fn judge(
+    place: &Place<'_>,
+    path: &str,
+    answers: &[Result<Answer, PortError>],
+    gate: &HttpGate,
+) -> Vec<Evidence> {
     let at = match place {
         Place::Url(url) => format!("{}{path}", url.trim_end_matches('/')),
         Place::Host(ports) => format!("{path} through {} on {}", ports.router.name(), ports.id),
@@ -147,7 +167,8 @@ async fn ask_command(
         .env("LOCKGATE_ENVIRONMENT", subject.environment.as_str())
         .timeout(gate.timeout);
     if let Some(release) = release {
-        command = command.env("LOCKGATE_TAG", release.tag.as_str()).env("LOCKGATE_DIGEST", release.digest.as_str());
+        command =
+            command.env("LOCKGATE_TAG", release.tag.as_str()).env("LOCKGATE_DIGEST", release.digest.as_str());
     }
     let evidence = |seen: String, ok| Evidence {
         check: format!("exit code of {program}"),

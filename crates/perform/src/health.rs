@@ -19,6 +19,8 @@ const PROBE_SECONDS_MAX: u64 = 5;
 const LOOK_AT_SLOT_MILLIS: u64 = 200;
 /// A slot that is seen stopped this often in a row is not coming back (a restart policy would have brought it).
 const STOPPED_LOOKS_MAX: u32 = 3;
+/// Right before the switch.
+const PROBES_BEFORE_SWITCH_MAX: u32 = 3;
 /// Log lines in the error.
 const LOG_LINES: u32 = 20;
 
@@ -27,7 +29,12 @@ const LOG_LINES: u32 = 20;
 /// # Errors
 /// `Unhealthy` with the last answer, what stands out about the slot and its last log lines; `NotFound` when nothing
 /// was started in it.
-pub(crate) async fn wait(ports: &HostPorts, slot: Slot, release: &Release, probe: &Probe) -> Result<Seen, Failure> {
+pub(crate) async fn wait(
+    ports: &HostPorts,
+    slot: Slot,
+    release: &Release,
+    probe: &Probe,
+) -> Result<Seen, Failure> {
     let start = Instant::now();
     let deadline = start + probe.health.timeout.duration();
     let mut patience = Patience::default();
@@ -91,9 +98,12 @@ async fn look(
         return Err(Failure::new(FailureKind::NotFound, format!("{slot} holds nothing")).slot(slot));
     };
     if seen.release.as_ref().is_some_and(|held| !held.same_bytes(release)) {
-        return Err(Failure::new(FailureKind::Conflict, format!("{slot} holds another release than {release}"))
-            .slot(slot)
-            .hint("somebody started it meanwhile; `lockgate status` shows what"));
+        return Err(Failure::new(
+            FailureKind::Conflict,
+            format!("{slot} holds another release than {release}"),
+        )
+        .slot(slot)
+        .hint("somebody started it meanwhile; `lockgate status` shows what"));
     }
     match seen.state {
         SlotState::Running => patience.stopped_looks = 0,
@@ -129,7 +139,8 @@ fn mismatch(answer: &Answer, health: &Health) -> Option<String> {
     }
 }
 
-/// Probes a slot once, right before it gets traffic; a router accepts a dead upstream without a word.
+/// Probes a slot right before it gets traffic, for a router accepts a dead upstream without a word. One good answer is
+/// enough; a single broken connection is not yet a dead slot.
 ///
 /// # Errors
 /// `Unhealthy`, or the runtime's error.
@@ -138,10 +149,17 @@ pub(crate) async fn once(ports: &HostPorts, slot: Slot, probe: &Probe) -> Result
     let Some(endpoint) = endpoint else {
         return Err(unhealthy(ports, slot, probe, "it does not run", Millis(0)).await);
     };
-    match ask(ports, &endpoint, &probe.health).await {
-        Ok(_) => Ok(endpoint),
-        Err(seen) => Err(unhealthy(ports, slot, probe, &seen, Millis(0)).await),
+    let mut last = String::new();
+    for attempt in 0..PROBES_BEFORE_SWITCH_MAX {
+        if attempt > 0 {
+            tokio::time::sleep(Duration::from_millis(PAUSE_MILLIS_PASSING)).await;
+        }
+        match ask(ports, &endpoint, &probe.health).await {
+            Ok(_) => return Ok(endpoint),
+            Err(seen) => last = seen,
+        }
     }
+    Err(unhealthy(ports, slot, probe, &last, Millis(0)).await)
 }
 
 fn passed(slot: Slot, health: &Health, answer: &Answer, after: Duration) -> Evidence {
@@ -160,11 +178,12 @@ async fn unhealthy(ports: &HostPorts, slot: Slot, probe: &Probe, last: &str, aft
         message.push_str("; ");
         message.push_str(&finding);
     }
-    let logs = ports.runtime.logs(slot, LOG_LINES).await.unwrap_or_else(|error: PortError| {
-        vec![format!("(its log cannot be read: {error})")]
-    });
-    Failure::new(FailureKind::Unhealthy, message)
-        .slot(slot)
-        .logs(logs)
-        .hint(format!("`lockgate logs SERVICE --slot {slot}` shows more; `health` in lockgate.yaml sets path and timeout"))
+    let logs = ports
+        .runtime
+        .logs(slot, LOG_LINES)
+        .await
+        .unwrap_or_else(|error: PortError| vec![format!("(its log cannot be read: {error})")]);
+    Failure::new(FailureKind::Unhealthy, message).slot(slot).logs(logs).hint(format!(
+        "`lockgate logs SERVICE --slot {slot}` shows more; `health` in lockgate.yaml sets path and timeout"
+    ))
 }

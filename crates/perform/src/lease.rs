@@ -13,7 +13,13 @@ pub struct HostLease {
     path: String,
     /// Who held the record whose bytes these are: they are asked for before every effect and change with every
     /// heartbeat only, and the plan in them is long.
-    glanced: Mutex<Option<(Vec<u8>, u64, Option<Holder>)>>,
+    glanced: Mutex<Option<Glanced>>,
+}
+
+struct Glanced {
+    content: Vec<u8>,
+    token: u64,
+    holder: Option<Holder>,
 }
 
 impl HostLease {
@@ -25,13 +31,13 @@ impl HostLease {
 
     fn remember(&self, content: Vec<u8>, record: &LeaseRecord) {
         let mut glanced = self.glanced.lock().unwrap_or_else(PoisonError::into_inner);
-        *glanced = Some((content, record.token, record.holder.clone()));
+        *glanced = Some(Glanced { content, token: record.token, holder: record.holder.clone() });
     }
 
     fn known(&self, content: &[u8]) -> Option<(u64, Option<Holder>)> {
         let glanced = self.glanced.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, token, holder) = glanced.as_ref().filter(|(known, ..)| known == content)?;
-        Some((*token, holder.clone()))
+        let known = glanced.as_ref().filter(|known| known.content == content)?;
+        Some((known.token, known.holder.clone()))
     }
 
     async fn look(&self) -> Result<HostFile, Failure> {
@@ -72,8 +78,9 @@ impl LeaseStore for HostLease {
     }
 
     async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure> {
-        let content = serde_json::to_vec(record)
-            .map_err(|error| Failure::new(FailureKind::Other, format!("the lease cannot be written: {error}")))?;
+        let content = serde_json::to_vec(record).map_err(|error| {
+            Failure::new(FailureKind::Other, format!("the lease cannot be written: {error}"))
+        })?;
         let swapped = self.host.swap(&self.path, version, &content).await;
         let swapped = swapped.map_err(|error| Failure::from(error).at(self.host.id()))? == Swapped::Yes;
         if swapped {

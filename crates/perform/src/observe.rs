@@ -1,8 +1,6 @@
 //! Looking at the world: the input of planning.
 
-use lockgate_model::{
-    Failure, FailureKind, HostObserved, Observed, RouterObserved, SlotObserved,
-};
+use lockgate_model::{Failure, FailureKind, HostObserved, Observed, RouterObserved, SlotObserved};
 use lockgate_ports::{HostPorts, PortError, RuntimeSlot};
 
 use crate::files;

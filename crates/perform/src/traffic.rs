@@ -39,7 +39,12 @@ async fn revive(ports: &HostPorts, error: &PortError) -> Result<(), PortError> {
 }
 
 /// Sends the traffic to a slot that has just answered its health check.
-pub(crate) async fn switch(ports: &HostPorts, slot: Slot, release: &Release, probe: &Probe) -> Result<Seen, Failure> {
+pub(crate) async fn switch(
+    ports: &HostPorts,
+    slot: Slot,
+    release: &Release,
+    probe: &Probe,
+) -> Result<Seen, Failure> {
     let endpoint = health::once(ports, slot, probe).await?;
     let upstream = Upstream { slot, release: release.clone(), endpoint };
     let before = patiently(|| async {
@@ -85,7 +90,8 @@ where
         match attempt().await {
             Ok(route) => return Ok(route),
             Err(error)
-                if (error.outcome_unknown() || error.kind == FailureKind::Conflict) && Instant::now() < deadline =>
+                if (error.outcome_unknown() || error.kind == FailureKind::Conflict)
+                    && Instant::now() < deadline =>
             {
                 tracing::debug!(%error, "the router is asked again");
                 tokio::time::sleep(pause).await;
@@ -124,7 +130,8 @@ pub(crate) async fn verify(
                 in_a_row += 1;
                 let still = route(ports).await?.target == Some(slot);
                 if in_a_row >= ANONYMOUS_ANSWERS && still {
-                    let how = "healthy answers, and the router says it dials this slot; set `verify` to be certain";
+                    let how =
+                        "healthy answers, and the router says it dials this slot; set `verify` to be certain";
                     return Ok(vec![answered_by(path, slot, release, how)]);
                 }
             }

@@ -3,8 +3,8 @@
 //! Nothing of the old release is touched before the committed phase: until then every undo finds it running.
 
 use lockgate_model::{
-    Action, Environment, Failure, FailureKind, Gate, Gates, HostId, HostObserved, Intent, Lane, Moment, Observed, Phase, Plan, Probe,
-    Project, Recorded, Release, Service, Slot, SlotState, Step, StepId,
+    Action, Environment, Failure, FailureKind, Gate, Gates, HostId, HostObserved, Intent, Lane, Moment,
+    Observed, Phase, Plan, Probe, Project, Recorded, Release, Service, Slot, SlotState, Step, StepId,
 };
 
 use crate::waves;
@@ -49,12 +49,23 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
             Gates::All => crate::gates::resolve(wanted.project, wanted.service, environment, gates),
             Gates::None => Ok(Vec::new()),
         };
-        phases.push("check before", false, vec![wanted.gate_lane(gates(&environment.before)?, Moment::Before)]);
+        phases.push(
+            "check before",
+            false,
+            vec![wanted.gate_lane(gates(&environment.before)?, Moment::Before)],
+        );
         phases.push("fetch", false, changing.iter().map(|host| wanted.fetch(host)).collect());
         let after = gates(&environment.after)?;
         wanted.waves(&mut phases, &changing, &after);
     }
-    phases.push("record", false, recording.iter().map(|host| lane(host.host, vec![wanted.record(host, Some(&wanted.release))])).collect());
+    phases.push(
+        "record",
+        false,
+        recording
+            .iter()
+            .map(|host| lane(host.host, vec![wanted.record(host, Some(&wanted.release))]))
+            .collect(),
+    );
     phases.push("tidy up", true, changing.iter().map(|host| wanted.tidy_up(host)).collect());
     let beside = beside.iter().map(|host| lane(host.host, wanted.retire_beside(host)));
     phases.push("tidy up", true, beside.collect());
@@ -93,7 +104,8 @@ impl Wanted<'_> {
                 1 => what.to_owned(),
                 _ => format!("{what}, wave {} of {count}", index + 1),
             };
-            let lanes = changing.iter().filter(|host| wave.contains(host.host)).map(|host| self.go_live(host));
+            let lanes =
+                changing.iter().filter(|host| wave.contains(host.host)).map(|host| self.go_live(host));
             phases.push(&title("go live"), false, lanes.collect());
             done.extend(wave.iter().cloned());
             let gates = crate::gates::only_on(&done, after);
@@ -109,21 +121,19 @@ impl Wanted<'_> {
         if self.replaces_running(host) {
             steps.push(step(Action::Drain { slot, deadline: drain }, vec![]));
         }
-        steps.extend(
-            [
-                step(
-                    Action::Start { slot, release: release.clone() },
-                    vec![Action::Drain { slot, deadline: drain }, Action::Stop { slot, grace }],
-                ),
-                step(Action::AwaitHealthy { slot, release: release.clone(), probe: probe.clone() }, vec![]),
-                step(
-                    Action::Switch { slot, release: release.clone(), probe: probe.clone() },
-                    self.switch_back(host),
-                ),
-                step(self.verify(slot, release), vec![]),
-                self.record(host, None),
-            ],
-        );
+        steps.extend([
+            step(
+                Action::Start { slot, release: release.clone() },
+                vec![Action::Drain { slot, deadline: drain }, Action::Stop { slot, grace }],
+            ),
+            step(Action::AwaitHealthy { slot, release: release.clone(), probe: probe.clone() }, vec![]),
+            step(
+                Action::Switch { slot, release: release.clone(), probe: probe.clone() },
+                self.switch_back(host),
+            ),
+            step(self.verify(slot, release), vec![]),
+            self.record(host, None),
+        ]);
         lane(host.host, steps)
     }
 
@@ -208,7 +218,12 @@ impl Wanted<'_> {
     }
 
     fn verify(&self, slot: Slot, release: &Release) -> Action {
-        Action::Verify { slot, release: release.clone(), verify: self.service.verify.clone(), probe: self.probe() }
+        Action::Verify {
+            slot,
+            release: release.clone(),
+            verify: self.service.verify.clone(),
+            probe: self.probe(),
+        }
     }
 
     fn probe(&self) -> Probe {

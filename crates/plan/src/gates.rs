@@ -1,6 +1,8 @@
 //! Fills in what a gate leaves open: its URL and its paths.
 
-use lockgate_model::{Environment, Failure, FailureKind, Gate, GateKind, GateTarget, HostId, Project, Service};
+use lockgate_model::{
+    Environment, Failure, FailureKind, Gate, GateKind, GateTarget, HostId, Project, Service,
+};
 
 /// Gates with their targets resolved to a URL, or to `Here` when the environment has none and every host's router is
 /// asked instead.
@@ -16,7 +18,12 @@ pub fn resolve(
     gates.iter().map(|gate| resolve_one(project, service, environment, gate)).collect()
 }
 
-fn resolve_one(project: &Project, service: &Service, here: &Environment, gate: &Gate) -> Result<Gate, Failure> {
+fn resolve_one(
+    project: &Project,
+    service: &Service,
+    here: &Environment,
+    gate: &Gate,
+) -> Result<Gate, Failure> {
     let mut gate = gate.clone();
     if let GateKind::Http(http) = &mut gate.kind {
         http.target = match &http.target {
@@ -36,7 +43,8 @@ fn resolve_one(project: &Project, service: &Service, here: &Environment, gate: &
         };
         if http.paths.is_empty() {
             http.paths.push(service.health.path.clone());
-            http.paths.extend(service.critical_paths.iter().filter(|path| **path != service.health.path).cloned());
+            http.paths
+                .extend(service.critical_paths.iter().filter(|path| **path != service.health.path).cloned());
         }
     }
     Ok(gate)

@@ -31,13 +31,17 @@ pub fn plan(
         .hint("give it `hosts`, a `runtime` and a `router` in lockgate.yaml, or choose another with --env"));
     }
     for host in &environment.hosts {
-        let seen = observed.hosts.get(host).ok_or_else(|| {
-            Failure::new(FailureKind::Unreachable, "the host was not looked at").at(host)
-        })?;
+        let seen = observed
+            .hosts
+            .get(host)
+            .ok_or_else(|| Failure::new(FailureKind::Unreachable, "the host was not looked at").at(host))?;
         if let Some(reason) = &seen.router.unreachable {
-            return Err(Failure::new(FailureKind::Unreachable, format!("the router cannot be asked: {reason}"))
-                .at(host)
-                .hint("nothing was changed; `lockgate doctor` says what it needs"));
+            return Err(Failure::new(
+                FailureKind::Unreachable,
+                format!("the router cannot be asked: {reason}"),
+            )
+            .at(host)
+            .hint("nothing was changed; `lockgate doctor` says what it needs"));
         }
         if !seen.conflicts.is_empty() {
             return Err(Failure::new(
@@ -51,12 +55,15 @@ pub fn plan(
     let (release, gates) = match intent {
         Intent::Deploy { release, gates } => (release.clone(), *gates),
         Intent::Rollback { release: Some(release) } => (release.clone(), lockgate_model::Gates::None),
-        Intent::Rollback { release: None } => (rollback::previous_release(observed)?, lockgate_model::Gates::None),
+        Intent::Rollback { release: None } => {
+            (rollback::previous_release(observed)?, lockgate_model::Gates::None)
+        }
         Intent::TidyUp => (blue_green::live_release(observed)?, lockgate_model::Gates::None),
     };
     match environment.strategy {
-        Strategy::BlueGreen => {
-            blue_green::plan(&blue_green::Wanted { project, service, environment, intent, release, gates }, observed)
-        }
+        Strategy::BlueGreen => blue_green::plan(
+            &blue_green::Wanted { project, service, environment, intent, release, gates },
+            observed,
+        ),
     }
 }

@@ -32,7 +32,8 @@ mod tests {
     #[test]
     fn one_then_a_quarter_then_the_rest() {
         let hosts: Vec<HostId> = (0..10).map(|n| HostId::new(format!("web{n}")).unwrap()).collect();
-        let sizes = |hosts: &[HostId], waves: &[Wave]| cut(hosts, waves).iter().map(Vec::len).collect::<Vec<_>>();
+        let sizes =
+            |hosts: &[HostId], waves: &[Wave]| cut(hosts, waves).iter().map(Vec::len).collect::<Vec<_>>();
         let default = [Wave::Hosts(1), Wave::Percent(25), Wave::Rest];
         assert_eq!(sizes(&hosts, &default), [1, 3, 6]);
         assert_eq!(sizes(&hosts[..1], &default), [1]);

@@ -27,8 +27,13 @@ pub enum FaultMode {
 }
 
 impl FaultMode {
-    pub const ALL: [FaultMode; 5] =
-        [FaultMode::Unreachable, FaultMode::AnswerLost, FaultMode::Late, FaultMode::NotFound, FaultMode::DiskFull];
+    pub const ALL: [FaultMode; 5] = [
+        FaultMode::Unreachable,
+        FaultMode::AnswerLost,
+        FaultMode::Late,
+        FaultMode::NotFound,
+        FaultMode::DiskFull,
+    ];
 }
 
 /// What happens in the world at some call, whoever makes it.
@@ -117,7 +122,13 @@ pub enum Ended<T> {
 
 impl Actor {
     #[must_use]
-    pub fn new(world: Arc<World>, identity: Identity, day: BadDay, seed: u64, mutation: Option<Mutation>) -> Arc<Self> {
+    pub fn new(
+        world: Arc<World>,
+        identity: Identity,
+        day: BadDay,
+        seed: u64,
+        mutation: Option<Mutation>,
+    ) -> Arc<Self> {
         let inner = Inner {
             random: Random::new(seed),
             calls: 0,
@@ -131,7 +142,14 @@ impl Actor {
             changes: 0,
             ended: false,
         };
-        Arc::new(Self { identity, interrupt: Interrupt::default(), mutation, world, day, inner: Mutex::new(inner) })
+        Arc::new(Self {
+            identity,
+            interrupt: Interrupt::default(),
+            mutation,
+            world,
+            day,
+            inner: Mutex::new(inner),
+        })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -404,7 +422,8 @@ impl Actor {
         let Ok(mut record) = serde_json::from_slice::<LeaseRecord>(content) else { return };
         if record.token > token {
             record.token = token;
-            record.holder = Some(self.identity.holder(machine.now(), Millis::from_secs(crate::scene::LEASE_SECONDS)));
+            record.holder =
+                Some(self.identity.holder(machine.now(), Millis::from_secs(crate::scene::LEASE_SECONDS)));
             if let Ok(content) = serde_json::to_vec(&record) {
                 machine.files.insert(path.to_owned(), content);
             }
@@ -446,7 +465,9 @@ impl Nature for Actor {
             self.world.count(|tally| tally.faults += 1);
             return Fate::Fails(PortError::unreachable("it is down"));
         }
-        if let (Some(Mutation::NeverSwitchesBack), What::Switch(lockgate_model::Slot::Blue)) = (self.mutation, call.what) {
+        if let (Some(Mutation::NeverSwitchesBack), What::Switch(lockgate_model::Slot::Blue)) =
+            (self.mutation, call.what)
+        {
             return Fate::Late(Millis(u64::from(u32::MAX)), PortError::unreachable("never done"));
         }
         self.fault(call, number).map_or(Fate::Happens, |mode| self.fate(call, mode))

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockgate_model::{
-    CommandGate, Digest, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate, Millis,
-    Project, ProjectName, Release, Service, ServiceName, Slot, Ssh, StatusRange, Strategy, Tag, Template, Wave,
+    CommandGate, Digest, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate,
+    Millis, Project, ProjectName, Release, Service, ServiceName, Slot, Ssh, StatusRange, Strategy, Tag,
+    Template, Wave,
 };
 use lockgate_ports::fake::{Artifact, Behaviour, Catalogue, Machine, SharedMachine, shared};
 

@@ -3,9 +3,9 @@
 use lockgate_model::{Millis, Wave};
 use lockgate_ports::fake::Behaviour;
 
+use crate::Random;
 use crate::actor::{BadDay, Event, FaultMode, Mutation};
 use crate::scene::{Beside, Initial, Scene};
-use crate::Random;
 
 /// What somebody types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,9 @@ fn scene(random: &mut Random) -> Scene {
     };
     let v2 = match random.below(20) {
         0..3 => Behaviour { healthy_after: None, dies_after: None },
-        3..6 => Behaviour { healthy_after: Some(Millis(20)), dies_after: Some(Millis(30 + random.below(4_000))) },
+        3..6 => {
+            Behaviour { healthy_after: Some(Millis(20)), dies_after: Some(Millis(30 + random.below(4_000))) }
+        }
         6..8 => Behaviour { healthy_after: Some(Millis(random.below(3_000))), dies_after: None },
         _ => Behaviour { healthy_after: Some(Millis(random.below(150))), dies_after: None },
     };

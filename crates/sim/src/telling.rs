@@ -58,7 +58,7 @@ struct Stage<'a> {
 
 enum Came {
     Ran(Box<Report>),
-    Resumed(Option<(RunId, Outcome)>),
+    Resumed(Box<Option<(RunId, Outcome)>>),
 }
 
 type End = Ended<Result<Came, Trouble>>;
@@ -108,7 +108,8 @@ impl<'a> Stage<'a> {
         match end {
             Ended::Returned(Ok(_)) => self.world.check_settled(),
             Ended::Returned(Err(Trouble::Stuck { outcome, .. })) if !self.world.disturbed() => {
-                self.world.violated(format!("P4: nothing stands in the way, but resume is stuck: {outcome:?}"));
+                self.world
+                    .violated(format!("P4: nothing stands in the way, but resume is stuck: {outcome:?}"));
             }
             Ended::Returned(Err(Trouble::Stuck { .. })) => {}
             Ended::Returned(Err(trouble)) => self.world.violated(format!("P4: resume failed: {trouble:?}")),
@@ -123,8 +124,13 @@ impl<'a> Stage<'a> {
         let end = self.command(&actor, &calm).await;
         told.ends.push(word(&end));
         match end {
-            Ended::Returned(Ok(Came::Ran(report))) if matches!(report.outcome, Outcome::Succeeded { .. }) => {}
-            other => return self.world.violated(format!("P4: the last deployment did not succeed: {}", word(&other))),
+            Ended::Returned(Ok(Came::Ran(report))) if matches!(report.outcome, Outcome::Succeeded { .. }) => {
+            }
+            other => {
+                return self
+                    .world
+                    .violated(format!("P4: the last deployment did not succeed: {}", word(&other)));
+            }
         }
         for host in self.world.machines.keys() {
             let machine = self.world.machine(host);
@@ -161,14 +167,15 @@ impl<'a> Stage<'a> {
         let session = Session::new(&site, &tools);
         let command = async {
             match turn.command {
-                Command::Resume => session.resume().await.map(Came::Resumed),
+                Command::Resume => session.resume().await.map(|end| Came::Resumed(Box::new(end))),
                 Command::Deploy(number) => {
                     let want = Want::Deploy { tag: tag(&format!("v{number}")), gates: Gates::All };
                     session.run(&want).await.map(|report| Came::Ran(Box::new(report)))
                 }
-                Command::Rollback => {
-                    session.run(&Want::Rollback { release: None }).await.map(|report| Came::Ran(Box::new(report)))
-                }
+                Command::Rollback => session
+                    .run(&Want::Rollback { release: None })
+                    .await
+                    .map(|report| Came::Ran(Box::new(report))),
                 Command::RollbackTo(number) => {
                     let want = Want::Rollback { release: Some(format!("v{number}")) };
                     session.run(&want).await.map(|report| Came::Ran(Box::new(report)))
@@ -197,8 +204,12 @@ impl<'a> Stage<'a> {
             Err(Trouble::Stuck { outcome, .. }) if blameless => {
                 self.world.violated(format!("stuck, and nothing was in the way: {outcome:?}"));
             }
-            Err(trouble @ (Trouble::Failure(_) | Trouble::Held(_) | Trouble::Journal(_))) if changes > 0 && !ended => {
-                self.world.violated(format!("P8: it says that nothing was changed, after {changes} effects: {trouble}"));
+            Err(trouble @ (Trouble::Failure(_) | Trouble::Held(_) | Trouble::Journal(_)))
+                if changes > 0 && !ended =>
+            {
+                self.world.violated(format!(
+                    "P8: it says that nothing was changed, after {changes} effects: {trouble}"
+                ));
             }
             Ok(Came::Ran(report)) if blameless && matches!(report.outcome, Outcome::Stuck(_)) => {
                 self.world.violated(format!("stuck, and nothing was in the way: {:?}", report.outcome));
@@ -232,7 +243,8 @@ impl<'a> Stage<'a> {
 
     fn tools(&self, actor: &Arc<Actor>, turn: &Turn) -> Tools {
         let memory = self.memories[turn.machine].clone();
-        let (world, boot, sees) = (self.world.clone(), actor.identity.boot_id.clone(), turn.day.sees_the_dead);
+        let (world, boot, sees) =
+            (self.world.clone(), actor.identity.boot_id.clone(), turn.day.sees_the_dead);
         let ids = self.world.clone();
         Tools {
             journal: Arc::new(ActorJournal { memory, actor: actor.clone() }),
@@ -263,8 +275,10 @@ fn word(end: &End) -> String {
             let failure = report.outcome.failure().map(|failure| format!(": {failure}")).unwrap_or_default();
             format!("{}{failure}", report.outcome.as_str())
         }
-        Ended::Returned(Ok(Came::Resumed(None))) => "nothing to resume".to_owned(),
-        Ended::Returned(Ok(Came::Resumed(Some((_, outcome))))) => format!("resumed: {}", outcome.as_str()),
+        Ended::Returned(Ok(Came::Resumed(end))) => match end.as_ref() {
+            None => "nothing to resume".to_owned(),
+            Some((_, outcome)) => format!("resumed: {}", outcome.as_str()),
+        },
         Ended::Returned(Err(trouble)) => format!("trouble: {trouble}"),
     }
 }

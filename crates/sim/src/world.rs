@@ -189,11 +189,20 @@ impl World {
     }
 
     /// Who changed a host, judged in one moment with the change.
-    pub fn judge(&self, who: &str, token: Option<u64>, run: Option<RunId>, call: &Call, machine: &mut Machine) {
+    pub fn judge(
+        &self,
+        who: &str,
+        token: Option<u64>,
+        run: Option<RunId>,
+        call: &Call,
+        machine: &mut Machine,
+    ) {
         self.count(|tally| tally.effects += 1);
         let lease = self.known().lease_tokens.get(&machine.id).copied().unwrap_or(0);
         if call.what != What::Swap && !call.late && token.unwrap_or(0) < lease {
-            self.violated(format!("{who} was replaced (token {token:?}, the lease has {lease}) and still did {call}"));
+            self.violated(format!(
+                "{who} was replaced (token {token:?}, the lease has {lease}) and still did {call}"
+            ));
         }
         if matches!(call.what, What::Switch(_) | What::Withdraw)
             && let Some(run) = run
@@ -209,7 +218,9 @@ impl World {
         let content = machine.files.get(&format!("{HOME}/.lockgate/lease.json"))?;
         let token = token_of(content)?;
         let mut known = self.known();
-        let before = known.lease_tokens.insert(machine.id.clone(), token).unwrap_or(0);
+        let highest = known.lease_tokens.entry(machine.id.clone()).or_default();
+        let before = *highest;
+        *highest = before.max(token);
         if token > before + 1 || token < before {
             drop(known);
             self.violated(format!("{}: the lease's token went from {before} to {token}", machine.id));
@@ -251,9 +262,12 @@ impl World {
                 known.excused.insert(host.clone());
             }
             other => {
-                let (target, was) = (machine.target(), other.map_or("nothing".to_owned(), |life| format!("{life:?}")));
+                let (target, was) =
+                    (machine.target(), other.map_or("nothing".to_owned(), |life| format!("{life:?}")));
                 drop(known);
-                self.violated(format!("P1: after {who} did {call} the router points at {target:?}, which is {was}"));
+                self.violated(format!(
+                    "P1: after {who} did {call} the router points at {target:?}, which is {was}"
+                ));
             }
         }
     }
@@ -363,7 +377,9 @@ impl World {
     pub fn check_settled(&self) {
         for (host, machine) in &self.machines {
             let machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(content) = machine.files.get(&format!("{HOME}/.lockgate/lease.json")).cloned() else { continue };
+            let Some(content) = machine.files.get(&format!("{HOME}/.lockgate/lease.json")).cloned() else {
+                continue;
+            };
             drop(machine);
             match serde_json::from_slice::<LeaseRecord>(&content) {
                 Ok(record) => {
@@ -387,7 +403,8 @@ impl World {
             fleet.len() == plan.hosts.len() && fleet.values().all(|live| live.same_bytes(&plan.release))
         };
         if !plans.is_empty() && !plans.iter().any(|plan| wanted(plan) || fleet == plan.before) {
-            let shown: Vec<String> = fleet.iter().map(|(host, live)| format!("{host} {}", live.tag)).collect();
+            let shown: Vec<String> =
+                fleet.iter().map(|(host, live)| format!("{host} {}", live.tag)).collect();
             self.violated(format!("P3: the fleet is mixed: {}", shown.join(", ")));
         }
     }

@@ -2,7 +2,9 @@
 
 use lockgate_model::Millis;
 use lockgate_ports::fake::Behaviour;
-use lockgate_sim::{BadDay, Beside, Command, Finding, Initial, Scene, Story, Tally, Turn, crash_everywhere, fail_everywhere};
+use lockgate_sim::{
+    BadDay, Beside, Command, Finding, Initial, Scene, Story, Tally, Turn, crash_everywhere, fail_everywhere,
+};
 
 fn report(name: &str, (findings, tally): (Vec<Finding>, Tally), least: u64) {
     for finding in &findings {
@@ -56,38 +58,39 @@ fn a_deployment_on_one_host_survives_two_crashes_anywhere() {
 #[test]
 fn a_first_deployment_survives_two_crashes_anywhere() {
     let fresh = Scene { hosts: vec![Initial::Fresh], ..one_host() };
-    crashes("first", &deploy(fresh.clone()), 7, 500);
-    crashes("first, smoke fails", &deploy(smoke_fails(fresh)), 7, 500);
+    crashes("first", &deploy(fresh.clone()), 7, 300);
+    crashes("first, smoke fails", &deploy(smoke_fails(fresh)), 7, 300);
 }
 
 #[test]
 fn a_rejected_deployment_on_one_host_survives_two_crashes_anywhere() {
-    crashes("smoke fails", &busy(deploy(smoke_fails(one_host()))), 7, 1_000);
-    crashes("never healthy", &deploy(never_healthy(one_host())), 7, 500);
+    crashes("smoke fails", &busy(deploy(smoke_fails(one_host()))), 7, 500);
+    crashes("never healthy", &deploy(never_healthy(one_host())), 7, 300);
 }
 
 #[test]
 fn a_rollback_survives_two_crashes_anywhere() {
-    let warm = Scene { hosts: vec![Initial::Live(Beside::Warm)], keep_warm: Millis::from_secs(60), ..one_host() };
-    crashes("rollback", &Story::plain(one_host(), Command::Rollback), 7, 500);
-    crashes("rollback to a warm slot", &busy(Story::plain(warm, Command::Rollback)), 7, 500);
+    let warm =
+        Scene { hosts: vec![Initial::Live(Beside::Warm)], keep_warm: Millis::from_secs(60), ..one_host() };
+    crashes("rollback", &Story::plain(one_host(), Command::Rollback), 7, 300);
+    crashes("rollback to a warm slot", &busy(Story::plain(warm, Command::Rollback)), 7, 300);
 }
 
 #[test]
 fn a_deployment_on_three_hosts_survives_two_crashes() {
-    crashes("deploy on three", &deploy(three_hosts()), 47, 1_000);
+    crashes("deploy on three", &deploy(three_hosts()), 67, 500);
 }
 
 #[test]
 fn a_rejected_deployment_on_three_hosts_survives_two_crashes() {
-    crashes("smoke fails on three", &deploy(smoke_fails(three_hosts())), 67, 1_000);
+    crashes("smoke fails on three", &deploy(smoke_fails(three_hosts())), 67, 400);
 }
 
 #[test]
 fn every_call_may_fail_once_in_every_way_on_one_host() {
     faults("deploy", &busy(deploy(one_host())), 300);
     faults("smoke fails", &busy(deploy(smoke_fails(one_host()))), 300);
-    faults("never healthy", &deploy(never_healthy(one_host())), 300);
+    faults("never healthy", &deploy(never_healthy(one_host())), 200);
     faults("rollback", &Story::plain(one_host(), Command::Rollback), 200);
     faults("first", &deploy(Scene { hosts: vec![Initial::Fresh], ..one_host() }), 300);
 }
@@ -120,7 +123,8 @@ fn a_pause_at_every_call_ends_at_the_fence() {
 fn a_full_journal_undoes_the_run() {
     for hosts in [1, 3] {
         for append in 0..60 {
-            let mut story = deploy(Scene { hosts: vec![Initial::Live(Beside::Stopped); hosts], ..one_host() });
+            let mut story =
+                deploy(Scene { hosts: vec![Initial::Live(Beside::Stopped); hosts], ..one_host() });
             story.turns[0].day.journal_full_from = Some(append);
             let told = lockgate_sim::tell(&story, false);
             assert!(told.violations.is_empty(), "full from append {append}: {:?}", told.violations);

@@ -48,15 +48,22 @@ impl<'a> Context<'a> {
         };
         let all: Vec<&Environment> = self.project.environments.iter().collect();
         if let Some(asked) = &self.environment {
-            let found = EnvironmentName::new(asked.as_str()).ok().and_then(|name| self.project.environment(&name));
+            let found =
+                EnvironmentName::new(asked.as_str()).ok().and_then(|name| self.project.environment(&name));
             return found.ok_or_else(|| {
-                CliError::usage(format!("there is no environment {asked:?}"), format!("there are: {}", names(&all)))
+                CliError::usage(
+                    format!("there is no environment {asked:?}"),
+                    format!("there are: {}", names(&all)),
+                )
             });
         }
         let deployed: Vec<&Environment> = all.into_iter().filter(|one| !one.hosts.is_empty()).collect();
         match deployed.as_slice() {
             [only] => Ok(only),
-            [] => Err(CliError::usage("no environment has hosts to deploy to", "give one `hosts`, or a `runtime`")),
+            [] => Err(CliError::usage(
+                "no environment has hosts to deploy to",
+                "give one `hosts`, or a `runtime`",
+            )),
             several => Err(CliError::usage(
                 "several environments can be deployed to",
                 format!("choose one with --env: {}", names(several)),
@@ -68,7 +75,10 @@ impl<'a> Context<'a> {
         let found = ServiceName::new(name).ok().and_then(|name| self.project.services.get(&name));
         found.ok_or_else(|| {
             let names: Vec<String> = self.project.services.keys().map(ToString::to_string).collect();
-            CliError::usage(format!("there is no service {name:?}"), format!("there are: {}", names.join(", ")))
+            CliError::usage(
+                format!("there is no service {name:?}"),
+                format!("there are: {}", names.join(", ")),
+            )
         })
     }
 

@@ -25,11 +25,18 @@ pub fn want(args: &args::Deploy) -> Result<Want, CliError> {
     Ok(Want::Deploy { tag, gates })
 }
 
-pub async fn rollback(context: &Context<'_>, service: &str, release: Option<String>) -> Result<Exit, CliError> {
+pub async fn rollback(
+    context: &Context<'_>,
+    service: &str,
+    release: Option<String>,
+) -> Result<Exit, CliError> {
     if let Some(named) = &release {
         let named = named.strip_prefix("sha256:").unwrap_or(named);
         Tag::new(named).map_err(|error| {
-            CliError::usage(error.to_string(), "name a tag, or a digest's first digits; `lockgate history` lists releases")
+            CliError::usage(
+                error.to_string(),
+                "name a tag, or a digest's first digits; `lockgate history` lists releases",
+            )
         })?;
     }
     run(context, service, &Want::Rollback { release }).await
@@ -47,7 +54,10 @@ async fn run(context: &Context<'_>, service: &str, want: &Want) -> Result<Exit, 
     screen.finish();
     let Report { run, plan, outcome, recovered } = result?;
     if let Some((run, outcome)) = recovered {
-        screen.note(&format!("first, run {run}, which had been cut off, was brought to its end: {}", outcome.as_str()));
+        screen.note(&format!(
+            "first, run {run}, which had been cut off, was brought to its end: {}",
+            outcome.as_str()
+        ));
     }
     tell(context, run, &plan, &outcome);
     Ok(Exit::from(&outcome))
@@ -86,12 +96,24 @@ pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit
         let session = Session::new(&site, &tools);
         let resumed = session.resume().await?;
         if let Some((run, outcome)) = &resumed {
-            told_resumed(context, service.name.as_str(), *run, outcome, "what had been cut off was brought to its end");
+            told_resumed(
+                context,
+                service.name.as_str(),
+                *run,
+                outcome,
+                "what had been cut off was brought to its end",
+            );
             exit = Exit::from(outcome);
         }
         let tidied = session.tidy_up().await?;
         if let Some((run, outcome)) = &tidied {
-            told_resumed(context, service.name.as_str(), *run, outcome, "what ran beside the live release was stopped");
+            told_resumed(
+                context,
+                service.name.as_str(),
+                *run,
+                outcome,
+                "what ran beside the live release was stopped",
+            );
         }
         if resumed.is_none() && tidied.is_none() {
             nothing_left(context, service.name.as_str());
@@ -105,7 +127,9 @@ pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit
 fn nothing_left(context: &Context<'_>, service: &str) {
     match context.output.format {
         args::Format::Json => {
-            context.output.json(&serde_json::json!({ "event": "result", "service": service, "run": null, "exit": 0 }));
+            context
+                .output
+                .json(&serde_json::json!({ "event": "result", "service": service, "run": null, "exit": 0 }));
         }
         args::Format::Text => context.output.text(&format!("{service}: nothing was left unfinished")),
     }

@@ -11,7 +11,8 @@ use crate::tools;
 
 pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Result<Exit, CliError> {
     let service = service.map(|name| context.service(name)).transpose()?.map(|service| service.name.clone());
-    let runs = tools::journal(&context.project).runs(&RunFilter { service, environment: None, limit }).await?;
+    let runs =
+        tools::journal(&context.project).runs(&RunFilter { service, environment: None, limit }).await?;
     if context.output.format == Format::Json {
         runs.iter().for_each(|run| context.output.json(run));
         return Ok(Exit::Succeeded);
@@ -20,7 +21,8 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
         context.output.text("no run is in this folder's journal; `lockgate status` looks at the hosts");
         return Ok(Exit::Succeeded);
     }
-    let mut table = Table::new(["started", "service", "environment", "what", "release", "outcome", "by", "run"]);
+    let mut table =
+        Table::new(["started", "service", "environment", "what", "release", "outcome", "by", "run"]);
     for run in runs {
         table.push(vec![
             rfc3339(run.started_at),

@@ -21,7 +21,8 @@ pub fn run(init: &Init, global: &Global, output: &Output) -> Result<Exit, CliErr
         output.text(&proposal.text);
     } else {
         // `create_new`: a file that is there is never touched, not even between looking and writing.
-        let written = std::fs::File::create_new(&target).and_then(|mut file| file.write_all(proposal.text.as_bytes()));
+        let written =
+            std::fs::File::create_new(&target).and_then(|mut file| file.write_all(proposal.text.as_bytes()));
         match written {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

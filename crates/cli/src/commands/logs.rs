@@ -9,11 +9,16 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::wiring::Hosts;
 
-pub async fn run(context: &Context<'_>, service: &str, slot: Option<&str>, lines: u32) -> Result<Exit, CliError> {
-    let asked: Option<Slot> = slot
-        .map(str::parse)
-        .transpose()
-        .map_err(|error: lockgate_model::InvalidName| CliError::usage(error.to_string(), "--slot blue or --slot green"))?;
+pub async fn run(
+    context: &Context<'_>,
+    service: &str,
+    slot: Option<&str>,
+    lines: u32,
+) -> Result<Exit, CliError> {
+    let asked: Option<Slot> =
+        slot.map(str::parse).transpose().map_err(|error: lockgate_model::InvalidName| {
+            CliError::usage(error.to_string(), "--slot blue or --slot green")
+        })?;
     let site = context.site(context.service(service)?, &mut Hosts::default())?;
     for ports in &site.hosts {
         let slot = match asked {
@@ -24,7 +29,8 @@ pub async fn run(context: &Context<'_>, service: &str, slot: Option<&str>, lines
             context.output.say(&format!("{}: no slot is live; name one with --slot", ports.id));
             continue;
         };
-        let logs = ports.runtime.logs(slot, lines).await.map_err(|error| Failure::from(error).at(&ports.id))?;
+        let logs =
+            ports.runtime.logs(slot, lines).await.map_err(|error| Failure::from(error).at(&ports.id))?;
         for line in logs {
             match context.output.format {
                 Format::Json => {

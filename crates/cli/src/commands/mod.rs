@@ -23,13 +23,17 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
     let global = args.global;
     match args.command {
         Command::Init(init) => init::run(&init, &global, output),
-        Command::Doctor { service } => doctor::run(&Context::load(&global, output)?, service.as_deref()).await,
+        Command::Doctor { service } => {
+            doctor::run(&Context::load(&global, output)?, service.as_deref()).await
+        }
         Command::Plan(deploy) => plan::run(&Context::load(&global, output)?, &deploy).await,
         Command::Deploy(deploy) => deploy::deploy(&Context::load(&global, output)?, &deploy).await,
         Command::Rollback { service, release } => {
             deploy::rollback(&Context::load(&global, output)?, &service, release).await
         }
-        Command::Resume { service } => deploy::resume(&Context::load(&global, output)?, service.as_deref()).await,
+        Command::Resume { service } => {
+            deploy::resume(&Context::load(&global, output)?, service.as_deref()).await
+        }
         Command::Check { service, gates } => {
             let moment = match gates {
                 GateSet::Regression => lockgate_model::Moment::Before,

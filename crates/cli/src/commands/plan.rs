@@ -19,7 +19,9 @@ pub async fn run(context: &Context<'_>, args: &args::Deploy) -> Result<Exit, Cli
         Format::Json => context.output.json(&serde_json::json!({
             "changes": !planned.plan.is_empty(), "plan": planned.plan, "observed": planned.observed,
         })),
-        Format::Text => context.output.text(&plan_text(&planned.plan, &planned.observed, context.output.paint)),
+        Format::Text => {
+            context.output.text(&plan_text(&planned.plan, &planned.observed, context.output.paint))
+        }
     }
     Ok(Exit::Succeeded)
 }

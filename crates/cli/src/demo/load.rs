@@ -124,7 +124,11 @@ async fn client(
 }
 
 /// One request; the answer must be 200, and a POST's body must come back. Returns the release that answered.
-async fn exchange(address: &str, manner: Manner, connection: &mut Option<Connection>) -> Result<String, String> {
+async fn exchange(
+    address: &str,
+    manner: Manner,
+    connection: &mut Option<Connection>,
+) -> Result<String, String> {
     let sender = match connection {
         Some(sender) if !sender.is_closed() => sender,
         _ => connection.insert(connect(address).await?),
@@ -142,8 +146,10 @@ async fn exchange(address: &str, manner: Manner, connection: &mut Option<Connect
         .map_err(|error| error.to_string())?;
     let response = sender.send_request(request).await.map_err(|error| format!("no answer: {error}"))?;
     let status = response.status();
-    let release = response.headers().get("x-release").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let body = response.into_body().collect().await.map_err(|error| format!("the answer broke off: {error}"))?;
+    let release =
+        response.headers().get("x-release").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let body =
+        response.into_body().collect().await.map_err(|error| format!("the answer broke off: {error}"))?;
     if !status.is_success() {
         return Err(format!("{path} answered {status}"));
     }

@@ -19,7 +19,8 @@ pub async fn app(release: &str) -> Result<Exit, CliError> {
     let port = env("PORT").and_then(|port| port.parse().ok());
     let mut options = HelloOptions {
         host: std::net::Ipv4Addr::LOCALHOST.into(),
-        port: port.ok_or_else(|| CliError::usage("PORT is not set", "this app is started by `lockgate demo`"))?,
+        port: port
+            .ok_or_else(|| CliError::usage("PORT is not set", "this app is started by `lockgate demo`"))?,
         version: release.to_owned(),
         slot: env("LOCKGATE_SLOT"),
         ..HelloOptions::default()

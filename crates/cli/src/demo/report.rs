@@ -57,7 +57,12 @@ impl Report {
         for act in &self.acts {
             let mark = if act.ok { "✓" } else { "✗" };
             let span = act.to_traffic_ms.map(|span| span.to_string()).unwrap_or_default();
-            table.push(vec![act.title.to_owned(), act.wanted.to_owned(), format!("{mark} {}", act.seen), span]);
+            table.push(vec![
+                act.title.to_owned(),
+                act.wanted.to_owned(),
+                format!("{mark} {}", act.seen),
+                span,
+            ]);
         }
         let releases: Vec<String> =
             self.answers_by_release.iter().map(|(release, count)| format!("{release} {count}")).collect();

@@ -84,6 +84,7 @@ fn act(title: &'static str, wanted: &'static str, played: &Played, exit: i32) ->
 /// The tag that is live, looked up on the host.
 async fn live(scene: &Scene) -> Result<String, CliError> {
     let observed = lockgate_perform::observe(&scene.site.hosts, lockgate_perform::Depth::Status).await?;
-    let live = observed.hosts.values().find_map(|host| Some(host.live()?.1.release.as_ref()?.tag.to_string()));
+    let live =
+        observed.hosts.values().find_map(|host| Some(host.live()?.1.release.as_ref()?.tag.to_string()));
     Ok(live.unwrap_or_default())
 }

@@ -61,7 +61,8 @@ environments:
         std::fs::write(&path, config)?;
         let loaded = lockgate_config::load(&path, &|_| None)?;
         let project = Arc::new(loaded.project);
-        let (Some(service), Some(environment)) = (project.services.values().next(), project.environments.first())
+        let (Some(service), Some(environment)) =
+            (project.services.values().next(), project.environments.first())
         else {
             return Err(CliError::failed("the demo's own configuration has no service"));
         };
@@ -86,9 +87,9 @@ environments:
         let lines = BufReader::new(stdout).lines();
         let watching = watch(&mut child, lines, screen, started, kill_after);
         let bound = Duration::from_secs(DEPLOYMENT_SECONDS_MAX);
-        tokio::time::timeout(bound, watching)
-            .await
-            .map_err(|_| CliError::failed(format!("`lockgate {}` took longer than {bound:?}", args.join(" "))))?
+        tokio::time::timeout(bound, watching).await.map_err(|_| {
+            CliError::failed(format!("`lockgate {}` took longer than {bound:?}", args.join(" ")))
+        })?
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -101,10 +101,11 @@ fn caddy(
     services: &Services,
 ) -> Option<CaddyRouter> {
     let admin = match &raw.admin {
-        Some(admin) => reader.url("`admin`", admin)?,
+        Some(source) => admin(reader, "`admin`", source)?,
         None => {
-            let admin = variable(reader.env, "DEPLOY_CADDY_API").unwrap_or_else(|| CADDY_ADMIN.to_owned());
-            reader.url("`admin` (from DEPLOY_CADDY_API)", &At { value: admin.replace('$', "$$"), place })?
+            let value = variable(reader.env, "DEPLOY_CADDY_API").unwrap_or_else(|| CADDY_ADMIN.to_owned());
+            let source = At { value: value.replace('$', "$$"), place };
+            admin(reader, "`admin` (from DEPLOY_CADDY_API)", &source)?
         }
     };
     let id = match &raw.id {
@@ -126,6 +127,14 @@ fn caddy(
     };
     let snippet = raw.snippet.as_ref().and_then(|snippet| reader.file("`snippet`", snippet, Holes::Fixed));
     Some(CaddyRouter { admin, id, dial, ask, snippet })
+}
+
+/// A URL, or a Unix socket as Caddy itself writes it: `unix//run/caddy/admin.sock`.
+fn admin(reader: &mut Reader<'_>, what: &str, source: &At<String>) -> Option<String> {
+    if source.value.starts_with("unix/") || source.value.starts_with("unix:") {
+        return reader.line(what, source);
+    }
+    reader.url(what, source)
 }
 
 /// An id is a part of the admin API's path: `/id/<id>`.

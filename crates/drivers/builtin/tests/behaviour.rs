@@ -178,6 +178,14 @@ async fn a_proxy_that_does_not_come_up_says_why() {
     );
     let error =
         world.router.switch(&world.upstream(Slot::Blue), &Route::default().version).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Refused, "nobody waits for what cannot listen: {error}");
+    assert!(error.message.contains("another program listens"), "{error}");
+
+    // An address for documentation (RFC 5737), which is no machine's.
+    let world = World::new(tempfile::tempdir().unwrap(), "192.0.2.1:9".to_owned(), launch_by_example).await;
+    let _reaper = Reaper(world.folder());
+    let error =
+        world.router.switch(&world.upstream(Slot::Blue), &Route::default().version).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::TimedOut);
-    assert!(error.message.contains("in use"), "the end of its log: {error}");
+    assert!(error.message.contains("192.0.2.1:9"), "the end of its log: {error}");
 }

@@ -130,17 +130,17 @@ impl From<JournalError> for Trouble {
 #[async_trait]
 impl Journal for SqliteJournal {
     async fn append(&self, event: &Event) -> Result<(), JournalError> {
+        self.append_all(std::slice::from_ref(event)).await
+    }
+
+    /// One transaction, so all of them or none.
+    async fn append_all(&self, events: &[Event]) -> Result<(), JournalError> {
         self.with(async |connection| {
             // IMMEDIATE: whoever reads the run's summary here is the only one to change it.
             sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-            let mut run = match run_row(connection, event.run).await? {
-                Some(run) => run,
-                None => RunRow::begin(event)?,
-            };
-            let row = EventRow::new(event, &run.head)?;
-            run.add(event, &row)?;
-            insert_event(connection, &run.run, &row).await?;
-            put_run(connection, &run).await?;
+            for event in events {
+                add_event(connection, event).await?;
+            }
             sqlx::query("COMMIT").execute(&mut *connection).await?;
             Ok(())
         })
@@ -204,6 +204,18 @@ fn verify(run: RunId, summary: Option<&RunRow>, rows: &[EventRow]) -> Result<Vec
         }
         _ => Err(damaged(format!("run {run}: its events do not end where its summary says"))),
     }
+}
+
+async fn add_event(connection: &mut SqliteConnection, event: &Event) -> Result<(), Trouble> {
+    let mut run = match run_row(connection, event.run).await? {
+        Some(run) => run,
+        None => RunRow::begin(event)?,
+    };
+    let row = EventRow::new(event, &run.head)?;
+    run.add(event, &row)?;
+    insert_event(connection, &run.run, &row).await?;
+    put_run(connection, &run).await?;
+    Ok(())
 }
 
 async fn run_row(connection: &mut SqliteConnection, run: RunId) -> Result<Option<RunRow>, Trouble> {

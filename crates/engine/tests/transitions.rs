@@ -1,0 +1,156 @@
+//! The transition function is total: every (direction, status, event) either is in the table or changes nothing.
+
+use std::collections::BTreeMap;
+
+use lockgate_engine::{Direction, RunState, StepStatus};
+use lockgate_model::{
+    Action, Digest, EnvironmentName, Event, EventKind, Failure, FailureKind, Gates, HostId, Intent, Lane,
+    Outcome, Phase, Plan, Progress, ProjectName, Release, RunId, ServiceName, Step, StepId, Strategy, Tag,
+    Timestamp,
+};
+
+fn failure() -> Failure {
+    Failure::new(FailureKind::Other, "as told")
+}
+
+fn plan() -> Plan {
+    let release = Release {
+        service: ServiceName::new("web").unwrap(),
+        tag: Tag::new("v1").unwrap(),
+        digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
+        image: None,
+        commit: None,
+    };
+    let host = HostId::new("web1").unwrap();
+    let step = Step { id: StepId(0), action: Action::Fetch { release: release.clone() }, undo: Vec::new() };
+    let lane = Lane { host: Some(host.clone()), steps: vec![step] };
+    Plan {
+        project: ProjectName::new("p").unwrap(),
+        service: release.service.clone(),
+        environment: EnvironmentName::new("prod").unwrap(),
+        strategy: Strategy::BlueGreen,
+        intent: Intent::Deploy { release: release.clone(), gates: Gates::All },
+        hosts: vec![host],
+        before: BTreeMap::new(),
+        release,
+        phases: vec![Phase { title: "fetch".into(), committed: false, lanes: vec![lane] }],
+    }
+}
+
+fn event(seq: u64, kind: EventKind) -> Event {
+    Event { run: RunId(uuid::Uuid::from_u128(1)), seq, at: Timestamp(0), kind }
+}
+
+fn begin() -> RunState {
+    let kind = EventKind::RunStarted { plan: Box::new(plan()), owner: "me".into() };
+    RunState::begin(&event(0, kind)).unwrap()
+}
+
+fn statuses() -> Vec<StepStatus> {
+    use StepStatus::{Done, Failed, Pending, Running, UndoFailed, Undoing, Undone, Unknown};
+    vec![Pending, Running, Unknown, Done, Failed(failure()), Undoing, Undone, UndoFailed(failure())]
+}
+
+fn step_events() -> Vec<EventKind> {
+    let step = StepId(0);
+    vec![
+        EventKind::StepStarted { step },
+        EventKind::StepSucceeded { step, evidence: Vec::new() },
+        EventKind::StepFailed { step, failure: failure() },
+        EventKind::UndoStarted { step },
+        EventKind::UndoSucceeded { step },
+        EventKind::UndoFailed { step, failure: failure() },
+    ]
+}
+
+#[test]
+fn every_pair_of_status_and_event_is_legal_or_changes_nothing() {
+    let mut legal = Vec::new();
+    for direction in [Direction::Forward, Direction::Unwinding(failure()), Direction::Committed] {
+        for status in statuses() {
+            for kind in step_events() {
+                let mut state = begin();
+                state.direction = direction.clone();
+                state.steps[0] = status.clone();
+                let word = |text: String| text.split(['(', ' ']).next().unwrap_or_default().to_owned();
+                let name =
+                    (word(format!("{direction:?}")), word(format!("{status:?}")), word(format!("{kind:?}")));
+                match state.apply(&event(1, kind)) {
+                    Ok(()) => legal.push((name, word(format!("{:?}", state.steps[0])))),
+                    Err(error) => {
+                        assert_eq!((state.steps[0].clone(), state.next_seq), (status.clone(), 1), "{error}");
+                    }
+                }
+            }
+        }
+    }
+    let shown: Vec<String> = legal
+        .iter()
+        .map(|((direction, from, event), to)| format!("{direction}: {from} {event} {to}"))
+        .collect();
+    let mut wanted = Vec::new();
+    for direction in ["Forward", "Unwinding", "Committed"] {
+        let unwinding = direction == "Unwinding";
+        let rows: &[(&str, &str, &str, bool)] = &[
+            ("Pending", "StepStarted", "Running", !unwinding),
+            ("Running", "StepSucceeded", "Done", true),
+            ("Running", "StepFailed", "Failed", true),
+            ("Unknown", "StepStarted", "Running", !unwinding),
+            ("Unknown", "UndoStarted", "Undoing", unwinding),
+            ("Done", "UndoStarted", "Undoing", unwinding),
+            ("Failed", "UndoStarted", "Undoing", unwinding),
+            ("Undoing", "UndoSucceeded", "Undone", unwinding),
+            ("Undoing", "UndoFailed", "UndoFailed", unwinding),
+        ];
+        let legal = rows.iter().filter(|(.., legal)| *legal);
+        wanted.extend(legal.map(|(from, event, to, _)| format!("{direction}: {from} {event} {to}")));
+    }
+    assert_eq!(shown, wanted);
+}
+
+#[test]
+fn a_run_turns_back_or_commits_only_from_forward_and_ends_once() {
+    for direction in [Direction::Forward, Direction::Unwinding(failure()), Direction::Committed] {
+        for kind in [EventKind::UnwindStarted { cause: failure() }, EventKind::Committed] {
+            let mut state = begin();
+            state.direction = direction.clone();
+            let legal = state.apply(&event(1, kind)).is_ok();
+            assert_eq!(legal, direction == Direction::Forward);
+        }
+    }
+    let mut state = begin();
+    let outcome = Outcome::Failed { failure: failure() };
+    state.apply(&event(1, EventKind::RunEnded { outcome: outcome.clone() })).unwrap();
+    let again = state.apply(&event(2, EventKind::RunEnded { outcome }));
+    assert!(again.is_err(), "a run that has ended stays as it is");
+}
+
+#[test]
+fn events_out_of_order_of_another_run_or_of_no_step_are_refused() {
+    let mut state = begin();
+    assert!(state.apply(&event(2, EventKind::StepStarted { step: StepId(0) })).is_err(), "a gap");
+    assert!(state.apply(&event(1, EventKind::StepStarted { step: StepId(7) })).is_err(), "no such step");
+    let mut other = event(1, EventKind::StepStarted { step: StepId(0) });
+    other.run = RunId(uuid::Uuid::from_u128(2));
+    assert!(state.apply(&other).is_err(), "another run");
+    assert_eq!(state.next_seq, 1);
+}
+
+/// Whoever adopts a run knows only what was journaled here; another machine may have gone on since.
+#[test]
+fn adopting_makes_unknown_whatever_is_not_known_to_be_done() {
+    let adopted = |status: StepStatus, progress| {
+        let mut state = begin();
+        state.steps[0] = status;
+        state.apply(&event(1, EventKind::Adopted { owner: "you".into(), progress })).unwrap();
+        (state.steps[0].clone(), state.direction)
+    };
+    for status in
+        [StepStatus::Pending, StepStatus::Running, StepStatus::Undoing, StepStatus::UndoFailed(failure())]
+    {
+        assert_eq!(adopted(status, Progress::Forward), (StepStatus::Unknown, Direction::Forward));
+    }
+    assert_eq!(adopted(StepStatus::Done, Progress::Forward).0, StepStatus::Done);
+    assert_eq!(adopted(StepStatus::Pending, Progress::Committed), (StepStatus::Done, Direction::Committed));
+    assert!(matches!(adopted(StepStatus::Done, Progress::Unwinding).1, Direction::Unwinding(_)));
+}

@@ -1,0 +1,55 @@
+//! SIGKILL right after the switch, and another machine, which has no journal, goes on (P1, P4).
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::a::fleet::Fleet;
+use crate::support::http;
+use crate::support::load::{Load, User};
+
+/// Runs a deployment and kills it as soon as it says that the traffic was switched.
+fn kill_after_the_switch(fleet: &Fleet, tag: &str) {
+    let mut command = fleet.command("m1", &format!("deploy web {tag} --format json"));
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut switch = Value::Null;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        match event["event"].as_str() {
+            Some("run_started") => switch = switch_in(&event["plan"]),
+            Some("step_succeeded") if event["step"] == switch => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                return;
+            }
+            _ => {}
+        }
+    }
+    panic!("the deployment ended before it switched: {:?}", child.wait());
+}
+
+fn switch_in(plan: &Value) -> Value {
+    let phases = plan["phases"].as_array().unwrap().iter();
+    let lanes = phases.flat_map(|phase| phase["lanes"].as_array().unwrap());
+    let mut steps = lanes.flat_map(|lane| lane["steps"].as_array().unwrap());
+    steps.find(|step| step["action"]["do"] == "switch").expect("a deployment switches")["id"].clone()
+}
+
+#[test]
+fn killed_after_the_switch_it_is_brought_to_its_end_by_a_machine_without_a_journal() {
+    let Some(fleet) = Fleet::start(1) else { return };
+    fleet.run("m1", "deploy web v1").expect(0);
+    let load = Load::start(fleet.hosts[0].port, &[User::Get, User::KeepAlive]);
+    kill_after_the_switch(&fleet, "v2");
+    assert_eq!(http::get(fleet.hosts[0].port, "/").unwrap().release(), "v2", "the traffic was switched");
+
+    let ran = fleet.run("m2", "resume web");
+    assert!(matches!(ran.code, Some(0 | 3)), "{ran}");
+    let live = if ran.code == Some(0) { "v2" } else { "v1" };
+    fleet.expect_settled(live);
+    fleet.run("m2", "resume web").expect(0).says(&["nothing was left unfinished"]);
+    fleet.run("m2", "deploy web v2").expect(0);
+    fleet.expect_settled("v2");
+    load.expect_no_failure();
+}

@@ -1,0 +1,6 @@
+//! System A on real parts: Docker Compose, Caddy and sshd, on one host and on two. What a script shows well is in
+//! `examples/a-caddy-blue-green/run`.
+
+mod fleet;
+mod killed;
+mod two_hosts;
