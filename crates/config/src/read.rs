@@ -63,8 +63,11 @@ fn problem(text: &str, error: &Yaml) -> Problem {
         }
         Yaml::NullIntoString { .. } => new(Kind::WrongType, "expected text, found nothing".to_owned())
             .hint("write \"\" for an empty text"),
-        Yaml::InvalidBooleanStrict { .. } => new(Kind::WrongType, "expected true or false".to_owned()),
-        Yaml::InvalidScalar { ty, .. } => new(Kind::WrongType, format!("expected {ty}")),
+        Yaml::InvalidBooleanStrict { .. } => new(Kind::WrongType, "expected true or false".to_owned())
+            .hint("write true or false, without quotes"),
+        Yaml::InvalidScalar { ty, .. } => {
+            new(Kind::WrongType, format!("expected {ty}")).hint("`lockgate schema` tells what each key takes")
+        }
         Yaml::Eof { .. } if text.trim().is_empty() => {
             new(Kind::MissingKey, "the file is empty".to_owned()).hint("`lockgate init` writes one")
         }
@@ -82,7 +85,10 @@ fn problem(text: &str, error: &Yaml) -> Problem {
                     problem.hint("within { } and [ ], put text with ${NAME} in quotes")
                 }
                 Some(line) if line.contains('\t') => problem.hint("indent with spaces"),
-                _ => problem,
+                Some(line) if line.contains(['[', '{']) => {
+                    problem.hint("within { } and [ ], put text that has { } [ ] , or : in it in quotes")
+                }
+                _ => problem.hint("check the indentation and the quotes on this line and the one above"),
             }
         }
         Yaml::UnsupportedTag { .. } => {

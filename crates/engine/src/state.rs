@@ -1,7 +1,8 @@
 //! What a run's events add up to: one total transition function for live running and for recovery.
 
 use lockgate_model::{
-    Event, EventKind, Failure, HostId, Lane, Outcome, Phase, Plan, Progress, RunId, Step, StepId, Stuck,
+    Action, Event, EventKind, Failure, HostId, Lane, Outcome, Phase, Plan, Progress, RunId, Step, StepId,
+    Stuck,
 };
 
 /// Where one step stands.
@@ -292,9 +293,12 @@ impl RunState {
                 if !undo_failures.is_empty() {
                     return Outcome::Stuck(self.stuck(cause.clone(), undo_failures));
                 }
-                // A switch that was at least begun moved traffic, or may have.
+                // A switch that was at least begun moved traffic, or may have. Where there was no route before, there
+                // is nothing that is live again.
                 let moved = self.plan.steps().any(|(_, _, step)| {
-                    step.action.moves_traffic() && *self.status(step) == StepStatus::Undone
+                    let from_nothing = matches!(step.undo.first(), Some(Action::Withdraw { dial: None }));
+                    let undone = *self.status(step) == StepStatus::Undone;
+                    undone && step.action.moves_traffic() && !from_nothing
                 });
                 match moved {
                     true => Outcome::RolledBack { failure: cause.clone() },
@@ -313,7 +317,6 @@ impl RunState {
     }
 
     fn stuck(&self, failure: Failure, undo_failures: Vec<Failure>) -> Stuck {
-        use lockgate_model::Action;
         let mut live = std::collections::BTreeMap::new();
         for (_, host, step) in self.plan.steps() {
             let (Some(host), Action::Switch { slot, .. }) = (host, &step.action) else { continue };

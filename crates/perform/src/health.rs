@@ -69,7 +69,7 @@ pub(crate) async fn wait(
             }
         }
     }
-    Err(unhealthy(ports, slot, probe, &last, Millis::from(start.elapsed())).await)
+    Err(unhealthy(ports, slot, release, probe, &last, Millis::from(start.elapsed())).await)
 }
 
 /// When to look at the slot itself, and how often it was found stopped.
@@ -144,10 +144,15 @@ fn mismatch(answer: &Answer, health: &Health) -> Option<String> {
 ///
 /// # Errors
 /// `Unhealthy`, or the runtime's error.
-pub(crate) async fn once(ports: &HostPorts, slot: Slot, probe: &Probe) -> Result<Endpoint, Failure> {
+pub(crate) async fn once(
+    ports: &HostPorts,
+    slot: Slot,
+    release: &Release,
+    probe: &Probe,
+) -> Result<Endpoint, Failure> {
     let endpoint = find(ports, slot).await?.and_then(|seen| seen.endpoint);
     let Some(endpoint) = endpoint else {
-        return Err(unhealthy(ports, slot, probe, "it does not run", Millis(0)).await);
+        return Err(unhealthy(ports, slot, release, probe, "it does not run", Millis(0)).await);
     };
     let mut last = String::new();
     for attempt in 0..PROBES_BEFORE_SWITCH_MAX {
@@ -159,7 +164,7 @@ pub(crate) async fn once(ports: &HostPorts, slot: Slot, probe: &Probe) -> Result
             Err(seen) => last = seen,
         }
     }
-    Err(unhealthy(ports, slot, probe, &last, Millis(0)).await)
+    Err(unhealthy(ports, slot, release, probe, &last, Millis(0)).await)
 }
 
 fn passed(slot: Slot, health: &Health, answer: &Answer, after: Duration) -> Evidence {
@@ -171,7 +176,14 @@ fn passed(slot: Slot, health: &Health, answer: &Answer, after: Duration) -> Evid
     }
 }
 
-async fn unhealthy(ports: &HostPorts, slot: Slot, probe: &Probe, last: &str, after: Millis) -> Failure {
+async fn unhealthy(
+    ports: &HostPorts,
+    slot: Slot,
+    release: &Release,
+    probe: &Probe,
+    last: &str,
+    after: Millis,
+) -> Failure {
     let path = &probe.health.path;
     let mut message = format!("{slot} is not healthy after {after}: GET {path}: {last}");
     for finding in ports.runtime.diagnose(slot, probe.port).await {
@@ -184,6 +196,7 @@ async fn unhealthy(ports: &HostPorts, slot: Slot, probe: &Probe, last: &str, aft
         .await
         .unwrap_or_else(|error: PortError| vec![format!("(its log cannot be read: {error})")]);
     Failure::new(FailureKind::Unhealthy, message).slot(slot).logs(logs).hint(format!(
-        "`lockgate logs SERVICE --slot {slot}` shows more; `health` in lockgate.yaml sets path and timeout"
+        "`lockgate logs {} --slot {slot}` shows more; `health` in lockgate.yaml sets path and timeout",
+        release.service
     ))
 }

@@ -45,7 +45,7 @@ pub(crate) async fn switch(
     release: &Release,
     probe: &Probe,
 ) -> Result<Seen, Failure> {
-    let endpoint = health::once(ports, slot, probe).await?;
+    let endpoint = health::once(ports, slot, release, probe).await?;
     let upstream = Upstream { slot, release: release.clone(), endpoint };
     let before = patiently(|| async {
         let route = route(ports).await?;
@@ -148,7 +148,10 @@ pub(crate) async fn verify(
         format!("{} does not answer through {}: GET {path}: {last}", release.tag, ports.router.name()),
     )
     .slot(slot)
-    .hint("compare `lockgate logs SERVICE` with the router's log; `verify` in lockgate.yaml says what tells releases apart"))
+    .hint(format!(
+        "compare `lockgate logs {}` with the router's log; `verify` in lockgate.yaml says what tells releases apart",
+        release.service
+    )))
 }
 
 enum Identity {

@@ -122,10 +122,7 @@ impl Wanted<'_> {
             steps.push(step(Action::Drain { slot, deadline: drain }, vec![]));
         }
         steps.extend([
-            step(
-                Action::Start { slot, release: release.clone() },
-                vec![Action::Drain { slot, deadline: drain }, Action::Stop { slot, grace }],
-            ),
+            step(Action::Start { slot, release: release.clone() }, vec![Action::Stop { slot, grace }]),
             step(Action::AwaitHealthy { slot, release: release.clone(), probe: probe.clone() }, vec![]),
             step(
                 Action::Switch { slot, release: release.clone(), probe: probe.clone() },
@@ -147,8 +144,15 @@ impl Wanted<'_> {
     }
 
     /// Back to the release that had the traffic, started again should it have died; where the route was lost, to the
-    /// one that should have it. Without one, the router gets back what it had.
+    /// one that should have it. Without one, the router gets back what it had. Then the slot that had the traffic for a
+    /// while finishes what it was asked.
     fn switch_back(&self, host: &HostPlan<'_>) -> Vec<Action> {
+        let mut back = self.restore_traffic(host);
+        back.push(Action::Drain { slot: host.slot, deadline: self.environment.drain });
+        back
+    }
+
+    fn restore_traffic(&self, host: &HostPlan<'_>) -> Vec<Action> {
         let seen = host.seen;
         let lost = || seen.recorded.active.filter(|slot| seen.router.dial.is_none() && *slot != host.slot);
         let had = seen.router.target.or_else(lost);

@@ -329,7 +329,12 @@ impl Actor {
                 self.world.disturb(host);
                 machine.images.clear();
             }
-            Event::ClockJump(millis) => machine.clock_offset_millis += millis,
+            Event::ClockJump(millis) => {
+                machine.clock_offset_millis += millis;
+                if millis > 0 {
+                    self.world.clock_jumped();
+                }
+            }
             Event::DiskFull => {
                 machine.disk_free_mib = 0;
                 self.world.count(|tally| tally.faults += 1);

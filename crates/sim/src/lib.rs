@@ -13,6 +13,9 @@
 //! the slot which has the traffic by then is left out. Pauses happen where a future waits, which is where a program
 //! that is stopped and continued can be told from one that is not.
 //!
+//! When a host's clock jumps forward, a lease that is alive expires, so for one lease's life its holder may not know that
+//! it was replaced; that is excused too.
+//!
 //! Everything comes from the seed: the same seed plays the same story, event by event.
 
 mod actor;

@@ -7,7 +7,7 @@ use lockgate_model::{Event, EventKind, HostId, LeaseRecord, Millis, Outcome, Pla
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
 
-use crate::scene::{HOME, Initial, Scene};
+use crate::scene::{HOME, Initial, LEASE_SECONDS, Scene};
 
 /// Counts of what happened, to see that the bad days were as bad as they were meant to be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,6 +64,8 @@ struct Known {
     dead: BTreeSet<u32>,
     hosts_down: BTreeMap<HostId, Instant>,
     routers_down: BTreeMap<HostId, Instant>,
+    /// When a host's clock last went forward, and leases that are alive expired.
+    jumped_at: Option<Instant>,
     next_run: u128,
     /// Journals and gates that failed a run count as faults of the story too.
     last_end: Option<(RunId, Outcome)>,
@@ -165,6 +167,10 @@ impl World {
         down(&known.hosts_down) || (what.is_router() && down(&known.routers_down))
     }
 
+    pub fn clock_jumped(&self) {
+        self.known().jumped_at = Some(Instant::now());
+    }
+
     /// Nature meddles with a host: what follows from that there is not ours.
     pub fn disturb(&self, host: &HostId) {
         let mut known = self.known();
@@ -199,7 +205,11 @@ impl World {
     ) {
         self.count(|tally| tally.effects += 1);
         let lease = self.known().lease_tokens.get(&machine.id).copied().unwrap_or(0);
-        if call.what != What::Swap && !call.late && token.unwrap_or(0) < lease {
+        let jumped = self
+            .known()
+            .jumped_at
+            .is_some_and(|at| at.elapsed() < Millis::from_secs(LEASE_SECONDS).duration());
+        if call.what != What::Swap && !call.late && !jumped && token.unwrap_or(0) < lease {
             self.violated(format!(
                 "{who} was replaced (token {token:?}, the lease has {lease}) and still did {call}"
             ));

@@ -88,11 +88,11 @@ fn a_rejected_deployment_on_three_hosts_survives_two_crashes() {
 
 #[test]
 fn every_call_may_fail_once_in_every_way_on_one_host() {
-    faults("deploy", &busy(deploy(one_host())), 300);
-    faults("smoke fails", &busy(deploy(smoke_fails(one_host()))), 300);
-    faults("never healthy", &deploy(never_healthy(one_host())), 200);
-    faults("rollback", &Story::plain(one_host(), Command::Rollback), 200);
-    faults("first", &deploy(Scene { hosts: vec![Initial::Fresh], ..one_host() }), 300);
+    faults("deploy", &busy(deploy(one_host())), 150);
+    faults("smoke fails", &busy(deploy(smoke_fails(one_host()))), 150);
+    faults("never healthy", &deploy(never_healthy(one_host())), 150);
+    faults("rollback", &Story::plain(one_host(), Command::Rollback), 150);
+    faults("first", &deploy(Scene { hosts: vec![Initial::Fresh], ..one_host() }), 150);
 }
 
 #[test]
