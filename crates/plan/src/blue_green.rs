@@ -121,8 +121,12 @@ impl Wanted<'_> {
         if self.replaces_running(host) {
             steps.push(step(Action::Drain { slot, deadline: drain }, vec![]));
         }
+        // A slot that was kept warm may still be answering from when it had the traffic.
+        let warm = host.seen.slots.get(&slot).is_some_and(|seen| seen.state == SlotState::Running);
+        let drain_first = warm.then_some(Action::Drain { slot, deadline: drain });
+        let stop_again = drain_first.into_iter().chain([Action::Stop { slot, grace }]).collect();
         steps.extend([
-            step(Action::Start { slot, release: release.clone() }, vec![Action::Stop { slot, grace }]),
+            step(Action::Start { slot, release: release.clone() }, stop_again),
             step(Action::AwaitHealthy { slot, release: release.clone(), probe: probe.clone() }, vec![]),
             step(
                 Action::Switch { slot, release: release.clone(), probe: probe.clone() },

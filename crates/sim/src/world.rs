@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lockgate_model::{Event, EventKind, HostId, LeaseRecord, Millis, Outcome, Plan, Release, RunId, Slot};
+use lockgate_model::{
+    Action, Event, EventKind, HostId, LeaseRecord, Millis, Outcome, Plan, Release, RunId, Slot,
+};
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
 
@@ -60,7 +62,7 @@ struct Known {
     lease_tokens: BTreeMap<HostId, u64>,
     plans: BTreeMap<RunId, Plan>,
     /// Switches and withdrawals done for a run, by whomever.
-    moves: BTreeMap<RunId, u64>,
+    moves: BTreeMap<RunId, BTreeSet<HostId>>,
     dead: BTreeSet<u32>,
     hosts_down: BTreeMap<HostId, Instant>,
     routers_down: BTreeMap<HostId, Instant>,
@@ -217,7 +219,7 @@ impl World {
         if matches!(call.what, What::Switch(_) | What::Withdraw)
             && let Some(run) = run
         {
-            *self.known().moves.entry(run).or_default() += 1;
+            self.known().moves.entry(run).or_default().insert(machine.id.clone());
         }
         self.check_dropped(who, call, machine);
         self.check_serving(who, call, machine);
@@ -351,9 +353,13 @@ impl World {
                 }
             }
             Outcome::Failed { .. } => {
-                let moves = self.known().moves.get(&run).copied().unwrap_or(0);
-                if moves > 0 {
-                    self.violated(format!("P8: the run ended failed, but it changed a route {moves} times"));
+                let moved = self.known().moves.get(&run).cloned().unwrap_or_default();
+                // Where there was no route before, nothing that was live is live again.
+                let had_one: Vec<&HostId> = moved.iter().filter(|host| !from_nothing(plan, host)).collect();
+                if !had_one.is_empty() {
+                    self.violated(format!(
+                        "P8: the run ended failed, but it changed the routes of {had_one:?}"
+                    ));
                 }
             }
             Outcome::RolledBack { .. } | Outcome::Stuck(_) => {}
@@ -418,6 +424,13 @@ impl World {
             self.violated(format!("P3: the fleet is mixed: {}", shown.join(", ")));
         }
     }
+}
+
+/// True when the plan's switch on the host takes back nothing but the route.
+fn from_nothing(plan: &Plan, host: &HostId) -> bool {
+    plan.steps()
+        .filter(|(_, on, step)| *on == Some(host) && matches!(step.action, Action::Switch { .. }))
+        .all(|(_, _, step)| matches!(step.undo.first(), Some(Action::Withdraw { dial: None })))
 }
 
 /// The first field of a lease record, without reading the plan in it.

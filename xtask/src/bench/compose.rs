@@ -39,6 +39,10 @@ for tag in v1 v2; do
 done
 docker network create "$name" >&2
 on_exit docker network rm "$name"
+claims_rm() {
+  docker image ls --format '{{.Repository}}:{{.Tag}}' | { grep "^lockgate.internal/keep/$name/" || true; } | xargs -r docker image rm
+}
+on_exit claims_rm
 mkdir -p "$dir/image"
 caddy=$(command -v caddy)
 ldd "$caddy" | grep -o '/[^ ]*' | while read -r file; do cp --parents -L "$file" "$dir/image"; done
@@ -118,7 +122,7 @@ impl Docker {
 impl Service {
     fn new(programs: &Programs, docker: &Docker, cli: Cli, name: String, port: u16) -> Result<Self> {
         let config = format!(
-            r#"project: bench
+            r#"project: {}
 services:
   {name}:
     image: {}
@@ -129,7 +133,7 @@ environments:
     runtime: {{ compose: {{ dir: "{{slot}}" }} }}
     router: {{ caddy: {{ admin: "http://{}:2019", id: "{name}", dial: "{name}-{{slot}}:8080", ask: "http://{}:{port}" }} }}
 "#,
-            docker.repository, docker.caddy, docker.caddy
+            docker.network, docker.repository, docker.caddy, docker.caddy
         );
         let mut project = Project::new(programs, &config)?;
         for slot in SLOTS {

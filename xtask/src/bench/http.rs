@@ -31,6 +31,8 @@ pub enum Broken {
     /// A connection that had been used before was closed before the first byte of an answer: the race that every
     /// HTTP/1.1 server and client with idle connections has.
     IdleReset,
+    /// The same on a new connection, which was accepted and closed: a server that takes up a new configuration.
+    NewReset,
     Other(std::io::Error),
 }
 
@@ -38,6 +40,7 @@ impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Broken::IdleReset => write!(f, "an idle connection was closed"),
+            Broken::NewReset => write!(f, "a new connection was closed before an answer"),
             Broken::Other(error) => write!(f, "{error}"),
         }
     }
@@ -111,9 +114,10 @@ impl Connection {
         let first = self.stream.get_mut().write_all(&bytes).and_then(|()| self.line());
         let status_line = match first {
             Ok(line) if !line.is_empty() => line,
-            Ok(_) if reused => return Err(Broken::IdleReset),
-            Ok(_) => return Err(std::io::Error::from(ErrorKind::UnexpectedEof).into()),
-            Err(error) if reused && is_reset(error.kind()) => return Err(Broken::IdleReset),
+            Ok(_) => return Err(if reused { Broken::IdleReset } else { Broken::NewReset }),
+            Err(error) if is_reset(error.kind()) => {
+                return Err(if reused { Broken::IdleReset } else { Broken::NewReset });
+            }
             Err(error) => return Err(error.into()),
         };
         Ok(self.rest(&status_line)?)
@@ -218,7 +222,8 @@ pub fn call(
     send(address, &Request { method, path, headers, body: &body })?.json()
 }
 
-fn is_reset(kind: ErrorKind) -> bool {
+/// Closed by the other side.
+pub fn is_reset(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted)
 }
 
@@ -267,6 +272,6 @@ mod tests {
     #[test]
     fn a_fresh_connection_that_closes_is_no_idle_reset() {
         let address = server(vec![b""]);
-        assert!(matches!(send(&address, &Request::get("/")), Err(Broken::Other(_))));
+        assert!(matches!(send(&address, &Request::get("/")), Err(Broken::NewReset)));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use super::http::{Address, Broken, Connection, Request};
+use super::http::{Address, Broken, Connection, Request, is_reset};
 
 const KEEP_ALIVE_CLIENTS: usize = 4;
 const NEW_CONNECTION_CLIENTS: usize = 3;
@@ -31,21 +31,28 @@ pub struct Tally {
     pub requests: u64,
     pub posts: u64,
     pub server_errors: u64,
-    /// Anything else that is not the right answer, but for idle resets.
+    /// Anything else that is not the right answer, but for resets.
     pub failed: u64,
     /// Idle connections that were closed before an answer began: a client may repeat a GET then, and was counted.
     pub idle_resets: u64,
+    /// New connections that were closed before an answer began.
+    pub new_resets: u64,
     pub failures: Vec<String>,
     pub by_release: BTreeMap<String, u64>,
 }
 
 impl Tally {
+    pub fn all_wrong(&self) -> u64 {
+        self.failed + self.server_errors + self.idle_resets + self.new_resets
+    }
+
     fn add(&mut self, other: Tally) {
         self.requests += other.requests;
         self.posts += other.posts;
         self.server_errors += other.server_errors;
         self.failed += other.failed;
         self.idle_resets += other.idle_resets;
+        self.new_resets += other.new_resets;
         self.failures.extend(other.failures);
         self.failures.truncate(FAILURES_SHOWN_MAX);
         for (release, count) in other.by_release {
@@ -97,7 +104,10 @@ fn client(address: &Address, manner: Manner, stop: &AtomicBool) -> Tally {
         tally.posts += u64::from(manner == Manner::Post);
         let result = match kept.take() {
             Some(connection) => Ok(connection),
-            None => Connection::open(address).map_err(Broken::Other),
+            None => Connection::open(address).map_err(|error| match is_reset(error.kind()) {
+                true => Broken::NewReset,
+                false => Broken::Other(error),
+            }),
         }
         .and_then(|mut connection| {
             let release = ask(&mut connection, manner)?;
@@ -114,6 +124,7 @@ fn client(address: &Address, manner: Manner, stop: &AtomicBool) -> Tally {
                 tally.failures.push(wrong.what);
             }
             Err(Broken::IdleReset) => tally.idle_resets += 1,
+            Err(Broken::NewReset) => tally.new_resets += 1,
             Err(error @ Broken::Other(_)) => {
                 tally.failed += 1;
                 tally.failures.push(error.to_string());

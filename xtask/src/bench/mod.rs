@@ -174,13 +174,17 @@ fn document(machine: &Machine, reports: &[Report]) -> String {
          processors means that others worked beside it, which slows both what is measured and its floor.\n\n\
          Every figure has its floor beside it, measured in the same run and in turn, repetition by repetition. Times are \
          median / worst. \"Over\" is the difference between neighbours in time, so it is not the difference of the medians. \
-         The program is the `release` build.\n",
+         The program is {}.\n",
         machine.date,
         machine.commit,
         machine.hardware,
         machine.software.join(", "),
         machine.load,
         load_average(),
+        match std::env::var_os("LOCKGATE_BIN") {
+            Some(_) => "one that was given (`LOCKGATE_BIN`), so perhaps not of that commit",
+            None => "the `release` build",
+        },
     );
     for report in reports {
         text.push('\n');

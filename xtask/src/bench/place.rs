@@ -222,7 +222,8 @@ impl Stage {
     pub fn start(programs: &Programs, script: &str, arguments: &[&str]) -> Result<Self> {
         const LAST: &str = "lockgate-bench-stage-is-set";
         let lib = programs.root.join("scripts/lib.sh");
-        let text = format!(". '{}'\n{script}\necho {LAST}\nread -r _ || true\n", lib.display());
+        let text =
+            format!(". '{}'\n{script}\necho {LAST}\nexec >/dev/null\nread -r _ || true\n", lib.display());
         let mut child = Command::new("bash")
             .args(["-c", &text, "bench"])
             .args(arguments)
