@@ -2,6 +2,7 @@
 
 mod bench;
 mod layers;
+mod picture;
 
 use std::process::ExitCode;
 
@@ -20,7 +21,8 @@ fn main() -> ExitCode {
 fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     match args.next().as_deref() {
         Some("layers") => layers::check(),
+        Some("picture") => picture::make(),
         Some("bench") => bench::run(args),
-        other => bail!("unknown task {other:?}; there are: layers, bench"),
+        other => bail!("unknown task {other:?}; there are: layers, bench, picture"),
     }
 }
