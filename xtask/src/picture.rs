@@ -41,7 +41,10 @@ fn demo() -> Result<String> {
 fn story(text: &str) -> Result<Vec<String>> {
     let lines: Vec<&str> = text.lines().collect();
     let position = |what: &str| {
-        lines.iter().position(|line| line.starts_with(what)).with_context(|| format!("the demo does not say {what:?}"))
+        lines
+            .iter()
+            .position(|line| line.starts_with(what))
+            .with_context(|| format!("the demo does not say {what:?}"))
     };
     let act = &lines[position("v3")?..position("v4 is")?];
     let end = &lines[position("deployment ")?..];
