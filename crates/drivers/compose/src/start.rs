@@ -17,6 +17,7 @@ const STOP_EXTRA_SECONDS_MAX: u64 = 30;
 const NAME_TAKEN: &str = "is already in use by container";
 /// Bound for removing a stopped container.
 const REMOVE_SECONDS_MAX: u64 = 30;
+const REMOVE_ATTEMPTS_MAX: u32 = 3;
 
 impl Compose {
     pub(crate) async fn start_slot(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
@@ -136,16 +137,23 @@ impl Compose {
         }
     }
 
+    /// A Compose that was cut off has its last request still on the way: what was created a moment ago may run now, so a
+    /// refusal because of that is answered by stopping it, once more or twice.
     async fn remove(&self, held: &Held) -> Result<(), PortError> {
-        if held.runs() {
-            self.stop_container(held, Millis::from_secs(REPLACED_GRACE_SECONDS)).await?;
+        let mut runs = held.runs();
+        for attempt in 1..=REMOVE_ATTEMPTS_MAX {
+            if runs {
+                self.stop_container(held, Millis::from_secs(REPLACED_GRACE_SECONDS)).await?;
+            }
+            let target = format!("/containers/{}", image::encode(&held.summary.id));
+            match self.engine.act("DELETE", target, Millis::from_secs(REMOVE_SECONDS_MAX)).await? {
+                Ok(_) => return Ok(()),
+                Err(refusal) if refusal.status == 404 => return Ok(()),
+                Err(refusal) if refusal.status == 409 && attempt < REMOVE_ATTEMPTS_MAX => runs = true,
+                Err(refusal) => return Err(refusal.into_error(&format!("remove {}", held.name()))),
+            }
         }
-        let target = format!("/containers/{}", image::encode(&held.summary.id));
-        match self.engine.act("DELETE", target, Millis::from_secs(REMOVE_SECONDS_MAX)).await? {
-            Ok(_) => Ok(()),
-            Err(refusal) if refusal.status == 404 => Ok(()),
-            Err(refusal) => Err(refusal.into_error(&format!("remove {}", held.name()))),
-        }
+        Ok(())
     }
 }
 
