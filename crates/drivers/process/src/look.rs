@@ -5,6 +5,8 @@ use std::io;
 
 use lockgate_model::{FailureKind, Slot};
 use lockgate_ports::{Host, PortError};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process_group};
 
 use crate::record::{Record, Run};
 use crate::script;
@@ -51,6 +53,43 @@ fn judge(slot: Slot, raw: &Raw, boot_id: &str) -> Result<Seen, PortError> {
     Ok(Seen { record, run, ended, alive })
 }
 
+/// The very process of a run of this boot runs on this machine: not a later one with its number, and not a zombie.
+pub(crate) fn is_alive(run: &Run) -> bool {
+    // A process that ends while it is looked at makes this fail with ESRCH rather than ENOENT.
+    let Ok(bytes) = std::fs::read(format!("/proc/{}/stat", run.pid)) else { return false };
+    stat(&String::from_utf8_lossy(&bytes))
+        .is_some_and(|(state, began)| began == run.began && !matches!(state.as_str(), "Z" | "X"))
+}
+
+/// Whether a process group on this machine has a member that is not a zombie. A group of zombies still takes signals,
+/// where nobody collects them, so asking the kernel is not enough.
+pub(crate) fn group_has_members(group: Pid) -> bool {
+    if test_kill_process_group(group) == Err(Errno::SRCH) {
+        return false;
+    }
+    let Ok(entries) = std::fs::read_dir("/proc") else { return true };
+    let number = group.as_raw_nonzero().get().to_string();
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let is_process = name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
+        is_process && std::fs::read(entry.path().join("stat")).is_ok_and(|bytes| is_member(&bytes, &number))
+    })
+}
+
+/// `state ppid pgrp` stand behind the name, which may hold anything.
+fn is_member(stat: &[u8], group: &str) -> bool {
+    let text = String::from_utf8_lossy(stat);
+    let Some((_, fields)) = text.rsplit_once(") ") else { return false };
+    let mut fields = fields.split_ascii_whitespace();
+    !matches!(fields.next(), Some("Z" | "X") | None) && fields.nth(1) == Some(group)
+}
+
+pub(crate) fn boot_id() -> Result<String, PortError> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(PATH).map_err(|error| PortError::from(error).context(PATH))?;
+    Ok(text.trim().to_owned())
+}
+
 type Raws = BTreeMap<Slot, Raw>;
 
 /// A handful of small files, so they are read where we are, without handing them to another thread.
@@ -60,7 +99,7 @@ fn here(dir: &str) -> Result<(String, Raws), PortError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(PortError::from(error).context(path)),
     };
-    let boot_id = text("/proc/sys/kernel/random/boot_id")?.unwrap_or_default().trim().to_owned();
+    let boot_id = boot_id()?;
     let mut raws = Raws::new();
     for slot in Slot::ALL {
         let Some(content) = text(&format!("{dir}/{slot}.json"))? else { continue };

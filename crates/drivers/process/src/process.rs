@@ -10,6 +10,8 @@ use lockgate_model::{
 use lockgate_ports::{Check, Command, Endpoint, Finding, Host, PortError, Runtime, RuntimeSlot};
 
 use crate::command::{self, Filled};
+use crate::end::{self, Ending};
+use crate::launch::Launch;
 use crate::look::{Seen, look};
 use crate::record::Record;
 use crate::{bytes, diagnose, port, script};
@@ -24,23 +26,6 @@ const INTENT_TRIES_MAX: u32 = 5;
 const LOG_LINES_MAX: u32 = 10_000;
 /// Log lines in an error about a start.
 const ERROR_LOG_LINES: u32 = 5;
-/// What the service sees of the orchestrator's environment when both are on one machine.
-const PASSED_ON: [&str; 11] = [
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "LD_LIBRARY_PATH",
-    "LOGNAME",
-    "PATH",
-    "SHELL",
-    "TMPDIR",
-    "TZ",
-    "USER",
-];
-/// Variables that a shell does not let go of.
-const SHELLS_OWN: [&str; 6] = ["BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"];
-
 /// One service in one environment on one host.
 pub struct ProcessOptions {
     pub host: Arc<dyn Host>,
@@ -136,66 +121,47 @@ impl Process {
 
     /// Ends every run of the slot, known or left over.
     async fn end(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
-        let prefix = self.prefix(slot);
-        let (grace_ms, kill) = (grace.0.to_string(), Millis::from_secs(KILL_SECONDS_MAX));
-        let command = script::command(script::STOP, [prefix.as_str(), &grace_ms, &kill.0.to_string()]);
-        // The script counts naps, which take a little longer than they say.
-        let bound = Millis(grace.0 + grace.0 / 4 + kill.0 * 2 + script::SCRIPT_SECONDS_MAX * 1000);
-        let output = script::run(self.host(), &format!("stop {slot}"), &command.timeout(bound)).await?;
-        for line in output.stdout_text().lines() {
-            match line.split_once(' ') {
-                Some(("killed", pid)) => {
+        let kill = Millis::from_secs(KILL_SECONDS_MAX);
+        for ending in end::end(self.host(), &self.prefix(slot), slot, grace, kill).await? {
+            match ending {
+                Ending::Killed(pid) => {
                     tracing::warn!(%slot, pid, "did not end within {grace} of SIGTERM and was killed");
                 }
-                Some(("refused", pid)) => {
+                Ending::Refused(pid) => {
                     let message =
                         format!("process {pid} of {slot} may not be signalled: it is another user's");
                     return Err(PortError::new(FailureKind::Unauthorized, message));
                 }
-                Some(("survives", pid)) => {
+                Ending::Survives(pid) => {
                     let message = format!("process {pid} of {slot} is still there {kill} after SIGKILL");
                     return Err(
                         PortError::timed_out(message).hint("it waits for a device or a network file system")
                     );
                 }
-                _ => return Err(PortError::other(format!("stop {slot}: the host said {line:?}"))),
             }
         }
         Ok(())
     }
 
     async fn launch(&self, slot: Slot, record: &Record, filled: &Filled) -> Result<(), PortError> {
-        self.rotate(slot)?;
-        let strip = self.names_to_unset();
-        let (prefix, count) = (self.prefix(slot), strip.len().to_string());
-        let fixed = [script::LAUNCHER, &prefix, &record.token, &filled.folder, &count];
-        let argv = command::with_port(&filled.argv, record.port);
-        let rest = strip.iter().chain(&argv).map(String::as_str);
-        let mut command = script::command(script::LAUNCH, fixed.into_iter().chain(rest));
-        for (name, secret) in &self.service().env {
-            command = command.env(name, secret.reveal());
-        }
-        let command = command
-            .env("PORT", record.port.to_string())
-            .env("LOCKGATE_SLOT", slot.as_str())
-            .env("LOCKGATE_TAG", record.release.tag.as_str())
-            .env("LOCKGATE_TOKEN", &record.token);
+        let mut env: BTreeMap<&str, &str> =
+            self.service().env.iter().map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
+        let port = record.port.to_string();
+        env.extend([
+            ("PORT", port.as_str()),
+            ("LOCKGATE_SLOT", slot.as_str()),
+            ("LOCKGATE_TAG", record.release.tag.as_str()),
+            ("LOCKGATE_TOKEN", record.token.as_str()),
+        ]);
         let what = format!("start {} in {slot}", record.release);
-        let output = script::run(self.host(), &what, &command).await?;
-        let said = output.stdout_text();
+        let argv = command::with_port(&filled.argv, record.port);
+        let launch =
+            Launch { prefix: &self.prefix(slot), token: &record.token, folder: &filled.folder, argv, env };
+        let said = launch.run(self.host(), &what).await?;
         match said.trim() {
             "started" => Ok(()),
             said => Err(self.not_started(slot, &what, said, filled).await),
         }
-    }
-
-    /// The script would do it too, at the price of a process.
-    fn rotate(&self, slot: Slot) -> Result<(), PortError> {
-        let log = format!("{}.log", self.prefix(slot));
-        if !self.host().id().is_local() || std::fs::metadata(&log).map_or(0, |meta| meta.len()) == 0 {
-            return Ok(());
-        }
-        std::fs::rename(&log, format!("{log}.1")).map_err(|error| PortError::from(error).context(log))
     }
 
     async fn not_started(&self, slot: Slot, what: &str, said: &str, filled: &Filled) -> PortError {
@@ -208,22 +174,6 @@ impl Process {
         PortError::other(format!("{what}: {why}")).hint(format!("look at {} on the host", filled.folder))
     }
 
-    /// Names in our own environment that are none of the service's business. Over SSH there is nothing of ours.
-    fn names_to_unset(&self) -> Vec<String> {
-        if !self.host().id().is_local() {
-            return Vec::new();
-        }
-        let ours = ["PORT", "LOCKGATE_SLOT", "LOCKGATE_TAG", "LOCKGATE_TOKEN"];
-        let keeps = |name: &String| {
-            PASSED_ON.contains(&name.as_str())
-                || SHELLS_OWN.contains(&name.as_str())
-                || ours.contains(&name.as_str())
-                || self.service().env.contains_key(name)
-        };
-        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        names.filter(|name| is_identifier(name) && !keeps(name)).collect()
-    }
-
     async fn seen_in(&self, slot: Slot, port: Option<u16>) -> Result<Vec<Finding>, PortError> {
         let seen = self.look().await?;
         let Some(seen) = seen.get(&slot) else { return Ok(vec![format!("{slot} holds nothing")]) };
@@ -234,13 +184,6 @@ impl Process {
         }
         Ok(findings)
     }
-}
-
-/// What a shell can unset.
-fn is_identifier(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn changing(slot: Slot) -> PortError {

@@ -4,6 +4,8 @@ use lockgate_model::{Release, Slot, Timestamp};
 use lockgate_ports::{Host, PortError, Swapped};
 use serde::{Deserialize, Serialize};
 
+use crate::look;
+
 /// `<slot>.json`, one line, written before the slot's process starts. The scripts read `token`, so it comes first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -69,6 +71,55 @@ impl Run {
             boot_id: words.next()?.to_owned(),
         };
         (words.next().is_none() && run.boot_id.len() == BOOT_ID_LENGTH).then_some(run)
+    }
+}
+
+/// A pid file on this machine.
+#[derive(Debug)]
+pub(crate) struct PidFile {
+    pub path: String,
+    /// `None` for `ended`, and while it is not written to its end.
+    run: Option<Run>,
+    of_this_boot: bool,
+}
+
+impl PidFile {
+    /// All of a slot; none where the folder is missing.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn all(prefix: &str) -> Result<Vec<PidFile>, PortError> {
+        let (dir, slot) = prefix.rsplit_once('/').unwrap_or((".", prefix));
+        let failed = |error: std::io::Error| PortError::from(error).context(dir);
+        let entries = match std::fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let boot_id = look::boot_id()?;
+        let mut files = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            let token =
+                |name: &str| name.strip_prefix(slot)?.strip_prefix('.')?.strip_suffix(".pid").map(drop);
+            if let Some(name) = name.to_str().filter(|name| token(name).is_some()) {
+                let path = format!("{dir}/{name}");
+                // Another orchestrator may just have removed it.
+                let run = std::fs::read_to_string(&path).ok().and_then(|line| Run::parse(&line));
+                let of_this_boot = run.as_ref().is_some_and(|run| run.boot_id == boot_id);
+                files.push(PidFile { path, run, of_this_boot });
+            }
+        }
+        Ok(files)
+    }
+
+    pub fn run_of_this_boot(&self) -> Option<&Run> {
+        self.run.as_ref().filter(|_| self.of_this_boot)
+    }
+
+    /// False when it was ended in order, or the machine has started anew since.
+    pub fn may_have_left_something(&self) -> bool {
+        self.of_this_boot
     }
 }
 

@@ -4,13 +4,14 @@ use lockgate_model::Millis;
 use lockgate_ports::{Command, Host, Output, PortError};
 
 macro_rules! with_lib {
-    ($file:literal) => {
-        concat!(include_str!("sh/lib.sh"), include_str!($file))
+    ($($file:literal),+) => {
+        concat!(include_str!("sh/lib.sh"), $(include_str!($file)),+)
     };
 }
 
 pub(crate) const LOOK: &str = with_lib!("sh/look.sh");
-pub(crate) const LAUNCH: &str = with_lib!("sh/launch.sh");
+pub(crate) const LAUNCH: &str = with_lib!("sh/leftovers.sh", "sh/launch.sh");
+pub(crate) const LEFTOVERS: &str = with_lib!("sh/leftovers.sh");
 pub(crate) const LAUNCHER: &str = include_str!("sh/launcher.sh");
 pub(crate) const STOP: &str = with_lib!("sh/stop.sh");
 pub(crate) const FILES: &str = include_str!("sh/files.sh");
@@ -48,7 +49,7 @@ mod tests {
         std::fs::write(format!("{prefix}.json"), "{\"token\":\"new\",\"port\":1}\n").unwrap();
         let launch = |token: &str| {
             let script = format!("exec 3>&1\n{LAUNCHER}");
-            let arguments = ["-c", &script, "sh", &prefix, token, "/", "0", "echo", "it runs"];
+            let arguments = ["-c", &script, "sh", &prefix, token, "/", "echo", "it runs"];
             let output = std::process::Command::new("sh").args(arguments).output().unwrap();
             String::from_utf8(output.stdout).unwrap()
         };

@@ -1,17 +1,8 @@
-# launch.sh LAUNCHER PREFIX TOKEN CWD COUNT NAME... ARGV...: starts the launcher detached and prints what it says.
+# launch.sh PREFIX LAUNCHER TOKEN CWD ARGV..., after leftovers.sh: starts the launcher detached and prints what it says.
 # The record with TOKEN has been written before.
-lg_launcher=$1 lg_prefix=$2 lg_token=$3
-shift
-# A launcher of an earlier start, cut off between its intent and its process, may have come to life late; it never
-# had traffic. Or a run has ended and left workers behind.
-lg_old=
-for lg_file in "$lg_prefix".*.pid; do
-    [ -e "$lg_file" ] || continue
-    lg_one=${lg_file#"$lg_prefix."}
-    lg_old="$lg_old ${lg_one%.pid}"
-    lg_run "$lg_file" || continue
-    if lg_alive; then kill -KILL "-$lg_pid"; else lg_sweep "${lg_old##* }" 800 || exit 1; fi
-done
+lg_launcher=$2
+shift 2
+set -- "$lg_prefix" "$@"
 [ ! -s "$lg_prefix.log" ] || mv -f -- "$lg_prefix.log" "$lg_prefix.log.1" || exit 1
 : >> "$lg_prefix.log" || exit 1
 # The substitution ends when the launcher closes descriptor 3, which is the moment before it becomes the service.

@@ -1,9 +1,9 @@
-# launcher.sh PREFIX TOKEN CWD COUNT NAME... ARGV...: says who it is, then becomes the service.
+# launcher.sh PREFIX TOKEN CWD ARGV...: says who it is, then becomes the service.
 # It writes its own number and start time before it becomes the service, and both stay: no instant exists in which
 # the service runs unknown, wherever the orchestrator is killed. It then looks whether it is still wanted; whoever
 # supersedes it writes the record first and looks for its run after, so one of the two sees the other.
-lg_prefix=$1 lg_token=$2 lg_cwd=$3 lg_count=$4
-shift 4
+lg_prefix=$1 lg_token=$2 lg_cwd=$3
+shift 3
 lg_fail() {
     printf 'error %s\n' "$1" >&3
     exit 1
@@ -23,11 +23,6 @@ case $lg_record in
     lg_fail 'another start or stop of this slot came in between'
     ;;
 esac
-while [ "$lg_count" -gt 0 ]; do
-    unset "$1"
-    shift
-    lg_count=$((lg_count - 1))
-done
 echo started >&3
 exec 3>&-
 exec "$@"
