@@ -229,6 +229,14 @@ impl Fence {
         self.update(|record, _| record.unfinished = Some(unfinished.clone())).await
     }
 
+    /// Takes a mark back: the run did not begin.
+    ///
+    /// # Errors
+    /// `LeaseLost` or a host's failure.
+    pub async fn unmark(&self) -> Result<(), Failure> {
+        self.update(|record, _| record.unfinished = None).await
+    }
+
     /// The run has ended. `settled` clears the unfinished run; a stuck one stays for `resume`. Gives the lease up.
     ///
     /// # Errors

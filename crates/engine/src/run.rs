@@ -25,6 +25,8 @@ use crate::{
 const UNDO_ATTEMPTS_MAX: u32 = 6;
 /// First pause between attempts to undo; doubles each time (6 attempts wait 6.2 s in all).
 const UNDO_PAUSE_MILLIS: u64 = 200;
+/// How long an event may be in nobody's journal while a step that only looks is waited for.
+const UNWRITTEN_MILLIS_MAX: u64 = 50;
 /// Looks at the lease in a row that took so long that their answer was worth nothing.
 const SLOW_FENCES_MAX: u32 = 3;
 
@@ -92,12 +94,19 @@ impl Engine<'_> {
     pub async fn run(&self, run: RunId, plan: Plan) -> Result<Outcome, RunError> {
         let kind = EventKind::RunStarted { plan: Box::new(plan), owner: self.owner.clone() };
         let event = Event { run, seq: 0, at: self.clock.now(), kind };
-        let state = RunState::begin(&event)?;
-        self.journal.append(&event).await?;
+        let dispatcher = Dispatcher::new(self, RunState::begin(&event)?);
+        // Beside each other, for nothing is done before both: a run that only the hosts know is resumed from its plan,
+        // and one that only the journal knows has done nothing.
+        let (written, marked) = tokio::join!(self.journal.append(&event), dispatcher.mark());
+        if let Err(error) = written {
+            if let Err(failure) = self.fence.unmark().await {
+                tracing::warn!(%failure, "a host still names a run that did not begin");
+            }
+            return Err(error.into());
+        }
         self.sink.event(&event);
-        let dispatcher = Dispatcher::new(self, state);
         // Some hosts may have been told: the run ends properly, as one that failed, so that nobody goes on with it.
-        let trouble = match dispatcher.mark().await {
+        let trouble = match marked {
             Ok(()) => None,
             Err(failure) if failure.kind == FailureKind::LeaseLost => {
                 return Err(RunError::LeaseLost(failure));
@@ -146,16 +155,26 @@ struct Dispatcher<'a, 'e> {
     state: RunState,
     /// Once an append has failed nothing more is appended: the journal stays a clean beginning of what happened.
     journal_failed: bool,
-    /// Outcomes that go into the journal together with the intent that follows from them: one write instead of two. They
-    /// are in it before anything else is waited for or decided.
+    /// Events that go into the journal together with the next intent of an effect: one write instead of several. They are
+    /// outcomes, and intents of steps that only look, which a journal may lack: such a step is simply done again. Whatever
+    /// is waited for longer than [`UNWRITTEN_MILLIS_MAX`] is waited for with everything written.
     unwritten: Vec<Event>,
+    /// How many of those the sink has been told.
+    told: usize,
     /// Of the steps' futures under way.
     handles: BTreeMap<StepId, AbortHandle>,
 }
 
 impl<'a, 'e> Dispatcher<'a, 'e> {
     fn new(engine: &'a Engine<'e>, state: RunState) -> Self {
-        Self { engine, state, journal_failed: false, unwritten: Vec::new(), handles: BTreeMap::new() }
+        Self {
+            engine,
+            state,
+            journal_failed: false,
+            unwritten: Vec::new(),
+            told: 0,
+            handles: BTreeMap::new(),
+        }
     }
 
     /// `trouble` is a failure that came from elsewhere than a step: from the journal, or from a host that could not be
@@ -164,8 +183,9 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         let keep_alive = self.engine.fence.keep_alive();
         let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
         loop {
-            if self.stopping(trouble.as_ref()) || self.state.may_commit() || self.state.ready().is_empty() {
-                self.write_outcomes(&mut trouble).await?;
+            let commits = !self.stopping(trouble.as_ref()) && self.state.may_commit();
+            if !commits && (self.stopping(trouble.as_ref()) || self.state.ready().is_empty()) {
+                self.write_outcomes(&mut trouble).await;
             }
             self.turn(&mut trouble).await?;
             let stopping = self.stopping(trouble.as_ref());
@@ -192,6 +212,9 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                 biased;
                 Some((work, result)) = running.next() => self.settle(&work, result)?,
                 () = self.engine.interrupt.wait(), if interruptible => {}
+                () = tokio::time::sleep(Duration::from_millis(UNWRITTEN_MILLIS_MAX)), if !self.unwritten.is_empty() => {
+                    self.write_outcomes(&mut trouble).await;
+                }
             }
         }
         let outcome = self.end().await?;
@@ -224,15 +247,24 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                 *trouble = None;
                 self.mark_or_go_on().await?;
             } else if self.state.may_commit() {
-                if let Err(error) = self.record(EventKind::Committed).await? {
-                    *trouble = Some(journal_failure(&error));
-                }
-                self.mark_or_go_on().await?;
+                self.commit(trouble).await?;
             }
         } else if self.state.direction == Direction::Committed && self.engine.interrupt.requested() {
             self.abandon_looking();
         }
         Ok(())
+    }
+
+    /// Journal and hosts are told beside each other: with either of them a recovery knows enough. Where neither could
+    /// be told the release that serves and has passed its gates stays all the same.
+    async fn commit(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
+        self.take(EventKind::Committed)?;
+        let (unfinished, fence) = (self.unfinished(), self.engine.fence.clone());
+        let (written, marked) = tokio::join!(self.write(), fence.mark(&unfinished));
+        if let Err(error) = written {
+            *trouble = Some(journal_failure(&error));
+        }
+        lost_or_go_on(marked)
     }
 
     /// True when nothing new may be started for now.
@@ -259,7 +291,10 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                 Work::Undo(step) => EventKind::UndoStarted { step },
             };
             let unwinding = matches!(work, Work::Undo(_));
-            if let Err(error) = self.record(intent).await?
+            if self.only_looks(&work) {
+                self.take(intent)?;
+                self.tell();
+            } else if let Err(error) = self.record(intent).await?
                 && !unwinding
             {
                 // The intent could not be written, so the effect does not happen.
@@ -275,6 +310,10 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             );
         }
         Ok(())
+    }
+
+    fn only_looks(&self, work: &Work) -> bool {
+        matches!(work, Work::Perform(step) if self.state.plan.step(*step).is_some_and(|(_, step)| step.action.only_looks()))
     }
 
     fn future(&self, work: &Work) -> BoxFuture<'a, Result<Seen, Failure>> {
@@ -315,13 +354,12 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         self.take(outcome)
     }
 
-    async fn write_outcomes(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
+    async fn write_outcomes(&mut self, trouble: &mut Option<Failure>) {
         if let Err(error) = self.write().await
             && self.state.direction == Direction::Forward
         {
             *trouble = Some(journal_failure(&error));
         }
-        Ok(())
     }
 
     /// Steps that only look are cut short; effects under way are waited for.
@@ -353,26 +391,21 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Ok(outcome)
     }
 
-    async fn mark(&self) -> Result<(), Failure> {
+    fn unfinished(&self) -> Unfinished {
         let progress = match self.state.direction {
             Direction::Forward => Progress::Forward,
             Direction::Unwinding(_) => Progress::Unwinding,
             Direction::Committed => Progress::Committed,
         };
-        let unfinished = Unfinished { run: self.state.run, plan: self.state.plan.clone(), progress };
-        self.engine.fence.mark(&unfinished).await
+        Unfinished { run: self.state.run, plan: self.state.plan.clone(), progress }
     }
 
-    /// A host that cannot be reached must not keep the others from being put back.
+    async fn mark(&self) -> Result<(), Failure> {
+        self.engine.fence.mark(&self.unfinished()).await
+    }
+
     async fn mark_or_go_on(&self) -> Result<(), RunError> {
-        match self.mark().await {
-            Err(failure) if failure.kind == FailureKind::LeaseLost => Err(RunError::LeaseLost(failure)),
-            Err(failure) => {
-                tracing::warn!(%failure, "a host could not be told how far the run is");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
+        lost_or_go_on(self.mark().await)
     }
 
     /// Takes an event into the state, the journal and the sink. The inner error is the journal's: the state has
@@ -398,8 +431,14 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             false => self.engine.journal.append_all(&events).await,
         };
         self.journal_failed |= appended.is_err();
-        events.iter().for_each(|event| self.engine.sink.event(event));
+        let told = std::mem::take(&mut self.told);
+        events[told..].iter().for_each(|event| self.engine.sink.event(event));
         appended
+    }
+
+    fn tell(&mut self) {
+        self.unwritten[self.told..].iter().for_each(|event| self.engine.sink.event(event));
+        self.told = self.unwritten.len();
     }
 
     /// As [`Self::record`] where a failing journal must not stand in the way of going on.
@@ -408,6 +447,18 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             tracing::warn!(%error, "the journal lacks the rest of this run");
         }
         Ok(())
+    }
+}
+
+/// A host that cannot be told must not keep the others from being put back.
+fn lost_or_go_on(marked: Result<(), Failure>) -> Result<(), RunError> {
+    match marked {
+        Err(failure) if failure.kind == FailureKind::LeaseLost => Err(RunError::LeaseLost(failure)),
+        Err(failure) => {
+            tracing::warn!(%failure, "a host could not be told how far the run is");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

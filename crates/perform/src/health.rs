@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::conductor::find;
 
 /// First pause between probes: an app that boots in 50 ms is found within a few milliseconds.
-const PAUSE_MILLIS_FIRST: u64 = 2;
+const PAUSE_MILLIS_FIRST: u64 = 1;
 const PAUSE_MILLIS_MAX: u64 = 250;
 /// Between consecutive passes: long enough to tell a flapping app, short enough not to be felt.
 const PAUSE_MILLIS_PASSING: u64 = 10;

@@ -28,7 +28,9 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, PortError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("read", path, error)),
     };
-    let mut content = Vec::new();
+    // With one byte of room the end is found without another read.
+    let expected = file.metadata().map_or(0, |metadata| metadata.len()).min(FILE_BYTES_MAX) + 1;
+    let mut content = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(|error| failed("read", path, error))?;
     if content.len() as u64 > FILE_BYTES_MAX {
         return Err(PortError::other(format!("{} is larger than {FILE_BYTES_MAX} bytes", path.display())));

@@ -1,7 +1,8 @@
 //! Looking at the slots: on this machine by reading files, elsewhere by one script that prints the same.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
+use std::path::Path;
 
 use lockgate_model::{FailureKind, Slot};
 use lockgate_ports::{Host, PortError};
@@ -10,6 +11,9 @@ use rustix::process::{Pid, test_kill_process_group};
 
 use crate::record::{Record, Run};
 use crate::script;
+
+/// A `stat` file of proc(5): 52 numbers and a name.
+const STAT_BYTES_MAX: usize = 2048;
 
 /// A slot that holds something.
 #[derive(Debug, Clone)]
@@ -56,7 +60,7 @@ fn judge(slot: Slot, raw: &Raw, boot_id: &str) -> Result<Seen, PortError> {
 /// The very process of a run of this boot runs on this machine: not a later one with its number, and not a zombie.
 pub(crate) fn is_alive(run: &Run) -> bool {
     // A process that ends while it is looked at makes this fail with ESRCH rather than ENOENT.
-    let Ok(bytes) = std::fs::read(format!("/proc/{}/stat", run.pid)) else { return false };
+    let Ok(bytes) = head(Path::new(&format!("/proc/{}/stat", run.pid))) else { return false };
     stat(&String::from_utf8_lossy(&bytes))
         .is_some_and(|(state, began)| began == run.began && !matches!(state.as_str(), "Z" | "X"))
 }
@@ -72,8 +76,16 @@ pub(crate) fn group_has_members(group: Pid) -> bool {
     entries.flatten().any(|entry| {
         let name = entry.file_name();
         let is_process = name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
-        is_process && std::fs::read(entry.path().join("stat")).is_ok_and(|bytes| is_member(&bytes, &number))
+        is_process && head(&entry.path().join("stat")).is_ok_and(|bytes| is_member(&bytes, &number))
     })
+}
+
+/// One read, for the numbers wanted stand near the start and every process is looked at.
+fn head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; STAT_BYTES_MAX];
+    let length = std::fs::File::open(path)?.read(&mut bytes)?;
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 /// `state ppid pgrp` stand behind the name, which may hold anything.
