@@ -27,10 +27,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-http", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-local", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-process", &["lockgate-model", "lockgate-ports"]),
-    ("lockgate-slack", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-notify", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-sqlite", &["lockgate-model", "lockgate-engine"]),
     ("lockgate-ssh", &["lockgate-model", "lockgate-ports"]),
-    ("lockgate-webhook", &["lockgate-model", "lockgate-ports"]),
 ];
 
 /// May depend on everything: the composition root, and what never ships.

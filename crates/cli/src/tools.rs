@@ -89,10 +89,10 @@ fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
         .map(|notify| -> Arc<dyn Notifier> {
             match notify {
                 Notify::Slack { webhook, channel } => {
-                    Arc::new(lockgate_slack::Slack::new(webhook.clone(), channel.clone()))
+                    Arc::new(lockgate_notify::Slack::new(webhook.clone(), channel.clone()))
                 }
                 Notify::Webhook { url, headers } => {
-                    Arc::new(lockgate_webhook::Webhook::new(url.clone(), headers.clone()))
+                    Arc::new(lockgate_notify::Webhook::new(url.clone(), headers.clone()))
                 }
             }
         })

@@ -4,40 +4,16 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use lockgate_model::{
-    Digest, EnvironmentName, FailureKind, HostId, ProjectName, Release, RunId, Secret, ServiceName, Tag,
-    Timestamp,
-};
-use lockgate_ports::{Message, MessageKind, Notifier, PortError};
-use lockgate_slack::Slack;
+use lockgate_model::{FailureKind, Secret};
+use lockgate_notify::Slack;
+use lockgate_ports::{Notifier, PortError};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use crate::message;
+
 /// The secret part of a webhook's URL.
 const TOKEN: &str = "hunter2";
-
-fn message() -> Message {
-    let service = ServiceName::new("web").unwrap();
-    Message {
-        kind: MessageKind::Success,
-        project: ProjectName::new("acme").unwrap(),
-        service: service.clone(),
-        environment: EnvironmentName::new("prod").unwrap(),
-        release: Release {
-            service,
-            tag: Tag::new("v2").unwrap(),
-            digest: Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap(),
-            image: None,
-            commit: None,
-        },
-        run: RunId(uuid::Uuid::from_u128(7)),
-        at: Timestamp(0),
-        owner: "lee@laptop".into(),
-        hosts: vec![HostId::local()],
-        failure: None,
-        commands: vec![],
-    }
-}
 
 fn slack(base: &str, channel: Option<&str>) -> Slack {
     // An error means that another test of this process has installed it.
@@ -71,7 +47,10 @@ async fn a_message_is_posted_as_json_with_its_channel() {
     let received = server.received_requests().await.unwrap();
     let body: serde_json::Value = serde_json::from_slice(&received[0].body).unwrap();
     assert_eq!(body["channel"], "#deploys");
-    assert!(body["text"].as_str().unwrap().starts_with(":white_check_mark: *web* `v2` is live"), "{body}");
+    assert!(
+        body["text"].as_str().unwrap().starts_with(":leftwards_arrow_with_hook: *web* `v2` was rolled back"),
+        "{body}"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,36 @@
+//! Notifiers: people are told of a run through Slack's incoming webhooks
+//! (<https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>) or as JSON at a URL of theirs.
+//!
+//! Invariants: a URL and the headers' values, which are secrets, are in no error and no log; a redirect is not followed,
+//! for it would carry them elsewhere; sending ends within 10 s, one retry included (a 429 that asks for at most 5 s, or no
+//! connection); a message that may have arrived is not sent again. Slack's text holds names, numbers, the failure and what
+//! to type, never an application's log lines, and everything that comes from elsewhere is escaped, so that it cannot
+//! mention a channel.
+//!
+//! The body for a URL of one's own is the serialised [`lockgate_ports::Message`]; fields that hold nothing are left out:
+//!
+//! ```json
+//! {
+//!   "kind": "rolled_back",
+//!   "project": "acme", "service": "web", "environment": "prod",
+//!   "release": { "service": "web", "tag": "v2", "digest": "sha256:…", "image": "ghcr.io/acme/web", "commit": "…" },
+//!   "run": "0192f0c4-…", "at": 1763683200000, "owner": "lee@laptop", "hosts": ["web1", "web2"],
+//!   "failure": { "kind": "unhealthy", "message": "…", "hint": "…", "host": "web1", "slot": "green",
+//!                "logs": ["…"], "evidence": [{ "check": "…", "wanted": "…", "seen": "…", "ok": false }] },
+//!   "commands": ["…"]
+//! }
+//! ```
+//!
+//! `kind` is `starting`, `success`, `rolled_back`, `failed` (nothing was changed) or `critical` (the rollback failed
+//! too, and `commands` is what to type). `at` is milliseconds since 1970-01-01T00:00:00Z. Any 2xx is a delivery.
+//!
+//! Absent: threads, updates of an earlier message, bot tokens, signatures and a queue. Absent too: the choice of a TLS
+//! provider, which the binary (or a test) installs once with
+//! `rustls::crypto::ring::default_provider().install_default()`.
+
+mod post;
+mod slack;
+mod webhook;
+
+pub use slack::Slack;
+pub use webhook::Webhook;
