@@ -46,7 +46,7 @@ says() {
 # out_jq FILTER: the last command's stdout, all of its JSON objects as one list.
 out_jq() { jq -ers "$1" "$WORK/out"; }
 
-# load_start FILE CURL_ARGUMENT…: requests without a pause, until load_stop. Every answer is a line of FILE:
+# load_start FILE URL: requests without a pause, until load_stop. Every answer is a line of FILE:
 # curl's exit code, the status, the release that answered.
 load_start() {
   local file=$1 client
@@ -63,13 +63,12 @@ load_start() {
 }
 
 load_client() {
-  local stop=$1 deadline=$((SECONDS + LOAD_SECONDS_MAX))
-  shift
+  local stop=$1 url=$2 deadline=$((SECONDS + LOAD_SECONDS_MAX))
   # Inherited from the script: what it cleans up is not ours to clean up.
   trap - EXIT INT TERM HUP
   until [ -e "$stop" ] || [ "$SECONDS" -ge "$deadline" ]; do
     curl -s --max-time "$REQUEST_SECONDS_MAX" -o /dev/null -w '%{exitcode} %{http_code} %header{x-release}\n' \
-      --rate 100/s "$@?[1-$REQUESTS_PER_CONNECTION]" || true
+      --rate 100/s "$url?[1-$REQUESTS_PER_CONNECTION]" || true
   done
 }
 
