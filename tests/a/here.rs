@@ -14,6 +14,8 @@ use crate::support::{http, processes, skipped, wait_for};
 
 const PROGRAMS: [&str; 8] =
     ["docker", "dockerd", "docker-registry", "caddy", "unshare", "iptables", "jq", "curl"];
+/// Of Caddy in a deployment: for the counter of requests in flight, and for the switch.
+pub const RELOADS: usize = 2;
 /// From a line of output to the next one that a test waits for.
 const EVENT_SECONDS_MAX: u64 = 30;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::a::here::Here;
+use crate::a::here::{Here, RELOADS};
 use crate::support::double::{Double, Manner};
 use crate::support::load::{Load, User};
 use crate::support::project::{self, Running};
@@ -59,7 +59,7 @@ fn a_registry_that_cannot_answer_is_said_in_bounded_time_and_nothing_is_changed(
     assert!(began.elapsed() < Duration::from_secs(REFUSED_SECONDS_MAX), "{:?}", began.elapsed());
     assert_eq!(here.world(), before);
     here.run("deploy web v2").expect(0);
-    load.expect_no_failure();
+    load.expect_no_failure_but_of_reloads(RELOADS);
     here.expect_settled("v2");
 }
 
@@ -86,6 +86,6 @@ fn a_rollback_to_an_image_that_was_removed_fetches_it_again_or_changes_nothing()
     let before = here.world();
     here.run("rollback web").expect(1).says(&[&here.registry, "hint", "is still live", "v1"]);
     assert_eq!(here.world(), before);
-    load.expect_no_failure();
+    load.expect_no_failure_but_of_reloads(RELOADS);
     here.expect_settled("v1");
 }

@@ -37,7 +37,8 @@ fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() 
         "spoil",
         "not undone:",
         "active_color",
-        "slot green gets the traffic",
+        "this machine: v2 (",
+        ") in slot green gets the traffic",
         "type, in this order:",
         "lockgate --env prod resume web",
     ]);
