@@ -21,10 +21,14 @@ fn mend(project: &Project) {
 
 #[test]
 fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() {
+    let slack = Double::start(Manner::Answers("200 OK", "ok"));
     let hook = Double::start(Manner::Answers("200 OK", ""));
     let setup = Setup {
         after: "[{ name: spoil, command: \"ROOT/gate\" }]".to_owned(),
-        end: format!("notify:\n  - webhook: {{ url: \"http://{}/hook\" }}\n", hook.address),
+        end: format!(
+            "notify:\n  - slack: {{ webhook: \"http://{}/services/T000\" }}\n  - webhook: {{ url: \"http://{}/hook\" }}\n",
+            slack.address, hook.address
+        ),
         ..Setup::default()
     };
     let project = Project::with(&setup);
@@ -49,6 +53,8 @@ fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() 
     let critical: Value = serde_json::from_str(hook.bodies().last().unwrap()).unwrap();
     assert_eq!(critical["kind"], "critical", "{critical:#}");
     assert!(!critical["commands"].as_array().unwrap().is_empty(), "{critical:#}");
+    let shouted: Value = serde_json::from_str(slack.bodies().last().unwrap()).unwrap();
+    assert!(shouted["text"].as_str().unwrap().contains("lockgate --env prod resume web"), "{shouted:#}");
     // Nothing gets worse by typing the same again: that command changes nothing, and the other run is still to be ended.
     project.run("deploy web v2").expect(1).says(&["active_color"]);
     assert_eq!(project.ask("/").release(), "v2");
