@@ -175,21 +175,21 @@ ssh: {{ options: [-F, "{ssh_config}"] }}
     )
 }
 
-fn text(value: &Value) -> &str {
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
-fn target_folder() -> &'static Path {
+pub fn target_folder() -> &'static Path {
     let folder = Path::new(env!("CARGO_BIN_EXE_lockgate")).parent().and_then(Path::parent);
     folder.expect("the binary lies in a profile's folder of the target folder")
 }
 
-fn is_there(program: &str) -> bool {
+pub fn is_there(program: &str) -> bool {
     let folders = std::env::var("PATH").unwrap_or_default() + ":/usr/local/sbin:/usr/sbin:/sbin";
     folders.split(':').any(|folder| Path::new(folder).join(program).is_file())
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output().unwrap();
     output.stdout == b"0\n"
 }

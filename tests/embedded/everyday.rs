@@ -103,6 +103,25 @@ fn rollback_brings_back_the_previous_release_or_the_one_named() {
 }
 
 #[test]
+fn a_rollback_without_a_name_never_goes_to_a_release_that_was_not_live() {
+    let project = Project::with(&Setup { health: "{ timeout: 400ms }", ..Setup::default() });
+    project.release("bad", "UNHEALTHY=1");
+    project.run("deploy web bad").expect(1);
+    project.run("rollback web").expect(1).says(&["no earlier release", "hint", "lockgate history"]);
+    assert!(project.apps().is_empty(), "{:#?}", project.apps());
+    project.deploy("v1");
+    project.run("deploy web bad").expect(1);
+    project.run("rollback web").expect(1).says(&["no earlier release", "bad", "was never live", "hint"]);
+    project.expect_settled("v1");
+    // With a name it is somebody's wish, and the old release stays live when it fails.
+    project.run("rollback web bad").expect(1).says(&["is still live"]);
+    project.expect_settled("v1");
+    project.deploy("v2");
+    project.run("rollback web").expect(0);
+    project.expect_settled("v1");
+}
+
+#[test]
 fn logs_come_from_the_live_slot_or_the_one_named() {
     let project = Project::new();
     project.deploy("v1");

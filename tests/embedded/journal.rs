@@ -143,6 +143,78 @@ fn a_damaged_journal_is_said_and_nothing_is_done() {
     project.expect_settled("v2");
 }
 
+/// Changes rows of a journal as no program of ours would.
+fn tamper(path: &Path, sql: &'static str) {
+    use sqlx::{Connection, Executor};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let changed = runtime.block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+        let mut journal = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        let changed = journal.execute(sql).await.unwrap().rows_affected();
+        journal.close().await.unwrap();
+        changed
+    });
+    assert!(changed > 0, "{sql} changed nothing");
+}
+
+/// One digit of one event.
+const ONE_EVENT: &str = "UPDATE events SET kind = replace(kind, '\"step\":1', '\"step\":7') WHERE kind LIKE '%step_started%' \
+     AND run = (SELECT max(run) FROM runs) AND kind LIKE '%\"step\":1%'";
+const ONE_RUN: &str =
+    "UPDATE runs SET owner = 'x' || substr(owner, 2) WHERE run = (SELECT min(run) FROM runs)";
+
+#[test]
+fn one_damaged_record_of_a_run_that_has_ended_is_said_where_it_matters_and_stops_no_rollback() {
+    let project = Project::new();
+    project.deploy("v1");
+    let path = project.path("m1/.lockgate/journal.db");
+    // Nothing but this run's own replay would read it, and that is over.
+    tamper(&path, ONE_EVENT);
+    project.run("history").expect(0).says(&["succeeded"]);
+    project.deploy("v2");
+    project.expect_settled("v2");
+
+    // The list of runs is read by whoever begins one.
+    tamper(&path, ONE_RUN);
+    let load = Load::start(project.port, &[User::Get]);
+    for command in ["history", "deploy web v1", "rollback web", "resume"] {
+        project.run(command).expect(1).says(&["journal", "checksum", "does not match", "hint"]);
+        project.expect_settled("v2");
+    }
+    // Any other machine can, and so can this one when the journal is out of the way.
+    project.run_on("m2", "rollback web").expect(0);
+    project.expect_settled("v1");
+    std::fs::rename(&path, path.with_extension("damaged")).unwrap();
+    project.deploy("v2");
+    load.expect_no_failure();
+    project.expect_settled("v2");
+}
+
+#[test]
+fn a_damaged_record_of_a_run_that_was_killed_does_not_keep_it_from_its_end() {
+    let after = "[{ name: wait, command: \"ROOT/gate\" }]".to_owned();
+    let project = Project::with(&Setup { after, ..Setup::default() });
+    project.waiting_gate();
+    project.open_gate();
+    project.deploy("v1");
+    std::fs::remove_file(project.path("open")).unwrap();
+    let load = Load::start(project.port, &[User::Get]);
+    let running = project.start("deploy web v2");
+    project.wait_at_gate("v2");
+    running.signal(rustix::process::Signal::KILL);
+    drop(running);
+    project.open_gate();
+    let path = project.path("m1/.lockgate/journal.db");
+    tamper(&path, ONE_EVENT);
+    project.run("resume").expect(1).says(&["journal", "checksum", "does not match", "hint"]);
+    // What the gates had not passed is left as it was, and the hosts know what is to be done.
+    assert_eq!(project.ask("/").release(), "v2");
+    std::fs::rename(&path, path.with_extension("damaged")).unwrap();
+    project.run("resume").expect(0);
+    load.expect_no_failure();
+    project.expect_settled("v2");
+}
+
 #[test]
 fn a_state_folder_that_cannot_be_made_is_said() {
     let project = Project::new();

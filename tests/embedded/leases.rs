@@ -1,13 +1,13 @@
 //! Several orchestrators on one service: one at a time, and one that was replaced notices.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::support::load::{Load, User};
 use crate::support::project::{Project, Running, Setup};
-use crate::support::wait_for;
+use crate::support::{processes, wait_for};
 
 /// Long enough for a busy machine, short enough for a test.
 const TTL_MILLIS: &str = "1500";
@@ -109,4 +109,30 @@ fn many_deployments_at_once_end_one_after_another_or_give_way() {
     let live = wait_for("an answer", 5, || Some(project.ask("/").release().to_owned()));
     assert!(done.contains(&live.as_str()), "{live} is live, {done:?} succeeded");
     project.expect_settled(&live);
+}
+
+#[test]
+fn ctrl_c_while_somebody_else_holds_the_lease_ends_the_wait_at_once() {
+    let project = waiting(true);
+    // With the usual lifetime, so that whoever waits would wait for long.
+    let first = project.start("deploy web v2");
+    project.wait_at_gate("v2");
+    first.signal(Signal::STOP);
+    let lease = project.lease();
+    for (command, signal) in [("deploy web v3", Signal::INT), ("resume", Signal::TERM)] {
+        let second = project.start(command);
+        wait_for("the signal to be waited for", 10, || {
+            processes::catches(second.child.id(), signal).then_some(())
+        });
+        let began = Instant::now();
+        second.signal(signal);
+        let ran = second.end().expect(1);
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}\n{ran}", began.elapsed());
+        ran.says(&["interrupted by the user while", "held the lease", "nothing was changed"]);
+        assert_eq!(project.lease(), lease);
+    }
+    first.signal(Signal::CONT);
+    project.open_gate();
+    first.end().expect(0);
+    project.expect_settled("v2");
 }

@@ -1,6 +1,7 @@
 //! The embedded default: processes behind the built-in proxy, on this machine.
 
 mod apps;
+mod clock;
 mod configuration;
 mod demo;
 mod everyday;
@@ -10,4 +11,7 @@ mod journal;
 mod killed;
 mod leases;
 mod load;
+mod notifications;
 mod router;
+mod stuck;
+mod watch;

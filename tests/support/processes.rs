@@ -59,3 +59,11 @@ pub fn end_all(folder: &Path) {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
+
+/// Whether the process handles `signal` by itself by now.
+pub fn catches(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal.as_raw() - 1) & 1 == 1
+}

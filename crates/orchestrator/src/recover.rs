@@ -7,6 +7,7 @@ use lockgate_model::{Event, EventKind, Intent, Outcome, Progress, RunEnd, RunId,
 
 use lockgate_perform::Depth;
 
+use crate::interrupted::before_anything;
 use crate::session::{Session, Trouble, give_back};
 
 /// Runs of the local journal looked at for ends that other machines gave them.
@@ -18,9 +19,10 @@ impl Session<'_> {
     /// # Errors
     /// [`Trouble`]; `Stuck` when an undo failed again.
     pub async fn resume(&self) -> Result<Option<(RunId, Outcome)>, Trouble> {
-        let acquired = self.leases().acquire().await?;
+        let acquired = self.acquire().await?;
         let keep_alive = acquired.fence.keep_alive();
-        let recovered = match self.revive_routers().await {
+        let revived = before_anything(&self.tools.interrupt, self.revive_routers()).await;
+        let recovered = match revived {
             Ok(()) => self.recover_leased(&acquired).await,
             Err(failure) => Err(failure.into()),
         };
@@ -37,7 +39,7 @@ impl Session<'_> {
     /// # Errors
     /// [`Trouble`]; a run that was left unfinished is `resume`'s to end, first.
     pub async fn tidy_up(&self) -> Result<Option<(RunId, Outcome)>, Trouble> {
-        let acquired = self.leases().acquire().await?;
+        let acquired = self.acquire().await?;
         let tidied = self.tidy_up_leased(&acquired).await;
         if !matches!(tidied, Ok(Some(_))) {
             give_back(&acquired.fence).await;

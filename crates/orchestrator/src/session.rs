@@ -13,6 +13,7 @@ use lockgate_model::{
 use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
 use crate::Site;
+use crate::interrupted::before_anything;
 use crate::recover::{is_stuck, known_stuck};
 use crate::tell::Teller;
 
@@ -164,7 +165,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Trouble`].
     pub async fn run(&self, want: &Want) -> Result<Report, Trouble> {
-        let mut acquired = self.leases().acquire().await?;
+        let mut acquired = self.acquire().await?;
         match self.run_leased(want, &mut acquired).await {
             Ok(report) => Ok(report),
             Err(trouble) => {
@@ -175,11 +176,12 @@ impl<'a> Session<'a> {
     }
 
     async fn run_leased(&self, want: &Want, acquired: &mut Acquired) -> Result<Report, Trouble> {
-        self.revive_routers().await?;
+        let interrupt = &self.tools.interrupt;
+        before_anything(interrupt, self.revive_routers()).await?;
         let recovered = self.recover_all(acquired).await?;
         let fence = acquired.fence.clone();
         let keep_alive = fence.keep_alive();
-        let planned = self.plan(want).await?;
+        let planned = before_anything(interrupt, self.plan(want)).await?;
         drop(keep_alive);
         if planned.plan.is_empty() {
             match &recovered {
@@ -221,7 +223,7 @@ impl<'a> Session<'a> {
                 }
                 Err(trouble) => return Err(trouble),
             };
-            *acquired = self.leases().acquire().await?;
+            *acquired = self.acquire().await?;
             if superseded && known_stuck(acquired) {
                 return Ok(recovered);
             }

@@ -1,9 +1,10 @@
 //! Which release a rollback without an argument means.
 
-use lockgate_model::{Failure, FailureKind, Observed, Release};
+use lockgate_model::{Failure, FailureKind, HostObserved, Observed, Release, SlotObserved};
 
 /// The release that was live before on every host: the newest in the host's list that is not live, else what the
-/// other slot holds. Found on the hosts alone, so that a machine that has never seen a deployment can roll it back.
+/// other slot holds, if it was live there. Found on the hosts alone, so that a machine that has never seen a deployment
+/// can roll it back.
 ///
 /// # Errors
 /// `NotFound` when a host has none, `Refused` when hosts disagree.
@@ -12,15 +13,9 @@ pub fn previous_release(observed: &Observed) -> Result<Release, Failure> {
     for (host, seen) in &observed.hosts {
         let live = seen.live().and_then(|(_, slot)| slot.release.as_ref());
         let differs = |release: &&Release| live.is_none_or(|live| !live.same_bytes(release));
-        let beside = || {
-            let target = seen.router.target?;
-            seen.slots.get(&target.other())?.release.as_ref().filter(differs)
-        };
-        let previous = seen.releases.iter().find(differs).or_else(beside).ok_or_else(|| {
-            Failure::new(FailureKind::NotFound, "no earlier release is known on this host")
-                .at(host)
-                .hint("name one: `lockgate rollback SERVICE RELEASE`; `lockgate history` lists them")
-        })?;
+        let beside = || was_live_beside(seen).filter(differs);
+        let previous =
+            seen.releases.iter().find(differs).or_else(beside).ok_or_else(|| none_before(seen).at(host))?;
         match &found {
             Some(other) if !other.same_bytes(previous) => {
                 return Err(Failure::new(
@@ -34,4 +29,121 @@ pub fn previous_release(observed: &Observed) -> Result<Release, Failure> {
         }
     }
     found.ok_or_else(|| Failure::new(FailureKind::NotFound, "there is no host"))
+}
+
+/// What the other slot holds, if the host's files say that it had the traffic. A release that failed in it since was
+/// started after the live one, and is never gone back to without its name.
+fn was_live_beside(seen: &HostObserved) -> Option<&Release> {
+    let target = seen.router.target?;
+    let beside = seen.slots.get(&target.other())?;
+    let since = |slot: Option<&SlotObserved>| slot.and_then(|slot| slot.started_at);
+    let tried_since = match (since(seen.slots.get(&target)), since(Some(beside))) {
+        (Some(live), Some(beside)) => beside > live,
+        _ => false,
+    };
+    if seen.recorded.previous != Some(target.other()) || tried_since {
+        return None;
+    }
+    beside.release.as_ref()
+}
+
+fn none_before(seen: &HostObserved) -> Failure {
+    let live = seen.live().and_then(|(_, slot)| slot.release.as_ref());
+    let held = seen.slots.iter().find_map(|(slot, held)| {
+        Some((slot, held.release.as_ref()?))
+            .filter(|(_, release)| live.is_none_or(|live| !live.same_bytes(release)))
+    });
+    let message = match held {
+        Some((slot, release)) => {
+            format!("no earlier release is known on this host: {slot} holds {release}, which was never live")
+        }
+        None => "no earlier release is known on this host".to_owned(),
+    };
+    Failure::new(FailureKind::NotFound, message)
+        .hint("name one: `lockgate rollback SERVICE RELEASE`; `lockgate history` lists them")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lockgate_model::{
+        Digest, HostId, Recorded, RouterObserved, ServiceName, Slot, SlotState, Tag, Timestamp,
+    };
+
+    use super::*;
+
+    fn release(tag: &str, digit: char) -> Release {
+        Release {
+            service: ServiceName::new("web").unwrap(),
+            tag: Tag::new(tag).unwrap(),
+            digest: Digest::new(format!("sha256:{}", digit.to_string().repeat(64))).unwrap(),
+            image: None,
+            commit: None,
+        }
+    }
+
+    fn slot(release: Release, state: SlotState, started_at: i64) -> SlotObserved {
+        SlotObserved {
+            release: Some(release),
+            state,
+            started_at: Some(Timestamp(started_at)),
+            endpoint: None,
+        }
+    }
+
+    /// v1 is live in blue since 100; green holds v2, which was started at `started_at`.
+    fn host(previous: Option<Slot>, started_at: i64) -> HostObserved {
+        HostObserved {
+            slots: BTreeMap::from([
+                (Slot::Blue, slot(release("v1", '1'), SlotState::Running, 100)),
+                (Slot::Green, slot(release("v2", '2'), SlotState::Stopped, started_at)),
+            ]),
+            router: RouterObserved { target: Some(Slot::Blue), dial: None, unreachable: None },
+            recorded: Recorded { active: Some(Slot::Blue), previous },
+            ..HostObserved::default()
+        }
+    }
+
+    fn previous(host: HostObserved) -> Result<Release, Failure> {
+        previous_release(&Observed { hosts: BTreeMap::from([(HostId::new("web1").unwrap(), host)]) })
+    }
+
+    #[test]
+    fn what_the_other_slot_holds_is_gone_back_to_when_it_was_live() {
+        assert_eq!(previous(host(Some(Slot::Green), 50)), Ok(release("v2", '2')));
+    }
+
+    #[test]
+    fn a_release_that_failed_in_the_other_slot_is_not_gone_back_to() {
+        for failed in [host(None, 200), host(Some(Slot::Green), 200)] {
+            let refused = previous(failed).unwrap_err();
+            assert_eq!(refused.kind, FailureKind::NotFound);
+            assert!(refused.message.contains("green holds v2"), "{refused}");
+            assert!(refused.message.contains("never live"), "{refused}");
+            assert!(refused.hint.is_some(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_deployment_that_failed_is_not_gone_back_to_though_the_router_points_at_the_empty_slot() {
+        let mut failed = host(None, 200);
+        failed.slots.remove(&Slot::Blue);
+        assert!(previous(failed).unwrap_err().message.contains("green holds v2"));
+    }
+
+    #[test]
+    fn the_hosts_list_comes_before_what_the_other_slot_holds() {
+        let mut seen = host(None, 200);
+        seen.releases = vec![release("v1", '1'), release("v0", '0')];
+        assert_eq!(previous(seen), Ok(release("v0", '0')));
+    }
+
+    #[test]
+    fn without_anything_beside_it_is_said_that_none_is_known() {
+        let mut alone = host(None, 200);
+        alone.slots.remove(&Slot::Green);
+        let refused = previous(alone).unwrap_err();
+        assert_eq!(refused.message, "no earlier release is known on this host");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use lockgate_model::{Failure, FailureKind, HostId, Outcome, Plan, Release, Stuck};
+use lockgate_model::{Action, Failure, FailureKind, HostId, Outcome, Plan, Release, Slot, Stuck};
 
 use crate::failure::failure_text;
 use crate::{Paint, clean};
@@ -112,7 +112,10 @@ fn stuck_text(stuck: &Stuck, plan: &Plan, paint: Paint) -> String {
     for host in &plan.hosts {
         let place = hosts_text(std::slice::from_ref(host));
         let _ = match stuck.live.get(host) {
-            Some(slot) => write!(text, "\n  {place}: slot {slot} gets the traffic"),
+            Some(slot) => match held(plan, host, *slot) {
+                Some(release) => write!(text, "\n  {place}: {release} in slot {slot} gets the traffic"),
+                None => write!(text, "\n  {place}: slot {slot} gets the traffic"),
+            },
             None => write!(text, "\n  {place}: not known"),
         };
     }
@@ -121,6 +124,20 @@ fn stuck_text(stuck: &Stuck, plan: &Plan, paint: Paint) -> String {
         let _ = write!(text, "\n  {}", clean(command));
     }
     text
+}
+
+/// What a slot holds in the midst of the plan: what was started in it, else what was live.
+fn held<'a>(plan: &'a Plan, host: &HostId, slot: Slot) -> Option<&'a Release> {
+    let lanes = plan.phases.iter().flat_map(|phase| &phase.lanes);
+    let mut steps = lanes.filter(|lane| lane.host.as_ref() == Some(host)).flat_map(|lane| &lane.steps);
+    let started = steps.find_map(|step| match &step.action {
+        Action::Start { slot: started, release } => Some((*started, release)),
+        _ => None,
+    });
+    match started {
+        Some((started, release)) if started == slot => Some(release),
+        _ => plan.before.get(host),
+    }
 }
 
 #[cfg(test)]
@@ -198,7 +215,7 @@ mod tests {
           at host web2
           hint: is caddy running?
         now, as far as this run knows:
-          web1: slot blue gets the traffic
+          web1: v1 (0a0a0a0a0a0a) in slot blue gets the traffic
           web2: not known
         next: type, in this order:
           lockgate status web

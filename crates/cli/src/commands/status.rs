@@ -1,5 +1,6 @@
 //! `status`: what is live, looked up on the hosts.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use lockgate_model::ServiceStatus;
@@ -20,7 +21,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, watch: bool) -> R
     let mut hosts = Hosts::default();
     loop {
         let statuses = look(context, service, &mut hosts).await?;
-        if watch && context.output.format == Format::Text {
+        if watch && context.output.format == Format::Text && std::io::stdout().is_terminal() {
             context.output.text(CLEAR);
         }
         show(context, &statuses);

@@ -180,6 +180,7 @@ pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host
         "i/o timeout",
         "handshake timeout",
         "client.timeout",
+        "deadline exceeded",
         "network is unreachable",
         "x509",
         "eof",
@@ -199,4 +200,5 @@ pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host
         "{registry} could not be asked for {reference}: {said} (HTTP {})",
         refusal.status
     ))
+    .hint(format!("`docker pull {reference}` on {host} shows whether it is the registry or Docker"))
 }

@@ -1,0 +1,90 @@
+//! Ctrl-C before a run has begun: nothing is to be undone, so whatever is waited for is not waited for any longer.
+//! From the run's beginning on it is the engine's.
+
+use std::time::Duration;
+
+use lockgate_engine::{Acquired, Interrupt, Leases};
+use lockgate_model::{Failure, FailureKind, Holder};
+
+use crate::session::{Session, Trouble};
+
+/// Looked at this often: `Interrupt` says only whether it was requested.
+const LOOK_MILLIS: u64 = 50;
+/// For taking back a lease that was just being taken; one that cannot be reached in time expires by itself.
+const TAKE_BACK_SECONDS_MAX: u64 = 5;
+
+impl Session<'_> {
+    /// Takes the leases, or gives up at once when interrupted.
+    ///
+    /// # Errors
+    /// As [`Leases::acquire`]; `Cancelled` when interrupted, with whom it waited for.
+    pub(crate) async fn acquire(&self) -> Result<Acquired, Trouble> {
+        let leases = self.leases();
+        tokio::select! {
+            biased;
+            acquired = leases.acquire() => Ok(acquired?),
+            () = requested(&self.tools.interrupt) => {
+                let held = async { take_back(&leases).await };
+                let bound = Duration::from_secs(TAKE_BACK_SECONDS_MAX);
+                let holder = tokio::time::timeout(bound, held).await.ok().flatten();
+                Err(cancelled(holder.as_ref()).into())
+            }
+        }
+    }
+}
+
+/// Does `work`, which changes nothing that would have to be undone, unless interrupted.
+///
+/// # Errors
+/// Those of `work`, and `Cancelled`.
+pub(crate) async fn before_anything<T>(
+    interrupt: &Interrupt,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = requested(interrupt) => Err(cancelled(None)),
+    }
+}
+
+async fn requested(interrupt: &Interrupt) {
+    while !interrupt.requested() {
+        tokio::time::sleep(Duration::from_millis(LOOK_MILLIS)).await;
+    }
+}
+
+/// Gives back what was already taken, on hosts that come before the one that was waited for. Says who holds the first
+/// one that somebody else holds.
+async fn take_back(leases: &Leases) -> Option<Holder> {
+    let mut theirs = None;
+    for store in &leases.stores {
+        let (mut record, version) = match store.read().await {
+            Ok((record, version, _)) => (record, version),
+            Err(failure) => {
+                tracing::debug!(%failure, "a lease may be left to expire");
+                continue;
+            }
+        };
+        match record.holder.take() {
+            Some(holder) if leases.identity.is(&holder) => {
+                match store.swap(version.as_deref(), &record).await {
+                    Ok(_) => {}
+                    Err(failure) => tracing::debug!(%failure, "a lease is left to expire"),
+                }
+            }
+            holder => theirs = theirs.or(holder),
+        }
+    }
+    theirs
+}
+
+fn cancelled(holder: Option<&Holder>) -> Failure {
+    let message = match holder {
+        Some(Holder { owner, pid, .. }) => {
+            format!("interrupted by the user while {owner} (pid {pid}) held the lease; nothing was changed")
+        }
+        None => "interrupted by the user before anything was begun; nothing was changed".to_owned(),
+    };
+    Failure::new(FailureKind::Cancelled, message).hint("to go on, run the same command again")
+}

@@ -1,0 +1,83 @@
+//! Who is told, and that a receiver with trouble fails no run.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::double::{Double, Manner};
+use crate::support::project::{Project, Setup};
+
+/// A message on its way is given up after some ten seconds.
+const GIVEN_UP_SECONDS_MAX: u64 = 20;
+
+fn telling(slack: &Double, hook: &Double) -> Project {
+    let end = format!(
+        "notify:\n  - slack: {{ webhook: \"http://{}/services/T000\" }}\n  - webhook: {{ url: \"http://{}/hook\" }}\n",
+        slack.address, hook.address
+    );
+    let project = Project::with(&Setup { health: "{ timeout: 400ms }", end, ..Setup::default() });
+    project.release("sick", "UNHEALTHY=1");
+    project.release("smoky", "FAIL_PATHS=/metrics");
+    project
+}
+
+fn json(text: &String) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn slack_and_a_webhook_are_told_of_every_start_and_every_kind_of_end() {
+    let slack = Double::start(Manner::Answers("200 OK", "ok"));
+    let hook = Double::start(Manner::Answers("204 No Content", ""));
+    let project = telling(&slack, &hook);
+    project.deploy("v1");
+    project.run("deploy web smoky").expect(3);
+    project.run("deploy web sick").expect(1);
+    // What came to nothing before it began is nobody's news.
+    project.run("deploy web nowhere").expect(1);
+    project.run("deploy web v1").expect(0);
+
+    let wanted = [
+        ("starting", "v1"),
+        ("success", "v1"),
+        ("starting", "smoky"),
+        ("rolled_back", "smoky"),
+        ("starting", "sick"),
+        ("failed", "sick"),
+    ];
+    let told: Vec<Value> = hook.bodies().iter().map(json).collect();
+    let seen: Vec<(&str, &str)> = told
+        .iter()
+        .map(|one| (one["kind"].as_str().unwrap(), one["release"]["tag"].as_str().unwrap()))
+        .collect();
+    assert_eq!(seen, wanted);
+    assert_eq!(told[2]["run"], told[3]["run"]);
+    assert_eq!(told[5]["failure"]["kind"], "unhealthy", "{:#}", told[5]);
+    let texts: Vec<String> =
+        slack.bodies().iter().map(|body| json(body)["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(texts.len(), wanted.len(), "{texts:#?}");
+    for (text, (_, tag)) in texts.iter().zip(wanted) {
+        assert!(text.contains(tag) && text.contains("web") && text.contains("prod"), "{text}");
+    }
+    let distinct: std::collections::BTreeSet<&str> =
+        texts.iter().map(|text| text.split(' ').next().unwrap()).collect();
+    assert_eq!(distinct.len(), 4, "starting, success, rolled back and failed look different: {texts:#?}");
+}
+
+#[test]
+fn receivers_that_answer_500_or_never_fail_no_run_and_hold_up_its_end_for_seconds_only() {
+    let slack = Double::start(Manner::Silent);
+    let hook = Double::start(Manner::Answers("500 Internal Server Error", ""));
+    let project = telling(&slack, &hook);
+    let began = Instant::now();
+    let running = project.start("deploy web v1 --format json");
+    // Users have the new release long before the message is given up.
+    running.wait_until_printed("run_ended");
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    project.expect_live("v1");
+    let ran = running.end().expect(0);
+    assert!(began.elapsed() < Duration::from_secs(GIVEN_UP_SECONDS_MAX), "{:?}\n{ran}", began.elapsed());
+    assert!(ran.stderr.contains("was not delivered"), "{ran}");
+    assert!(hook.bodies().len() >= 2, "{:?}", hook.bodies());
+    project.expect_settled("v1");
+}

@@ -1,0 +1,69 @@
+//! An undo that fails for real: what is live and what to type is said, and after mending `resume` brings it to an end.
+
+use serde_json::Value;
+
+use crate::support::double::{Double, Manner};
+use crate::support::load::{Load, User};
+use crate::support::project::{Project, Setup};
+
+/// A gate that fails, after it has put a folder where a state file was: the file cannot be put back any more.
+const SPOILING_GATE: &str =
+    "#!/bin/sh\nrm ROOT/host/web/active_color\nmkdir ROOT/host/web/active_color\nexit 1\n";
+
+fn spoil(project: &Project) {
+    project.script("gate", &SPOILING_GATE.replace("ROOT", &project.root().display().to_string()));
+}
+
+fn mend(project: &Project) {
+    std::fs::remove_dir(project.path("host/web/active_color")).unwrap();
+    project.script("gate", "#!/bin/sh\nexit 0\n");
+}
+
+#[test]
+fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() {
+    let slack = Double::start(Manner::Answers("200 OK", "ok"));
+    let hook = Double::start(Manner::Answers("200 OK", ""));
+    let setup = Setup {
+        after: "[{ name: spoil, command: \"ROOT/gate\" }]".to_owned(),
+        end: format!(
+            "notify:\n  - slack: {{ webhook: \"http://{}/services/T000\" }}\n  - webhook: {{ url: \"http://{}/hook\" }}\n",
+            slack.address, hook.address
+        ),
+        ..Setup::default()
+    };
+    let project = Project::with(&setup);
+    project.script("gate", "#!/bin/sh\nexit 0\n");
+    project.deploy("v1");
+    spoil(&project);
+    let load = Load::start(project.port, &[User::Get]);
+    project.run("deploy web v2").expect(4).says(&[
+        "stuck",
+        "spoil",
+        "not undone:",
+        "active_color",
+        "this machine: v2 (",
+        ") in slot green gets the traffic",
+        "type, in this order:",
+        "lockgate --env prod resume web",
+    ]);
+    // What it says is so.
+    assert_eq!(project.ask("/").release(), "v2");
+    // It cannot be seen whole, and what is in the way is named.
+    project.run("status").expect(1).says(&["active_color"]);
+    let critical: Value = serde_json::from_str(hook.bodies().last().unwrap()).unwrap();
+    assert_eq!(critical["kind"], "critical", "{critical:#}");
+    assert!(!critical["commands"].as_array().unwrap().is_empty(), "{critical:#}");
+    let shouted: Value = serde_json::from_str(slack.bodies().last().unwrap()).unwrap();
+    assert!(shouted["text"].as_str().unwrap().contains("lockgate --env prod resume web"), "{shouted:#}");
+    // Nothing gets worse by typing the same again: that command changes nothing, and the other run is still to be ended.
+    project.run("deploy web v2").expect(1).says(&["active_color"]);
+    assert_eq!(project.ask("/").release(), "v2");
+
+    mend(&project);
+    project.run("status").expect(0).says(&["stuck"]);
+    project.run("resume").expect(3);
+    project.expect_settled("v1");
+    project.deploy("v2");
+    load.expect_no_failure();
+    project.expect_settled("v2");
+}
