@@ -50,7 +50,8 @@ impl Interrupt {
         *self.0.borrow()
     }
 
-    async fn wait(&self) {
+    /// Returns when it is requested.
+    pub async fn wait(&self) {
         let mut receiver = self.0.subscribe();
         // The sender lives in `self`, so this ends only with a request.
         if receiver.wait_for(|requested| *requested).await.is_err() {
@@ -255,16 +256,23 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Ok(())
     }
 
-    /// Journal and hosts are told beside each other: with either of them a recovery knows enough. Where neither could
-    /// be told the release that serves and has passed its gates stays all the same.
+    /// One write with the outcomes that lead to it. Where it fails the run turns back, for nothing is settled yet.
     async fn commit(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
-        self.take(EventKind::Committed)?;
-        let (unfinished, fence) = (self.unfinished(), self.engine.fence.clone());
-        let (written, marked) = tokio::join!(self.write(), fence.mark(&unfinished));
-        if let Err(error) = written {
-            *trouble = Some(journal_failure(&error));
+        let committed = self.event(EventKind::Committed);
+        self.unwritten.push(committed.clone());
+        match self.append().await {
+            Ok(()) => {
+                self.state.apply(&committed)?;
+                self.tell_and_forget();
+                self.mark_or_go_on().await
+            }
+            Err(error) => {
+                self.unwritten.pop();
+                self.tell_and_forget();
+                *trouble = Some(journal_failure(&error));
+                Ok(())
+            }
         }
-        lost_or_go_on(marked)
     }
 
     /// True when nothing new may be started for now.
@@ -391,21 +399,26 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Ok(outcome)
     }
 
-    fn unfinished(&self) -> Unfinished {
+    async fn mark(&self) -> Result<(), Failure> {
         let progress = match self.state.direction {
             Direction::Forward => Progress::Forward,
             Direction::Unwinding(_) => Progress::Unwinding,
             Direction::Committed => Progress::Committed,
         };
-        Unfinished { run: self.state.run, plan: self.state.plan.clone(), progress }
+        let unfinished = Unfinished { run: self.state.run, plan: self.state.plan.clone(), progress };
+        self.engine.fence.mark(&unfinished).await
     }
 
-    async fn mark(&self) -> Result<(), Failure> {
-        self.engine.fence.mark(&self.unfinished()).await
-    }
-
+    /// A host that cannot be told must not keep the others from being put back.
     async fn mark_or_go_on(&self) -> Result<(), RunError> {
-        lost_or_go_on(self.mark().await)
+        match self.mark().await {
+            Err(failure) if failure.kind == FailureKind::LeaseLost => Err(RunError::LeaseLost(failure)),
+            Err(failure) => {
+                tracing::warn!(%failure, "a host could not be told how far the run is");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Takes an event into the state, the journal and the sink. The inner error is the journal's: the state has
@@ -415,24 +428,30 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Ok(self.write().await)
     }
 
+    fn event(&self, kind: EventKind) -> Event {
+        Event { run: self.state.run, seq: self.state.next_seq, at: self.engine.clock.now(), kind }
+    }
+
     /// Takes an event into the state; [`Self::write`] takes it further.
     fn take(&mut self, kind: EventKind) -> Result<(), RunError> {
-        let event =
-            Event { run: self.state.run, seq: self.state.next_seq, at: self.engine.clock.now(), kind };
+        let event = self.event(kind);
         self.state.apply(&event)?;
         self.unwritten.push(event);
         Ok(())
     }
 
     async fn write(&mut self) -> Result<(), JournalError> {
-        let events = std::mem::take(&mut self.unwritten);
-        let appended = match self.journal_failed || events.is_empty() {
-            true => Ok(()),
-            false => self.engine.journal.append_all(&events).await,
-        };
-        self.journal_failed |= appended.is_err();
-        let told = std::mem::take(&mut self.told);
-        events[told..].iter().for_each(|event| self.engine.sink.event(event));
+        let appended = self.append().await;
+        self.tell_and_forget();
+        appended
+    }
+
+    async fn append(&mut self) -> Result<(), JournalError> {
+        if self.journal_failed || self.unwritten.is_empty() {
+            return Ok(());
+        }
+        let appended = self.engine.journal.append_all(&self.unwritten).await;
+        self.journal_failed = appended.is_err();
         appended
     }
 
@@ -441,24 +460,18 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         self.told = self.unwritten.len();
     }
 
+    fn tell_and_forget(&mut self) {
+        self.tell();
+        self.unwritten.clear();
+        self.told = 0;
+    }
+
     /// As [`Self::record`] where a failing journal must not stand in the way of going on.
     async fn note(&mut self, kind: EventKind) -> Result<(), RunError> {
         if let Err(error) = self.record(kind).await? {
             tracing::warn!(%error, "the journal lacks the rest of this run");
         }
         Ok(())
-    }
-}
-
-/// A host that cannot be told must not keep the others from being put back.
-fn lost_or_go_on(marked: Result<(), Failure>) -> Result<(), RunError> {
-    match marked {
-        Err(failure) if failure.kind == FailureKind::LeaseLost => Err(RunError::LeaseLost(failure)),
-        Err(failure) => {
-            tracing::warn!(%failure, "a host could not be told how far the run is");
-            Ok(())
-        }
-        Ok(()) => Ok(()),
     }
 }
 

@@ -8,8 +8,6 @@ use lockgate_model::{Failure, FailureKind, Holder};
 
 use crate::session::{Session, Trouble};
 
-/// Looked at this often: `Interrupt` says only whether it was requested.
-const LOOK_MILLIS: u64 = 50;
 /// For taking back a lease that was just being taken; one that cannot be reached in time expires by itself.
 const TAKE_BACK_SECONDS_MAX: u64 = 5;
 
@@ -23,7 +21,7 @@ impl Session<'_> {
         tokio::select! {
             biased;
             acquired = leases.acquire() => Ok(acquired?),
-            () = requested(&self.tools.interrupt) => {
+            () = self.tools.interrupt.wait() => {
                 let held = async { take_back(&leases).await };
                 let bound = Duration::from_secs(TAKE_BACK_SECONDS_MAX);
                 let holder = tokio::time::timeout(bound, held).await.ok().flatten();
@@ -44,13 +42,7 @@ pub(crate) async fn before_anything<T>(
     tokio::select! {
         biased;
         done = work => done,
-        () = requested(interrupt) => Err(cancelled(None)),
-    }
-}
-
-async fn requested(interrupt: &Interrupt) {
-    while !interrupt.requested() {
-        tokio::time::sleep(Duration::from_millis(LOOK_MILLIS)).await;
+        () = interrupt.wait() => Err(cancelled(None)),
     }
 }
 

@@ -19,6 +19,8 @@ const PROBE_SECONDS_MAX: u64 = 5;
 const LOOK_AT_SLOT_MILLIS: u64 = 200;
 /// A slot that is seen stopped this often in a row is not coming back (a restart policy would have brought it).
 const STOPPED_LOOKS_MAX: u32 = 3;
+/// How long a host or an engine that is being restarted is waited for.
+const SILENCE_SECONDS_MAX: u64 = 15;
 /// Right before the switch.
 const PROBES_BEFORE_SWITCH_MAX: u32 = 3;
 /// Log lines in the error.
@@ -42,9 +44,21 @@ pub(crate) async fn wait(
     let mut passes = 0;
     let mut last = "it was never asked".to_owned();
     let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
+    // Since when the host or its engine has not answered.
+    let mut silent: Option<Instant> = None;
     while Instant::now() < deadline {
         if endpoint.is_none() || patience.due(start.elapsed()) {
-            endpoint = look(ports, slot, release, &mut patience, &mut last).await?;
+            endpoint = match look(ports, slot, release, &mut patience, &mut last).await {
+                Err(failure)
+                    if matches!(failure.kind, FailureKind::Unreachable | FailureKind::TimedOut)
+                        && silent.get_or_insert_with(Instant::now).elapsed()
+                            < Duration::from_secs(SILENCE_SECONDS_MAX) =>
+                {
+                    last = failure.message;
+                    None
+                }
+                looked => looked.inspect(|_| silent = None)?,
+            };
             if patience.stopped_looks >= STOPPED_LOOKS_MAX {
                 break;
             }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockgate_engine::EventSink;
 use lockgate_model::{Action, Event, EventKind, Millis, Slot, Timestamp};
@@ -18,6 +18,7 @@ use crate::wiring::{self, Hosts};
 /// No deployment of the demo takes longer; the health timeout of v4 is the longest wait in it.
 const DEPLOYMENT_SECONDS_MAX: u64 = 60;
 const STOP_SECONDS: u64 = 2;
+const STOP_LOOK_MILLIS: u64 = 5;
 
 pub struct Scene {
     /// Removed when dropped.
@@ -122,21 +123,27 @@ environments:
     }
 
     async fn stop_proxy(&self) -> Result<(), CliError> {
-        let socket = self.path().join(".lockgate/proxy/admin.sock");
+        let folder = self.path().join(".lockgate/proxy");
+        let socket = folder.join("admin.sock");
         if !socket.exists() {
             return Ok(());
         }
         let Some(ports) = self.site.hosts.first() else { return Ok(()) };
+        let pid =
+            std::fs::read_to_string(folder.join("proxy.lock")).ok().and_then(|pid| pid.trim().parse().ok());
         let endpoint = lockgate_ports::Endpoint::Unix(socket.to_string_lossy().into_owned());
         let timeout = Millis::from_secs(STOP_SECONDS);
         let request = lockgate_ports::Request::json("POST", "/v1/shutdown", Vec::new(), timeout);
         lockgate_ports::http::send(ports.host.as_ref(), &endpoint, request).await?;
-        // It closes its socket when it has gone.
-        for _ in 0..200 {
-            if ports.host.connect(&endpoint, timeout).await.is_err() {
+        // It closes its socket a little before it has gone. What has ended has no command line left.
+        let command_line = |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let limit = Instant::now() + timeout.duration();
+        while Instant::now() < limit {
+            let gone = pid.is_none_or(|pid| command_line(pid).is_empty());
+            if gone && ports.host.connect(&endpoint, timeout).await.is_err() {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(STOP_LOOK_MILLIS)).await;
         }
         Err(CliError::failed("the demo's proxy does not stop"))
     }
