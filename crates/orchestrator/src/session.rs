@@ -1,7 +1,9 @@
 //! One command on one service: lease, recover what was left, look, plan, run.
 
+use std::pin::pin;
 use std::sync::Arc;
 
+use futures_util::future::FutureExt;
 use lockgate_engine::{
     Acquired, Clock, Engine, EventSink, Fence, Interrupt, Journal, JournalError, LeaseError, LeaseStore,
     Leases, RunError,
@@ -126,15 +128,24 @@ impl<'a> Session<'a> {
     /// # Errors
     /// No safe plan, no such release, or a host that cannot be looked at.
     pub async fn plan(&self, want: &Want) -> Result<Planned, Failure> {
-        let (observed, release) = match want {
-            // Looking and resolving do not need one another.
-            Want::Deploy { tag, .. } => {
-                let (observed, release) =
-                    tokio::try_join!(self.observe(Depth::Plan), self.site.resolve(tag))?;
-                (observed, Some(release))
-            }
-            Want::Rollback { .. } => (self.observe(Depth::Plan).await?, None),
-        };
+        self.plan_for(want, self.release(want)).await
+    }
+
+    /// What is to be deployed, where that is known without looking at the hosts.
+    async fn release(&self, want: &Want) -> Result<Option<Release>, Failure> {
+        match want {
+            Want::Deploy { tag, .. } => self.site.resolve(tag).await.map(Some),
+            Want::Rollback { .. } => Ok(None),
+        }
+    }
+
+    async fn plan_for(
+        &self,
+        want: &Want,
+        release: impl Future<Output = Result<Option<Release>, Failure>>,
+    ) -> Result<Planned, Failure> {
+        // Looking and resolving do not need one another.
+        let (observed, release) = tokio::try_join!(self.observe(Depth::Plan), release)?;
         let intent = match (want, release) {
             (Want::Deploy { gates, .. }, Some(release)) => Intent::Deploy { release, gates: *gates },
             (Want::Rollback { release: Some(named) }, _) => {
@@ -165,8 +176,15 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Trouble`].
     pub async fn run(&self, want: &Want) -> Result<Report, Trouble> {
-        let mut acquired = self.acquire().await?;
-        match self.run_leased(want, &mut acquired).await {
+        // A registry takes longer to answer than a lease to be taken.
+        let release = self.release(want).boxed().shared();
+        let mut acquire = pin!(self.acquire());
+        let mut acquired = tokio::select! {
+            biased;
+            acquired = &mut acquire => acquired?,
+            _ = release.clone() => acquire.await?,
+        };
+        match self.run_leased(want, release, &mut acquired).await {
             Ok(report) => Ok(report),
             Err(trouble) => {
                 give_back(&acquired.fence).await;
@@ -175,13 +193,18 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn run_leased(&self, want: &Want, acquired: &mut Acquired) -> Result<Report, Trouble> {
+    async fn run_leased(
+        &self,
+        want: &Want,
+        release: impl Future<Output = Result<Option<Release>, Failure>>,
+        acquired: &mut Acquired,
+    ) -> Result<Report, Trouble> {
         let interrupt = &self.tools.interrupt;
         before_anything(interrupt, self.revive_routers()).await?;
         let recovered = self.recover_all(acquired).await?;
         let fence = acquired.fence.clone();
         let keep_alive = fence.keep_alive();
-        let planned = before_anything(interrupt, self.plan(want)).await?;
+        let planned = before_anything(interrupt, self.plan_for(want, release)).await?;
         drop(keep_alive);
         if planned.plan.is_empty() {
             match &recovered {

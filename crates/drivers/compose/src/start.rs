@@ -26,14 +26,17 @@ impl Compose {
             return Ok(());
         }
         let place = self.place(slot).await?;
-        self.demand_own_place(&place).await?;
-        let Some(image) = self.on_host(release).await? else {
+        let (image, cli, ()) = tokio::try_join!(
+            self.on_host(release),
+            self.cli.found_in(&place.dir),
+            self.demand_own_place(&place)
+        )?;
+        let Some(image) = image else {
             let reference = self.reference(release)?;
             return Err(PortError::not_found(format!("the image {reference} is not on {}", self.host.id()))
                 .hint("it was removed after it was fetched: deploy again"));
         };
-        let v1 = self.cli.found_in(&place.dir).await?.is_v1();
-        let overlay = self.write_overlay(&place, release, &image, !v1).await?;
+        let overlay = self.write_overlay(&place, release, &image, !cli.is_v1()).await?;
         // Compose replaces what it knows and nothing else: not what was made under another project name, and not what a
         // replacement that was cut off left behind, on whose names it would stumble.
         let cut_off = held.len() > 1 || held.iter().any(Held::has_interim_name);
