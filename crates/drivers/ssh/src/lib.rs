@@ -33,7 +33,7 @@ mod link;
 mod options;
 mod script;
 mod session;
-mod tail;
 mod trouble;
+mod worker;
 
 pub use host::Ssh;

@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_model::{FailureKind, HostId};
@@ -12,6 +13,7 @@ use openssh::{ForwardType, Session, Socket};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, Semaphore};
 
+use crate::worker::Worker;
 use crate::{options, trouble};
 
 /// Longest wait for the whole opening, jump hosts included.
@@ -32,7 +34,11 @@ const SOCKET_BYTES_MAX: usize = 80;
 
 /// An open connection. Dropping it closes the master and removes its folder with all sockets.
 pub(crate) struct Link {
-    pub(crate) session: Session,
+    /// Workers that wait for requests. All are kept: there are at most as many as there were calls at once, and a new one
+    /// costs what the login shell's start-up files cost.
+    idle: std::sync::Mutex<Vec<Worker>>,
+    pub(crate) session: Arc<Session>,
+    /// One for each call that is under way.
     pub(crate) sessions: Semaphore,
     folder: PathBuf,
     forwards: Mutex<Forwards>,
@@ -93,7 +99,8 @@ impl Link {
         }
         Ok(Link {
             folder: folder.path().to_owned(),
-            session: Session::new_native_mux(folder),
+            idle: std::sync::Mutex::default(),
+            session: Arc::new(Session::new_native_mux(folder)),
             sessions: Semaphore::new(SESSIONS_MAX),
             forwards: Mutex::default(),
         })
@@ -127,7 +134,17 @@ impl Link {
     /// # Errors
     /// `Unreachable` when the master has gone already.
     pub(crate) async fn close(self, host: &HostId) -> Result<(), PortError> {
-        self.session.close().await.map_err(|error| trouble::broken(host, &error))
+        self.idle().clear();
+        match Arc::try_unwrap(self.session) {
+            Ok(session) => session.close().await.map_err(|error| trouble::broken(host, &error)),
+            // A worker that is under way holds it, and closes it when it ends.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Nothing in here can panic, so a poisoned lock has nothing wrong behind it.
+    pub(crate) fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Worker>> {
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
