@@ -65,7 +65,7 @@ impl Script {
 /// The worker's own part, after the scripts.
 ///
 /// It keeps the session as 3 (input), 5 and 6 (outputs). A content comes through a pipe that is read to its end whatever
-/// the script does; where that is not possible the worker kills itself, for what is left of the content would be taken
+/// the script does (one that succeeds has read it); where that is not possible the worker kills itself, for what is left of the content would be taken
 /// for requests.
 ///
 /// `exec` runs in a process group of its own, so that to kill one command hits nothing that an earlier one left running.
@@ -98,7 +98,7 @@ lg_file() {
     lg_code=$?;
   else
     { head -c "$lg_size" <&3 || kill -s KILL "$$"; } |
-    { lg_script; lg_code=$?; cat >/dev/null; exit "$lg_code"; };
+    { lg_script; lg_code=$?; [ "$lg_code" -eq 0 ] || cat >/dev/null; exit "$lg_code"; };
     lg_code=$?;
   fi;
 };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lockgate_local::Local;
 use lockgate_model::{FailureKind, HostId, Millis, Ssh as Settings};
 use lockgate_ports::conformance::host::increment;
-use lockgate_ports::{CheckState, Command, Endpoint, Host, PortError, Request, conformance, http};
+use lockgate_ports::{CheckState, Command, Endpoint, Host, PortError, Request, Swapped, conformance, http};
 use lockgate_ssh::Ssh;
 use sshd::Sshd;
 
@@ -132,6 +132,115 @@ async fn the_users_configuration_and_the_port_count() {
     assert_eq!(hello(&Ssh::new(HostId::new("box").unwrap(), &sshd.settings())).await.unwrap(), "hello\n");
     let port = Settings { port: Some(sshd.port), ..sshd.settings() };
     assert_eq!(hello(&Ssh::new(HostId::new("127.0.0.1").unwrap(), &port)).await.unwrap(), "hello\n");
+}
+
+#[tokio::test]
+async fn a_host_behind_a_jump_host_is_reached_through_it() {
+    let (Some(sshd), Some(jump)) = (Sshd::start(), Sshd::start()) else { return };
+    sshd.jump_over(&jump);
+    let host = Ssh::new(HostId::new("box").unwrap(), &sshd.settings());
+    for _ in 0..3 {
+        assert_eq!(hello(&host).await.unwrap(), "hello\n");
+    }
+    assert_eq!(jump.logged("Accepted publickey"), 1, "the jump host let us in, once");
+    assert_eq!(jump.logged("Starting session"), 0, "nothing runs on the jump host");
+    assert_eq!(sshd.logged("Accepted publickey"), 1);
+    host.close().await.unwrap();
+    until("the jump host's connection has ended", || jump.connections() == 0).await;
+}
+
+/// What start-up files may do: take their time, and talk.
+fn slow_and_talkative_shell() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let shell = folder.path().join("shell");
+    let script = "#!/bin/sh\nsleep 0.3\necho \"last login: today\"\necho \"you have mail\" >&2\n\
+                  exec sh -c \"$SSH_ORIGINAL_COMMAND\"\n";
+    std::fs::write(&shell, script).unwrap();
+    std::fs::set_permissions(&shell, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let line = format!("ForceCommand {}", shell.display());
+    (folder, line)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_start_up_files_run_once_for_many_operations_and_what_they_say_is_not_taken_for_output() {
+    let (_folder, shell) = slow_and_talkative_shell();
+    let Some(sshd) = Sshd::start_with(&shell, "") else { return };
+    let (host, path) = (sshd.host(), format!("{}/file", sshd.work()));
+    let start = Instant::now();
+    for round in 0..10_u8 {
+        host.write(&path, &[round], 0o600).await.unwrap();
+        assert_eq!(host.read(&path).await.unwrap().content, Some(vec![round]));
+        assert_eq!(host.swap(&path, Some(&[round]), b"swapped").await.unwrap(), Swapped::Yes);
+        assert!(host.disk_free_mib(&path).await.unwrap() > 0);
+        let output = host.exec(&Command::new(["cat"]).stdin("input")).await.unwrap();
+        assert_eq!((output.stdout_text(), output.stderr_text()), ("input".into(), String::new()));
+        host.remove(&path).await.unwrap();
+    }
+    eprintln!("60 operations: {:?}, sessions: {}", start.elapsed(), sshd.logged("Starting session"));
+    assert_eq!(sshd.logged("Starting session"), 1);
+
+    // A lease is renewed while a command runs: one session more, which stays.
+    let long = Command::new(["sh", "-c", "until [ -e \"$1\" ]; do sleep 0.02; done", "sh", &path]);
+    let renew = async {
+        for _ in 0..5 {
+            assert_eq!(host.read(&path).await.unwrap().content, None);
+        }
+        host.write(&path, b"", 0o600).await.unwrap();
+    };
+    let (output, ()) = tokio::join!(host.exec(&long), renew);
+    assert!(output.unwrap().ok());
+    assert_eq!(sshd.logged("Starting session"), 2);
+    assert_eq!(sshd.logged("Accepted publickey"), 1);
+}
+
+#[tokio::test]
+async fn a_host_that_runs_nothing_for_us_is_said_so() {
+    let Some(sshd) = Sshd::start_with("ForceCommand echo This account is not available.", "") else { return };
+    let error = refusal(&sshd.host()).await;
+    assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
+    assert!(error.message.contains("This account is not available."), "{error}");
+    assert!(error.hint.unwrap().contains("ForceCommand"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_leaves_running_outlives_a_later_one_that_is_killed() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (host, dir) = (sshd.host(), sshd.work());
+    let leave = Command::new(["sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!"]);
+    let left = host.exec(&leave).await.unwrap().stdout_text();
+    let hang = Command::new(["sh", "-c", "echo $$ >pid.new; mv pid.new pid; exec sleep 300"]).cwd(&dir);
+    let mut call = Box::pin(host.exec(&hang));
+    let file = format!("{dir}/pid");
+    tokio::select! {
+        result = &mut call => panic!("a command that sleeps ended: {result:?}"),
+        () = until("the command runs", || std::path::Path::new(&file).exists()) => {}
+    }
+    drop(call);
+    let pid = std::fs::read_to_string(&file).unwrap();
+    until("the dropped command is killed", || !alive(pid.trim())).await;
+    assert!(alive(left.trim()), "what an earlier command left running is not of the dropped one's group");
+    assert!(host.exec(&Command::new(["kill", left.trim()])).await.unwrap().ok());
+    assert_eq!(hello(&host).await.unwrap(), "hello\n");
+}
+
+fn alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
+}
+
+#[tokio::test]
+async fn a_content_that_a_script_does_not_read_is_not_taken_for_requests() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (host, dir) = (sshd.host(), sshd.work());
+    let pwned = format!("{dir}/pwned");
+    let evil = format!("n exec 0\nset -- touch {pwned}\n").repeat(40_000);
+    for _ in 0..3 {
+        assert!(host.write(&dir, evil.as_bytes(), 0o600).await.is_err(), "a folder is not overwritten");
+        let command = Command::new(["true"]).stdin(evil.as_bytes());
+        assert!(host.exec(&command).await.unwrap().ok());
+        assert_eq!(hello(&host).await.unwrap(), "hello\n");
+    }
+    assert!(!std::path::Path::new(&pwned).exists());
+    assert_eq!(sshd.logged("Starting session"), 1, "the worker is used again");
 }
 
 #[tokio::test]
