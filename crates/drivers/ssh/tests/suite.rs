@@ -14,6 +14,8 @@ use sshd::Sshd;
 
 /// Longest wait for something that must come true.
 const CONDITION_SECONDS_MAX: u64 = 15;
+/// Longest life of a master whose owner was killed: its idle bound and some more.
+const MASTER_SECONDS_MAX: u64 = 30;
 /// Rounds of a measurement; the median counts.
 const ROUNDS: usize = 31;
 
@@ -369,9 +371,13 @@ impl Drop for Small {
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
-    let bound = Instant::now() + Duration::from_secs(CONDITION_SECONDS_MAX);
+    until_within(CONDITION_SECONDS_MAX, what, condition).await;
+}
+
+async fn until_within(seconds_max: u64, what: &str, condition: impl Fn() -> bool) {
+    let bound = Instant::now() + Duration::from_secs(seconds_max);
     while !condition() {
-        assert!(Instant::now() < bound, "not within {CONDITION_SECONDS_MAX} s: {what}");
+        assert!(Instant::now() < bound, "not within {seconds_max} s: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -445,6 +451,44 @@ async fn closing_and_dropping_leave_nothing_behind() {
         assert!(!folder.exists(), "{} is left behind, dropped: {drops}", folder.display());
         until("the connection has ended", || sshd.connections() == 0).await;
     }
+}
+
+/// Says to this test, started once more as a process to be killed, where to connect.
+const HOLD: &str = "LOCKGATE_TEST_SSH_HOLD";
+
+#[tokio::test]
+async fn a_killed_process_leaves_a_master_that_goes_and_a_folder_that_the_next_one_removes() {
+    if let Some(place) = std::env::var_os(HOLD) {
+        let place = place.into_string().unwrap();
+        let (id, config) = place.split_once(' ').unwrap();
+        let options = ["-v", "-F", config].map(str::to_owned).to_vec();
+        let host = Ssh::new(HostId::new(id).unwrap(), &Settings { options, ..Settings::default() });
+        host.exec(&Command::new(["sleep", "300"]).timeout(Millis::from_secs(300))).await.unwrap();
+        return;
+    }
+    let Some(sshd) = Sshd::start() else { return };
+    let name = "a_killed_process_leaves_a_master_that_goes_and_a_folder_that_the_next_one_removes";
+    let mut holder = std::process::Command::new(std::env::current_exe().unwrap());
+    let mut holder = holder
+        .args(["--exact", name])
+        .env(HOLD, format!("{} {}", sshd.id(), sshd.settings().options[1]))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("its command runs", || sshd.logged("Starting session") == 1).await;
+    let folder = folder_of(&sshd).expect("the folder of the open connection");
+    let living = sshd.host();
+    assert_eq!(hello(&living).await.unwrap(), "hello\n");
+    assert!(folder.exists(), "its owner lives");
+    living.close().await.unwrap();
+
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let next = sshd.host();
+    assert_eq!(hello(&next).await.unwrap(), "hello\n");
+    assert!(!folder.exists(), "{} is left behind", folder.display());
+    next.close().await.unwrap();
+    until_within(MASTER_SECONDS_MAX, "the master has gone", || sshd.connections() == 0).await;
 }
 
 fn folder_of(sshd: &Sshd) -> Option<std::path::PathBuf> {
