@@ -21,7 +21,8 @@
 //! - A worker whose operation was dropped, timed out or broke is never asked again.
 //! - A command lives as long as somebody holds its worker: the remote side kills its process group (SIGTERM, two
 //!   seconds, SIGKILL) when the worker's input ends, be it that the future was dropped, Lockgate was killed or the
-//!   network broke. What made a session of its own (`setsid`) lives on, and so does what an earlier command left running.
+//!   network broke. What made a session of its own (`setsid`) lives on, and so does what an earlier command left
+//!   running.
 //! - Unknown host keys are refused unless the user allows them; a changed one is always refused.
 //!
 //! Absent: passwords and other questions (`BatchMode`), files over 4 MiB, hosts without `exec` (`ForceCommand`).

@@ -60,9 +60,10 @@ impl Worker {
         write(stdin, &[head.as_bytes()]).await.map_err(Cut::Before)?;
         let begin = async {
             // What was said before is nobody's: start-up files of a login shell talk.
-            let begun =
-                tokio::try_join!(out.up_to(&start, ERROR_BYTES_MAX), err.up_to(&start, ERROR_BYTES_MAX));
-            let ((_, own), _) = begun.map_err(Cut::Before)?;
+            // Both to their end, for one of them may say why the session ended.
+            let (one, two) =
+                tokio::join!(out.up_to(&start, ERROR_BYTES_MAX), err.up_to(&start, ERROR_BYTES_MAX));
+            let (_, own) = one.and_then(|seen| two.map(|_| seen)).map_err(Cut::Before)?;
             Ok((own == "1", out, err))
         };
         let finish = async |out: &mut Stream<ChildStdout>, err: &mut Stream<ChildStderr>| {

@@ -46,6 +46,42 @@ async fn a_host_that_only_has_busybox_keeps_them_too() {
     std::fs::remove_dir_all(programs).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_setsid_spends_a_session_on_each_command_and_kills_it_all_the_same() {
+    let (_folder, path) = path_with(&[
+        "sh", "cat", "date", "echo", "false", "head", "mkdir", "mv", "pwd", "rm", "sleep", "sync", "true",
+        "wc",
+    ]);
+    let Some(sshd) = Sshd::start_with("", &path) else { return };
+    let (host, dir) = (sshd.host(), sshd.work());
+    for round in 1..4 {
+        let seen =
+            host.exec(&Command::new(["sh", "-c", "command -v setsid; cat"]).stdin("in")).await.unwrap();
+        assert_eq!(seen.stdout_text(), "in");
+        host.read(&format!("{dir}/file")).await.unwrap();
+        assert_eq!(
+            sshd.logged("Starting session"),
+            2 * round,
+            "a read leaves its session to the next command"
+        );
+        assert_eq!(hello(&host).await.unwrap(), "hello\n");
+    }
+    conformance::host::commands(&host, &dir).await;
+    conformance::host::killing(&host, &dir).await;
+}
+
+/// A folder with these programs only, and the variable that says so.
+fn path_with(programs: &[&str]) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    for program in programs {
+        let path = ["/bin", "/usr/bin"].map(|dir| format!("{dir}/{program}"));
+        let path = path.into_iter().find(|path| std::path::Path::new(path).exists()).unwrap();
+        std::os::unix::fs::symlink(path, folder.path().join(program)).unwrap();
+    }
+    let variable = format!("PATH={}", folder.path().display());
+    (folder, variable)
+}
+
 /// An sshd whose sessions find nothing but busybox. Debian's has no `flock`, so where it is missing there is one that
 /// takes what busybox's takes: no `-w` and no `-E`.
 fn with_busybox() -> Option<Sshd> {
@@ -305,11 +341,15 @@ async fn a_connection_cut_between_two_operations_is_not_noticed() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
     host.write(&path, b"1", 0o600).await.unwrap();
-    for round in 0..4 {
+    for round in 0..7 {
         assert!(sshd.cut_connections() > 0, "there was a connection");
         match round {
             0 => assert_eq!(host.read(&path).await.unwrap().content.as_deref(), Some(b"1".as_slice())),
             1 => assert!(host.disk_free_mib("/").await.unwrap() > 0),
+            // These must not be done twice, and are certain not to have been done.
+            2 => host.write(&path, b"1", 0o600).await.unwrap(),
+            3 => assert_eq!(host.swap(&path, Some(b"1"), b"1").await.unwrap(), Swapped::Yes),
+            4 => assert_eq!(hello(&host).await.unwrap(), "hello\n"),
             _ => drop(host.connect(&endpoint, Millis::from_secs(5)).await.unwrap()),
         }
         // A stream may have been opened on a connection just cut: a whole operation shows that there is one again.
@@ -506,13 +546,8 @@ async fn doctor_finds_a_sound_host_well_and_says_what_is_missing() {
     let checks = sshd.host().check().await;
     assert!(checks.len() >= 4 && checks.iter().all(|check| check.state == CheckState::Ok), "{checks:#?}");
 
-    let bare = tempfile::tempdir().unwrap();
-    for program in ["sh", "date", "uname", "cat"] {
-        let path = ["/bin", "/usr/bin"].map(|dir| format!("{dir}/{program}"));
-        let path = path.into_iter().find(|path| std::path::Path::new(path).exists()).unwrap();
-        std::os::unix::fs::symlink(path, bare.path().join(program)).unwrap();
-    }
-    let Some(sshd) = Sshd::start_with("", &format!("PATH={}", bare.path().display())) else { return };
+    let (_bare, path) = path_with(&["sh", "date", "uname", "cat"]);
+    let Some(sshd) = Sshd::start_with("", &path) else { return };
     let checks = sshd.host().check().await;
     let programs = checks.iter().find(|check| check.what == "programs").unwrap();
     assert_eq!(programs.state, CheckState::Bad);
