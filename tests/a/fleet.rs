@@ -110,7 +110,7 @@ impl Fleet {
         }
     }
 
-    /// A killed Lockgate's ssh connection waits ten minutes for somebody to use it; here it is told to go.
+    /// A killed Lockgate's ssh connection waits a quarter of a minute for somebody to use it; here it is told to go.
     fn close_connections(&self) {
         let folders = std::fs::read_dir(self.machines.path().join(SOCKETS)).into_iter().flatten().flatten();
         for folder in folders {

@@ -15,6 +15,7 @@ pub mod http;
 mod notify;
 mod router;
 mod runtime;
+mod tail;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use http::{Answer, Request};
 pub use notify::{Message, MessageKind, Notifier};
 pub use router::{InFlight, Route, RouteVersion, Router, RouterAnswer, Upstream};
 pub use runtime::{Check, CheckState, Finding, Runtime, RuntimeSlot};
+pub use tail::Tail;
 
 use lockgate_model::HostId;
 

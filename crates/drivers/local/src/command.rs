@@ -6,17 +6,17 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lockgate_ports::{Command, CommandRunner, Output, PortError};
+use lockgate_ports::{Command, CommandRunner, Output, PortError, Tail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::process::Child;
-
-use crate::tail::Tail;
 
 /// From SIGTERM to SIGKILL for a command whose time is over.
 const KILL_GRACE_SECONDS: u64 = 2;
 /// How long a program's outputs are read after its end: something it left behind may hold them open for ever.
 const OUTPUT_LINGER_MILLIS_MAX: u64 = 500;
+/// Bytes of a command's output that are kept, from the end.
+const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Runs a command to its end, as [`lockgate_ports::Host::exec`] says.
 pub(crate) async fn run(command: &Command) -> Result<Output, PortError> {
@@ -69,7 +69,7 @@ impl Running {
     }
 
     async fn finish(&mut self, stdin: &[u8]) -> std::io::Result<Output> {
-        let (mut out, mut err) = (Tail::default(), Tail::default());
+        let (mut out, mut err) = (Tail::new(OUTPUT_BYTES_MAX), Tail::new(OUTPUT_BYTES_MAX));
         let status = match &mut self.child {
             Some(child) => wait(child, stdin, &mut out, &mut err).await?,
             None => return Err(std::io::Error::other("the program has already ended")),

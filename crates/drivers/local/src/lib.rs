@@ -13,7 +13,6 @@ mod doctor;
 mod files;
 mod host;
 mod identity;
-mod tail;
 
 pub use command::LocalRunner;
 pub use host::Local;

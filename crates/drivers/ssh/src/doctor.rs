@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lockgate_model::Millis;
 use lockgate_ports::{Check, Host, Output};
 
-use crate::host::{Again, Ssh, clock};
-use crate::script::{self, Line};
-use crate::session::Call;
+use crate::host::{Ssh, clock};
+use crate::script::{Line, Script};
+use crate::session::{Again, Call};
 
 /// Programs that the scripts call.
-const PROGRAMS: &str = "cat chmod date df flock head mkdir mv rm sha256sum sleep sync wc";
+const PROGRAMS: &str = "cat chmod date df flock head mkdir mv rm setsid sha256sum sleep sync wc";
 /// Clocks further apart than this are worth a word: certificates, logs and schedules disagree. Leases do not, they
 /// only ever use the host's own clock.
 const CLOCK_SECONDS_MAX: u64 = 2;
@@ -29,11 +29,11 @@ pub(crate) async fn check(host: &Ssh) -> Vec<Check> {
     };
     let opened = start.elapsed();
     if !first.ok() {
-        let mend = "allow commands for this user: a shell as login shell and no ForceCommand";
+        let seen = format!("a small script ended with {}: {}", first.code, first.stderr_text().trim());
         return vec![Check::bad(
             what,
-            format!("sh ended with {}: {}", first.code, first.stderr_text().trim()),
-            mend,
+            seen,
+            format!("see what its shell has against it: ssh {} sh", host.id()),
         )];
     }
     let (start, before) = (Instant::now(), since_epoch());
@@ -58,15 +58,16 @@ async fn probe(host: &Ssh) -> Result<Output, Check> {
         let mend = error.hint.clone().unwrap_or_else(|| what.clone());
         Check::bad(what.clone(), error.to_string(), mend)
     };
-    let input = Line::new().set("programs", PROGRAMS).map_err(bad)?.end();
+    let line = Line::new().set("programs", PROGRAMS).map_err(bad)?.end();
     let call = Call {
-        script: script::PROBE,
-        input: &input,
-        hold: false,
+        script: Script::Probe,
+        line: &line,
+        content: &[],
+        again: Again::Safe,
         timeout: PROBE_TIMEOUT,
         output_bytes_max: OUTPUT_BYTES_MAX,
     };
-    host.call(&call, Again::Safe).await.map_err(bad)
+    host.call(&call).await.map_err(bad)
 }
 
 fn round_trip(trip: Duration) -> Check {

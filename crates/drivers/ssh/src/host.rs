@@ -10,8 +10,8 @@ use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
 use crate::link::{Forwarding, Link};
-use crate::script::{self, Line};
-use crate::session::{self, Broken, Call};
+use crate::script::{self, Line, Script};
+use crate::session::{self, Again, Broken, Call};
 use crate::{doctor, trouble};
 
 /// Longest file operation.
@@ -78,11 +78,13 @@ impl Ssh {
     }
 
     /// Runs a script; once more on a new connection when the first one broke and that is safe.
-    pub(crate) async fn call(&self, call: &Call<'_>, again: Again) -> Result<Output, PortError> {
+    pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Output, PortError> {
         let link = self.link().await?;
         let error = match session::run(&self.id, &link, call).await {
             Ok(output) => return Ok(output),
-            Err(Broken::Midway(error)) if again == Again::Unsafe || error.kind == FailureKind::TimedOut => {
+            Err(Broken::Midway(error))
+                if call.again == Again::Unsafe || error.kind == FailureKind::TimedOut =>
+            {
                 if error.kind != FailureKind::TimedOut {
                     self.forget(&link).await;
                 }
@@ -99,15 +101,21 @@ impl Ssh {
         }
     }
 
-    async fn file_call(&self, script: &'static str, input: &[u8], again: Again) -> Result<Output, PortError> {
+    async fn look(&self, script: Script, line: &[u8]) -> Result<Output, PortError> {
         let output_bytes_max = FILE_BYTES_MAX + CLOCK_BYTES_MAX + 1;
-        self.call(&Call { script, input, hold: false, timeout: FILE_TIMEOUT, output_bytes_max }, again).await
+        let (content, again, timeout) = (&[], Again::Safe, FILE_TIMEOUT);
+        self.call(&Call { script, line, content, again, timeout, output_bytes_max }).await
+    }
+
+    async fn change(&self, script: Script, line: &[u8], content: &[u8]) -> Result<Output, PortError> {
+        let (again, timeout, output_bytes_max) = (Again::Unsafe, FILE_TIMEOUT, OUTPUT_BYTES_MAX);
+        self.call(&Call { script, line, content, again, timeout, output_bytes_max }).await
     }
 
     /// A script's failure: an input that was cut off, or what a program said.
     fn failed(&self, what: &str, path: &str, output: &Output) -> PortError {
         match output.code {
-            script::NO_LINE => PortError::unreachable(format!(
+            script::CUT_OFF => PortError::unreachable(format!(
                 "ssh {}: cannot {what} {path}: the input was cut off",
                 self.id
             )),
@@ -130,15 +138,6 @@ impl Ssh {
     }
 }
 
-/// What may be done when the connection breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
-    /// It only looks: it is done again.
-    Safe,
-    /// Done again only when it is certain that nothing was done.
-    Unsafe,
-}
-
 #[async_trait]
 impl Host for Ssh {
     fn id(&self) -> &HostId {
@@ -146,16 +145,17 @@ impl Host for Ssh {
     }
 
     async fn exec(&self, command: &Command) -> Result<Output, PortError> {
-        let input = script::command(command)?;
+        let line = script::command(command)?;
         let call = Call {
-            script: script::EXEC,
-            input: &input,
-            hold: true,
+            script: Script::Exec,
+            line: &line,
+            content: &command.stdin,
+            again: Again::Unsafe,
             timeout: command.timeout,
             output_bytes_max: OUTPUT_BYTES_MAX,
         };
         let program = command.argv.first().map_or("", String::as_str);
-        let output = self.call(&call, Again::Unsafe).await.map_err(|error| error.context(program))?;
+        let output = self.call(&call).await.map_err(|error| error.context(program))?;
         let said = output.stderr_text();
         match said.trim_end().rsplit_once(script::NOT_STARTED) {
             Some((_, "program")) if output.code == 127 => {
@@ -172,8 +172,8 @@ impl Host for Ssh {
     }
 
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {
-        let input = Line::new().path(path)?.set("max", &(FILE_BYTES_MAX + 1).to_string())?.end();
-        let mut output = self.file_call(script::READ, &input, Again::Safe).await?;
+        let line = Line::new().path(path)?.set("max", &(FILE_BYTES_MAX + 1).to_string())?.end();
+        let mut output = self.look(Script::Read, &line).await?;
         let end = output.stdout.iter().position(|byte| *byte == b'\n').unwrap_or(0);
         let content = output.stdout.split_off((end + 1).min(output.stdout.len()));
         if !output.ok() && !output.stderr_text().contains("No such file or directory") {
@@ -187,28 +187,23 @@ impl Host for Ssh {
     }
 
     async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
-        let size = content.len().to_string();
-        let mut input = Line::new().path(path)?.set("size", &size)?.set("mode", &format!("{mode:o}"))?.end();
-        input.extend_from_slice(content);
-        let output = self.file_call(script::WRITE, &input, Again::Unsafe).await?;
+        let line = Line::new().path(path)?.set("mode", &format!("{mode:o}"))?.end();
+        let output = self.change(Script::Write, &line, content).await?;
         if output.ok() { Ok(()) } else { Err(self.failed("write", path, &output)) }
     }
 
     async fn remove(&self, path: &str) -> Result<(), PortError> {
-        let input = Line::new().path(path)?.end();
-        let output = self.file_call(script::REMOVE, &input, Again::Unsafe).await?;
+        let output = self.change(Script::Remove, &Line::new().path(path)?.end(), &[]).await?;
         if output.ok() { Ok(()) } else { Err(self.failed("remove", path, &output)) }
     }
 
     async fn swap(&self, path: &str, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError> {
-        let mut input = Line::new()
+        let line = Line::new()
             .path(path)?
-            .set("size", &content.len().to_string())?
             .set("wait", &LOCK_SECONDS_MAX.to_string())?
             .set("expected", &expected.map_or_else(|| script::NO_FILE.to_owned(), digest))?
             .end();
-        input.extend_from_slice(content);
-        let output = self.file_call(script::SWAP, &input, Again::Unsafe).await?;
+        let output = self.change(Script::Swap, &line, content).await?;
         match output.code {
             0 => Ok(Swapped::Yes),
             script::NOT_SWAPPED => Ok(Swapped::No),
@@ -242,8 +237,7 @@ impl Host for Ssh {
     }
 
     async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError> {
-        let input = Line::new().set("path", path)?.end();
-        let output = self.file_call(script::SPACE, &input, Again::Safe).await?;
+        let output = self.look(Script::Space, &Line::new().set("path", path)?.end()).await?;
         if !output.ok() {
             return Err(self.failed("see the free space of", path, &output));
         }

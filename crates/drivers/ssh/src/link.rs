@@ -1,18 +1,18 @@
 //! One master connection to a host, and what is forwarded through it.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_model::{FailureKind, HostId};
 use lockgate_ports::{Endpoint, PortError};
 use openssh::{ForwardType, Session, Socket};
-use tempfile::TempDir;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::{options, trouble};
+use crate::worker::Worker;
+use crate::{folder, options, trouble};
 
 /// Longest wait for the whole opening, jump hosts included.
 const OPEN_SECONDS_MAX: u64 = 60;
@@ -21,21 +21,26 @@ const CONNECT_SECONDS_MAX: u64 = 10;
 /// Two of these without an answer and the connection counts as broken.
 const ALIVE_SECONDS: u64 = 5;
 const ALIVE_MISSED_MAX: u64 = 2;
-/// After which a master that nobody uses any more goes by itself: Lockgate was killed.
-const IDLE_SECONDS_MAX: u64 = 600;
+/// After which a master that nobody uses goes by itself: Lockgate was killed. As long as it lives its workers are a use,
+/// also while they wait.
+const IDLE_SECONDS_MAX: u64 = 15;
 /// Sessions at once. sshd allows 10 a connection by default (`MaxSessions`), and one just left may still count.
 const SESSIONS_MAX: usize = 8;
 /// Forwarded endpoints kept; the oldest goes first.
 const FORWARDS_MAX: usize = 64;
-/// Longest path of the control socket: `sun_path` has 104 or 108 bytes, and ssh appends 17 while it makes it.
-const SOCKET_BYTES_MAX: usize = 80;
 
 /// An open connection. Dropping it closes the master and removes its folder with all sockets.
 pub(crate) struct Link {
-    pub(crate) session: Session,
+    /// Workers that wait for requests. All are kept: there are at most as many as there were calls at once, and a new one
+    /// costs what the login shell's start-up files cost.
+    idle: std::sync::Mutex<Vec<Worker>>,
+    pub(crate) session: Arc<Session>,
+    /// One for each call that is under way.
     pub(crate) sessions: Semaphore,
     folder: PathBuf,
     forwards: Mutex<Forwards>,
+    /// Locked as long as this process lives.
+    _owner: File,
 }
 
 #[derive(Default)]
@@ -49,7 +54,7 @@ impl Link {
     /// Runs the user's `ssh` until it has authenticated and gone to the background.
     pub(crate) async fn open(host: &HostId, settings: &lockgate_model::Ssh) -> Result<Link, PortError> {
         options::check(&settings.options)?;
-        let folder = private_folder()?;
+        let (folder, owner) = folder::make()?;
         let log = folder.path().join("log");
         let mut ssh = tokio::process::Command::new("ssh");
         // What is relied on comes first: for ssh, the first value of an option is the one that counts.
@@ -93,9 +98,11 @@ impl Link {
         }
         Ok(Link {
             folder: folder.path().to_owned(),
-            session: Session::new_native_mux(folder),
+            idle: std::sync::Mutex::default(),
+            session: Arc::new(Session::new_native_mux(folder)),
             sessions: Semaphore::new(SESSIONS_MAX),
             forwards: Mutex::default(),
+            _owner: owner,
         })
     }
 
@@ -127,7 +134,17 @@ impl Link {
     /// # Errors
     /// `Unreachable` when the master has gone already.
     pub(crate) async fn close(self, host: &HostId) -> Result<(), PortError> {
-        self.session.close().await.map_err(|error| trouble::broken(host, &error))
+        self.idle().clear();
+        match Arc::try_unwrap(self.session) {
+            Ok(session) => session.close().await.map_err(|error| trouble::broken(host, &error)),
+            // A worker that is under way holds it, and closes it when it ends.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Nothing in here can panic, so a poisoned lock has nothing wrong behind it.
+    pub(crate) fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Worker>> {
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -149,24 +166,6 @@ fn target(endpoint: &Endpoint) -> Result<Socket<'static>, PortError> {
             if name.is_empty() { Err(wrong()) } else { Ok(Socket::new(name.to_owned(), port)) }
         }
     }
-}
-
-/// A folder that only this user may enter, with a path short enough for sockets.
-fn private_folder() -> Result<TempDir, PortError> {
-    let make = |parent: PathBuf| {
-        tempfile::Builder::new()
-            .prefix("lockgate-ssh-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(&parent)
-            .map_err(|error| {
-                PortError::from(error).context(format!("cannot make a folder in {}", parent.display()))
-            })
-    };
-    let folder = make(std::env::temp_dir())?;
-    if folder.path().as_os_str().len() > SOCKET_BYTES_MAX - "/master".len() {
-        return make(PathBuf::from("/tmp"));
-    }
-    Ok(folder)
 }
 
 fn no_ssh(error: std::io::Error) -> PortError {

@@ -112,7 +112,7 @@ fn bare(host: &HostId) -> &str {
 }
 
 /// The last line that says something; ssh ends lines with a carriage return.
-fn last_line(said: &str) -> &str {
+pub(crate) fn last_line(said: &str) -> &str {
     said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default()
 }
 

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use lockgate_local::Local;
 use lockgate_model::{FailureKind, HostId, Millis, Ssh as Settings};
 use lockgate_ports::conformance::host::increment;
-use lockgate_ports::{CheckState, Command, Endpoint, Host, PortError, Request, conformance, http};
+use lockgate_ports::{CheckState, Command, Endpoint, Host, PortError, Request, Swapped, conformance, http};
 use lockgate_ssh::Ssh;
 use sshd::Sshd;
 
 /// Longest wait for something that must come true.
 const CONDITION_SECONDS_MAX: u64 = 15;
+/// Longest life of a master whose owner was killed: its idle bound and some more.
+const MASTER_SECONDS_MAX: u64 = 30;
 /// Rounds of a measurement; the median counts.
 const ROUNDS: usize = 31;
 
@@ -42,6 +44,42 @@ async fn a_host_that_only_has_busybox_keeps_them_too() {
     conformance::host::suite(&host, &sshd.work()).await;
     let programs = host.exec(&Command::new(["sh", "-c", "printf %s \"$PATH\""])).await.unwrap().stdout_text();
     std::fs::remove_dir_all(programs).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_setsid_spends_a_session_on_each_command_and_kills_it_all_the_same() {
+    let (_folder, path) = path_with(&[
+        "sh", "cat", "date", "echo", "false", "head", "mkdir", "mv", "pwd", "rm", "sleep", "sync", "true",
+        "wc",
+    ]);
+    let Some(sshd) = Sshd::start_with("", &path) else { return };
+    let (host, dir) = (sshd.host(), sshd.work());
+    for round in 1..4 {
+        let seen =
+            host.exec(&Command::new(["sh", "-c", "command -v setsid; cat"]).stdin("in")).await.unwrap();
+        assert_eq!(seen.stdout_text(), "in");
+        host.read(&format!("{dir}/file")).await.unwrap();
+        assert_eq!(
+            sshd.logged("Starting session"),
+            2 * round,
+            "a read leaves its session to the next command"
+        );
+        assert_eq!(hello(&host).await.unwrap(), "hello\n");
+    }
+    conformance::host::commands(&host, &dir).await;
+    conformance::host::killing(&host, &dir).await;
+}
+
+/// A folder with these programs only, and the variable that says so.
+fn path_with(programs: &[&str]) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    for program in programs {
+        let path = ["/bin", "/usr/bin"].map(|dir| format!("{dir}/{program}"));
+        let path = path.into_iter().find(|path| std::path::Path::new(path).exists()).unwrap();
+        std::os::unix::fs::symlink(path, folder.path().join(program)).unwrap();
+    }
+    let variable = format!("PATH={}", folder.path().display());
+    (folder, variable)
 }
 
 /// An sshd whose sessions find nothing but busybox. Debian's has no `flock`, so where it is missing there is one that
@@ -135,6 +173,115 @@ async fn the_users_configuration_and_the_port_count() {
 }
 
 #[tokio::test]
+async fn a_host_behind_a_jump_host_is_reached_through_it() {
+    let (Some(sshd), Some(jump)) = (Sshd::start(), Sshd::start()) else { return };
+    sshd.jump_over(&jump);
+    let host = Ssh::new(HostId::new("box").unwrap(), &sshd.settings());
+    for _ in 0..3 {
+        assert_eq!(hello(&host).await.unwrap(), "hello\n");
+    }
+    assert_eq!(jump.logged("Accepted publickey"), 1, "the jump host let us in, once");
+    assert_eq!(jump.logged("Starting session"), 0, "nothing runs on the jump host");
+    assert_eq!(sshd.logged("Accepted publickey"), 1);
+    host.close().await.unwrap();
+    until("the jump host's connection has ended", || jump.connections() == 0).await;
+}
+
+/// What start-up files may do: take their time, and talk.
+fn slow_and_talkative_shell() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let shell = folder.path().join("shell");
+    let script = "#!/bin/sh\nsleep 0.3\necho \"last login: today\"\necho \"you have mail\" >&2\n\
+                  exec sh -c \"$SSH_ORIGINAL_COMMAND\"\n";
+    std::fs::write(&shell, script).unwrap();
+    std::fs::set_permissions(&shell, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let line = format!("ForceCommand {}", shell.display());
+    (folder, line)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_start_up_files_run_once_for_many_operations_and_what_they_say_is_not_taken_for_output() {
+    let (_folder, shell) = slow_and_talkative_shell();
+    let Some(sshd) = Sshd::start_with(&shell, "") else { return };
+    let (host, path) = (sshd.host(), format!("{}/file", sshd.work()));
+    let start = Instant::now();
+    for round in 0..10_u8 {
+        host.write(&path, &[round], 0o600).await.unwrap();
+        assert_eq!(host.read(&path).await.unwrap().content, Some(vec![round]));
+        assert_eq!(host.swap(&path, Some(&[round]), b"swapped").await.unwrap(), Swapped::Yes);
+        assert!(host.disk_free_mib(&path).await.unwrap() > 0);
+        let output = host.exec(&Command::new(["cat"]).stdin("input")).await.unwrap();
+        assert_eq!((output.stdout_text(), output.stderr_text()), ("input".into(), String::new()));
+        host.remove(&path).await.unwrap();
+    }
+    eprintln!("60 operations: {:?}, sessions: {}", start.elapsed(), sshd.logged("Starting session"));
+    assert_eq!(sshd.logged("Starting session"), 1);
+
+    // A lease is renewed while a command runs: one session more, which stays.
+    let long = Command::new(["sh", "-c", "until [ -e \"$1\" ]; do sleep 0.02; done", "sh", &path]);
+    let renew = async {
+        for _ in 0..5 {
+            assert_eq!(host.read(&path).await.unwrap().content, None);
+        }
+        host.write(&path, b"", 0o600).await.unwrap();
+    };
+    let (output, ()) = tokio::join!(host.exec(&long), renew);
+    assert!(output.unwrap().ok());
+    assert_eq!(sshd.logged("Starting session"), 2);
+    assert_eq!(sshd.logged("Accepted publickey"), 1);
+}
+
+#[tokio::test]
+async fn a_host_that_runs_nothing_for_us_is_said_so() {
+    let Some(sshd) = Sshd::start_with("ForceCommand echo This account is not available.", "") else { return };
+    let error = refusal(&sshd.host()).await;
+    assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
+    assert!(error.message.contains("This account is not available."), "{error}");
+    assert!(error.hint.unwrap().contains("ForceCommand"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_leaves_running_outlives_a_later_one_that_is_killed() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (host, dir) = (sshd.host(), sshd.work());
+    let leave = Command::new(["sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!"]);
+    let left = host.exec(&leave).await.unwrap().stdout_text();
+    let hang = Command::new(["sh", "-c", "echo $$ >pid.new; mv pid.new pid; exec sleep 300"]).cwd(&dir);
+    let mut call = Box::pin(host.exec(&hang));
+    let file = format!("{dir}/pid");
+    tokio::select! {
+        result = &mut call => panic!("a command that sleeps ended: {result:?}"),
+        () = until("the command runs", || std::path::Path::new(&file).exists()) => {}
+    }
+    drop(call);
+    let pid = std::fs::read_to_string(&file).unwrap();
+    until("the dropped command is killed", || !alive(pid.trim())).await;
+    assert!(alive(left.trim()), "what an earlier command left running is not of the dropped one's group");
+    assert!(host.exec(&Command::new(["kill", left.trim()])).await.unwrap().ok());
+    assert_eq!(hello(&host).await.unwrap(), "hello\n");
+}
+
+fn alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
+}
+
+#[tokio::test]
+async fn a_content_that_a_script_does_not_read_is_not_taken_for_requests() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (host, dir) = (sshd.host(), sshd.work());
+    let pwned = format!("{dir}/pwned");
+    let evil = format!("n exec 0\nset -- touch {pwned}\n").repeat(40_000);
+    for _ in 0..3 {
+        assert!(host.write(&dir, evil.as_bytes(), 0o600).await.is_err(), "a folder is not overwritten");
+        let command = Command::new(["true"]).stdin(evil.as_bytes());
+        assert!(host.exec(&command).await.unwrap().ok());
+        assert_eq!(hello(&host).await.unwrap(), "hello\n");
+    }
+    assert!(!std::path::Path::new(&pwned).exists());
+    assert_eq!(sshd.logged("Starting session"), 1, "the worker is used again");
+}
+
+#[tokio::test]
 async fn a_port_where_nothing_listens_is_unreachable() {
     let Some(sshd) = Sshd::start() else { return };
     let id = HostId::new(format!("ssh://127.0.0.1:{}", sshd::free_port())).unwrap();
@@ -194,11 +341,15 @@ async fn a_connection_cut_between_two_operations_is_not_noticed() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
     host.write(&path, b"1", 0o600).await.unwrap();
-    for round in 0..4 {
+    for round in 0..7 {
         assert!(sshd.cut_connections() > 0, "there was a connection");
         match round {
             0 => assert_eq!(host.read(&path).await.unwrap().content.as_deref(), Some(b"1".as_slice())),
             1 => assert!(host.disk_free_mib("/").await.unwrap() > 0),
+            // These must not be done twice, and are certain not to have been done.
+            2 => host.write(&path, b"1", 0o600).await.unwrap(),
+            3 => assert_eq!(host.swap(&path, Some(b"1"), b"1").await.unwrap(), Swapped::Yes),
+            4 => assert_eq!(hello(&host).await.unwrap(), "hello\n"),
             _ => drop(host.connect(&endpoint, Millis::from_secs(5)).await.unwrap()),
         }
         // A stream may have been opened on a connection just cut: a whole operation shows that there is one again.
@@ -260,9 +411,13 @@ impl Drop for Small {
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
-    let bound = Instant::now() + Duration::from_secs(CONDITION_SECONDS_MAX);
+    until_within(CONDITION_SECONDS_MAX, what, condition).await;
+}
+
+async fn until_within(seconds_max: u64, what: &str, condition: impl Fn() -> bool) {
+    let bound = Instant::now() + Duration::from_secs(seconds_max);
     while !condition() {
-        assert!(Instant::now() < bound, "not within {CONDITION_SECONDS_MAX} s: {what}");
+        assert!(Instant::now() < bound, "not within {seconds_max} s: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -338,6 +493,44 @@ async fn closing_and_dropping_leave_nothing_behind() {
     }
 }
 
+/// Says to this test, started once more as a process to be killed, where to connect.
+const HOLD: &str = "LOCKGATE_TEST_SSH_HOLD";
+
+#[tokio::test]
+async fn a_killed_process_leaves_a_master_that_goes_and_a_folder_that_the_next_one_removes() {
+    if let Some(place) = std::env::var_os(HOLD) {
+        let place = place.into_string().unwrap();
+        let (id, config) = place.split_once(' ').unwrap();
+        let options = ["-v", "-F", config].map(str::to_owned).to_vec();
+        let host = Ssh::new(HostId::new(id).unwrap(), &Settings { options, ..Settings::default() });
+        host.exec(&Command::new(["sleep", "300"]).timeout(Millis::from_secs(300))).await.unwrap();
+        return;
+    }
+    let Some(sshd) = Sshd::start() else { return };
+    let name = "a_killed_process_leaves_a_master_that_goes_and_a_folder_that_the_next_one_removes";
+    let mut holder = std::process::Command::new(std::env::current_exe().unwrap());
+    let mut holder = holder
+        .args(["--exact", name])
+        .env(HOLD, format!("{} {}", sshd.id(), sshd.settings().options[1]))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("its command runs", || sshd.logged("Starting session") == 1).await;
+    let folder = folder_of(&sshd).expect("the folder of the open connection");
+    let living = sshd.host();
+    assert_eq!(hello(&living).await.unwrap(), "hello\n");
+    assert!(folder.exists(), "its owner lives");
+    living.close().await.unwrap();
+
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let next = sshd.host();
+    assert_eq!(hello(&next).await.unwrap(), "hello\n");
+    assert!(!folder.exists(), "{} is left behind", folder.display());
+    next.close().await.unwrap();
+    until_within(MASTER_SECONDS_MAX, "the master has gone", || sshd.connections() == 0).await;
+}
+
 fn folder_of(sshd: &Sshd) -> Option<std::path::PathBuf> {
     let port = format!("port {}", sshd.port);
     let folders =
@@ -353,13 +546,8 @@ async fn doctor_finds_a_sound_host_well_and_says_what_is_missing() {
     let checks = sshd.host().check().await;
     assert!(checks.len() >= 4 && checks.iter().all(|check| check.state == CheckState::Ok), "{checks:#?}");
 
-    let bare = tempfile::tempdir().unwrap();
-    for program in ["sh", "date", "uname", "cat"] {
-        let path = ["/bin", "/usr/bin"].map(|dir| format!("{dir}/{program}"));
-        let path = path.into_iter().find(|path| std::path::Path::new(path).exists()).unwrap();
-        std::os::unix::fs::symlink(path, bare.path().join(program)).unwrap();
-    }
-    let Some(sshd) = Sshd::start_with("", &format!("PATH={}", bare.path().display())) else { return };
+    let (_bare, path) = path_with(&["sh", "date", "uname", "cat"]);
+    let Some(sshd) = Sshd::start_with("", &path) else { return };
     let checks = sshd.host().check().await;
     let programs = checks.iter().find(|check| check.what == "programs").unwrap();
     assert_eq!(programs.state, CheckState::Bad);

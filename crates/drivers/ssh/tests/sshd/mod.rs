@@ -97,6 +97,25 @@ impl Sshd {
         std::fs::write(self.folder.path().join("client_config"), text).unwrap();
     }
 
+    /// How often something stands in sshd's log.
+    pub fn logged(&self, what: &str) -> usize {
+        std::fs::read_to_string(self.folder.path().join("sshd.log")).unwrap().matches(what).count()
+    }
+
+    /// The client's configuration for `box`, reached through `jump`. Both have the same keys, for `jump` takes them over.
+    pub fn jump_over(&self, jump: &Sshd) {
+        let (ours, theirs) = (self.folder.path(), jump.folder.path());
+        let id = std::fs::read(ours.join("id.pub")).unwrap();
+        std::fs::write(theirs.join("authorized_keys"), id).unwrap();
+        let known =
+            [self, jump].map(|sshd| std::fs::read_to_string(sshd.known_hosts()).unwrap().trim().to_owned());
+        std::fs::write(self.known_hosts(), known.join("\n") + "\n").unwrap();
+        let config = ours.join("client_config");
+        let rest = std::fs::read_to_string(&config).unwrap();
+        let jump = format!("Host box\n  ProxyJump ssh://127.0.0.1:{}\n", jump.port);
+        std::fs::write(config, jump + &rest).unwrap();
+    }
+
     /// How many connections are open.
     pub fn connections(&self) -> usize {
         children(self.process.id()).len()
@@ -150,7 +169,7 @@ fn listen(folder: &Path, port: u16, extra: &str) -> Option<Child> {
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {shown}/host_key\nAuthorizedKeysFile {shown}/authorized_keys\n\
          PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
-         MaxStartups 100\n{extra}\n"
+         MaxStartups 100\nLogLevel VERBOSE\n{extra}\n"
     );
     let path = folder.join("sshd_config");
     std::fs::write(&path, config).unwrap();
