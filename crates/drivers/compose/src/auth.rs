@@ -71,17 +71,21 @@ fn server_address(registry: &str) -> &str {
 
 /// The folder of `config.json` on the host: `$DOCKER_CONFIG`, else `~/.docker`.
 pub(crate) async fn config_folder(host: &dyn Host) -> Result<String, PortError> {
-    if let Some(folder) = variable(host, "DOCKER_CONFIG").await? {
-        return Ok(folder);
-    }
-    let home = variable(host, "HOME").await?.unwrap_or_else(|| "/root".to_owned());
-    Ok(format!("{}/.docker", home.trim_end_matches('/')))
-}
-
-async fn variable(host: &dyn Host, name: &str) -> Result<Option<String>, PortError> {
-    let output = host.exec(&Command::new(["printenv", name])).await?;
-    let value = output.stdout_text().trim_end_matches('\n').to_owned();
-    Ok((output.ok() && !value.is_empty()).then_some(value))
+    // A command on this machine would see our own environment, so it need not be started.
+    let [config, home] = if host.id().is_local() {
+        ["DOCKER_CONFIG", "HOME"].map(|name| std::env::var(name).unwrap_or_default())
+    } else {
+        let output =
+            host.exec(&Command::new(["sh", "-c", "echo \"$DOCKER_CONFIG\"; echo \"$HOME\""])).await?;
+        let text = output.stdout_text();
+        let mut lines = text.lines().map(str::to_owned);
+        [lines.next().unwrap_or_default(), lines.next().unwrap_or_default()]
+    };
+    Ok(match (config.as_str(), home.trim_end_matches('/')) {
+        ("", "") => "/root/.docker".to_owned(),
+        ("", home) => format!("{home}/.docker"),
+        (config, _) => config.to_owned(),
+    })
 }
 
 /// The login for `registry`, or `None` when the host has none.

@@ -84,6 +84,9 @@ fn programs(text: &str) -> Check {
     let missing: Vec<&str> = text.lines().skip(2).collect();
     if missing.is_empty() {
         Check::ok("programs", PROGRAMS)
+    } else if missing == ["setsid"] {
+        let seen = "no setsid: every command opens a session of its own, which is slower";
+        Check::warn("programs", seen, "install util-linux on the host")
     } else {
         Check::bad(
             "programs",
