@@ -23,6 +23,10 @@ case $lg_record in
     lg_fail 'another start or stop of this slot came in between'
     ;;
 esac
-echo started >&3
+# Who started it may have been cut off since, and a next start may have seen it alive: it must not die of a pipe that
+# nobody reads. What is ignored would be inherited, so that is taken back.
+trap '' PIPE
+{ echo started >&3; } 2>/dev/null || :
+trap - PIPE
 exec 3>&-
 exec "$@"
