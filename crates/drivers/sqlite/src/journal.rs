@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockgate_engine::{Journal, JournalError, RunFilter, RunSummary};
 use lockgate_model::{Event, RunId};
-use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{Connection, QueryBuilder, Sqlite};
 use tokio::sync::Mutex;
 
 use crate::error::from_sqlx;
@@ -42,7 +42,20 @@ pub struct SqliteJournal {
     options: SqliteConnectOptions,
     /// Taken out while in use, and put back only after success: a connection whose transaction failed, or whose
     /// caller went away in the middle, is closed (which rolls back) and the next call opens another one.
-    connection: Mutex<Option<SqliteConnection>>,
+    open: Mutex<Option<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    connection: SqliteConnection,
+    /// The summary of the run that was appended to last, as written.
+    last: Option<RunRow>,
+}
+
+impl Open {
+    fn new(connection: SqliteConnection) -> Self {
+        Self { connection, last: None }
+    }
 }
 
 impl SqliteJournal {
@@ -63,7 +76,7 @@ impl SqliteJournal {
     ) -> Result<Self, JournalError> {
         file::prepare(&path)?;
         let connection = file::connect(&path, &options).await?;
-        Ok(Self { path, options, connection: Mutex::new(Some(connection)) })
+        Ok(Self { path, options, open: Mutex::new(Some(Open::new(connection))) })
     }
 
     #[must_use]
@@ -77,26 +90,26 @@ impl SqliteJournal {
     /// # Errors
     /// As SQLite's: nothing is lost then either.
     pub async fn close(self) -> Result<(), JournalError> {
-        match self.connection.into_inner() {
-            Some(connection) => connection.close().await.map_err(|problem| from_sqlx(&self.path, &problem)),
+        match self.open.into_inner() {
+            Some(open) => open.connection.close().await.map_err(|problem| from_sqlx(&self.path, &problem)),
             None => Ok(()),
         }
     }
 
-    /// Does `work` on the connection. See [`SqliteJournal::connection`] for what happens when it fails.
+    /// Does `work` on the connection. See [`SqliteJournal::open`] for what happens when it fails.
     async fn with<T>(
         &self,
-        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Trouble>,
+        work: impl AsyncFnOnce(&mut Open) -> Result<T, Trouble>,
     ) -> Result<T, JournalError> {
         let call = async {
-            let mut guard = self.connection.lock().await;
-            let mut connection = match guard.take() {
-                Some(connection) => connection,
-                None => file::connect(&self.path, &self.options).await?,
+            let mut guard = self.open.lock().await;
+            let mut open = match guard.take() {
+                Some(open) => open,
+                None => Open::new(file::connect(&self.path, &self.options).await?),
             };
             // On an error the connection is dropped, not closed: closing waits for the worker thread.
-            let value = work(&mut connection).await?;
-            *guard = Some(connection);
+            let value = work(&mut open).await?;
+            *guard = Some(open);
             Ok(value)
         };
         match tokio::time::timeout(Duration::from_secs(CALL_SECONDS_MAX), call).await {
@@ -135,13 +148,20 @@ impl Journal for SqliteJournal {
 
     /// One transaction, so all of them or none.
     async fn append_all(&self, events: &[Event]) -> Result<(), JournalError> {
-        self.with(async |connection| {
-            // IMMEDIATE: whoever reads the run's summary here is the only one to change it.
-            sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-            for event in events {
-                add_event(connection, event).await?;
+        self.with(async |open| {
+            let known = open.last.take().and_then(|before| Append::after(before, events));
+            if let Some(append) = known
+                && append.write(&mut open.connection).await?
+            {
+                open.last = Some(append.after);
+                return Ok(());
             }
-            sqlx::query("COMMIT").execute(&mut *connection).await?;
+            // IMMEDIATE: whoever reads the run's summary here is the only one to change it.
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut open.connection).await?;
+            for event in events {
+                open.last = Some(add_event(&mut open.connection, event).await?);
+            }
+            sqlx::query("COMMIT").execute(&mut open.connection).await?;
             Ok(())
         })
         .await
@@ -149,7 +169,7 @@ impl Journal for SqliteJournal {
 
     async fn load(&self, run: RunId) -> Result<Vec<Event>, JournalError> {
         let (summary, rows) = self
-            .with(async |connection| {
+            .with(async |Open { connection, .. }| {
                 // Both reads must see the same state.
                 sqlx::query("BEGIN").execute(&mut *connection).await?;
                 let summary = run_row(connection, run).await?;
@@ -163,7 +183,7 @@ impl Journal for SqliteJournal {
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         let rows = self
-            .with(async |connection| {
+            .with(async |Open { connection, .. }| {
                 let rows = sqlx::query(select_runs!(
                     "WHERE (?1 IS NULL OR runs.service = ?1) AND (?2 IS NULL OR runs.environment = ?2) \
                      ORDER BY runs.started_at DESC, runs.run DESC LIMIT ?3"
@@ -206,7 +226,54 @@ fn verify(run: RunId, summary: Option<&RunRow>, rows: &[EventRow]) -> Result<Vec
     }
 }
 
-async fn add_event(connection: &mut SqliteConnection, event: &Event) -> Result<(), Trouble> {
+/// Events that follow a summary which is known, so that nothing need be read before they are written.
+struct Append {
+    /// The summary's checksum before them.
+    before: String,
+    rows: Vec<EventRow>,
+    after: RunRow,
+}
+
+impl Append {
+    /// `None` when they do not follow it.
+    fn after(mut run: RunRow, events: &[Event]) -> Option<Self> {
+        let before = run.checksum().ok()?;
+        let mut rows = Vec::with_capacity(events.len());
+        for event in events {
+            let row = EventRow::new(event, &run.head).ok().filter(|_| event.run.to_string() == run.run)?;
+            run.add(event, &row).ok()?;
+            rows.push(row);
+        }
+        (!rows.is_empty()).then_some(Self { before, rows, after: run })
+    }
+
+    /// In one call, for each is a way to SQLite's thread and back, which takes longer than the disk. False, and nothing
+    /// written, when the summary is not the known one.
+    async fn write(&self, connection: &mut SqliteConnection) -> Result<bool, Trouble> {
+        let run = &self.after;
+        let mut sql = QueryBuilder::<Sqlite>::new(
+            "BEGIN IMMEDIATE; INSERT INTO events (run, seq, at, kind, checksum) SELECT * FROM (",
+        );
+        sql.push_values(&self.rows, |mut values, row| {
+            values.push_bind(&run.run).push_bind(row.seq).push_bind(row.at);
+            values.push_bind(&row.kind).push_bind(&row.checksum);
+        });
+        sql.push(") WHERE EXISTS (SELECT 1 FROM runs WHERE run = ").push_bind(&run.run);
+        sql.push(" AND checksum = ").push_bind(&self.before);
+        sql.push("); UPDATE runs SET ended_at = ").push_bind(run.ended_at);
+        sql.push(", outcome = ").push_bind(run.outcome.as_deref());
+        sql.push(", events = ").push_bind(run.events);
+        sql.push(", head = ").push_bind(&run.head);
+        sql.push(", checksum = ").push_bind(run.checksum()?);
+        sql.push(" WHERE run = ").push_bind(&run.run);
+        sql.push(" AND checksum = ").push_bind(&self.before);
+        sql.push(" RETURNING 1; COMMIT");
+        Ok(!sql.build().fetch_all(connection).await?.is_empty())
+    }
+}
+
+/// The run's summary with the event in it.
+async fn add_event(connection: &mut SqliteConnection, event: &Event) -> Result<RunRow, Trouble> {
     let mut run = match run_row(connection, event.run).await? {
         Some(run) => run,
         None => RunRow::begin(event)?,
@@ -215,7 +282,7 @@ async fn add_event(connection: &mut SqliteConnection, event: &Event) -> Result<(
     run.add(event, &row)?;
     insert_event(connection, &run.run, &row).await?;
     put_run(connection, &run).await?;
-    Ok(())
+    Ok(run)
 }
 
 async fn run_row(connection: &mut SqliteConnection, run: RunId) -> Result<Option<RunRow>, Trouble> {

@@ -152,6 +152,22 @@ async fn an_event_out_of_order_is_refused_and_the_journal_goes_on() {
 }
 
 #[tokio::test]
+async fn what_another_process_appended_in_between_is_neither_overwritten_nor_forked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let (one, other) = (SqliteJournal::open(&path).await.unwrap(), SqliteJournal::open(&path).await.unwrap());
+    let events = events(run(1), "web");
+    one.append_all(&events[..2]).await.unwrap();
+    other.append_all(&events[2..4]).await.unwrap();
+    assert!(matches!(one.append(&events[2]).await, Err(JournalError::Other { .. })));
+    one.append_all(&events[4..]).await.unwrap();
+    assert!(matches!(other.append(&events[4]).await, Err(JournalError::Other { .. })));
+    for journal in [&one, &other] {
+        assert_eq!(journal.load(run(1)).await.unwrap(), events);
+    }
+}
+
+#[tokio::test]
 async fn file_and_folder_are_for_their_owner_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state/deep/journal.db");
