@@ -7,9 +7,9 @@ use crate::command::folder;
 use crate::process::ProcessOptions;
 use crate::script;
 
-/// Programs that the scripts call. `sha256sum` and `stat` only on other machines, but then a deployment fails.
-const TOOLS: [&str; 3] = ["setsid", "tail", "grep"];
-const TOOLS_REMOTE: [&str; 2] = ["sha256sum", "stat"];
+/// Programs that the scripts call, and those that are called on other machines only.
+const TOOLS: [&str; 2] = ["tail", "grep"];
+const TOOLS_REMOTE: [&str; 3] = ["setsid", "sha256sum", "stat"];
 
 pub(crate) async fn checks(options: &ProcessOptions) -> Vec<Check> {
     match look(options).await {

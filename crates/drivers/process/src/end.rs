@@ -1,19 +1,29 @@
 //! Ending a slot's runs: on this machine by signals from here, elsewhere, and where a run's leader is gone, by one script.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockgate_model::{Millis, Slot};
 use lockgate_ports::{Host, PortError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::look;
 use crate::record::{PidFile, Run};
 use crate::script;
 
-/// Pause between looks at what is ending: short at first, for most end at once, then this.
+/// Longest wait for a process's end before it is looked at again, on a thread of its own; under a second.
 const NAP_MILLIS_MAX: u64 = 50;
-const NAP_MILLIS_FIRST: u64 = 1;
+/// The same where the kernel cannot wake us.
+const NAP_BLIND: Duration = Duration::from_millis(5);
+/// Pause between looks for workers that outlive their leader.
+const NAP_MILLIS_WORKERS: u64 = 20;
+/// A process that has ended is mostly collected by its parent in less than this; looking for others of its group among
+/// all processes takes longer.
+const COLLECTED_MICROS: u64 = 100;
+const COLLECTED_LOOKS: u32 = 3;
 
 /// What was noticed while a run was ended; nothing when all went well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,102 +37,122 @@ pub(crate) enum Ending {
 }
 
 /// Ends every run whose pid file starts with `prefix`: SIGTERM, `grace`, SIGKILL, `kill`.
-///
-/// # Errors
-/// As the host, and when it says what is not understood.
-pub(crate) async fn end(
-    host: &dyn Host,
-    prefix: &str,
-    slot: Slot,
-    grace: Millis,
-    kill: Millis,
-) -> Result<Vec<Ending>, PortError> {
-    if host.id().is_local() {
-        let files = PidFile::all(prefix)?;
-        let runs: Vec<(&PidFile, &Run)> =
-            files.iter().filter_map(|file| Some((file, file.run_of_this_boot()?))).collect();
-        // A leader that is gone may have left workers: they are known by the token in their environment only.
-        if runs.iter().all(|(_, run)| look::is_alive(run)) {
-            return end_here(&runs, grace, kill).await;
-        }
-    }
-    end_there(host, prefix, slot, grace, kill).await
+pub(crate) struct End<'a> {
+    pub host: &'a dyn Host,
+    pub prefix: &'a str,
+    pub slot: Slot,
+    pub grace: Millis,
+    pub kill: Millis,
 }
 
-async fn end_there(
-    host: &dyn Host,
-    prefix: &str,
-    slot: Slot,
-    grace: Millis,
-    kill: Millis,
-) -> Result<Vec<Ending>, PortError> {
-    let command = script::command(script::STOP, [prefix, &grace.0.to_string(), &kill.0.to_string()]);
-    // The script counts naps, which take a little longer than they say.
-    let bound = Millis(grace.0 + grace.0 / 4 + kill.0 * 2 + script::SCRIPT_SECONDS_MAX * 1000);
-    let output = script::run(host, &format!("stop {slot}"), &command.timeout(bound)).await?;
-    let ending = |line: &str| {
-        let (what, pid) = line.split_once(' ')?;
-        let pid = pid.parse().ok()?;
-        match what {
-            "killed" => Some(Ending::Killed(pid)),
-            "refused" => Some(Ending::Refused(pid)),
-            "survives" => Some(Ending::Survives(pid)),
-            _ => None,
+impl End<'_> {
+    /// # Errors
+    /// As the host, and when it says what is not understood.
+    pub(crate) async fn run(&self) -> Result<Vec<Ending>, PortError> {
+        if self.host.id().is_local() {
+            let files = PidFile::all(self.prefix)?;
+            let runs: Vec<(&str, &Run)> =
+                files.iter().filter_map(|file| Some((file.path.as_str(), file.run.as_ref()?))).collect();
+            // A leader that is gone may have left workers: they are known by the token in their environment only.
+            if runs.iter().all(|(_, run)| look::is_alive(run)) {
+                return self.here(&runs).await;
+            }
         }
-    };
-    let understood =
-        |line| ending(line).ok_or_else(|| PortError::other(format!("stop {slot}: the host said {line:?}")));
-    output.stdout_text().lines().map(understood).collect()
-}
+        self.there().await
+    }
 
-async fn end_here(runs: &[(&PidFile, &Run)], grace: Millis, kill: Millis) -> Result<Vec<Ending>, PortError> {
-    let mut endings = Vec::new();
-    for (file, run) in runs {
-        if let Some(group) = i32::try_from(run.pid).ok().and_then(Pid::from_raw) {
-            endings.extend(end_group(run, group, grace, kill).await);
-        }
-        if matches!(endings.last(), Some(Ending::Refused(_) | Ending::Survives(_))) {
-            break;
-        }
-        // Nothing of it is left, so the next start need not look for it.
-        std::fs::write(&file.path, "ended\n").map_err(|error| PortError::from(error).context(&file.path))?;
+    async fn there(&self) -> Result<Vec<Ending>, PortError> {
+        let Self { grace, kill, slot, .. } = self;
+        let command = script::command(script::STOP, [self.prefix, &grace.0.to_string(), &kill.0.to_string()]);
+        // The script counts naps, which take a little longer than they say.
+        let bound = Millis(grace.0 + grace.0 / 4 + kill.0 * 2 + script::SCRIPT_SECONDS_MAX * 1000);
+        let output = script::run(self.host, &format!("stop {slot}"), &command.timeout(bound)).await?;
+        let ending = |line: &str| {
+            let (what, pid) = line.split_once(' ')?;
+            let pid = pid.parse().ok()?;
+            match what {
+                "killed" => Some(Ending::Killed(pid)),
+                "refused" => Some(Ending::Refused(pid)),
+                "survives" => Some(Ending::Survives(pid)),
+                _ => None,
+            }
+        };
+        let understood = |line| {
+            ending(line).ok_or_else(|| PortError::other(format!("stop {slot}: the host said {line:?}")))
+        };
+        output.stdout_text().lines().map(understood).collect()
     }
-    Ok(endings)
-}
 
-async fn end_group(run: &Run, group: Pid, grace: Millis, kill: Millis) -> Vec<Ending> {
-    match kill_process_group(group, Signal::TERM) {
-        Err(Errno::PERM) if look::is_alive(run) => return vec![Ending::Refused(run.pid)],
-        // Gone in between.
-        Ok(()) | Err(_) => {}
+    async fn here(&self, runs: &[(&str, &Run)]) -> Result<Vec<Ending>, PortError> {
+        let mut endings = Vec::new();
+        for (path, run) in runs {
+            if let Some(group) = i32::try_from(run.pid).ok().and_then(Pid::from_raw) {
+                endings.extend(self.group(run, group).await);
+            }
+            if matches!(endings.last(), Some(Ending::Refused(_) | Ending::Survives(_))) {
+                break;
+            }
+            // Nothing of it is left, so the next start need not look for it.
+            std::fs::write(path, "ended\n").map_err(|error| PortError::from(error).context(*path))?;
+        }
+        Ok(endings)
     }
-    if vanished(run, group, grace).await {
-        return Vec::new();
+
+    async fn group(&self, run: &Run, group: Pid) -> Vec<Ending> {
+        if kill_process_group(group, Signal::TERM) == Err(Errno::PERM) && look::is_alive(run) {
+            return vec![Ending::Refused(run.pid)];
+        }
+        if vanished(run, group, self.grace).await {
+            return Vec::new();
+        }
+        // Whether it could be signalled shows in whether it goes.
+        if let Err(error) = kill_process_group(group, Signal::KILL) {
+            tracing::debug!(%error, pid = run.pid, "SIGKILL");
+        }
+        let mut endings = vec![Ending::Killed(run.pid)];
+        if !vanished(run, group, self.kill).await {
+            endings.push(Ending::Survives(run.pid));
+        }
+        endings
     }
-    // Whether it could be signalled shows in whether it goes.
-    if let Err(error) = kill_process_group(group, Signal::KILL) {
-        tracing::debug!(%error, pid = run.pid, "SIGKILL");
-    }
-    let mut endings = vec![Ending::Killed(run.pid)];
-    if !vanished(run, group, kill).await {
-        endings.push(Ending::Survives(run.pid));
-    }
-    endings
 }
 
 /// Waits until the whole group has ended, leader and workers. A group outlives its leader while workers finish.
 async fn vanished(run: &Run, group: Pid, bound: Millis) -> bool {
     let limit = Instant::now() + bound.duration();
-    let mut nap = Duration::from_millis(NAP_MILLIS_FIRST);
+    let left = || limit.saturating_duration_since(Instant::now());
+    // Its number may have become another's by now: that one is waited for at most as long.
+    let leader = pidfd_open(group, PidfdFlags::empty()).ok().map(Arc::new);
+    while look::is_alive(run) && !left().is_zero() {
+        until_end(leader.clone(), left().min(Duration::from_millis(NAP_MILLIS_MAX))).await;
+    }
+    for _ in 0..COLLECTED_LOOKS {
+        if !look::group_takes_signals(group) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_micros(COLLECTED_MICROS));
+    }
     loop {
         if !look::is_alive(run) && !look::group_has_members(group) {
             return true;
         }
-        let left = limit.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if left().is_zero() {
             return false;
         }
-        tokio::time::sleep(nap.min(left)).await;
-        nap = (nap * 2).min(Duration::from_millis(NAP_MILLIS_MAX));
+        tokio::time::sleep(left().min(Duration::from_millis(NAP_MILLIS_WORKERS))).await;
+    }
+}
+
+/// At most `bound`. Where the kernel can tell (pidfd_open(2), Linux 5.3) it wakes at the very moment.
+async fn until_end(process: Option<Arc<OwnedFd>>, bound: Duration) {
+    let Some(process) = process else { return tokio::time::sleep(bound.min(NAP_BLIND)).await };
+    let wait = move || {
+        let timeout = Timespec { tv_sec: 0, tv_nsec: bound.subsec_nanos().into() };
+        poll(&mut [PollFd::new(&*process, PollFlags::IN)], Some(&timeout))
+    };
+    match tokio::task::spawn_blocking(wait).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the end of a process cannot be waited for"),
+        Err(error) => tracing::debug!(%error, "the wait for the end of a process was cut off"),
     }
 }

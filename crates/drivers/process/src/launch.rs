@@ -1,14 +1,17 @@
-//! Starting: on this machine without a script around the launcher, elsewhere by one script.
+//! Starting: on this machine from here, elsewhere by one script.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use lockgate_ports::{Host, PortError};
-use tokio::io::AsyncReadExt;
+use rustix::io::Errno;
 
+use crate::birth::{self, Birth};
 use crate::record::PidFile;
 use crate::script;
 
@@ -26,9 +29,7 @@ const PASSED_ON: [&str; 11] = [
     "TZ",
     "USER",
 ];
-/// The first word of what the launcher says, and room for what a shell may add.
-const SAID_BYTES_MAX: u64 = 4096;
-/// Others may read what a service prints, as before.
+/// Others may read what a service prints.
 const LOG_MODE: u32 = 0o644;
 
 /// A start that has been written down.
@@ -38,35 +39,39 @@ pub(crate) struct Launch<'a> {
     pub token: &'a str,
     /// Working folder, absolute.
     pub folder: &'a str,
-    /// The service's program and its arguments.
+    /// The service's program and its arguments; not empty.
     pub argv: Vec<String>,
     /// May hold secrets.
     pub env: BTreeMap<&'a str, &'a str>,
 }
 
 impl Launch<'_> {
-    /// Ends what earlier starts left behind, puts the last log aside, and starts. What the launcher said: `started`
-    /// right before it becomes the service, or `error` and why.
+    /// Ends what earlier starts left behind, puts the last log aside, and starts. The inner error says why the process
+    /// did not become the service.
     ///
     /// # Errors
     /// As the host.
-    pub(crate) async fn run(&self, host: &dyn Host, what: &str) -> Result<String, PortError> {
+    pub(crate) async fn run(&self, host: &dyn Host, what: &str) -> Result<Result<(), String>, PortError> {
         if host.id().is_local() { self.here(host, what).await } else { self.there(host, what).await }
     }
 
-    async fn there(&self, host: &dyn Host, what: &str) -> Result<String, PortError> {
+    async fn there(&self, host: &dyn Host, what: &str) -> Result<Result<(), String>, PortError> {
         let fixed = [self.prefix, script::LAUNCHER, self.token, self.folder];
         let mut command =
             script::command(script::LAUNCH, fixed.into_iter().chain(self.argv.iter().map(String::as_str)));
         for (name, value) in &self.env {
             command = command.env(*name, *value);
         }
-        Ok(script::run(host, what, &command).await?.stdout_text())
+        let said = script::run(host, what, &command).await?.stdout_text();
+        Ok(match said.trim() {
+            "started" => Ok(()),
+            said => Err(said.strip_prefix("error ").unwrap_or("the launcher said nothing").to_owned()),
+        })
     }
 
-    async fn here(&self, host: &dyn Host, what: &str) -> Result<String, PortError> {
+    async fn here(&self, host: &dyn Host, what: &str) -> Result<Result<(), String>, PortError> {
         let before = PidFile::all(self.prefix)?;
-        if before.iter().any(PidFile::may_have_left_something) {
+        if before.iter().any(|file| file.run.is_some()) {
             let command = script::command(script::LEFTOVERS, [self.prefix]);
             script::run(host, what, &command).await?;
         }
@@ -76,44 +81,48 @@ impl Launch<'_> {
             std::fs::rename(&log, format!("{log}.1")).map_err(failed)?;
         }
         let file = OpenOptions::new().append(true).create(true).mode(LOG_MODE).open(&log).map_err(failed)?;
-        let said = self.spawn(file, what).await?;
+        let started = self.spawn(file, what).await?;
         // Litter now, and gone by name: a look for them now could find the next start's.
         for file in before {
             if let Err(error) = std::fs::remove_file(&file.path) {
                 tracing::debug!(%error, path = file.path, "a pid file stays behind");
             }
         }
-        Ok(said)
+        Ok(started.map_err(|error| self.why_not(&error)))
     }
 
-    /// The launcher is a child in a session of its own. It has said all it will when its end of the pipe closes, which
-    /// is right before it becomes the service.
-    async fn spawn(&self, log: std::fs::File, what: &str) -> Result<String, PortError> {
-        // What it says goes where its output is now; what it prints later goes where its errors are now.
-        let launcher = format!("exec 3>&1 1>&2\n{}", script::LAUNCHER);
-        let mut process = tokio::process::Command::new("setsid");
-        process.args(["sh", "-c", &launcher, "sh", self.prefix, self.token, self.folder]).args(&self.argv);
-        process.env_clear();
+    /// Ends when the process has become the service. Beside, for that waits for the child and its disk.
+    async fn spawn(&self, log: std::fs::File, what: &str) -> Result<io::Result<()>, PortError> {
+        let mut process = tokio::process::Command::new(&self.argv[0]);
+        process.args(&self.argv[1..]).current_dir(self.folder).env_clear();
         process.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         process.envs(&self.env);
-        process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let failed = |error: std::io::Error| PortError::from(error).context(what);
-        let mut child = process.spawn().map_err(failed)?;
-        let mut said = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            let mut stdout = stdout.take(SAID_BYTES_MAX);
-            let bound = Duration::from_secs(script::SCRIPT_SECONDS_MAX);
-            match tokio::time::timeout(bound, stdout.read_to_string(&mut said)).await {
-                Ok(read) => drop(read.map_err(failed)?),
-                Err(_) => {
-                    return Err(PortError::timed_out(format!(
-                        "{what}: the launcher said nothing within {} s",
-                        script::SCRIPT_SECONDS_MAX
-                    )));
-                }
-            }
-        }
+        let errors = log.try_clone().map_err(|error| PortError::from(error).context(what))?;
+        process.stdin(Stdio::null()).stdout(log).stderr(errors);
+        Birth::prepare(self.prefix, self.token)?.arrange(&mut process);
         // Dropping the child leaves the process alone; tokio collects it should it end while we still run.
-        Ok(said)
+        let spawned = tokio::task::spawn_blocking(move || process.spawn().map(drop));
+        match tokio::time::timeout(Duration::from_secs(script::SCRIPT_SECONDS_MAX), spawned).await {
+            Ok(Ok(started)) => Ok(started),
+            Ok(Err(error)) => Err(PortError::unreachable(format!("{what}: the start was cut off: {error}"))),
+            Err(_) => Err(PortError::timed_out(format!(
+                "{what}: the process did not become the service within {} s",
+                script::SCRIPT_SECONDS_MAX
+            ))),
+        }
+    }
+
+    fn why_not(&self, error: &io::Error) -> String {
+        let program = &self.argv[0];
+        match error.raw_os_error() {
+            _ if birth::was_superseded(error) => {
+                "another start or stop of this slot came in between".to_owned()
+            }
+            _ if !Path::new(self.folder).is_dir() => "the working folder cannot be entered".to_owned(),
+            Some(number) if number == Errno::NOEXEC.raw_os_error() => {
+                format!("{program} is no program of this machine's kind, nor a script that begins with #!")
+            }
+            _ => format!("{program}: {error}"),
+        }
     }
 }

@@ -26,6 +26,7 @@
 //! An argument that names a file is part of the release, data files too: hand a database to the service by its
 //! environment or working folder, not by an argument.
 
+mod birth;
 mod bytes;
 mod check;
 mod command;

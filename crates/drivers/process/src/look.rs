@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::path::Path;
 
 use lockgate_model::{FailureKind, Slot};
 use lockgate_ports::{Host, PortError};
@@ -32,8 +31,26 @@ pub(crate) struct Seen {
 struct Raw {
     record: String,
     run: Option<String>,
-    /// State and start time of the process that has the run's number now.
-    stat: Option<(String, u64)>,
+    /// Of the process that has the run's number now.
+    stat: Option<Stat>,
+}
+
+/// What is wanted of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    state: String,
+    began: u64,
+}
+
+impl Stat {
+    fn is_running(&self) -> bool {
+        !matches!(self.state.as_str(), "Z" | "X")
+    }
+
+    /// It is the run's process, and no zombie.
+    fn is_of(&self, run: &Run) -> bool {
+        self.began == run.began && self.is_running()
+    }
 }
 
 /// # Errors
@@ -46,54 +63,54 @@ pub(crate) async fn look(host: &dyn Host, dir: &str) -> Result<BTreeMap<Slot, Se
 fn judge(slot: Slot, raw: &Raw, boot_id: &str) -> Result<Seen, PortError> {
     let record = Record::parse(slot, &raw.record)?;
     let run = raw.run.as_deref().and_then(Run::parse);
-    let alive = match (&run, &raw.stat) {
-        // The number alone proves nothing: numbers are used again, after a reboot from the start.
-        (Some(run), Some((state, began))) => {
-            run.boot_id == boot_id && run.began == *began && !matches!(state.as_str(), "Z" | "X")
-        }
-        _ => false,
-    };
+    // The number alone proves nothing: numbers are used again, after a reboot from the start.
+    let this_boot = run.as_ref().filter(|run| run.boot_id == boot_id);
+    let alive = this_boot.zip(raw.stat.as_ref()).is_some_and(|(run, stat)| stat.is_of(run));
     let ended = raw.run.as_deref().is_some_and(|line| line.trim() == "ended");
     Ok(Seen { record, run, ended, alive })
 }
 
 /// The very process of a run of this boot runs on this machine: not a later one with its number, and not a zombie.
 pub(crate) fn is_alive(run: &Run) -> bool {
-    // A process that ends while it is looked at makes this fail with ESRCH rather than ENOENT.
-    let Ok(bytes) = head(Path::new(&format!("/proc/{}/stat", run.pid))) else { return false };
-    stat(&String::from_utf8_lossy(&bytes))
-        .is_some_and(|(state, began)| began == run.began && !matches!(state.as_str(), "Z" | "X"))
+    stat_of(&run.pid.to_string()).is_some_and(|(stat, _)| stat.is_of(run))
 }
 
 /// Whether a process group on this machine has a member that is not a zombie. A group of zombies still takes signals,
 /// where nobody collects them, so asking the kernel is not enough.
 pub(crate) fn group_has_members(group: Pid) -> bool {
-    if test_kill_process_group(group) == Err(Errno::SRCH) {
+    if !group_takes_signals(group) {
         return false;
     }
     let Ok(entries) = std::fs::read_dir("/proc") else { return true };
-    let number = group.as_raw_nonzero().get().to_string();
+    let group = group.as_raw_nonzero().get();
     entries.flatten().any(|entry| {
         let name = entry.file_name();
-        let is_process = name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
-        is_process && head(&entry.path().join("stat")).is_ok_and(|bytes| is_member(&bytes, &number))
+        let number = name.to_str().filter(|name| name.starts_with(|first: char| first.is_ascii_digit()));
+        number.and_then(stat_of).is_some_and(|(stat, its)| its == group && stat.is_running())
     })
 }
 
-/// One read, for the numbers wanted stand near the start and every process is looked at.
-fn head(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; STAT_BYTES_MAX];
-    let length = std::fs::File::open(path)?.read(&mut bytes)?;
-    bytes.truncate(length);
-    Ok(bytes)
+/// False when the kernel knows nobody in it, not even a zombie.
+pub(crate) fn group_takes_signals(group: Pid) -> bool {
+    test_kill_process_group(group) != Err(Errno::SRCH)
 }
 
-/// `state ppid pgrp` stand behind the name, which may hold anything.
-fn is_member(stat: &[u8], group: &str) -> bool {
-    let text = String::from_utf8_lossy(stat);
-    let Some((_, fields)) = text.rsplit_once(") ") else { return false };
+/// A process of this machine, and its group. One read, for what is wanted stands near the start and every process may be
+/// looked at.
+fn stat_of(pid: &str) -> Option<(Stat, i32)> {
+    let mut bytes = [0; STAT_BYTES_MAX];
+    // A process that ends while it is looked at makes reading fail with ESRCH, opening with ENOENT.
+    let length = std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut bytes));
+    parse_stat(&String::from_utf8_lossy(&bytes[..length.ok()?]))
+}
+
+/// Fields 3, 22 and 5 of `/proc/<pid>/stat`, counted from behind the name, which may hold anything.
+fn parse_stat(text: &str) -> Option<(Stat, i32)> {
+    let (_, fields) = text.rsplit_once(") ")?;
     let mut fields = fields.split_ascii_whitespace();
-    !matches!(fields.next(), Some("Z" | "X") | None) && fields.nth(1) == Some(group)
+    let state = fields.next()?.to_owned();
+    let group = fields.nth(1)?.parse().ok()?;
+    Some((Stat { state, began: fields.nth(16)?.parse().ok()? }, group))
 }
 
 pub(crate) fn boot_id() -> Result<String, PortError> {
@@ -117,23 +134,11 @@ fn here(dir: &str) -> Result<(String, Raws), PortError> {
         let Some(content) = text(&format!("{dir}/{slot}.json"))? else { continue };
         let record = content.lines().next().unwrap_or_default().to_owned();
         let run = text(&format!("{dir}/{slot}.{}.pid", Record::parse(slot, &record)?.token))?;
-        // A process that ends while it is looked at makes this fail with ESRCH rather than ENOENT.
-        let stat = run
-            .as_deref()
-            .and_then(Run::parse)
-            .and_then(|run| std::fs::read(format!("/proc/{}/stat", run.pid)).ok())
-            .and_then(|bytes| stat(&String::from_utf8_lossy(&bytes)));
+        let pid = run.as_deref().and_then(Run::parse).map(|run| run.pid.to_string());
+        let stat = pid.and_then(|pid| stat_of(&pid)).map(|(stat, _)| stat);
         raws.insert(slot, Raw { record, run, stat });
     }
     Ok((boot_id, raws))
-}
-
-/// Fields 3 and 22 of `/proc/<pid>/stat`, counted from behind the name, which may hold anything.
-fn stat(text: &str) -> Option<(String, u64)> {
-    let (_, fields) = text.rsplit_once(") ")?;
-    let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next()?.to_owned();
-    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 async fn there(host: &dyn Host, dir: &str) -> Result<(String, Raws), PortError> {
@@ -153,9 +158,10 @@ async fn there(host: &dyn Host, dir: &str) -> Result<(String, Raws), PortError> 
             "record" => rest.clone_into(&mut raw.record),
             "run" => raw.run = Some(rest.to_owned()),
             "stat" => {
-                raw.stat = rest
-                    .split_once(' ')
-                    .and_then(|(state, began)| Some((state.to_owned(), began.parse().ok()?)));
+                let fields = rest.split_once(' ');
+                raw.stat = fields.and_then(|(state, began)| {
+                    Some(Stat { state: state.to_owned(), began: began.parse().ok()? })
+                });
             }
             "unreadable" => {
                 return Err(PortError::new(
@@ -176,8 +182,8 @@ mod tests {
     #[test]
     fn a_process_name_with_brackets_and_blanks_does_not_shift_the_fields() {
         let text = "42 (a) R 1 (b) S 1 42 42 0 -1 4194304 98 454 0 6 0 0 0 1 20 0 1 0 249920 2654208 365";
-        assert_eq!(stat(text), Some(("S".to_owned(), 249_920)));
-        assert_eq!(stat("42 (a"), None);
+        assert_eq!(parse_stat(text), Some((Stat { state: "S".to_owned(), began: 249_920 }, 42)));
+        assert_eq!(parse_stat("42 (a"), None);
     }
 
     #[test]

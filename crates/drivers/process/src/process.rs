@@ -10,7 +10,7 @@ use lockgate_model::{
 use lockgate_ports::{Check, Command, Endpoint, Finding, Host, PortError, Runtime, RuntimeSlot};
 
 use crate::command::{self, Filled};
-use crate::end::{self, Ending};
+use crate::end::{End, Ending};
 use crate::launch::Launch;
 use crate::look::{Seen, look};
 use crate::record::Record;
@@ -26,6 +26,7 @@ const INTENT_TRIES_MAX: u32 = 5;
 const LOG_LINES_MAX: u32 = 10_000;
 /// Log lines in an error about a start.
 const ERROR_LOG_LINES: u32 = 5;
+
 /// One service in one environment on one host.
 pub struct ProcessOptions {
     pub host: Arc<dyn Host>,
@@ -122,7 +123,8 @@ impl Process {
     /// Ends every run of the slot, known or left over.
     async fn end(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
         let kill = Millis::from_secs(KILL_SECONDS_MAX);
-        for ending in end::end(self.host(), &self.prefix(slot), slot, grace, kill).await? {
+        let end = End { host: self.host(), prefix: &self.prefix(slot), slot, grace, kill };
+        for ending in end.run().await? {
             match ending {
                 Ending::Killed(pid) => {
                     tracing::warn!(%slot, pid, "did not end within {grace} of SIGTERM and was killed");
@@ -157,21 +159,17 @@ impl Process {
         let argv = command::with_port(&filled.argv, record.port);
         let launch =
             Launch { prefix: &self.prefix(slot), token: &record.token, folder: &filled.folder, argv, env };
-        let said = launch.run(self.host(), &what).await?;
-        match said.trim() {
-            "started" => Ok(()),
-            said => Err(self.not_started(slot, &what, said, filled).await),
+        match launch.run(self.host(), &what).await? {
+            Ok(()) => Ok(()),
+            Err(why) => Err(self.not_started(slot, &what, &why, filled).await),
         }
     }
 
-    async fn not_started(&self, slot: Slot, what: &str, said: &str, filled: &Filled) -> PortError {
+    async fn not_started(&self, slot: Slot, what: &str, why: &str, filled: &Filled) -> PortError {
         let logs = self.logs(slot, ERROR_LOG_LINES).await.unwrap_or_default().join("; ");
-        let why = match said.strip_prefix("error ") {
-            Some(why) if logs.is_empty() => why.to_owned(),
-            Some(why) => format!("{why} ({logs})"),
-            None => format!("the launcher said nothing ({logs})"),
-        };
-        PortError::other(format!("{what}: {why}")).hint(format!("look at {} on the host", filled.folder))
+        let said = if logs.is_empty() { String::new() } else { format!(" ({logs})") };
+        PortError::other(format!("{what}: {why}{said}"))
+            .hint(format!("look at {} on the host", filled.folder))
     }
 
     async fn seen_in(&self, slot: Slot, port: Option<u16>) -> Result<Vec<Finding>, PortError> {

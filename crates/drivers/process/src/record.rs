@@ -52,6 +52,9 @@ impl Record {
     }
 }
 
+/// `/proc/sys/kernel/random/boot_id` is a UUID.
+const BOOT_ID_LENGTH: usize = 36;
+
 /// Which process a start became; the content of its pid file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -78,9 +81,9 @@ impl Run {
 #[derive(Debug)]
 pub(crate) struct PidFile {
     pub path: String,
-    /// `None` for `ended`, and while it is not written to its end.
-    run: Option<Run>,
-    of_this_boot: bool,
+    /// `None` for one that was ended in order or began before the last boot: neither can have left anything; and while
+    /// it is not written to its end.
+    pub run: Option<Run>,
 }
 
 impl PidFile {
@@ -105,23 +108,10 @@ impl PidFile {
             if let Some(name) = name.to_str().filter(|name| token(name).is_some()) {
                 let path = format!("{dir}/{name}");
                 // Another orchestrator may just have removed it.
-                let run = std::fs::read_to_string(&path).ok().and_then(|line| Run::parse(&line));
-                let of_this_boot = run.as_ref().is_some_and(|run| run.boot_id == boot_id);
-                files.push(PidFile { path, run, of_this_boot });
+                let line = std::fs::read_to_string(&path).unwrap_or_default();
+                files.push(PidFile { path, run: Run::parse(&line).filter(|run| run.boot_id == boot_id) });
             }
         }
         Ok(files)
     }
-
-    pub fn run_of_this_boot(&self) -> Option<&Run> {
-        self.run.as_ref().filter(|_| self.of_this_boot)
-    }
-
-    /// False when it was ended in order, or the machine has started anew since.
-    pub fn may_have_left_something(&self) -> bool {
-        self.of_this_boot
-    }
 }
-
-/// `/proc/sys/kernel/random/boot_id` is a UUID.
-const BOOT_ID_LENGTH: usize = 36;
