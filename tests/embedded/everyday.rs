@@ -32,6 +32,8 @@ fn a_deployment_is_planned_run_and_then_there_is_nothing_to_do() {
     project.run("plan web v1").expect(0).says(&["start", "switch", "v1"]);
     let plan = project.run("plan web v1 --format json").expect(0).last();
     assert_eq!(plan["changes"], true);
+    let steps = plan.to_string();
+    assert!(!steps.contains("fetch") && !steps.contains("prune"), "a process has no images: {plan:#}");
     assert!(!project.path("host/proxy").exists() && !project.path("host/web/.lockgate").exists());
     assert!(!project.path("m1/.lockgate").exists() && project.apps().is_empty(), "a plan changes nothing");
 

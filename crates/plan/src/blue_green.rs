@@ -4,7 +4,8 @@
 
 use lockgate_model::{
     Action, Environment, Failure, FailureKind, Gate, Gates, HostId, HostObserved, Intent, Lane, Moment,
-    Observed, Phase, Plan, Probe, Project, Recorded, Release, Service, Slot, SlotState, Step, StepId,
+    Observed, Phase, Plan, Probe, Project, Recorded, Release, Runtime, Service, Slot, SlotState, Step,
+    StepId,
 };
 
 use crate::waves;
@@ -54,7 +55,11 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
             false,
             vec![wanted.gate_lane(gates(&environment.before)?, Moment::Before)],
         );
-        phases.push("fetch", false, changing.iter().map(|host| wanted.fetch(host)).collect());
+        // One host has just been asked for the bytes, and asks again before it starts them; of several, the last must
+        // not find out after the first has changed.
+        if wanted.has_images() || changing.len() > 1 {
+            phases.push("fetch", false, changing.iter().map(|host| wanted.fetch(host)).collect());
+        }
         let after = gates(&environment.after)?;
         wanted.waves(&mut phases, &changing, &after);
     }
@@ -83,6 +88,11 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
 }
 
 impl Wanted<'_> {
+    /// The `process` runtime runs what others put on the host: it pulls nothing and has nothing to prune.
+    fn has_images(&self) -> bool {
+        !matches!(self.environment.runtime, Some(Runtime::Process(_)))
+    }
+
     /// The slot that has the traffic with the wanted release already.
     fn lives_on(&self, seen: &HostObserved) -> Option<Slot> {
         let (slot, live) = seen.live()?;
@@ -204,7 +214,9 @@ impl Wanted<'_> {
         if host.seen.slots.contains_key(&host.slot.other()) && self.environment.keep_warm.0 == 0 {
             steps.extend(self.retire(host.slot.other()));
         }
-        steps.push(step(Action::Prune { keep: self.environment.keep_releases }, vec![]));
+        if self.has_images() {
+            steps.push(step(Action::Prune { keep: self.environment.keep_releases }, vec![]));
+        }
         lane(host.host, steps)
     }
 
