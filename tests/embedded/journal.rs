@@ -237,6 +237,7 @@ fn a_damaged_lease_record_is_never_taken_for_a_free_one() {
     let good = std::fs::read(&path).unwrap();
     std::fs::write(&path, &good[..good.len() / 2]).unwrap();
     project.run("deploy web v2").expect(1).says(&["lease.json", "hint"]);
+    project.run("status").expect(1).says(&["lease.json", "v1 ("]);
     assert_eq!(project.ask("/").release(), "v1");
     std::fs::write(&path, &good).unwrap();
     project.deploy("v2");
