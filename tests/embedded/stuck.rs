@@ -63,9 +63,15 @@ fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() 
     project.run("deploy web v2").expect(1).says(&["active_color"]);
     assert_eq!(project.ask("/").release(), "v2");
 
+    // Whoever tries again, and on whichever machine, hears why it was undone.
+    for machine in ["m1", "m2", "m1"] {
+        let again = project.run_on(machine, "resume").expect(4);
+        again.says(&["stuck", "gate \"spoil\" ", "not undone:", "active_color"]);
+    }
+
     mend(&project);
     project.run("status").expect(0).says(&["stuck"]);
-    project.run("resume").expect(3);
+    project.run("resume").expect(3).says(&["spoil"]);
     project.expect_settled("v1");
     project.deploy("v2");
     load.expect_no_failure();
