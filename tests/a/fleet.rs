@@ -1,18 +1,13 @@
 //! Hosts with a real sshd, Docker Engine and Caddy each, set up by `scene.sh`, and a project that deploys to them.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::scene::{Scene, text};
 use crate::support::http;
 use crate::support::ran::Ran;
-use crate::support::skipped;
-
-/// Programs without which there is no such host.
-const PROGRAMS: [&str; 9] =
-    ["docker", "dockerd", "docker-registry", "caddy", "sshd", "unshare", "iptables", "jq", "curl"];
 
 /// Where ssh's control sockets go, so that those of a killed Lockgate are found.
 const SOCKETS: &str = "t";
@@ -27,8 +22,8 @@ pub struct Host {
 
 pub struct Fleet {
     pub hosts: Vec<Host>,
-    /// Ends, and cleans up, when its input does.
-    scene: Child,
+    /// Taken down after the connections to it were closed.
+    _scene: Scene,
     /// Two machines to deploy from, each with a project folder of its own.
     machines: tempfile::TempDir,
 }
@@ -36,41 +31,20 @@ pub struct Fleet {
 impl Fleet {
     /// `None`, said so, where a part is missing.
     pub fn start(hosts: usize) -> Option<Fleet> {
-        if let Some(missing) = PROGRAMS.iter().find(|program| !is_there(program)) {
-            skipped(&format!("{missing} is not installed"));
-            return None;
-        }
-        if !is_root() {
-            skipped("only root can start a Docker Engine");
-            return None;
-        }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/a/scene.sh");
-        let mut scene = Command::new("bash")
-            .arg(script)
-            .arg(hosts.to_string())
-            // The images want the static `hello`, which is built beside this test's own binaries.
-            .env("CARGO_TARGET_DIR", target_folder())
-            .env_remove("DOCKER_HOST")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(scene.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).expect("scene.sh says above what went wrong");
+        let scene = Scene::start("scene.sh", &[hosts.to_string()], &["sshd"])?;
         let machines = tempfile::tempdir().unwrap();
         std::fs::create_dir(machines.path().join(SOCKETS)).unwrap();
         for machine in ["m1", "m2"] {
             let folder = machines.path().join(machine);
             std::fs::create_dir(&folder).unwrap();
-            std::fs::write(folder.join("lockgate.yaml"), config(&told)).unwrap();
+            std::fs::write(folder.join("lockgate.yaml"), config(&scene)).unwrap();
         }
-        let hosts = told["hosts"].as_array().unwrap().iter().map(|host| Host {
+        let hosts = scene.told["hosts"].as_array().unwrap().iter().map(|host| Host {
             id: text(&host["id"]).to_owned(),
             port: u16::try_from(host["port"].as_u64().unwrap()).unwrap(),
             files: text(&host["files"]).into(),
         });
-        Some(Fleet { hosts: hosts.collect(), scene, machines })
+        Some(Fleet { hosts: hosts.collect(), _scene: scene, machines })
     }
 
     pub fn command(&self, machine: &str, typed: &str) -> Command {
@@ -142,18 +116,15 @@ impl Host {
 impl Drop for Fleet {
     fn drop(&mut self) {
         self.close_connections();
-        drop(self.scene.stdin.take());
-        // Its own functions bound every wait.
-        if let Err(error) = self.scene.wait() {
-            eprintln!("scene.sh could not be waited for: {error}");
-        }
     }
 }
 
-fn config(told: &Value) -> String {
-    let hosts: Vec<&str> = told["hosts"].as_array().unwrap().iter().map(|host| text(&host["id"])).collect();
-    let (project, root, registry) = (text(&told["project"]), text(&told["root"]), text(&told["registry"]));
-    let (hosts, ssh_config) = (hosts.join(", "), text(&told["ssh_config"]));
+fn config(scene: &Scene) -> String {
+    let hosts: Vec<&str> =
+        scene.told["hosts"].as_array().unwrap().iter().map(|host| text(&host["id"])).collect();
+    let [project, root, registry, ssh_config] =
+        ["project", "root", "registry", "ssh_config"].map(|key| scene.text(key));
+    let hosts = hosts.join(", ");
     format!(
         r#"project: {project}
 services:
@@ -173,23 +144,4 @@ environments:
 ssh: {{ options: [-F, "{ssh_config}"] }}
 "#
     )
-}
-
-pub fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
-}
-
-pub fn target_folder() -> &'static Path {
-    let folder = Path::new(env!("CARGO_BIN_EXE_lockgate")).parent().and_then(Path::parent);
-    folder.expect("the binary lies in a profile's folder of the target folder")
-}
-
-pub fn is_there(program: &str) -> bool {
-    let folders = std::env::var("PATH").unwrap_or_default() + ":/usr/local/sbin:/usr/sbin:/sbin";
-    folders.split(':').any(|folder| Path::new(folder).join(program).is_file())
-}
-
-pub fn is_root() -> bool {
-    let output = Command::new("id").arg("-u").output().unwrap();
-    output.stdout == b"0\n"
 }

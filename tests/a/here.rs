@@ -1,19 +1,16 @@
 //! One host, this machine, set up by `here.sh`: a Docker Engine that the test may end and start again, a registry, and
 //! a Caddy outside of that engine.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::fleet::{is_root, is_there, target_folder, text};
+use super::scene::{Scene, of_repository, text};
 use crate::support::project::{self, Running};
 use crate::support::ran::Ran;
-use crate::support::{http, processes, skipped, wait_for};
+use crate::support::{http, processes, wait_for};
 
-const PROGRAMS: [&str; 8] =
-    ["docker", "dockerd", "docker-registry", "caddy", "unshare", "iptables", "jq", "curl"];
 /// Of Caddy in a deployment: for the counter of requests in flight, and for the switch.
 pub const RELOADS: usize = 2;
 /// From a line of output to the next one that a test waits for.
@@ -22,9 +19,7 @@ const EVENT_SECONDS_MAX: u64 = 30;
 pub struct Here {
     pub port: u16,
     pub registry: String,
-    told: Value,
-    /// Ends, and cleans up, when its input does.
-    scene: Child,
+    scene: Scene,
     /// Where the project lies.
     folder: tempfile::TempDir,
 }
@@ -32,36 +27,18 @@ pub struct Here {
 impl Here {
     /// `None`, said so, where a part is missing.
     pub fn start() -> Option<Here> {
-        if let Some(missing) = PROGRAMS.iter().find(|program| !is_there(program)) {
-            skipped(&format!("{missing} is not installed"));
-            return None;
-        }
-        if !is_root() {
-            skipped("only root can start a Docker Engine");
-            return None;
-        }
-        let mut scene = Command::new("bash")
-            .arg(script("tests/a/here.sh"))
-            .env("CARGO_TARGET_DIR", target_folder())
-            .env_remove("DOCKER_HOST")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(scene.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).expect("here.sh says above what went wrong");
+        let scene = Scene::start("here.sh", &[], &[])?;
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("lockgate.yaml"), config(&told)).unwrap();
-        let port = u16::try_from(told["port"].as_u64().unwrap()).unwrap();
-        let registry = text(&told["registry"]).to_owned();
-        Some(Here { port, registry, told, scene, folder })
+        std::fs::write(folder.path().join("lockgate.yaml"), config(&scene)).unwrap();
+        let port = u16::try_from(scene.told["port"].as_u64().unwrap()).unwrap();
+        let registry = scene.text("registry").to_owned();
+        Some(Here { port, registry, scene, folder })
     }
 
     pub fn command(&self, typed: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
         command.args(typed.split(' ')).stdin(Stdio::null()).current_dir(self.folder.path());
-        command.env("DOCKER_HOST", text(&self.told["docker_host"]));
+        command.env("DOCKER_HOST", self.scene.text("docker_host"));
         // No test asks with the login of whoever runs it.
         command.env("DOCKER_CONFIG", self.folder.path().join("no-login"));
         for name in ["LOCKGATE_ENV", "LOCKGATE_LOG", "SLACK_WEBHOOK_URL", "E2E_REGISTRY"] {
@@ -85,7 +62,7 @@ impl Here {
     #[track_caller]
     pub fn docker(&self, args: &[&str]) -> String {
         let output = Command::new("docker")
-            .args(["-H", text(&self.told["docker_host"])])
+            .args(["-H", self.scene.text("docker_host")])
             .args(args)
             .stdin(Stdio::null())
             .output()
@@ -104,14 +81,14 @@ impl Here {
 
     /// As most engines are: containers end with it, and those with a restart policy come back with it.
     pub fn engine_up_without_live_restore(&self) {
-        let flags = text(&self.told["engine"]["LOCKGATE_DOCKERD_FLAGS"]).replace("--live-restore", "");
+        let flags = text(&self.scene.told["engine"]["LOCKGATE_DOCKERD_FLAGS"]).replace("--live-restore", "");
         self.engine("scripts/dockerd-up", Some(&flags));
     }
 
     fn engine(&self, what: &str, flags: Option<&str>) {
         let mut command = Command::new("bash");
-        command.arg(script(what)).stdin(Stdio::null());
-        for (name, value) in self.told["engine"].as_object().unwrap() {
+        command.arg(of_repository(what)).stdin(Stdio::null());
+        for (name, value) in self.scene.told["engine"].as_object().unwrap() {
             command.env(name, text(value));
         }
         if let Some(flags) = flags {
@@ -124,14 +101,14 @@ impl Here {
 
     /// The registry ends; it is not started again.
     pub fn registry_down(&self) {
-        let pid = i32::try_from(self.told["registry_pid"].as_i64().unwrap()).unwrap();
+        let pid = i32::try_from(self.scene.told["registry_pid"].as_i64().unwrap()).unwrap();
         processes::send(pid, rustix::process::Signal::KILL);
         wait_for("the registry to end", 5, || std::net::TcpStream::connect(&self.registry).err());
     }
 
     /// All that a deployment could change: what the router dials, containers, and the host's state files.
     pub fn world(&self) -> String {
-        let admin = text(&self.told["admin"]).rsplit_once(':').unwrap().1.parse().unwrap();
+        let admin = self.scene.text("admin").rsplit_once(':').unwrap().1.parse().unwrap();
         let upstreams = http::get(admin, "/id/web_upstream/upstreams").unwrap().text();
         let containers = self.docker(&["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}"]);
         let state = ["active_color", "previous_color", ".lockgate/releases.json"]
@@ -140,7 +117,7 @@ impl Here {
     }
 
     fn home(&self) -> std::path::PathBuf {
-        Path::new(text(&self.told["root"])).join("apps/web")
+        Path::new(self.scene.text("root")).join("apps/web")
     }
 
     /// Waits until a run that prints JSON has begun with the first step that does `action`.
@@ -179,16 +156,6 @@ impl Here {
     }
 }
 
-impl Drop for Here {
-    fn drop(&mut self) {
-        drop(self.scene.stdin.take());
-        // Its own functions bound every wait.
-        if let Err(error) = self.scene.wait() {
-            eprintln!("here.sh could not be waited for: {error}");
-        }
-    }
-}
-
 fn step_in(plan: &Value, action: &str) -> Value {
     let phases = plan["phases"].as_array().unwrap().iter();
     let lanes = phases.flat_map(|phase| phase["lanes"].as_array().unwrap());
@@ -197,13 +164,9 @@ fn step_in(plan: &Value, action: &str) -> Value {
     step.unwrap_or_else(|| panic!("no step does {action}: {plan:#}"))["id"].clone()
 }
 
-fn script(path: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
-
-fn config(told: &Value) -> String {
-    let (project, root) = (text(&told["project"]), text(&told["root"]));
-    let (registry, admin) = (text(&told["registry"]), text(&told["admin"]));
+fn config(scene: &Scene) -> String {
+    let [project, root, registry, admin] =
+        ["project", "root", "registry", "admin"].map(|key| scene.text(key));
     format!(
         r#"project: {project}
 services:

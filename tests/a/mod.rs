@@ -6,4 +6,5 @@ mod fleet;
 mod here;
 mod killed;
 mod registry;
+mod scene;
 mod two_hosts;

@@ -5,23 +5,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::load::{Load, User};
-use crate::support::project::{Project, Running, Setup};
+use crate::support::project::{Project, Running, Setup, Waits};
 
 const TTL_MILLIS: &str = "1500";
 /// A lease is waited for one lifetime; the rest is the deployment itself on a busy machine.
 const BOUND_SECONDS: u64 = 15;
 const YEAR_MILLIS: i64 = 365 * 24 * 3600 * 1000;
-
-fn waiting() -> Project {
-    let setup = Setup { before: "[{ name: wait, command: \"ROOT/gate\" }]".to_owned(), ..Setup::default() };
-    let project = Project::with(&setup);
-    project.release("v3", "");
-    project.waiting_gate();
-    project.open_gate();
-    project.deploy("v1");
-    std::fs::remove_file(project.path("open")).unwrap();
-    project
-}
 
 fn deploy(project: &Project, machine: &str, tag: &str) -> Running {
     let mut command = project.command_on(machine, ["deploy", "web", tag]);
@@ -43,7 +32,7 @@ fn jump(project: &Project, millis: i64, boot: Option<&str>) {
 #[test]
 fn a_holder_that_sleeps_over_a_jump_of_the_clock_is_replaced_in_bounded_time_and_fenced() {
     for millis in [YEAR_MILLIS, -YEAR_MILLIS] {
-        let project = waiting();
+        let project = Project::waiting(Waits::BeforeSwitch);
         let load = Load::start(project.port, &[User::Get]);
         let first = deploy(&project, "m1", "v2");
         project.wait_at_gate("v2");
@@ -67,7 +56,7 @@ fn a_holder_that_died_before_a_jump_of_the_clock_is_waited_for_one_lifetime_and_
     for (millis, boot) in
         [(YEAR_MILLIS, Some(elsewhere)), (-YEAR_MILLIS, Some(elsewhere)), (YEAR_MILLIS, None)]
     {
-        let project = waiting();
+        let project = Project::waiting(Waits::BeforeSwitch);
         let load = Load::start(project.port, &[User::Get]);
         let first = deploy(&project, "m1", "v2");
         project.wait_at_gate("v2");

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::support::load::{Load, User};
 use crate::support::processes;
-use crate::support::project::{Project, Setup};
+use crate::support::project::{Project, Setup, Waits};
 
 #[test]
 fn ctrl_c_while_waiting_for_health_changes_nothing() {
@@ -26,12 +26,7 @@ fn ctrl_c_while_waiting_for_health_changes_nothing() {
 
 #[test]
 fn ctrl_c_after_the_switch_brings_the_old_release_back() {
-    let after = "[{ name: wait, command: \"ROOT/gate\" }]".to_owned();
-    let project = Project::with(&Setup { after, ..Setup::default() });
-    project.waiting_gate();
-    project.open_gate();
-    project.deploy("v1");
-    std::fs::remove_file(project.path("open")).unwrap();
+    let project = Project::waiting(Waits::AfterSwitch);
     let load = Load::start(project.port, &[User::Get]);
     for signal in [Signal::INT, Signal::TERM] {
         let running = project.start("deploy web v2 --format json");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::load::{Load, User};
-use crate::support::project::{Project, Setup};
+use crate::support::project::{Project, Setup, Waits};
 use crate::support::skipped;
 
 /// A file system of half a MiB; unmounted when dropped.
@@ -192,12 +192,7 @@ fn one_damaged_record_of_a_run_that_has_ended_is_said_where_it_matters_and_stops
 
 #[test]
 fn a_damaged_record_of_a_run_that_was_killed_does_not_keep_it_from_its_end() {
-    let after = "[{ name: wait, command: \"ROOT/gate\" }]".to_owned();
-    let project = Project::with(&Setup { after, ..Setup::default() });
-    project.waiting_gate();
-    project.open_gate();
-    project.deploy("v1");
-    std::fs::remove_file(project.path("open")).unwrap();
+    let project = Project::waiting(Waits::AfterSwitch);
     let load = Load::start(project.port, &[User::Get]);
     let running = project.start("deploy web v2");
     project.wait_at_gate("v2");
@@ -237,6 +232,7 @@ fn a_damaged_lease_record_is_never_taken_for_a_free_one() {
     let good = std::fs::read(&path).unwrap();
     std::fs::write(&path, &good[..good.len() / 2]).unwrap();
     project.run("deploy web v2").expect(1).says(&["lease.json", "hint"]);
+    project.run("status").expect(1).says(&["lease.json", "v1 ("]);
     assert_eq!(project.ask("/").release(), "v1");
     std::fs::write(&path, &good).unwrap();
     project.deploy("v2");

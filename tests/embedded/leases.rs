@@ -6,26 +6,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::load::{Load, User};
-use crate::support::project::{Project, Running, Setup};
+use crate::support::project::{Project, Running, Waits};
 use crate::support::{processes, wait_for};
 
 /// Long enough for a busy machine, short enough for a test.
 const TTL_MILLIS: &str = "1500";
-
-fn waiting(before: bool) -> Project {
-    let gate = "[{ name: wait, command: \"ROOT/gate\" }]".to_owned();
-    let setup = match before {
-        true => Setup { before: gate, ..Setup::default() },
-        false => Setup { after: gate, ..Setup::default() },
-    };
-    let project = Project::with(&setup);
-    project.release("v3", "");
-    project.waiting_gate();
-    project.open_gate();
-    project.deploy("v1");
-    std::fs::remove_file(project.path("open")).unwrap();
-    project
-}
 
 fn short_lease(mut command: Command) -> Running {
     command.env("LOCKGATE_LEASE_TTL_MS", TTL_MILLIS);
@@ -34,7 +19,7 @@ fn short_lease(mut command: Command) -> Running {
 
 #[test]
 fn a_second_deployment_is_told_who_is_at_work() {
-    let project = waiting(false);
+    let project = Project::waiting(Waits::AfterSwitch);
     let first = short_lease(project.command(["deploy", "web", "v2"]));
     project.wait_at_gate("v2");
     let second = short_lease(project.command(["deploy", "web", "v3"])).end().expect(6);
@@ -48,8 +33,9 @@ fn a_second_deployment_is_told_who_is_at_work() {
 
 #[test]
 fn an_orchestrator_that_was_paused_and_replaced_does_nothing_more() {
-    for (before, machine) in [(true, "m1"), (true, "m2"), (false, "m2")] {
-        let project = waiting(before);
+    let scenes = [(Waits::BeforeSwitch, "m1"), (Waits::BeforeSwitch, "m2"), (Waits::AfterSwitch, "m2")];
+    for (waits, machine) in scenes {
+        let project = Project::waiting(waits);
         let load = Load::start(project.port, &[User::Get]);
         let first = short_lease(project.command(["deploy", "web", "v2", "--format", "json"]));
         project.wait_at_gate("v2");
@@ -72,7 +58,7 @@ fn an_orchestrator_that_was_paused_and_replaced_does_nothing_more() {
 
 #[test]
 fn a_lease_whose_holder_hangs_frees_itself() {
-    let project = waiting(true);
+    let project = Project::waiting(Waits::BeforeSwitch);
     let first = short_lease(project.command(["deploy", "web", "v2"]));
     project.wait_at_gate("v2");
     first.signal(Signal::STOP);
@@ -113,7 +99,7 @@ fn many_deployments_at_once_end_one_after_another_or_give_way() {
 
 #[test]
 fn ctrl_c_while_somebody_else_holds_the_lease_ends_the_wait_at_once() {
-    let project = waiting(true);
+    let project = Project::waiting(Waits::BeforeSwitch);
     // With the usual lifetime, so that whoever waits would wait for long.
     let first = project.start("deploy web v2");
     project.wait_at_gate("v2");

@@ -4,24 +4,10 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::load::{Load, User};
-use crate::support::project::{Project, Setup};
+use crate::support::project::{Project, Waits};
 use crate::support::{processes, wait_for};
 
 const ROUTE: &str = "/v1/routes/shop-prod-web";
-
-fn waiting(before: bool) -> Project {
-    let gate = "[{ name: wait, command: \"ROOT/gate\" }]".to_owned();
-    let setup = match before {
-        true => Setup { before: gate, ..Setup::default() },
-        false => Setup { after: gate, ..Setup::default() },
-    };
-    let project = Project::with(&setup);
-    project.waiting_gate();
-    project.open_gate();
-    project.deploy("v1");
-    std::fs::remove_file(project.path("open")).unwrap();
-    project
-}
 
 fn kill_proxy(project: &Project) {
     let pid = project.admin("GET", "/v1/status", "").json()["pid"].as_i64().unwrap();
@@ -62,7 +48,7 @@ fn a_proxy_that_was_killed_is_started_again_by_the_next_deployment() {
 
 #[test]
 fn a_proxy_that_is_killed_before_the_switch_is_started_again() {
-    let project = waiting(true);
+    let project = Project::waiting(Waits::BeforeSwitch);
     let running = project.start("deploy web v2");
     project.wait_at_gate("v2");
     kill_proxy(&project);
@@ -73,7 +59,7 @@ fn a_proxy_that_is_killed_before_the_switch_is_started_again() {
 
 #[test]
 fn a_proxy_that_is_killed_after_the_switch_ends_with_a_release_that_answers() {
-    let project = waiting(false);
+    let project = Project::waiting(Waits::AfterSwitch);
     let running = project.start("deploy web v2");
     project.wait_at_gate("v2");
     kill_proxy(&project);
@@ -88,7 +74,7 @@ fn a_proxy_that_is_killed_after_the_switch_ends_with_a_release_that_answers() {
 #[test]
 fn a_route_that_somebody_changed_before_the_switch_is_set_right() {
     for (slot, dial) in [("outside", "127.0.0.1:9"), ("green", "127.0.0.1:9")] {
-        let project = waiting(true);
+        let project = Project::waiting(Waits::BeforeSwitch);
         let running = project.start("deploy web v2");
         project.wait_at_gate("v2");
         put(&project, slot, dial);
@@ -102,7 +88,7 @@ fn a_route_that_somebody_changed_before_the_switch_is_set_right() {
 
 #[test]
 fn a_route_that_somebody_changed_after_the_switch_does_not_cost_the_old_slot() {
-    let project = waiting(false);
+    let project = Project::waiting(Waits::AfterSwitch);
     let old = current(&project)["target"]["dial"].as_str().unwrap().to_owned();
     let load = Load::start(project.port, &[User::Get]);
     let running = project.start("deploy web v2");
@@ -120,7 +106,7 @@ fn a_route_that_somebody_changed_after_the_switch_does_not_cost_the_old_slot() {
 
 #[test]
 fn a_route_that_was_removed_is_made_again() {
-    let project = waiting(true);
+    let project = Project::waiting(Waits::BeforeSwitch);
     let running = project.start("deploy web v2");
     project.wait_at_gate("v2");
     let version = format!("\"{}\"", current(&project)["version"]);

@@ -48,8 +48,12 @@ fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() 
     ]);
     // What it says is so.
     assert_eq!(project.ask("/").release(), "v2");
-    // It cannot be seen whole, and what is in the way is named.
-    project.run("status").expect(1).says(&["active_color"]);
+    // It cannot be seen whole: what is in the way is named, and all else is shown.
+    project.run("status").expect(1).says(&["active_color", "v2 (", ") in green", "last run: stuck"]);
+    let status = project.run("status --format json").expect(1).last();
+    assert_eq!((&status["image_tag"], &status["status"]), (&"v2".into(), &"stuck".into()), "{status:#}");
+    assert_eq!(status["hosts"]["local"]["slots"]["green"]["state"], "running", "{status:#}");
+    assert!(status["unseen"]["local"]["message"].as_str().unwrap().contains("active_color"), "{status:#}");
     let critical: Value = serde_json::from_str(hook.bodies().last().unwrap()).unwrap();
     assert_eq!(critical["kind"], "critical", "{critical:#}");
     assert!(!critical["commands"].as_array().unwrap().is_empty(), "{critical:#}");
@@ -59,9 +63,15 @@ fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() 
     project.run("deploy web v2").expect(1).says(&["active_color"]);
     assert_eq!(project.ask("/").release(), "v2");
 
+    // Whoever tries again, and on whichever machine, hears why it was undone.
+    for machine in ["m1", "m2", "m1"] {
+        let again = project.run_on(machine, "resume").expect(4);
+        again.says(&["stuck", "gate \"spoil\" ", "not undone:", "active_color"]);
+    }
+
     mend(&project);
     project.run("status").expect(0).says(&["stuck"]);
-    project.run("resume").expect(3);
+    project.run("resume").expect(3).says(&["spoil"]);
     project.expect_settled("v1");
     project.deploy("v2");
     load.expect_no_failure();

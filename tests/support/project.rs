@@ -45,6 +45,13 @@ impl Default for Setup {
     }
 }
 
+/// Where a deployment waits until [`Project::open_gate`] is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    BeforeSwitch,
+    AfterSwitch,
+}
+
 pub struct Project {
     /// Removed when dropped, after all that works in it has been ended.
     dir: TempDir,
@@ -67,6 +74,21 @@ impl Project {
         }
         project.release("v1", "");
         project.release("v2", "");
+        project
+    }
+
+    /// `v1` is live, and the next deployment will wait at a gate. There is a `v3` for somebody who comes in between.
+    pub fn waiting(waits: Waits) -> Project {
+        let gate = "[{ name: wait, command: \"ROOT/gate\" }]".to_owned();
+        let project = Self::with(&match waits {
+            Waits::BeforeSwitch => Setup { before: gate, ..Setup::default() },
+            Waits::AfterSwitch => Setup { after: gate, ..Setup::default() },
+        });
+        project.release("v3", "");
+        project.waiting_gate();
+        project.open_gate();
+        project.deploy("v1");
+        std::fs::remove_file(project.path("open")).unwrap();
         project
     }
 
@@ -126,7 +148,7 @@ services:
     }
 
     /// A program for a command gate that tells that it is there, and goes on when [`Project::open_gate`] was called.
-    pub fn waiting_gate(&self) {
+    fn waiting_gate(&self) {
         let root = self.root().display();
         let script = format!(
             "#!/bin/sh\n: > {root}/at-gate-$LOCKGATE_TAG\ni=0\nwhile [ ! -e {root}/open ] && [ $i -lt 1500 ]\ndo sleep 0.02; i=$((i+1)); done\n[ -e {root}/open ]\n"

@@ -163,6 +163,30 @@ impl Leases {
         Ok(())
     }
 
+    /// Gives up what an [`Leases::acquire`] that was broken off had already taken: on hosts that come before the one that
+    /// was waited for. What cannot be given up expires. Says who holds the first lease that somebody else holds.
+    pub async fn give_up(&self) -> Option<Holder> {
+        let mut theirs = None;
+        for store in &self.stores {
+            match self.give_up_one(store.as_ref()).await {
+                Ok(holder) => theirs = theirs.or(holder),
+                Err(failure) => tracing::debug!(%failure, "a lease is left to expire"),
+            }
+        }
+        theirs
+    }
+
+    /// Who holds it, where that is somebody else.
+    async fn give_up_one(&self, store: &dyn LeaseStore) -> Result<Option<Holder>, Failure> {
+        let (mut record, version, _) = store.read().await?;
+        let holder = record.holder.take();
+        if !holder.as_ref().is_some_and(|holder| self.identity.is(holder)) {
+            return Ok(holder);
+        }
+        store.swap(version.as_deref(), &record).await?;
+        Ok(None)
+    }
+
     /// Whether a lease may be taken from its holder at once.
     fn free(&self, holder: &Holder, now: Timestamp) -> bool {
         now >= holder.renewed_at.plus(holder.ttl) || self.identity.is(holder) || (self.surely_dead)(holder)

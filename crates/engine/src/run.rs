@@ -184,8 +184,8 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         let keep_alive = self.engine.fence.keep_alive();
         let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
         loop {
-            let commits = !self.stopping(trouble.as_ref()) && self.state.may_commit();
-            if !commits && (self.stopping(trouble.as_ref()) || self.state.ready().is_empty()) {
+            let stopping = self.stopping(trouble.as_ref());
+            if stopping || (!self.state.may_commit() && self.state.ready().is_empty()) {
                 self.write_outcomes(&mut trouble).await;
             }
             self.turn(&mut trouble).await?;

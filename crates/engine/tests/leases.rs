@@ -153,3 +153,14 @@ async fn a_lease_that_was_given_up_is_free_at_once() {
     leases(&record, 2).acquire().await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_broken_off_acquiring_took_is_given_up_and_what_others_hold_is_told() {
+    let (mine, theirs) = (Record::new(), Record::new());
+    drop(leases(&mine, 1).acquire().await.unwrap());
+    drop(leases(&theirs, 2).acquire().await.unwrap());
+    let both = Leases { stores: vec![mine.clone(), theirs.clone()], ..leases(&mine, 1) };
+    assert_eq!(both.give_up().await.unwrap().owner, "user2");
+    assert!(mine.record().holder.is_none());
+    assert_eq!(theirs.record().holder.unwrap().owner, "user2");
+}

@@ -74,9 +74,10 @@ pub struct Recorded {
 pub struct ServiceStatus {
     pub service: ServiceName,
     pub environment: EnvironmentName,
-    /// Hosts that could be looked at.
+    /// Hosts of which it could be seen what is live.
     pub observed: Observed,
     pub leases: BTreeMap<HostId, LeaseRecord>,
-    /// Hosts that could not be looked at, and why.
+    /// Hosts that could not be looked at, or of which something could not be read, and why. What is known of them all
+    /// the same is above.
     pub unseen: BTreeMap<HostId, Failure>,
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lockgate_engine::{Acquired, Interrupt, Leases};
+use lockgate_engine::{Acquired, Interrupt};
 use lockgate_model::{Failure, FailureKind, Holder};
 
 use crate::session::{Session, Trouble};
@@ -15,16 +15,15 @@ impl Session<'_> {
     /// Takes the leases, or gives up at once when interrupted.
     ///
     /// # Errors
-    /// As [`Leases::acquire`]; `Cancelled` when interrupted, with whom it waited for.
+    /// As [`lockgate_engine::Leases::acquire`]; `Cancelled` when interrupted, with whom it waited for.
     pub(crate) async fn acquire(&self) -> Result<Acquired, Trouble> {
         let leases = self.leases();
         tokio::select! {
             biased;
             acquired = leases.acquire() => Ok(acquired?),
             () = self.tools.interrupt.wait() => {
-                let held = async { take_back(&leases).await };
                 let bound = Duration::from_secs(TAKE_BACK_SECONDS_MAX);
-                let holder = tokio::time::timeout(bound, held).await.ok().flatten();
+                let holder = tokio::time::timeout(bound, leases.give_up()).await.ok().flatten();
                 Err(cancelled(holder.as_ref()).into())
             }
         }
@@ -44,31 +43,6 @@ pub(crate) async fn before_anything<T>(
         done = work => done,
         () = interrupt.wait() => Err(cancelled(None)),
     }
-}
-
-/// Gives back what was already taken, on hosts that come before the one that was waited for. Says who holds the first
-/// one that somebody else holds.
-async fn take_back(leases: &Leases) -> Option<Holder> {
-    let mut theirs = None;
-    for store in &leases.stores {
-        let (mut record, version) = match store.read().await {
-            Ok((record, version, _)) => (record, version),
-            Err(failure) => {
-                tracing::debug!(%failure, "a lease may be left to expire");
-                continue;
-            }
-        };
-        match record.holder.take() {
-            Some(holder) if leases.identity.is(&holder) => {
-                match store.swap(version.as_deref(), &record).await {
-                    Ok(_) => {}
-                    Err(failure) => tracing::debug!(%failure, "a lease is left to expire"),
-                }
-            }
-            holder => theirs = theirs.or(holder),
-        }
-    }
-    theirs
 }
 
 fn cancelled(holder: Option<&Holder>) -> Failure {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lockgate_engine::{Acquired, RunFilter, RunState};
-use lockgate_model::{Event, EventKind, Intent, Outcome, Progress, RunEnd, RunId, Unfinished};
+use lockgate_engine::{Acquired, Direction, RunFilter, RunState};
+use lockgate_model::{
+    Event, EventKind, Failure, FailureKind, Intent, Outcome, Progress, RunEnd, RunId, Unfinished,
+};
 
 use lockgate_perform::Depth;
 
@@ -82,7 +84,7 @@ impl Session<'_> {
             acquired.fence.finish(end, true).await?;
             return Ok(Some((end.run, end.outcome.clone())));
         }
-        let (events, unfinished) = self.known_events(unfinished).await?;
+        let (events, unfinished) = self.known_events(unfinished, acquired).await?;
         let conductor = self.site.conductor();
         let mut telling = self.tools.teller.adopting(self.tools, unfinished.run, &unfinished.plan);
         let outcome = self.engine(&conductor, acquired.fence.clone()).adopt(&events, &unfinished).await?;
@@ -97,17 +99,52 @@ impl Session<'_> {
 
     /// This machine's events of the run. A run that has ended here (stuck, or before the hosts were told) goes on under
     /// a new id, for an ended run stays as it is, and in the direction of its end, for somebody has been told of it.
-    async fn known_events(&self, mut unfinished: Unfinished) -> Result<(Vec<Event>, Unfinished), Trouble> {
-        let events = self.tools.journal.load(unfinished.run).await?;
-        let Some(outcome) = RunState::replay(&events)?.and_then(|state| state.ended) else {
-            return Ok((events, unfinished));
-        };
-        unfinished.run = (self.tools.new_run)();
-        unfinished.progress = match outcome {
-            Outcome::Succeeded { .. } => Progress::Committed,
-            Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Stuck(_) => Progress::Unwinding,
-        };
-        Ok((Vec::new(), unfinished))
+    async fn known_events(
+        &self,
+        mut unfinished: Unfinished,
+        acquired: &Acquired,
+    ) -> Result<(Vec<Event>, Unfinished), Trouble> {
+        let told = acquired.last.values().find(|end| end.run == unfinished.run);
+        let mut events = self.tools.journal.load(unfinished.run).await?;
+        let mut state = RunState::replay(&events)?;
+        let ended = state.as_ref().and_then(|state| state.ended.clone());
+        if let Some(outcome) = &ended {
+            unfinished.run = (self.tools.new_run)();
+            unfinished.progress = match outcome {
+                Outcome::Succeeded { .. } => Progress::Committed,
+                Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Stuck(_) => {
+                    Progress::Unwinding
+                }
+            };
+            (events, state) = (Vec::new(), None);
+        }
+        let end = ended.as_ref().or(told.map(|end| &end.outcome));
+        let forward = state.as_ref().is_none_or(|state| state.direction == Direction::Forward);
+        if let Some(cause) = end.and_then(Outcome::failure)
+            && unfinished.progress == Progress::Unwinding
+            && forward
+        {
+            let began = self.turned_back(&unfinished, state.map(|state| state.next_seq), cause);
+            self.tools.journal.append_all(&began).await?;
+            events.extend(began);
+        }
+        Ok((events, unfinished))
+    }
+
+    /// That the run was turned back, and why, for a journal that has only its beginning (up to `next_seq`) or nothing of
+    /// it: whoever adopts it sees from the hosts that it was, but not what for.
+    fn turned_back(&self, unfinished: &Unfinished, next_seq: Option<u64>, cause: &Failure) -> Vec<Event> {
+        let (run, at) = (unfinished.run, self.tools.clock.now());
+        let event = |seq, kind| Event { run, seq, at, kind };
+        let unwinding = EventKind::UnwindStarted { cause: cause.clone() };
+        match next_seq {
+            Some(seq) => vec![event(seq, unwinding)],
+            None => {
+                let owner = self.tools.identity.owner.clone();
+                let started = EventKind::RunStarted { plan: Box::new(unfinished.plan.clone()), owner };
+                vec![event(0, started), event(1, unwinding)]
+            }
+        }
     }
 
     /// Runs that this machine began and another one ended get that end in this machine's history.
@@ -151,7 +188,6 @@ pub(crate) fn known_stuck(acquired: &Acquired) -> bool {
 }
 
 fn ended_elsewhere<'a>(run: RunId, mut ends: impl Iterator<Item = &'a RunEnd>) -> Outcome {
-    use lockgate_model::{Failure, FailureKind};
     let known = ends.find(|end| end.run == run).map(|end| end.outcome.clone());
     known.unwrap_or_else(|| Outcome::Failed {
         failure: Failure::new(

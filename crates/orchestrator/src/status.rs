@@ -1,8 +1,8 @@
 //! What is live, where, and how the last run ended: looked up on the hosts, so that any machine says the same.
 
 use lockgate_engine::LeaseStore;
-use lockgate_model::{Failure, Observed, Outcome, RunEnd, ServiceStatus, Timestamp};
-use lockgate_perform::{Depth, HostLease, observe_host};
+use lockgate_model::{Observed, Outcome, RunEnd, ServiceStatus, Timestamp};
+use lockgate_perform::{HostLease, glimpse, unless_silent};
 use serde::Serialize;
 
 use crate::Session;
@@ -33,12 +33,13 @@ pub enum StatusWord {
 }
 
 impl Session<'_> {
-    /// Looks at all hosts at once; one that cannot be reached is part of the answer.
+    /// Looks at all hosts at once; one that cannot be reached, or of which something cannot be read, is part of the
+    /// answer.
     pub async fn status(&self) -> ServiceStatus {
         let looks = self.site.hosts.iter().map(|ports| async move {
             let lease = HostLease::new(ports);
-            let seen = async { observe_host(ports, Depth::Status).await.map_err(Failure::from) };
-            (ports.id.clone(), tokio::try_join!(seen, lease.read()))
+            let looked = tokio::try_join!(unless_silent(glimpse(ports)), unless_silent(lease.read()));
+            (ports.id.clone(), looked)
         });
         let mut status = ServiceStatus {
             service: self.site.service.name.clone(),
@@ -48,15 +49,30 @@ impl Session<'_> {
             unseen: std::collections::BTreeMap::new(),
         };
         for (host, looked) in futures_util::future::join_all(looks).await {
-            match looked {
-                Ok((seen, (record, _, _))) => {
-                    status.observed.hosts.insert(host.clone(), seen);
-                    status.leases.insert(host, record);
-                }
+            let (seen, lease) = match looked {
+                Ok(looked) => looked,
                 Err(failure) => {
                     status.unseen.insert(host, failure);
+                    continue;
+                }
+            };
+            match lease {
+                Ok((record, _, _)) => {
+                    status.leases.insert(host.clone(), record);
+                }
+                Err(failure) => {
+                    status.unseen.insert(host.clone(), failure);
                 }
             }
+            // What runs matters more than the lease: where both are out of order, this is what is told.
+            let missing = match seen {
+                Ok((seen, missing)) => {
+                    status.observed.hosts.insert(host.clone(), seen);
+                    missing
+                }
+                Err(failure) => Some(failure),
+            };
+            status.unseen.extend(missing.map(|failure| (host, failure)));
         }
         status
     }

@@ -44,20 +44,15 @@ pub(crate) async fn wait(
     let mut passes = 0;
     let mut last = "it was never asked".to_owned();
     let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
-    // Since when the host or its engine has not answered.
-    let mut silent: Option<Instant> = None;
     while Instant::now() < deadline {
         if endpoint.is_none() || patience.due(start.elapsed()) {
             endpoint = match look(ports, slot, release, &mut patience, &mut last).await {
-                Err(failure)
-                    if matches!(failure.kind, FailureKind::Unreachable | FailureKind::TimedOut)
-                        && silent.get_or_insert_with(Instant::now).elapsed()
-                            < Duration::from_secs(SILENCE_SECONDS_MAX) =>
-                {
+                Ok(seen) => seen,
+                Err(failure) if patience.endures(&failure) => {
                     last = failure.message;
                     None
                 }
-                looked => looked.inspect(|_| silent = None)?,
+                Err(failure) => return Err(failure),
             };
             if patience.stopped_looks >= STOPPED_LOOKS_MAX {
                 break;
@@ -86,16 +81,26 @@ pub(crate) async fn wait(
     Err(unhealthy(ports, slot, release, probe, &last, Millis::from(start.elapsed())).await)
 }
 
-/// When to look at the slot itself, and how often it was found stopped.
+/// When to look at the slot itself, and what is put up with when it is looked at.
 #[derive(Default)]
 struct Patience {
     looked_at: Option<Duration>,
+    /// Looks in a row that found it stopped.
     stopped_looks: u32,
+    /// Since when the host or its engine has not answered.
+    silent: Option<Instant>,
 }
 
 impl Patience {
     fn due(&self, elapsed: Duration) -> bool {
         self.looked_at.is_none_or(|at| elapsed >= at + Duration::from_millis(LOOK_AT_SLOT_MILLIS))
+    }
+
+    /// Whether the slot is to be looked at again after this failure to look.
+    fn endures(&mut self, failure: &Failure) -> bool {
+        matches!(failure.kind, FailureKind::Unreachable | FailureKind::TimedOut)
+            && self.silent.get_or_insert_with(Instant::now).elapsed()
+                < Duration::from_secs(SILENCE_SECONDS_MAX)
     }
 }
 
@@ -108,7 +113,9 @@ async fn look(
 ) -> Result<Option<Endpoint>, Failure> {
     let since = patience.looked_at.unwrap_or_default();
     patience.looked_at = Some(since + Duration::from_millis(LOOK_AT_SLOT_MILLIS));
-    let Some(seen) = find(ports, slot).await? else {
+    let found = find(ports, slot).await?;
+    patience.silent = None;
+    let Some(seen) = found else {
         return Err(Failure::new(FailureKind::NotFound, format!("{slot} holds nothing")).slot(slot));
     };
     if seen.release.as_ref().is_some_and(|held| !held.same_bytes(release)) {

@@ -15,4 +15,4 @@ mod traffic;
 pub use conductor::{Conductor, Subject};
 pub use files::{read_releases, releases_path};
 pub use lease::HostLease;
-pub use observe::{Depth, observe, observe_host};
+pub use observe::{Depth, glimpse, observe, unless_silent};

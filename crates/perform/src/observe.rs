@@ -1,7 +1,7 @@
 //! Looking at the world: the input of planning.
 
-use lockgate_model::{Failure, FailureKind, HostObserved, Observed, RouterObserved, SlotObserved};
-use lockgate_ports::{HostPorts, PortError, RuntimeSlot};
+use lockgate_model::{Failure, FailureKind, HostObserved, Observed, Recorded, RouterObserved, SlotObserved};
+use lockgate_ports::{HostPorts, RuntimeSlot};
 
 use crate::files;
 
@@ -20,37 +20,71 @@ pub enum Depth {
 /// The first host that cannot be looked at; a router that cannot be asked is part of what is seen.
 pub async fn observe(hosts: impl IntoIterator<Item = &HostPorts>, depth: Depth) -> Result<Observed, Failure> {
     let looks = hosts.into_iter().map(|ports| async move {
-        let seen = observe_host(ports, depth).await.map_err(|error| Failure::from(error).at(&ports.id))?;
+        let seen = observe_host(ports, depth).await.map_err(|failure| failure.at(&ports.id))?;
         Ok::<_, Failure>((ports.id.clone(), seen))
     });
     let seen = futures_util::future::try_join_all(looks).await?;
     Ok(Observed { hosts: seen.into_iter().collect() })
 }
 
-/// # Errors
-/// The host's or the runtime's.
-pub async fn observe_host(ports: &HostPorts, depth: Depth) -> Result<HostObserved, PortError> {
+async fn observe_host(ports: &HostPorts, depth: Depth) -> Result<HostObserved, Failure> {
     let conflicts = async {
         match depth {
             Depth::Status => Ok(Vec::new()),
-            Depth::Plan => ports.runtime.conflicts().await,
+            Depth::Plan => Ok(ports.runtime.conflicts().await?),
         }
     };
-    let router = async { Ok(observe_router(ports).await) };
-    let (slots, router, recorded, releases, conflicts) = tokio::try_join!(
-        ports.runtime.slots(),
-        router,
-        files::read_recorded(ports),
-        files::read_releases(ports),
-        conflicts,
+    let ((mut seen, missing), conflicts) = tokio::try_join!(glimpse(ports), conflicts)?;
+    seen.conflicts = conflicts;
+    missing.map_or(Ok(seen), Err)
+}
+
+/// Looks at a host for people, who want to see what is live although something beside it cannot be read: what is
+/// recorded there then counts as absent, and why is told as well. Nothing may be planned from such a look.
+///
+/// # Errors
+/// The runtime's, and a host's that does not answer.
+pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>), Failure> {
+    let (slots, router, recorded, releases) = tokio::try_join!(
+        async { Ok(ports.runtime.slots().await?) },
+        async { Ok(observe_router(ports).await) },
+        unless_silent(files::read_recorded(ports)),
+        unless_silent(files::read_releases(ports)),
     )?;
-    Ok(HostObserved {
+    let mut missing = None;
+    let seen = HostObserved {
         slots: slots.into_iter().map(|slot| (slot.slot, observed(slot))).collect(),
         router,
-        recorded,
-        releases,
-        conflicts,
-    })
+        recorded: recorded.unwrap_or_else(|failure| {
+            missing.get_or_insert(failure);
+            Recorded::default()
+        }),
+        releases: releases.unwrap_or_else(|failure| {
+            missing.get_or_insert(failure);
+            Vec::new()
+        }),
+        conflicts: Vec::new(),
+    };
+    Ok((seen, missing))
+}
+
+/// For looking at several things beside each other: the outer error ends it all, for a host that does not answer would
+/// be waited for by every other question again; the inner one is only of this thing.
+///
+/// # Errors
+/// `Unreachable` and `TimedOut`.
+pub async fn unless_silent<T, E>(
+    look: impl Future<Output = Result<T, E>>,
+) -> Result<Result<T, Failure>, Failure>
+where
+    Failure: From<E>,
+{
+    match look.await.map_err(Failure::from) {
+        Err(failure) if matches!(failure.kind, FailureKind::Unreachable | FailureKind::TimedOut) => {
+            Err(failure)
+        }
+        looked => Ok(looked),
+    }
 }
 
 async fn observe_router(ports: &HostPorts) -> RouterObserved {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, Millis, Slot};
@@ -14,6 +15,7 @@ use lockgate_proxy::{
     UpgradeRequest, UpgradeView,
 };
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::admin::{self, Admin};
 use crate::{check, launch};
@@ -22,6 +24,10 @@ use crate::{check, launch};
 const OUTSIDE: &str = "outside";
 /// Longest wait for whoever might listen where the proxy should.
 const CONNECT_MILLIS_MAX: u64 = 1_000;
+/// How long a proxy that listens already may take until its admin socket answers.
+const STARTING_MILLIS_MAX: u64 = 1_000;
+/// Pause between two looks for it.
+const LOOK_MILLIS: u64 = 20;
 /// The longest route id that the proxy takes.
 const ROUTE_ID_BYTES_MAX: usize = 64;
 
@@ -119,24 +125,35 @@ impl Builtin {
             return Ok(());
         }
         let Some(argv) = &self.options.launch else { return Err(self.down()) };
-        self.require_free_address().await?;
+        if self.started_by_another().await? {
+            return Ok(());
+        }
         let status = launch::launch(&self.admin(), argv).await?;
         tracing::info!(pid = status.pid, listeners = ?status.listeners, "started the proxy");
         Ok(())
     }
 
-    /// A proxy that cannot listen would be waited for in vain.
-    async fn require_free_address(&self) -> Result<(), PortError> {
-        let Ok(listen) = self.options.listen.parse::<SocketAddr>() else { return Ok(()) };
+    /// Whether somebody else has started the proxy meanwhile: one that is starting listens before its admin socket
+    /// answers.
+    ///
+    /// # Errors
+    /// `Refused` when another program listens there: a proxy that cannot would be waited for in vain.
+    async fn started_by_another(&self) -> Result<bool, PortError> {
+        let Ok(listen) = self.options.listen.parse::<SocketAddr>() else { return Ok(false) };
         let endpoint = Endpoint::Tcp(reachable(listen).to_string());
-        let taken = self.options.host.connect(&endpoint, Millis(CONNECT_MILLIS_MAX)).await.is_ok();
-        // Somebody else may have started the proxy meanwhile.
-        if !taken || self.admin().status().await?.is_some() {
-            return Ok(());
+        let limit = Instant::now() + Duration::from_millis(STARTING_MILLIS_MAX);
+        while self.options.host.connect(&endpoint, Millis(CONNECT_MILLIS_MAX)).await.is_ok() {
+            if self.admin().status().await?.is_some() {
+                return Ok(true);
+            }
+            if Instant::now() >= limit {
+                let message = format!("another program listens on {listen}, so the proxy cannot");
+                return Err(PortError::new(FailureKind::Refused, message)
+                    .hint("stop what listens there, or set router.builtin.listen to another address"));
+            }
+            tokio::time::sleep(Duration::from_millis(LOOK_MILLIS)).await;
         }
-        let message = format!("another program listens on {listen}, so the proxy cannot");
-        Err(PortError::new(FailureKind::Refused, message)
-            .hint("stop what listens there, or set router.builtin.listen to another address"))
+        Ok(false)
     }
 
     /// Points the route at the target, if it is still at `expected`.

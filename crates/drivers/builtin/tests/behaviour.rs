@@ -189,3 +189,21 @@ async fn a_proxy_that_does_not_come_up_says_why() {
     assert_eq!(error.kind, FailureKind::TimedOut);
     assert!(error.message.contains("192.0.2.1:9"), "the end of its log: {error}");
 }
+
+/// Two first deployments at once: the proxy of one listens before its admin socket answers the other.
+#[tokio::test]
+async fn a_proxy_that_another_is_just_starting_is_waited_for() {
+    let (world, _proxy) = with_proxy(launch_by_example).await;
+    let _reaper = Reaper(world.folder());
+    let (socket, hidden) = (world.folder().join("admin.sock"), world.folder().join("not-yet"));
+    std::fs::rename(&socket, &hidden).unwrap();
+    let ready = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        std::fs::rename(&hidden, &socket).unwrap();
+    };
+    let (upstream, version) = (world.upstream(Slot::Blue), Route::default().version);
+    let (switched, ()) = tokio::join!(world.router.switch(&upstream, &version), ready);
+    switched.unwrap();
+    assert_eq!(world.router.ask(&ask("/slot")).await.unwrap().answer.text(), "blue");
+    assert!(Reaper(world.folder()).processes().is_empty(), "no second one was started");
+}

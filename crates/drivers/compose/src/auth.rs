@@ -81,11 +81,15 @@ pub(crate) async fn config_folder(host: &dyn Host) -> Result<String, PortError> 
         let mut lines = text.lines().map(str::to_owned);
         [lines.next().unwrap_or_default(), lines.next().unwrap_or_default()]
     };
-    Ok(match (config.as_str(), home.trim_end_matches('/')) {
+    Ok(folder_of(&config, &home))
+}
+
+fn folder_of(config: &str, home: &str) -> String {
+    match (config, home) {
         ("", "") => "/root/.docker".to_owned(),
-        ("", home) => format!("{home}/.docker"),
+        ("", home) => format!("{}/.docker", home.trim_end_matches('/')),
         (config, _) => config.to_owned(),
-    })
+    }
 }
 
 /// The login for `registry`, or `None` when the host has none.
@@ -190,6 +194,14 @@ mod tests {
         let entry = AuthEntry { identitytoken: Some("t".into()), ..AuthEntry::default() };
         assert_eq!(read(&from_entry("ghcr.io", &entry).unwrap())["identitytoken"], "t");
         assert!(from_entry("ghcr.io", &AuthEntry::default()).is_none());
+    }
+
+    #[test]
+    fn the_folder_is_docker_config_else_below_the_home_even_where_that_is_the_root() {
+        assert_eq!(folder_of("/etc/docker-login", "/home/ann"), "/etc/docker-login");
+        assert_eq!(folder_of("", "/home/ann/"), "/home/ann/.docker");
+        assert_eq!(folder_of("", "/"), "/.docker");
+        assert_eq!(folder_of("", ""), "/root/.docker");
     }
 
     #[test]

@@ -28,6 +28,8 @@
 //! provider, which the binary (or a test) installs once with
 //! `rustls::crypto::ring::default_provider().install_default()`.
 
+#[cfg(test)]
+mod fixtures;
 mod post;
 mod slack;
 mod webhook;

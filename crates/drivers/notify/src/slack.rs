@@ -1,6 +1,8 @@
 //! Slack's incoming webhooks.
 
 mod answer;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use async_trait::async_trait;

@@ -1,6 +1,8 @@
 //! A URL of the user's own.
 
 mod answer;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -64,9 +64,9 @@ impl Script {
 
 /// The worker's own part, after the scripts.
 ///
-/// It keeps the session as 3 (input), 5 and 6 (outputs). A content comes through a pipe that is read to its end whatever
-/// the script does (one that succeeds has read it); where that is not possible the worker kills itself, for what is left of the content would be taken
-/// for requests.
+/// It keeps the session as 3 (input), 5 and 6 (outputs). A script gets its content through a pipe. One that succeeds has
+/// read all of it; what a failed one left is read to the end, for it would be taken for requests. Where that is not
+/// possible the worker kills itself.
 ///
 /// `exec` runs in a process group of its own, so that to kill one command hits nothing that an earlier one left running.
 /// Where there is no `setsid` it shares the worker's group, and the worker is used no more. It has pipes instead of the

@@ -108,35 +108,10 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lockgate_model::{
-        Digest, EnvironmentName, FailureKind, HostId, ProjectName, Release, RunId, ServiceName, Slot, Tag,
-        Timestamp,
-    };
+    use lockgate_model::{FailureKind, HostId, Slot};
 
     use super::*;
-
-    fn message(kind: MessageKind) -> Message {
-        let service = ServiceName::new("web").unwrap();
-        Message {
-            kind,
-            project: ProjectName::new("acme").unwrap(),
-            service: service.clone(),
-            environment: EnvironmentName::new("prod").unwrap(),
-            release: Release {
-                service,
-                tag: Tag::new("v2").unwrap(),
-                digest: Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap(),
-                image: None,
-                commit: None,
-            },
-            run: RunId(uuid::Uuid::from_u128(7)),
-            at: Timestamp(0),
-            owner: "lee@laptop".into(),
-            hosts: vec![HostId::new("web1").unwrap(), HostId::new("web2").unwrap()],
-            failure: None,
-            commands: vec![],
-        }
-    }
+    use crate::fixtures::message;
 
     fn unhealthy() -> Failure {
         let check =

@@ -1,19 +1,15 @@
-//! Notifiers against receivers that behave and receivers that do not.
-
-mod slack;
-mod webhook;
+//! A message, and what a binary does once before it sends one.
 
 use lockgate_model::{
-    Digest, EnvironmentName, Failure, FailureKind, HostId, ProjectName, Release, RunId, ServiceName, Slot,
-    Tag, Timestamp,
+    Digest, EnvironmentName, HostId, ProjectName, Release, RunId, ServiceName, Tag, Timestamp,
 };
 use lockgate_ports::{Message, MessageKind};
 
-/// Of a run that was rolled back.
-fn message() -> Message {
+/// Of `v2` on two hosts, with no failure in it.
+pub(crate) fn message(kind: MessageKind) -> Message {
     let service = ServiceName::new("web").unwrap();
     Message {
-        kind: MessageKind::RolledBack,
+        kind,
         project: ProjectName::new("acme").unwrap(),
         service: service.clone(),
         environment: EnvironmentName::new("prod").unwrap(),
@@ -27,8 +23,14 @@ fn message() -> Message {
         run: RunId(uuid::Uuid::from_u128(7)),
         at: Timestamp(1_763_683_200_000),
         owner: "lee@laptop".into(),
-        hosts: vec![HostId::new("web1").unwrap()],
-        failure: Some(Failure::new(FailureKind::Unhealthy, "no answer").slot(Slot::Green)),
+        hosts: vec![HostId::new("web1").unwrap(), HostId::new("web2").unwrap()],
+        failure: None,
         commands: vec![],
     }
+}
+
+/// Chooses the TLS provider, as the binary does.
+pub(crate) fn install_tls() {
+    // An error means that another test of this process has installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -5,19 +5,18 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use lockgate_model::{FailureKind, Secret};
-use lockgate_notify::Slack;
-use lockgate_ports::{Notifier, PortError};
+use lockgate_ports::{MessageKind, Notifier, PortError};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::message;
+use super::Slack;
+use crate::fixtures::{install_tls, message};
 
 /// The secret part of a webhook's URL.
 const TOKEN: &str = "hunter2";
 
 fn slack(base: &str, channel: Option<&str>) -> Slack {
-    // An error means that another test of this process has installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     Slack::new(Secret::new(format!("{base}/services/T0/B0/{TOKEN}")), channel.map(ToOwned::to_owned))
 }
 
@@ -29,7 +28,7 @@ fn assert_secret_kept(error: &PortError) {
 async fn answering(answer: ResponseTemplate) -> (MockServer, Result<(), PortError>) {
     let server = MockServer::start().await;
     Mock::given(method("POST")).respond_with(answer).mount(&server).await;
-    let sent = slack(&server.uri(), None).send(&message()).await;
+    let sent = slack(&server.uri(), None).send(&message(MessageKind::RolledBack)).await;
     (server, sent)
 }
 
@@ -43,7 +42,7 @@ async fn a_message_is_posted_as_json_with_its_channel() {
         .expect(1)
         .mount(&server)
         .await;
-    slack(&server.uri(), Some("#deploys")).send(&message()).await.unwrap();
+    slack(&server.uri(), Some("#deploys")).send(&message(MessageKind::RolledBack)).await.unwrap();
     let received = server.received_requests().await.unwrap();
     let body: serde_json::Value = serde_json::from_slice(&received[0].body).unwrap();
     assert_eq!(body["channel"], "#deploys");
@@ -84,7 +83,7 @@ async fn too_many_messages_is_tried_once_more_after_the_wait_that_slack_asks_for
         .mount(&server)
         .await;
     let start = Instant::now();
-    slack(&server.uri(), None).send(&message()).await.unwrap();
+    slack(&server.uri(), None).send(&message(MessageKind::RolledBack)).await.unwrap();
     assert!(start.elapsed() >= Duration::from_secs(1));
     assert_eq!(server.received_requests().await.unwrap().len(), 2);
 }
@@ -102,7 +101,10 @@ async fn too_many_messages_twice_or_for_long_is_an_error() {
 #[tokio::test]
 async fn a_refused_connection_is_unreachable_without_the_url() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = slack(&format!("http://127.0.0.1:{port}"), None).send(&message()).await.unwrap_err();
+    let error = slack(&format!("http://127.0.0.1:{port}"), None)
+        .send(&message(MessageKind::RolledBack))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, FailureKind::Unreachable);
     assert!(error.message.contains("refused"), "{error}");
     assert_secret_kept(&error);
@@ -125,7 +127,8 @@ async fn a_connection_that_breaks_after_the_request_is_not_tried_again() {
         }
         requests
     });
-    let error = slack(&format!("http://{address}"), None).send(&message()).await.unwrap_err();
+    let error =
+        slack(&format!("http://{address}"), None).send(&message(MessageKind::RolledBack)).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Unreachable);
     assert_secret_kept(&error);
     // An empty connection ends the counting.
@@ -138,7 +141,8 @@ async fn a_server_that_hangs_is_timed_out_after_ten_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let start = Instant::now();
-    let error = slack(&format!("http://{address}"), None).send(&message()).await.unwrap_err();
+    let error =
+        slack(&format!("http://{address}"), None).send(&message(MessageKind::RolledBack)).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
     assert_secret_kept(&error);
     assert!((9..13).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
@@ -147,9 +151,9 @@ async fn a_server_that_hangs_is_timed_out_after_ten_seconds() {
 #[tokio::test]
 async fn a_webhook_that_is_no_url_is_an_error_that_does_not_repeat_it() {
     for bad in [TOKEN, "ftp://x/services/hunter2", "http:///hunter2 /services/"] {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_tls();
         let slack = Slack::new(Secret::new(bad), None);
-        let error = slack.send(&message()).await.unwrap_err();
+        let error = slack.send(&message(MessageKind::RolledBack)).await.unwrap_err();
         assert_secret_kept(&error);
         assert!(!format!("{slack:?}").contains(TOKEN));
     }

@@ -3,19 +3,24 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use lockgate_model::{FailureKind, Secret};
-use lockgate_notify::Webhook;
-use lockgate_ports::{Notifier, PortError};
+use lockgate_model::{Failure, FailureKind, Secret, Slot};
+use lockgate_ports::{Message, MessageKind, Notifier, PortError};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::message;
+use super::Webhook;
+use crate::fixtures::{self, install_tls};
 
 const SECRET: &str = "hunter2";
 
+/// Of a run that was rolled back.
+fn message() -> Message {
+    let failure = Failure::new(FailureKind::Unhealthy, "no answer").slot(Slot::Green);
+    Message { failure: Some(failure), ..fixtures::message(MessageKind::RolledBack) }
+}
+
 fn webhook(base: &str) -> Webhook {
-    // An error means that another test of this process has installed it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     let headers = BTreeMap::from([("Authorization".to_owned(), Secret::new(format!("Bearer {SECRET}")))]);
     Webhook::new(Secret::new(format!("{base}/hook/{SECRET}?key={SECRET}")), headers)
 }
@@ -43,7 +48,7 @@ async fn a_message_is_posted_as_documented_with_the_users_headers() {
         "kind": "rolled_back", "project": "acme", "service": "web", "environment": "prod",
         "release": { "service": "web", "tag": "v2", "digest": format!("sha256:{}", "a".repeat(64)) },
         "run": "00000000-0000-0000-0000-000000000007", "at": 1_763_683_200_000_i64, "owner": "lee@laptop",
-        "hosts": ["web1"], "failure": { "kind": "unhealthy", "message": "no answer", "slot": "green" },
+        "hosts": ["web1", "web2"], "failure": { "kind": "unhealthy", "message": "no answer", "slot": "green" },
     });
     assert_eq!(body, wanted);
 }
@@ -110,7 +115,7 @@ async fn a_refused_connection_is_unreachable_and_shows_the_host_only() {
 
 #[tokio::test]
 async fn a_url_or_header_that_cannot_be_sent_is_an_error_that_does_not_repeat_it() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_tls();
     for bad in [SECRET, "ftp://x/hook/hunter2"] {
         let webhook = Webhook::new(Secret::new(bad), BTreeMap::new());
         let error = webhook.send(&message()).await.unwrap_err();
