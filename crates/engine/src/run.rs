@@ -162,6 +162,8 @@ struct Dispatcher<'a, 'e> {
     unwritten: Vec<Event>,
     /// How many of those the sink has been told.
     told: usize,
+    /// The hosts have not been told which way the run goes now: they are before the first effect on that way.
+    unmarked: bool,
     /// Of the steps' futures under way.
     handles: BTreeMap<StepId, AbortHandle>,
 }
@@ -174,6 +176,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             journal_failed: false,
             unwritten: Vec::new(),
             told: 0,
+            unmarked: false,
             handles: BTreeMap::new(),
         }
     }
@@ -184,10 +187,6 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         let keep_alive = self.engine.fence.keep_alive();
         let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
         loop {
-            let stopping = self.stopping(trouble.as_ref());
-            if stopping || (!self.state.may_commit() && self.state.ready().is_empty()) {
-                self.write_outcomes(&mut trouble).await;
-            }
             self.turn(&mut trouble).await?;
             let stopping = self.stopping(trouble.as_ref());
             if !stopping {
@@ -246,7 +245,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                 }
                 self.note(EventKind::UnwindStarted { cause }).await?;
                 *trouble = None;
-                self.mark_or_go_on().await?;
+                self.unmarked = true;
             } else if self.state.may_commit() {
                 self.commit(trouble).await?;
             }
@@ -264,9 +263,11 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             Ok(()) => {
                 self.state.apply(&committed)?;
                 self.tell_and_forget();
-                self.mark_or_go_on().await
+                self.unmarked = true;
+                Ok(())
             }
             Err(error) => {
+                self.journal_failed = true;
                 self.unwritten.pop();
                 self.tell_and_forget();
                 *trouble = Some(journal_failure(&error));
@@ -288,29 +289,33 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         }
     }
 
+    /// Starts all that can be started, after one write for all their intents.
     async fn launch(
         &mut self,
         running: &mut FuturesUnordered<BoxFuture<'a, Finished>>,
         trouble: &mut Option<Failure>,
     ) -> Result<(), RunError> {
-        for work in self.state.ready() {
-            let intent = match work {
+        let ready = self.state.ready();
+        for work in &ready {
+            self.take(match *work {
                 Work::Perform(step) => EventKind::StepStarted { step },
                 Work::Undo(step) => EventKind::UndoStarted { step },
-            };
-            let unwinding = matches!(work, Work::Undo(_));
-            if self.only_looks(&work) {
-                self.take(intent)?;
-                self.tell();
-            } else if let Err(error) = self.record(intent).await?
-                && !unwinding
-            {
-                // The intent could not be written, so the effect does not happen.
-                self.note(EventKind::StepFailed { step: id(&work), failure: journal_failure(&error) })
-                    .await?;
-                *trouble = Some(journal_failure(&error));
-                return Ok(());
+            })?;
+        }
+        if ready.iter().all(|work| self.only_looks(work)) {
+            self.tell();
+        } else if let Err(error) = self.announce().await?
+            && !matches!(self.state.direction, Direction::Unwinding(_))
+        {
+            // The intents could not be written, so the effects do not happen.
+            for work in &ready {
+                let failure = journal_failure(&error);
+                self.note(EventKind::StepFailed { step: id(work), failure }).await?;
             }
+            *trouble = Some(journal_failure(&error));
+            return Ok(());
+        }
+        for work in ready {
             let (future, handle) = abortable(self.future(&work));
             self.handles.insert(id(&work), handle);
             running.push(
@@ -318,6 +323,17 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             );
         }
         Ok(())
+    }
+
+    /// Tells the journal what comes next, and the hosts beside it where they do not know the direction yet: no effect
+    /// happens before both know.
+    async fn announce(&mut self) -> Result<Result<(), JournalError>, RunError> {
+        let hosts = async { if self.unmarked { self.mark_or_go_on().await } else { Ok(()) } };
+        let (appended, marked) = tokio::join!(self.append(), hosts);
+        self.journal_failed |= appended.is_err();
+        self.unmarked = false;
+        self.tell_and_forget();
+        marked.map(|()| appended)
     }
 
     fn only_looks(&self, work: &Work) -> bool {
@@ -442,17 +458,16 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
 
     async fn write(&mut self) -> Result<(), JournalError> {
         let appended = self.append().await;
+        self.journal_failed |= appended.is_err();
         self.tell_and_forget();
         appended
     }
 
-    async fn append(&mut self) -> Result<(), JournalError> {
+    async fn append(&self) -> Result<(), JournalError> {
         if self.journal_failed || self.unwritten.is_empty() {
             return Ok(());
         }
-        let appended = self.engine.journal.append_all(&self.unwritten).await;
-        self.journal_failed = appended.is_err();
-        appended
+        self.engine.journal.append_all(&self.unwritten).await
     }
 
     fn tell(&mut self) {
