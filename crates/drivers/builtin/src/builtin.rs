@@ -157,11 +157,11 @@ impl Builtin {
     }
 
     /// Points the route at the target, if it is still at `expected`.
-    async fn put(&self, target: Target, expected: &RouteVersion) -> Result<(), PortError> {
+    async fn put(&self, target: &Target, expected: &RouteVersion) -> Result<(), PortError> {
         let spec = RouteSpec {
             hosts: self.options.hosts.clone(),
             path_prefix: self.options.path.clone(),
-            target,
+            target: target.clone(),
             response_timeout_ms: None,
         };
         let body = serde_json::to_vec(&spec).map_err(|error| PortError::other(error.to_string()))?;
@@ -269,13 +269,18 @@ impl Router for Builtin {
     }
 
     async fn switch(&self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError> {
-        self.ensure_running().await?;
         let target = Target {
             slot: to.slot.to_string(),
             release: to.release.digest.to_string(),
             dial: to.endpoint.to_string(),
         };
-        self.put(target, expected).await
+        match self.put(&target, expected).await {
+            Err(error) if nothing_there(&error) => {
+                self.ensure_running().await?;
+                self.put(&target, expected).await
+            }
+            settled => settled,
+        }
     }
 
     async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError> {
@@ -285,7 +290,7 @@ impl Router for Builtin {
         }
         if let Some(dial) = dial {
             let target = Target { slot: OUTSIDE.into(), release: OUTSIDE.into(), dial: dial.to_owned() };
-            return self.put(target, expected).await;
+            return self.put(&target, expected).await;
         }
         let request = conditional(admin::send("DELETE", &self.route_path, Vec::new()), expected);
         match self.admin().call::<RouteView>(&request).await? {
