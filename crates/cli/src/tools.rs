@@ -55,14 +55,40 @@ impl Journal for LazyJournal {
     }
 }
 
-pub fn journal(project: &Project) -> Arc<dyn Journal> {
+pub fn journal(project: &Project) -> Arc<LazyJournal> {
     let path = project.root.join(".lockgate/journal.db");
     Arc::new(LazyJournal { path, journal: OnceCell::new() })
 }
 
-pub fn tools(project: &Project, sink: Arc<dyn EventSink>, interrupt: Interrupt) -> Tools {
+/// What a session needs that changes something: its journal is being opened while leases are taken and hosts looked at.
+/// One that is not there yet is made when there is something to write down.
+pub fn writing(project: &Project, sink: Arc<dyn EventSink>, interrupt: Interrupt) -> Tools {
+    let journal = journal(project);
+    if journal.path.exists() {
+        let journal = journal.clone();
+        tokio::spawn(async move {
+            if let Err(error) = journal.open().await {
+                // Whoever needs it tries again, and says so.
+                tracing::debug!(%error, "the journal cannot be opened yet");
+            }
+        });
+    }
+    tools(project, journal, sink, interrupt)
+}
+
+/// What a session needs that only looks.
+pub fn looking(project: &Project, sink: Arc<dyn EventSink>) -> Tools {
+    tools(project, journal(project), sink, Interrupt::default())
+}
+
+fn tools(
+    project: &Project,
+    journal: Arc<dyn Journal>,
+    sink: Arc<dyn EventSink>,
+    interrupt: Interrupt,
+) -> Tools {
     Tools {
-        journal: journal(project),
+        journal,
         clock: Arc::new(WallClock),
         sink,
         identity: lockgate_local::holder_identity(),

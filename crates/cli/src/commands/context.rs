@@ -95,11 +95,11 @@ impl<'a> Context<'a> {
     }
 
     pub fn tools(&self, screen: &Arc<Screen>, interrupt: Interrupt) -> Tools {
-        tools::tools(&self.project, screen.clone(), interrupt)
+        tools::writing(&self.project, screen.clone(), interrupt)
     }
 
     /// For commands that only look.
     pub fn looking(&self) -> Tools {
-        tools::tools(&self.project, Arc::new(Deaf), Interrupt::default())
+        tools::looking(&self.project, Arc::new(Deaf))
     }
 }

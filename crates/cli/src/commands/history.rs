@@ -1,6 +1,6 @@
 //! `history`: past runs from this project's journal.
 
-use lockgate_engine::RunFilter;
+use lockgate_engine::{Journal, RunFilter};
 use lockgate_render::{Table, rfc3339};
 
 use super::Context;

@@ -97,15 +97,17 @@ pub(crate) async fn connect(
 /// `None` for a newer schema.
 async fn try_connect(options: &SqliteConnectOptions) -> Result<Option<SqliteConnection>, sqlx::Error> {
     let mut connection = SqliteConnection::connect_with(options).await?;
-    if version(&mut connection).await? == 0 {
+    let mut found = version(&mut connection).await?;
+    if found == 0 {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
         // Another process may have been first.
         if version(&mut connection).await? == 0 {
             sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
         }
         sqlx::query("COMMIT").execute(&mut connection).await?;
+        found = version(&mut connection).await?;
     }
-    Ok((version(&mut connection).await? == VERSION).then_some(connection))
+    Ok((found == VERSION).then_some(connection))
 }
 
 async fn version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
