@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use crate::conductor::find;
 
-/// First pause between probes: an app that boots in 50 ms is found within a few milliseconds.
-const PAUSE_MILLIS_FIRST: u64 = 1;
+/// First pause between probes, which the timer makes a whole millisecond or two of: an app that boots at once is found
+/// at once.
+const PAUSE_MICROS_FIRST: u64 = 200;
 const PAUSE_MILLIS_MAX: u64 = 250;
 /// Between consecutive passes: long enough to tell a flapping app, short enough not to be felt.
 const PAUSE_MILLIS_PASSING: u64 = 10;
@@ -43,7 +44,7 @@ pub(crate) async fn wait(
     let mut endpoint: Option<Endpoint> = None;
     let mut passes = 0;
     let mut last = "it was never asked".to_owned();
-    let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
+    let mut pause = Duration::from_micros(PAUSE_MICROS_FIRST);
     while Instant::now() < deadline {
         if endpoint.is_none() || patience.due(start.elapsed()) {
             endpoint = match look(ports, slot, release, &mut patience, &mut last).await {

@@ -20,11 +20,6 @@ const NAP_MILLIS_MAX: u64 = 50;
 const NAP_BLIND: Duration = Duration::from_millis(5);
 /// Pause between looks for workers that outlive their leader.
 const NAP_MILLIS_WORKERS: u64 = 20;
-/// A process that has ended is mostly collected by its parent in less than this; looking for others of its group among
-/// all processes takes longer.
-const COLLECTED_MICROS: u64 = 100;
-const COLLECTED_LOOKS: u32 = 3;
-
 /// What was noticed while a run was ended; nothing when all went well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -125,12 +120,6 @@ async fn vanished(run: &Run, group: Pid, bound: Millis) -> bool {
     let leader = pidfd_open(group, PidfdFlags::empty()).ok().map(Arc::new);
     while look::is_alive(run) && !left().is_zero() {
         until_end(leader.clone(), left().min(Duration::from_millis(NAP_MILLIS_MAX))).await;
-    }
-    for _ in 0..COLLECTED_LOOKS {
-        if !look::group_takes_signals(group) {
-            return true;
-        }
-        std::thread::sleep(Duration::from_micros(COLLECTED_MICROS));
     }
     loop {
         if !look::is_alive(run) && !look::group_has_members(group) {

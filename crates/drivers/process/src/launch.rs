@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockgate_ports::{Host, PortError};
 use rustix::io::Errno;
@@ -31,12 +32,17 @@ const PASSED_ON: [&str; 11] = [
 ];
 /// Others may read what a service prints.
 const LOG_MODE: u32 = 0o644;
+/// How long a start looks for a listener, and how often.
+const BOOT_MILLIS_MAX: u64 = 4;
+const BOOT_LOOK_MICROS: u64 = 100;
 
 /// A start that has been written down.
 pub(crate) struct Launch<'a> {
     /// Start of the names of the slot's files.
     pub prefix: &'a str,
     pub token: &'a str,
+    /// Where it will listen.
+    pub port: u16,
     /// Working folder, absolute.
     pub folder: &'a str,
     /// The service's program and its arguments; not empty.
@@ -82,12 +88,8 @@ impl Launch<'_> {
         }
         let file = OpenOptions::new().append(true).create(true).mode(LOG_MODE).open(&log).map_err(failed)?;
         let started = self.spawn(file, what).await?;
-        // Litter now, and gone by name: a look for them now could find the next start's.
-        for file in before {
-            if let Err(error) = std::fs::remove_file(&file.path) {
-                tracing::debug!(%error, path = file.path, "a pid file stays behind");
-            }
-        }
+        // Litter now, and gone by name: a look for them now could find the next start's. Nobody waits for them to go.
+        drop(tokio::task::spawn_blocking(move || remove(&before)));
         Ok(started.map_err(|error| self.why_not(&error)))
     }
 
@@ -101,7 +103,12 @@ impl Launch<'_> {
         process.stdin(Stdio::null()).stdout(log).stderr(errors);
         Birth::prepare(self.prefix, self.token)?.arrange(&mut process);
         // Dropping the child leaves the process alone; tokio collects it should it end while we still run.
-        let spawned = tokio::task::spawn_blocking(move || process.spawn().map(drop));
+        let port = self.port;
+        let spawned = tokio::task::spawn_blocking(move || {
+            process.spawn()?;
+            look_for_listener(port);
+            Ok(())
+        });
         match tokio::time::timeout(Duration::from_secs(script::SCRIPT_SECONDS_MAX), spawned).await {
             Ok(Ok(started)) => Ok(started),
             Ok(Err(error)) => Err(PortError::unreachable(format!("{what}: the start was cut off: {error}"))),
@@ -123,6 +130,22 @@ impl Launch<'_> {
                 format!("{program} is no program of this machine's kind, nor a script that begins with #!")
             }
             _ => format!("{program}: {error}"),
+        }
+    }
+}
+
+/// Waits a moment for a program that boots at once, for health checks are at least a millisecond or two apart.
+fn look_for_listener(port: u16) {
+    let limit = Instant::now() + Duration::from_millis(BOOT_MILLIS_MAX);
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() && Instant::now() < limit {
+        std::thread::sleep(Duration::from_micros(BOOT_LOOK_MICROS));
+    }
+}
+
+fn remove(files: &[PidFile]) {
+    for file in files {
+        if let Err(error) = std::fs::remove_file(&file.path) {
+            tracing::debug!(%error, path = file.path, "a pid file stays behind");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Looking at the slots: on this machine by reading files, elsewhere by one script that prints the same.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{self, Read};
 
 use lockgate_model::{FailureKind, Slot};
@@ -72,45 +73,43 @@ fn judge(slot: Slot, raw: &Raw, boot_id: &str) -> Result<Seen, PortError> {
 
 /// The very process of a run of this boot runs on this machine: not a later one with its number, and not a zombie.
 pub(crate) fn is_alive(run: &Run) -> bool {
-    stat_of(&run.pid.to_string()).is_some_and(|(stat, _)| stat.is_of(run))
+    stat_of(run.pid).is_some_and(|stat| stat.is_of(run))
 }
 
 /// Whether a process group on this machine has a member that is not a zombie. A group of zombies still takes signals,
 /// where nobody collects them, so asking the kernel is not enough.
 pub(crate) fn group_has_members(group: Pid) -> bool {
-    if !group_takes_signals(group) {
+    if test_kill_process_group(group) == Err(Errno::SRCH) {
         return false;
     }
     let Ok(entries) = std::fs::read_dir("/proc") else { return true };
     let group = group.as_raw_nonzero().get();
-    entries.flatten().any(|entry| {
-        let name = entry.file_name();
-        let number = name.to_str().filter(|name| name.starts_with(|first: char| first.is_ascii_digit()));
-        number.and_then(stat_of).is_some_and(|(stat, its)| its == group && stat.is_running())
-    })
+    let mut numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    numbers.any(|pid| group_of(pid) == group && stat_of(pid).is_some_and(|stat| stat.is_running()))
 }
 
-/// False when the kernel knows nobody in it, not even a zombie.
-pub(crate) fn group_takes_signals(group: Pid) -> bool {
-    test_kill_process_group(group) != Err(Errno::SRCH)
+/// By a system call, for opening the `stat` of every process takes thirty times as long; 0 for the kernel's own, -1 for
+/// one that is gone. rustix knows no group 0 and panics.
+#[allow(unsafe_code)]
+fn group_of(pid: i32) -> i32 {
+    // SAFETY: getpgid(2) takes a number and gives one.
+    unsafe { libc::getpgid(pid) }
 }
 
-/// A process of this machine, and its group. One read, for what is wanted stands near the start and every process may be
-/// looked at.
-fn stat_of(pid: &str) -> Option<(Stat, i32)> {
+/// A process of this machine. One read, for what is wanted stands near the start.
+fn stat_of(pid: impl Display) -> Option<Stat> {
     let mut bytes = [0; STAT_BYTES_MAX];
     // A process that ends while it is looked at makes reading fail with ESRCH, opening with ENOENT.
     let length = std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut bytes));
     parse_stat(&String::from_utf8_lossy(&bytes[..length.ok()?]))
 }
 
-/// Fields 3, 22 and 5 of `/proc/<pid>/stat`, counted from behind the name, which may hold anything.
-fn parse_stat(text: &str) -> Option<(Stat, i32)> {
+/// Fields 3 and 22 of `/proc/<pid>/stat`, counted from behind the name, which may hold anything.
+fn parse_stat(text: &str) -> Option<Stat> {
     let (_, fields) = text.rsplit_once(") ")?;
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?.to_owned();
-    let group = fields.nth(1)?.parse().ok()?;
-    Some((Stat { state, began: fields.nth(16)?.parse().ok()? }, group))
+    Some(Stat { state, began: fields.nth(18)?.parse().ok()? })
 }
 
 pub(crate) fn boot_id() -> Result<String, PortError> {
@@ -134,8 +133,7 @@ fn here(dir: &str) -> Result<(String, Raws), PortError> {
         let Some(content) = text(&format!("{dir}/{slot}.json"))? else { continue };
         let record = content.lines().next().unwrap_or_default().to_owned();
         let run = text(&format!("{dir}/{slot}.{}.pid", Record::parse(slot, &record)?.token))?;
-        let pid = run.as_deref().and_then(Run::parse).map(|run| run.pid.to_string());
-        let stat = pid.and_then(|pid| stat_of(&pid)).map(|(stat, _)| stat);
+        let stat = run.as_deref().and_then(Run::parse).and_then(|run| stat_of(run.pid));
         raws.insert(slot, Raw { record, run, stat });
     }
     Ok((boot_id, raws))
@@ -182,7 +180,7 @@ mod tests {
     #[test]
     fn a_process_name_with_brackets_and_blanks_does_not_shift_the_fields() {
         let text = "42 (a) R 1 (b) S 1 42 42 0 -1 4194304 98 454 0 6 0 0 0 1 20 0 1 0 249920 2654208 365";
-        assert_eq!(parse_stat(text), Some((Stat { state: "S".to_owned(), began: 249_920 }, 42)));
+        assert_eq!(parse_stat(text), Some(Stat { state: "S".to_owned(), began: 249_920 }));
         assert_eq!(parse_stat("42 (a"), None);
     }
 

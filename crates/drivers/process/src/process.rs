@@ -157,8 +157,14 @@ impl Process {
         ]);
         let what = format!("start {} in {slot}", record.release);
         let argv = command::with_port(&filled.argv, record.port);
-        let launch =
-            Launch { prefix: &self.prefix(slot), token: &record.token, folder: &filled.folder, argv, env };
+        let launch = Launch {
+            prefix: &self.prefix(slot),
+            token: &record.token,
+            port: record.port,
+            folder: &filled.folder,
+            argv,
+            env,
+        };
         match launch.run(self.host(), &what).await? {
             Ok(()) => Ok(()),
             Err(why) => Err(self.not_started(slot, &what, &why, filled).await),
