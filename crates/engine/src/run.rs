@@ -162,7 +162,8 @@ struct Dispatcher<'a, 'e> {
     unwritten: Vec<Event>,
     /// How many of those the sink has been told.
     told: usize,
-    /// The hosts have not been told which way the run goes now: they are before the first effect on that way.
+    /// The hosts have not been told which way the run goes now: they are before the first effect on that way, and before
+    /// its end.
     unmarked: bool,
     /// Of the steps' futures under way.
     handles: BTreeMap<StepId, AbortHandle>,
@@ -399,6 +400,10 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     }
 
     async fn end(&mut self) -> Result<Outcome, RunError> {
+        // Where nothing was left to do on the way, this is where somebody who was overtaken learns of it.
+        if self.unmarked {
+            self.mark_or_go_on().await?;
+        }
         let outcome = self.state.outcome();
         let at = self.engine.clock.now();
         self.note(EventKind::RunEnded { outcome: outcome.clone() }).await?;
