@@ -66,7 +66,8 @@ fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() 
     // Whoever tries again, and on whichever machine, hears why it was undone.
     for machine in ["m1", "m2", "m1"] {
         let again = project.run_on(machine, "resume").expect(4);
-        again.says(&["stuck", "gate \"spoil\" ", "not undone:", "active_color"]);
+        let live = ["this machine: v2 (", ") in slot green gets the traffic"];
+        again.says(&["stuck", "gate \"spoil\" ", "not undone:", "active_color", live[0], live[1]]);
     }
 
     mend(&project);

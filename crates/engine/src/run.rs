@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable};
+use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_model::{
-    Event, EventKind, Failure, FailureKind, Outcome, Plan, Progress, RunEnd, RunId, Seen, StepId, Unfinished,
+    Action, Event, EventKind, Failure, FailureKind, HostId, Outcome, Plan, Progress, RunEnd, RunId, Seen,
+    Slot, StepId, Unfinished,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -27,6 +28,8 @@ const UNDO_ATTEMPTS_MAX: u32 = 6;
 const UNDO_PAUSE_MILLIS: u64 = 200;
 /// How long an event may be in nobody's journal while a step that only looks is waited for.
 const UNWRITTEN_MILLIS_MAX: u64 = 50;
+/// How long a router is asked who is live when a run ends stuck.
+const LAST_LOOK_SECONDS_MAX: u64 = 10;
 /// Looks at the lease in a row that took so long that their answer was worth nothing.
 const SLOW_FENCES_MAX: u32 = 3;
 
@@ -404,7 +407,10 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         if self.unmarked {
             self.mark_or_go_on().await?;
         }
-        let outcome = self.state.outcome();
+        let mut outcome = self.state.outcome();
+        if let Outcome::Stuck(stuck) = &mut outcome {
+            self.look_who_is_live(&mut stuck.live).await;
+        }
         let at = self.engine.clock.now();
         self.note(EventKind::RunEnded { outcome: outcome.clone() }).await?;
         let settled = !matches!(outcome, Outcome::Stuck(_));
@@ -418,6 +424,22 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             Err(failure) => tracing::warn!(%failure, "the run's end could not be written down on a host"),
         }
         Ok(outcome)
+    }
+
+    /// Whoever has to mend it by hand is told what the routers say. What the run knows stays where they cannot be asked.
+    async fn look_who_is_live(&self, live: &mut BTreeMap<HostId, Slot>) {
+        let bound = Duration::from_secs(LAST_LOOK_SECONDS_MAX);
+        let looks = self.state.plan.hosts.iter().map(|host| async move {
+            (host, tokio::time::timeout(bound, self.engine.performer.target(host)).await)
+        });
+        for (host, seen) in join_all(looks).await {
+            match seen {
+                Ok(Ok(Some(slot))) => drop(live.insert(host.clone(), slot)),
+                Ok(Ok(None)) => drop(live.remove(host)),
+                Ok(Err(failure)) => tracing::debug!(%failure, "who is live there is not known for certain"),
+                Err(_) => tracing::debug!(%host, "its router did not answer in time"),
+            }
+        }
     }
 
     async fn mark(&self) -> Result<(), Failure> {
@@ -501,11 +523,7 @@ fn id(work: &Work) -> StepId {
     }
 }
 
-async fn perform(
-    engine: &Engine<'_>,
-    host: Option<&lockgate_model::HostId>,
-    actions: &[lockgate_model::Action],
-) -> Result<Seen, Failure> {
+async fn perform(engine: &Engine<'_>, host: Option<&HostId>, actions: &[Action]) -> Result<Seen, Failure> {
     let mut seen = Seen::new();
     for action in actions {
         seen.extend(fenced(engine, host, engine.performer.perform(host, action)).await?);
@@ -517,7 +535,7 @@ async fn perform(
 /// one looks again before it does anything more.
 async fn fenced(
     engine: &Engine<'_>,
-    host: Option<&lockgate_model::HostId>,
+    host: Option<&HostId>,
     action: impl Future<Output = Result<Seen, Failure>>,
 ) -> Result<Seen, Failure> {
     let mut action = pin!(action);
@@ -545,11 +563,7 @@ async fn fenced(
 }
 
 /// All again from the first action when the world could not be reached: each looks before it acts.
-async fn insist(
-    engine: &Engine<'_>,
-    host: Option<&lockgate_model::HostId>,
-    actions: &[lockgate_model::Action],
-) -> Result<Seen, Failure> {
+async fn insist(engine: &Engine<'_>, host: Option<&HostId>, actions: &[Action]) -> Result<Seen, Failure> {
     let mut pause = Duration::from_millis(UNDO_PAUSE_MILLIS);
     for _ in 1..UNDO_ATTEMPTS_MAX {
         match perform(engine, host, actions).await {

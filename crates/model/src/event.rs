@@ -80,7 +80,7 @@ pub struct Stuck {
     pub failure: Failure,
     /// What could not be undone.
     pub undo_failures: Vec<Failure>,
-    /// Where the traffic went last, as far as the run knows; hosts it knows nothing about are missing.
+    /// Where the traffic goes, as the routers say, else as far as the run knows; hosts where neither does are missing.
     pub live: BTreeMap<HostId, Slot>,
     /// What to type, in order.
     pub commands: Vec<String>,

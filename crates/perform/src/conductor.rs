@@ -45,11 +45,19 @@ impl Performer for Conductor {
         if let Action::Gate { gate, release, .. } = action {
             return self.ask_gate(gate, Some(release)).await;
         }
-        let ports = host.and_then(|host| self.hosts.get(host)).ok_or_else(|| {
-            Failure::new(FailureKind::Other, format!("{:?} names no host of this service", action.title()))
-        })?;
+        let ports = host.and_then(|host| self.hosts.get(host)).ok_or_else(|| unknown(&action.title()))?;
         on_host(ports, action).await.map_err(|failure| failure.at(&ports.id))
     }
+
+    async fn target(&self, host: &HostId) -> Result<Option<Slot>, Failure> {
+        let ports = self.hosts.get(host).ok_or_else(|| unknown(host.as_str()))?;
+        let route = ports.router.route().await.map_err(|error| Failure::from(error).at(host))?;
+        Ok(route.target)
+    }
+}
+
+fn unknown(what: &str) -> Failure {
+    Failure::new(FailureKind::Other, format!("{what:?} names no host of this service"))
 }
 
 async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {

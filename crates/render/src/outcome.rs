@@ -108,7 +108,7 @@ fn stuck_text(stuck: &Stuck, plan: &Plan, paint: Paint) -> String {
     for failure in &stuck.undo_failures {
         let _ = write!(text, "\n{} {}", paint.red("not undone:"), failure_text(failure, paint));
     }
-    text.push_str("\nnow, as far as this run knows:");
+    text.push_str("\nnow, as far as is known:");
     for host in &plan.hosts {
         let place = hosts_text(std::slice::from_ref(host));
         let _ = match stuck.live.get(host) {
@@ -214,7 +214,7 @@ mod tests {
         not undone: unreachable: caddy does not answer
           at host web2
           hint: is caddy running?
-        now, as far as this run knows:
+        now, as far as is known:
           web1: v1 (0a0a0a0a0a0a) in slot blue gets the traffic
           web2: not known
         next: type, in this order:
