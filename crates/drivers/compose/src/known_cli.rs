@@ -15,6 +15,8 @@ use crate::layout::join;
 /// Within a slot's folder.
 const FILE: &str = ".lockgate/compose-cli.json";
 const FILE_MODE: u32 = 0o600;
+/// Part of what is compared, so that what another version remembered is looked for anew.
+const FORMAT: u32 = 2;
 /// Where the docker CLI looks for plugins, besides the user's own folder.
 /// Source: docker/cli, cli-plugins/manager/manager_unix.go.
 const PLUGIN_FOLDERS: [&str; 4] = [
@@ -42,7 +44,7 @@ impl Known {
         if !host.id().is_local() || more_folders() {
             return None;
         }
-        let mut identity = format!("{wanted:?}");
+        let mut identity = format!("{FORMAT} {wanted:?}");
         for file in candidates() {
             // One that is missing may appear later, so it is part of what is known.
             let seen = std::fs::metadata(&file).map_or("-".to_owned(), |seen| shown(&seen));
@@ -75,9 +77,20 @@ fn candidates() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let programs =
         std::env::split_paths(&path).flat_map(|dir| [dir.join("docker"), dir.join("docker-compose")]);
-    let folders =
-        own_folder().map(|own| own.join("cli-plugins")).into_iter().chain(PLUGIN_FOLDERS.map(PathBuf::from));
-    programs.chain(folders.map(|folder| folder.join("docker-compose"))).collect()
+    programs.chain(plugins()).collect()
+}
+
+/// In the order of docker's CLI, which takes the first.
+fn plugins() -> impl Iterator<Item = PathBuf> {
+    let own = own_folder().map(|own| own.join("cli-plugins"));
+    let folders = own.into_iter().chain(PLUGIN_FOLDERS.map(PathBuf::from));
+    folders.map(|folder| folder.join("docker-compose"))
+}
+
+/// The program of the plugin that docker's CLI calls on this machine, absolute.
+pub(crate) fn plugin() -> Option<String> {
+    let found = plugins().find(|program| program.is_file())?;
+    found.is_absolute().then(|| found.into_os_string().into_string().ok()).flatten()
 }
 
 /// The user's folder of Docker's CLI.
@@ -110,7 +123,7 @@ mod tests {
         let (host, folder) = (Local::new(), dir.path().to_str().unwrap());
         let known = Known::of(&host, None, folder).unwrap();
         assert_eq!(known.read(&host).await, None);
-        let found = Found { cli: ComposeCli::Standalone, version: "1.29.2".into() };
+        let found = Found { cli: ComposeCli::Standalone, version: "1.29.2".into(), program: None };
         known.write(&host, &found).await;
         assert_eq!(known.read(&host).await, Some(found));
         assert_eq!(Known::of(&host, Some(ComposeCli::Plugin), folder).unwrap().read(&host).await, None);

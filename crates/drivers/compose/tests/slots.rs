@@ -148,6 +148,25 @@ async fn slots_that_want_the_same_name_or_port_conflict() {
 }
 
 #[tokio::test]
+async fn on_this_machine_the_plugin_is_called_without_dockers_cli() {
+    if !ready(Some(lockgate_compose::ComposeCli::Plugin)) {
+        return;
+    }
+    let world = World::new();
+    world.publish("v1");
+    let compose = world.compose(world.folders()).compose_cli(lockgate_compose::ComposeCli::Plugin);
+    let release = fetched(&compose, "v1").await;
+    compose.start(Slot::Blue, &release).await.unwrap();
+    assert_eq!(seen(&compose, Slot::Blue).await.state, SlotState::Running);
+    let remembered =
+        std::fs::read(world.path(&format!("srv apps/{}/blue/.lockgate/compose-cli.json", world.name)))
+            .unwrap();
+    let remembered: serde_json::Value = serde_json::from_slice(&remembered).unwrap();
+    let program = remembered["found"]["program"].as_str().unwrap();
+    assert!(program.starts_with('/') && program.ends_with("/cli-plugins/docker-compose"), "{program}");
+}
+
+#[tokio::test]
 async fn a_start_that_would_replace_the_other_slot_or_environment_is_refused() {
     if !ready(None) {
         return;
