@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -136,8 +136,10 @@ impl Launch<'_> {
 
 /// Waits a moment for a program that boots at once, for health checks are at least a millisecond or two apart.
 fn look_for_listener(port: u16) {
-    let limit = Instant::now() + Duration::from_millis(BOOT_MILLIS_MAX);
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() && Instant::now() < limit {
+    let (address, bound) =
+        (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_millis(BOOT_MILLIS_MAX));
+    let limit = Instant::now() + bound;
+    while TcpStream::connect_timeout(&address, bound).is_err() && Instant::now() < limit {
         std::thread::sleep(Duration::from_micros(BOOT_LOOK_MICROS));
     }
 }
