@@ -83,6 +83,7 @@ impl Leases {
     pub async fn acquire(&self) -> Result<Acquired, LeaseError> {
         let mut stores = self.stores.clone();
         stores.sort_by(|a, b| a.host().cmp(b.host()));
+        reach(&stores).await?;
         let mut held: Vec<Held> = Vec::new();
         for store in stores {
             match self.acquire_one(&store).await {
@@ -191,6 +192,15 @@ impl Leases {
     fn free(&self, holder: &Holder, now: Timestamp) -> bool {
         now >= holder.renewed_at.plus(holder.ttl) || self.identity.is(holder) || (self.surely_dead)(holder)
     }
+}
+
+/// Looks at all beside each other: to reach many hosts one after the other may take longer than a lease lives, and the
+/// first must not expire while the last is waited for.
+async fn reach(stores: &[Arc<dyn LeaseStore>]) -> Result<(), Failure> {
+    if stores.len() > 1 {
+        futures_util::future::try_join_all(stores.iter().map(|store| store.glance())).await?;
+    }
+    Ok(())
 }
 
 struct Held {

@@ -164,3 +164,17 @@ async fn what_a_broken_off_acquiring_took_is_given_up_and_what_others_hold_is_to
     assert!(mine.record().holder.is_none());
     assert_eq!(theirs.record().holder.unwrap().owner, "user2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_hosts_that_take_long_to_reach_are_held_by_leases_that_are_all_young() {
+    let records: Vec<Arc<Record>> = (0..100).map(|_| Record::new()).collect();
+    for record in &records {
+        *record.look.lock().unwrap() = Duration::from_secs(1);
+    }
+    let stores = records.iter().map(|record| record.clone() as Arc<dyn LeaseStore>).collect();
+    let acquired = Leases { stores, ..leases(&records[0], 1) }.acquire().await.unwrap();
+    acquired.fence.check(None).await.unwrap();
+    let (first, last) = (records[0].record(), records[99].record());
+    let age = last.holder.unwrap().renewed_at.since(first.holder.unwrap().renewed_at);
+    assert!(age < Millis::from_secs(1), "the first is {age} older than the last");
+}

@@ -29,6 +29,10 @@ const SESSIONS_MAX: usize = 8;
 /// Forwarded endpoints kept; the oldest goes first.
 const FORWARDS_MAX: usize = 64;
 
+/// Connections that are being opened, of all hosts: behind a jump host they are all at one sshd, which turns some away when
+/// more than ten have not authenticated yet (`MaxStartups`, sshd_config(5)).
+static OPENING: Semaphore = Semaphore::const_new(8);
+
 /// An open connection. Dropping it closes the master and removes its folder with all sockets.
 pub(crate) struct Link {
     /// Workers that wait for requests. All are kept: there are at most as many as there were calls at once, and a new one
@@ -85,6 +89,8 @@ impl Link {
         // Ctrl-C is for Lockgate, which still needs the connection to undo what it did.
         ssh.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         ssh.process_group(0).kill_on_drop(true);
+        // Never closed, so there is always one to be had.
+        let _opening = OPENING.acquire().await;
         let bound = Duration::from_secs(OPEN_SECONDS_MAX);
         let status = match tokio::time::timeout(bound, ssh.status()).await {
             Ok(status) => status.map_err(no_ssh)?,

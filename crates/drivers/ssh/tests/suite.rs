@@ -435,6 +435,27 @@ async fn more_callers_than_sessions_wait_for_their_turn() {
     }
 }
 
+/// As a fleet behind one jump host: sshd turns away those beyond ten that have not authenticated yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_hosts_behind_one_sshd_are_all_reached() {
+    let Some(sshd) = Sshd::start_with("MaxStartups 10", "") else { return };
+    if std::process::Command::new("busybox").arg("--list").output().is_err() {
+        sshd::skip::<()>("busybox is");
+        return;
+    }
+    // From far away an authentication takes a while.
+    let far = format!("ProxyCommand=sh -c '{{ sleep 0.5; cat; }} | busybox nc 127.0.0.1 {}'", sshd.port);
+    let mut settings = sshd.settings();
+    settings.options.extend(["-o".to_owned(), far]);
+    let answers = (0..20).map(|_| {
+        let host = Ssh::new(sshd.id(), &settings);
+        tokio::spawn(async move { hello(&host).await })
+    });
+    for answer in answers.collect::<Vec<_>>() {
+        assert_eq!(answer.await.unwrap().unwrap(), "hello\n");
+    }
+}
+
 #[tokio::test]
 async fn secrets_are_in_no_process_list() {
     let Some(sshd) = Sshd::start() else { return };
