@@ -26,7 +26,7 @@ use crate::{
 const UNDO_ATTEMPTS_MAX: u32 = 6;
 /// First pause between attempts to undo; doubles each time (6 attempts wait 6.2 s in all).
 const UNDO_PAUSE_MILLIS: u64 = 200;
-/// How long an event may be in nobody's journal while a step that only looks is waited for.
+/// How long an event may be in nobody's journal while a step is waited for.
 const UNWRITTEN_MILLIS_MAX: u64 = 50;
 /// How long a router is asked who is live when a run ends stuck.
 const LAST_LOOK_SECONDS_MAX: u64 = 10;
@@ -165,7 +165,7 @@ struct Dispatcher<'a, 'e> {
     unwritten: Vec<Event>,
     /// How many of those the sink has been told.
     told: usize,
-    /// The hosts have not been told which way the run goes now: they are before the first effect on that way, and before
+    /// The hosts have not been told which way the run goes now: they are before the first step on that way, and before
     /// its end.
     unmarked: bool,
     /// Of the steps' futures under way.
@@ -306,7 +306,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                 Work::Undo(step) => EventKind::UndoStarted { step },
             })?;
         }
-        if ready.iter().all(|work| self.only_looks(work)) {
+        if !self.unmarked && ready.iter().all(|work| self.only_looks(work)) {
             self.tell();
         } else if let Err(error) = self.announce().await?
             && !matches!(self.state.direction, Direction::Unwinding(_))
