@@ -51,21 +51,32 @@ pub enum Command {
     /// Look around in this folder and write a lockgate.yaml
     Init(Init),
     /// Check all that a deployment will need on every host
-    Doctor { service: Option<String> },
+    Doctor {
+        /// Default: all services
+        service: Option<String>,
+    },
     /// Print what a deployment would do
     Plan(Deploy),
     /// Deploy a release
     Deploy(Deploy),
     /// Bring back the previous release, or one from history
-    Rollback { service: String, release: Option<String> },
+    Rollback {
+        /// One of `services` in lockgate.yaml
+        service: String,
+        /// A tag or digest that the hosts still know; default: the one before
+        release: Option<String>,
+    },
     /// Run gates alone
     Check {
+        /// One of `services` in lockgate.yaml
         service: String,
+        /// Which of its gates
         #[arg(value_enum)]
         gates: GateSet,
     },
     /// What is live, where
     Status {
+        /// Default: all services
         service: Option<String>,
         /// Look again every second until Ctrl-C
         #[arg(short, long)]
@@ -73,6 +84,7 @@ pub enum Command {
     },
     /// Past runs, newest first
     History {
+        /// Default: all services
         service: Option<String>,
         /// How many
         #[arg(short = 'n', long, default_value_t = 20)]
@@ -80,6 +92,7 @@ pub enum Command {
     },
     /// A slot's last log lines
     Logs {
+        /// One of `services` in lockgate.yaml
         service: String,
         /// Default: the live slot
         #[arg(long)]
@@ -89,7 +102,10 @@ pub enum Command {
         lines: u32,
     },
     /// Finish or undo a deployment that was cut off
-    Resume { service: Option<String> },
+    Resume {
+        /// Default: all services
+        service: Option<String>,
+    },
     /// Show the main job on this machine, without Docker
     Demo,
     /// Print a completion script
@@ -116,7 +132,9 @@ pub struct Init {
 
 #[derive(Debug, ClapArgs)]
 pub struct Deploy {
+    /// One of `services` in lockgate.yaml
     pub service: String,
+    /// The image's tag, such as v2; without images: what {tag} in the command becomes
     pub tag: String,
     /// Without gates: health check, switch and the question through the router only
     #[arg(long)]

@@ -90,6 +90,24 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The environment, for commands that change what is live in it.
+    pub fn deployable(&self) -> Result<&Environment, CliError> {
+        let environment = self.environment()?;
+        if environment.hosts.is_empty() {
+            let others: Vec<_> =
+                self.project.environments.iter().filter(|one| !one.hosts.is_empty()).collect();
+            let names: Vec<String> = others.iter().map(|one| one.name.to_string()).collect();
+            return Err(CliError::usage(
+                format!("environment {} is only checked, never deployed to", environment.name),
+                match names.as_slice() {
+                    [] => "give it `hosts`, or a `runtime`".to_owned(),
+                    _ => format!("choose one with --env: {}", names.join(", ")),
+                },
+            ));
+        }
+        Ok(environment)
+    }
+
     pub fn site(&self, service: &Service, hosts: &mut Hosts) -> Result<Site, CliError> {
         wiring::site(&self.project, service, self.environment()?, hosts)
     }

@@ -43,7 +43,7 @@ pub fn run(init: &Init, global: &Global, output: &Output) -> Result<Exit, CliErr
                 output.say(&format!("wrote {}", target.display()));
             }
             proposal.notes.iter().for_each(|note| output.say(&format!("- {note}")));
-            output.say("next: read it, then `lockgate doctor`");
+            output.say("next: read it, then `lockgate doctor`, then `lockgate plan SERVICE TAG`");
         }
     }
     Ok(Exit::Succeeded)

@@ -31,6 +31,9 @@ pub async fn run(
         };
         let logs =
             ports.runtime.logs(slot, lines).await.map_err(|error| Failure::from(error).at(&ports.id))?;
+        if logs.is_empty() {
+            context.output.say(&format!("{}: {slot} is not there, or has said nothing", ports.id));
+        }
         for line in logs {
             match context.output.format {
                 Format::Json => {

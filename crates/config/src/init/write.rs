@@ -11,8 +11,7 @@ pub fn proposal(draft: Draft) -> Proposal {
     let mut out = String::new();
     // Writing to a `String` cannot fail.
     let _ = write(&mut out, &draft);
-    let mut notes = draft.notes;
-    notes.push("Next: `lockgate doctor`, then `lockgate plan`.".to_owned());
+    let notes = draft.notes;
     Proposal { text: out, notes }
 }
 
