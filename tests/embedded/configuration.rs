@@ -64,3 +64,17 @@ fn what_is_no_yaml_is_pointed_at() {
     project.run("status").expect(2).says(&["lockgate.yaml"]);
     project.run("status --config /no/such/file.yaml").expect(2).says(&["/no/such/file.yaml"]);
 }
+
+#[test]
+fn an_environment_that_is_only_checked_is_not_deployed_to() {
+    let project = Project::empty();
+    let config = "project: shop\nservices:\n  web: { command: \"./app-{tag}\" }\nenvironments:\n  test: { url: \"http://127.0.0.1:1\" }\n  prod: { runtime: process, router: { builtin: { listen: \"127.0.0.1:8080\" } } }\n";
+    std::fs::write(project.path("lockgate.yaml"), config).unwrap();
+    for command in ["deploy web v1", "plan web v1", "rollback web"] {
+        project
+            .run(&format!("--env test {command}"))
+            .expect(2)
+            .says(&["only checked", "choose one with --env: prod"]);
+    }
+    assert!(!project.path(".lockgate").exists());
+}

@@ -57,6 +57,17 @@ fn a_deployment_is_planned_run_and_then_there_is_nothing_to_do() {
 }
 
 #[test]
+fn doctor_says_before_a_deployment_that_a_gates_program_is_missing() {
+    let after = "[{ name: smoke, command: \"no-such-program -q\" }, { name: tag, command: \"./{tag}\" }]";
+    let project = Project::with(&Setup { after: after.to_owned(), ..Setup::default() });
+    project.run("doctor").expect(1).says(&["local · gates", "gate smoke", "no-such-program", "install it"]);
+    let checks = project.run("doctor --format json").expect(1).lines();
+    let gates: Vec<_> = checks.iter().filter(|line| line["service"].is_null()).collect();
+    assert!(gates.iter().any(|line| line["check"]["what"] == "gate smoke"), "{gates:#?}");
+    assert!(!gates.iter().any(|line| line["check"]["what"] == "gate tag"), "{gates:#?}");
+}
+
+#[test]
 fn status_has_the_fields_of_system_a() {
     let project = Project::new();
     let before = project.status();

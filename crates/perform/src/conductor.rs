@@ -9,7 +9,7 @@ use lockgate_model::{
     Action, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Millis, ProjectName, Release,
     Seen, ServiceName, Slot, SlotState,
 };
-use lockgate_ports::{CommandRunner, HostPorts, Prober};
+use lockgate_ports::{Check, CommandRunner, HostPorts, Prober};
 
 use crate::{drain, files, gates, health, traffic};
 
@@ -36,6 +36,11 @@ impl Conductor {
     /// `GateFailed` or `GateNotYet`, with the evidence.
     pub async fn ask_gate(&self, gate: &Gate, release: Option<&Release>) -> Result<Seen, Failure> {
         gates::ask(self, gate, release).await
+    }
+
+    /// What gates will need of this machine, for `doctor`.
+    pub async fn check_gates(&self, gates: &[Gate]) -> Vec<Check> {
+        gates::check(self, gates).await
     }
 }
 

@@ -6,12 +6,14 @@ use lockgate_model::{
     CommandGate, Evidence, Failure, FailureKind, Gate, GateKind, GateTarget, GateVerdict, HttpGate,
     Judgement, Millis, Release, Seen, Vars,
 };
-use lockgate_ports::{Answer, Command, PortError, Request};
+use lockgate_ports::{Answer, Check, Command, PortError, Request};
 
 use crate::Conductor;
 
 /// Output lines of a failed command in the error.
 const LOG_LINES: usize = 20;
+/// For looking whether a program is there.
+const LOOK_SECONDS_MAX: u64 = 10;
 
 /// # Errors
 /// `GateFailed` or `GateNotYet`, with the evidence.
@@ -189,8 +191,37 @@ async fn ask_command(
             (verdict, tail(&output))
         }
         // It could not look.
-        Err(error) => (GateVerdict::judge(name, vec![evidence(error.to_string(), false)]), Vec::new()),
+        Err(error) => {
+            let seen = Evidence { check: format!("run {program}"), ..evidence(error.message, false) };
+            (GateVerdict::judge(name, vec![seen]), Vec::new())
+        }
     })
+}
+
+/// Whether the programs of command gates are there, where the gates will run them. A program whose name is filled in by a
+/// deployment cannot be looked for before.
+pub(crate) async fn check(conductor: &Conductor, gates: &[Gate]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for gate in gates {
+        let GateKind::Command(command) = &gate.kind else { continue };
+        let Some(program) = command.argv.first().map(|program| program.as_str()) else { continue };
+        if program.contains('{') {
+            continue;
+        }
+        let look = Command::new(["sh", "-c", "command -v -- \"$1\"", "sh", program])
+            .timeout(Millis::from_secs(LOOK_SECONDS_MAX));
+        let what = format!("gate {}", gate.name);
+        checks.push(match conductor.runner.run(&look).await {
+            Ok(output) if output.ok() => Check::ok(what, format!("{program} is there")),
+            Ok(_) => Check::bad(
+                what,
+                format!("there is no program {program}"),
+                "install it on this machine, or correct `command` of the gate",
+            ),
+            Err(error) => Check::bad(what, error.to_string(), "see that programs can be run on this machine"),
+        });
+    }
+    checks
 }
 
 fn tail(output: &lockgate_ports::Output) -> Vec<String> {

@@ -14,10 +14,19 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
     let services = context.services(service)?;
     let mut hosts = Hosts::default();
     let mut worst = CheckState::Ok;
+    if let Some(service) = services.first() {
+        let gates = [environment.before.as_slice(), environment.after.as_slice()].concat();
+        let checks = context.site(service, &mut hosts)?.conductor().check_gates(&gates).await;
+        if !checks.is_empty() {
+            let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
+            worst = show(context, &about, &checks, worst);
+        }
+    }
     for id in &environment.hosts {
         let checks = hosts.get(id, &context.project).check().await;
         let reachable = checks.iter().all(|check| check.state != CheckState::Bad);
-        worst = show(context, environment, id, None, &checks, worst);
+        let about = About { environment, host: id, service: None, title: "" };
+        worst = show(context, &about, &checks, worst);
         if !reachable {
             continue;
         }
@@ -27,7 +36,9 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
             let (mut checks, router) = tokio::join!(ports.runtime.check(), ports.router.check());
             checks.extend(router);
             checks.push(home(ports).await);
-            worst = show(context, environment, id, Some(service.name.as_str()), &checks, worst);
+            let title = service.name.as_str();
+            let about = About { environment, host: id, service: Some(title), title };
+            worst = show(context, &about, &checks, worst);
         }
     }
     Ok(match worst {
@@ -54,18 +65,21 @@ async fn home(ports: &lockgate_ports::HostPorts) -> Check {
     }
 }
 
-fn show(
-    context: &Context<'_>,
-    environment: &Environment,
-    host: &HostId,
-    service: Option<&str>,
-    checks: &[Check],
-    mut worst: CheckState,
-) -> CheckState {
+/// What checks are about.
+struct About<'a> {
+    environment: &'a Environment,
+    host: &'a HostId,
+    service: Option<&'a str>,
+    /// For people, behind the host's name; may be empty.
+    title: &'a str,
+}
+
+fn show(context: &Context<'_>, about: &About<'_>, checks: &[Check], mut worst: CheckState) -> CheckState {
     let output = context.output;
     if output.format == Format::Text {
-        let about = service.map(|service| format!(" · {service}")).unwrap_or_default();
-        output.text(&output.paint.bold(&format!("{host}{about}")));
+        let parts = [about.host.as_str(), about.title];
+        let heading: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        output.text(&output.paint.bold(&heading.join(" · ")));
     }
     for check in checks {
         worst = match (worst, check.state) {
@@ -75,7 +89,8 @@ fn show(
         };
         if output.format == Format::Json {
             output.json(&serde_json::json!({
-                "environment": environment.name, "host": host, "service": service, "check": check,
+                "environment": about.environment.name, "host": about.host, "service": about.service,
+                "check": check,
             }));
             continue;
         }
