@@ -68,7 +68,7 @@ impl Report {
             self.answers_by_release.iter().map(|(release, count)| format!("{release} {count}")).collect();
         let mut text = table.text();
         text.push_str(&format!(
-            "\n\n{} requests sent, {} failed · {} swaps · {} rollbacks · resumed: {} · {:.1}s\nanswered by: {}\n",
+            "\n\n{} requests sent, {} failed · swaps: {} · rollbacks: {} · resumed: {} · {:.1}s\nanswered by: {}\n",
             self.requests,
             self.failed,
             self.swaps,
