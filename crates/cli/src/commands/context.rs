@@ -43,22 +43,18 @@ impl<'a> Context<'a> {
 
     /// The environment asked for, else the only one that is deployed to.
     pub fn environment(&self) -> Result<&Environment, CliError> {
-        let names = |list: &[&Environment]| {
-            list.iter().map(|environment| environment.name.to_string()).collect::<Vec<_>>().join(", ")
-        };
-        let all: Vec<&Environment> = self.project.environments.iter().collect();
         if let Some(asked) = &self.environment {
             let found =
                 EnvironmentName::new(asked.as_str()).ok().and_then(|name| self.project.environment(&name));
             return found.ok_or_else(|| {
+                let all: Vec<&Environment> = self.project.environments.iter().collect();
                 CliError::usage(
                     format!("there is no environment {asked:?}"),
                     format!("there are: {}", names(&all)),
                 )
             });
         }
-        let deployed: Vec<&Environment> = all.into_iter().filter(|one| !one.hosts.is_empty()).collect();
-        match deployed.as_slice() {
+        match self.deployed().as_slice() {
             [only] => Ok(only),
             [] => Err(CliError::usage(
                 "no environment has hosts to deploy to",
@@ -90,22 +86,23 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The environment, for commands that change what is live in it.
-    pub fn deployable(&self) -> Result<&Environment, CliError> {
+    /// For commands that change what is live: an environment without hosts is only looked at.
+    pub fn require_deployable(&self) -> Result<(), CliError> {
         let environment = self.environment()?;
         if environment.hosts.is_empty() {
-            let others: Vec<_> =
-                self.project.environments.iter().filter(|one| !one.hosts.is_empty()).collect();
-            let names: Vec<String> = others.iter().map(|one| one.name.to_string()).collect();
             return Err(CliError::usage(
                 format!("environment {} is only checked, never deployed to", environment.name),
-                match names.as_slice() {
+                match self.deployed().as_slice() {
                     [] => "give it `hosts`, or a `runtime`".to_owned(),
-                    _ => format!("choose one with --env: {}", names.join(", ")),
+                    others => format!("choose one with --env: {}", names(others)),
                 },
             ));
         }
-        Ok(environment)
+        Ok(())
+    }
+
+    fn deployed(&self) -> Vec<&Environment> {
+        self.project.environments.iter().filter(|one| !one.hosts.is_empty()).collect()
     }
 
     pub fn site(&self, service: &Service, hosts: &mut Hosts) -> Result<Site, CliError> {
@@ -120,4 +117,8 @@ impl<'a> Context<'a> {
     pub fn looking(&self) -> Tools {
         tools::looking(&self.project, Arc::new(Deaf))
     }
+}
+
+fn names(environments: &[&Environment]) -> String {
+    environments.iter().map(|environment| environment.name.to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -43,7 +43,7 @@ pub async fn rollback(
 }
 
 async fn run(context: &Context<'_>, service: &str, want: &Want) -> Result<Exit, CliError> {
-    context.deployable()?;
+    context.require_deployable()?;
     let service = context.service(service)?;
     let site = context.site(service, &mut Hosts::default())?;
     let screen = Screen::new(context.output);

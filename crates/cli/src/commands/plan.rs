@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::wiring::Hosts;
 
 pub async fn run(context: &Context<'_>, args: &args::Deploy) -> Result<Exit, CliError> {
-    context.deployable()?;
+    context.require_deployable()?;
     let service = context.service(&args.service)?;
     let site = context.site(service, &mut Hosts::default())?;
     let tools = context.looking();

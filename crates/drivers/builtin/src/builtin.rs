@@ -156,20 +156,23 @@ impl Builtin {
         Ok(false)
     }
 
-    /// Points the route at the target, if it is still at `expected`.
-    async fn put(&self, target: &Target, expected: &RouteVersion) -> Result<(), PortError> {
-        let spec = RouteSpec {
+    fn spec(&self, target: Target) -> RouteSpec {
+        RouteSpec {
             hosts: self.options.hosts.clone(),
             path_prefix: self.options.path.clone(),
-            target: target.clone(),
+            target,
             response_timeout_ms: None,
-        };
-        let body = serde_json::to_vec(&spec).map_err(|error| PortError::other(error.to_string()))?;
+        }
+    }
+
+    /// Makes the route this one, if it is still at `expected`.
+    async fn put(&self, spec: &RouteSpec, expected: &RouteVersion) -> Result<(), PortError> {
+        let body = serde_json::to_vec(spec).map_err(|error| PortError::other(error.to_string()))?;
         let request = conditional(admin::send("PUT", &self.route_path, body), expected);
         match self.admin().call::<RouteView>(&request).await? {
             Ok(_) => Ok(()),
             // Asked for again after an answer that was lost: what was wanted is there already.
-            Err((_, view)) if view.current.as_ref().is_some_and(|current| is_at(current, &spec)) => Ok(()),
+            Err((_, view)) if view.current.as_ref().is_some_and(|current| is_at(current, spec)) => Ok(()),
             Err((error, _)) => Err(error),
         }
     }
@@ -269,15 +272,15 @@ impl Router for Builtin {
     }
 
     async fn switch(&self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError> {
-        let target = Target {
+        let spec = self.spec(Target {
             slot: to.slot.to_string(),
             release: to.release.digest.to_string(),
             dial: to.endpoint.to_string(),
-        };
-        match self.put(&target, expected).await {
+        });
+        match self.put(&spec, expected).await {
             Err(error) if nothing_there(&error) => {
                 self.ensure_running().await?;
-                self.put(&target, expected).await
+                self.put(&spec, expected).await
             }
             settled => settled,
         }
@@ -290,7 +293,7 @@ impl Router for Builtin {
         }
         if let Some(dial) = dial {
             let target = Target { slot: OUTSIDE.into(), release: OUTSIDE.into(), dial: dial.to_owned() };
-            return self.put(&target, expected).await;
+            return self.put(&self.spec(target), expected).await;
         }
         let request = conditional(admin::send("DELETE", &self.route_path, Vec::new()), expected);
         match self.admin().call::<RouteView>(&request).await? {

@@ -17,9 +17,10 @@ use crate::script;
 /// Longest wait for a process's end before it is looked at again, on a thread of its own; under a second.
 const NAP_MILLIS_MAX: u64 = 50;
 /// The same where the kernel cannot wake us.
-const NAP_BLIND: Duration = Duration::from_millis(5);
+const NAP_MILLIS_BLIND: u64 = 5;
 /// Pause between looks for workers that outlive their leader.
 const NAP_MILLIS_WORKERS: u64 = 20;
+
 /// What was noticed while a run was ended; nothing when all went well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -118,23 +119,26 @@ async fn vanished(run: &Run, group: Pid, bound: Millis) -> bool {
     let left = || limit.saturating_duration_since(Instant::now());
     // Its number may have become another's by now: that one is waited for at most as long.
     let leader = pidfd_open(group, PidfdFlags::empty()).ok().map(Arc::new);
-    while look::is_alive(run) && !left().is_zero() {
+    while look::is_alive(run) {
+        if left().is_zero() {
+            return false;
+        }
         until_end(leader.clone(), left().min(Duration::from_millis(NAP_MILLIS_MAX))).await;
     }
-    loop {
-        if !look::is_alive(run) && !look::group_has_members(group) {
-            return true;
-        }
+    while look::group_has_members(group) {
         if left().is_zero() {
             return false;
         }
         tokio::time::sleep(left().min(Duration::from_millis(NAP_MILLIS_WORKERS))).await;
     }
+    true
 }
 
 /// At most `bound`. Where the kernel can tell (pidfd_open(2), Linux 5.3) it wakes at the very moment.
 async fn until_end(process: Option<Arc<OwnedFd>>, bound: Duration) {
-    let Some(process) = process else { return tokio::time::sleep(bound.min(NAP_BLIND)).await };
+    let Some(process) = process else {
+        return tokio::time::sleep(bound.min(Duration::from_millis(NAP_MILLIS_BLIND))).await;
+    };
     let wait = move || {
         let timeout = Timespec { tv_sec: 0, tv_nsec: bound.subsec_nanos().into() };
         poll(&mut [PollFd::new(&*process, PollFlags::IN)], Some(&timeout))
