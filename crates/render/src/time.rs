@@ -1,18 +1,37 @@
 //! Points in time as people write them, in this machine's time zone (`TZ`, `/etc/localtime`).
 
+use std::sync::LazyLock;
+
 use jiff::tz::TimeZone;
 use lockgate_model::Timestamp;
+
+/// Where the machine's zone is, as [tzfile(5)](https://man7.org/linux/man-pages/man5/tzfile.5.html) has it.
+const LOCALTIME: &str = "/etc/localtime";
+
+static ZONE: LazyLock<TimeZone> = LazyLock::new(zone);
 
 /// RFC 3339 with offset, to the second: `2026-11-20T12:00:01+01:00`. A time beyond the calendar is written `@<ms>`.
 #[must_use]
 pub fn rfc3339(at: Timestamp) -> String {
-    format_in(at, "%Y-%m-%dT%H:%M:%S%:z", TimeZone::system())
+    format_in(at, "%Y-%m-%dT%H:%M:%S%:z", ZONE.clone())
 }
 
 /// `12:00:01`.
 #[must_use]
 pub fn clock_time(at: Timestamp) -> String {
-    format_in(at, "%H:%M:%S", TimeZone::system())
+    format_in(at, "%H:%M:%S", ZONE.clone())
+}
+
+/// This machine's. To learn the name of the zone in `/etc/localtime` the library reads all of the machine's zones, a
+/// millisecond in the middle of a deployment; its offsets are in the file itself.
+fn zone() -> TimeZone {
+    if std::env::var_os("TZ").is_none()
+        && let Ok(content) = std::fs::read(LOCALTIME)
+        && let Ok(zone) = TimeZone::tzif(LOCALTIME, &content)
+    {
+        return zone;
+    }
+    TimeZone::system()
 }
 
 fn format_in(at: Timestamp, format: &str, zone: TimeZone) -> String {
@@ -48,6 +67,13 @@ mod tests {
         for at in [0, 1_763_683_201_000, 4_102_444_799_000] {
             let read: jiff::Timestamp = rfc3339(Timestamp(at)).parse().unwrap();
             assert_eq!(read.as_millisecond(), at);
+        }
+    }
+
+    #[test]
+    fn the_zone_is_the_one_that_the_library_finds() {
+        for at in [0, 1_763_683_201_000, 1_782_864_000_000].map(Timestamp) {
+            assert_eq!(format_in(at, FORMAT, zone()), format_in(at, FORMAT, TimeZone::system()));
         }
     }
 
