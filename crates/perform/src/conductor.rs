@@ -107,9 +107,8 @@ async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen,
 }
 
 async fn stop(ports: &HostPorts, slot: Slot, grace: Millis) -> Result<Seen, Failure> {
-    let route = traffic::route(ports).await?;
-    let running = find(ports, slot).await?.is_some_and(|seen| seen.state == SlotState::Running);
-    if !running {
+    let (route, seen) = tokio::try_join!(traffic::route(ports), find(ports, slot))?;
+    if seen.is_none_or(|seen| seen.state != SlotState::Running) {
         return Ok(Seen::new());
     }
     if route.target == Some(slot) {

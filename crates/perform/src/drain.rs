@@ -17,10 +17,12 @@ const PAUSE_MILLIS_MAX: u64 = 50;
 /// # Errors
 /// `Refused` for the slot that has the traffic: it would never drain.
 pub(crate) async fn drain(ports: &HostPorts, slot: Slot, deadline: Millis) -> Result<Seen, Failure> {
-    if find(ports, slot).await?.is_none_or(|seen| seen.state != SlotState::Running) {
+    let (seen, routed, mut counted) =
+        tokio::join!(find(ports, slot), route(ports), ports.router.in_flight(slot));
+    if seen?.is_none_or(|seen| seen.state != SlotState::Running) {
         return Ok(Seen::new());
     }
-    if route(ports).await?.target == Some(slot) {
+    if routed?.target == Some(slot) {
         return Err(Failure::new(
             FailureKind::Refused,
             format!("{slot} has the traffic, so it does not drain"),
@@ -30,7 +32,7 @@ pub(crate) async fn drain(ports: &HostPorts, slot: Slot, deadline: Millis) -> Re
     let start = Instant::now();
     let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
     loop {
-        let left = match ports.router.in_flight(slot).await {
+        let left = match counted {
             Ok(count) if count.requests + count.upgraded == 0 => {
                 return Ok(vec![drained(
                     slot,
@@ -47,6 +49,7 @@ pub(crate) async fn drain(ports: &HostPorts, slot: Slot, deadline: Millis) -> Re
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(PAUSE_MILLIS_MAX));
+        counted = ports.router.in_flight(slot).await;
     }
 }
 

@@ -59,9 +59,11 @@ pub(crate) async fn record(
             None => Ok(()),
         }
     };
-    let previous = previous_path(&ports.home);
-    tokio::try_join!(remembered, write(ports, &previous, recorded.previous))?;
-    write(ports, &active_path(&ports.home), recorded.active).await?;
+    let (active, previous) = (active_path(&ports.home), previous_path(&ports.home));
+    let before = async { Ok(ports.host.read(&active).await?.content) };
+    let (before, (), ()) =
+        tokio::try_join!(before, remembered, replace(ports, &previous, recorded.previous))?;
+    write(ports, &active, before.as_deref(), recorded.active).await?;
     Ok(Seen::new())
 }
 
@@ -80,16 +82,20 @@ async fn remember(ports: &HostPorts, release: &Release) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Keeps the file's own habit about the newline at its end; scripts of system A compare the content.
-async fn write(ports: &HostPorts, path: &str, slot: Option<Slot>) -> Result<(), Failure> {
+async fn replace(ports: &HostPorts, path: &str, slot: Option<Slot>) -> Result<(), Failure> {
     let old = ports.host.read(path).await?.content;
+    write(ports, path, old.as_deref(), slot).await
+}
+
+/// Keeps the file's own habit about the newline at its end; scripts of system A compare the content.
+async fn write(ports: &HostPorts, path: &str, old: Option<&[u8]>, slot: Option<Slot>) -> Result<(), Failure> {
     let Some(slot) = slot else {
         if old.is_some() {
             ports.host.remove(path).await?;
         }
         return Ok(());
     };
-    if parse(old.as_deref()) == Some(slot) {
+    if parse(old) == Some(slot) {
         return Ok(());
     }
     let bare = old.is_some_and(|old| !old.is_empty() && !old.ends_with(b"\n"));

@@ -13,7 +13,7 @@ use crate::conductor::find;
 const PAUSE_MICROS_FIRST: u64 = 200;
 const PAUSE_MILLIS_MAX: u64 = 250;
 /// Between consecutive passes: long enough to tell a flapping app, short enough not to be felt.
-const PAUSE_MILLIS_PASSING: u64 = 10;
+const PAUSE_MILLIS_PASSING: u64 = 5;
 /// One probe; an app that answers later than this is not healthy.
 const PROBE_SECONDS_MAX: u64 = 5;
 /// While nothing answers, the slot itself is looked at this often: a crashed one need not be waited for.

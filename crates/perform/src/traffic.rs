@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockgate_model::{Evidence, Failure, FailureKind, Millis, Probe, Release, Seen, Slot, Vars, Verify};
-use lockgate_ports::{HostPorts, PortError, Request, Route, RouterAnswer, Upstream};
+use lockgate_ports::{HostPorts, PortError, Request, Route, Router, RouterAnswer, Upstream};
 use tokio::time::Instant;
 
 use crate::health;
@@ -45,27 +45,15 @@ pub(crate) async fn switch(
     release: &Release,
     probe: &Probe,
 ) -> Result<Seen, Failure> {
-    let endpoint = health::once(ports, slot, release, probe).await?;
-    let upstream = Upstream { slot, release: release.clone(), endpoint };
-    let before = patiently(|| async {
-        let route = route(ports).await?;
-        ports.router.switch(&upstream, &route.version).await?;
-        Ok(route)
-    })
-    .await
-    .map_err(|failure| failure.slot(slot))?;
+    let (endpoint, known) = tokio::join!(health::once(ports, slot, release, probe), route(ports));
+    let upstream = Upstream { slot, release: release.clone(), endpoint: endpoint? };
+    let before =
+        patiently(ports, known, &Change::To(&upstream)).await.map_err(|failure| failure.slot(slot))?;
     Ok(vec![moved(ports, &before, &slot.to_string())])
 }
 
 pub(crate) async fn withdraw(ports: &HostPorts, dial: Option<&str>) -> Result<Seen, Failure> {
-    let before = patiently(|| async {
-        let route = route(ports).await?;
-        if route.dial.as_deref() != dial {
-            ports.router.withdraw(dial, &route.version).await?;
-        }
-        Ok(route)
-    })
-    .await?;
+    let before = patiently(ports, route(ports).await, &Change::Withdraw { dial }).await?;
     Ok(vec![moved(ports, &before, dial.unwrap_or("nothing"))])
 }
 
@@ -79,16 +67,41 @@ fn moved(ports: &HostPorts, before: &Route, to: &str) -> Evidence {
     }
 }
 
-/// Reads and swaps again while the router cannot be reached or was changed between reading and swapping.
-async fn patiently<F>(attempt: impl Fn() -> F) -> Result<Route, Failure>
-where
-    F: Future<Output = Result<Route, PortError>>,
-{
+/// What becomes of a route.
+enum Change<'a> {
+    To(&'a Upstream),
+    /// Back to what lay outside of Lockgate.
+    Withdraw {
+        dial: Option<&'a str>,
+    },
+}
+
+impl Change<'_> {
+    async fn make(&self, router: &dyn Router, from: &Route) -> Result<(), PortError> {
+        match self {
+            Change::To(upstream) => router.switch(upstream, &from.version).await,
+            Change::Withdraw { dial } if from.dial.as_deref() == *dial => Ok(()),
+            Change::Withdraw { dial } => router.withdraw(*dial, &from.version).await,
+        }
+    }
+}
+
+/// Changes the route that was read, and reads and changes it again while the router cannot be reached or was changed
+/// between reading and changing. What it was before is the answer.
+async fn patiently(
+    ports: &HostPorts,
+    mut read: Result<Route, PortError>,
+    change: &Change<'_>,
+) -> Result<Route, Failure> {
     let deadline = Instant::now() + Duration::from_secs(ROUTER_SECONDS_MAX);
     let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
     loop {
-        match attempt().await {
-            Ok(route) => return Ok(route),
+        let changed = match read {
+            Ok(route) => change.make(&*ports.router, &route).await.map(|()| route),
+            Err(error) => Err(error),
+        };
+        match changed {
+            Ok(before) => return Ok(before),
             Err(error)
                 if (error.outcome_unknown() || error.kind == FailureKind::Conflict)
                     && Instant::now() < deadline =>
@@ -99,6 +112,7 @@ where
             }
             Err(error) => return Err(error.into()),
         }
+        read = route(ports).await;
     }
 }
 
