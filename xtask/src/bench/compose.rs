@@ -25,7 +25,7 @@ const MEANING: &str = "A real Docker Engine, a real registry and Caddy in a cont
 already. By hand: `compose up -d` of the other slot, asking the engine for its address, polling until the first healthy \
 answer, `PATCH` of Caddy's upstreams: to traffic; then stopping the old slot. Lockgate: from the start of the process to the end of \
 the switch, which has asking the registry what the tag means, looking at the host, planning, the lease and the journal in it, and to \
-the end of the command. Both in turn, each with its own slots. A slot must pass its health check twice, 10 ms apart. By hand \
+the end of the command. Both in turn, each with its own slots. A slot must pass its health check twice, 5 ms apart. By hand \
 `docker compose` is typed, as everybody does; Lockgate calls the plugin's program itself, which saves the 35 to 40 ms that docker's CLI \
 takes to find it.";
 

@@ -20,7 +20,7 @@ const MEANING: &str = "A deployment of a 2 MB program that boots at once, beside
 start the new process, poll until its first healthy answer, switch the same proxy through its admin socket, look that \
 nothing is in flight on the old slot, stop the old process and wait for its end. Both in turn, each on its own proxy. \
 \"work\" is from the first event to the end of the run; \"whole command\" has starting the program, reading the \
-configuration, taking the lease, looking and planning in it. By default a slot must pass its health check twice, 10 ms \
+configuration, taking the lease, looking and planning in it. By default a slot must pass its health check twice, 5 ms \
 apart, so that a flapping app is not taken for a healthy one: the row with `passes: 1` is the one that compares like with like. \
 The journal and the lease are on disk before what they announce is done, so the disk's fsync is most of the rest: it was \
 measured beside.";
