@@ -197,7 +197,8 @@ fn completions_and_schema_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         project.run(&format!("completions {shell}")).expect(0).says(&["lockgate"]);
     }
-    let schema = project.run("schema").expect(0).last();
+    let schema = project.run("schema").expect(0).stdout;
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
     assert!(schema["properties"]["services"].is_object(), "{schema:#}");
     project.run("status").expect(2).says(&["no lockgate.yaml", "lockgate init"]);
     project.run("").expect(2).says(&["Usage"]);

@@ -57,7 +57,16 @@ impl Output {
 
     /// One object on one line, on stdout.
     pub fn json(&self, value: &impl Serialize) {
-        match serde_json::to_string(value) {
+        self.written(serde_json::to_string(value));
+    }
+
+    /// JSON that people read too, on stdout.
+    pub fn document(&self, value: &impl Serialize) {
+        self.written(serde_json::to_string_pretty(value));
+    }
+
+    fn written(&self, json: serde_json::Result<String>) {
+        match json {
             Ok(text) => line(&mut std::io::stdout(), &text),
             Err(error) => tracing::error!(%error, "a result could not be written as JSON"),
         }

@@ -33,6 +33,8 @@ pub fn tree(text: &str) -> Option<At<Node>> {
     from_str(text).ok()
 }
 
+const SCHEMA: &str = "`lockgate schema` tells what each key takes";
+
 /// Never repeats a value of the file: it may be a secret.
 fn problem(text: &str, error: &Yaml) -> Problem {
     let error = error.without_snippet();
@@ -50,7 +52,7 @@ fn problem(text: &str, error: &Yaml) -> Problem {
         }
         Yaml::SerdeInvalidType { unexpected, expected, .. }
         | Yaml::SerdeInvalidValue { unexpected, expected, .. } => {
-            new(Kind::WrongType, format!("expected {expected}, found {}", shape(unexpected)))
+            new(Kind::WrongType, format!("expected {expected}, found {}", shape(unexpected))).hint(SCHEMA)
         }
         Yaml::Unexpected { expected, .. } => {
             let problem = new(Kind::WrongType, format!("expected {}", event(expected)));
@@ -58,16 +60,20 @@ fn problem(text: &str, error: &Yaml) -> Problem {
                 Some(b'{') if expected.contains("scalar") => {
                     problem.hint("is it text? then put it in quotes: \"{slot}\"")
                 }
-                _ => problem,
+                _ if expected.starts_with("mapping") && at.column > 1 => {
+                    problem.hint("write its keys below, indented further")
+                }
+                _ if expected.starts_with("sequence") => {
+                    problem.hint("write each item on a line of its own, with `- ` before it")
+                }
+                _ => problem.hint(SCHEMA),
             }
         }
         Yaml::NullIntoString { .. } => new(Kind::WrongType, "expected text, found nothing".to_owned())
             .hint("write \"\" for an empty text"),
         Yaml::InvalidBooleanStrict { .. } => new(Kind::WrongType, "expected true or false".to_owned())
             .hint("write true or false, without quotes"),
-        Yaml::InvalidScalar { ty, .. } => {
-            new(Kind::WrongType, format!("expected {ty}")).hint("`lockgate schema` tells what each key takes")
-        }
+        Yaml::InvalidScalar { ty, .. } => new(Kind::WrongType, format!("expected {ty}")).hint(SCHEMA),
         Yaml::Eof { .. } if text.trim().is_empty() => {
             new(Kind::MissingKey, "the file is empty".to_owned()).hint("`lockgate init` writes one")
         }

@@ -56,7 +56,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             Ok(Exit::Succeeded)
         }
         Command::Schema => {
-            output.json(&lockgate_config::schema());
+            output.document(&lockgate_config::schema());
             Ok(Exit::Succeeded)
         }
         Command::Proxy(args) => proxy::run(args).await,
