@@ -60,9 +60,10 @@ async fn stream(
     let mut refused = Vec::new();
     let silence = Millis::from_secs(PULL_SILENCE_SECONDS_MAX);
     loop {
-        let frame = tokio::time::timeout(silence.duration(), body.frame())
-            .await
-            .map_err(|_| PortError::timed_out(format!("no progress within {silence}")))?;
+        let frame = tokio::time::timeout(silence.duration(), body.frame()).await.map_err(|_| {
+            PortError::timed_out(format!("no progress within {silence}"))
+                .hint("look after the registry and the way to it; what was pulled so far is kept")
+        })?;
         let Some(frame) = frame else { break };
         if let Ok(data) = frame.map_err(broken)?.into_data() {
             match status {
@@ -114,7 +115,56 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use lockgate_model::FailureKind;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+    use tokio::time::Instant;
+
     use super::*;
+
+    /// An engine whose pull reports `lines` of progress, one each `pause`, and then nothing more.
+    async fn stalls_after(lines: u32, pause: Duration, listener: UnixListener) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+        for _ in 0..lines {
+            tokio::time::sleep(pause).await;
+            stream.write_all(b"15\r\n{\"status\":\"Pulling\"}\n\r\n").await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    }
+
+    async fn pull_from(lines: u32, pause: Duration) -> (PortError, Duration) {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("docker.sock");
+        let registry = tokio::spawn(stalls_after(lines, pause, UnixListener::bind(&socket).unwrap()));
+        let engine = Engine::new(Arc::new(lockgate_local::Local::new()), socket.to_str().unwrap().to_owned());
+        let start = Instant::now();
+        let error = pull(&engine, "registry.test/web@sha256:00", None).await.unwrap_err();
+        registry.abort();
+        (error, start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_registry_that_stalls_in_the_middle_is_given_up_after_its_silence() {
+        let (error, after) = pull_from(3, Duration::from_secs(100)).await;
+        assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+        assert!(error.message.contains("no progress within 2m"), "{error}");
+        assert!(error.hint.is_some(), "{error}");
+        assert_eq!(after.as_secs(), 420);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pull_that_creeps_on_is_given_up_after_its_longest() {
+        let (error, after) = pull_from(u32::MAX, Duration::from_secs(100)).await;
+        assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+        assert!(error.message.contains("not pulled within 10m"), "{error}");
+        assert!(error.hint.is_some(), "{error}");
+        assert_eq!(after.as_secs(), PULL_SECONDS_MAX);
+    }
 
     #[test]
     fn an_error_is_found_in_a_stream_cut_anywhere() {
