@@ -1,10 +1,11 @@
 //! Telling people how a run goes. A failing notifier never fails or delays a run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_model::{Outcome, Plan, RunId};
-use lockgate_ports::{Message, MessageKind, Notifier};
+use lockgate_ports::{Message, MessageKind, Notifier, PortError};
 use tokio::task::JoinSet;
 
 use crate::Tools;
@@ -54,7 +55,13 @@ pub struct Telling {
     notifiers: Vec<Arc<dyn Notifier>>,
     base: Message,
     clock: Arc<dyn lockgate_engine::Clock>,
-    sends: JoinSet<()>,
+    sends: JoinSet<Result<(), Undelivered>>,
+}
+
+/// A message that did not arrive.
+struct Undelivered {
+    notifier: String,
+    error: PortError,
 }
 
 impl Telling {
@@ -77,16 +84,28 @@ impl Telling {
         for notifier in &self.notifiers {
             let (notifier, message) = (notifier.clone(), message.clone());
             self.sends.spawn(async move {
-                if let Err(error) = notifier.send(&message).await {
-                    tracing::warn!(notifier = notifier.name(), %error, "a notification was not delivered");
-                }
+                let sent = notifier.send(&message).await;
+                sent.map_err(|error| Undelivered { notifier: notifier.name(), error })
             });
         }
     }
 
+    /// Waits until all has been delivered, and warns of what was not: once for each notifier, when the run's own story
+    /// has been told.
     pub(crate) async fn finish(mut self) {
-        let all = async { while self.sends.join_next().await.is_some() {} };
-        if tokio::time::timeout(Duration::from_secs(DELIVERY_SECONDS_MAX), all).await.is_err() {
+        let mut undelivered: BTreeMap<String, (u32, PortError)> = BTreeMap::new();
+        let all = async {
+            while let Some(sent) = self.sends.join_next().await {
+                if let Ok(Err(Undelivered { notifier, error })) = sent {
+                    undelivered.entry(notifier).or_insert((0, error)).0 += 1;
+                }
+            }
+        };
+        let late = tokio::time::timeout(Duration::from_secs(DELIVERY_SECONDS_MAX), all).await.is_err();
+        for (notifier, (count, error)) in undelivered {
+            tracing::warn!(%error, "{notifier}: {count} of this run's messages not delivered");
+        }
+        if late {
             tracing::warn!("a notification was still on its way and was given up");
         }
     }
