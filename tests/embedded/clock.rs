@@ -26,7 +26,7 @@ fn jump(project: &Project, millis: i64, boot: Option<&str>) {
     if let Some(boot) = boot {
         lease["holder"]["boot_id"] = boot.into();
     }
-    std::fs::write(project.path("host/web/.lockgate/lease.json"), lease.to_string()).unwrap();
+    std::fs::write(project.path("host/prod/web/.lockgate/lease.json"), lease.to_string()).unwrap();
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn what_was_recorded_in_the_future_is_no_obstacle_when_nobody_is_at_work() {
     let mut lease = project.lease();
     let at = lease["last"]["at"].as_i64().expect("the last run has ended");
     lease["last"]["at"] = (at + YEAR_MILLIS).into();
-    std::fs::write(project.path("host/web/.lockgate/lease.json"), lease.to_string()).unwrap();
+    std::fs::write(project.path("host/prod/web/.lockgate/lease.json"), lease.to_string()).unwrap();
     project.run("status").expect(0).says(&["v2"]);
     project.run("resume").expect(0);
     project.run("rollback web").expect(0);

@@ -98,7 +98,7 @@ fn a_full_disk_under_the_hosts_state_changes_nothing_and_is_resumed_when_there_i
         after: "[{ name: fill, command: \"ROOT/gate\" }]".into(),
         ..Setup::default()
     });
-    let folder = project.path("host/web");
+    let folder = project.path("host/prod/web");
     let Some(tiny) = Tiny::mount(&folder) else { return };
     project.script("gate", "#!/bin/sh\nexit 0\n");
     project.deploy("v1");
@@ -228,7 +228,7 @@ fn a_state_folder_that_cannot_be_made_is_said() {
 fn a_damaged_lease_record_is_never_taken_for_a_free_one() {
     let project = Project::new();
     project.deploy("v1");
-    let path = project.path("host/web/.lockgate/lease.json");
+    let path = project.path("host/prod/web/.lockgate/lease.json");
     let good = std::fs::read(&path).unwrap();
     std::fs::write(&path, &good[..good.len() / 2]).unwrap();
     project.run("deploy web v2").expect(1).says(&["lease.json", "hint"]);

@@ -137,6 +137,45 @@ fn a_rollback_that_is_killed_is_brought_to_its_end() {
 }
 
 #[test]
+fn a_rollback_brings_back_what_was_live_wherever_the_deployment_was_cut_off() {
+    let project = Project::with(&quick());
+    project.release("v3", "");
+    for tag in ["v1", "v2"] {
+        project.deploy(tag);
+    }
+    let load = Load::start(project.port, &[User::Get]);
+    // From the first step on: before it there is nothing to go back from but v2.
+    for after in 5..LINES_MAX {
+        let cut = cut(project.command(["deploy", "web", "v3", "--format", "json"]), after);
+        eprintln!("killed after line {after}: {}", cut.last());
+        let machine = if after % 2 == 0 { "m1" } else { "m2" };
+        project.run_on(machine, "rollback web").expect(0);
+        project.expect_settled("v2");
+        if !cut.killed {
+            load.expect_no_failure();
+            return;
+        }
+    }
+    panic!("it has more than {LINES_MAX} lines");
+}
+
+#[test]
+fn a_run_that_another_project_left_in_the_same_place_is_not_touched() {
+    let project = Project::with(&quick());
+    project.deploy("v1");
+    let cut = cut(project.command(["deploy", "web", "v2", "--format", "json"]), 12);
+    assert!(cut.killed);
+    let path = project.path("m2").join("lockgate.yaml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("project: shop", "project: other")).unwrap();
+    for command in ["resume", "deploy web v1", "rollback web"] {
+        project.run_on("m2", command).expect(1).says(&["of web in prod", "project shop", "hint"]);
+    }
+    project.run("resume").expect(0);
+    project.expect_settled("v2");
+}
+
+#[test]
 fn a_deployment_that_is_killed_at_any_moment_is_finished_by_anybody() {
     let project = Project::with(&quick());
     project.deploy("v1");

@@ -147,7 +147,7 @@ fn a_proxy_is_upgraded_under_load_without_losing_a_request() {
 }
 
 #[test]
-fn two_services_share_one_proxy_even_when_both_are_first() {
+fn two_services_share_one_proxy_and_one_folder_even_when_both_are_first() {
     let project = Project::empty();
     let (root, port) = (project.root().display(), project.port);
     let config = format!(
@@ -157,7 +157,7 @@ services:
   api: {{ command: ["./app-{{tag}}"] }}
 environments:
   prod:
-    runtime: process
+    runtime: {{ process: {{ dir: "{root}/state" }} }}
     router: {{ builtin: {{ listen: "127.0.0.1:{port}", host: "{{service}}.test", dir: "{root}/proxy" }} }}
 "#
     );

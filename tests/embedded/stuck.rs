@@ -8,14 +8,14 @@ use crate::support::project::{Project, Setup};
 
 /// A gate that fails, after it has put a folder where a state file was: the file cannot be put back any more.
 const SPOILING_GATE: &str =
-    "#!/bin/sh\nrm ROOT/host/web/active_color\nmkdir ROOT/host/web/active_color\nexit 1\n";
+    "#!/bin/sh\nrm ROOT/host/prod/web/active_color\nmkdir ROOT/host/prod/web/active_color\nexit 1\n";
 
 fn spoil(project: &Project) {
     project.script("gate", &SPOILING_GATE.replace("ROOT", &project.root().display().to_string()));
 }
 
 fn mend(project: &Project) {
-    std::fs::remove_dir(project.path("host/web/active_color")).unwrap();
+    std::fs::remove_dir(project.path("host/prod/web/active_color")).unwrap();
     project.script("gate", "#!/bin/sh\nexit 0\n");
 }
 

@@ -114,7 +114,7 @@ services:
     critical_paths: [/, /metrics]
 {service}environments:
   prod:
-    runtime: {{ process: {{ dir: "{root}/host/web" }} }}
+    runtime: {{ process: {{ dir: "{root}/host" }} }}
     router: {{ builtin: {{ listen: "127.0.0.1:{port}", dir: "{root}/host/proxy" }} }}
     before: {before}
     after: {after}
@@ -237,7 +237,7 @@ services:
 
     /// The lease record on the host.
     pub fn lease(&self) -> Value {
-        let text = std::fs::read_to_string(self.path("host/web/.lockgate/lease.json")).unwrap();
+        let text = std::fs::read_to_string(self.path("host/prod/web/.lockgate/lease.json")).unwrap();
         serde_json::from_str(&text).unwrap()
     }
 

@@ -118,24 +118,23 @@ impl Wires<'_> {
         Ok(HostPorts { id: id.clone(), host, runtime, router, home })
     }
 
-    /// The service's home: where system A keeps `active_color`, beside the slots' folders.
+    /// The service's home, which no other service has: lease, slots and releases in it are this one's. Where the slots'
+    /// folders are `blue` and `green`, it is the folder that holds them, as in system A.
     fn home(&self, id: &HostId) -> Result<String, CliError> {
+        let own = |dir: String| format!("{dir}/{}/{}", self.environment.name, self.service.name);
+        let beside = |path: String| own(format!("{}/.lockgate", parent(&path)));
         match &self.environment.runtime {
             Some(Runtime::Compose(runtime)) => match &runtime.layout {
                 ComposeLayout::Folders(dir) => {
                     let slot = self.on_host(id, dir, Some(Slot::Blue))?;
-                    Ok(parent(&slot))
+                    let is_named_by_slot = Path::new(dir.as_str()).ends_with("{slot}");
+                    Ok(if is_named_by_slot { parent(&slot) } else { beside(slot) })
                 }
-                ComposeLayout::File(file) => Ok(format!(
-                    "{}/.lockgate/{}/{}",
-                    parent(&self.on_host(id, file, None)?),
-                    self.environment.name,
-                    self.service.name
-                )),
+                ComposeLayout::File(file) => Ok(beside(self.on_host(id, file, None)?)),
             },
             Some(Runtime::Process(runtime)) => match &runtime.dir {
-                Some(dir) => self.on_host(id, dir, None),
-                None => Ok(format!("{}/{}/{}", self.state_dir(id), self.environment.name, self.service.name)),
+                Some(dir) => Ok(own(self.on_host(id, dir, None)?)),
+                None => Ok(own(self.state_dir(id))),
             },
             None => Err(self.missing("runtime")),
         }

@@ -192,7 +192,15 @@ fn home(environment: &Environment, service: &Service) -> Vec<(String, &'static s
     let filled = |template: &Template| fill(template, environment, service, Slot::Blue);
     match &compose.layout {
         ComposeLayout::Folders(dir) => {
-            vec![(filled(dir), "name {service} (and {environment}, if both are on one host) in `dir`")]
+            // Compose knows containers by their project: of two with one name, each would replace the other's.
+            let project = compose.project.as_ref().map_or(format!("{}-{}", service.name, Slot::Blue), filled);
+            vec![
+                (filled(dir), "name {service} (and {environment}, if both are on one host) in `dir`"),
+                (
+                    format!("Compose project {project}"),
+                    "tell them apart: `project: \"{environment}-{service}-{slot}\"` beside `dir`",
+                ),
+            ]
         }
         ComposeLayout::File(file) => {
             let name = compose.service.as_ref().map_or(format!("{}-{}", service.name, Slot::Blue), filled);

@@ -174,7 +174,8 @@ pub struct Compose {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct Process {
-    /// Where pid files and logs live on the host. Default: `.lockgate` beside this file.
+    /// Where pid files and logs live on the host, in a folder for each environment and service. Default: `.lockgate`
+    /// beside this file.
     pub dir: Option<At<String>>,
 }
 

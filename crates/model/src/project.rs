@@ -156,7 +156,7 @@ pub enum ComposeLayout {
 
 #[derive(Debug, Clone)]
 pub struct ProcessRuntime {
-    /// Where pid files and logs live on the host; default `<root>/.lockgate`.
+    /// Where pid files and logs live on the host, in `<environment>/<service>`; default `<root>/.lockgate`.
     pub dir: Option<Template>,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockgate_engine::{Acquired, Direction, RunFilter, RunState};
 use lockgate_model::{
-    Event, EventKind, Failure, FailureKind, Intent, Outcome, Progress, RunEnd, RunId, Unfinished,
+    Event, EventKind, Failure, FailureKind, Intent, Outcome, Plan, Progress, RunEnd, RunId, Unfinished,
 };
 
 use lockgate_perform::Depth;
@@ -14,6 +14,14 @@ use crate::session::{Session, Trouble, give_back};
 
 /// Runs of the local journal looked at for ends that other machines gave them.
 const UNSETTLED_RUNS_MAX: u32 = 20;
+
+/// Where a run goes that was cut off before it was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Towards {
+    /// On, to what it was begun for.
+    End,
+    Back,
+}
 
 impl Session<'_> {
     /// Brings an unfinished run to its end. `None` when there is none.
@@ -25,7 +33,7 @@ impl Session<'_> {
         let keep_alive = acquired.fence.keep_alive();
         let revived = before_anything(&self.tools.interrupt, self.revive_routers()).await;
         let recovered = match revived {
-            Ok(()) => self.recover_leased(&acquired).await,
+            Ok(()) => self.recover_leased(&acquired, Towards::End).await,
             Err(failure) => Err(failure.into()),
         };
         drop(keep_alive);
@@ -70,12 +78,16 @@ impl Session<'_> {
         Ok(Some((run, outcome)))
     }
 
+    /// `towards` is where a run goes that has not decided yet: who asks for a rollback does not want a release that was
+    /// on its way to go live first.
     pub(crate) async fn recover_leased(
         &self,
         acquired: &Acquired,
+        towards: Towards,
     ) -> Result<Option<(RunId, Outcome)>, Trouble> {
         self.settle_journal(acquired).await?;
         let Some(unfinished) = oldest_unfinished(acquired) else { return Ok(None) };
+        self.require_own(&unfinished.plan)?;
         // A stuck run stays unfinished on purpose: its undo is tried again, under the lease that we hold.
         if let Some(end) =
             acquired.last.values().find(|end| end.run == unfinished.run && !is_stuck(&end.outcome))
@@ -84,7 +96,7 @@ impl Session<'_> {
             acquired.fence.finish(end, true).await?;
             return Ok(Some((end.run, end.outcome.clone())));
         }
-        let (events, unfinished) = self.known_events(unfinished, acquired).await?;
+        let (events, unfinished) = self.known_events(unfinished, acquired, towards).await?;
         let conductor = self.site.conductor();
         let mut telling = self.tools.teller.adopting(self.tools, unfinished.run, &unfinished.plan);
         let outcome = self.engine(&conductor, acquired.fence.clone()).adopt(&events, &unfinished).await?;
@@ -97,12 +109,28 @@ impl Session<'_> {
         Ok(Some((unfinished.run, outcome)))
     }
 
+    /// Another `lockgate.yaml` may place its service in the same folder: its run is not for our ports to finish.
+    fn require_own(&self, plan: &Plan) -> Result<(), Failure> {
+        let site = self.site;
+        let ours = (&site.project.name, &site.service.name, &site.environment.name);
+        if (&plan.project, &plan.service, &plan.environment) == ours {
+            return Ok(());
+        }
+        let Plan { project, service, environment, .. } = plan;
+        let message = format!(
+            "what is unfinished in this service's place is a run of {service} in {environment} of the project {project}"
+        );
+        Err(Failure::new(FailureKind::Conflict, message)
+            .hint("give each its own place (`dir` or `file` of the runtime), then `lockgate resume` in that project"))
+    }
+
     /// This machine's events of the run. A run that has ended here (stuck, or before the hosts were told) goes on under
     /// a new id, for an ended run stays as it is, and in the direction of its end, for somebody has been told of it.
     async fn known_events(
         &self,
         mut unfinished: Unfinished,
         acquired: &Acquired,
+        towards: Towards,
     ) -> Result<(Vec<Event>, Unfinished), Trouble> {
         let told = acquired.last.values().find(|end| end.run == unfinished.run);
         let mut events = self.tools.journal.load(unfinished.run).await?;
@@ -118,13 +146,19 @@ impl Session<'_> {
             };
             (events, state) = (Vec::new(), None);
         }
-        let end = ended.as_ref().or(told.map(|end| &end.outcome));
         let forward = state.as_ref().is_none_or(|state| state.direction == Direction::Forward);
-        if let Some(cause) = end.and_then(Outcome::failure)
+        let end = ended.as_ref().or(told.map(|end| &end.outcome));
+        let mut cause = end.and_then(Outcome::failure).cloned();
+        if towards == Towards::Back && unfinished.progress == Progress::Forward && forward {
+            unfinished.progress = Progress::Unwinding;
+            cause =
+                Some(Failure::new(FailureKind::Cancelled, "it was cut off, and a rollback was asked for"));
+        }
+        if let Some(cause) = cause
             && unfinished.progress == Progress::Unwinding
             && forward
         {
-            let began = self.turned_back(&unfinished, state.map(|state| state.next_seq), cause);
+            let began = self.turned_back(&unfinished, state.map(|state| state.next_seq), &cause);
             self.tools.journal.append_all(&began).await?;
             events.extend(began);
         }
@@ -178,6 +212,10 @@ impl Session<'_> {
 
 pub(crate) fn is_stuck(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Stuck(_))
+}
+
+pub(crate) fn was_undone(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::RolledBack { .. } | Outcome::Failed { .. })
 }
 
 /// True when the unfinished run is one whose undo failed before, and whose user was told so.

@@ -16,7 +16,7 @@ use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
 use crate::Site;
 use crate::interrupted::before_anything;
-use crate::recover::{is_stuck, known_stuck};
+use crate::recover::{Towards, is_stuck, known_stuck, was_undone};
 use crate::tell::Teller;
 
 /// Unfinished runs that one command brings to their end before it does what it was asked for.
@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// No safe plan, no such release, or a host that cannot be looked at.
     pub async fn plan(&self, want: &Want) -> Result<Planned, Failure> {
-        self.plan_for(want, self.release(want)).await
+        self.plan_for(want, self.release(want), None).await
     }
 
     /// What is to be deployed, where that is known without looking at the hosts.
@@ -139,36 +139,27 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// `undone` is a run that was turned back first: then what it had replaced is what was live before.
     async fn plan_for(
         &self,
         want: &Want,
         release: impl Future<Output = Result<Option<Release>, Failure>>,
+        undone: Option<RunId>,
     ) -> Result<Planned, Failure> {
         // Looking and resolving do not need one another.
         let (observed, release) = tokio::try_join!(self.observe(Depth::Plan), release)?;
         let intent = match (want, release) {
             (Want::Deploy { gates, .. }, Some(release)) => Intent::Deploy { release, gates: *gates },
             (Want::Rollback { release: Some(named) }, _) => {
-                Intent::Rollback { release: Some(self.named(named, &observed).await?) }
+                Intent::Rollback { release: Some(lockgate_plan::named_release(&observed, named)?) }
             }
-            (Want::Rollback { release: None } | Want::Deploy { .. }, _) => Intent::Rollback { release: None },
+            (Want::Rollback { release: None } | Want::Deploy { .. }, _) => {
+                Intent::Rollback { release: undone.and_then(|_| lockgate_plan::live_release(&observed)) }
+            }
         };
         let site = self.site;
         let plan = lockgate_plan::plan(&site.project, &site.service, &site.environment, &intent, &observed)?;
         Ok(Planned { plan, observed })
-    }
-
-    /// A release of the hosts' lists by tag or digest; one that no host remembers is resolved like any tag.
-    async fn named(&self, named: &str, observed: &Observed) -> Result<Release, Failure> {
-        let known = observed.hosts.values().flat_map(|host| &host.releases);
-        let found =
-            known.clone().find(|release| release.tag.as_str() == named || names_digest(named, release));
-        match (found, Tag::new(named)) {
-            (Some(release), _) => Ok(release.clone()),
-            (None, Ok(tag)) => self.site.resolve(&tag).await,
-            (None, Err(error)) => Err(Failure::new(FailureKind::NotFound, error.to_string())
-                .hint("`lockgate history` lists releases")),
-        }
     }
 
     /// The whole of a deployment or rollback.
@@ -201,10 +192,15 @@ impl<'a> Session<'a> {
     ) -> Result<Report, Trouble> {
         let interrupt = &self.tools.interrupt;
         before_anything(interrupt, self.revive_routers()).await?;
-        let recovered = self.recover_all(acquired).await?;
+        let towards = match want {
+            Want::Deploy { .. } => Towards::End,
+            Want::Rollback { .. } => Towards::Back,
+        };
+        let recovered = self.recover_all(acquired, towards).await?;
         let fence = acquired.fence.clone();
         let keep_alive = fence.keep_alive();
-        let planned = before_anything(interrupt, self.plan_for(want, release)).await?;
+        let undone = recovered.as_ref().filter(|(_, outcome)| was_undone(outcome)).map(|(run, _)| *run);
+        let planned = before_anything(interrupt, self.plan_for(want, release, undone)).await?;
         drop(keep_alive);
         if planned.plan.is_empty() {
             match &recovered {
@@ -227,12 +223,16 @@ impl<'a> Session<'a> {
     /// looked at anew: somebody may have come in between.
     ///
     /// A run that was stuck before, and is again, is superseded by what is wanted now: plans start from the world.
-    async fn recover_all(&self, acquired: &mut Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
+    async fn recover_all(
+        &self,
+        acquired: &mut Acquired,
+        towards: Towards,
+    ) -> Result<Option<(RunId, Outcome)>, Trouble> {
         let mut recovered = None;
         for _ in 0..RECOVERIES_MAX {
             let told = known_stuck(acquired);
             let keep_alive = acquired.fence.keep_alive();
-            let end = self.recover_leased(acquired).await;
+            let end = self.recover_leased(acquired, towards).await;
             drop(keep_alive);
             let superseded = match end {
                 Ok(None) => return Ok(recovered),
@@ -306,11 +306,4 @@ pub(crate) async fn give_back(fence: &Fence) {
     if let Err(failure) = fence.release().await {
         tracing::debug!(%failure, "the lease is left to expire");
     }
-}
-
-/// `sha256:1f3a…` or at least seven of its hex digits.
-fn names_digest(named: &str, release: &Release) -> bool {
-    let digest = release.digest.as_str();
-    let hex = named.strip_prefix("sha256:").unwrap_or(named);
-    hex.len() >= 7 && digest["sha256:".len()..].starts_with(hex)
 }

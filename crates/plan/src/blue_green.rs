@@ -3,9 +3,8 @@
 //! Nothing of the old release is touched before the committed phase: until then every undo finds it running.
 
 use lockgate_model::{
-    Action, Environment, Failure, FailureKind, Gate, Gates, HostId, HostObserved, Intent, Lane, Moment,
-    Observed, Phase, Plan, Probe, Project, Recorded, Release, Runtime, Service, Slot, SlotState, Step,
-    StepId,
+    Action, Environment, Failure, Gate, Gates, HostId, HostObserved, Intent, Lane, Moment, Observed, Phase,
+    Plan, Probe, Project, Recorded, Release, Runtime, Service, Slot, SlotState, Step, StepId,
 };
 
 use crate::waves;
@@ -290,7 +289,7 @@ fn live_releases(observed: &Observed) -> std::collections::BTreeMap<HostId, Rele
 }
 
 /// What is live on the first host that has anything live.
-pub(crate) fn live_release(observed: &Observed) -> Result<Release, Failure> {
-    let live = live_releases(observed).into_values().next();
-    live.ok_or_else(|| Failure::new(FailureKind::NotFound, "nothing is live, so nothing runs beside it"))
+#[must_use]
+pub fn live_release(observed: &Observed) -> Option<Release> {
+    live_releases(observed).into_values().next()
 }

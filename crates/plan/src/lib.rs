@@ -9,8 +9,9 @@ mod waves;
 
 use lockgate_model::{Environment, Failure, FailureKind, Intent, Observed, Plan, Project, Service, Strategy};
 
+pub use blue_green::live_release;
 pub use gates::resolve as resolve_gates;
-pub use rollback::previous_release;
+pub use rollback::{named_release, previous_release};
 
 /// The steps that take `observed` to what `intent` wants. Empty when that is what is.
 ///
@@ -58,7 +59,12 @@ pub fn plan(
         Intent::Rollback { release: None } => {
             (rollback::previous_release(observed)?, lockgate_model::Gates::None)
         }
-        Intent::TidyUp => (blue_green::live_release(observed)?, lockgate_model::Gates::None),
+        Intent::TidyUp => {
+            let live = blue_green::live_release(observed).ok_or_else(|| {
+                Failure::new(FailureKind::NotFound, "nothing is live, so nothing runs beside it")
+            })?;
+            (live, lockgate_model::Gates::None)
+        }
     };
     match environment.strategy {
         Strategy::BlueGreen => blue_green::plan(

@@ -1,18 +1,23 @@
-//! Which release a rollback without an argument means.
+//! Which release a rollback means. Found on the hosts alone, so that a machine that has never seen a deployment can roll
+//! it back; and always one that was live, for nothing that has not passed its gates goes live by a rollback.
 
 use lockgate_model::{Failure, FailureKind, HostObserved, Observed, Release, SlotObserved};
 
-/// The release that was live before on every host: the newest in the host's list that is not live, else what the
-/// other slot holds, if it was live there. Found on the hosts alone, so that a machine that has never seen a deployment
-/// can roll it back.
+/// Most releases that a refusal names.
+const NAMED_MAX: usize = 10;
+/// Fewest hex digits that name a digest.
+const DIGEST_DIGITS_MIN: usize = 7;
+
+/// The release that was live before on every host: the newest in the host's list that is not the current one, else
+/// what the other slot holds, if it was live there.
 ///
 /// # Errors
 /// `NotFound` when a host has none, `Refused` when hosts disagree.
 pub fn previous_release(observed: &Observed) -> Result<Release, Failure> {
     let mut found: Option<Release> = None;
     for (host, seen) in &observed.hosts {
-        let live = seen.live().and_then(|(_, slot)| slot.release.as_ref());
-        let differs = |release: &&Release| live.is_none_or(|live| !live.same_bytes(release));
+        let current = current(seen);
+        let differs = |release: &&Release| current.is_none_or(|current| !current.same_bytes(release));
         let beside = || was_live_beside(seen).filter(differs);
         let previous =
             seen.releases.iter().find(differs).or_else(beside).ok_or_else(|| none_before(seen).at(host))?;
@@ -29,6 +34,47 @@ pub fn previous_release(observed: &Observed) -> Result<Release, Failure> {
         }
     }
     found.ok_or_else(|| Failure::new(FailureKind::NotFound, "there is no host"))
+}
+
+/// The release that was live on some host, by its tag (the newest of that name) or its digest's first digits.
+///
+/// # Errors
+/// `NotFound`, with those that there are.
+pub fn named_release(observed: &Observed, named: &str) -> Result<Release, Failure> {
+    let known = || {
+        let hosts = observed.hosts.values();
+        hosts.flat_map(|seen| seen.releases.iter().chain(was_live_beside(seen)).chain(current(seen)))
+    };
+    let found = known().find(|release| release.tag.as_str() == named || names_digest(named, release));
+    if let Some(release) = found {
+        return Ok(release.clone());
+    }
+    let mut tags: Vec<&str> = Vec::new();
+    for release in known() {
+        if !tags.contains(&release.tag.as_str()) && tags.len() < NAMED_MAX {
+            tags.push(release.tag.as_str());
+        }
+    }
+    let those = if tags.is_empty() { "none is known yet".to_owned() } else { tags.join(", ") };
+    Err(Failure::new(FailureKind::NotFound, format!("{named} was never live here"))
+        .hint(format!("releases to go back to: {those}; `lockgate deploy SERVICE {named}` brings another")))
+}
+
+/// `sha256:1f3a…` or its hex digits alone.
+fn names_digest(named: &str, release: &Release) -> bool {
+    let hex = named.strip_prefix("sha256:").unwrap_or(named);
+    let digest = release.digest.as_str();
+    hex.len() >= DIGEST_DIGITS_MIN && digest.strip_prefix("sha256:").unwrap_or(digest).starts_with(hex)
+}
+
+/// The release that should have the traffic, whether it runs or has died. Where its slot is empty by now it is the last
+/// that went live.
+fn current(seen: &HostObserved) -> Option<&Release> {
+    let slot = seen.router.target.or(seen.recorded.active);
+    match slot.and_then(|slot| seen.slots.get(&slot)) {
+        Some(held) => held.release.as_ref(),
+        None => seen.releases.first(),
+    }
 }
 
 /// What the other slot holds, if the host's files say that it had the traffic. A release that failed in it since was
@@ -48,7 +94,7 @@ fn was_live_beside(seen: &HostObserved) -> Option<&Release> {
 }
 
 fn none_before(seen: &HostObserved) -> Failure {
-    let live = seen.live().and_then(|(_, slot)| slot.release.as_ref());
+    let live = current(seen);
     let held = seen.slots.iter().find_map(|(slot, held)| {
         Some((slot, held.release.as_ref()?))
             .filter(|(_, release)| live.is_none_or(|live| !live.same_bytes(release)))
@@ -137,6 +183,45 @@ mod tests {
         let mut seen = host(None, 200);
         seen.releases = vec![release("v1", '1'), release("v0", '0')];
         assert_eq!(previous(seen), Ok(release("v0", '0')));
+    }
+
+    /// v2 went live after v1 and has died; its slot still holds it.
+    fn died() -> HostObserved {
+        let mut seen = host(Some(Slot::Green), 50);
+        seen.slots.insert(Slot::Blue, slot(release("v2", '2'), SlotState::Stopped, 100));
+        seen.slots.insert(Slot::Green, slot(release("v1", '1'), SlotState::Stopped, 50));
+        seen.releases = vec![release("v2", '2'), release("v1", '1')];
+        seen
+    }
+
+    #[test]
+    fn a_live_release_that_has_died_is_not_what_was_before() {
+        assert_eq!(previous(died()), Ok(release("v1", '1')));
+        let mut removed = died();
+        removed.slots.remove(&Slot::Blue);
+        assert_eq!(previous(removed.clone()), Ok(release("v1", '1')));
+        removed.router.target = None;
+        assert_eq!(previous(removed), Ok(release("v1", '1')));
+    }
+
+    #[test]
+    fn hosts_agree_on_what_was_before_though_the_live_release_has_died_on_one() {
+        let mut lives = died();
+        lives.slots.insert(Slot::Blue, slot(release("v2", '2'), SlotState::Running, 100));
+        let hosts = [("web1", lives), ("web2", died())].map(|(id, seen)| (HostId::new(id).unwrap(), seen));
+        assert_eq!(previous_release(&Observed { hosts: BTreeMap::from(hosts) }), Ok(release("v1", '1')));
+    }
+
+    #[test]
+    fn only_a_release_that_was_live_can_be_named() {
+        let observed = Observed { hosts: BTreeMap::from([(HostId::new("web1").unwrap(), died())]) };
+        assert_eq!(named_release(&observed, "v1"), Ok(release("v1", '1')));
+        assert_eq!(named_release(&observed, "sha256:2222222"), Ok(release("v2", '2')));
+        for named in ["v99", "222222", "sha256:3333333"] {
+            let refused = named_release(&observed, named).unwrap_err();
+            assert_eq!(refused.kind, FailureKind::NotFound, "{named}");
+            assert!(refused.hint.as_ref().unwrap().contains("v2, v1"), "{refused:?}");
+        }
     }
 
     #[test]
