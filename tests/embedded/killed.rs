@@ -165,6 +165,11 @@ fn a_run_that_another_project_left_in_the_same_place_is_not_touched() {
     project.deploy("v1");
     let cut = cut(project.command(["deploy", "web", "v2", "--format", "json"]), 12);
     assert!(cut.killed);
+    for machine in ["m1", "m2"] {
+        let status =
+            project.run_on(machine, "status").expect(0).says(&["was left unfinished", "lockgate resume"]);
+        assert!(!status.stdout.contains("at work"), "{status}");
+    }
     let path = project.path("m2").join("lockgate.yaml");
     let config = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, config.replace("project: shop", "project: other")).unwrap();
@@ -173,6 +178,8 @@ fn a_run_that_another_project_left_in_the_same_place_is_not_touched() {
     }
     project.run("resume").expect(0);
     project.expect_settled("v2");
+    let status = project.run("status").expect(0);
+    assert!(!status.stdout.contains("unfinished"), "{status}");
 }
 
 #[test]

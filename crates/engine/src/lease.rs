@@ -190,7 +190,7 @@ impl Leases {
 
     /// Whether a lease may be taken from its holder at once.
     fn free(&self, holder: &Holder, now: Timestamp) -> bool {
-        now >= holder.renewed_at.plus(holder.ttl) || self.identity.is(holder) || (self.surely_dead)(holder)
+        holder.has_expired(now) || self.identity.is(holder) || (self.surely_dead)(holder)
     }
 }
 

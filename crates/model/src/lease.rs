@@ -57,6 +57,14 @@ pub struct Holder {
     pub ttl: Millis,
 }
 
+impl Holder {
+    /// No heartbeat for a lifetime, by the host's own clock.
+    #[must_use]
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        now >= self.renewed_at.plus(self.ttl)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
     pub run: RunId,

@@ -1,7 +1,7 @@
 //! What is live, where, and how the last run ended: looked up on the hosts, so that any machine says the same.
 
 use lockgate_engine::LeaseStore;
-use lockgate_model::{Observed, Outcome, RunEnd, ServiceStatus, Timestamp};
+use lockgate_model::{Holder, Observed, Outcome, RunEnd, ServiceStatus, Timestamp};
 use lockgate_perform::{HostLease, glimpse, unless_silent};
 use serde::Serialize;
 
@@ -57,7 +57,11 @@ impl Session<'_> {
                 }
             };
             match lease {
-                Ok((record, _, _)) => {
+                Ok((mut record, _, now)) => {
+                    // Nobody is at work any more; what was left is.
+                    let gone =
+                        |holder: &mut Holder| holder.has_expired(now) || (self.tools.surely_dead)(holder);
+                    record.holder.take_if(gone);
                     status.leases.insert(host.clone(), record);
                 }
                 Err(failure) => {

@@ -90,9 +90,12 @@ fn push_leases(text: &mut String, status: &ServiceStatus, time: &dyn Fn(Timestam
 fn lease_lines(lease: &LeaseRecord, time: &dyn Fn(Timestamp) -> String, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
     match (&lease.holder, &lease.unfinished) {
-        (Some(holder), _) => {
-            let since = time(holder.since);
-            lines.push(format!("{} {} is at work since {since}", paint.yellow("→"), clean(&holder.owner)));
+        (Some(holder), unfinished) => {
+            let (owner, since) = (clean(&holder.owner), time(holder.since));
+            let what = unfinished
+                .as_ref()
+                .map_or(String::new(), |run| format!(" on {} (run {})", run.plan.release, run.run));
+            lines.push(format!("{} {owner} is at work{what} since {since}", paint.yellow("→")));
         }
         (None, Some(unfinished)) => lines.push(format!(
             "{} run {} was left unfinished: type `lockgate resume`",
