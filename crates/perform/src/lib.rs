@@ -8,6 +8,7 @@ mod drain;
 mod files;
 mod gates;
 mod health;
+mod identity;
 mod lease;
 mod observe;
 mod traffic;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use lockgate_model::{Evidence, Failure, FailureKind, Millis, Probe, Release, Seen, Slot, Vars, Verify};
-use lockgate_ports::{HostPorts, PortError, Request, Route, Router, RouterAnswer, Upstream};
+use lockgate_model::{Evidence, Failure, FailureKind, Millis, Probe, Release, Seen, Slot, Verify};
+use lockgate_ports::{HostPorts, PortError, Request, Route, Router, Upstream};
 use tokio::time::Instant;
 
 use crate::health;
+use crate::identity::{Identity, who};
 
 /// A router that restarts is waited for this long.
 const ROUTER_SECONDS_MAX: u64 = 10;
@@ -142,11 +143,16 @@ pub(crate) async fn verify(
             Ok(Identity::Certain) => return Ok(vec![answered_by(path, slot, release, "it says so itself")]),
             Ok(Identity::Anonymous) => {
                 in_a_row += 1;
-                let still = route(ports).await?.target == Some(slot);
-                if in_a_row >= ANONYMOUS_ANSWERS && still {
-                    let how =
-                        "healthy answers, and the router says it dials this slot; set `verify` to be certain";
-                    return Ok(vec![answered_by(path, slot, release, how)]);
+                match route(ports).await {
+                    Ok(route) if route.target == Some(slot) && in_a_row >= ANONYMOUS_ANSWERS => {
+                        let how = "healthy answers, and the router says it dials this slot; set `verify` to be certain";
+                        return Ok(vec![answered_by(path, slot, release, how)]);
+                    }
+                    Ok(route) if route.target == Some(slot) => {}
+                    Ok(route) => {
+                        last = format!("the router dials {}", route.dial.as_deref().unwrap_or("nothing"))
+                    }
+                    Err(error) => last = error.message,
                 }
             }
             Err(seen) => {
@@ -166,52 +172,6 @@ pub(crate) async fn verify(
         "compare `lockgate logs {}` with the router's log; `verify` in lockgate.yaml says what tells releases apart",
         release.service
     )))
-}
-
-enum Identity {
-    Certain,
-    Anonymous,
-}
-
-fn who(
-    answer: &RouterAnswer,
-    slot: Slot,
-    release: &Release,
-    verify: Option<&Verify>,
-    probe: &Probe,
-) -> Result<Identity, String> {
-    if !probe.health.status.contains(answer.answer.status) && verify.is_none() {
-        return Err(format!("the answer was {}, wanted {}", answer.answer.status, probe.health.status));
-    }
-    if let Some(seen) = answer.slot {
-        return match seen == slot {
-            true => Ok(Identity::Certain),
-            false => Err(format!("{seen} answers, wanted {slot}")),
-        };
-    }
-    let Some(verify) = verify else { return Ok(Identity::Anonymous) };
-    let vars = Vars {
-        service: Some(&release.service),
-        environment: None,
-        slot: Some(slot),
-        port: None,
-        tag: Some(&release.tag),
-        digest: Some(&release.digest),
-    };
-    if let Some(body) = &verify.body {
-        let wanted = body.fill(&vars).map_err(|error| error.to_string())?;
-        if !answer.answer.text().contains(&wanted) {
-            return Err(format!("the body does not contain {wanted:?}"));
-        }
-    }
-    if let Some((name, value)) = &verify.header {
-        let wanted = value.fill(&vars).map_err(|error| error.to_string())?;
-        let seen = answer.answer.header(&name.to_ascii_lowercase()).unwrap_or("missing");
-        if seen != wanted {
-            return Err(format!("header {name} is {seen:?}, wanted {wanted:?}"));
-        }
-    }
-    Ok(Identity::Certain)
 }
 
 fn answered_by(path: &str, slot: Slot, release: &Release, how: &str) -> Evidence {
