@@ -45,22 +45,19 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
     }
     let mut phases = Phases::default();
     if !changing.is_empty() {
-        let gates = |gates: &[Gate]| match wanted.gates {
-            Gates::All => crate::gates::resolve(wanted.project, wanted.service, environment, gates),
-            Gates::None => Ok(Vec::new()),
+        let before = match wanted.gates {
+            Gates::All => {
+                crate::gates::resolve(wanted.project, wanted.service, environment, &environment.before)?
+            }
+            Gates::None => Vec::new(),
         };
-        phases.push(
-            "check before",
-            false,
-            vec![wanted.gate_lane(gates(&environment.before)?, Moment::Before)],
-        );
+        phases.push("check before", false, vec![wanted.gate_lane(before, Moment::Before)]);
         // One host has just been asked for the bytes, and asks again before it starts them; of several, the last must
         // not find out after the first has changed.
         if wanted.has_images() || changing.len() > 1 {
             phases.push("fetch", false, changing.iter().map(|host| wanted.fetch(host)).collect());
         }
-        let after = gates(&environment.after)?;
-        wanted.waves(&mut phases, &changing, &after);
+        wanted.waves(&mut phases, &changing)?;
     }
     phases.push(
         "record",
@@ -103,7 +100,7 @@ impl Wanted<'_> {
         seen.router.target.or(seen.recorded.active).map_or(Slot::Blue, Slot::other)
     }
 
-    fn waves(&self, phases: &mut Phases, changing: &[HostPlan<'_>], after: &[Gate]) {
+    fn waves(&self, phases: &mut Phases, changing: &[HostPlan<'_>]) -> Result<(), Failure> {
         let hosts: Vec<HostId> = changing.iter().map(|host| host.host.clone()).collect();
         let waves = waves::cut(&hosts, &self.environment.waves);
         let count = waves.len();
@@ -117,9 +114,16 @@ impl Wanted<'_> {
                 changing.iter().filter(|host| wave.contains(host.host)).map(|host| self.go_live(host));
             phases.push(&title("go live"), false, lanes.collect());
             done.extend(wave.iter().cloned());
-            let gates = crate::gates::only_on(&done, after);
+            let all = index + 1 == count;
+            let gates = match self.gates {
+                Gates::All => {
+                    crate::gates::after_wave(self.project, self.service, self.environment, &done, all)?
+                }
+                Gates::None => Vec::new(),
+            };
             phases.push(&title("check after"), false, vec![self.gate_lane(gates, Moment::After)]);
         }
+        Ok(())
     }
 
     /// The promise in one screen: each action beside what takes it back.

@@ -50,20 +50,168 @@ fn resolve_one(
     Ok(gate)
 }
 
-/// Gates that look here look only at `hosts`, those that have the release by then: the others cannot tell about it.
-pub(crate) fn only_on(hosts: &[HostId], gates: &[Gate]) -> Vec<Gate> {
-    let narrowed = |gate: &Gate| {
-        let mut gate = gate.clone();
-        if let GateKind::Http(http) = &mut gate.kind
-            && http.target == GateTarget::Here
-        {
-            http.target = GateTarget::Hosts(hosts.to_vec());
+/// Gates after a wave, `done` being the hosts that have the release by then. Of several hosts those that have it are
+/// asked, each through its router: behind the environment's URL any host may answer, with or without the release. The
+/// URL is asked as well once `all` have it. A single host is what its URL leads to.
+///
+/// # Errors
+/// As for [`resolve`].
+pub(crate) fn after_wave(
+    project: &Project,
+    service: &Service,
+    here: &Environment,
+    done: &[HostId],
+    all: bool,
+) -> Result<Vec<Gate>, Failure> {
+    let mut gates = Vec::new();
+    for gate in &here.after {
+        let by_url = resolve_one(project, service, here, gate)?;
+        let GateKind::Http(http) = &gate.kind else {
+            gates.push(by_url);
+            continue;
+        };
+        let looks_here = match &http.target {
+            GateTarget::Here => true,
+            GateTarget::Environment(name) => *name == here.name,
+            GateTarget::Url(_) | GateTarget::Hosts(_) => false,
+        };
+        let has_url =
+            matches!(&by_url.kind, GateKind::Http(http) if matches!(http.target, GateTarget::Url(_)));
+        if looks_here && (here.hosts.len() > 1 || !has_url) {
+            gates.push(on(done, by_url.clone()));
         }
-        gate
-    };
-    gates.iter().map(narrowed).collect()
+        if has_url && (all || !looks_here || here.hosts.len() == 1) {
+            gates.push(by_url);
+        }
+    }
+    Ok(gates)
+}
+
+fn on(hosts: &[HostId], mut gate: Gate) -> Gate {
+    if let GateKind::Http(http) = &mut gate.kind {
+        http.target = GateTarget::Hosts(hosts.to_vec());
+    }
+    gate
 }
 
 fn url_of(service: &Service, environment: &Environment) -> Option<String> {
     service.urls.get(&environment.name).or(environment.url.as_ref()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lockgate_model::{
+        EnvironmentName, Health, HttpGate, Millis, ProjectName, ServiceName, Ssh, StatusRange, Strategy,
+    };
+
+    use super::*;
+
+    fn smoke(target: GateTarget) -> Gate {
+        let paths = vec!["/".to_owned()];
+        let (samples, interval, timeout) = (1, Millis(1), Millis(1));
+        let http = HttpGate {
+            target,
+            paths,
+            status: StatusRange::OK,
+            body: None,
+            latency_p95: None,
+            samples,
+            interval,
+            timeout,
+        };
+        Gate { name: "smoke".into(), kind: GateKind::Http(http) }
+    }
+
+    fn service() -> Service {
+        let health =
+            Health { path: "/".into(), timeout: Millis(1), passes: 1, status: StatusRange::OK, body: None };
+        Service {
+            name: ServiceName::new("web").unwrap(),
+            image: None,
+            command: Vec::new(),
+            cwd: None,
+            env: BTreeMap::new(),
+            port: None,
+            health,
+            critical_paths: Vec::new(),
+            verify: None,
+            urls: BTreeMap::new(),
+        }
+    }
+
+    fn environment(name: &str, url: Option<&str>, hosts: &[HostId], after: Vec<Gate>) -> Environment {
+        Environment {
+            name: EnvironmentName::new(name).unwrap(),
+            url: url.map(str::to_owned),
+            from: None,
+            hosts: hosts.to_vec(),
+            strategy: Strategy::BlueGreen,
+            runtime: None,
+            router: None,
+            before: Vec::new(),
+            after,
+            waves: Vec::new(),
+            drain: Millis(0),
+            keep_warm: Millis(0),
+            stop_grace: Millis(0),
+            keep_releases: 2,
+            disk_free_mib: 0,
+        }
+    }
+
+    fn hosts(names: &[&str]) -> Vec<HostId> {
+        names.iter().map(|name| HostId::new(*name).unwrap()).collect()
+    }
+
+    /// Where a smoke gate with this target looks after a wave of `prod`.
+    fn looked_at(target: GateTarget, url: Option<&str>, of: &[&str], done: &[&str]) -> Vec<GateTarget> {
+        let prod = environment("prod", url, &hosts(of), vec![smoke(target)]);
+        let test = environment("test", Some("https://test"), &[], Vec::new());
+        let project = Project {
+            name: ProjectName::new("shop").unwrap(),
+            root: "/".into(),
+            services: BTreeMap::new(),
+            environments: vec![test, prod.clone()],
+            notify: Vec::new(),
+            ssh: Ssh::default(),
+        };
+        let all = of.len() == done.len();
+        let gates = after_wave(&project, &service(), &prod, &hosts(done), all).unwrap();
+        let target = |gate: Gate| match gate.kind {
+            GateKind::Http(http) => http.target,
+            GateKind::Command(_) => unreachable!("the gate asks by HTTP"),
+        };
+        gates.into_iter().map(target).collect()
+    }
+
+    #[test]
+    fn of_several_hosts_those_with_the_release_are_asked_and_the_url_in_the_end() {
+        let on = |names: &[&str]| GateTarget::Hosts(hosts(names));
+        let url = GateTarget::Url("https://prod".into());
+        for target in [GateTarget::Here, GateTarget::Environment(EnvironmentName::new("prod").unwrap())] {
+            let looked = |done: &[&str]| looked_at(target.clone(), Some("https://prod"), &["a", "b"], done);
+            assert_eq!(looked(&["a"]), [on(&["a"])]);
+            assert_eq!(looked(&["a", "b"]), [on(&["a", "b"]), url.clone()]);
+        }
+        assert_eq!(looked_at(GateTarget::Here, None, &["a", "b"], &["a"]), [on(&["a"])]);
+        assert_eq!(looked_at(GateTarget::Here, None, &["a", "b"], &["a", "b"]), [on(&["a", "b"])]);
+    }
+
+    #[test]
+    fn a_single_host_is_asked_by_its_url_where_it_has_one() {
+        let by_url = looked_at(GateTarget::Here, Some("https://prod"), &["a"], &["a"]);
+        assert_eq!(by_url, [GateTarget::Url("https://prod".into())]);
+        assert_eq!(looked_at(GateTarget::Here, None, &["a"], &["a"]), [GateTarget::Hosts(hosts(&["a"]))]);
+    }
+
+    #[test]
+    fn a_gate_that_looks_elsewhere_looks_there_after_every_wave() {
+        let test = GateTarget::Environment(EnvironmentName::new("test").unwrap());
+        let url = [GateTarget::Url("https://test".into())];
+        for done in [&["a"][..], &["a", "b"]] {
+            assert_eq!(looked_at(test.clone(), Some("https://prod"), &["a", "b"], done), url);
+        }
+    }
 }
