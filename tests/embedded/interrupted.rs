@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::support::http;
 use crate::support::load::{Load, User};
 use crate::support::processes;
 use crate::support::project::{Project, Setup, Waits};
@@ -64,6 +65,26 @@ fn a_second_ctrl_c_leaves_it_to_resume() {
     assert!(matches!(ran.code, Some(1 | 3)), "it was undone:\n{ran}");
     load.expect_no_failure();
     project.expect_settled("v1");
+}
+
+#[test]
+fn ctrl_c_while_tidying_up_keeps_the_new_release_and_says_what_is_left() {
+    let project = Project::new();
+    project.deploy("v1");
+    let mut slow = http::tcp(project.port).unwrap();
+    slow.write("GET", "/slow?ms=4000", &[], b"").unwrap();
+    let running = project.start("deploy web v2 --format json");
+    running.wait_until_printed("\"event\":\"committed\"");
+    running.signal(Signal::INT);
+    let result = running.end().expect(0).last();
+    let warnings = result["result"]["warnings"].to_string();
+    for wanted in ["not done any more", "stop blue", "lockgate resume"] {
+        assert!(warnings.contains(wanted), "{wanted}: {result:#}");
+    }
+    project.expect_live("v2");
+    assert_eq!(slow.answer().unwrap().release(), "v1");
+    project.run("resume").expect(0).says(&["was stopped"]);
+    project.expect_settled("v2");
 }
 
 #[test]

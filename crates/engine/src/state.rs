@@ -1,8 +1,8 @@
 //! What a run's events add up to: one total transition function for live running and for recovery.
 
 use lockgate_model::{
-    Action, Event, EventKind, Failure, HostId, Lane, Outcome, Phase, Plan, Progress, RunId, Step, StepId,
-    Stuck,
+    Action, Event, EventKind, Failure, FailureKind, HostId, Lane, Outcome, Phase, Plan, Progress, RunId,
+    Step, StepId, Stuck,
 };
 
 /// Where one step stands.
@@ -160,7 +160,7 @@ impl RunState {
             | (Progress::Committed, Direction::Committed) => {}
             (Progress::Unwinding, _) => {
                 self.direction = Direction::Unwinding(Failure::new(
-                    lockgate_model::FailureKind::Other,
+                    FailureKind::Other,
                     "the run was being undone when its orchestrator died; why is in that machine's journal",
                 ));
             }
@@ -266,9 +266,7 @@ impl RunState {
             })
         };
         // A step that was abandoned because another one failed is not why the run turns back.
-        failed()
-            .find(|failure| failure.kind != lockgate_model::FailureKind::Cancelled)
-            .or_else(|| failed().next())
+        failed().find(|failure| failure.kind != FailureKind::Cancelled).or_else(|| failed().next())
     }
 
     /// True when all steps before the first committed phase are done, and the run has not said so yet.
@@ -309,7 +307,23 @@ impl RunState {
     }
 
     fn warnings(&self) -> Vec<Failure> {
-        self.steps.iter().filter_map(|status| failure_of(status, false)).collect()
+        self.steps.iter().filter_map(|status| failure_of(status, false)).chain(self.left_undone()).collect()
+    }
+
+    /// What was never begun: Ctrl-C while tidying up, or a step before it that failed.
+    fn left_undone(&self) -> Option<Failure> {
+        let pending = self.plan.steps().filter(|(_, _, step)| *self.status(step) == StepStatus::Pending);
+        let titles: Vec<String> = pending
+            .map(|(_, host, step)| match host {
+                Some(host) if self.plan.hosts.len() > 1 => format!("{} on {host}", step.action.title()),
+                _ => step.action.title(),
+            })
+            .collect();
+        (!titles.is_empty()).then(|| {
+            Failure::new(FailureKind::Cancelled, format!("not done any more: {}", titles.join(", "))).hint(
+                "`lockgate resume` or the next deployment stops what still runs beside the live release",
+            )
+        })
     }
 
     fn undo_failures(&self) -> Vec<Failure> {

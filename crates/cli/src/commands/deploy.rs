@@ -149,7 +149,8 @@ fn told_resumed(context: &Context<'_>, service: &str, run: RunId, outcome: &Outc
 fn listen(interrupt: Interrupt, screen: Arc<Screen>) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         interrupted().await;
-        screen.note("interrupted: what was begun is undone. Once more leaves it to `lockgate resume`");
+        screen
+            .note("interrupted: what is not settled yet is undone. Once more leaves it to `lockgate resume`");
         interrupt.request();
         interrupted().await;
         screen.finish();
