@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::support::cut::cut;
 use crate::support::load::{Load, User};
 use crate::support::project::{Project, Waits};
 use crate::support::{processes, wait_for};
@@ -176,4 +177,16 @@ environments:
     assert_eq!(proxies.count(), 1);
     let status = project.run("status --format json").expect(0).lines();
     assert_eq!(status.len(), 2, "{status:#?}");
+
+    // One that cannot be resumed does not keep the other from it, and is what the exit code tells.
+    let record = project.path("state/prod/api/.lockgate/lease.json");
+    std::fs::write(record, "garbage").unwrap();
+    let cut = cut(project.command(["deploy", "web", "v2", "--format", "json"]), 4);
+    assert!(cut.killed);
+    project.run("resume").expect(1).says(&[
+        "api cannot be resumed",
+        "does not parse",
+        "web: what had been cut off",
+    ]);
+    project.run("resume web").expect(0);
 }

@@ -34,6 +34,17 @@ impl Exit {
             Exit::Held => 6,
         }
     }
+
+    /// Of two ends the one that needs somebody sooner; the first of two that are alike.
+    pub fn or_worse(self, other: Exit) -> Exit {
+        let urgency = |exit: Exit| match exit {
+            Exit::Succeeded => 0,
+            Exit::NotYet => 1,
+            Exit::RolledBack | Exit::Failed | Exit::Held | Exit::Usage => 2,
+            Exit::Stuck => 3,
+        };
+        if urgency(other) > urgency(self) { other } else { self }
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -85,44 +85,49 @@ fn tell(context: &Context<'_>, run: Option<RunId>, plan: &Plan, outcome: &Outcom
     }
 }
 
+/// Every service is seen to, whatever becomes of the others; the exit code is that of the worst.
 pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit, CliError> {
     let mut hosts = Hosts::default();
     let screen = Screen::new(context.output);
     let interrupt = Interrupt::default();
     let tools = context.tools(&screen, interrupt.clone());
-    let signals = listen(interrupt, screen.clone());
-    let mut exit = Exit::Succeeded;
+    let signals = listen(interrupt.clone(), screen.clone());
+    let mut worst = Exit::Succeeded;
     for service in context.services(service)? {
-        let site = context.site(service, &mut hosts)?;
-        let session = Session::new(&site, &tools);
-        let resumed = session.resume().await?;
-        if let Some((run, outcome)) = &resumed {
-            told_resumed(
-                context,
-                service.name.as_str(),
-                *run,
-                outcome,
-                "what had been cut off was brought to its end",
-            );
-            exit = Exit::from(outcome);
-        }
-        let tidied = session.tidy_up().await?;
-        if let Some((run, outcome)) = &tidied {
-            told_resumed(
-                context,
-                service.name.as_str(),
-                *run,
-                outcome,
-                "what ran beside the live release was stopped",
-            );
-        }
-        if resumed.is_none() && tidied.is_none() {
-            nothing_left(context, service.name.as_str());
+        let resumed = match context.site(service, &mut hosts) {
+            Ok(site) => resume_one(context, &Session::new(&site, &tools)).await,
+            Err(error) => Err(error),
+        };
+        let exit = resumed.unwrap_or_else(|error| {
+            context.output.say(&format!("{} cannot be resumed:", service.name));
+            context.output.error(&error);
+            error.exit
+        });
+        worst = worst.or_worse(exit);
+        if interrupt.requested() {
+            break;
         }
     }
     signals.abort();
     screen.finish();
-    Ok(exit)
+    Ok(worst)
+}
+
+async fn resume_one(context: &Context<'_>, session: &Session<'_>) -> Result<Exit, CliError> {
+    let service = session.site.service.name.as_str();
+    let resumed = session.resume().await?;
+    if let Some((run, outcome)) = &resumed {
+        told_resumed(context, service, *run, outcome, "what had been cut off was brought to its end");
+    }
+    let tidied = session.tidy_up().await?;
+    if let Some((run, outcome)) = &tidied {
+        told_resumed(context, service, *run, outcome, "what ran beside the live release was stopped");
+    }
+    if resumed.is_none() && tidied.is_none() {
+        nothing_left(context, service);
+    }
+    let exit = |ended: Option<(RunId, Outcome)>| ended.map_or(Exit::Succeeded, |(_, end)| Exit::from(&end));
+    Ok(exit(resumed).or_worse(exit(tidied)))
 }
 
 fn nothing_left(context: &Context<'_>, service: &str) {
