@@ -88,6 +88,21 @@ fn a_route_that_somebody_changed_before_the_switch_is_set_right() {
 }
 
 #[test]
+fn a_route_that_dials_where_the_slot_was_before_is_mended_by_the_same_deployment() {
+    let project = Project::new();
+    project.deploy("v1");
+    let before = project.apps();
+    // As when a container comes back with another address.
+    put(&project, "blue", "127.0.0.1:9");
+    project.run("status").expect(0).says(&["dials 127.0.0.1:9", "deploying the live release again"]);
+    project.run("plan web v1").expect(0).says(&["mend the route"]);
+    project.run("deploy web v1").expect(0);
+    project.expect_settled("v1");
+    assert_eq!(project.apps()[0].pid, before[0].pid, "nothing is started for it");
+    project.run("deploy web v1").expect(0).says(&["nothing to do"]);
+}
+
+#[test]
 fn a_route_that_somebody_changed_after_the_switch_does_not_cost_the_old_slot() {
     let project = Project::waiting(Waits::AfterSwitch);
     let old = current(&project)["target"]["dial"].as_str().unwrap().to_owned();

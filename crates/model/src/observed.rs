@@ -57,6 +57,9 @@ pub struct RouterObserved {
     pub target: Option<Slot>,
     /// What it dials, in its own words; absent when it has no route for the service.
     pub dial: Option<String>,
+    /// It dials where the slot is not any more: a container got another address when it came back.
+    #[serde(default)]
+    pub stale: bool,
     /// Why the router cannot be asked now, if so; no plan is made that would have to change it.
     #[serde(default)]
     pub unreachable: Option<String>,

@@ -1,6 +1,10 @@
 //! Looking at the world: the input of planning.
 
-use lockgate_model::{Failure, FailureKind, HostObserved, Observed, Recorded, RouterObserved, SlotObserved};
+use std::collections::BTreeMap;
+
+use lockgate_model::{
+    Failure, FailureKind, HostObserved, Observed, Recorded, RouterObserved, Slot, SlotObserved,
+};
 use lockgate_ports::{HostPorts, RuntimeSlot};
 
 use crate::files;
@@ -52,9 +56,12 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
         unless_silent(files::read_releases(ports)),
     )?;
     let mut missing = None;
+    let slots: BTreeMap<Slot, SlotObserved> =
+        slots.into_iter().map(|slot| (slot.slot, observed(slot))).collect();
+    let stale = ports.router.dials_slots() && dials_elsewhere(&router, &slots);
     let seen = HostObserved {
-        slots: slots.into_iter().map(|slot| (slot.slot, observed(slot))).collect(),
-        router,
+        slots,
+        router: RouterObserved { stale, ..router },
         recorded: recorded.unwrap_or_else(|failure| {
             missing.get_or_insert(failure);
             Recorded::default()
@@ -66,6 +73,11 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
         conflicts: Vec::new(),
     };
     Ok((seen, missing))
+}
+
+fn dials_elsewhere(router: &RouterObserved, slots: &BTreeMap<Slot, SlotObserved>) -> bool {
+    let endpoint = router.target.and_then(|slot| slots.get(&slot)?.endpoint.as_deref());
+    endpoint.is_some_and(|endpoint| router.dial.as_deref() != Some(endpoint))
 }
 
 /// For looking at several things beside each other: the outer error ends it all, for a host that does not answer would
@@ -89,14 +101,14 @@ where
 
 async fn observe_router(ports: &HostPorts) -> RouterObserved {
     match ports.router.route().await {
-        Ok(route) => RouterObserved { target: route.target, dial: route.dial, unreachable: None },
+        Ok(route) => RouterObserved { target: route.target, dial: route.dial, ..RouterObserved::default() },
         Err(error) => {
             let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             let reason = match error.kind {
                 FailureKind::Unreachable => format!("{}{hint}", error.message),
                 _ => format!("{error}{hint}"),
             };
-            RouterObserved { target: None, dial: None, unreachable: Some(reason) }
+            RouterObserved { unreachable: Some(reason), ..RouterObserved::default() }
         }
     }
 }

@@ -31,19 +31,23 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
     let mut changing = Vec::new();
     let mut recording = Vec::new();
     let mut beside = Vec::new();
+    let mut mending = Vec::new();
     for host in &environment.hosts {
         let seen = &observed.hosts[host];
         if *wanted.intent == Intent::TidyUp {
             beside.extend(seen.live().map(|(slot, _)| HostPlan { host, seen, slot }));
             continue;
         }
-        match wanted.lives_on(seen) {
+        let lives_on = wanted.lives_on(seen);
+        mending.extend(lives_on.filter(|_| seen.router.stale).map(|slot| HostPlan { host, seen, slot }));
+        match lives_on {
             Some(slot) if seen.recorded.active == Some(slot) => {}
             Some(slot) => recording.push(HostPlan { host, seen, slot }),
             None => changing.push(HostPlan { host, seen, slot: wanted.slot_for(seen) }),
         }
     }
     let mut phases = Phases::default();
+    phases.push("mend the route", false, mending.iter().map(|host| wanted.mend_route(host)).collect());
     if !changing.is_empty() {
         let before = match wanted.gates {
             Gates::All => {
@@ -149,6 +153,17 @@ impl Wanted<'_> {
             self.record(host, None),
         ]);
         lane(host.host, steps)
+    }
+
+    /// The release is live, but the router dials where it was before: there is nothing to go back to.
+    fn mend_route(&self, host: &HostPlan<'_>) -> Lane {
+        let (slot, release, probe) = (host.slot, &self.release, self.probe());
+        let actions = [
+            Action::AwaitHealthy { slot, release: release.clone(), probe: probe.clone() },
+            Action::Switch { slot, release: release.clone(), probe },
+            self.verify(slot, release),
+        ];
+        lane(host.host, actions.into_iter().map(|action| step(action, vec![])).collect())
     }
 
     /// The slot still runs another release (kept warm, or left by a run whose tidying up failed), which may not have

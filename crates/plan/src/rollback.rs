@@ -145,7 +145,7 @@ mod tests {
                 (Slot::Blue, slot(release("v1", '1'), SlotState::Running, 100)),
                 (Slot::Green, slot(release("v2", '2'), SlotState::Stopped, started_at)),
             ]),
-            router: RouterObserved { target: Some(Slot::Blue), dial: None, unreachable: None },
+            router: RouterObserved { target: Some(Slot::Blue), ..RouterObserved::default() },
             recorded: Recorded { active: Some(Slot::Blue), previous },
             ..HostObserved::default()
         }

@@ -51,6 +51,12 @@ pub trait Router: Send + Sync {
     /// For people: `caddy`, `builtin`.
     fn name(&self) -> &'static str;
 
+    /// True when a route's dial is the endpoint that the runtime gave for the slot, so that one which differs is out of
+    /// date.
+    fn dials_slots(&self) -> bool {
+        false
+    }
+
     /// Reads the live state, never a cache.
     ///
     /// # Errors

@@ -159,7 +159,7 @@ pub(crate) fn observed() -> Observed {
         router: RouterObserved {
             target: Some(Slot::Blue),
             dial: Some("web-blue:5000".into()),
-            unreachable: None,
+            ..RouterObserved::default()
         },
         recorded: Recorded { active: Some(Slot::Blue), previous: None },
         releases: vec![],

@@ -66,6 +66,12 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
     {
         warnings.push(format!("the traffic goes to {target}, which does not run"));
     }
+    if let (true, Some(dial)) = (seen.router.stale, &seen.router.dial) {
+        warnings.push(format!(
+            "the router dials {}, where the slot is not any more; deploying the live release again mends it",
+            clean(dial)
+        ));
+    }
     warnings.extend(
         seen.conflicts.iter().map(|conflict| format!("the slots cannot run together: {}", clean(conflict))),
     );

@@ -249,6 +249,10 @@ impl Router for Builtin {
         "builtin"
     }
 
+    fn dials_slots(&self) -> bool {
+        true
+    }
+
     async fn route(&self) -> Result<Route, PortError> {
         match self.admin().call::<RouteView>(&admin::get(&self.route_path)).await {
             Ok(Ok(view)) => Ok(Route {
