@@ -59,6 +59,21 @@ fn a_deployment_is_planned_run_and_then_there_is_nothing_to_do() {
 }
 
 #[test]
+fn doctor_says_that_what_should_be_live_is_not_and_writes_nothing() {
+    let project = Project::new();
+    project.run("doctor").expect(0).says(&["live release: none yet", "can be written"]);
+    assert!(!project.path("host/prod").exists(), "it only looks");
+    project.deploy("v1");
+    project.run("doctor").expect(0).says(&["live release: v1"]);
+    for app in project.apps() {
+        app.signal(Signal::KILL);
+    }
+    project.run("doctor").expect(1).says(&["blue should be live", "does not run", "lockgate deploy web v1"]);
+    project.run("deploy web v1").expect(0);
+    project.run("doctor").expect(0);
+}
+
+#[test]
 fn doctor_says_before_a_deployment_that_a_gates_program_is_missing() {
     let after = "[{ name: smoke, command: \"no-such-program -q\" }, { name: tag, command: \"./{tag}\" }]";
     let project = Project::with(&Setup { after: after.to_owned(), ..Setup::default() });

@@ -1,7 +1,8 @@
 //! `doctor`: all that a deployment will need, looked at on every host, each with how to mend it.
 
-use lockgate_model::{Environment, HostId};
-use lockgate_ports::{Check, CheckState};
+use lockgate_model::{Environment, HostId, Service};
+use lockgate_perform::glimpse;
+use lockgate_ports::{Check, CheckState, Command, HostPorts};
 
 use super::Context;
 use crate::args::Format;
@@ -36,6 +37,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
             let (mut checks, router) = tokio::join!(ports.runtime.check(), ports.router.check());
             checks.extend(router);
             checks.push(home(ports).await);
+            checks.push(live(service, ports).await);
             let title = service.name.as_str();
             let about = About { environment, host: id, service: Some(title), title };
             worst = show(context, &about, &checks, worst);
@@ -47,22 +49,49 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
     })
 }
 
+/// Succeeds when this user may make and replace files in the folder, or make it where it is missing. Looks only.
+const MAY_WRITE: &str = r#"
+folder=$1
+while [ ! -e "$folder" ]; do folder=$(dirname -- "$folder"); done
+[ -d "$folder" ] && [ -w "$folder" ] && [ -x "$folder" ] || { echo "$folder"; exit 1; }
+"#;
+
 /// The lease must be writable, or nothing can run.
-async fn home(ports: &lockgate_ports::HostPorts) -> Check {
-    let probe = format!("{}/.lockgate/doctor", ports.home);
-    let written = ports.host.write(&probe, b"", 0o600).await;
-    let removed = match &written {
-        Ok(()) => ports.host.remove(&probe).await,
-        Err(error) => Err(error.clone()),
-    };
-    match removed {
-        Ok(()) => Check::ok("state folder", format!("{} can be written", ports.home)),
-        Err(error) => Check::bad(
-            "state folder",
-            error.to_string(),
-            format!("let this user write {}: `sudo install -d -o $USER {0}`", ports.home),
-        ),
+async fn home(ports: &HostPorts) -> Check {
+    let folder = format!("{}/.lockgate", ports.home);
+    let mend = format!("let this user write {}: `sudo install -d -o $USER {0}`", ports.home);
+    match ports.host.exec(&Command::new(["sh", "-c", MAY_WRITE, "sh", &folder])).await {
+        Ok(output) if output.ok() => Check::ok("state folder", format!("{} can be written", ports.home)),
+        Ok(output) => {
+            let seen = format!("this user may not write {}", output.stdout_text().trim());
+            Check::bad("state folder", seen, mend)
+        }
+        Err(error) => Check::bad("state folder", error.to_string(), mend),
     }
+}
+
+/// That what should be live is: otherwise all else may be well and users see nothing.
+async fn live(service: &Service, ports: &HostPorts) -> Check {
+    let what = "live release";
+    let seen = match glimpse(ports).await {
+        Ok((seen, _)) => seen,
+        Err(failure) => return Check::warn(what, failure.to_string(), "mend what is said above first"),
+    };
+    if let Some((slot, live)) = seen.live() {
+        let release = live.release.as_ref().map_or("unknown release".to_owned(), ToString::to_string);
+        return Check::ok(what, format!("{release} in {slot}"));
+    }
+    let Some(slot) = seen.router.target.or(seen.recorded.active) else {
+        return Check::ok(what, "none yet");
+    };
+    let why = seen.router.unreachable.unwrap_or_else(|| "it does not run".to_owned());
+    let tag = seen.slots.get(&slot).and_then(|held| held.release.as_ref()).or(seen.releases.first());
+    let tag = tag.map_or("TAG", |release| release.tag.as_str());
+    Check::bad(
+        what,
+        format!("{slot} should be live: {why}"),
+        format!("bring it back: `lockgate deploy {} {tag}`", service.name),
+    )
 }
 
 /// What checks are about.
