@@ -1,6 +1,6 @@
 //! A configuration that is wrong says file, line and what to do, and nothing is touched.
 
-use crate::support::project::Project;
+use crate::support::project::{Project, Setup};
 
 fn wrong(config: &str, line: u32, wanted: &[&str]) {
     let project = Project::empty();
@@ -30,6 +30,24 @@ fn a_value_of_the_wrong_type_is_pointed_at() {
     wrong(&config, 5, &["expected text or a number"]);
     let config = format!("{SERVICE}environments:\n  prod:\n    runtime: process\n    drain: soon\n");
     wrong(&config, 8, &["soon", "60s"]);
+}
+
+#[test]
+fn every_problem_is_told_with_its_kind() {
+    let config =
+        format!("{SERVICE}    helth: /up\nenvironments:\n  prod: {{ runtime: process, drian: 1s }}\n");
+    let project = Project::empty();
+    std::fs::write(project.path("lockgate.yaml"), config).unwrap();
+    let ran = project.run("status --format json").expect(2).says(&[
+        "error: unknown key: ",
+        "lockgate.yaml:5:5: unknown key `helth`\n  hint: did you mean `health`?\nerror: unknown key: ",
+        "lockgate.yaml:7:29: unknown key `drian`",
+    ]);
+    let problems = ran.last()["error"]["problems"].clone();
+    assert_eq!(problems.as_array().map(Vec::len), Some(2), "{problems:#}");
+    assert_eq!((&problems[1]["kind"], &problems[1]["line"]), (&"unknown_key".into(), &7.into()));
+    std::fs::write(project.path("lockgate.yaml"), "# nothing yet\n").unwrap();
+    project.run("status").expect(2).says(&["error: missing key: ", "the file is empty", "lockgate init"]);
 }
 
 #[test]
@@ -77,4 +95,13 @@ fn an_environment_that_is_only_checked_is_not_deployed_to() {
             .says(&["only checked", "choose one with --env: prod"]);
     }
     assert!(!project.path(".lockgate").exists());
+}
+
+#[test]
+fn a_webhook_that_is_not_set_here_is_no_reason_to_stop() {
+    let project = Project::with(&Setup {
+        end: "notify:\n  - slack: { webhook: \"${LOCKGATE_E2E_SLACK:-}\" }\n".to_owned(),
+        ..Setup::default()
+    });
+    project.run("status").expect(0);
 }
