@@ -105,3 +105,35 @@ fn a_webhook_that_is_not_set_here_is_no_reason_to_stop() {
     });
     project.run("status").expect(0);
 }
+
+#[test]
+fn init_says_which_file_it_cannot_write_and_what_else_to_do() {
+    let project = Project::empty();
+    std::fs::write(project.path("file"), "").unwrap();
+    let ran = project.run("init -c file/lockgate.yaml").expect(1);
+    ran.says(&["file/lockgate.yaml cannot be written: Not a directory", "hint:", "lockgate init --print"]);
+    project.run("init -c folder/lockgate.yaml").expect(1).says(&["not found: ", "make its folder first"]);
+}
+
+#[test]
+fn init_imports_a_service_list_and_names_what_it_leaves_out() {
+    let project = Project::empty();
+    std::fs::create_dir(project.path("shop")).unwrap();
+    let list = "services:\n  a: { test_url: https://t, timeout: 5 }\n  b: { prod_url: https://p }\n";
+    std::fs::write(project.path("old.yaml"), list).unwrap();
+    let left_out = "`timeout` of `a` was left out";
+    project
+        .run("init --import old.yaml -c shop/lockgate.yaml --env live")
+        .expect(0)
+        .says(&[left_out, "no test_url for `b`"]);
+    let written = std::fs::read_to_string(project.path("shop/lockgate.yaml")).unwrap();
+    for wanted in [left_out, "\nproject: shop\n", "live: \"https://p\"", "\n  live:\n"] {
+        assert!(written.contains(wanted), "{wanted:?} is not in\n{written}");
+    }
+    project.run("init --import old.yaml --env test").expect(2).says(&["only checked", "--env"]);
+    project.run("init --import old.yaml --env Live").expect(2).says(&["environment name", "--env"]);
+    std::fs::write(project.path("old.yaml"), "services:\n  a: {}\n  a: {}\n").unwrap();
+    let wanted = ["error: duplicate key: old.yaml:3:3: `a` is here twice", "hint: keep one of them"];
+    project.run("init --import old.yaml").expect(2).says(&wanted);
+    assert!(!project.path("lockgate.yaml").exists());
+}

@@ -23,7 +23,7 @@ pub struct Global {
     /// The configuration; default: lockgate.yaml here or in a folder above
     #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The environment; default: the only one that has hosts
+    /// The environment; default: the only one that has hosts (`init` writes one of that name, else prod)
     #[arg(long, global = true, value_name = "NAME", env = "LOCKGATE_ENV")]
     pub env: Option<String>,
     /// `json` prints one JSON object per line on stdout

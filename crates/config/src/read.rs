@@ -33,6 +33,22 @@ pub fn tree(text: &str) -> Option<At<Node>> {
     from_str(text).ok()
 }
 
+/// A file that is not ours, with places.
+pub fn foreign_tree(text: &str) -> Result<At<Node>, Problem> {
+    from_str(text).map_err(|error| foreign(problem(text, &error)))
+}
+
+/// A file that is not ours and may have more of YAML in it than ours may, such as tags.
+pub fn foreign_value(text: &str) -> Result<serde_json::Value, Problem> {
+    serde_saphyr::from_str(text).map_err(|error| foreign(problem(text, &error)))
+}
+
+/// Hints at our own format say nothing about another's.
+fn foreign(mut problem: Problem) -> Problem {
+    problem.hint = problem.hint.filter(|hint| ![SCHEMA, WRITES_ONE].contains(&hint.as_str()));
+    problem
+}
+
 const SCHEMA: &str = "`lockgate schema` tells what each key takes";
 const WRITES_ONE: &str = "`lockgate init` writes one";
 
