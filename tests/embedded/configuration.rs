@@ -137,3 +137,11 @@ fn init_imports_a_service_list_and_names_what_it_leaves_out() {
     project.run("init --import old.yaml").expect(2).says(&wanted);
     assert!(!project.path("lockgate.yaml").exists());
 }
+
+#[test]
+fn nothing_is_no_number_of_lines() {
+    let project = Project::new();
+    for command in ["history -n 0", "logs web -n 0"] {
+        project.run(command).expect(2).says(&["0 is not in 1.."]);
+    }
+}
