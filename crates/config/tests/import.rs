@@ -160,6 +160,17 @@ fn variables_stay_variables() {
 }
 
 #[test]
+fn what_services_share_is_taken_over_for_each() {
+    let proposal = imported(
+        "shared: &shared { port: 80, timeout: 5 }\nservices:\n  a: { <<: *shared, test_url: https://a }\n  b: { <<: *shared, test_url: https://b }\n",
+    );
+    let project = good(&proposal.text);
+    assert!(services(&project).iter().all(|service| service.port == Some(80)), "{}", proposal.text);
+    let notes = proposal.notes.join("\n");
+    assert!(notes.contains("`timeout` of `a` was") && notes.contains("`timeout` of `b` was"), "{notes}");
+}
+
+#[test]
 fn names_are_made_legal_and_stay_different() {
     let proposal = imported("services: { a: {}, A: {}, 42: {}, \"2fa\": {}, \"---\": {}, \"\": {} }\n");
     let project = good(&proposal.text);
