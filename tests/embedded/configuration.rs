@@ -1,6 +1,6 @@
 //! A configuration that is wrong says file, line and what to do, and nothing is touched.
 
-use crate::support::project::Project;
+use crate::support::project::{Project, Setup};
 
 fn wrong(config: &str, line: u32, wanted: &[&str]) {
     let project = Project::empty();
@@ -30,6 +30,24 @@ fn a_value_of_the_wrong_type_is_pointed_at() {
     wrong(&config, 5, &["expected text or a number"]);
     let config = format!("{SERVICE}environments:\n  prod:\n    runtime: process\n    drain: soon\n");
     wrong(&config, 8, &["soon", "60s"]);
+}
+
+#[test]
+fn every_problem_is_told_with_its_kind() {
+    let config =
+        format!("{SERVICE}    helth: /up\nenvironments:\n  prod: {{ runtime: process, drian: 1s }}\n");
+    let project = Project::empty();
+    std::fs::write(project.path("lockgate.yaml"), config).unwrap();
+    let ran = project.run("status --format json").expect(2).says(&[
+        "error: unknown key: ",
+        "lockgate.yaml:5:5: unknown key `helth`\n  hint: did you mean `health`?\nerror: unknown key: ",
+        "lockgate.yaml:7:29: unknown key `drian`",
+    ]);
+    let problems = ran.last()["error"]["problems"].clone();
+    assert_eq!(problems.as_array().map(Vec::len), Some(2), "{problems:#}");
+    assert_eq!((&problems[1]["kind"], &problems[1]["line"]), (&"unknown_key".into(), &7.into()));
+    std::fs::write(project.path("lockgate.yaml"), "# nothing yet\n").unwrap();
+    project.run("status").expect(2).says(&["error: missing key: ", "the file is empty", "lockgate init"]);
 }
 
 #[test]
@@ -77,4 +95,53 @@ fn an_environment_that_is_only_checked_is_not_deployed_to() {
             .says(&["only checked", "choose one with --env: prod"]);
     }
     assert!(!project.path(".lockgate").exists());
+}
+
+#[test]
+fn a_webhook_that_is_not_set_here_is_no_reason_to_stop() {
+    let project = Project::with(&Setup {
+        end: "notify:\n  - slack: { webhook: \"${LOCKGATE_E2E_SLACK:-}\" }\n".to_owned(),
+        ..Setup::default()
+    });
+    project.run("status").expect(0);
+}
+
+#[test]
+fn init_says_which_file_it_cannot_write_and_what_else_to_do() {
+    let project = Project::empty();
+    std::fs::write(project.path("file"), "").unwrap();
+    let ran = project.run("init -c file/lockgate.yaml").expect(1);
+    ran.says(&["file/lockgate.yaml cannot be written: Not a directory", "hint:", "lockgate init --print"]);
+    project.run("init -c folder/lockgate.yaml").expect(1).says(&["not found: ", "make its folder first"]);
+}
+
+#[test]
+fn init_imports_a_service_list_and_names_what_it_leaves_out() {
+    let project = Project::empty();
+    std::fs::create_dir(project.path("shop")).unwrap();
+    let list = "services:\n  a: { test_url: https://t, timeout: 5 }\n  b: { prod_url: https://p }\n";
+    std::fs::write(project.path("old.yaml"), list).unwrap();
+    let left_out = "`timeout` of `a` was left out";
+    project
+        .run("init --import old.yaml -c shop/lockgate.yaml --env live")
+        .expect(0)
+        .says(&[left_out, "no test_url for `b`"]);
+    let written = std::fs::read_to_string(project.path("shop/lockgate.yaml")).unwrap();
+    for wanted in [left_out, "\nproject: shop\n", "live: \"https://p\"", "\n  live:\n"] {
+        assert!(written.contains(wanted), "{wanted:?} is not in\n{written}");
+    }
+    project.run("init --import old.yaml --env test").expect(2).says(&["only checked", "--env"]);
+    project.run("init --import old.yaml --env Live").expect(2).says(&["environment name", "--env"]);
+    std::fs::write(project.path("old.yaml"), "services:\n  a: {}\n  a: {}\n").unwrap();
+    let wanted = ["error: duplicate key: old.yaml:3:3: `a` is here twice", "hint: keep one of them"];
+    project.run("init --import old.yaml").expect(2).says(&wanted);
+    assert!(!project.path("lockgate.yaml").exists());
+}
+
+#[test]
+fn nothing_is_no_number_of_lines() {
+    let project = Project::new();
+    for command in ["history -n 0", "logs web -n 0"] {
+        project.run(command).expect(2).says(&["0 is not in 1.."]);
+    }
 }

@@ -23,7 +23,7 @@ pub struct Global {
     /// The configuration; default: lockgate.yaml here or in a folder above
     #[arg(short, long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The environment; default: the only one that has hosts
+    /// The environment; default: the only one that has hosts (`init` writes one of that name, else prod)
     #[arg(long, global = true, value_name = "NAME", env = "LOCKGATE_ENV")]
     pub env: Option<String>,
     /// `json` prints one JSON object per line on stdout
@@ -87,7 +87,7 @@ pub enum Command {
         /// Default: all services
         service: Option<String>,
         /// How many
-        #[arg(short = 'n', long, default_value_t = 20)]
+        #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
     /// A slot's last log lines
@@ -98,7 +98,7 @@ pub enum Command {
         #[arg(long)]
         slot: Option<String>,
         /// Lines per host
-        #[arg(short = 'n', long, default_value_t = 50)]
+        #[arg(short = 'n', long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
         lines: u32,
     },
     /// Finish or undo a deployment that was cut off

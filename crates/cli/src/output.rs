@@ -2,7 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
-use lockgate_render::{Paint, failure_text, outcome_text};
+use lockgate_config::ConfigError;
+use lockgate_render::{Paint, clean, failure_text, outcome_text};
 use serde::Serialize;
 
 use crate::args::{Format, Global};
@@ -95,8 +96,13 @@ impl Output {
     }
 }
 
-fn config_text(error: &lockgate_config::ConfigError, paint: Paint) -> String {
-    format!("{}: {}", paint.red("error"), error.plain())
+/// Every problem begins like any other error: with its kind.
+fn config_text(error: &ConfigError, paint: Paint) -> String {
+    let texts = error.problems().map(|problem| {
+        let kind = problem.kind.as_str().replace('_', " ");
+        format!("{}: {}: {}", paint.red("error"), paint.red(&kind), clean(&error.said(problem)))
+    });
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 fn error_json(error: &CliError) -> serde_json::Value {
@@ -112,6 +118,7 @@ fn error_json(error: &CliError) -> serde_json::Value {
                 "file": config.file(),
                 "line": config.line(),
                 "column": config.column(),
+                "problems": config.to_json()["problems"],
             },
         }),
     };

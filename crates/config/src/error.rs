@@ -186,12 +186,15 @@ impl ConfigError {
     /// Every problem on its own line as `file:line:column: message`, each hint below it.
     #[must_use]
     pub fn plain(&self) -> String {
-        let lines = self.problems().map(|problem| {
-            let at = problem.place.map_or(String::new(), |place| format!(":{}:{}", place.line, place.column));
-            let hint = problem.hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
-            format!("{}{at}: {}{hint}", self.file, problem.message)
-        });
-        lines.collect::<Vec<_>>().join("\n")
+        self.problems().map(|problem| self.said(problem)).collect::<Vec<_>>().join("\n")
+    }
+
+    /// One of the problems as `file:line:column: message`, its hint below it.
+    #[must_use]
+    pub fn said(&self, problem: &Problem) -> String {
+        let at = problem.place.map_or(String::new(), |place| format!(":{}:{}", place.line, place.column));
+        let hint = problem.hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
+        format!("{}{at}: {}{hint}", self.file, problem.message)
     }
 }
 

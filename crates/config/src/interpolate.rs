@@ -42,8 +42,7 @@ fn value(reference: &str, env: Env<'_>) -> Result<String, Unfilled> {
         Some((name, default)) => (name, Some(default)),
         None => (reference, None),
     };
-    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    if !starts || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+    if !is_name(name) {
         return Err(Unfilled::BadName(name.to_owned()));
     }
     match (env(name), default) {
@@ -53,6 +52,43 @@ fn value(reference: &str, env: Env<'_>) -> Result<String, Unfilled> {
         (_, Some(default)) => Ok(default.to_owned()),
         (None, None) => Err(Unfilled::Missing(name.to_owned())),
     }
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// A part of a text that is one reference to a variable, or has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    Plain(&'a str),
+    Reference {
+        text: &'a str,
+        name: &'a str,
+        /// `:-` stands in it.
+        default: bool,
+    },
+}
+
+/// Text that is not from our file: what would be a reference here is one, everything else is plain.
+pub fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let (mut start, mut from) = (0, 0);
+    while let Some(at) = text[from..].find("${").map(|at| from + at) {
+        from = at + 2;
+        let Some(end) = text[from..].find('}').map(|length| from + length) else { break };
+        let reference = &text[from..end];
+        let (name, default) = reference.split_once(":-").map_or((reference, false), |(name, _)| (name, true));
+        if is_name(name) {
+            pieces.push(Piece::Plain(&text[start..at]));
+            pieces.push(Piece::Reference { text: &text[at..=end], name, default });
+            (start, from) = (end + 1, end + 1);
+        }
+    }
+    pieces.push(Piece::Plain(&text[start..]));
+    pieces.retain(|piece| *piece != Piece::Plain(""));
+    pieces
 }
 
 /// Splits a command line as a shell does and only then lets variables be filled in, so that what a variable holds stays
@@ -124,6 +160,20 @@ mod tests {
         assert_eq!(fill("${NONE", &env), Err(Unfilled::Open));
         for bad in ["${}", "${a b}", "${1A}", "${A-b}", "${A?}"] {
             assert!(matches!(fill(bad, &env), Err(Unfilled::BadName(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn texts_from_elsewhere_are_cut_at_their_references() {
+        let reference = |text, name, default| Piece::Reference { text, name, default };
+        for (text, expected) in [
+            ("", vec![]),
+            ("5$ ${", vec![Piece::Plain("5$ ${")]),
+            ("${A}", vec![reference("${A}", "A", false)]),
+            ("$${A:-x}/", vec![Piece::Plain("$"), reference("${A:-x}", "A", true), Piece::Plain("/")]),
+            ("${a b}${B}", vec![Piece::Plain("${a b}"), reference("${B}", "B", false)]),
+        ] {
+            assert_eq!(pieces(text), expected, "{text}");
         }
     }
 

@@ -21,6 +21,7 @@ mod read;
 mod resolve;
 mod schema;
 mod tree;
+mod unknown;
 mod words;
 
 use std::cell::RefCell;
@@ -90,7 +91,7 @@ pub fn parse(
         let source = tree::annotate(text, read::tree(text).as_ref(), &mut problems);
         ConfigError::new(file_name, source, problems)
     };
-    let file = read::file(text).map_err(|problem| fail(vec![problem]))?;
+    let file = read::file(text).map_err(|first| fail(structure(text, first)))?;
     let read_variables = RefCell::new(Vec::new());
     let recording = |name: &str| {
         let value = env(name)?;
@@ -111,6 +112,14 @@ pub fn parse(
             Err(fail(problems))
         }
     }
+}
+
+/// The problem that reading stopped at, and the other keys that nobody knows.
+fn structure(text: &str, first: Problem) -> Vec<Problem> {
+    let mut more = read::tree(text).map_or_else(Vec::new, |tree| unknown::keys(&tree));
+    more.retain(|problem| problem.place != first.place);
+    more.insert(0, first);
+    more
 }
 
 /// Shortest value of a variable that is looked for in messages; shorter ones say nothing and are everywhere.

@@ -296,7 +296,7 @@ pub struct Notify {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping with `webhook`")]
 pub struct Slack {
-    /// The incoming webhook's URL, best as `${SLACK_WEBHOOK_URL}`.
+    /// The incoming webhook's URL, best as `${SLACK_WEBHOOK_URL:-}`. Empty: nobody is told.
     pub webhook: At<String>,
     /// Default: the webhook's own.
     pub channel: Option<At<String>>,

@@ -33,7 +33,24 @@ pub fn tree(text: &str) -> Option<At<Node>> {
     from_str(text).ok()
 }
 
+/// A file that is not ours, with places.
+pub fn foreign_tree(text: &str) -> Result<At<Node>, Problem> {
+    from_str(text).map_err(|error| foreign(problem(text, &error)))
+}
+
+/// A file that is not ours and may have more of YAML in it than ours may, such as tags.
+pub fn foreign_value(text: &str) -> Result<serde_json::Value, Problem> {
+    serde_saphyr::from_str(text).map_err(|error| foreign(problem(text, &error)))
+}
+
+/// Hints at our own format say nothing about another's.
+fn foreign(mut problem: Problem) -> Problem {
+    problem.hint = problem.hint.filter(|hint| ![SCHEMA, WRITES_ONE].contains(&hint.as_str()));
+    problem
+}
+
 const SCHEMA: &str = "`lockgate schema` tells what each key takes";
+const WRITES_ONE: &str = "`lockgate init` writes one";
 
 /// Never repeats a value of the file: it may be a secret.
 fn problem(text: &str, error: &Yaml) -> Problem {
@@ -74,8 +91,8 @@ fn problem(text: &str, error: &Yaml) -> Problem {
         Yaml::InvalidBooleanStrict { .. } => new(Kind::WrongType, "expected true or false".to_owned())
             .hint("write true or false, without quotes"),
         Yaml::InvalidScalar { ty, .. } => new(Kind::WrongType, format!("expected {ty}")).hint(SCHEMA),
-        Yaml::Eof { .. } if text.trim().is_empty() => {
-            new(Kind::MissingKey, "the file is empty".to_owned()).hint("`lockgate init` writes one")
+        Yaml::Eof { .. } if nothing_in(text) => {
+            new(Kind::MissingKey, "the file is empty".to_owned()).hint(WRITES_ONE)
         }
         Yaml::MultipleDocuments { .. } => {
             new(Kind::Syntax, "there is more than one document".to_owned()).hint("remove the `---` line")
@@ -104,7 +121,12 @@ fn problem(text: &str, error: &Yaml) -> Problem {
     }
 }
 
-fn unknown_key(key: &str, known: &[&str], at: Place) -> Problem {
+/// Whether there are only blank lines and comments.
+fn nothing_in(text: &str) -> bool {
+    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+pub fn unknown_key(key: &str, known: &[&str], at: Place) -> Problem {
     let shown = name_part(key);
     if let Some(when) = words::later(key) {
         return Problem::new(Kind::NotBuilt, at, format!("`{shown}` is known but not built yet")).hint(when);

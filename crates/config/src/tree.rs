@@ -15,9 +15,17 @@ const SECRET_KEYS: [&str; 3] = ["env", "notify", "headers"];
 const NAMING_KEYS: [&str; 4] = ["services", "environments", "urls", "header"];
 
 pub enum Node {
-    Scalar,
+    Scalar(Scalar),
     List(Vec<At<Node>>),
     Map(Vec<(At<String>, At<Node>)>),
+}
+
+/// What stands where neither a list nor a mapping does.
+pub enum Scalar {
+    Nothing,
+    Flag,
+    Number(String),
+    Text(String),
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -29,22 +37,22 @@ impl<'de> Deserialize<'de> for Node {
                 f.write_str("anything")
             }
             fn visit_bool<E: de::Error>(self, _: bool) -> Result<Node, E> {
-                Ok(Node::Scalar)
+                Ok(Node::Scalar(Scalar::Flag))
             }
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Node, E> {
-                Ok(Node::Scalar)
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Node, E> {
+                Ok(Node::Scalar(Scalar::Number(number.to_string())))
             }
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Node, E> {
-                Ok(Node::Scalar)
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Node, E> {
+                Ok(Node::Scalar(Scalar::Number(number.to_string())))
             }
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Node, E> {
-                Ok(Node::Scalar)
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Node, E> {
+                Ok(Node::Scalar(Scalar::Number(number.to_string())))
             }
-            fn visit_str<E: de::Error>(self, _: &str) -> Result<Node, E> {
-                Ok(Node::Scalar)
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Node, E> {
+                Ok(Node::Scalar(Scalar::Text(text.to_owned())))
             }
             fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
-                Ok(Node::Scalar)
+                Ok(Node::Scalar(Scalar::Nothing))
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
                 let mut items = Vec::new();
@@ -79,7 +87,7 @@ impl Node {
             Some(path)
         };
         match self {
-            Node::Scalar => None,
+            Node::Scalar(_) => None,
             Node::List(items) => {
                 items.iter().enumerate().find_map(|(n, item)| within(n.to_string(), item.place, &item.value))
             }
@@ -96,8 +104,8 @@ impl Node {
     /// the format does not have, as when the lines below `env:` are not indented.
     fn sort(&self, place: Place, known: &BTreeSet<String>, secret: bool, named: bool, sorted: &mut Sorted) {
         match self {
-            Node::Scalar if secret => sorted.secret.push(place),
-            Node::Scalar => sorted.shown.push(place),
+            Node::Scalar(_) if secret => sorted.secret.push(place),
+            Node::Scalar(_) => sorted.shown.push(place),
             Node::List(items) => {
                 items.iter().for_each(|item| item.value.sort(item.place, known, secret, false, sorted));
             }

@@ -41,6 +41,7 @@ fn structure() {
     assert_snapshot!(table(
         &[
             "",
+            "# a comment\n\n  # and another",
             "shop",
             "[]",
             "project: shop",
@@ -276,6 +277,12 @@ fn variables() {
         assert!(error.message().contains(name) && error.hint().is_some(), "{error}");
         assert!(error.line().is_none() && !error.plain().contains(value), "{error}");
     }
+}
+
+#[test]
+fn every_unknown_key_is_told_at_once() {
+    let text = "project: shop\nport: 1\nservices:\n  web: { prt: 80, env: { ANY: x }, health: { passess: 1, verify: [] } }\nenvironments:\n  prod: { runtime: process, hosts: 5, after: [ { http: { smaples: 1 } }, { htpp: {} } ] }\nnotify: [ { slak: {} } ]\n";
+    assert_snapshot!(bad(text).plain());
 }
 
 #[test]

@@ -252,3 +252,18 @@ fn the_file_is_found_in_the_folders_above() {
     std::fs::create_dir(deep.join("lockgate.yaml")).unwrap();
     assert_eq!(lockgate_config::find(&deep), Some(folder.path().join("lockgate.yml")), "a folder is no file");
 }
+
+/// `${NAME:-}` makes a notifier optional on each machine.
+#[test]
+fn an_empty_webhook_is_nobody_to_tell() {
+    let text = with("command: ./server", "runtime: process")
+        + "notify:\n  - slack: { webhook: \"${SLACK:-}\" }\n  - webhook: { url: \"${HOOK:-}\", headers: { Authorization: \"${TOKEN}\" } }\n";
+    assert!(parse_with(&text, &[]).unwrap().notify.is_empty(), "not even what is sent along is asked for");
+    let env = [("SLACK", "https://hooks.slack.example/T0"), ("HOOK", "https://h"), ("TOKEN", "t")];
+    assert_eq!(parse_with(&text, &env).unwrap().notify.len(), 2);
+    assert!(parse_with(&text, &[("SLACK", ""), ("HOOK", " ")]).unwrap().notify.is_empty());
+
+    let error = parse_with(&text.replace(":-}", "}"), &[]).unwrap_err();
+    assert_eq!(error.message(), "the variable SLACK is not set");
+    assert_eq!(error.hint(), Some("export SLACK=…, or write ${SLACK:-} to tell nobody where it is not set"));
+}

@@ -5,26 +5,21 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::good;
-use lockgate_config::init::{Proposal, import_services_yaml, propose};
-use lockgate_model::{ComposeLayout, Project, Router, Runtime};
+use common::{folder, good};
+use lockgate_config::init::{InitError, Proposal};
+use lockgate_model::{ComposeLayout, EnvironmentName, Project, Router, Runtime};
 
-/// A folder named `shop` with these files.
-fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, std::path::PathBuf) {
-    let parent = tempfile::tempdir().unwrap();
-    let dir = parent.path().canonicalize().unwrap().join("shop");
-    fs::create_dir(&dir).unwrap();
-    for (name, text) in files {
-        let path = dir.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    (parent, dir)
+fn propose(dir: &Path) -> Result<Proposal, InitError> {
+    lockgate_config::init::propose(dir, &EnvironmentName::new("prod").unwrap())
 }
 
+/// Every note is in the file too.
 fn proposed(files: &[(&str, &str)]) -> (Project, Proposal) {
     let (_parent, dir) = folder(files);
     let proposal = propose(&dir).unwrap();
+    for note in &proposal.notes {
+        assert!(proposal.text.contains(&format!("# - {note}\n")), "{note}:\n{}", proposal.text);
+    }
     assert!(proposal.text.lines().count() < 60 && !proposal.notes.is_empty(), "{}", proposal.text);
     (good(&proposal.text), proposal)
 }
@@ -122,47 +117,73 @@ fn folders_of_system_a_are_taken_as_they_are() {
 }
 
 #[test]
-fn services_yaml_is_imported() {
-    let text = "services:
-  lockn-logger:
-    test_url: https://test.lockn.ai/logger
-    prod_url: https://lockn.ai/logger
-    health_endpoint: /health
-    critical_paths: [/, /metrics]
-    owner: somebody
-  Speak_API:
-    test_url: https://test.lockn.ai/speak
-    health_endpoint: https://lockn.ai/ready
-    critical_paths: [status]
-";
-    let (_parent, dir) = folder(&[("services.yaml", text)]);
-    let proposal = import_services_yaml(&dir.join("services.yaml")).unwrap();
-    let project = good(&proposal.text);
-    let services: Vec<_> = project.services.values().collect();
-    assert_eq!(services[0].critical_paths, ["/", "/metrics"]);
-    assert_eq!(
-        (services[0].urls.len(), services[0].image.as_deref()),
-        (2, Some("registry.example.com/lockn-logger"))
-    );
-    assert_eq!((services[1].name.as_str(), services[1].health.path.as_str()), ("speak_api", "/ready"));
-    assert_eq!((prod(&project).before.len(), prod(&project).after.len()), (1, 1));
-    assert!(matches!(prod(&project).router, Some(Router::Caddy(_))));
+fn what_a_compose_file_has_and_the_proposal_has_not_is_named() {
+    for (files, expected) in [
+        (
+            vec![(
+                "compose.yaml",
+                "services:\n  web: { build: . }\n  db: { image: x }\n  cache: { image: y }\n",
+            )],
+            "`cache`, `db` of compose.yaml were left out: it is not built here.",
+        ),
+        (
+            vec![("compose.yaml", "services:\n  web: { image: acme/web }\n  db: { image: 'postgres:16' }\n")],
+            "`db` of compose.yaml was left out: its image is not made for this project.",
+        ),
+        (
+            vec![("compose.yaml", "services:\n  Web: { image: a }\n  web: { image: b }\n")],
+            "`web` of compose.yaml was left out: another service is called `web` already.",
+        ),
+        (
+            vec![("docker-compose.yml", PAIR)],
+            "`router` of docker-compose.yml was left out: it has no blue and green of its own.",
+        ),
+        (
+            vec![("docker-compose.yml", "services:\n  web: { image: a }\n  web: { image: b }\n")],
+            "`docker-compose.yml:3:3` was passed over: `web` is here twice.",
+        ),
+        (vec![("compose.yaml", "name: x\n")], "compose.yaml was passed over: it has no `services`."),
+        (
+            vec![("caddy.json", "{\n  x"), ("Dockerfile", "")],
+            "`caddy.json:2:3` was passed over: it is not JSON.",
+        ),
+        (
+            vec![("web/blue/compose.yaml", "services: { web: {} }")],
+            "The folder `web` was left out: it has no Compose file for green.",
+        ),
+        (
+            vec![("W/blue/compose.yaml", "services: { w: {} }"), ("W/green/compose.yaml", "services: {}")],
+            "The folder `W` was left out: a service cannot be called so.",
+        ),
+        (
+            vec![("a/blue/compose.yaml", ": :"), ("a/green/compose.yaml", "services: {}")],
+            "The folder `a` was left out: it has no Compose file for blue.",
+        ),
+    ] {
+        let (_, proposal) = proposed(&files);
+        assert!(proposal.notes.iter().any(|note| note == expected), "{expected}\n{:#?}", proposal.notes);
+    }
+    let many: String = (0..22).map(|n| format!("  s{n:02}: {{ image: a }}\n")).collect();
+    let (_parent, dir) = folder(&[("compose.yaml", &format!("services:\n{many}"))]);
+    let proposal = propose(&dir).unwrap();
     assert!(
-        proposal.notes.iter().any(|note| note.contains("`Speak_API` became `speak_api`")),
+        proposal.notes.iter().any(|note| note.starts_with("`s20`, `s21` after the first 20 were left out")),
         "{:?}",
         proposal.notes
     );
-    assert!(proposal.text.lines().count() < 60);
 }
 
 #[test]
-fn a_file_that_is_no_services_yaml_is_an_error() {
-    let (_parent, dir) =
-        folder(&[("a.yaml", "services: [a]"), ("b.yaml", "services: {}"), ("c.yaml", ": :")]);
-    for name in ["a.yaml", "b.yaml", "c.yaml", "missing.yaml"] {
-        assert!(import_services_yaml(&dir.join(name)).is_err(), "{name}");
-    }
+fn a_folder_that_is_not_there_is_an_error() {
     assert!(propose(Path::new("/nonexistent/folder")).is_err());
+}
+
+#[test]
+fn the_environment_is_called_as_asked() {
+    let (_parent, dir) = folder(&[]);
+    let name = EnvironmentName::new("staging").unwrap();
+    let project = good(&lockgate_config::init::propose(&dir, &name).unwrap().text);
+    assert_eq!(prod(&project).name, name);
 }
 
 #[test]
@@ -180,13 +201,6 @@ fn hostile_files_still_give_a_proposal_that_parses() {
     ] {
         proposed(&files);
     }
-    let urls = "services:\n  a:\n    test_url: \"https://x/${HOME}\\\"\\n}\"\n    prod_url: 'https://x/$${Y}{slot}'\n    health_endpoint: \"/a b\"\n    critical_paths: ['/${Z}', \"/\\n\", '#', '/true', '{slot}']\n  A: {}\n";
-    let (_parent, dir) = folder(&[("services.yaml", urls)]);
-    let project = good(&import_services_yaml(&dir.join("services.yaml")).unwrap().text);
-    let service = project.services.values().next().unwrap();
-    assert_eq!(service.critical_paths, ["/${Z}", "/true", "/{slot}"], "a dollar sign stays one");
-    assert_eq!(service.urls.values().next().unwrap(), "https://x/$${Y}{slot}");
-
     let parent = tempfile::tempdir().unwrap();
     for name in ["--flag", "$(id) ${X}", "{colour}", "true", "ünï", "a\nb"] {
         let dir = parent.path().join(name);

@@ -1,38 +1,36 @@
 //! `init`: a first lockgate.yaml from what lies in this folder.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 use lockgate_config::init::{InitError, import_services_yaml, propose};
+use lockgate_model::{EnvironmentName, Failure};
+use lockgate_ports::PortError;
 
 use crate::args::{Format, Global, Init};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
 
+/// What is deployed to when `--env` does not say otherwise.
+const ENVIRONMENT: &str = "prod";
+
 pub fn run(init: &Init, global: &Global, output: &Output) -> Result<Exit, CliError> {
     let dir = std::env::current_dir()?;
     let target = global.config.clone().unwrap_or_else(|| dir.join(lockgate_config::FILE_NAMES[0]));
+    let environment = EnvironmentName::new(global.env.as_deref().unwrap_or(ENVIRONMENT))
+        .map_err(|error| CliError::usage(error.to_string(), "name another one with --env"))?;
     let proposal = match &init.import {
-        Some(services) => import_services_yaml(services),
-        None => propose(&dir),
+        Some(services) => import_services_yaml(services, &folder(&target)?, &environment),
+        None => propose(&dir, &environment),
     }
-    .map_err(|error: InitError| CliError::usage(error.to_string(), "`lockgate init --help`"))?;
-    if init.print {
-        output.text(&proposal.text);
-    } else {
-        // `create_new`: a file that is there is never touched, not even between looking and writing.
-        let written =
-            std::fs::File::create_new(&target).and_then(|mut file| file.write_all(proposal.text.as_bytes()));
-        match written {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                return Err(CliError::usage(
-                    format!("{} is there already and was left as it is", target.display()),
-                    "`lockgate init --print` shows what would be written",
-                ));
-            }
-            Err(error) => return Err(error.into()),
-        }
+    .map_err(|error| match error {
+        InitError::Wrong(error) => (*error).into(),
+        other => CliError::usage(other.to_string(), other.hint()),
+    })?;
+    match init.print {
+        true => output.text(&proposal.text),
+        false => write(&target, &proposal.text)?,
     }
     match output.format {
         Format::Json if !init.print => {
@@ -47,4 +45,39 @@ pub fn run(init: &Init, global: &Global, output: &Output) -> Result<Exit, CliErr
         }
     }
     Ok(Exit::Succeeded)
+}
+
+/// The folder that the file will lie in; a link to it does not give the project its name.
+fn folder(target: &Path) -> Result<std::path::PathBuf, CliError> {
+    let absolute = std::path::absolute(target)?;
+    let folder = absolute.parent().unwrap_or(Path::new("/"));
+    Ok(folder.canonicalize().unwrap_or_else(|_| folder.to_owned()))
+}
+
+/// A file that is there is never touched, not even between looking and writing.
+fn write(target: &Path, text: &str) -> Result<(), CliError> {
+    let shown = target.display();
+    let mut file = std::fs::File::create_new(target).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => CliError::usage(
+            format!("{shown} is there already and was left as it is"),
+            "`lockgate init --print` shows what would be written",
+        ),
+        ErrorKind::NotFound => unwritten(target, error, "make its folder first"),
+        _ => unwritten(target, error, ELSEWHERE),
+    })?;
+    file.write_all(text.as_bytes()).map_err(|error| {
+        // Half a file would be in the way of the next `init`.
+        match std::fs::remove_file(target) {
+            Ok(()) => unwritten(target, error, ELSEWHERE),
+            Err(_) => unwritten(target, error, "remove what was written of it, and try again"),
+        }
+    })
+}
+
+const ELSEWHERE: &str = "`-c FILE` writes another one, `lockgate init --print` only shows it";
+
+fn unwritten(target: &Path, error: std::io::Error, hint: &str) -> CliError {
+    let mut failure = Failure::from(PortError::from(error));
+    failure.message = format!("{} cannot be written: {}", target.display(), failure.message);
+    failure.hint(hint).into()
 }

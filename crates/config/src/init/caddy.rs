@@ -10,9 +10,13 @@ use super::{Found, Gateway, read};
 const DEPTH_MAX: usize = 64;
 
 pub fn look(dir: &Path, services: &[Found], notes: &mut Vec<String>) -> Option<Gateway> {
-    let json = read(&dir.join("caddy.json")).and_then(|text| serde_json::from_str::<Value>(&text).ok());
-    if let Some(json) = json {
-        return Some(from_json(&json, services, notes));
+    match read(&dir.join("caddy.json")).map(|text| serde_json::from_str::<Value>(&text)) {
+        Some(Ok(json)) => return Some(from_json(&json, services, notes)),
+        Some(Err(error)) => {
+            let (line, column) = (error.line(), error.column());
+            notes.push(format!("`caddy.json:{line}:{column}` was passed over: it is not JSON."));
+        }
+        None => {}
     }
     let caddyfile = read(&dir.join("Caddyfile"))?;
     let dials: Vec<&str> = caddyfile

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Found, LOOK_ENTRIES_MAX, SERVICES_MAX, read_yaml, slug};
+use super::{Found, LOOK_ENTRIES_MAX, SERVICES_MAX, left_out, read_yaml, shown, slug};
 
 const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 
@@ -31,56 +31,109 @@ const INFRASTRUCTURE: [&str; 16] = [
 ];
 
 /// System A's layout, `<service>/{blue,green}/docker-compose.yml`: the services.
-pub fn folders(dir: &Path) -> Option<Vec<Found>> {
+pub fn folders(dir: &Path, notes: &mut Vec<String>) -> Option<Vec<Found>> {
     let mut entries: Vec<_> =
-        fs::read_dir(dir).ok()?.take(LOOK_ENTRIES_MAX).flatten().map(|entry| entry.path()).collect();
+        fs::read_dir(dir).ok()?.take(LOOK_ENTRIES_MAX + 1).flatten().map(|entry| entry.path()).collect();
+    if entries.len() > LOOK_ENTRIES_MAX {
+        notes.push(format!("Only {LOOK_ENTRIES_MAX} entries of the folder were looked at."));
+        entries.truncate(LOOK_ENTRIES_MAX);
+    }
     entries.sort();
-    let services: Vec<Found> =
-        entries.iter().filter_map(|folder| slots_folder(folder)).take(SERVICES_MAX).collect();
-    (!services.is_empty()).then_some(services)
+    let services: Vec<Found> = entries.iter().filter_map(|folder| slots_folder(folder, notes)).collect();
+    (!services.is_empty()).then(|| few(services, notes))
 }
 
-fn slots_folder(folder: &Path) -> Option<Found> {
-    let slot = |slot: &str| FILES.iter().find_map(|file| read_yaml(&folder.join(slot).join(file)));
-    let (blue, _green) = (slot("blue")?, slot("green")?);
-    let name = folder.file_name()?.to_str()?;
+fn slots_folder(folder: &Path, notes: &mut Vec<String>) -> Option<Found> {
+    let name = folder.file_name()?.to_string_lossy();
+    let mut slot = |slot: &str| {
+        FILES.iter().find_map(|file| {
+            read_yaml(&folder.join(slot).join(file), &format!("{name}/{slot}/{file}"), notes)
+        })
+    };
+    let (blue, green) = match (slot("blue"), slot("green")) {
+        (None, None) => return None,
+        slots => slots,
+    };
+    let mut left_out = |why: &str| notes.push(format!("The folder {} was left out: {why}.", shown(&name)));
+    let (Some(blue), Some(_)) = (&blue, &green) else {
+        let missing = if blue.is_none() { "blue" } else { "green" };
+        left_out(&format!("it has no Compose file for {missing}"));
+        return None;
+    };
     // The folder's name is used as it is, so another one would not find it.
-    if slug(name, "") != name {
+    if slug(&name, "") != name {
+        left_out("a service cannot be called so");
         return None;
     }
-    let service = blue["services"].as_object().and_then(|services| services.values().next())?;
-    Some(found(name, service))
+    let Some(service) = blue["services"].as_object().and_then(|services| services.values().next()) else {
+        left_out("there is no service in its Compose file");
+        return None;
+    };
+    Some(found(&name, service))
+}
+
+/// Not more than a proposal may have.
+fn few(mut services: Vec<Found>, notes: &mut Vec<String>) -> Vec<Found> {
+    let rest = services.split_off(services.len().min(SERVICES_MAX));
+    let names: Vec<&str> = rest.iter().map(|found| found.name.as_str()).collect();
+    let of = format!("after the first {SERVICES_MAX}");
+    notes.extend(left_out(&names, &of).map(|names| format!("{names}: add them like those.")));
+    services
 }
 
 /// A Compose file: its name, the services in it, and whether each has a blue and a green one.
-pub fn file(dir: &Path) -> Option<(String, Vec<Found>, bool)> {
-    let (name, yaml) = FILES.iter().find_map(|file| Some((*file, read_yaml(&dir.join(file))?)))?;
-    let services = yaml["services"].as_object()?;
-    let mut paired = Vec::new();
-    for (key, service) in services {
-        if let Some(base) = key.strip_suffix("-blue")
-            && services.contains_key(&format!("{base}-green"))
-            && slug(base, "") == base
-        {
-            paired.push(found(base, service));
-        }
+pub fn file(dir: &Path, notes: &mut Vec<String>) -> Option<(String, Vec<Found>, bool)> {
+    let (name, yaml) =
+        FILES.iter().find_map(|file| Some((*file, read_yaml(&dir.join(file), file, notes)?)))?;
+    let Some(services) = yaml["services"].as_object() else {
+        notes.push(format!("{name} was passed over: it has no `services`."));
+        return None;
+    };
+    let mut left_out = |keys: &[&str], why: &str| {
+        notes.extend(left_out(keys, &format!("of {name}")).map(|keys| format!("{keys}: {why}.")));
+    };
+    let (pairs, others) = pairs(services);
+    if !pairs.is_empty() {
+        left_out(&others, "it has no blue and green of its own");
+        return Some((name.to_owned(), few(pairs, notes), true));
     }
-    if !paired.is_empty() {
-        paired.truncate(SERVICES_MAX);
-        return Some((name.to_owned(), paired, true));
-    }
-    let any_built = services.values().any(|service| !service["build"].is_null());
-    let ours = services.iter().filter(|(_, service)| match any_built {
-        true => !service["build"].is_null(),
+    let built = |service: &Value| !service["build"].is_null();
+    let any_built = services.values().any(built);
+    let (ours, others): (Vec<_>, Vec<_>) = services.iter().partition(|(_, service)| match any_built {
+        true => built(service),
         false => !infrastructure(service),
     });
-    // Two keys may become one name.
-    let named: BTreeMap<String, Found> = ours
-        .map(|(key, service)| (slug(key, "app"), service))
-        .map(|(name, service)| (name.clone(), found(&name, service)))
-        .collect();
-    let services: Vec<Found> = named.into_values().take(SERVICES_MAX).collect();
-    (!services.is_empty()).then(|| (name.to_owned(), services, false))
+    let why = if any_built { "it is not built here" } else { "its image is not made for this project" };
+    left_out(&others.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), why);
+    let mut named: BTreeMap<String, Found> = BTreeMap::new();
+    for (key, service) in ours {
+        let short = slug(key, "app");
+        if named.contains_key(&short) {
+            left_out(&[key], &format!("another service is called `{short}` already"));
+            continue;
+        }
+        named.insert(short.clone(), found(&short, service));
+    }
+    let services: Vec<Found> = named.into_values().collect();
+    (!services.is_empty()).then(|| (name.to_owned(), few(services, notes), false))
+}
+
+/// Services that have a `-blue` and a `-green`, and the keys of those that do not.
+fn pairs(services: &Map<String, Value>) -> (Vec<Found>, Vec<&str>) {
+    let base = |key: &str| {
+        let base = key.strip_suffix("-blue").or_else(|| key.strip_suffix("-green"))?;
+        let both = ["blue", "green"].iter().all(|slot| services.contains_key(&format!("{base}-{slot}")));
+        (both && slug(base, "") == base).then(|| base.to_owned())
+    };
+    let (mut paired, mut others) = (Vec::new(), Vec::new());
+    for (key, service) in services {
+        match base(key) {
+            Some(base) if key.ends_with("-blue") => paired.push(found(&base, service)),
+            Some(_) => {}
+            None => others.push(key.as_str()),
+        }
+    }
+    (paired, others)
 }
 
 fn infrastructure(service: &Value) -> bool {

@@ -4,11 +4,17 @@ mod caddy;
 mod compose;
 mod process;
 mod services_yaml;
+mod urls;
 mod write;
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use lockgate_model::EnvironmentName;
+
+use crate::error::ConfigError;
+use crate::read as yaml;
 
 pub use services_yaml::import_services_yaml;
 
@@ -18,13 +24,18 @@ const LOOK_BYTES_MAX: u64 = 1 << 20;
 const LOOK_ENTRIES_MAX: usize = 500;
 /// Most services in a proposal: it is a start, not an inventory.
 const SERVICES_MAX: usize = 20;
+/// Longest part of another file's text that a note quotes.
+const SHOWN_CHARACTERS_MAX: usize = 60;
+
+/// The environment that is only checked.
+const TEST: &str = "test";
 
 /// A file to start from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// A `lockgate.yaml` that parses.
+    /// A `lockgate.yaml` that parses once its variables are set. It begins with the notes.
     pub text: String,
-    /// What was found and what is still to be filled in, a sentence each.
+    /// What was found, what was left out and what is still to be filled in, a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -32,10 +43,22 @@ pub struct Proposal {
 pub enum InitError {
     #[error("cannot read {path}: {reason}")]
     Unreadable { path: PathBuf, reason: String },
-    #[error(
-        "{path} is not of the form `services.<name>.{{test_url, prod_url, health_endpoint, critical_paths}}`: {reason}"
-    )]
-    NotServices { path: PathBuf, reason: String },
+    /// The file to import is broken or of another form.
+    #[error(transparent)]
+    Wrong(Box<ConfigError>),
+    #[error("`test` is the environment of every `test_url`, which is only checked")]
+    OnlyChecked,
+}
+
+impl InitError {
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        match self {
+            InitError::Unreadable { .. } => "check the path and its permissions",
+            InitError::Wrong(error) => error.hint().unwrap_or_default(),
+            InitError::OnlyChecked => "name another one with --env, or leave it out for `prod`",
+        }
+    }
 }
 
 /// A service as far as it can be told from files.
@@ -45,10 +68,11 @@ struct Found {
     image: Option<String>,
     port: Option<u16>,
     command: Option<String>,
+    // From here on as `lockgate.yaml` has it: with variables, and `$$` for a dollar sign.
     health: Option<String>,
     critical_paths: Vec<String>,
-    /// Environment → URL.
-    urls: Vec<(&'static str, String)>,
+    test_url: Option<String>,
+    prod_url: Option<String>,
 }
 
 /// How the services run.
@@ -65,7 +89,7 @@ enum Home {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Gateway {
     Builtin,
-    /// `@id` (absent: the default, empty: by dial) and dial (absent: the default).
+    /// `@id` (empty: by dial) and dial; absent: the default.
     Caddy {
         id: Option<String>,
         dial: Option<String>,
@@ -75,6 +99,8 @@ enum Gateway {
 struct Draft {
     origin: String,
     project: String,
+    /// What is deployed to.
+    environment: String,
     services: Vec<Found>,
     home: Home,
     gateway: Gateway,
@@ -83,16 +109,17 @@ struct Draft {
     notes: Vec<String>,
 }
 
-/// Proposes a file for the project in `dir`.
+/// Proposes a file for the project in `dir`, which is deployed to `environment`.
 ///
 /// # Errors
-/// [`InitError::Unreadable`] when the folder cannot be listed. Files in it that cannot be read are passed over.
-pub fn propose(dir: &Path) -> Result<Proposal, InitError> {
+/// [`InitError::Unreadable`] when the folder cannot be listed. Files in it that cannot be read are passed over, with a
+/// note.
+pub fn propose(dir: &Path, environment: &EnvironmentName) -> Result<Proposal, InitError> {
     let unreadable =
         |error: std::io::Error| InitError::Unreadable { path: dir.to_owned(), reason: error.to_string() };
     let dir = fs::canonicalize(dir).map_err(unreadable)?;
     fs::read_dir(&dir).map_err(unreadable)?;
-    let project = slug(&dir.file_name().unwrap_or_default().to_string_lossy(), "app");
+    let project = project(&dir);
     let mut notes = Vec::new();
     let (origin, services, home) = look(&dir, &project, &mut notes);
     let gateway = match home {
@@ -100,15 +127,21 @@ pub fn propose(dir: &Path) -> Result<Proposal, InitError> {
         Home::Process => Gateway::Builtin,
         _ => caddy::look(&dir, &services, &mut notes).unwrap_or(Gateway::Builtin),
     };
-    let draft = Draft { origin, project, services, home, gateway, regression: false, notes };
+    let environment = environment.to_string();
+    let draft = Draft { origin, project, environment, services, home, gateway, regression: false, notes };
     Ok(write::proposal(draft))
+}
+
+/// A project is called as its folder.
+fn project(folder: &Path) -> String {
+    slug(&folder.file_name().unwrap_or_default().to_string_lossy(), "app")
 }
 
 /// The first of these that is there: system A's folders, a Compose file, a Dockerfile, a program, nothing.
 fn look(dir: &Path, project: &str, notes: &mut Vec<String>) -> (String, Vec<Found>, Home) {
     // A path that would be read as something else is not proposed.
     let shown = dir.to_str().filter(|path| !path.contains(|c: char| c.is_control() || c == '{'));
-    if let (Some(services), Some(base)) = (compose::folders(dir), shown.map(write::dollars)) {
+    if let (Some(services), Some(base)) = (compose::folders(dir, notes), shown.map(write::dollars)) {
         notes.push(format!("Found {} service folder(s) with blue and green.", services.len()));
         return (
             "folders with blue and green".to_owned(),
@@ -116,7 +149,7 @@ fn look(dir: &Path, project: &str, notes: &mut Vec<String>) -> (String, Vec<Foun
             Home::Folders(format!("{base}/{{service}}/{{slot}}")),
         );
     }
-    if let Some((file, services, paired)) = compose::file(dir) {
+    if let Some((file, services, paired)) = compose::file(dir, notes) {
         if let (true, Some(base)) = (paired, shown) {
             notes.push(format!("{file} has a blue and a green service each: they are the slots."));
             let path = format!("{base}/{file}");
@@ -151,13 +184,42 @@ fn look(dir: &Path, project: &str, notes: &mut Vec<String>) -> (String, Vec<Foun
 fn read(path: &Path) -> Option<String> {
     let file = fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
     let mut bytes = Vec::new();
-    file.take(LOOK_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-    String::from_utf8(bytes).ok()
+    let length = file.take(LOOK_BYTES_MAX + 1).read_to_end(&mut bytes).ok()?;
+    // Half a file would be read as another one.
+    (u64::try_from(length).ok()? <= LOOK_BYTES_MAX).then(|| String::from_utf8(bytes).ok()).flatten()
 }
 
-/// YAML as JSON; `None` for what is neither.
-fn read_yaml(path: &Path) -> Option<serde_json::Value> {
-    serde_saphyr::from_str(&read(path)?).ok()
+/// YAML as JSON. A file that is there and cannot be used is noted as `name`.
+fn read_yaml(path: &Path, name: &str, notes: &mut Vec<String>) -> Option<serde_json::Value> {
+    if !path.exists() {
+        return None;
+    }
+    let Some(text) = read(path) else {
+        notes.push(format!("{} was passed over: it cannot be read.", shown(name)));
+        return None;
+    };
+    let problem = match yaml::foreign_value(&text) {
+        Ok(value) => return Some(value),
+        Err(problem) => problem,
+    };
+    let at = problem.place.map_or(String::new(), |place| format!(":{}:{}", place.line, place.column));
+    let name = shown(&format!("{name}{at}"));
+    notes.push(format!("{name} was passed over: {}.", problem.message));
+    None
+}
+
+/// Text of another file, for a note.
+fn shown(text: &str) -> String {
+    let mut short: String = text.escape_debug().take(SHOWN_CHARACTERS_MAX).collect();
+    if text.escape_debug().count() > SHOWN_CHARACTERS_MAX {
+        short.push('…');
+    }
+    format!("`{}`", short.replace("\\\"", "\"").replace("\\'", "'"))
+}
+
+/// Several of them.
+fn list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    texts.map(shown).collect::<Vec<_>>().join(", ")
 }
 
 /// Text made into a name: lower case, `-` for what may not stand in one.
@@ -167,4 +229,14 @@ fn slug(text: &str, otherwise: &str) -> String {
         lower.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).take(40).collect();
     let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase()).trim_end_matches('-');
     if name.is_empty() { otherwise.to_owned() } else { name.to_owned() }
+}
+
+/// The beginning of a note: these of that were left out. Absent when there are none.
+fn left_out<T: AsRef<str>>(texts: &[T], of: &str) -> Option<String> {
+    let verb = match texts {
+        [] => return None,
+        [_] => "was",
+        _ => "were",
+    };
+    Some(format!("{} {of} {verb} left out", list(texts.iter().map(AsRef::as_ref))))
 }

@@ -1,111 +1,351 @@
 //! System A's `services.yaml`: `services.<name>.{test_url, prod_url, health_endpoint, critical_paths[]}`.
+//!
+//! Invariant: nothing in it is lost without a word. What has no place in a `lockgate.yaml` is named in a note.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
+use lockgate_model::EnvironmentName;
 
-use super::{Draft, Found, Gateway, Home, InitError, Proposal, read, slug, write};
-use crate::at::Entries;
+use super::{
+    Draft, Found, Gateway, Home, InitError, LOOK_BYTES_MAX, Proposal, TEST, left_out, list, shown, slug,
+    urls, write,
+};
+use crate::at::At;
+use crate::error::{ConfigError, Kind, Place, Problem};
+use crate::read;
+use crate::tree::{Node, Scalar};
 
-#[derive(Deserialize)]
-struct File {
-    services: Entries<Service>,
-}
+const FORM: &str =
+    "write `services: { NAME: { test_url: …, prod_url: …, health_endpoint: …, critical_paths: [/] } }`";
 
-/// Other keys are passed over: the file is somebody else's.
-#[derive(Deserialize)]
-struct Service {
-    test_url: Option<String>,
-    prod_url: Option<String>,
-    health_endpoint: Option<String>,
-    #[serde(default)]
-    critical_paths: Vec<String>,
-}
-
-/// Makes a `lockgate.yaml` of a file of that form, with system A's Compose folders and Caddy.
+/// Makes a `lockgate.yaml` of a file of that form, with system A's Compose folders and Caddy. It is to lie in `folder`,
+/// and what is deployed to is called `environment`.
 ///
 /// # Errors
-/// [`InitError`] when the file cannot be read or is of another form.
-pub fn import_services_yaml(path: &Path) -> Result<Proposal, InitError> {
-    let text = read(path).ok_or_else(|| InitError::Unreadable {
-        path: path.to_owned(),
-        reason: "it is not there, or no text file of at most 1 MiB".to_owned(),
-    })?;
-    let file: File = serde_saphyr::from_str(&text).map_err(|error| InitError::NotServices {
-        path: path.to_owned(),
-        reason: error.without_snippet().to_string(),
-    })?;
-    if file.services.0.is_empty() {
-        return Err(InitError::NotServices {
-            path: path.to_owned(),
-            reason: "there is no service".to_owned(),
+/// [`InitError`] when the file cannot be read or is of another form, or `environment` is `test`.
+pub fn import_services_yaml(
+    path: &Path,
+    folder: &Path,
+    environment: &EnvironmentName,
+) -> Result<Proposal, InitError> {
+    if environment.as_str() == TEST {
+        return Err(InitError::OnlyChecked);
+    }
+    let text = text(path)?;
+    let wrong = |problems: Vec<Problem>| {
+        let problems = problems.into_iter().map(|problem| match problem.hint {
+            Some(_) => problem,
+            None => problem.hint(FORM),
         });
+        let file = path.display().to_string();
+        InitError::Wrong(Box::new(ConfigError::new(&file, String::new(), problems.collect())))
+    };
+    let tree = read::foreign_tree(&text).map_err(|problem| wrong(vec![problem]))?;
+    let mut import = Import {
+        file: path.file_name().unwrap_or_default().to_string_lossy().escape_debug().to_string(),
+        services: Vec::new(),
+        variables: BTreeSet::new(),
+        notes: Vec::new(),
+        problems: Vec::new(),
+    };
+    import.root(&tree);
+    match import.problems.is_empty() {
+        true => Ok(write::proposal(import.draft(folder, environment))),
+        false => Err(wrong(import.problems)),
     }
-    let mut notes = Vec::new();
-    let mut services: Vec<Found> = Vec::new();
-    for (key, service) in &file.services.0 {
-        let found = found(&key.value, service, &mut notes);
-        if services.iter().any(|other| other.name == found.name) {
-            notes.push(format!("`{}` was left out: another service has that name already.", key.value));
-        } else {
-            services.push(found);
+}
+
+fn text(path: &Path) -> Result<String, InitError> {
+    let unreadable = |reason: String| InitError::Unreadable { path: path.to_owned(), reason };
+    let metadata = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(unreadable("it is not a file".to_owned()));
+    }
+    if metadata.len() > LOOK_BYTES_MAX {
+        return Err(unreadable("it is larger than 1 MiB".to_owned()));
+    }
+    let bytes = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))
+}
+
+struct Import {
+    /// Its name, for notes.
+    file: String,
+    services: Vec<Found>,
+    /// Those that must be set before the proposal can be used.
+    variables: BTreeSet<String>,
+    notes: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+/// What one service has, as far as Lockgate has a place for it.
+#[derive(Default)]
+struct Given<'a> {
+    test_url: Option<&'a At<Node>>,
+    prod_url: Option<&'a At<Node>>,
+    health_endpoint: Option<&'a At<Node>>,
+    critical_paths: Option<&'a At<Node>>,
+    port: Option<&'a At<Node>>,
+    image: Option<&'a At<Node>>,
+}
+
+impl Import {
+    fn root(&mut self, tree: &At<Node>) {
+        if let Node::Scalar(Scalar::Nothing) = &tree.value {
+            return self.wrong(Kind::MissingKey, tree.place, "the file is empty");
+        }
+        let Node::Map(entries) = &tree.value else {
+            return self.wrong(Kind::WrongType, tree.place, "expected a mapping (`key: value`)");
+        };
+        let mut other = Vec::new();
+        let mut services = None;
+        for (key, node) in entries {
+            match key.value.as_str() {
+                "services" => services = Some(node),
+                name => leaves(name, &node.value, &mut other),
+            }
+        }
+        self.left_out("beside `services`", &other);
+        match services.map(|node| (&node.value, node.place)) {
+            None => self.wrong(Kind::MissingKey, tree.place, "`services` is missing"),
+            Some((Node::Map(entries), place)) if entries.is_empty() => {
+                self.wrong(Kind::MissingKey, place, "there is no service");
+            }
+            Some((Node::Scalar(Scalar::Nothing), place)) => {
+                self.wrong(Kind::MissingKey, place, "there is no service");
+            }
+            Some((Node::Map(entries), _)) => entries.iter().for_each(|(key, node)| self.service(key, node)),
+            Some((_, place)) => {
+                self.wrong(Kind::WrongType, place, "expected a mapping with a key for each service");
+            }
         }
     }
-    let regression = services.iter().all(|service| service.urls.iter().any(|(name, _)| *name == "test"));
-    notes.push("services.yaml has no ports: put the one inside the container into `port:`.".to_owned());
-    notes.push("Images come from ${REGISTRY_URL}: check `image:`.".to_owned());
-    let folder = std::path::absolute(path).ok().and_then(|path| Some(path.parent()?.file_name()?.to_owned()));
-    let draft = Draft {
-        origin: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        project: slug(&folder.unwrap_or_default().to_string_lossy(), "app"),
-        services,
-        home: Home::Folders("${DEPLOY_COMPOSE_DIR:-/srv/apps}/{service}/{slot}".to_owned()),
-        gateway: Gateway::Caddy { id: None, dial: None },
-        regression,
-        notes,
-    };
-    Ok(write::proposal(draft))
-}
 
-fn found(key: &str, service: &Service, notes: &mut Vec<String>) -> Found {
-    let name = slug(key, "app");
-    if name != key {
-        notes.push(format!("`{key}` became `{name}`: rename its folder on the host too."));
+    fn service(&mut self, key: &At<String>, node: &At<Node>) {
+        let entries: &[_] = match &node.value {
+            Node::Map(entries) => entries,
+            Node::Scalar(Scalar::Nothing) => &[],
+            _ => {
+                let message =
+                    format!("expected a mapping (`key: value`) as the service {}", shown(&key.value));
+                return self.wrong(Kind::WrongType, node.place, &message);
+            }
+        };
+        let mut given = Given::default();
+        let mut other = Vec::new();
+        for (key, node) in entries {
+            match key.value.as_str() {
+                "test_url" => given.test_url = Some(node),
+                "prod_url" => given.prod_url = Some(node),
+                "health_endpoint" => given.health_endpoint = Some(node),
+                "critical_paths" => given.critical_paths = Some(node),
+                "port" => given.port = Some(node),
+                "image" => given.image = Some(node),
+                name => leaves(name, &node.value, &mut other),
+            }
+        }
+        let of = format!("of {}", shown(&key.value));
+        let name = self.name(&key.value);
+        let raw_urls = [(TEST, given.test_url), ("prod", given.prod_url)]
+            .map(|(name, node)| (name, self.text(&format!("`{name}_url` {of}"), node)));
+        let own: Vec<&str> = raw_urls.iter().filter_map(|(_, url)| *url).collect();
+        let health = self.text(&format!("`health_endpoint` {of}"), given.health_endpoint);
+        let found = Found {
+            name,
+            image: self.image(&of, given.image),
+            port: self.port(&of, given.port),
+            command: None,
+            health: health.and_then(|text| self.path(&format!("`health_endpoint` {of}"), text, &own)),
+            critical_paths: self.critical_paths(&of, given.critical_paths, &own),
+            test_url: raw_urls[0].1.and_then(|url| self.url(&format!("`test_url` {of}"), url)),
+            prod_url: raw_urls[1].1.and_then(|url| self.url(&format!("`prod_url` {of}"), url)),
+        };
+        self.left_out(&of, &other);
+        let texts = [&found.image, &found.health, &found.test_url, &found.prod_url];
+        for text in texts.into_iter().flatten().chain(&found.critical_paths) {
+            self.variables.extend(urls::variables(text).map(str::to_owned));
+        }
+        self.services.push(found);
     }
-    let urls = [("test", &service.test_url), ("prod", &service.prod_url)];
-    let mut kept = Vec::new();
-    for (environment, url) in urls {
-        match url {
-            Some(url) if plain_url(url) => kept.push((environment, url.clone())),
-            Some(_) => notes.push(format!("{environment}_url of `{key}` was left out: it is not a URL.")),
-            None => {}
+
+    /// A name that no other service has.
+    fn name(&mut self, key: &str) -> String {
+        let mut name = slug(key, "");
+        if name.is_empty() {
+            name = slug(&format!("service-{key}"), "service");
+        }
+        let taken = |name: &str| self.services.iter().any(|other| other.name == name);
+        if taken(&name) {
+            // One of the first `len + 2` numbers is free.
+            let numbered = (2..self.services.len() + 3).map(|number| format!("{name}-{number}"));
+            name = numbered.into_iter().find(|name| !taken(name)).unwrap_or(name);
+        }
+        if name != key {
+            self.notes.push(format!("{} became `{name}`: rename its folder on the host too.", shown(key)));
+        }
+        name
+    }
+
+    /// Text that is not empty. A number may be meant as text, but not as a URL or path.
+    fn text<'a>(&mut self, what: &str, node: Option<&'a At<Node>>) -> Option<&'a str> {
+        let node = node?;
+        match &node.value {
+            Node::Scalar(Scalar::Nothing) => None,
+            Node::Scalar(Scalar::Text(text)) if text.trim().is_empty() => {
+                self.notes.push(format!("{what} was left out: it is empty."));
+                None
+            }
+            Node::Scalar(Scalar::Text(text)) => Some(text.trim()),
+            Node::Scalar(Scalar::Flag | Scalar::Number(_)) => {
+                self.notes.push(format!("{what} was left out: it is not text."));
+                None
+            }
+            Node::List(_) | Node::Map(_) => {
+                let message = format!("expected text as {what}");
+                self.wrong(Kind::WrongType, node.place, &message);
+                None
+            }
         }
     }
-    Found {
-        name,
-        image: None,
-        port: None,
-        command: None,
-        health: service.health_endpoint.as_deref().and_then(path),
-        critical_paths: service.critical_paths.iter().filter_map(|text| path(text)).collect(),
-        urls: kept,
+
+    fn url(&mut self, what: &str, text: &str) -> Option<String> {
+        self.taken(what, urls::url(text))
+    }
+
+    fn path(&mut self, what: &str, text: &str, own: &[&str]) -> Option<String> {
+        let taken = self.taken(what, urls::path(text, own))?;
+        if let Some(fragment) = taken.fragment {
+            let fragment = shown(&format!("#{fragment}"));
+            self.notes.push(format!("{fragment} of {what} was left out: it is never sent."));
+        }
+        Some(taken.path)
+    }
+
+    fn critical_paths(&mut self, of: &str, node: Option<&At<Node>>, own: &[&str]) -> Vec<String> {
+        let items = match node.map(|node| (&node.value, node.place)) {
+            None | Some((Node::Scalar(Scalar::Nothing), _)) => return Vec::new(),
+            Some((Node::List(items), _)) => items,
+            Some((_, place)) => {
+                let message = format!("expected a list as `critical_paths` {of}");
+                let hint = "write each path on a line of its own, with `- ` before it";
+                self.problems.push(Problem::new(Kind::WrongType, place, message).hint(hint));
+                return Vec::new();
+            }
+        };
+        let mut paths = Vec::new();
+        for item in items {
+            match &item.value {
+                Node::Scalar(Scalar::Text(text)) => {
+                    let what = format!("the critical path {} {of}", quoted_unless_secret(text));
+                    paths.extend(self.path(&what, text.trim(), own));
+                }
+                Node::Scalar(Scalar::Number(number)) => {
+                    self.notes
+                        .push(format!("the critical path `{number}` {of} was left out: it is a number."));
+                }
+                _ => {
+                    let line = item.place.line;
+                    self.notes
+                        .push(format!("the critical path {of} in line {line} was left out: it is not text."));
+                }
+            }
+        }
+        paths
+    }
+
+    fn port(&mut self, of: &str, node: Option<&At<Node>>) -> Option<u16> {
+        let port = match &node?.value {
+            Node::Scalar(Scalar::Nothing) => return None,
+            Node::Scalar(Scalar::Text(text) | Scalar::Number(text)) => text.trim().parse().ok(),
+            _ => None,
+        };
+        let port = port.filter(|port| *port > 0);
+        if port.is_none() {
+            self.notes.push(format!("`port` {of} was left out: it is not a number from 1 to 65535."));
+        }
+        port
+    }
+
+    fn image(&mut self, of: &str, node: Option<&At<Node>>) -> Option<String> {
+        let what = format!("`image` {of}");
+        let text = self.text(&what, node)?;
+        let (image, tag) = self.taken(&what, urls::image(text))?;
+        if let Some(tag) = tag {
+            self.notes.push(format!("{} of {what} was left out: the tag is what you deploy.", shown(&tag)));
+        }
+        Some(image)
+    }
+
+    fn taken<T>(&mut self, what: &str, taken: Result<T, &'static str>) -> Option<T> {
+        taken.map_err(|reason| self.notes.push(format!("{what} was left out: {reason}."))).ok()
+    }
+
+    fn wrong(&mut self, kind: Kind, place: Place, message: &str) {
+        self.problems.push(Problem::new(kind, place, message));
+    }
+
+    fn left_out(&mut self, of: &str, keys: &[String]) {
+        if let Some(keys) = left_out(keys, of) {
+            self.notes.push(format!("{keys}: there is no such key in lockgate.yaml."));
+        }
+    }
+
+    fn draft(mut self, folder: &Path, environment: &EnvironmentName) -> Draft {
+        let missing = |has: fn(&Found) -> bool| {
+            let names = self.services.iter().filter(|found| !has(found)).map(|found| found.name.as_str());
+            (!self.services.iter().all(has)).then(|| list(names))
+        };
+        let port = missing(|found| found.port.is_some());
+        let image = missing(|found| found.image.is_some());
+        let test = missing(|found| found.test_url.is_some());
+        let regression = self.services.iter().any(|found| found.test_url.is_some());
+        let file = &self.file;
+        self.notes.extend(port.map(|names| {
+            format!("{file} has no port for {names}: put the one inside the container into `port`.")
+        }));
+        self.notes.extend(image.map(|names| {
+            format!("{file} has no image for {names}: they come from ${{REGISTRY_URL}}, check `image`.")
+        }));
+        self.notes.extend(test.map(|names| match regression {
+            true => format!(
+                "{file} has no test_url for {names}: the regression gate fails until `urls: {{ test: … }}` is right."
+            ),
+            false => format!("{file} has no test_url: there is no regression gate before a deployment."),
+        }));
+        if !self.variables.is_empty() {
+            let names = list(self.variables.iter().map(String::as_str));
+            self.notes.push(format!(
+                "lockgate.yaml needs the variables {names}; `${{NAME:-x}}` gives one a default."
+            ));
+        }
+        Draft {
+            origin: self.file,
+            project: super::project(folder),
+            environment: environment.to_string(),
+            services: self.services,
+            home: Home::Folders("${DEPLOY_COMPOSE_DIR:-/srv/apps}/{service}/{slot}".to_owned()),
+            gateway: Gateway::Caddy { id: None, dial: None },
+            regression,
+            notes: self.notes,
+        }
     }
 }
 
-fn plain_url(url: &str) -> bool {
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    rest.is_some_and(|rest| {
-        rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
-            && !rest.contains(|c: char| c.is_whitespace() || c.is_control() || "\"\\<>".contains(c))
-    })
+/// The keys that lead to values, joined by dots.
+fn leaves(prefix: &str, node: &Node, keys: &mut Vec<String>) {
+    match node {
+        Node::Map(entries) if !entries.is_empty() => {
+            entries
+                .iter()
+                .for_each(|(key, node)| leaves(&format!("{prefix}.{}", key.value), &node.value, keys));
+        }
+        _ => keys.push(prefix.to_owned()),
+    }
 }
 
-/// A path, also from a whole URL or without its leading slash.
-fn path(text: &str) -> Option<String> {
-    let path = match text.split_once("://") {
-        Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]),
-        None => text,
-    };
-    let legal = !path.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#');
-    legal.then(|| format!("/{}", path.trim_start_matches('/')))
+/// A URL may have a password in it.
+fn quoted_unless_secret(text: &str) -> String {
+    if text.contains('@') { "with an `@`".to_owned() } else { shown(text) }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Draft, Found, Gateway, Home, Proposal};
+use super::{Draft, Found, Gateway, Home, Proposal, TEST};
 
 /// Stands in for an unknown port.
 const PORT: u16 = 8080;
@@ -17,9 +17,12 @@ pub fn proposal(draft: Draft) -> Proposal {
 
 fn write(out: &mut String, draft: &Draft) -> std::fmt::Result {
     writeln!(out, "# Made by `lockgate init` from {}.", comment(&draft.origin))?;
+    for note in &draft.notes {
+        writeln!(out, "# - {}", comment(note))?;
+    }
     writeln!(out, "project: {}", scalar(&draft.project))?;
     writeln!(out, "services:")?;
-    // Caddy's default dial needs one port for all services.
+    // The best guess for a service without.
     let ports: Vec<u16> = draft.services.iter().filter_map(|service| service.port).collect();
     let common = ports.first().copied().unwrap_or(PORT);
     for found in &draft.services {
@@ -27,9 +30,9 @@ fn write(out: &mut String, draft: &Draft) -> std::fmt::Result {
     }
     writeln!(out, "environments:")?;
     if draft.regression {
-        writeln!(out, "  test: {{}} # only checked, never deployed to")?;
+        writeln!(out, "  {TEST}: {{}} # only checked, never deployed to")?;
     }
-    environment(out, draft, common)
+    environment(out, draft)
 }
 
 fn service(out: &mut String, draft: &Draft, found: &Found, common: u16) -> std::fmt::Result {
@@ -54,24 +57,33 @@ fn service(out: &mut String, draft: &Draft, found: &Found, common: u16) -> std::
         }
     }
     match &found.health {
-        Some(health) => writeln!(out, "    health: {}", scalar(&dollars(health)))?,
+        Some(health) => writeln!(out, "    health: {}", scalar(health))?,
         None => writeln!(out, "    health: /health # check: a path that answers 2xx when it is ready")?,
     }
     if !found.critical_paths.is_empty() {
-        let paths: Vec<String> = found.critical_paths.iter().map(|path| scalar(&dollars(path))).collect();
+        let paths: Vec<String> = found.critical_paths.iter().map(|path| scalar(path)).collect();
         writeln!(out, "    critical_paths: [{}]", paths.join(", "))?;
     }
-    // A URL of an environment that is not there would be an error.
-    let urls = found.urls.iter().filter(|(name, _)| *name == "prod" || draft.regression);
-    let urls: Vec<String> = urls.map(|(name, url)| format!("{name}: {}", scalar(&dollars(url)))).collect();
+    let unknown = draft.regression && found.test_url.is_none();
+    // Nothing answers below `invalid` (RFC 6761): the gate fails until somebody who knows has filled it in.
+    let test = match unknown {
+        true => Some(format!("https://{}.test.invalid", found.name.replace('_', "-"))),
+        false => found.test_url.clone(),
+    };
+    let urls = [(TEST, test), (draft.environment.as_str(), found.prod_url.clone())];
+    let urls: Vec<String> = urls
+        .into_iter()
+        .filter_map(|(name, url)| Some(format!("{}: {}", scalar(name), scalar(&url?))))
+        .collect();
     if !urls.is_empty() {
-        writeln!(out, "    urls: {{ {} }}", urls.join(", "))?;
+        let check = if unknown { " # check: where is it tested?" } else { "" };
+        writeln!(out, "    urls: {{ {} }}{check}", urls.join(", "))?;
     }
     Ok(())
 }
 
-fn environment(out: &mut String, draft: &Draft, common: u16) -> std::fmt::Result {
-    writeln!(out, "  prod:")?;
+fn environment(out: &mut String, draft: &Draft) -> std::fmt::Result {
+    writeln!(out, "  {}:", scalar(&draft.environment))?;
     writeln!(out, "    # url: https://example.com           # where users reach it")?;
     writeln!(out, "    # hosts: [deploy@app.example.com]    # SSH destinations; default: this machine")?;
     match &draft.home {
@@ -85,7 +97,7 @@ fn environment(out: &mut String, draft: &Draft, common: u16) -> std::fmt::Result
             )?;
         }
     }
-    router(out, draft, common)?;
+    router(out, draft)?;
     if draft.regression {
         writeln!(out, "    before: [ {{ http: {{ in: test }} }} ]   # regression")?;
     }
@@ -93,7 +105,7 @@ fn environment(out: &mut String, draft: &Draft, common: u16) -> std::fmt::Result
     writeln!(out, "    drain: 30s")
 }
 
-fn router(out: &mut String, draft: &Draft, common: u16) -> std::fmt::Result {
+fn router(out: &mut String, draft: &Draft) -> std::fmt::Result {
     match &draft.gateway {
         Gateway::Builtin if draft.services.len() > 1 => {
             writeln!(
@@ -102,20 +114,15 @@ fn router(out: &mut String, draft: &Draft, common: u16) -> std::fmt::Result {
             )
         }
         Gateway::Builtin => writeln!(out, "    router: {{ builtin: {{ listen: \"127.0.0.1:8080\" }} }}"),
-        // The default dial follows `port:`, as long as all services have the same.
-        Gateway::Caddy { id: None, dial: None } if one_port(draft, common) => {
+        Gateway::Caddy { id: None, dial: None } => {
             writeln!(out, "    router: caddy # `@id` {{service}}_upstream, dials {{service}}-{{slot}}:<port>")
         }
         Gateway::Caddy { id, dial } => {
-            let dial = dial.clone().unwrap_or_else(|| format!("{{service}}-{{slot}}:{common}"));
+            let dial = dial.as_deref().unwrap_or("{service}-{slot}:{port}");
             let id = id.as_deref().unwrap_or("{service}_upstream");
-            writeln!(out, "    router: {{ caddy: {{ id: {}, dial: {} }} }}", quoted(id), quoted(&dial))
+            writeln!(out, "    router: {{ caddy: {{ id: {}, dial: {} }} }}", quoted(id), quoted(dial))
         }
     }
-}
-
-fn one_port(draft: &Draft, common: u16) -> bool {
-    draft.services.iter().all(|service| service.port.is_none_or(|port| port == common))
 }
 
 /// Text as it will be read back: a dollar sign stands for itself.
@@ -137,6 +144,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// On one line, whatever a reader takes for the end of one.
 fn comment(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')).collect()
 }

@@ -17,7 +17,7 @@ use crate::error::{Kind, Place, Problem};
 use crate::interpolate::Env;
 use crate::raw;
 
-pub use reader::{Reader, quote};
+pub use reader::{Reader, missing_hint, quote};
 
 /// A variable that is set and not empty.
 pub fn variable(env: Env<'_>, name: &str) -> Option<String> {
@@ -80,7 +80,7 @@ fn notify(reader: &mut Reader<'_>, entries: Option<&[At<raw::Notify>]>) -> Vec<N
 }
 
 fn slack_notifier(reader: &mut Reader<'_>, slack: &raw::Slack) -> Option<Notify> {
-    let webhook = reader.secret_url("`webhook`", &slack.webhook).map(Secret::new);
+    let webhook = receiver(reader, "`webhook`", &slack.webhook)?;
     let channel = match &slack.channel {
         Some(channel) => Some(reader.text(channel)?).filter(|channel| !channel.trim().is_empty()),
         None => None,
@@ -89,7 +89,7 @@ fn slack_notifier(reader: &mut Reader<'_>, slack: &raw::Slack) -> Option<Notify>
 }
 
 fn webhook_notifier(reader: &mut Reader<'_>, webhook: &raw::Webhook) -> Option<Notify> {
-    let url = reader.secret_url("`url`", &webhook.url).map(Secret::new);
+    let url = receiver(reader, "`url`", &webhook.url)?;
     let mut headers = BTreeMap::new();
     for (name, value) in &webhook.headers.0 {
         if let Some(header) = header_name(reader, name)
@@ -99,6 +99,20 @@ fn webhook_notifier(reader: &mut Reader<'_>, webhook: &raw::Webhook) -> Option<N
         }
     }
     Some(Notify::Webhook { url: url?, headers })
+}
+
+/// Where messages go: `None` is nowhere, `Some(None)` is wrong. Empty text is nowhere, so that `${NAME:-}` makes a
+/// notifier optional on each machine.
+fn receiver(reader: &mut Reader<'_>, what: &str, source: &At<String>) -> Option<Option<Secret>> {
+    let optional = |name: &str| match source.value.starts_with("${") {
+        true => format!("export {name}=…, or write ${{{name}:-}} to tell nobody where it is not set"),
+        false => missing_hint(name),
+    };
+    let Some(text) = reader.fill_or(&source.value, source.place, optional) else { return Some(None) };
+    if text.trim().is_empty() {
+        return None;
+    }
+    Some(reader.secret_url(what, source).map(Secret::new))
 }
 
 /// A header's name as RFC 9110 has it: a token.

@@ -47,6 +47,16 @@ impl Reader<'_> {
 
     /// The text with variables filled in.
     pub fn fill(&mut self, source: &str, place: Place) -> Option<String> {
+        self.fill_or(source, place, missing_hint)
+    }
+
+    /// The text with variables filled in; `hint` says what to do about a variable that is not set.
+    pub fn fill_or(
+        &mut self,
+        source: &str,
+        place: Place,
+        hint: impl FnOnce(&str) -> String,
+    ) -> Option<String> {
         let problem = match interpolate::fill(source, self.env) {
             Ok(text) if text.contains('\0') => {
                 Problem::new(Kind::InvalidValue, place, "a NUL character cannot be passed on")
@@ -55,7 +65,7 @@ impl Reader<'_> {
             Ok(text) => return Some(text),
             Err(Unfilled::Missing(name)) => {
                 Problem::new(Kind::MissingVariable, place, format!("the variable {name} is not set"))
-                    .hint(format!("export {name}=… or write ${{{name}:-default}}"))
+                    .hint(hint(&name))
             }
             Err(Unfilled::Open) => Problem::new(Kind::InvalidValue, place, "`${` without `}`")
                 .hint("write ${NAME}, or $${ for the two characters"),
@@ -288,6 +298,10 @@ impl Reader<'_> {
         }
         Some(argv)
     }
+}
+
+pub fn missing_hint(name: &str) -> String {
+    format!("export {name}=… or write ${{{name}:-default}}")
 }
 
 /// The text of the file, for a message.

@@ -1,7 +1,8 @@
 //! Parsing with a made-up environment.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use lockgate_config::ConfigError;
 use lockgate_model::Project;
@@ -20,6 +21,19 @@ pub fn bad(text: &str) -> ConfigError {
         Err(error) => error,
         Ok(_) => panic!("this was accepted:\n{text}"),
     }
+}
+
+/// A folder named `shop` with these files.
+pub fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().canonicalize().unwrap().join("shop");
+    fs::create_dir(&dir).unwrap();
+    for (name, text) in files {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    (parent, dir)
 }
 
 /// A small project with more keys for its service and its environment.
