@@ -107,11 +107,12 @@ async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen,
 }
 
 async fn stop(ports: &HostPorts, slot: Slot, grace: Millis) -> Result<Seen, Failure> {
-    let (route, seen) = tokio::try_join!(traffic::route(ports), find(ports, slot))?;
-    if seen.is_none_or(|seen| seen.state != SlotState::Running) {
+    let (routed, seen) = tokio::join!(traffic::route(ports), find(ports, slot));
+    // Where nothing runs there is nothing to stop, whatever the router says or does not.
+    if seen?.is_none_or(|seen| seen.state != SlotState::Running) {
         return Ok(Seen::new());
     }
-    if route.target == Some(slot) {
+    if routed?.target == Some(slot) {
         return Err(Failure::new(
             FailureKind::Refused,
             format!("{slot} has the traffic, so it is not stopped"),
@@ -138,4 +139,44 @@ pub(crate) async fn find(
     slot: Slot,
 ) -> Result<Option<lockgate_ports::RuntimeSlot>, lockgate_ports::PortError> {
     Ok(ports.runtime.slots().await?.into_iter().find(|seen| seen.slot == slot))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use lockgate_ports::PortError;
+    use lockgate_ports::fake::{Call, FakePorts, Fate, Machine, Nature, What, shared};
+
+    use super::*;
+
+    /// A host whose router has died.
+    struct NoRouter;
+
+    #[async_trait]
+    impl Nature for NoRouter {
+        async fn before(&self, call: &Call) -> Fate {
+            match call.what {
+                What::Route => Fate::Fails(PortError::unreachable("the router is down")),
+                _ => Fate::Happens,
+            }
+        }
+
+        async fn after(&self, _: &Call) {}
+
+        fn admits(&self, _: &Call, _: &mut Machine) -> bool {
+            true
+        }
+
+        fn happened(&self, _: &Call, _: &mut Machine) {}
+    }
+
+    #[tokio::test]
+    async fn where_nothing_runs_there_is_nothing_to_stop_or_to_drain_though_the_router_is_down() {
+        let machine = shared(Machine::new(HostId::new("web2").unwrap(), Arc::new(BTreeMap::new())));
+        let ports = FakePorts::new(machine, Arc::new(NoRouter)).host_ports("/srv/web");
+        assert_eq!(stop(&ports, Slot::Green, Millis(0)).await, Ok(Seen::new()));
+        assert_eq!(drain::drain(&ports, Slot::Green, Millis(0)).await, Ok(Seen::new()));
+    }
 }

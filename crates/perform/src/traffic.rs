@@ -35,7 +35,7 @@ async fn revive(ports: &HostPorts, error: &PortError) -> Result<(), PortError> {
     if error.kind != FailureKind::Unreachable {
         return Ok(());
     }
-    tracing::warn!(%error, "the router is brought up again, if it is ours");
+    tracing::info!(%error, "the router is brought up again, if it is ours");
     ports.router.revive().await
 }
 
