@@ -93,7 +93,9 @@ async fn route(
 
     // A connection that becomes a tunnel never comes back to the pool, so it isn't taken from there either.
     let pooled = client_side.is_none();
-    match send(shared, &claim, request.map(RequestBody::new), pooled).await {
+    let mut request = request.map(RequestBody::new);
+    headers::announce_body(&mut request);
+    match send(shared, &claim, request, pooled).await {
         Ok((response, sender)) => {
             let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             let mut response = match (switched, client_side) {

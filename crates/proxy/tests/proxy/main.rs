@@ -4,6 +4,7 @@ mod admin;
 mod backend;
 mod client;
 mod forward;
+mod framing;
 mod load;
 mod switch;
 mod upgrade;
