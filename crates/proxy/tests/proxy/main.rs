@@ -5,6 +5,7 @@ mod backend;
 mod client;
 mod forward;
 mod framing;
+mod limits;
 mod load;
 mod switch;
 mod upgrade;
