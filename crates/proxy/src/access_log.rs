@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use crate::config::ProxyError;
 use crate::forward::logged_host;
 use crate::router::Claim;
+use crate::seldom::Seldom;
 use crate::shared::unix_ms;
 use crate::table::LiveTarget;
 
@@ -185,6 +186,7 @@ impl AccessLog {
 }
 
 fn write_lines(mut file: LogFile, lines: &Receiver<Line>, dropped: &AtomicU64) {
+    let failures = Seldom::new();
     while let Ok(first) = lines.recv() {
         std::thread::sleep(Duration::from_millis(GATHER_MS));
         let mut lost = 0;
@@ -198,7 +200,10 @@ fn write_lines(mut file: LogFile, lines: &Receiver<Line>, dropped: &AtomicU64) {
         failure = file.out.flush().err().or(failure);
         if let Some(error) = failure {
             dropped.fetch_add(lost, Ordering::Relaxed);
-            tracing::warn!(%error, path = %file.path.display(), "the access log can't be written");
+            if let Some(left_out) = failures.due() {
+                let path = file.path.display();
+                tracing::warn!(%error, %path, left_out, "the access log can't be written");
+            }
         }
     }
 }

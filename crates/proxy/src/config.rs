@@ -16,7 +16,8 @@ pub(crate) const HEAD_SECONDS_MAX: u64 = 60;
 pub(crate) const UPSTREAM_IDLE_SECONDS_MAX: u64 = 4;
 /// How many idle connections are kept to one target.
 pub(crate) const UPSTREAM_IDLE_CONNECTIONS_MAX: usize = 512;
-/// How many client connections are served at once; more wait in the kernel's queue.
+/// How many client connections are served at once; more wait in the kernel's queue. Fewer when the limit of open
+/// descriptors doesn't allow that many.
 pub(crate) const CONNECTIONS_MAX: usize = 16_384;
 /// How long requests may still run after a shutdown was asked for.
 pub(crate) const SHUTDOWN_SECONDS_MAX: u64 = 30;
@@ -47,7 +48,7 @@ pub struct ProxyConfig {
     pub upstream_idle: Duration,
     /// How many idle connections are kept to one target (512).
     pub upstream_idle_connections_max: usize,
-    /// How many client connections are served at once (16,384).
+    /// How many client connections are served at once (16,384, or what the limit of open descriptors allows).
     pub connections_max: usize,
     /// How long requests may still run after a shutdown was asked for (30 s).
     pub shutdown_drain: Duration,

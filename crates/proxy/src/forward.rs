@@ -93,7 +93,9 @@ async fn route(
 
     // A connection that becomes a tunnel never comes back to the pool, so it isn't taken from there either.
     let pooled = client_side.is_none();
-    match send(shared, &claim, request.map(RequestBody::new), pooled).await {
+    let mut request = request.map(RequestBody::new);
+    headers::announce_body(&mut request);
+    match send(shared, &claim, request, pooled).await {
         Ok((response, sender)) => {
             let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             let mut response = match (switched, client_side) {
@@ -202,28 +204,26 @@ async fn within<F: Future>(limit: Duration, progress: Option<Arc<Progress>>, fut
     }
 }
 
-/// A status and a reason for the client, without internals; those go to the log.
+/// A status and a reason for the client, without internals; those go to the log, though not for every request: a dead
+/// slot under load would fill the disk. The metrics count them all.
 fn explain(claim: &Claim, failure: Failure) -> (StatusCode, &'static str) {
-    let route = &claim.live.route;
-    let slot = &claim.live.target.slot;
-    match failure {
+    let (status, reason, detail) = match failure {
         Failure::Connect(ConnectError::TimedOut) => {
-            tracing::warn!(route, slot, "connecting to the slot took too long");
-            (StatusCode::GATEWAY_TIMEOUT, "connecting to the slot took too long")
+            (StatusCode::GATEWAY_TIMEOUT, "connecting to the slot took too long", None)
         }
-        Failure::Connect(ConnectError::Failed(reason)) => {
-            tracing::warn!(route, slot, reason, "the slot can't be reached");
-            (StatusCode::BAD_GATEWAY, "the slot can't be reached")
+        Failure::Connect(ConnectError::Failed(detail)) => {
+            (StatusCode::BAD_GATEWAY, "the slot can't be reached", Some(detail))
         }
         Failure::Broken(error) => {
-            tracing::warn!(route, slot, %error, "the slot broke the exchange off");
-            (StatusCode::BAD_GATEWAY, "the slot broke the exchange off")
+            (StatusCode::BAD_GATEWAY, "the slot broke the exchange off", Some(error.to_string()))
         }
-        Failure::TimedOut => {
-            tracing::warn!(route, slot, "the slot took too long to answer");
-            (StatusCode::GATEWAY_TIMEOUT, "the slot took too long to answer")
-        }
+        Failure::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "the slot took too long to answer", None),
+    };
+    if let Some(left_out) = claim.live.stats.failures.due() {
+        let (route, slot) = (&claim.live.route, &claim.live.target.slot);
+        tracing::warn!(route, slot, detail, left_out, "{reason}");
     }
+    (status, reason)
 }
 
 fn of_route(claim: &Claim, reason: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use hyper::body::Body;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
@@ -12,13 +13,27 @@ use crate::wire::ASK_HEADER;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// What a client could claim about itself besides the three that we set.
-const UNTRUSTED: [HeaderName; 3] =
-    [FORWARDED, HeaderName::from_static("x-forwarded-port"), HeaderName::from_static("x-real-ip")];
+const UNTRUSTED: [HeaderName; 3] = [FORWARDED, X_FORWARDED_PORT, X_REAL_IP];
 const ASK: HeaderName = HeaderName::from_static(ASK_HEADER);
+/// What a slot believes because we say it, or what frames its requests.
+const OURS: [HeaderName; 9] = [
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PORT,
+    X_REAL_IP,
+    ASK,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    PROXY_AUTHORIZATION,
+];
 
 /// The address as `X-Forwarded-For` carries it.
 pub(crate) fn forwarded_for(address: IpAddr) -> HeaderValue {
@@ -63,11 +78,26 @@ pub(crate) fn take_ask(headers: &mut HeaderMap, token: &[u8]) -> bool {
     given.len() == token.len() && given.iter().zip(token).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 
-/// The protocol that an HTTP/1.1 request wants to upgrade to.
+/// The protocol that an HTTP/1.1 request wants to upgrade to. `None` also when that is HTTP again, which a server need
+/// not follow: a tunnel would carry further requests past the routes, the counts and the access log.
 pub(crate) fn wanted_upgrade<B>(request: &Request<B>) -> Option<HeaderValue> {
-    let protocol = request.headers().get(UPGRADE)?;
-    let listed = names_listed(request.headers(), "upgrade");
-    (request.version() == Version::HTTP_11 && listed).then(|| protocol.clone())
+    let headers = request.headers();
+    let protocol = headers.get(UPGRADE)?;
+    let passes = request.version() == Version::HTTP_11 && names_listed(headers, "upgrade");
+    (passes && !offers_http(headers)).then(|| protocol.clone())
+}
+
+/// Whether any `Upgrade` header lists a version of HTTP (or can't be read).
+fn offers_http(headers: &HeaderMap) -> bool {
+    headers.get_all(UPGRADE).iter().any(|value| {
+        value.to_str().map_or(true, |value| {
+            let names =
+                value.split(',').map(|protocol| protocol.split('/').next().unwrap_or_default().trim());
+            names
+                .into_iter()
+                .any(|name| ["h2c", "h2", "http"].iter().any(|http| name.eq_ignore_ascii_case(http)))
+        })
+    })
 }
 
 /// Whether a `Connection` header lists `token`.
@@ -96,6 +126,26 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     headers.remove(UPGRADE);
 }
 
+/// Removes names that differ from [`OURS`] by `_` for `-` only: CGI, and WSGI after it, makes one variable of both, so a
+/// client could overrule what we say.
+fn strip_lookalikes(headers: &mut HeaderMap) {
+    let is_lookalike = |name: &str| {
+        let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+        let same = |ours: &HeaderName| name.bytes().map(dashed).eq(ours.as_str().bytes());
+        name.contains('_') && OURS.iter().any(same)
+    };
+    let lookalikes: Vec<HeaderName> =
+        headers.keys().filter(|name| is_lookalike(name.as_str())).cloned().collect();
+    lookalikes.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Announces a body whose length isn't known, which hyper by itself does not send with a GET or HEAD.
+pub(crate) fn announce_body<B: Body>(request: &mut Request<B>) {
+    if request.body().size_hint().exact().is_none() {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
 /// Who the client is, as the slot is told.
 pub(crate) struct Origin<'a> {
     pub(crate) forwarded_for: &'a HeaderValue,
@@ -119,7 +169,9 @@ pub(crate) fn prepare_request<B>(request: &mut Request<B>, origin: Origin<'_>) {
     headers.remove(TE);
     // hyper answers `100 Continue` itself as soon as the body is wanted.
     headers.remove(EXPECT);
+    headers.remove(HTTP2_SETTINGS);
     UNTRUSTED.iter().for_each(|name| drop(headers.remove(name)));
+    strip_lookalikes(headers);
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
@@ -210,6 +262,14 @@ mod tests {
             ("x-forwarded-host", "evil"),
             ("forwarded", "for=6.6.6.6"),
             ("x-real-ip", "6.6.6.6"),
+            ("X_Forwarded_For", "6.6.6.6"),
+            ("x-forwarded_proto", "https"),
+            ("X_Forwarded-Host", "evil"),
+            ("x_forwarded_port", "443"),
+            ("X_Real_IP", "6.6.6.6"),
+            ("Content_Length", "5"),
+            ("Transfer_Encoding", "chunked"),
+            ("x_own_name", "kept"),
         ];
         let mut request = request(Version::HTTP_11, "http://app.example:8080/x", &headers);
         prepare(&mut request);
@@ -221,6 +281,9 @@ mod tests {
         assert_eq!(all("host"), ["app.example:8080"]);
         assert!(all("forwarded").is_empty() && all("x-real-ip").is_empty());
         assert_eq!(request.uri(), "/x");
+        let underscored: Vec<_> =
+            request.headers().keys().map(HeaderName::as_str).filter(|name| name.contains('_')).collect();
+        assert_eq!(underscored, ["x_own_name"]);
     }
 
     #[test]
@@ -234,6 +297,25 @@ mod tests {
         let mut response = passes.headers().clone();
         prepare_response(&mut response, false);
         assert!(!response.contains_key(UPGRADE));
+    }
+
+    #[test]
+    fn an_upgrade_to_http_does_not_pass() {
+        for upgrade in ["h2c", "H2C", "websocket, h2c", "HTTP/2.0", "TLS/1.0, HTTP/1.1", "h2"] {
+            let headers = [
+                ("host", "a"),
+                ("connection", "Upgrade, HTTP2-Settings"),
+                ("upgrade", upgrade),
+                ("http2-settings", "AAMAAABkAAQAAP__"),
+            ];
+            let mut request = request(Version::HTTP_11, "/", &headers);
+            prepare(&mut request);
+            for name in [UPGRADE, CONNECTION, HTTP2_SETTINGS] {
+                assert!(!request.headers().contains_key(&name), "{upgrade}: {name}");
+            }
+        }
+        let both = [("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "h2c")];
+        assert!(wanted_upgrade(&request(Version::HTTP_11, "/", &both)).is_none());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::config::ProxyError;
+use crate::seldom::Seldom;
 use crate::server;
 use crate::shared::Shared;
 
@@ -66,6 +67,7 @@ fn bind_one(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 async fn accept(listener: Arc<TcpListener>, shared: Arc<Shared>) {
     let server = Arc::new(server::builder(&shared.config));
+    let failures = Seldom::new();
     let next = async || -> std::io::Result<(tokio::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         // The semaphore is never closed, so the error can't happen.
         let permit =
@@ -86,7 +88,9 @@ async fn accept(listener: Arc<TcpListener>, shared: Arc<Shared>) {
                 shared.tasks.spawn(connection);
             }
             Err(error) => {
-                tracing::warn!(%error, "accepting failed");
+                if let Some(left_out) = failures.due() {
+                    tracing::warn!(%error, left_out, "accepting failed");
+                }
                 tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
             }
         }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::access_log::{AccessLog, Writer};
 use crate::admin::{Admin, Bound};
 use crate::config::{ProxyConfig, ProxyError};
+use crate::descriptors;
 use crate::handover::{self, Link, Program};
 use crate::inherit::Inherited;
 use crate::listen::Listeners;
@@ -78,9 +79,11 @@ pub async fn start(config: ProxyConfig) -> Result<ProxyHandle, ProxyError> {
 }
 
 /// Runs the proxy until it is shut down or has handed over. SIGTERM and SIGINT shut down (a second one aborts),
-/// SIGHUP upgrades to the same program and arguments. Listening sockets may come from a previous proxy or systemd.
+/// SIGHUP upgrades to the same program and arguments. Listening sockets may come from a previous proxy or systemd. The
+/// soft limit of open descriptors is raised to the hard one.
 pub async fn serve(config: ProxyConfig) -> Result<(), ProxyError> {
     let inherited = Inherited::from_environment()?;
+    descriptors::raise_limit();
     let watch = |kind| signal(kind).map_err(|error| ProxyError::Stopped { reason: error.to_string() });
     let mut terminate = watch(SignalKind::terminate())?;
     let mut interrupt = watch(SignalKind::interrupt())?;
@@ -113,8 +116,9 @@ fn upgrade_by_signal() -> Command {
 }
 
 /// Everything that can fail happens before the first request is accepted.
-async fn launch(config: ProxyConfig, inherited: Inherited) -> Result<ProxyHandle, ProxyError> {
+async fn launch(mut config: ProxyConfig, inherited: Inherited) -> Result<ProxyHandle, ProxyError> {
     let program = Program::current()?;
+    config.connections_max = descriptors::connections(config.connections_max);
     let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.dir);
     created.map_err(|error| ProxyError::io("create", &config.dir, error))?;
     let (mut lock, link) = match inherited.upgrade {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::seldom::Seldom;
 use crate::wire::{InFlight, InFlightByRoute, InFlightBySlot};
 
 /// How many slots of a route stay visible after nothing is in flight there.
@@ -29,6 +30,8 @@ pub(crate) struct SlotStats {
     pub(crate) by_class: [AtomicU64; 5],
     pub(crate) latency: [AtomicU64; LATENCY_BOUNDS_MICROS.len() + 1],
     pub(crate) latency_sum_micros: AtomicU64,
+    /// When to tell the log that a request failed here.
+    pub(crate) failures: Seldom,
 }
 
 impl SlotStats {
@@ -40,6 +43,7 @@ impl SlotStats {
             by_class: Default::default(),
             latency: Default::default(),
             latency_sum_micros: AtomicU64::new(0),
+            failures: Seldom::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What sends traffic to a slot.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use lockgate_model::{BuiltinRouter, CaddyRouter, Router, Service, ServiceName, Template};
 
@@ -64,18 +65,18 @@ fn builtin(reader: &mut Reader<'_>, raw: &raw::Builtin) -> Option<BuiltinRouter>
     Some(BuiltinRouter { listen, hosts, path, dir })
 }
 
+/// The proxy takes addresses only: a name could mean several, or another one tomorrow.
 fn listen(reader: &mut Reader<'_>, source: &At<String>) -> Option<String> {
     let text = reader.line("`listen`", source)?;
-    let legal = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let host_legal = |c: char| c.is_ascii_alphanumeric() || ".-:[]%".contains(c);
-        !host.is_empty() && host.chars().all(host_legal) && port.parse::<u16>().is_ok_and(|port| port > 0)
-    });
-    if !legal {
-        let hint = "write address and port, such as 127.0.0.1:8080 or [::]:80";
-        reader.invalid(source.place, format!("`listen` {} is not valid", quote(source)), hint);
-        return None;
+    if text.parse::<SocketAddr>().is_ok_and(|address| address.port() > 0) {
+        return Some(text);
     }
-    Some(text)
+    let hint = match text.strip_prefix("localhost:") {
+        Some(port) => format!("write an address instead of a name: 127.0.0.1:{port}"),
+        None => "write address and port, such as 127.0.0.1:8080 or [::]:80".to_owned(),
+    };
+    reader.invalid(source.place, format!("`listen` {} is not valid", quote(source)), hint);
+    None
 }
 
 /// A host name as it stands in a request, without port.

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::admin::{self, Admin};
-use crate::{check, launch};
+use crate::{check, launch, listeners};
 
 /// What the proxy calls a target that is neither slot.
 const OUTSIDE: &str = "outside";
@@ -120,31 +120,41 @@ impl Builtin {
             .hint(format!("start it on the host: lockgate proxy --dir {dir} --listen {listen}"))
     }
 
+    /// Starts the proxy unless one runs.
+    ///
+    /// # Errors
+    /// `Refused` when the one that runs listens elsewhere: a switch would succeed there, and no user would notice.
     async fn ensure_running(&self) -> Result<(), PortError> {
-        if self.admin().status().await?.is_some() {
-            return Ok(());
-        }
-        let Some(argv) = &self.options.launch else { return Err(self.down()) };
-        if self.started_by_another().await? {
-            return Ok(());
-        }
-        let status = launch::launch(&self.admin(), argv).await?;
-        tracing::info!(pid = status.pid, listeners = ?status.listeners, "started the proxy");
+        let status = match self.admin().status().await? {
+            Some(status) => status,
+            None => self.start().await?,
+        };
+        listeners::public(&status, &self.options)?;
         Ok(())
     }
 
-    /// Whether somebody else has started the proxy meanwhile: one that is starting listens before its admin socket
+    async fn start(&self) -> Result<StatusView, PortError> {
+        let Some(argv) = &self.options.launch else { return Err(self.down()) };
+        if let Some(status) = self.started_by_another().await? {
+            return Ok(status);
+        }
+        let status = launch::launch(&self.admin(), argv).await?;
+        tracing::info!(pid = status.pid, listeners = ?status.listeners, "started the proxy");
+        Ok(status)
+    }
+
+    /// The proxy that somebody else has started meanwhile: one that is starting listens before its admin socket
     /// answers.
     ///
     /// # Errors
     /// `Refused` when another program listens there: a proxy that cannot would be waited for in vain.
-    async fn started_by_another(&self) -> Result<bool, PortError> {
-        let Ok(listen) = self.options.listen.parse::<SocketAddr>() else { return Ok(false) };
+    async fn started_by_another(&self) -> Result<Option<StatusView>, PortError> {
+        let Ok(listen) = self.options.listen.parse::<SocketAddr>() else { return Ok(None) };
         let endpoint = Endpoint::Tcp(reachable(listen).to_string());
         let limit = Instant::now() + Duration::from_millis(STARTING_MILLIS_MAX);
         while self.options.host.connect(&endpoint, Millis(CONNECT_MILLIS_MAX)).await.is_ok() {
-            if self.admin().status().await?.is_some() {
-                return Ok(true);
+            if let Some(status) = self.admin().status().await? {
+                return Ok(Some(status));
             }
             if Instant::now() >= limit {
                 let message = format!("another program listens on {listen}, so the proxy cannot");
@@ -153,7 +163,7 @@ impl Builtin {
             }
             tokio::time::sleep(Duration::from_millis(LOOK_MILLIS)).await;
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn spec(&self, target: Target) -> RouteSpec {
@@ -175,16 +185,6 @@ impl Builtin {
             Err((_, view)) if view.current.as_ref().is_some_and(|current| is_at(current, spec)) => Ok(()),
             Err((error, _)) => Err(error),
         }
-    }
-
-    /// Where the proxy can be reached from its host.
-    fn public(&self, status: &StatusView) -> Result<Endpoint, PortError> {
-        let wanted: Option<SocketAddr> = self.options.listen.parse().ok();
-        let same = |address: &&SocketAddr| wanted.is_some_and(|wanted| wanted.port() == address.port());
-        let Some(address) = status.listeners.iter().find(same).or(status.listeners.first()) else {
-            return Err(PortError::unreachable("the proxy listens nowhere"));
-        };
-        Ok(Endpoint::Tcp(reachable(*address).to_string()))
     }
 
     /// The request as a user's would be, so that it matches this route and no other.
@@ -281,7 +281,9 @@ impl Router for Builtin {
             release: to.release.digest.to_string(),
             dial: to.endpoint.to_string(),
         });
+        self.ensure_running().await?;
         match self.put(&spec, expected).await {
+            // It ended in between.
             Err(error) if nothing_there(&error) => {
                 self.ensure_running().await?;
                 self.put(&spec, expected).await
@@ -320,8 +322,9 @@ impl Router for Builtin {
     /// route's host names is asked for.
     async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {
         let status = self.status().await?.ok_or_else(|| self.down())?;
+        let public = Endpoint::Tcp(listeners::public(&status, &self.options)?.to_string());
         let request = self.as_users_do(request, &status.ask_token);
-        let answer = http::send(&*self.options.host, &self.public(&status)?, request).await?;
+        let answer = http::send(&*self.options.host, &public, request).await?;
         let slot = answer.header(SLOT_HEADER).and_then(|slot| slot.parse().ok());
         let release = answer.header(RELEASE_HEADER).map(str::to_owned);
         Ok(RouterAnswer { answer, slot, release })

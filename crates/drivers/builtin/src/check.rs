@@ -8,6 +8,7 @@ use lockgate_proxy::{ProxyState, StatusView};
 
 use crate::admin::Admin;
 use crate::builtin::{BuiltinOptions, nothing_there, reachable};
+use crate::listeners;
 
 /// The longest path that a Unix socket can have on Linux.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -26,7 +27,7 @@ pub(crate) async fn checks(admin: &Admin<'_>, options: &BuiltinOptions) -> Vec<C
         return vec![Check::bad("proxy address", seen, "write it as 127.0.0.1:8080 or [::1]:8080")];
     };
     match admin.status().await {
-        Ok(Some(status)) => vec![version(&status), address(&status, listen)],
+        Ok(Some(status)) => vec![version(&status), address(&status, options)],
         Ok(None) => not_running(admin, options, listen).await,
         Err(error) => {
             vec![Check::bad("proxy", error.to_string(), "see whether something else has the socket")]
@@ -46,21 +47,14 @@ fn version(status: &StatusView) -> Check {
     Check::ok("proxy", format!("version {theirs} runs as process {pid}"))
 }
 
-fn address(status: &StatusView, listen: SocketAddr) -> Check {
-    let bound: Vec<String> = status.listeners.iter().map(ToString::to_string).collect();
-    let bound = bound.join(", ");
-    let serves = |address: &SocketAddr| {
-        *address == listen || (address.port() == listen.port() && address.ip().is_unspecified())
-    };
-    if listen.port() == 0 || status.listeners.iter().any(serves) {
-        return Check::ok("proxy address", format!("listens on {bound}"));
+fn address(status: &StatusView, options: &BuiltinOptions) -> Check {
+    match listeners::public(status, options) {
+        Err(elsewhere) => Check::bad("proxy address", elsewhere.message, elsewhere.hint),
+        Ok(_) => {
+            let bound: Vec<String> = status.listeners.iter().map(ToString::to_string).collect();
+            Check::ok("proxy address", format!("listens on {}", bound.join(", ")))
+        }
     }
-    let seen = format!("the proxy that runs listens on {bound}, not on {listen}");
-    Check::bad(
-        "proxy address",
-        seen,
-        "stop it and let it start with the new address, or correct router.builtin.listen",
-    )
 }
 
 async fn not_running(admin: &Admin<'_>, options: &BuiltinOptions, listen: SocketAddr) -> Vec<Check> {

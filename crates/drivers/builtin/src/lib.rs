@@ -5,6 +5,7 @@
 //!
 //! Invariants:
 //! - Looking starts nothing and changes nothing. Only a switch starts the proxy, and only when it does not run.
+//! - A switch is refused while the proxy listens elsewhere than `lockgate.yaml` says: nothing would answer there.
 //! - Every change is conditional on the version that was read; the proxy stores it before it is in force.
 //! - A count of requests in flight includes those of a proxy that still drains after an upgrade.
 //!
@@ -15,5 +16,6 @@ mod admin;
 mod builtin;
 mod check;
 mod launch;
+mod listeners;
 
 pub use builtin::{Builtin, BuiltinOptions};

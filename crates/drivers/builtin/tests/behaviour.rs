@@ -207,3 +207,38 @@ async fn a_proxy_that_another_is_just_starting_is_waited_for() {
     assert_eq!(world.router.ask(&ask("/slot")).await.unwrap().answer.text(), "blue");
     assert!(Reaper(world.folder()).processes().is_empty(), "no second one was started");
 }
+
+/// `listen` was changed in lockgate.yaml, or two environments share the proxy's folder.
+#[tokio::test]
+async fn a_proxy_that_listens_elsewhere_is_not_given_the_route() {
+    let (world, _proxy) = with_proxy(launch_by_example).await;
+    let _reaper = Reaper(world.folder());
+    let (bound, wanted) = (world.listen.clone(), free_address());
+    let moved = World::new(world.dir, wanted.clone(), launch_by_example).await;
+    let error =
+        moved.router.switch(&moved.upstream(Slot::Blue), &Route::default().version).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Refused, "{error}");
+    assert!(error.message.contains(&format!("listens on {bound}, not on {wanted}")), "{error}");
+    let hint = error.hint.unwrap();
+    assert!(hint.contains(&format!("(kill {})", std::process::id())), "{hint}");
+    assert_eq!(moved.router.route().await.unwrap(), Route::default(), "nothing was changed");
+    assert_eq!(moved.router.ask(&ask("/")).await.unwrap_err().kind, FailureKind::Refused);
+    let checks = moved.router.check().await;
+    let said = checks.iter().find(|check| check.what == "proxy address").unwrap();
+    assert_eq!((said.state, said.mend.as_deref()), (CheckState::Bad, Some(hint.as_str())), "{checks:?}");
+}
+
+#[tokio::test]
+async fn a_listener_for_all_addresses_serves_a_specific_one_and_port_0_is_any() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = ProxyConfig::new(dir.path().join("proxy")).listen(["0.0.0.0:0".parse().unwrap()]);
+    let proxy = start(config).await.unwrap();
+    let port = proxy.addresses()[0].port();
+    let mut dir = dir;
+    for listen in [format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}"), "127.0.0.1:0".to_owned()] {
+        let world = World::new(dir, listen, |_| ()).await;
+        switch(&world, Slot::Blue).await;
+        assert_eq!(world.router.ask(&ask("/slot")).await.unwrap().answer.text(), "blue", "{}", world.listen);
+        dir = world.dir;
+    }
+}

@@ -4,6 +4,8 @@ mod admin;
 mod backend;
 mod client;
 mod forward;
+mod framing;
+mod limits;
 mod load;
 mod switch;
 mod upgrade;

@@ -32,18 +32,31 @@ fn as_the_proxy() {
 }
 
 /// The first process of a folder; whoever has the folder's lock is killed in the end.
-struct Process {
-    child: Child,
-    admin: Admin,
+pub struct Process {
+    pub child: Child,
+    pub admin: Admin,
     dir: std::path::PathBuf,
 }
 
 impl Process {
     async fn start(dir: &Path) -> Self {
-        let child = program(dir).spawn().unwrap();
+        Self::spawn(dir, program(dir)).await
+    }
+
+    async fn spawn(dir: &Path, mut command: Command) -> Self {
+        let child = command.spawn().unwrap();
         let process = Self { child, admin: Admin::of(dir), dir: dir.to_owned() };
         eventually("the proxy starts", async || process.try_status().await.is_some()).await;
         process
+    }
+
+    /// One that a shell starts, after these commands.
+    pub async fn after(dir: &Path, commands: &str) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("{commands}; exec \"$@\"");
+        command.args(["-c", &script, "sh"]).arg(std::env::current_exe().unwrap()).args(ARGS);
+        command.env(DIR, dir).stdout(Stdio::null());
+        Self::spawn(dir, command).await
     }
 
     async fn try_status(&self) -> Option<StatusView> {
