@@ -131,6 +131,21 @@ fn secrets_are_in_no_argument_event_journal_log_or_error() {
     assert!(files.is_empty(), "it lies in {files:#?}");
 }
 
+/// 1 MiB of control characters, each of which is six in JSON: as much of a log as is ever read.
+#[test]
+fn an_app_that_ends_with_an_endless_line_locks_nobody_out() {
+    let project = Project::with(&Setup { health: "{ timeout: 2s }", ..Setup::default() });
+    project.script("app-endless", "#!/bin/sh\nhead -c 1100000 /dev/zero | tr '\\0' '\\1'\nexit 1\n");
+    project.deploy("v1");
+    let ran = project.run("deploy web endless").expect(1);
+    assert!(ran.stderr.len() + ran.stdout.len() < 100_000, "it is not told in full either");
+    let record = std::fs::read_to_string(project.path("host/web/.lockgate/lease.json")).unwrap();
+    assert!(record.len() < 10_000, "{} bytes in lease.json", record.len());
+    project.run("status web").expect(0);
+    project.deploy("v2");
+    project.expect_settled("v2");
+}
+
 fn environ_of_app(project: &Project) -> String {
     let app = project.apps().pop().expect("an app runs");
     String::from_utf8_lossy(&std::fs::read(format!("/proc/{}/environ", app.pid)).unwrap()).into_owned()

@@ -13,8 +13,10 @@ mod project;
 mod release;
 mod template;
 
-pub use event::{Event, EventKind, Outcome, Stuck};
-pub use failure::{Evidence, Failure, FailureKind, GateVerdict, Judgement};
+pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck};
+pub use failure::{
+    BRIEF_CHARS_MAX, Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX,
+};
 pub use ids::{
     Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot, StepId, Tag,
     Timestamp,
