@@ -25,7 +25,7 @@ pub use host::{Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, Ou
 pub use http::{Answer, Request};
 pub use notify::{Message, MessageKind, Notifier};
 pub use router::{InFlight, Route, RouteVersion, Router, RouterAnswer, Upstream};
-pub use runtime::{Check, CheckState, Finding, Runtime, RuntimeSlot};
+pub use runtime::{Check, CheckState, Diagnosis, Finding, Runtime, RuntimeSlot};
 pub use tail::Tail;
 
 use lockgate_model::HostId;
