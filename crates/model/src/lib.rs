@@ -7,6 +7,7 @@ mod event;
 mod failure;
 mod ids;
 mod lease;
+mod mask;
 mod observed;
 mod plan;
 mod project;
@@ -22,6 +23,7 @@ pub use ids::{
     Timestamp,
 };
 pub use lease::{Holder, Identity, LeaseRecord, Progress, RunEnd, Unfinished};
+pub use mask::Mask;
 pub use observed::{
     HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState,
 };

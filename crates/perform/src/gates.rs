@@ -188,7 +188,7 @@ async fn ask_command(
                 true => GateVerdict::not_yet(name, seen),
                 false => GateVerdict::judge(name, seen),
             };
-            (verdict, tail(&output))
+            (verdict, conductor.mask.hide_all(tail(&output)))
         }
         // It could not look.
         Err(error) => {
