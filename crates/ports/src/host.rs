@@ -197,7 +197,7 @@ pub trait Host: Send + Sync {
 
     /// Compare-and-swap of a whole file, atomic among all callers of this method on this host by whatever way they
     /// came: under an exclusive `flock(2)` on `<path>.lock`, compare the content with `expected` (`None`: no file),
-    /// then replace it as [`Host::write`] does (mode 0644).
+    /// then replace it as [`Host::write`] does (mode 0644, so that every user of the host may read it: no secrets).
     ///
     /// # Errors
     /// As for [`Host::write`].

@@ -14,7 +14,7 @@ use lockgate_ports::{FILE_BYTES_MAX, PortError, Swapped, readable};
 const LOCK_SECONDS_MAX: u64 = 10;
 /// Pause between two attempts to lock.
 const LOCK_POLL_MILLIS: u64 = 1;
-/// Permission bits of a swapped file.
+/// Permission bits of a swapped file: every user of the host may read it, so no secret is written there.
 const SWAP_MODE: u32 = 0o644;
 
 /// Keeps temporary files of one process apart.

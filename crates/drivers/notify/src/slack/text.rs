@@ -48,6 +48,9 @@ fn headline(message: &Message) -> String {
             ":leftwards_arrow_with_hook: *{service}* {tag} was rolled back in *{environment}* ({hosts}): \
              the previous release is live"
         ),
+        MessageKind::Failed if message.release.is_none() && message.asked.is_none() => {
+            format!(":x: *{service}* was not rolled back in *{environment}* ({hosts}): nothing was changed")
+        }
         MessageKind::Failed => {
             format!(":x: *{service}* {tag} did not get to *{environment}* ({hosts}): nothing was changed")
         }
@@ -177,7 +180,7 @@ mod tests {
         ");
         failed.asked = None;
         insta::assert_snapshot!(text(&failed), @r"
-        :x: *web* the previous release did not get to *prod* (2 hosts): nothing was changed
+        :x: *web* was not rolled back in *prod* (2 hosts): nothing was changed
         lee@laptop · before a run began
         *not found*: no tag v9
         ");
