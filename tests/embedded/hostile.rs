@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::support::double::{Double, Manner};
 use crate::support::project::{Project, Setup, run};
 
 const NAMES: [&str; 12] = [
@@ -129,6 +130,66 @@ fn secrets_are_in_no_argument_event_journal_log_or_error() {
     let mut files = Vec::new();
     holding(project.root(), &mut files);
     assert!(files.is_empty(), "it lies in {files:#?}");
+}
+
+/// 1 MiB of control characters, each of which is six in JSON: as much of a log as is ever read.
+#[test]
+fn an_app_that_ends_with_an_endless_line_locks_nobody_out() {
+    let project = Project::with(&Setup { health: "{ timeout: 2s }", ..Setup::default() });
+    project.script("app-endless", "#!/bin/sh\nhead -c 1100000 /dev/zero | tr '\\0' '\\1'\nexit 1\n");
+    project.deploy("v1");
+    let ran = project.run("deploy web endless").expect(1);
+    assert!(ran.stderr.len() + ran.stdout.len() < 100_000, "it is not told in full either");
+    let record = std::fs::read_to_string(project.path("host/web/.lockgate/lease.json")).unwrap();
+    assert!(record.len() < 10_000, "{} bytes in lease.json", record.len());
+    project.run("status web").expect(0);
+    project.deploy("v2");
+    project.expect_settled("v2");
+}
+
+#[test]
+fn an_app_or_gate_that_prints_its_environment_tells_no_secret() {
+    let told = Double::start(Manner::Answers("200 OK", "ok"));
+    let setup = Setup {
+        health: "{ timeout: 2s }",
+        service: "    env: { API_TOKEN: \"${E2E_SECRET}\", SWITCH: \"true\" }\n".into(),
+        before: "[{ name: talk, command: \"ROOT/talk\" }]".into(),
+        end: format!(
+            "notify:\n  - slack: {{ webhook: \"http://{0}/slack\" }}\n  - webhook: {{ url: \"http://{0}/hook\" }}\n",
+            told.address
+        ),
+        ..Setup::default()
+    };
+    let project = Project::with(&setup);
+    project.script("app-leaky", "#!/bin/sh\necho boot true\nenv\nexit 1\n");
+    project.release("printed", "");
+    project.script(
+        "talk",
+        "#!/bin/sh\n[ $LOCKGATE_TAG != printed ] || { echo boot true; env | grep E2E; exit 1; }\n",
+    );
+    for (tag, shown) in [("leaky", "API_TOKEN=***"), ("printed", "E2E_SECRET=***")] {
+        for format in ["json", "text"] {
+            let mut command = project.command(["deploy", "web", tag, "--format", format]);
+            command.env("E2E_SECRET", SECRET);
+            let said = run(command).expect(1).to_string();
+            assert!(said.contains(shown) && said.contains("boot true"), "{said}");
+            assert!(!said.contains(SECRET), "{said}");
+        }
+    }
+    let bodies = told.bodies();
+    assert!(!bodies.iter().any(|body| body.contains(SECRET)), "{bodies:#?}");
+    assert!(
+        bodies.iter().any(|body| body.contains("API_TOKEN=***")),
+        "the webhook gets log lines: {bodies:#?}"
+    );
+    // A channel is read by more people than a log is.
+    let slack: Vec<&String> = bodies.iter().filter(|body| body.starts_with("{\"text\"")).collect();
+    assert!(slack.len() == 8 && !slack.iter().any(|body| body.contains("boot")), "{slack:#?}");
+    for folder in ["m1/.lockgate", "host/web/.lockgate"] {
+        let mut files = Vec::new();
+        holding(&project.path(folder), &mut files);
+        assert!(files.is_empty(), "it lies in {files:#?}");
+    }
 }
 
 fn environ_of_app(project: &Project) -> String {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::double::{Double, Manner};
 use crate::support::load::{Load, User};
 use crate::support::project::{Project, Setup, Waits};
 use crate::support::skipped;
@@ -52,12 +53,16 @@ fn filling_gate(project: &Project, folder: &Path) {
 
 #[test]
 fn a_full_disk_under_the_journal_stops_a_deployment_before_it_begins() {
-    let project = Project::new();
+    let hook = Double::start(Manner::Answers("204 No Content", ""));
+    let end = format!("notify:\n  - webhook: {{ url: \"http://{}/hook\" }}\n", hook.address);
+    let project = Project::with(&Setup { end, ..Setup::default() });
     project.deploy("v1");
     let folder = project.path("m2/.lockgate");
     let Some(tiny) = Tiny::mount(&folder) else { return };
     tiny.fill();
     project.run_on("m2", "deploy web v2").expect(1).says(&["journal.db", "hint"]);
+    let told = hook.bodies();
+    assert!(told[2..].iter().any(|one| one.contains("\"failed\"") && one.contains("v2")), "{told:#?}");
     project.expect_settled("v1");
     tiny.free();
     project.run_on("m2", "deploy web v2").expect(0);

@@ -79,10 +79,15 @@ impl Project {
 
     /// `v1` is live, and the next deployment will wait at a gate. There is a `v3` for somebody who comes in between.
     pub fn waiting(waits: Waits) -> Project {
+        Self::waiting_with(waits, String::new())
+    }
+
+    /// With lines at the end of the configuration.
+    pub fn waiting_with(waits: Waits, end: String) -> Project {
         let gate = "[{ name: wait, command: \"ROOT/gate\" }]".to_owned();
         let project = Self::with(&match waits {
-            Waits::BeforeSwitch => Setup { before: gate, ..Setup::default() },
-            Waits::AfterSwitch => Setup { after: gate, ..Setup::default() },
+            Waits::BeforeSwitch => Setup { before: gate, end, ..Setup::default() },
+            Waits::AfterSwitch => Setup { after: gate, end, ..Setup::default() },
         });
         project.release("v3", "");
         project.waiting_gate();

@@ -71,21 +71,16 @@ impl From<lockgate_engine::JournalError> for CliError {
 
 impl From<Trouble> for CliError {
     fn from(trouble: Trouble) -> Self {
-        let message = trouble.to_string();
-        match trouble {
-            Trouble::Failure(failure) | Trouble::LeaseLost(failure) => failure.into(),
-            Trouble::Held(_) => {
-                let failure = Failure::new(FailureKind::Conflict, message)
-                    .hint("wait for it, or look at `lockgate status`; a lease whose holder died frees itself within 15s");
-                Self { exit: Exit::Held, what: What::Failure(Box::new(failure)) }
-            }
-            Trouble::Journal(error) => Failure::new(FailureKind::Other, message).hint(error.hint()).into(),
-            Trouble::Illegal(_) => Failure::new(FailureKind::Other, message)
-                .hint("move .lockgate/journal.db away; the hosts are the truth, only history is lost")
-                .into(),
-            Trouble::Stuck { outcome, plan, .. } => {
+        let failure = trouble.failure();
+        match (trouble, failure) {
+            (Trouble::Stuck { outcome, plan, .. }, _) => {
                 Self { exit: Exit::Stuck, what: What::Stuck { outcome, plan } }
             }
+            (Trouble::Held(_), Some(failure)) => {
+                Self { exit: Exit::Held, what: What::Failure(Box::new(failure)) }
+            }
+            (_, Some(failure)) => failure.into(),
+            (other, None) => Self::failed(other.to_string()),
         }
     }
 }

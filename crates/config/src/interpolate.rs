@@ -37,6 +37,20 @@ pub fn fill(text: &str, env: Env<'_>) -> Result<String, Unfilled> {
     Ok(filled)
 }
 
+/// Whether a variable would be filled in.
+pub fn refers(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        rest = &rest[at + 1..];
+        match rest.strip_prefix('$') {
+            Some(after) => rest = after,
+            None if rest.starts_with('{') => return true,
+            None => {}
+        }
+    }
+    false
+}
+
 fn value(reference: &str, env: Env<'_>) -> Result<String, Unfilled> {
     let (name, default) = match reference.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
@@ -174,6 +188,16 @@ mod tests {
             ("${a b}${B}", vec![Piece::Plain("${a b}"), reference("${B}", "B", false)]),
         ] {
             assert_eq!(pieces(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reference_is_told_from_dollars() {
+        for text in ["${A}", "a $${B} ${C}", "$$${A}", "${"] {
+            assert!(refers(text), "{text}");
+        }
+        for text in ["", "$", "$A", "$${A}", "$$$${A}", "{a} $ {b}"] {
+            assert!(!refers(text), "{text}");
         }
     }
 

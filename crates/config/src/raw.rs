@@ -246,9 +246,9 @@ pub struct Http {
     /// The environment to look at.
     #[serde(rename = "in")]
     pub environment: Option<At<String>>,
-    /// A base URL to look at.
+    /// A base URL to look at. It is shown in output and kept with plans.
     pub url: Option<At<String>>,
-    /// Default: the service's health path and critical paths.
+    /// Default: the service's health path and critical paths. They are kept with plans; output has no queries.
     #[serde(default)]
     pub paths: Vec<At<String>>,
     /// `200`, `2xx` or `200-399`. Default: `2xx`.
@@ -269,7 +269,8 @@ pub struct Http {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a command line or a mapping")]
 pub struct Command {
-    /// A list, or text that is split at blanks and quotes. No shell is involved.
+    /// A list, or text that is split at blanks and quotes. No shell is involved, and no `${NAME}` is filled in: the
+    /// command finds it in its environment.
     pub run: At<Words>,
     /// Longest run. Default: 10m.
     pub timeout: Option<At<Span>>,

@@ -210,6 +210,8 @@ fn gates() {
             "after: [ { http: { latency_p95: fast } } ]",
             "after: [ { http: { body: 'v {tag}' } } ]",
             "after: [ { command: { timeout: 1s } } ]",
+            "after: [ { command: './x --token ${TOKEN}' } ]",
+            "after: [ { command: { run: [./x, '${TOKEN:-none}'] } } ]",
             "after: [ { command: { run: x, pass: [256] } } ]",
             "after: [ { command: { run: x, pass: [0, 75], not_yet: [75] } } ]",
             "after: [ { name: a, http: {} }, { name: a, http: {} } ]",

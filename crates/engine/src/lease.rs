@@ -271,11 +271,13 @@ impl Fence {
         self.update(|record, _| record.unfinished = None).await
     }
 
-    /// The run has ended. `settled` clears the unfinished run; a stuck one stays for `resume`. Gives the lease up.
+    /// The run has ended, which is noted in brief. `settled` clears the unfinished run; a stuck one stays for `resume`.
+    /// Gives the lease up.
     ///
     /// # Errors
     /// `LeaseLost` or a host's failure.
     pub async fn finish(&self, end: &RunEnd, settled: bool) -> Result<(), Failure> {
+        let end = RunEnd { outcome: end.outcome.brief(), ..*end };
         self.update(|record, _| {
             record.last = Some(end.clone());
             record.holder = None;

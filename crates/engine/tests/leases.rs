@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lockgate_engine::{LeaseError, LeaseStore, Leases};
-use lockgate_model::{Failure, FailureKind, HostId, Identity, LeaseRecord, Millis, Timestamp};
+use lockgate_model::{
+    Failure, FailureKind, HostId, Identity, LeaseRecord, Millis, Outcome, RunEnd, RunId, Stuck, Timestamp,
+};
 use tokio::time::Instant;
 
 const TTL: Millis = Millis::from_secs(15);
@@ -152,6 +154,42 @@ async fn a_lease_that_was_given_up_is_free_at_once() {
     let start = Instant::now();
     leases(&record, 2).acquire().await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// A record that grows with what apps and hosts say is one day too large to be read back, by anybody.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_run_is_noted_without_what_has_no_bound() {
+    let record = Record::new();
+    let wordy = |message: &str| {
+        Failure::new(FailureKind::Unhealthy, message.repeat(100_000))
+            .logs(vec!["TOKEN=hunter2".into(); 1_000])
+    };
+    let stuck = Stuck {
+        failure: wordy("it is sick"),
+        undo_failures: vec![wordy("it stays"); 1_000],
+        live: std::collections::BTreeMap::new(),
+        commands: vec!["lockgate resume".into()],
+    };
+    let warnings = vec![wordy("it is left"); 1_000];
+    let ends = [
+        Outcome::Stuck(stuck),
+        Outcome::Failed { failure: wordy("it is sick") },
+        Outcome::RolledBack { failure: wordy("it is sick") },
+        Outcome::Succeeded { warnings },
+    ];
+    for outcome in ends {
+        let end = RunEnd { run: RunId(uuid::Uuid::nil()), at: Timestamp(1), outcome };
+        leases(&record, 1).acquire().await.unwrap().fence.finish(&end, true).await.unwrap();
+        let written = record.content.lock().unwrap().clone().unwrap();
+        assert!(written.len() < 100_000, "{} bytes", written.len());
+        assert!(!String::from_utf8_lossy(&written).contains("hunter2"));
+        let last = record.record().last.unwrap().outcome;
+        assert_eq!(last.as_str(), end.outcome.as_str());
+        assert!(last.failure().is_none_or(|failure| failure.message.starts_with("it is sick")));
+        if let Outcome::Stuck(stuck) = last {
+            assert_eq!(stuck.commands, ["lockgate resume"], "what to type is whole");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,6 +60,9 @@ pub enum EventKind {
     },
 }
 
+/// Failures that an outcome in brief lists.
+pub const BRIEF_FAILURES_MAX: usize = 20;
+
 /// How a run ends (P8). There is no other way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
@@ -94,6 +97,26 @@ impl Outcome {
             Outcome::Failed { .. } => "failed",
             Outcome::RolledBack { .. } => "rolled_back",
             Outcome::Stuck(_) => "stuck",
+        }
+    }
+
+    /// For where it must not grow: its failures in brief, and of warnings and failed undos the first
+    /// [`BRIEF_FAILURES_MAX`].
+    #[must_use]
+    pub fn brief(&self) -> Self {
+        let few = |failures: &[Failure]| -> Vec<Failure> {
+            failures.iter().take(BRIEF_FAILURES_MAX).map(Failure::brief).collect()
+        };
+        match self {
+            Outcome::Succeeded { warnings } => Outcome::Succeeded { warnings: few(warnings) },
+            Outcome::Failed { failure } => Outcome::Failed { failure: failure.brief() },
+            Outcome::RolledBack { failure } => Outcome::RolledBack { failure: failure.brief() },
+            Outcome::Stuck(stuck) => Outcome::Stuck(Stuck {
+                failure: stuck.failure.brief(),
+                undo_failures: few(&stuck.undo_failures),
+                live: stuck.live.clone(),
+                commands: stuck.commands.clone(),
+            }),
         }
     }
 

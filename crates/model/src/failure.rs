@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{HostId, Slot};
 
+/// Longest log line that is kept, in characters. A line has no bound of its own, and many end up in a failure.
+pub const LOG_LINE_CHARS_MAX: usize = 2_000;
+/// Longest message or hint of a failure in brief, in characters.
+pub const BRIEF_CHARS_MAX: usize = 1_000;
+
 /// What kind of thing went wrong: what the caller may do about it, not which library said so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -104,9 +109,10 @@ impl Failure {
         self
     }
 
+    /// The slot's last log lines, each cut to [`LOG_LINE_CHARS_MAX`].
     #[must_use]
     pub fn logs(mut self, logs: Vec<String>) -> Self {
-        self.logs = logs;
+        self.logs = logs.into_iter().map(|line| cut(line, LOG_LINE_CHARS_MAX)).collect();
         self
     }
 
@@ -115,6 +121,30 @@ impl Failure {
         self.evidence = evidence;
         self
     }
+
+    /// For where it must not grow and anybody may read it: message and hint cut to [`BRIEF_CHARS_MAX`], no log lines
+    /// and no evidence. The journal has all of it.
+    #[must_use]
+    pub fn brief(&self) -> Self {
+        Self {
+            kind: self.kind,
+            message: cut(self.message.clone(), BRIEF_CHARS_MAX),
+            hint: self.hint.clone().map(|hint| cut(hint, BRIEF_CHARS_MAX)),
+            host: self.host.clone(),
+            slot: self.slot,
+            logs: Vec::new(),
+            evidence: Vec::new(),
+        }
+    }
+}
+
+/// At most `chars_max` characters, with an ellipsis behind where more was.
+fn cut(mut text: String, chars_max: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(chars_max) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// One thing that was looked at, what was wanted and what was seen.
@@ -166,6 +196,33 @@ impl GateVerdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_line_is_cut_between_characters_and_says_so() {
+        let failure = Failure::new(FailureKind::Unhealthy, "x").logs(vec![
+            "short".into(),
+            "é".repeat(LOG_LINE_CHARS_MAX),
+            "é".repeat(5_000_000),
+        ]);
+        assert_eq!(failure.logs[0], "short");
+        assert_eq!(failure.logs[1], "é".repeat(LOG_LINE_CHARS_MAX));
+        assert_eq!(failure.logs[2], format!("{}…", "é".repeat(LOG_LINE_CHARS_MAX)));
+    }
+
+    #[test]
+    fn a_failure_in_brief_keeps_what_and_where_and_nothing_without_a_bound() {
+        let evidence =
+            Evidence { check: "GET /".into(), wanted: "200".into(), seen: "500".into(), ok: false };
+        let whole = Failure::new(FailureKind::Unhealthy, "m".repeat(BRIEF_CHARS_MAX + 1))
+            .hint("look")
+            .slot(Slot::Blue)
+            .logs(vec!["TOKEN=hunter2".into()])
+            .evidence(vec![evidence]);
+        let wanted = Failure::new(FailureKind::Unhealthy, format!("{}…", "m".repeat(BRIEF_CHARS_MAX)))
+            .hint("look")
+            .slot(Slot::Blue);
+        assert_eq!(whole.brief(), wanted);
+    }
 
     #[test]
     fn no_data_is_not_a_pass() {

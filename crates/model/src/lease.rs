@@ -6,6 +6,10 @@ use crate::{Millis, Outcome, Plan, RunId, Timestamp};
 
 /// One host's lease file, changed only by compare-and-swap. It outlives its holder: the token must keep rising, and
 /// what was left unfinished must be found by whoever comes next, from whatever machine.
+///
+/// Every user of the host may read it. It holds who deploys (`user@machine`, process), the plan of an unfinished run
+/// (releases, hosts, addresses, and the gates as they are written in `lockgate.yaml`), and how the last one ended, in
+/// brief: no log lines and no evidence. Variables of a service (`env`) are nowhere in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRecord {
     /// Fencing token: rises by one with every new holder.
@@ -13,7 +17,7 @@ pub struct LeaseRecord {
     pub holder: Option<Holder>,
     /// The run whose steps may be half done.
     pub unfinished: Option<Unfinished>,
-    /// How the last finished run ended.
+    /// How the last finished run ended, in [brief](Outcome::brief): what cannot be read back would lock everybody out.
     pub last: Option<RunEnd>,
 }
 

@@ -7,19 +7,23 @@ mod event;
 mod failure;
 mod ids;
 mod lease;
+mod mask;
 mod observed;
 mod plan;
 mod project;
 mod release;
 mod template;
 
-pub use event::{Event, EventKind, Outcome, Stuck};
-pub use failure::{Evidence, Failure, FailureKind, GateVerdict, Judgement};
+pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck};
+pub use failure::{
+    BRIEF_CHARS_MAX, Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX,
+};
 pub use ids::{
     Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot, StepId, Tag,
     Timestamp,
 };
 pub use lease::{Holder, Identity, LeaseRecord, Progress, RunEnd, Unfinished};
+pub use mask::Mask;
 pub use observed::{
     HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState,
 };

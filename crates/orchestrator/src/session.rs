@@ -50,6 +50,16 @@ pub enum Want {
     },
 }
 
+impl Want {
+    /// As it was typed, where something was.
+    pub(crate) fn asked(&self) -> Option<String> {
+        match self {
+            Want::Deploy { tag, .. } => Some(tag.to_string()),
+            Want::Rollback { release } => release.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Planned {
     pub plan: Plan,
@@ -65,6 +75,14 @@ pub struct Report {
     pub outcome: Outcome,
     /// How an unfinished run that was found first ended.
     pub recovered: Option<(RunId, Outcome)>,
+}
+
+/// What a run needs to begin.
+struct Ready {
+    /// The leases; given up already where there is nothing to do.
+    fence: Option<Arc<Fence>>,
+    plan: Plan,
+    recovered: Option<(RunId, Outcome)>,
 }
 
 /// Why a command came to nothing; nothing was changed, but for `LeaseLost`, where somebody else goes on.
@@ -83,6 +101,37 @@ pub enum Trouble {
     /// An unfinished run was found first and could not be brought to a good end.
     #[error("an earlier run is stuck")]
     Stuck { run: RunId, outcome: Box<Outcome>, plan: Box<Plan> },
+}
+
+impl Trouble {
+    /// As people are told of it, with a hint. `None` for an earlier run that is stuck: its own end says more.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        let other = |kind| Failure::new(kind, self.to_string());
+        match self {
+            Trouble::Failure(failure) | Trouble::LeaseLost(failure) => Some(failure.clone()),
+            Trouble::Held(_) => Some(other(FailureKind::Conflict).hint(
+                "wait for it, or look at `lockgate status`; a lease whose holder died frees itself within 15s",
+            )),
+            Trouble::Journal(error) => Some(other(FailureKind::Other).hint(error.hint())),
+            Trouble::Illegal(_) => Some(
+                other(FailureKind::Other)
+                    .hint("move .lockgate/journal.db away; the hosts are the truth, only history is lost"),
+            ),
+            Trouble::Stuck { .. } => None,
+        }
+    }
+
+    /// What to tell people who were not told that anything starts. Not that somebody else went on, who tells of it; nor
+    /// that an earlier run is stuck, of which they were told; nor of a Ctrl-C, which is no surprise to who typed it.
+    fn news(&self) -> Option<Failure> {
+        match self {
+            Trouble::LeaseLost(_) | Trouble::Stuck { .. } => None,
+            Trouble::Failure(_) | Trouble::Held(_) | Trouble::Journal(_) | Trouble::Illegal(_) => {
+                self.failure().filter(|failure| failure.kind != FailureKind::Cancelled)
+            }
+        }
+    }
 }
 
 impl From<LeaseError> for Trouble {
@@ -162,11 +211,33 @@ impl<'a> Session<'a> {
         Ok(Planned { plan, observed })
     }
 
-    /// The whole of a deployment or rollback.
+    /// The whole of a deployment or rollback. People are told of every one that fails, also of one whose run does not
+    /// begin.
     ///
     /// # Errors
     /// [`Trouble`].
     pub async fn run(&self, want: &Want) -> Result<Report, Trouble> {
+        let ready = match self.prepare(want).await {
+            Ok(ready) => ready,
+            Err(trouble) => {
+                if let Some(failure) = trouble.news() {
+                    self.tools.teller.unbegun(self, want, failure).await;
+                }
+                return Err(trouble);
+            }
+        };
+        let Ready { fence, plan, recovered } = ready;
+        let Some(fence) = fence else {
+            let outcome = Outcome::Succeeded { warnings: Vec::new() };
+            return Ok(Report { run: None, plan, outcome, recovered });
+        };
+        let run = (self.tools.new_run)();
+        let outcome = self.run_plan(fence, run, &plan).await?;
+        Ok(Report { run: Some(run), plan, outcome, recovered })
+    }
+
+    /// All that comes before the run.
+    async fn prepare(&self, want: &Want) -> Result<Ready, Trouble> {
         // A registry takes longer to answer than a lease to be taken.
         let release = self.release(want).boxed().shared();
         let mut acquire = pin!(self.acquire());
@@ -175,8 +246,8 @@ impl<'a> Session<'a> {
             acquired = &mut acquire => acquired?,
             _ = release.clone() => acquire.await?,
         };
-        match self.run_leased(want, release, &mut acquired).await {
-            Ok(report) => Ok(report),
+        match self.prepare_leased(want, release, &mut acquired).await {
+            Ok(ready) => Ok(ready),
             Err(trouble) => {
                 give_back(&acquired.fence).await;
                 Err(trouble)
@@ -184,12 +255,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn run_leased(
+    async fn prepare_leased(
         &self,
         want: &Want,
         release: impl Future<Output = Result<Option<Release>, Failure>>,
         acquired: &mut Acquired,
-    ) -> Result<Report, Trouble> {
+    ) -> Result<Ready, Trouble> {
         let interrupt = &self.tools.interrupt;
         before_anything(interrupt, self.revive_routers()).await?;
         let towards = match want {
@@ -200,23 +271,20 @@ impl<'a> Session<'a> {
         let fence = acquired.fence.clone();
         let keep_alive = fence.keep_alive();
         let undone = recovered.as_ref().filter(|(_, outcome)| was_undone(outcome)).map(|(run, _)| *run);
-        let planned = before_anything(interrupt, self.plan_for(want, release, undone)).await?;
+        let plan = before_anything(interrupt, self.plan_for(want, release, undone)).await?.plan;
         drop(keep_alive);
-        if planned.plan.is_empty() {
-            match &recovered {
-                // What could not be undone is superseded by what is: nothing is left to resume.
-                Some((run, outcome)) if is_stuck(outcome) => {
-                    let end = RunEnd { run: *run, at: self.tools.clock.now(), outcome: outcome.clone() };
-                    fence.finish(&end, true).await?;
-                }
-                _ => fence.release().await?,
-            }
-            let outcome = Outcome::Succeeded { warnings: Vec::new() };
-            return Ok(Report { run: None, plan: planned.plan, outcome, recovered });
+        if !plan.is_empty() {
+            return Ok(Ready { fence: Some(fence), plan, recovered });
         }
-        let run = (self.tools.new_run)();
-        let outcome = self.run_plan(fence, run, &planned.plan).await?;
-        Ok(Report { run: Some(run), plan: planned.plan, outcome, recovered })
+        match &recovered {
+            // What could not be undone is superseded by what is: nothing is left to resume.
+            Some((run, outcome)) if is_stuck(outcome) => {
+                let end = RunEnd { run: *run, at: self.tools.clock.now(), outcome: outcome.clone() };
+                fence.finish(&end, true).await?;
+            }
+            _ => fence.release().await?,
+        }
+        Ok(Ready { fence: None, plan, recovered })
     }
 
     /// Brings what was left to its end. That gives the lease up, so it is taken again, and what is found then is
@@ -268,13 +336,23 @@ impl<'a> Session<'a> {
         fence: Arc<Fence>,
         run: RunId,
         plan: &Plan,
-    ) -> Result<Outcome, RunError> {
+    ) -> Result<Outcome, Trouble> {
         let conductor = self.site.conductor();
         let mut telling = self.tools.teller.starting(self.tools, run, plan);
-        let outcome = self.engine(&conductor, fence).run(run, plan.clone()).await?;
-        telling.ended(&outcome);
+        let ended =
+            self.engine(&conductor, fence.clone()).run(run, plan.clone()).await.map_err(Trouble::from);
+        match &ended {
+            Ok(outcome) => telling.ended(outcome),
+            Err(trouble) => {
+                give_back(&fence).await;
+                // For all but a lost lease nothing was changed.
+                if let Some(failure) = trouble.news() {
+                    telling.ended(&Outcome::Failed { failure });
+                }
+            }
+        }
         telling.finish().await;
-        Ok(outcome)
+        ended
     }
 
     pub(crate) fn engine<'e>(&'e self, conductor: &'e Conductor, fence: Arc<Fence>) -> Engine<'e> {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockgate_model::{Environment, Failure, FailureKind, Project, Release, Service, Tag};
-use lockgate_perform::{Conductor, Subject};
+use lockgate_model::{
+    Environment, Failure, FailureKind, Mask, Notify, Project, Release, Secret, Service, Tag,
+};
+use lockgate_perform::{Conductor, Subject, masked};
 use lockgate_ports::{CommandRunner, HostPorts, Prober};
 
 /// Everything about one service in one environment that a command may need.
@@ -31,9 +33,20 @@ impl Site {
 
     #[must_use]
     pub fn conductor(&self) -> Conductor {
+        let mask = Mask::of(self.secrets());
         let hosts: BTreeMap<_, _> =
-            self.hosts.iter().map(|ports| (ports.id.clone(), ports.clone())).collect();
-        Conductor { subject: self.subject(), hosts, prober: self.prober.clone(), runner: self.runner.clone() }
+            self.hosts.iter().map(|ports| (ports.id.clone(), masked(ports, &mask))).collect();
+        let (prober, runner) = (self.prober.clone(), self.runner.clone());
+        Conductor { subject: self.subject(), hosts, prober, runner, mask }
+    }
+
+    /// All that a run knows and must not tell: the service's variables, and where people are told.
+    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let told = self.project.notify.iter().flat_map(|notify| match notify {
+            Notify::Slack { webhook, .. } => vec![webhook],
+            Notify::Webhook { url, headers } => std::iter::once(url).chain(headers.values()).collect(),
+        });
+        self.service.env.values().chain(told)
     }
 
     /// Turns a tag into a release, once, on the first host; every host then gets the digest (P5).

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_model::{Outcome, Plan, RunId};
+use lockgate_model::{Failure, Outcome, Plan, RunId};
 use lockgate_ports::{Message, MessageKind, Notifier, PortError};
 use tokio::task::JoinSet;
 
-use crate::Tools;
+use crate::{Session, Tools, Want};
 
 /// At the end of a run, messages that are still on their way are waited for this long.
 const DELIVERY_SECONDS_MAX: u64 = 12;
@@ -38,14 +38,41 @@ impl Teller {
             project: plan.project.clone(),
             service: plan.service.clone(),
             environment: plan.environment.clone(),
-            release: plan.release.clone(),
-            run,
+            release: Some(plan.release.clone()),
+            asked: None,
+            run: Some(run),
             at: tools.clock.now(),
             owner: tools.identity.owner.clone(),
             hosts: plan.hosts.clone(),
             failure: None,
             commands: Vec::new(),
         };
+        self.telling(tools, base)
+    }
+
+    /// Tells of a command that failed before its run began: whoever waits for the release waits in vain.
+    pub(crate) async fn unbegun(&self, session: &Session<'_>, want: &Want, failure: Failure) {
+        let Session { site, tools } = session;
+        let message = Message {
+            kind: MessageKind::Failed,
+            project: site.project.name.clone(),
+            service: site.service.name.clone(),
+            environment: site.environment.name.clone(),
+            release: None,
+            asked: want.asked(),
+            run: None,
+            at: tools.clock.now(),
+            owner: tools.identity.owner.clone(),
+            hosts: site.hosts.iter().map(|ports| ports.id.clone()).collect(),
+            failure: Some(failure),
+            commands: Vec::new(),
+        };
+        let mut telling = self.telling(tools, message.clone());
+        telling.deliver(&message);
+        telling.finish().await;
+    }
+
+    fn telling(&self, tools: &Tools, base: Message) -> Telling {
         Telling { notifiers: self.notifiers.clone(), base, clock: tools.clock.clone(), sends: JoinSet::new() }
     }
 }
@@ -81,6 +108,10 @@ impl Telling {
         if let Some(Outcome::Stuck(stuck)) = outcome {
             message.commands = stuck.commands.clone();
         }
+        self.deliver(&message);
+    }
+
+    fn deliver(&mut self, message: &Message) {
         for notifier in &self.notifiers {
             let (notifier, message) = (notifier.clone(), message.clone());
             self.sends.spawn(async move {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_engine::Performer;
 use lockgate_model::{
-    Action, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Millis, ProjectName, Release,
-    Seen, ServiceName, Slot, SlotState,
+    Action, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Mask, Millis, ProjectName,
+    Release, Seen, ServiceName, Slot, SlotState,
 };
 use lockgate_ports::{Check, CommandRunner, HostPorts, Prober};
 
@@ -27,6 +27,8 @@ pub struct Conductor {
     pub hosts: BTreeMap<HostId, HostPorts>,
     pub prober: Arc<dyn Prober>,
     pub runner: Arc<dyn CommandRunner>,
+    /// For what the programs of gates write: they have this machine's environment, from which secrets come.
+    pub mask: Mask,
 }
 
 impl Conductor {

@@ -103,8 +103,8 @@ fn judge(
     gate: &HttpGate,
 ) -> Vec<Evidence> {
     let at = match place {
-        Place::Url(url) => format!("{}{path}", url.trim_end_matches('/')),
-        Place::Host(ports) => format!("{path} through {} on {}", ports.router.name(), ports.id),
+        Place::Url(url) => shown(&format!("{}{path}", url.trim_end_matches('/'))),
+        Place::Host(ports) => format!("{} through {} on {}", shown(path), ports.router.name(), ports.id),
     };
     let bad = answers.iter().find_map(|answer| objection(answer, gate));
     let body = gate.body.as_ref().map(|text| format!(" with {text:?} in the body")).unwrap_or_default();
@@ -118,6 +118,11 @@ fn judge(
         evidence.push(latency(&at, answers, limit));
     }
     evidence
+}
+
+/// Without the query, which is a place for secrets; a URL with a user or password is refused by the configuration.
+fn shown(url: &str) -> String {
+    url.split_once('?').map_or_else(|| url.to_owned(), |(bare, _)| format!("{bare}?…"))
 }
 
 /// What is wrong with one sample.
@@ -188,7 +193,7 @@ async fn ask_command(
                 true => GateVerdict::not_yet(name, seen),
                 false => GateVerdict::judge(name, seen),
             };
-            (verdict, tail(&output))
+            (verdict, conductor.mask.hide_all(tail(&output)))
         }
         // It could not look.
         Err(error) => {
@@ -228,4 +233,30 @@ fn tail(output: &lockgate_ports::Output) -> Vec<String> {
     let text = format!("{}{}", output.stdout_text(), output.stderr_text());
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::StatusRange;
+
+    use super::*;
+
+    #[test]
+    fn evidence_has_no_queries() {
+        let gate = HttpGate {
+            target: GateTarget::Url("https://shop.example/".into()),
+            paths: vec!["/health?token=hunter2".into()],
+            status: StatusRange::OK,
+            body: None,
+            latency_p95: Some(Millis(1)),
+            samples: 1,
+            interval: Millis(0),
+            timeout: Millis(1),
+        };
+        let refused = [Err(PortError::unreachable("nobody listens"))];
+        let evidence = judge(&Place::Url("https://shop.example/"), &gate.paths[0], &refused, &gate);
+        let checks: Vec<&str> = evidence.iter().map(|one| one.check.as_str()).collect();
+        let shown = "GET https://shop.example/health?…";
+        assert_eq!(checks, [shown, &format!("p95 latency of {shown}")]);
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockgate_model::{Evidence, Failure, FailureKind, Health, Millis, Probe, Release, Seen, Slot, SlotState};
-use lockgate_ports::{Answer, Endpoint, HostPorts, PortError, Request, http};
+use lockgate_ports::{Answer, Diagnosis, Endpoint, HostPorts, PortError, Request, http};
 use tokio::time::Instant;
 
 use crate::conductor::find;
@@ -208,15 +208,17 @@ async fn unhealthy(
 ) -> Failure {
     let path = &probe.health.path;
     let mut message = format!("{slot} is not healthy after {after}: GET {path}: {last}");
-    for finding in ports.runtime.diagnose(slot, probe.port).await {
+    let Diagnosis { findings, said } = ports.runtime.diagnose(slot, probe.port).await;
+    for finding in findings {
         message.push_str("; ");
         message.push_str(&finding);
     }
-    let logs = ports
+    let lines = ports
         .runtime
         .logs(slot, LOG_LINES)
         .await
         .unwrap_or_else(|error: PortError| vec![format!("(its log cannot be read: {error})")]);
+    let logs = said.into_iter().chain(lines).collect();
     Failure::new(FailureKind::Unhealthy, message).slot(slot).logs(logs).hint(format!(
         "`lockgate logs {} --slot {slot}` shows more; `health` in lockgate.yaml sets path and timeout",
         release.service

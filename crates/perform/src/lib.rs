@@ -10,10 +10,12 @@ mod gates;
 mod health;
 mod identity;
 mod lease;
+mod masked;
 mod observe;
 mod traffic;
 
 pub use conductor::{Conductor, Subject};
 pub use files::{read_releases, releases_path};
 pub use lease::HostLease;
+pub use masked::masked;
 pub use observe::{Depth, glimpse, observe, unless_silent};

@@ -11,17 +11,26 @@ pub struct PortError {
     pub kind: FailureKind,
     pub message: String,
     pub hint: Option<String>,
+    /// What an app wrote, oldest line first. It goes to whoever may read logs, never into a message, which people are
+    /// sent.
+    pub logs: Vec<String>,
 }
 
 impl PortError {
     #[must_use]
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, logs: Vec::new() }
     }
 
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn logs(mut self, logs: Vec<String>) -> Self {
+        self.logs = logs;
         self
     }
 
@@ -61,7 +70,7 @@ impl PortError {
 
 impl From<PortError> for Failure {
     fn from(error: PortError) -> Failure {
-        let mut failure = Failure::new(error.kind, error.message);
+        let mut failure = Failure::new(error.kind, error.message).logs(error.logs);
         failure.hint = error.hint;
         failure
     }
@@ -86,5 +95,19 @@ impl From<std::io::Error> for PortError {
             _ => FailureKind::Other,
         };
         PortError::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_app_wrote_stays_beside_the_message() {
+        let error =
+            PortError::other("it did not start").logs(vec!["TOKEN=hunter2".into()]).context("start v1");
+        let failure = Failure::from(error);
+        assert_eq!(failure.message, "start v1: it did not start");
+        assert_eq!(failure.logs, ["TOKEN=hunter2"]);
     }
 }

@@ -9,6 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::PortError;
 
+/// Largest file that is read from or written to a host.
+pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Default bound for one command on a host.
 const COMMAND_SECONDS_DEFAULT: u64 = 60;
 
@@ -142,6 +144,20 @@ pub struct HostFile {
     pub now: Timestamp,
 }
 
+/// Refuses content that could not be read back: a state file that nobody can read locks everybody out.
+///
+/// # Errors
+/// `Refused` above [`FILE_BYTES_MAX`].
+pub fn readable(path: &str, content: &[u8]) -> Result<(), PortError> {
+    match content.len() {
+        0..=FILE_BYTES_MAX => Ok(()),
+        length => Err(PortError::new(
+            lockgate_model::FailureKind::Refused,
+            format!("{path} is not written: {length} bytes are more than are read back ({FILE_BYTES_MAX})"),
+        )),
+    }
+}
+
 /// How a compare-and-swap ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swapped {
@@ -162,14 +178,15 @@ pub trait Host: Send + Sync {
     async fn exec(&self, command: &Command) -> Result<Output, PortError>;
 
     /// # Errors
-    /// `Unreachable`, `Unauthorized`. A missing file is `content: None`. Files over 4 MiB are refused.
+    /// `Unreachable`, `Unauthorized`. A missing file is `content: None`. Files over [`FILE_BYTES_MAX`] are refused.
     async fn read(&self, path: &str) -> Result<HostFile, PortError>;
 
     /// Replaces the file as a whole (temporary file beside it, fsync, rename, fsync of the folder), making its folder
     /// where missing. A reader sees the old or the new content, never a part. `mode` is the file's permission bits.
     ///
     /// # Errors
-    /// `DiskFull`, `Unauthorized`, `Unreachable`; the old file is then untouched, or for `Unreachable` unknown.
+    /// `DiskFull`, `Unauthorized`, `Unreachable`, `Refused` for what is [not readable](readable) afterwards; the old
+    /// file is then untouched, or for `Unreachable` unknown.
     async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError>;
 
     /// Removes the file; a missing one is fine.
@@ -180,7 +197,7 @@ pub trait Host: Send + Sync {
 
     /// Compare-and-swap of a whole file, atomic among all callers of this method on this host by whatever way they
     /// came: under an exclusive `flock(2)` on `<path>.lock`, compare the content with `expected` (`None`: no file),
-    /// then replace it as [`Host::write`] does (mode 0644).
+    /// then replace it as [`Host::write`] does (mode 0644, so that every user of the host may read it: no secrets).
     ///
     /// # Errors
     /// As for [`Host::write`].

@@ -21,11 +21,11 @@ use std::sync::Arc;
 
 pub use error::PortError;
 pub use gate::{CommandRunner, Prober};
-pub use host::{Command, Endpoint, Host, HostFile, HostStream, Output, Swapped};
+pub use host::{Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, Output, Swapped, readable};
 pub use http::{Answer, Request};
 pub use notify::{Message, MessageKind, Notifier};
 pub use router::{InFlight, Route, RouteVersion, Router, RouterAnswer, Upstream};
-pub use runtime::{Check, CheckState, Finding, Runtime, RuntimeSlot};
+pub use runtime::{Check, CheckState, Diagnosis, Finding, Runtime, RuntimeSlot};
 pub use tail::Tail;
 
 use lockgate_model::HostId;

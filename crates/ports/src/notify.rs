@@ -14,7 +14,7 @@ pub enum MessageKind {
     Success,
     /// The previous release is live again.
     RolledBack,
-    /// Nothing was changed.
+    /// Nothing was changed: the run was undone before any traffic was moved, or failed before it began.
     Failed,
     /// The rollback failed too.
     Critical,
@@ -27,8 +27,15 @@ pub struct Message {
     pub project: ProjectName,
     pub service: ServiceName,
     pub environment: EnvironmentName,
-    pub release: Release,
-    pub run: RunId,
+    /// Absent where it was not known yet when the command failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
+    /// What was typed, a tag or a digest, in place of `release`; absent for a rollback to the previous one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
+    /// Absent where the command failed before its run began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
     pub at: Timestamp,
     /// `user@machine` that runs it.
     pub owner: String,

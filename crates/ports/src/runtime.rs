@@ -56,6 +56,21 @@ pub enum CheckState {
 /// Something that explains an unhealthy slot: `nothing listens on port 5000; the container listens on 8080`.
 pub type Finding = String;
 
+/// Why a slot might not answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// In the words of a runtime; they go into messages, which people are sent, so nothing that an app wrote is in them.
+    pub findings: Vec<Finding>,
+    /// What the slot's own health check wrote, beside its log. It goes where log lines go.
+    pub said: Vec<String>,
+}
+
+impl From<Vec<Finding>> for Diagnosis {
+    fn from(findings: Vec<Finding>) -> Self {
+        Self { findings, said: Vec::new() }
+    }
+}
+
 #[async_trait]
 pub trait Runtime: Send + Sync {
     /// For people: `compose`, `process`.
@@ -89,7 +104,8 @@ pub trait Runtime: Send + Sync {
     /// already; never touches the other slot. Returns once started, not once healthy.
     ///
     /// # Errors
-    /// `NotFound` when the release's bytes are not on the host, `Conflict` (port or name in use), `Other`.
+    /// `NotFound` when the release's bytes are not on the host, `Conflict` (port or name in use), `Other`, with what the
+    /// app wrote in [`PortError::logs`].
     async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError>;
 
     /// Stops the slot: SIGTERM, after `grace` SIGKILL; what it held can still be seen by [`Runtime::slots`].
@@ -106,7 +122,7 @@ pub trait Runtime: Send + Sync {
     async fn logs(&self, slot: Slot, lines: u32) -> Result<Vec<String>, PortError>;
 
     /// Why the slot might not answer on `port`; empty when nothing stands out. Best effort: only looks.
-    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Vec<Finding>;
+    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Diagnosis;
 
     /// Removes the service's bytes beyond `keep`, and nothing else's; never what a slot holds. Returns what was removed.
     ///

@@ -5,6 +5,8 @@ use lockgate_model::{CommandGate, EnvironmentName, Gate, GateKind, GateTarget, H
 use super::Reader;
 use super::environment::environment;
 use crate::at::{At, Either, Whole, Words};
+use crate::error::Place;
+use crate::interpolate;
 use crate::raw;
 
 const SAMPLES: u32 = 5;
@@ -119,13 +121,19 @@ fn http(
 }
 
 fn command(reader: &mut Reader<'_>, source: &At<Either<raw::Command>>) -> Option<(GateKind, String)> {
-    let (argv, raw) = match &source.value {
+    let (what, run, raw) = match &source.value {
         Either::Short(line) => {
-            let run = At { value: Words::Line(line.clone()), place: source.place };
-            (reader.argv("`command`", &run)?, None)
+            ("`command`", At { value: Words::Line(line.clone()), place: source.place }, None)
         }
-        Either::Full(raw) => (reader.argv("`run`", &raw.run)?, Some(raw)),
+        Either::Full(raw) => ("`run`", raw.run.clone(), Some(raw)),
     };
+    if let Some(place) = reference(&run) {
+        let message = format!("{what} of a gate cannot have `${{…}}`: its arguments are shown and kept");
+        let hint = "the command has the environment of this one: write `$NAME` in a script, as in `sh -c '… \"$NAME\"'`";
+        reader.invalid(place, message, hint);
+        return None;
+    }
+    let argv = reader.argv(what, &run)?;
     let pass = codes(reader, "`pass`", raw.and_then(|raw| raw.pass.as_ref()), &PASS);
     let not_yet = codes(reader, "`not_yet`", raw.and_then(|raw| raw.not_yet.as_ref()), &NOT_YET);
     // The default steps aside when the user gives 75 another meaning.
@@ -140,6 +148,17 @@ fn command(reader: &mut Reader<'_>, source: &At<Either<raw::Command>>) -> Option
     let program = argv.first().map_or("", Template::as_str);
     let name = format!("command {}", program.rsplit('/').next().unwrap_or(program));
     Some((GateKind::Command(CommandGate { argv, timeout, pass, not_yet }), name))
+}
+
+/// Where a variable would be filled in. What it holds would be in plans, which are printed, journaled and kept on hosts,
+/// and in the arguments of a process, which everybody on this machine can see.
+fn reference(run: &At<Words>) -> Option<Place> {
+    match &run.value {
+        Words::Line(line) => interpolate::refers(line).then_some(run.place),
+        Words::List(words) => {
+            words.iter().find(|word| interpolate::refers(&word.value)).map(|word| word.place)
+        }
+    }
 }
 
 fn codes(

@@ -107,6 +107,7 @@ impl Admin {
                 kind: FailureKind::Unreachable,
                 message: format!("Caddy's admin API at {} does not answer: {}", self.shown, error.message),
                 hint: Some(self.down_hint()),
+                logs: Vec::new(),
             },
             _ if error.hint.is_none() => error.hint(self.down_hint()),
             _ => error,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_model::{ComposeRuntime, EnvironmentName, Millis, ProjectName, Release, Service, Slot, Tag};
-use lockgate_ports::{Check, Finding, Host, PortError, Runtime, RuntimeSlot};
+use lockgate_ports::{Check, Diagnosis, Host, PortError, Runtime, RuntimeSlot};
 use tokio::sync::OnceCell;
 
 use crate::cli::{Cli, ComposeCli};
@@ -119,7 +119,7 @@ impl Runtime for Compose {
         self.read_logs(slot, lines).await
     }
 
-    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Vec<Finding> {
+    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Diagnosis {
         self.find_reasons(slot, port).await
     }
 

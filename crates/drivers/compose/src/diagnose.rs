@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockgate_model::Slot;
-use lockgate_ports::Finding;
+use lockgate_ports::{Diagnosis, Finding};
 
 use crate::api::Container;
 use crate::compose::Compose;
@@ -13,8 +13,8 @@ use crate::logs::plain;
 const LISTEN: &str = "0A";
 /// Docker's own name server inside a container listens here.
 const DOCKER_DNS: &str = "0B00007F";
-/// Most of a health check's output that is shown.
-const HEALTH_OUTPUT_CHARS_MAX: usize = 200;
+/// Lines of a health check's output that are shown, from the end.
+const HEALTH_OUTPUT_LINES_MAX: usize = 5;
 
 /// A listening TCP port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,18 +25,19 @@ struct Listener {
 }
 
 impl Compose {
-    pub(crate) async fn find_reasons(&self, slot: Slot, port: Option<u16>) -> Vec<Finding> {
+    pub(crate) async fn find_reasons(&self, slot: Slot, port: Option<u16>) -> Diagnosis {
         let held = match self.held_in(slot).await {
             Ok(held) => held,
-            Err(error) => return vec![error.message],
+            Err(error) => return vec![error.message].into(),
         };
         let Some(one) = held.first() else {
-            return vec![format!("there is no container for {} in slot {slot}", self.service.name)];
+            let none = format!("there is no container for {} in slot {slot}", self.service.name);
+            return vec![none].into();
         };
         let container = match self.engine.container(&one.summary.id).await {
             Ok(Some(container)) => container,
-            Ok(None) => return vec![format!("the container {} is gone", one.name())],
-            Err(error) => return vec![error.message],
+            Ok(None) => return vec![format!("the container {} is gone", one.name())].into(),
+            Err(error) => return vec![error.message].into(),
         };
         let mut findings = state(one.name(), &container);
         if let Some(port) = port.or(self.service.port)
@@ -44,7 +45,7 @@ impl Compose {
         {
             findings.extend(self.listening(&container, port).await);
         }
-        findings
+        Diagnosis { findings, said: health_output(&container) }
     }
 
     async fn listening(&self, container: &Container, port: u16) -> Option<Finding> {
@@ -133,15 +134,19 @@ fn state(name: &str, container: &Container) -> Vec<Finding> {
         findings.push(format!("Docker says: {}", plain(&state.error)));
     }
     if let Some(health) = state.health.as_ref().filter(|health| health.status == "unhealthy") {
-        let output = health.log.last().map(|entry| plain(&entry.output)).unwrap_or_default();
-        let output: String = output.trim().chars().take(HEALTH_OUTPUT_CHARS_MAX).collect();
-        findings.push(format!(
-            "its own health check failed {} times in a row{}{output}",
-            health.failing_streak,
-            if output.is_empty() { "" } else { ": " }
-        ));
+        findings.push(format!("its own health check failed {} times in a row", health.failing_streak));
     }
     findings
+}
+
+/// What the image's health check wrote when it last failed, which is as much the app's as its log.
+fn health_output(container: &Container) -> Vec<String> {
+    let health = container.state.health.as_ref().filter(|health| health.status == "unhealthy");
+    let Some(entry) = health.and_then(|health| health.log.last()) else { return Vec::new() };
+    let output = plain(&entry.output);
+    let lines: Vec<&str> = output.trim().lines().collect();
+    let last = &lines[lines.len().saturating_sub(HEALTH_OUTPUT_LINES_MAX)..];
+    last.iter().map(|line| format!("(its health check) {line}")).collect()
 }
 
 /// Codes that shells and Docker give a meaning.
@@ -165,6 +170,19 @@ mod tests {
         \x20  1: 0B00007F:8B4D 00000000:0000 0A 00000000:00000000\n\
         \x20  2: 0100007F:0050 00000000:0000 0A 00000000:00000000\n\
         \x20  3: 020011AC:1388 010011AC:C350 01 00000000:00000000\n";
+
+    #[test]
+    fn what_a_health_check_wrote_is_kept_out_of_the_findings() {
+        let json = serde_json::json!({ "State": { "Status": "running", "Health": {
+            "Status": "unhealthy", "FailingStreak": 3,
+            "Log": [{ "Output": "older" }, { "Output": "\u{1b}[31mone\nTOKEN=hunter2\n3\n4\n5\n6\n" }],
+        } } });
+        let container: Container = serde_json::from_value(json).unwrap();
+        assert_eq!(state("web-blue", &container), ["its own health check failed 3 times in a row"]);
+        let said = ["TOKEN=hunter2", "3", "4", "5", "6"].map(|line| format!("(its health check) {line}"));
+        assert_eq!(health_output(&container), said);
+        assert!(health_output(&Container::default()).is_empty());
+    }
 
     #[test]
     fn listening_ports_are_told_from_connections_and_dockers_name_server() {

@@ -95,16 +95,16 @@ async fn a_wrong_port_and_a_crash_are_explained() {
     let release = fetched(&compose, "v1").await;
     compose.start(Slot::Blue, &release).await.unwrap();
     world.body(seen(&compose, Slot::Blue).await.endpoint.as_ref().unwrap(), "/").await;
-    assert_eq!(compose.diagnose(Slot::Blue, None).await, Vec::<String>::new());
+    assert_eq!(compose.diagnose(Slot::Blue, None).await.findings, Vec::<String>::new());
     let wanted = "nothing listens on port 5000; the container listens on 8080";
-    assert_eq!(compose.diagnose(Slot::Blue, Some(5000)).await, [wanted]);
+    assert_eq!(compose.diagnose(Slot::Blue, Some(5000)).await.findings, [wanted]);
 
     let id = docker(&["ps", "-q", "--filter", &format!("name=^/{}-blue$", world.name)]);
     docker(&["kill", &id]);
     wait_for("the end of the container", || docker(&["inspect", "-f", "{{.State.Running}}", &id]) == "false");
-    let findings = compose.diagnose(Slot::Blue, None).await;
+    let findings = compose.diagnose(Slot::Blue, None).await.findings;
     assert!(findings[0].contains("ended with code 137 (SIGKILL)"), "{findings:?}");
-    let findings = compose.diagnose(Slot::Green, None).await;
+    let findings = compose.diagnose(Slot::Green, None).await.findings;
     assert!(findings[0].contains("there is no container"), "{findings:?}");
 }
 

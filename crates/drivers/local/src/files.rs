@@ -8,15 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lockgate_model::FailureKind;
-use lockgate_ports::{PortError, Swapped};
+use lockgate_ports::{FILE_BYTES_MAX, PortError, Swapped, readable};
 
-/// Largest file read.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Longest wait for somebody else's swap of the same file, which takes milliseconds.
 const LOCK_SECONDS_MAX: u64 = 10;
 /// Pause between two attempts to lock.
 const LOCK_POLL_MILLIS: u64 = 1;
-/// Permission bits of a swapped file.
+/// Permission bits of a swapped file: every user of the host may read it, so no secret is written there.
 const SWAP_MODE: u32 = 0o644;
 
 /// Keeps temporary files of one process apart.
@@ -29,16 +27,18 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, PortError> {
         Err(error) => return Err(failed("read", path, error)),
     };
     // With one byte of room the end is found without another read.
-    let expected = file.metadata().map_or(0, |metadata| metadata.len()).min(FILE_BYTES_MAX) + 1;
-    let mut content = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(|error| failed("read", path, error))?;
-    if content.len() as u64 > FILE_BYTES_MAX {
+    let length = file.metadata().map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
+    let mut content = Vec::with_capacity(length.min(FILE_BYTES_MAX) + 1);
+    let bound = FILE_BYTES_MAX as u64 + 1;
+    file.take(bound).read_to_end(&mut content).map_err(|error| failed("read", path, error))?;
+    if content.len() > FILE_BYTES_MAX {
         return Err(PortError::other(format!("{} is larger than {FILE_BYTES_MAX} bytes", path.display())));
     }
     Ok(Some(content))
 }
 
 pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), PortError> {
+    readable(&path.to_string_lossy(), content)?;
     make_folder(path)?;
     replace(path, content, mode).map_err(|error| failed("write", path, error))
 }
@@ -52,6 +52,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), PortError> {
 }
 
 pub(crate) fn swap(path: &Path, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError> {
+    readable(&path.to_string_lossy(), content)?;
     make_folder(path)?;
     // The lock is a file of its own, never removed: the file itself is replaced, and a lock on it would go with it.
     let _lock = lock(path)?;

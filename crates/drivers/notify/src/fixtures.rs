@@ -13,14 +13,15 @@ pub(crate) fn message(kind: MessageKind) -> Message {
         project: ProjectName::new("acme").unwrap(),
         service: service.clone(),
         environment: EnvironmentName::new("prod").unwrap(),
-        release: Release {
+        release: Some(Release {
             service,
             tag: Tag::new("v2").unwrap(),
             digest: Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap(),
             image: None,
             commit: None,
-        },
-        run: RunId(uuid::Uuid::from_u128(7)),
+        }),
+        asked: None,
+        run: Some(RunId(uuid::Uuid::from_u128(7))),
         at: Timestamp(1_763_683_200_000),
         owner: "lee@laptop".into(),
         hosts: vec![HostId::new("web1").unwrap(), HostId::new("web2").unwrap()],

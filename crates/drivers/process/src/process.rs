@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use lockgate_model::{
     Digest, EnvironmentName, FailureKind, Millis, ProjectName, Release, Service, Slot, SlotState, Tag,
 };
-use lockgate_ports::{Check, Command, Endpoint, Finding, Host, PortError, Runtime, RuntimeSlot};
+use lockgate_ports::{Check, Command, Diagnosis, Endpoint, Finding, Host, PortError, Runtime, RuntimeSlot};
 
 use crate::command::{self, Filled};
 use crate::end::{End, Ending};
@@ -172,21 +172,16 @@ impl Process {
     }
 
     async fn not_started(&self, slot: Slot, what: &str, why: &str, filled: &Filled) -> PortError {
-        let logs = self.logs(slot, ERROR_LOG_LINES).await.unwrap_or_default().join("; ");
-        let said = if logs.is_empty() { String::new() } else { format!(" ({logs})") };
-        PortError::other(format!("{what}: {why}{said}"))
+        let logs = self.logs(slot, ERROR_LOG_LINES).await.unwrap_or_default();
+        PortError::other(format!("{what}: {why}"))
+            .logs(logs)
             .hint(format!("look at {} on the host", filled.folder))
     }
 
     async fn seen_in(&self, slot: Slot, port: Option<u16>) -> Result<Vec<Finding>, PortError> {
         let seen = self.look().await?;
         let Some(seen) = seen.get(&slot) else { return Ok(vec![format!("{slot} holds nothing")]) };
-        let mut findings = diagnose::findings(self.host(), &self.options.dir, slot, seen, port).await?;
-        if !findings.is_empty() {
-            let last = self.logs(slot, 1).await?;
-            findings.extend(last.first().map(|line| format!("its last log line: {line}")));
-        }
-        Ok(findings)
+        diagnose::findings(self.host(), &self.options.dir, slot, seen, port).await
     }
 }
 
@@ -285,10 +280,10 @@ impl Runtime for Process {
         Ok(output.stdout_text().lines().map(str::to_owned).collect())
     }
 
-    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Vec<Finding> {
+    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Diagnosis {
         match self.seen_in(slot, port).await {
-            Ok(findings) => findings,
-            Err(error) => vec![format!("the host could not be looked at: {error}")],
+            Ok(findings) => findings.into(),
+            Err(error) => vec![format!("the host could not be looked at: {error}")].into(),
         }
     }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
-use lockgate_ports::{Check, Command, Endpoint, Host, HostFile, HostStream, Output, PortError, Swapped};
+use lockgate_ports::{
+    Check, Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, Output, PortError, Swapped,
+    readable,
+};
 use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
@@ -18,8 +21,6 @@ use crate::{doctor, trouble};
 const FILE_TIMEOUT: Millis = Millis::from_secs(30);
 /// Longest wait, on the host, for somebody else's swap of the same file, which takes milliseconds.
 const LOCK_SECONDS_MAX: u64 = 10;
-/// Largest file read.
-const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Room for the line with the clock that comes before a file.
 const CLOCK_BYTES_MAX: usize = 64;
 /// Output of a command that is kept, from the end.
@@ -187,6 +188,7 @@ impl Host for Ssh {
     }
 
     async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
+        readable(path, content)?;
         let line = Line::new().path(path)?.set("mode", &format!("{mode:o}"))?.end();
         let output = self.change(Script::Write, &line, content).await?;
         if output.ok() { Ok(()) } else { Err(self.failed("write", path, &output)) }
@@ -198,6 +200,7 @@ impl Host for Ssh {
     }
 
     async fn swap(&self, path: &str, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError> {
+        readable(path, content)?;
         let line = Line::new()
             .path(path)?
             .set("wait", &LOCK_SECONDS_MAX.to_string())?

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::Instant;
 
-use crate::{Command, Endpoint, Host, Request, Swapped, http};
+use crate::{Command, Endpoint, FILE_BYTES_MAX, Host, Request, Swapped, http};
 
 /// Longest wait for something that must come true.
 const CONDITION_SECONDS_MAX: u64 = 15;
@@ -217,6 +217,21 @@ pub async fn files(host: &dyn Host, dir: &str) {
     let error = host.read(&large).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Other, "a file over 4 MiB: {error}");
     host.remove(&large).await.unwrap();
+    nothing_is_written_that_cannot_be_read_back(host, &large).await;
+}
+
+async fn nothing_is_written_that_cannot_be_read_back(host: &dyn Host, path: &str) {
+    let bytes = vec![b'x'; FILE_BYTES_MAX + 1];
+    let largest = Some(&bytes[1..]);
+    host.write(path, &bytes[1..], 0o644).await.unwrap();
+    assert!(host.read(path).await.unwrap().content.as_deref() == largest, "the largest file is read back");
+    let written = host.write(path, &bytes, 0o644).await.unwrap_err();
+    assert_eq!(written.kind, FailureKind::Refused, "one byte more: {written}");
+    let swapped = host.swap(path, largest, &bytes).await.unwrap_err();
+    assert_eq!(swapped.kind, FailureKind::Refused, "one byte more: {swapped}");
+    assert!(host.read(path).await.unwrap().content.as_deref() == largest, "the file is as it was");
+    host.remove(path).await.unwrap();
+    host.remove(&format!("{path}.lock")).await.unwrap();
 }
 
 /// A reader beside a writer sees one content or the other.

@@ -236,6 +236,7 @@ impl Machine {
     }
 
     pub(super) fn write(&mut self, path: &str, content: &[u8]) -> Result<(), PortError> {
+        crate::readable(path, content)?;
         if self.disk_free_mib == 0 {
             return Err(PortError::new(FailureKind::DiskFull, format!("{path}: no space left")));
         }

@@ -8,7 +8,7 @@ use lockgate_model::{HostId, Millis, Release, Slot, Tag};
 use crate::fake::stream::FakeStream;
 use crate::fake::{Call, Fate, Machine, Nature, SharedMachine, What};
 use crate::{
-    Check, Command, Endpoint, Finding, Host, HostFile, HostPorts, HostStream, InFlight, Output, PortError,
+    Check, Command, Diagnosis, Endpoint, Host, HostFile, HostPorts, HostStream, InFlight, Output, PortError,
     Request, Route, RouteVersion, Router, RouterAnswer, Runtime, RuntimeSlot, Swapped, Upstream,
 };
 
@@ -187,15 +187,15 @@ impl Runtime for FakeRuntime {
         self.0.call(What::Logs(slot), "", act).await
     }
 
-    async fn diagnose(&self, slot: Slot, _port: Option<u16>) -> Vec<Finding> {
+    async fn diagnose(&self, slot: Slot, _port: Option<u16>) -> Diagnosis {
         let died = move |machine: &mut Machine| {
             let life = machine.slots.get(&slot).map(|app| app.life(tokio::time::Instant::now()));
             Ok(life == Some(crate::fake::Life::Died))
         };
         match self.0.call(What::Diagnose(slot), "", died).await {
-            Ok(true) => vec!["it exited by itself".to_owned()],
-            Ok(false) => Vec::new(),
-            Err(error) => vec![format!("it cannot be looked at: {error}")],
+            Ok(true) => vec!["it exited by itself".to_owned()].into(),
+            Ok(false) => Diagnosis::default(),
+            Err(error) => vec![format!("it cannot be looked at: {error}")].into(),
         }
     }
 

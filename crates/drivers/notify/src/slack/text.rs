@@ -15,7 +15,10 @@ const COMMANDS_MAX: usize = 40;
 /// The message's text, at most some 45 short lines.
 pub(crate) fn text(message: &Message) -> String {
     let mut text = headline(message);
-    let _ = write!(text, "\n{} · run `{}`", escape(&message.owner), message.run);
+    let _ = match message.run {
+        Some(run) => write!(text, "\n{} · run `{run}`", escape(&message.owner)),
+        None => write!(text, "\n{} · before a run began", escape(&message.owner)),
+    };
     if let Some(failure) = &message.failure {
         push_failure(&mut text, failure);
     }
@@ -24,27 +27,35 @@ pub(crate) fn text(message: &Message) -> String {
 }
 
 fn headline(message: &Message) -> String {
-    let (service, tag, environment) = (&message.service, &message.release.tag, &message.environment);
+    let (service, environment) = (&message.service, &message.environment);
+    let tag = match (&message.release, &message.asked) {
+        (Some(release), _) => format!("`{}`", release.tag),
+        (None, Some(asked)) => format!("`{}`", piece(&asked.replace('`', ""))),
+        (None, None) => "the previous release".to_owned(),
+    };
     let hosts = match message.hosts.len() {
         1 => "1 host".to_owned(),
         count => format!("{count} hosts"),
     };
     match message.kind {
         MessageKind::Starting => {
-            format!(":hourglass_flowing_sand: *{service}* `{tag}` → *{environment}* ({hosts}): starting")
+            format!(":hourglass_flowing_sand: *{service}* {tag} → *{environment}* ({hosts}): starting")
         }
         MessageKind::Success => {
-            format!(":white_check_mark: *{service}* `{tag}` is live in *{environment}* ({hosts})")
+            format!(":white_check_mark: *{service}* {tag} is live in *{environment}* ({hosts})")
         }
         MessageKind::RolledBack => format!(
-            ":leftwards_arrow_with_hook: *{service}* `{tag}` was rolled back in *{environment}* ({hosts}): \
+            ":leftwards_arrow_with_hook: *{service}* {tag} was rolled back in *{environment}* ({hosts}): \
              the previous release is live"
         ),
+        MessageKind::Failed if message.release.is_none() && message.asked.is_none() => {
+            format!(":x: *{service}* was not rolled back in *{environment}* ({hosts}): nothing was changed")
+        }
         MessageKind::Failed => {
-            format!(":x: *{service}* `{tag}` did not get to *{environment}* ({hosts}): nothing was changed")
+            format!(":x: *{service}* {tag} did not get to *{environment}* ({hosts}): nothing was changed")
         }
         MessageKind::Critical => format!(
-            ":rotating_light: *{service}* is stuck in *{environment}* ({hosts}): `{tag}` failed and the rollback \
+            ":rotating_light: *{service}* is stuck in *{environment}* ({hosts}): {tag} failed and the rollback \
              failed too. Look now."
         ),
     }
@@ -154,6 +165,24 @@ mod tests {
         :x: *web* `v2` did not get to *prod* (1 host): nothing was changed
         lee@laptop · run `00000000-0000-0000-0000-000000000007`
         *not found*: no tag v2
+        ");
+    }
+
+    #[test]
+    fn what_failed_before_its_run_began_says_what_was_asked_for() {
+        let mut failed = message(MessageKind::Failed);
+        (failed.release, failed.run, failed.asked) = (None, None, Some("v9".into()));
+        failed.failure = Some(Failure::new(FailureKind::NotFound, "no tag v9"));
+        insta::assert_snapshot!(text(&failed), @r"
+        :x: *web* `v9` did not get to *prod* (2 hosts): nothing was changed
+        lee@laptop · before a run began
+        *not found*: no tag v9
+        ");
+        failed.asked = None;
+        insta::assert_snapshot!(text(&failed), @r"
+        :x: *web* was not rolled back in *prod* (2 hosts): nothing was changed
+        lee@laptop · before a run began
+        *not found*: no tag v9
         ");
     }
 

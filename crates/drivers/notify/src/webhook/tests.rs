@@ -54,6 +54,18 @@ async fn a_message_is_posted_as_documented_with_the_users_headers() {
 }
 
 #[tokio::test]
+async fn what_failed_before_its_run_began_has_what_was_asked_for_and_neither_release_nor_run() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(ResponseTemplate::new(202)).mount(&server).await;
+    let message = Message { release: None, run: None, asked: Some("v9".into()), ..message() };
+    webhook(&server.uri()).send(&message).await.unwrap();
+    let body: serde_json::Value =
+        serde_json::from_slice(&server.received_requests().await.unwrap()[0].body).unwrap();
+    assert_eq!(body["asked"], "v9");
+    assert!(body.get("release").is_none() && body.get("run").is_none(), "{body}");
+}
+
+#[tokio::test]
 async fn refusals_are_told_apart_and_show_the_host_only() {
     let cases = [
         (404, FailureKind::NotFound),

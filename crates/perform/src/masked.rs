@@ -1,0 +1,80 @@
+//! A runtime whose words go into failures: the journal, the terminal and people's channels see no secret in them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_model::{Mask, Millis, Release, Slot, Tag};
+use lockgate_ports::{Check, Diagnosis, HostPorts, PortError, Runtime, RuntimeSlot};
+
+/// Hides the secrets of a service in what its app wrote: log lines, what was found out about it, and the error of a
+/// start, which may repeat what a program said.
+struct Masked {
+    runtime: Arc<dyn Runtime>,
+    mask: Mask,
+}
+
+/// The same ports with a runtime that tells no secret.
+#[must_use]
+pub fn masked(ports: &HostPorts, mask: &Mask) -> HostPorts {
+    let runtime = Masked { runtime: ports.runtime.clone(), mask: mask.clone() };
+    HostPorts { runtime: Arc::new(runtime), ..ports.clone() }
+}
+
+impl Masked {
+    fn error(&self, error: PortError) -> PortError {
+        PortError {
+            kind: error.kind,
+            message: self.mask.hide(error.message),
+            hint: error.hint,
+            logs: self.mask.hide_all(error.logs),
+        }
+    }
+}
+
+#[async_trait]
+impl Runtime for Masked {
+    fn name(&self) -> &'static str {
+        self.runtime.name()
+    }
+
+    async fn resolve(&self, tag: &Tag) -> Result<Release, PortError> {
+        self.runtime.resolve(tag).await
+    }
+
+    async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
+        self.runtime.slots().await
+    }
+
+    async fn conflicts(&self) -> Result<Vec<String>, PortError> {
+        self.runtime.conflicts().await
+    }
+
+    async fn fetch(&self, release: &Release) -> Result<(), PortError> {
+        self.runtime.fetch(release).await
+    }
+
+    async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
+        self.runtime.start(slot, release).await.map_err(|error| self.error(error))
+    }
+
+    async fn stop(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
+        self.runtime.stop(slot, grace).await
+    }
+
+    async fn logs(&self, slot: Slot, lines: u32) -> Result<Vec<String>, PortError> {
+        self.runtime.logs(slot, lines).await.map(|lines| self.mask.hide_all(lines))
+    }
+
+    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Diagnosis {
+        let Diagnosis { findings, said } = self.runtime.diagnose(slot, port).await;
+        Diagnosis { findings: self.mask.hide_all(findings), said: self.mask.hide_all(said) }
+    }
+
+    async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {
+        self.runtime.prune(keep).await
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        self.runtime.check().await
+    }
+}
