@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::load::{Load, User};
-use crate::support::project::{Project, Waits};
+use crate::support::project::{Project, Waits, run};
 use crate::support::{processes, wait_for};
 
 const ROUTE: &str = "/v1/routes/shop-prod-web";
@@ -132,6 +132,23 @@ fn a_proxy_port_that_is_taken_is_said() {
 }
 
 #[test]
+fn a_proxy_that_cannot_start_says_what_to_do() {
+    let project = Project::new();
+    let folder = project.path("a-proxy").display().to_string();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    run(project.command(["proxy", "--dir", &folder, "--listen", &listen])).expect(1).says(&[
+        "refused",
+        &format!("can't listen on {listen}"),
+        "hint:",
+        "another program may own the port",
+    ]);
+    run(project.command(["proxy", "--dir", &folder]))
+        .expect(1)
+        .says(&["nothing to listen on", "hint: name at least one address"]);
+}
+
+#[test]
 fn a_proxy_is_upgraded_under_load_without_losing_a_request() {
     let project = Project::new();
     project.deploy("v1");
@@ -139,7 +156,7 @@ fn a_proxy_is_upgraded_under_load_without_losing_a_request() {
     let before = pid(&project);
     let load = Load::start(project.port, &[User::Get, User::Post, User::KeepAlive]);
     let folder = project.path("host/proxy").display().to_string();
-    crate::support::project::run(project.command(["proxy", "--upgrade", "--dir", &folder])).expect(0);
+    run(project.command(["proxy", "--upgrade", "--dir", &folder])).expect(0);
     assert_ne!(pid(&project), before);
     project.deploy("v2");
     load.expect_no_failure();
