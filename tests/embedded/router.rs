@@ -149,6 +149,17 @@ fn a_proxy_that_cannot_start_says_what_to_do() {
 }
 
 #[test]
+fn the_proxy_has_a_worker_for_each_processor() {
+    let project = Project::new();
+    project.deploy("v1");
+    let pid = project.admin("GET", "/v1/status", "").json()["pid"].as_i64().unwrap();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let names = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap());
+    let workers = names.filter(|name| name.trim_end() == "lockgate-worker").count();
+    assert!(workers >= std::thread::available_parallelism().unwrap().get(), "{workers} workers");
+}
+
+#[test]
 fn a_proxy_is_upgraded_under_load_without_losing_a_request() {
     let project = Project::new();
     project.deploy("v1");
