@@ -160,6 +160,21 @@ fn the_proxy_has_a_worker_for_each_processor() {
 }
 
 #[test]
+fn a_listen_address_that_changed_under_a_running_proxy_is_said() {
+    let project = Project::new();
+    project.deploy("v1");
+    let config = std::fs::read_to_string(project.path("m1/lockgate.yaml")).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let old = format!("127.0.0.1:{}", project.port);
+    assert!(config.contains(&old), "{config}");
+    std::fs::write(project.path("m1/lockgate.yaml"), config.replace(&old, &free)).unwrap();
+    let said = format!("listens on {old}, not on {free}");
+    project.run("deploy web v2").expect(1).says(&[&said, "hint: stop it on the host (kill "]);
+    std::fs::write(project.path("m1/lockgate.yaml"), config).unwrap();
+    project.expect_settled("v1");
+}
+
+#[test]
 fn a_proxy_is_upgraded_under_load_without_losing_a_request() {
     let project = Project::new();
     project.deploy("v1");
