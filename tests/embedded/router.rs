@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::cut::cut;
 use crate::support::load::{Load, User};
-use crate::support::project::{Project, Waits};
+use crate::support::project::{Project, Waits, run};
 use crate::support::{processes, wait_for};
 
 const ROUTE: &str = "/v1/routes/shop-prod-web";
@@ -148,6 +148,49 @@ fn a_proxy_port_that_is_taken_is_said() {
 }
 
 #[test]
+fn a_proxy_that_cannot_start_says_what_to_do() {
+    let project = Project::new();
+    let folder = project.path("a-proxy").display().to_string();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    run(project.command(["proxy", "--dir", &folder, "--listen", &listen])).expect(1).says(&[
+        "refused",
+        &format!("can't listen on {listen}"),
+        "hint:",
+        "another program may own the port",
+    ]);
+    run(project.command(["proxy", "--dir", &folder]))
+        .expect(1)
+        .says(&["nothing to listen on", "hint: name at least one address"]);
+}
+
+#[test]
+fn the_proxy_has_a_worker_for_each_processor() {
+    let project = Project::new();
+    project.deploy("v1");
+    let pid = project.admin("GET", "/v1/status", "").json()["pid"].as_i64().unwrap();
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let names = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap());
+    let workers = names.filter(|name| name.trim_end() == "lockgate-worker").count();
+    assert!(workers >= std::thread::available_parallelism().unwrap().get(), "{workers} workers");
+}
+
+#[test]
+fn a_listen_address_that_changed_under_a_running_proxy_is_said() {
+    let project = Project::new();
+    project.deploy("v1");
+    let config = std::fs::read_to_string(project.path("m1/lockgate.yaml")).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let old = format!("127.0.0.1:{}", project.port);
+    assert!(config.contains(&old), "{config}");
+    std::fs::write(project.path("m1/lockgate.yaml"), config.replace(&old, &free)).unwrap();
+    let said = format!("listens on {old}, not on {free}");
+    project.run("deploy web v2").expect(1).says(&[&said, "hint: stop it on the host (kill "]);
+    std::fs::write(project.path("m1/lockgate.yaml"), config).unwrap();
+    project.expect_settled("v1");
+}
+
+#[test]
 fn a_proxy_is_upgraded_under_load_without_losing_a_request() {
     let project = Project::new();
     project.deploy("v1");
@@ -155,7 +198,7 @@ fn a_proxy_is_upgraded_under_load_without_losing_a_request() {
     let before = pid(&project);
     let load = Load::start(project.port, &[User::Get, User::Post, User::KeepAlive]);
     let folder = project.path("host/proxy").display().to_string();
-    crate::support::project::run(project.command(["proxy", "--upgrade", "--dir", &folder])).expect(0);
+    run(project.command(["proxy", "--upgrade", "--dir", &folder])).expect(0);
     assert_ne!(pid(&project), before);
     project.deploy("v2");
     load.expect_no_failure();

@@ -63,6 +63,23 @@ impl From<lockgate_ports::PortError> for CliError {
     }
 }
 
+impl From<lockgate_proxy::ProxyError> for CliError {
+    fn from(error: lockgate_proxy::ProxyError) -> Self {
+        use lockgate_proxy::ProxyError;
+        let kind = match &error {
+            ProxyError::AlreadyRunning { .. } => FailureKind::Conflict,
+            ProxyError::NothingToListenOn
+            | ProxyError::Listen { .. }
+            | ProxyError::Inherited { .. }
+            | ProxyError::RoutesCorrupt { .. } => FailureKind::Refused,
+            ProxyError::Handover { .. } | ProxyError::Io { .. } | ProxyError::Stopped { .. } => {
+                FailureKind::Other
+            }
+        };
+        Failure::new(kind, error.to_string()).hint(error.hint()).into()
+    }
+}
+
 impl From<lockgate_engine::JournalError> for CliError {
     fn from(error: lockgate_engine::JournalError) -> Self {
         Trouble::Journal(error).into()

@@ -15,6 +15,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// One thread is enough for what waits for others most of the time. The proxy is the exception: every request of every
+/// service goes through it, so it gets a worker for each processor.
+fn runtime(command: &args::Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match command {
+        args::Command::Proxy(proxy) if !proxy.upgrade => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    builder.thread_name("lockgate-worker").enable_all().build()
+}
+
 fn main() -> ExitCode {
     let args = args::Args::parse();
     let output = output::Output::new(&args.global);
@@ -23,7 +33,7 @@ fn main() -> ExitCode {
         tracing::debug!("a crypto provider was installed already");
     }
     output.trace();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime(&args.command) {
         Ok(runtime) => runtime,
         Err(error) => {
             output.error(&error::CliError::failed(format!("cannot start: {error}")));

@@ -16,7 +16,7 @@ pub async fn run(args: args::Proxy) -> Result<Exit, CliError> {
     }
     let mut config = ProxyConfig::new(args.dir);
     config.listen = args.listen;
-    serve(config).await.map_err(|error| CliError::failed(error.to_string()))?;
+    serve(config).await?;
     Ok(Exit::Succeeded)
 }
 

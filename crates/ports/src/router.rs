@@ -68,7 +68,7 @@ pub trait Router: Send + Sync {
     /// Does nothing when it runs, when it never ran, or when somebody else looks after it.
     ///
     /// # Errors
-    /// `Unreachable` when it does not come up.
+    /// `Unreachable` when it does not come up; `Refused` when the one that runs does not listen where it should.
     async fn revive(&self) -> Result<(), PortError> {
         Ok(())
     }

@@ -222,6 +222,11 @@ async fn a_proxy_that_listens_elsewhere_is_not_given_the_route() {
     let hint = error.hint.unwrap();
     assert!(hint.contains(&format!("(kill {})", std::process::id())), "{hint}");
     assert_eq!(moved.router.route().await.unwrap(), Route::default(), "nothing was changed");
+    assert_eq!(
+        moved.router.revive().await.unwrap_err().kind,
+        FailureKind::Refused,
+        "a run ends before it begins"
+    );
     assert_eq!(moved.router.ask(&ask("/")).await.unwrap_err().kind, FailureKind::Refused);
     let checks = moved.router.check().await;
     let said = checks.iter().find(|check| check.what == "proxy address").unwrap();
