@@ -140,7 +140,7 @@ fn an_app_that_ends_with_an_endless_line_locks_nobody_out() {
     project.deploy("v1");
     let ran = project.run("deploy web endless").expect(1);
     assert!(ran.stderr.len() + ran.stdout.len() < 100_000, "it is not told in full either");
-    let record = std::fs::read_to_string(project.path("host/web/.lockgate/lease.json")).unwrap();
+    let record = std::fs::read_to_string(project.path("host/prod/web/.lockgate/lease.json")).unwrap();
     assert!(record.len() < 10_000, "{} bytes in lease.json", record.len());
     project.run("status web").expect(0);
     project.deploy("v2");
@@ -185,7 +185,7 @@ fn an_app_or_gate_that_prints_its_environment_tells_no_secret() {
     // A channel is read by more people than a log is.
     let slack: Vec<&String> = bodies.iter().filter(|body| body.starts_with("{\"text\"")).collect();
     assert!(slack.len() == 8 && !slack.iter().any(|body| body.contains("boot")), "{slack:#?}");
-    for folder in ["m1/.lockgate", "host/web/.lockgate"] {
+    for folder in ["m1/.lockgate", "host/prod/web/.lockgate"] {
         let mut files = Vec::new();
         holding(&project.path(folder), &mut files);
         assert!(files.is_empty(), "it lies in {files:#?}");

@@ -284,9 +284,9 @@ impl Router for Builtin {
             release: to.release.digest.to_string(),
             dial: to.endpoint.to_string(),
         });
-        self.ensure_running().await?;
+        // Where it listens was looked at before the run, and is again by who asks through it: were it refused here, going
+        // back would be refused as well.
         match self.put(&spec, expected).await {
-            // It ended in between.
             Err(error) if nothing_there(&error) => {
                 self.ensure_running().await?;
                 self.put(&spec, expected).await
