@@ -19,6 +19,8 @@ const TICK_MILLIS: u64 = 100;
 /// prints them. Meant for a terminal: elsewhere it prints the finished lines to standard error, nothing moving.
 pub struct Live {
     multi: MultiProgress,
+    /// Where finished lines go, which is where the moving ones are drawn.
+    finished: Box<dyn Write + Send>,
     options: Options,
     view: RunView,
     moving: Vec<Moving>,
@@ -38,13 +40,19 @@ impl Live {
     /// On standard error.
     #[must_use]
     pub fn stderr(options: Options) -> Self {
-        Self::with_target(ProgressDrawTarget::stderr(), options)
+        Self::with_target(ProgressDrawTarget::stderr(), Box::new(io::stderr()), options)
     }
 
+    /// `finished` is the terminal that `target` draws on.
     #[must_use]
-    pub fn with_target(target: ProgressDrawTarget, options: Options) -> Self {
+    pub fn with_target(
+        target: ProgressDrawTarget,
+        finished: Box<dyn Write + Send>,
+        options: Options,
+    ) -> Self {
         Self {
             multi: MultiProgress::with_draw_target(target),
+            finished,
             options,
             view: RunView::default(),
             moving: Vec::new(),
@@ -58,10 +66,10 @@ impl Live {
         self.view.counts()
     }
 
-    /// indicatif drops lines when it draws nothing; a failure must not get lost that way.
     fn print(&mut self, text: &str) {
         let printed =
-            if self.multi.is_hidden() { writeln!(io::stderr(), "{text}") } else { self.multi.println(text) };
+            // Not by `println`, which fills lines up to the terminal's width instead of ending them.
+            self.multi.suspend(|| writeln!(self.finished, "{text}"));
         if let Err(problem) = printed {
             self.error.get_or_insert(problem);
         }
@@ -185,7 +193,7 @@ impl Drop for Live {
 
 #[cfg(test)]
 mod tests {
-    use indicatif::InMemoryTerm;
+    use indicatif::{InMemoryTerm, TermLike};
     use lockgate_model::EventKind;
 
     use super::*;
@@ -196,7 +204,20 @@ mod tests {
         let term = InMemoryTerm::new(rows, 120);
         let options = Options { paint: Paint::plain(), time: None, detail: Detail::Normal };
         let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
-        (term, Live::with_target(target, options))
+        (term.clone(), Live::with_target(target, Box::new(Lines(term)), options))
+    }
+
+    struct Lines(InMemoryTerm);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write_str(std::str::from_utf8(bytes).map_err(io::Error::other)?)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
     }
 
     #[test]

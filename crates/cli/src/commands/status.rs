@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use lockgate_model::ServiceStatus;
+use lockgate_model::{HostObserved, ServiceStatus};
 use lockgate_orchestrator::{Session, state_line};
 use lockgate_render::{rfc3339, status_text};
 
@@ -26,13 +26,17 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, watch: bool) -> R
         }
         show(context, &statuses);
         if !watch {
-            return Ok(match statuses.iter().all(|status| status.unseen.is_empty()) {
-                true => Exit::Succeeded,
-                false => Exit::Failed,
-            });
+            return Ok(if statuses.iter().all(is_well) { Exit::Succeeded } else { Exit::Failed });
         }
         tokio::time::sleep(Duration::from_secs(WATCH_SECONDS)).await;
     }
+}
+
+/// All could be seen, and what should be live is.
+fn is_well(status: &ServiceStatus) -> bool {
+    let is_up =
+        |seen: &HostObserved| seen.live().is_some() || seen.router.target.or(seen.recorded.active).is_none();
+    status.unseen.is_empty() && status.observed.hosts.values().all(is_up)
 }
 
 async fn look(
