@@ -239,6 +239,38 @@ fn a_rollback_of_a_release_that_has_died_goes_to_the_one_before_it() {
 }
 
 #[test]
+fn a_changed_environment_is_deployed_with_the_same_release() {
+    let with = |colour: &str| Setup {
+        service: format!("    env: {{ COLOUR: {colour} }}\n"),
+        environment: "    keep_warm: 1h\n".into(),
+        ..Setup::default()
+    };
+    let project = Project::with(&with("red"));
+    let configure = |colour: &str| {
+        std::fs::write(project.path("m1/lockgate.yaml"), project.config(&with(colour))).unwrap();
+    };
+    let colours = || -> Vec<String> {
+        let of = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+        let colour =
+            |environ: String| environ.split('\0').find(|one| one.starts_with("COLOUR=")).map(str::to_owned);
+        let mut all: Vec<String> = project.apps().iter().filter_map(|app| colour(of(app.pid))).collect();
+        all.sort();
+        all
+    };
+    project.deploy("v1");
+    configure("green");
+    project.run("deploy web v1").expect(0).says(&["nothing to do", "--again"]);
+    assert_eq!(colours(), ["COLOUR=red"]);
+    project.run("deploy --again web v1").expect(0);
+    assert_eq!(colours(), ["COLOUR=green", "COLOUR=red"]);
+    // The slot that is kept warm runs this very release, but not so.
+    configure("blue");
+    project.run("deploy --again web v1").expect(0);
+    assert_eq!(colours(), ["COLOUR=blue", "COLOUR=green"]);
+    project.expect_live("v1");
+}
+
+#[test]
 fn the_old_slot_is_kept_warm_and_a_rollback_to_it_starts_nothing() {
     let setup = Setup { environment: "    keep_warm: 1h\n".into(), ..Setup::default() };
     let project = Project::with(&setup);

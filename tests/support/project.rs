@@ -106,7 +106,7 @@ impl Project {
     }
 
     /// Absolute folders, so that both machines' projects mean the same host.
-    fn config(&self, setup: &Setup) -> String {
+    pub fn config(&self, setup: &Setup) -> String {
         let (root, port) = (self.root().display(), self.port);
         let Setup { health, service, before, after, environment, end } = setup;
         format!(

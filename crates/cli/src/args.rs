@@ -139,6 +139,9 @@ pub struct Deploy {
     /// Without gates: health check, switch and the question through the router only
     #[arg(long)]
     pub only_swap: bool,
+    /// Although this release is live: its environment or its Compose file has changed
+    #[arg(long)]
+    pub again: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

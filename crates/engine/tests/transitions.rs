@@ -29,7 +29,7 @@ fn plan() -> Plan {
         service: release.service.clone(),
         environment: EnvironmentName::new("prod").unwrap(),
         strategy: Strategy::BlueGreen,
-        intent: Intent::Deploy { release: release.clone(), gates: Gates::All },
+        intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
         hosts: vec![host],
         before: BTreeMap::new(),
         release,

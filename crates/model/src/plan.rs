@@ -16,11 +16,12 @@ pub enum Intent {
     Deploy {
         release: Release,
         gates: Gates,
+        /// Also where it is live: what it is started with has changed.
+        #[serde(default)]
+        again: bool,
     },
     /// Back to `release`, or without one to the release that was live before.
-    Rollback {
-        release: Option<Release>,
-    },
+    Rollback { release: Option<Release> },
     /// Stop what still runs beside the live release: kept warm for long enough, or left when tidying up was cut short.
     TidyUp,
 }

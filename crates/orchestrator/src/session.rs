@@ -43,11 +43,11 @@ pub enum Want {
     Deploy {
         tag: Tag,
         gates: Gates,
+        /// Although it is live.
+        again: bool,
     },
     /// A release's tag or digest (or its beginning, at least 7 hex digits) from the hosts' list; `None` is the previous.
-    Rollback {
-        release: Option<String>,
-    },
+    Rollback { release: Option<String> },
 }
 
 impl Want {
@@ -198,7 +198,9 @@ impl<'a> Session<'a> {
         // Looking and resolving do not need one another.
         let (observed, release) = tokio::try_join!(self.observe(Depth::Plan), release)?;
         let intent = match (want, release) {
-            (Want::Deploy { gates, .. }, Some(release)) => Intent::Deploy { release, gates: *gates },
+            (Want::Deploy { gates, again, .. }, Some(release)) => {
+                Intent::Deploy { release, gates: *gates, again: *again }
+            }
             (Want::Rollback { release: Some(named) }, _) => {
                 Intent::Rollback { release: Some(lockgate_plan::named_release(&observed, named)?) }
             }

@@ -16,6 +16,8 @@ pub(crate) struct Wanted<'a> {
     pub intent: &'a Intent,
     pub release: Release,
     pub gates: Gates,
+    /// A release that is live is started anew beside itself.
+    pub again: bool,
 }
 
 /// What one host needs.
@@ -93,9 +95,9 @@ impl Wanted<'_> {
         !matches!(self.environment.runtime, Some(Runtime::Process(_)))
     }
 
-    /// The slot that has the traffic with the wanted release already.
+    /// The slot that has the traffic with the wanted release already, where that is enough.
     fn lives_on(&self, seen: &HostObserved) -> Option<Slot> {
-        let (slot, live) = seen.live()?;
+        let (slot, live) = seen.live().filter(|_| !self.again)?;
         live.release.as_ref().filter(|release| release.same_bytes(&self.release)).map(|_| slot)
     }
 
@@ -135,11 +137,14 @@ impl Wanted<'_> {
         let (slot, release, probe) = (host.slot, &self.release, self.probe());
         let (drain, grace) = (self.environment.drain, self.environment.stop_grace);
         let mut steps = Vec::new();
-        if self.replaces_running(host) {
-            steps.push(step(Action::Drain { slot, deadline: drain }, vec![]));
-        }
         // A slot that was kept warm may still be answering from when it had the traffic.
         let warm = host.seen.slots.get(&slot).is_some_and(|seen| seen.state == SlotState::Running);
+        if self.replaces_running(host) {
+            steps.push(step(Action::Drain { slot, deadline: drain }, vec![]));
+        } else if warm && self.again {
+            // To start what runs already does nothing.
+            steps.extend(self.retire(slot));
+        }
         let drain_first = warm.then_some(Action::Drain { slot, deadline: drain });
         let stop_again = drain_first.into_iter().chain([Action::Stop { slot, grace }]).collect();
         steps.extend([

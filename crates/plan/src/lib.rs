@@ -53,8 +53,9 @@ pub fn plan(
             .hint("give each slot its own name and host port, or none: the router reaches the slot on its own address"));
         }
     }
+    let again = matches!(intent, Intent::Deploy { again: true, .. });
     let (release, gates) = match intent {
-        Intent::Deploy { release, gates } => (release.clone(), *gates),
+        Intent::Deploy { release, gates, .. } => (release.clone(), *gates),
         Intent::Rollback { release: Some(release) } => (release.clone(), lockgate_model::Gates::None),
         Intent::Rollback { release: None } => {
             (rollback::previous_release(observed)?, lockgate_model::Gates::None)
@@ -68,7 +69,7 @@ pub fn plan(
     };
     match environment.strategy {
         Strategy::BlueGreen => blue_green::plan(
-            &blue_green::Wanted { project, service, environment, intent, release, gates },
+            &blue_green::Wanted { project, service, environment, intent, release, gates, again },
             observed,
         ),
     }

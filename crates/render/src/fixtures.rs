@@ -130,7 +130,7 @@ pub(crate) fn plan_for(hosts: &[HostId]) -> Plan {
         service: service(),
         environment: environment(),
         strategy: Strategy::BlueGreen,
-        intent: Intent::Deploy { release: new.clone(), gates: Gates::All },
+        intent: Intent::Deploy { release: new.clone(), gates: Gates::All, again: false },
         hosts: hosts.to_vec(),
         before: hosts.iter().map(|host| (host.clone(), old.clone())).collect(),
         release: new,

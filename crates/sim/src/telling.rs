@@ -169,7 +169,8 @@ impl<'a> Stage<'a> {
             match turn.command {
                 Command::Resume => session.resume().await.map(|end| Came::Resumed(Box::new(end))),
                 Command::Deploy(number) => {
-                    let want = Want::Deploy { tag: tag(&format!("v{number}")), gates: Gates::All };
+                    let want =
+                        Want::Deploy { tag: tag(&format!("v{number}")), gates: Gates::All, again: false };
                     session.run(&want).await.map(|report| Came::Ran(Box::new(report)))
                 }
                 Command::Rollback => session

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockgate_engine::Interrupt;
-use lockgate_model::{Gates, Outcome, Plan, RunId, Tag};
+use lockgate_model::{Gates, Intent, Outcome, Plan, RunId, Tag};
 use lockgate_orchestrator::{Report, Session, Want};
 use lockgate_render::outcome_text;
 
@@ -22,7 +22,7 @@ pub fn want(args: &args::Deploy) -> Result<Want, CliError> {
     let tag = Tag::new(args.tag.as_str())
         .map_err(|error| CliError::usage(error.to_string(), "name the image's tag, such as v1.2.3"))?;
     let gates = if args.only_swap { Gates::None } else { Gates::All };
-    Ok(Want::Deploy { tag, gates })
+    Ok(Want::Deploy { tag, gates, again: args.again })
 }
 
 pub async fn rollback(
@@ -80,7 +80,13 @@ fn tell(context: &Context<'_>, run: Option<RunId>, plan: &Plan, outcome: &Outcom
         return;
     }
     match run {
-        None => output.text(&format!("nothing to do: {} is live already", plan.release)),
+        None => {
+            output.text(&format!("nothing to do: {} is live already", plan.release));
+            if matches!(plan.intent, Intent::Deploy { .. }) {
+                output
+                    .say("what it is started with has changed? `--again` starts it anew beside the live one");
+            }
+        }
         Some(_) => output.text(&outcome_text(outcome, plan, output.paint)),
     }
 }

@@ -30,7 +30,7 @@ fn plan(service: &str) -> Plan {
         service,
         environment: EnvironmentName::new("prod").unwrap(),
         strategy: Strategy::BlueGreen,
-        intent: Intent::Deploy { release: release.clone(), gates: Gates::All },
+        intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
         hosts: vec![HostId::local()],
         before: BTreeMap::new(),
         release,
