@@ -1,11 +1,14 @@
 //! What a deployment will need, looked at for `doctor`.
 
 use futures_util::future::join_all;
-use lockgate_model::Slot;
+use lockgate_model::{FailureKind, Slot};
 use lockgate_ports::{Check, PortError};
 
 use crate::compose::Compose;
-use crate::{api, auth, image};
+use crate::{api, image};
+
+/// A tag that a registry is asked for only to see what it says.
+const UNKNOWN_TAG: &str = "lockgate-doctor";
 
 impl Compose {
     pub(crate) async fn check_all(&self) -> Vec<Check> {
@@ -63,7 +66,8 @@ impl Compose {
         }
     }
 
-    /// Whether the login is right, or needed, only a pull can tell; images may be public.
+    /// Asks the registry for a tag that nobody has: that there is none says that we may ask. Under a name that names no
+    /// registry an image may have been built here, and nobody is asked.
     async fn check_login(&self) -> Check {
         let what = "registry login";
         let repository = match self.repository() {
@@ -71,13 +75,24 @@ impl Compose {
             Err(error) => return bad(what, error),
         };
         let registry = image::registry(repository);
-        let found = match self.docker_config_folder().await {
-            Ok(folder) => auth::find(self.host.as_ref(), folder, registry).await,
-            Err(error) => Err(error),
+        let login = match self.registry_auth(repository).await {
+            Ok(Some(_)) => "with the login that is there",
+            Ok(None) => "without a login",
+            Err(error) => return bad(what, error),
         };
-        match found {
-            Ok(Some(_)) => Check::ok(what, format!("there is one for {registry}")),
-            Ok(None) => Check::ok(what, format!("none for {registry}, which is right for public images")),
+        if !image::names_registry(repository) {
+            return Check::ok(
+                what,
+                format!("{repository} is looked for here first, then in {registry}, {login}"),
+            );
+        }
+        match self.ask_registry(repository, &format!("{repository}:{UNKNOWN_TAG}")).await {
+            Ok(_) => Check::ok(what, format!("{registry} answers {login}")),
+            Err(error) if error.kind == FailureKind::NotFound => match error.hint {
+                // Docker Hub says the same of what is not there and of what is not for us.
+                Some(hint) if hint.contains("docker login") => Check::warn(what, error.message, hint),
+                _ => Check::ok(what, format!("{registry} answers {login}")),
+            },
             Err(error) => bad(what, error),
         }
     }

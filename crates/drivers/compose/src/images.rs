@@ -60,7 +60,7 @@ impl Compose {
         Ok(self.release_of(tag, repository, digest, commit))
     }
 
-    async fn ask_registry(&self, repository: &str, reference: &str) -> Result<Digest, PortError> {
+    pub(crate) async fn ask_registry(&self, repository: &str, reference: &str) -> Result<Digest, PortError> {
         let limit = Millis::from_secs(RESOLVE_SECONDS_MAX);
         let mut request = Request::get(format!("/distribution/{}/json", image::encode(reference)), limit);
         if let Some(auth) = self.registry_auth(repository).await? {
@@ -80,7 +80,10 @@ impl Compose {
             .map_err(|invalid| PortError::other(format!("the registry's digest of {reference}: {invalid}")))
     }
 
-    async fn registry_auth(&self, repository: &str) -> Result<Option<auth::RegistryAuth>, PortError> {
+    pub(crate) async fn registry_auth(
+        &self,
+        repository: &str,
+    ) -> Result<Option<auth::RegistryAuth>, PortError> {
         let folder = self.docker_config_folder().await?;
         auth::find(self.host.as_ref(), folder, image::registry(repository)).await
     }

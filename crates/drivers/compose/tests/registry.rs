@@ -125,9 +125,15 @@ async fn a_registry_that_wants_a_login_is_unauthorized_until_the_host_has_one() 
     let refused = without.fetch(&release).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::Unauthorized, "{refused}");
     with.fetch(&release).await.unwrap();
-    let checks = with.check().await;
-    let seen = checks.iter().find(|check| check.what == "registry login").unwrap();
-    assert!(seen.state == CheckState::Ok && seen.seen.contains("there is one"), "{seen:?}");
+    let login = async |compose: &Compose| {
+        let checks = compose.check().await;
+        checks.into_iter().find(|check| check.what == "registry login").unwrap()
+    };
+    let seen = login(&with).await;
+    assert!(seen.state == CheckState::Ok && seen.seen.contains("with the login"), "{seen:?}");
+    let seen = login(&without).await;
+    assert_eq!(seen.state, CheckState::Bad, "{seen:?}");
+    assert!(seen.mend.as_ref().unwrap().contains("docker login"), "{seen:?}");
 }
 
 #[tokio::test]
