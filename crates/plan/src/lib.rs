@@ -42,7 +42,7 @@ pub fn plan(
                 format!("the router cannot be asked: {reason}"),
             )
             .at(host)
-            .hint("nothing was changed; `lockgate doctor` says what it needs"));
+            .hint("`lockgate deploy` and `resume` start a proxy of ours again; else `lockgate doctor` says what is missing"));
         }
         if !seen.conflicts.is_empty() {
             return Err(Failure::new(
