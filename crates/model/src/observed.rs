@@ -31,6 +31,12 @@ impl HostObserved {
         let slot = self.router.target?;
         self.slots.get(&slot).filter(|seen| seen.state == SlotState::Running).map(|seen| (slot, seen))
     }
+
+    /// The slot that has the traffic, running or not; where the router does not say, the one that is recorded to.
+    #[must_use]
+    pub fn should_be_live(&self) -> Option<Slot> {
+        self.router.target.or(self.recorded.active)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -103,7 +103,7 @@ impl Wanted<'_> {
 
     /// Beside what the router points at, running or not: never the slot that may have traffic.
     fn slot_for(&self, seen: &HostObserved) -> Slot {
-        seen.router.target.or(seen.recorded.active).map_or(Slot::Blue, Slot::other)
+        seen.should_be_live().map_or(Slot::Blue, Slot::other)
     }
 
     fn waves(&self, phases: &mut Phases, changing: &[HostPlan<'_>]) -> Result<(), Failure> {

@@ -70,8 +70,7 @@ fn names_digest(named: &str, release: &Release) -> bool {
 /// The release that should have the traffic, whether it runs or has died. Where its slot is empty by now it is the last
 /// that went live.
 fn current(seen: &HostObserved) -> Option<&Release> {
-    let slot = seen.router.target.or(seen.recorded.active);
-    match slot.and_then(|slot| seen.slots.get(&slot)) {
+    match seen.should_be_live().and_then(|slot| seen.slots.get(&slot)) {
         Some(held) => held.release.as_ref(),
         None => seen.releases.first(),
     }

@@ -35,7 +35,8 @@ pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
 }
 
 /// What is live on the host: `v1 (1f3a5b7c9d0e) in blue`.
-pub(crate) fn live_text(seen: &HostObserved) -> String {
+#[must_use]
+pub fn live_text(seen: &HostObserved) -> String {
     if seen.router.unreachable.is_some() {
         return "not known".to_owned();
     }

@@ -3,6 +3,7 @@
 use lockgate_model::{Environment, HostId, Service};
 use lockgate_perform::glimpse;
 use lockgate_ports::{Check, CheckState, Command, HostPorts};
+use lockgate_render::live_text;
 
 use super::Context;
 use crate::args::Format;
@@ -77,11 +78,10 @@ async fn live(service: &Service, ports: &HostPorts) -> Check {
         Ok((seen, _)) => seen,
         Err(failure) => return Check::warn(what, failure.to_string(), "mend what is said above first"),
     };
-    if let Some((slot, live)) = seen.live() {
-        let release = live.release.as_ref().map_or("unknown release".to_owned(), ToString::to_string);
-        return Check::ok(what, format!("{release} in {slot}"));
+    if seen.live().is_some() {
+        return Check::ok(what, live_text(&seen));
     }
-    let Some(slot) = seen.router.target.or(seen.recorded.active) else {
+    let Some(slot) = seen.should_be_live() else {
         return Check::ok(what, "none yet");
     };
     let why = seen.router.unreachable.unwrap_or_else(|| "it does not run".to_owned());
