@@ -177,7 +177,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// No safe plan, no such release, or a host that cannot be looked at.
     pub async fn plan(&self, want: &Want) -> Result<Planned, Failure> {
-        self.plan_for(want, self.release(want), None).await
+        self.plan_for(want, self.release(want), false).await
     }
 
     /// What is to be deployed, where that is known without looking at the hosts.
@@ -188,12 +188,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// `undone` is a run that was turned back first: then what it had replaced is what was live before.
+    /// `undone`: a run was turned back first, and what it had replaced is what was live before.
     async fn plan_for(
         &self,
         want: &Want,
         release: impl Future<Output = Result<Option<Release>, Failure>>,
-        undone: Option<RunId>,
+        undone: bool,
     ) -> Result<Planned, Failure> {
         // Looking and resolving do not need one another.
         let (observed, release) = tokio::try_join!(self.observe(Depth::Plan), release)?;
@@ -205,7 +205,8 @@ impl<'a> Session<'a> {
                 Intent::Rollback { release: Some(lockgate_plan::named_release(&observed, named)?) }
             }
             (Want::Rollback { release: None } | Want::Deploy { .. }, _) => {
-                Intent::Rollback { release: undone.and_then(|_| lockgate_plan::live_release(&observed)) }
+                let live = undone.then(|| lockgate_plan::live_release(&observed)).flatten();
+                Intent::Rollback { release: live }
             }
         };
         let site = self.site;
@@ -272,7 +273,7 @@ impl<'a> Session<'a> {
         let recovered = self.recover_all(acquired, towards).await?;
         let fence = acquired.fence.clone();
         let keep_alive = fence.keep_alive();
-        let undone = recovered.as_ref().filter(|(_, outcome)| was_undone(outcome)).map(|(run, _)| *run);
+        let undone = recovered.as_ref().is_some_and(|(_, outcome)| was_undone(outcome));
         let plan = before_anything(interrupt, self.plan_for(want, release, undone)).await?.plan;
         drop(keep_alive);
         if !plan.is_empty() {

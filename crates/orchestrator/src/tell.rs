@@ -53,7 +53,7 @@ impl Teller {
     /// Tells of a command that failed before its run began: whoever waits for the release waits in vain.
     pub(crate) async fn unbegun(&self, session: &Session<'_>, want: &Want, failure: Failure) {
         let Session { site, tools } = session;
-        let message = Message {
+        let base = Message {
             kind: MessageKind::Failed,
             project: site.project.name.clone(),
             service: site.service.name.clone(),
@@ -64,11 +64,11 @@ impl Teller {
             at: tools.clock.now(),
             owner: tools.identity.owner.clone(),
             hosts: site.hosts.iter().map(|ports| ports.id.clone()).collect(),
-            failure: Some(failure),
+            failure: None,
             commands: Vec::new(),
         };
-        let mut telling = self.telling(tools, message.clone());
-        telling.deliver(&message);
+        let mut telling = self.telling(tools, base);
+        telling.ended(&Outcome::Failed { failure });
         telling.finish().await;
     }
 
@@ -108,10 +108,6 @@ impl Telling {
         if let Some(Outcome::Stuck(stuck)) = outcome {
             message.commands = stuck.commands.clone();
         }
-        self.deliver(&message);
-    }
-
-    fn deliver(&mut self, message: &Message) {
         for notifier in &self.notifiers {
             let (notifier, message) = (notifier.clone(), message.clone());
             self.sends.spawn(async move {
