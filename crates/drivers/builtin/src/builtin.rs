@@ -270,7 +270,7 @@ impl Router for Builtin {
     async fn revive(&self) -> Result<(), PortError> {
         match self.status().await {
             // Said before a run changes anything: in the middle of one, going back would be refused too.
-            Ok(Some(status)) => listeners::public(&status, &self.options).map(drop).map_err(PortError::from),
+            Ok(Some(status)) => listeners::public(&status, &self.options).map(drop),
             Ok(None) => Ok(()),
             Err(error) if nothing_there(&error) => self.ensure_running().await,
             // Anything else is for whoever needs the route to hear of.

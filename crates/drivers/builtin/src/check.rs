@@ -49,11 +49,8 @@ fn version(status: &StatusView) -> Check {
 
 fn address(status: &StatusView, options: &BuiltinOptions) -> Check {
     match listeners::public(status, options) {
-        Err(elsewhere) => Check::bad("proxy address", elsewhere.message, elsewhere.hint),
-        Ok(_) => {
-            let bound: Vec<String> = status.listeners.iter().map(ToString::to_string).collect();
-            Check::ok("proxy address", format!("listens on {}", bound.join(", ")))
-        }
+        Err(error) => Check::bad("proxy address", error.message, error.hint.unwrap_or_default()),
+        Ok(_) => Check::ok("proxy address", format!("listens on {}", listeners::bound(status))),
     }
 }
 

@@ -4,8 +4,10 @@
 //! SSH. The proxy's route names the slot and the release's digest, so every answer can be told apart.
 //!
 //! Invariants:
-//! - Looking starts nothing and changes nothing. Only a switch starts the proxy, and only when it does not run.
-//! - A switch is refused while the proxy listens elsewhere than `lockgate.yaml` says: nothing would answer there.
+//! - Looking starts nothing and changes nothing. A switch starts the proxy when it does not run, and `revive` does when
+//!   it should.
+//! - No run begins while the proxy listens elsewhere than `lockgate.yaml` says, for nothing would answer there; a switch
+//!   itself is not refused, so that a run in which it moved can go back.
 //! - Every change is conditional on the version that was read; the proxy stores it before it is in force.
 //! - A count of requests in flight includes those of a proxy that still drains after an upgrade.
 //!

@@ -11,25 +11,17 @@ use lockgate_proxy::StatusView;
 
 use crate::builtin::{BuiltinOptions, reachable};
 
-/// What is wrong with the running proxy's listeners, and what to do about it.
-#[derive(Debug)]
-pub(crate) struct Elsewhere {
-    pub message: String,
-    pub hint: String,
-}
-
-impl From<Elsewhere> for PortError {
-    fn from(elsewhere: Elsewhere) -> Self {
-        PortError::new(FailureKind::Refused, elsewhere.message).hint(elsewhere.hint)
-    }
-}
-
 /// Where the running proxy answers on the configured address, as seen from its host. A configured port of 0 is any
 /// listener's.
-pub(crate) fn public(status: &StatusView, options: &BuiltinOptions) -> Result<SocketAddr, Elsewhere> {
+///
+/// # Errors
+/// `Refused`, with what to do about it.
+pub(crate) fn public(status: &StatusView, options: &BuiltinOptions) -> Result<SocketAddr, PortError> {
     let Ok(wanted) = options.listen.parse::<SocketAddr>() else {
         let message = format!("{:?} is not an address to listen on", options.listen);
-        return Err(Elsewhere { message, hint: "write it as 127.0.0.1:8080 or [::]:8080".to_owned() });
+        return Err(
+            PortError::new(FailureKind::Refused, message).hint("write it as 127.0.0.1:8080 or [::]:8080")
+        );
     };
     let found = match wanted.port() {
         0 => status.listeners.first().copied(),
@@ -48,15 +40,18 @@ fn covers(bound: SocketAddr, wanted: SocketAddr) -> bool {
     bound.port() == wanted.port() && (every_address || bound.ip() == wanted.ip())
 }
 
-fn elsewhere(status: &StatusView, options: &BuiltinOptions) -> Elsewhere {
+/// All that the running proxy listens on, for people.
+pub(crate) fn bound(status: &StatusView) -> String {
+    status.listeners.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn elsewhere(status: &StatusView, options: &BuiltinOptions) -> PortError {
     let (dir, listen, pid) = (&options.dir, &options.listen, status.pid);
-    let bound: Vec<String> = status.listeners.iter().map(ToString::to_string).collect();
-    let message = format!("the proxy in {dir} listens on {}, not on {listen}", bound.join(", "));
-    let hint = format!(
+    let message = format!("the proxy in {dir} listens on {}, not on {listen}", bound(status));
+    PortError::new(FailureKind::Refused, message).hint(format!(
         "stop it on the host (kill {pid}) and start it again (lockgate proxy --dir {dir} --listen {listen}; an upgrade \
          keeps the old address), or set router.builtin.listen to where it listens, or another router.builtin.dir"
-    );
-    Elsewhere { message, hint }
+    ))
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@
 //!
 //! `kind` is `starting`, `success`, `rolled_back`, `failed` (nothing was changed) or `critical` (the rollback failed
 //! too, and `commands` is what to type). A command that failed before its run began has no `run`, and in place of
-//! `release` it has `asked`: the tag or digest that was typed, if one was. `at` is milliseconds since 1970-01-01T00:00:00Z. Any 2xx is a delivery.
+//! `release` it has `asked`: the tag or digest that was typed, if one was. `at` is milliseconds since
+//! 1970-01-01T00:00:00Z. Any 2xx is a delivery.
 //!
 //! Absent: threads, updates of an earlier message, bot tokens, signatures and a queue. Absent too: the choice of a TLS
 //! provider, which the binary (or a test) installs once with
