@@ -1,5 +1,7 @@
 //! `${NAME}`, `${NAME:-default}` and `$$` in values, after the YAML was read: what a variable holds is never YAML.
 
+use std::cell::Cell;
+
 /// Reads the environment, handed in so that nothing here depends on the process it runs in.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -37,18 +39,14 @@ pub fn fill(text: &str, env: Env<'_>) -> Result<String, Unfilled> {
     Ok(filled)
 }
 
-/// Whether a variable would be filled in.
+/// Whether a variable would be filled in, or was meant to be.
 pub fn refers(text: &str) -> bool {
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        rest = &rest[at + 1..];
-        match rest.strip_prefix('$') {
-            Some(after) => rest = after,
-            None if rest.starts_with('{') => return true,
-            None => {}
-        }
-    }
-    false
+    let asked = Cell::new(false);
+    let ask = |_: &str| {
+        asked.set(true);
+        None
+    };
+    fill(text, &ask).is_err() || asked.get()
 }
 
 fn value(reference: &str, env: Env<'_>) -> Result<String, Unfilled> {

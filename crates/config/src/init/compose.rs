@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Found, LOOK_ENTRIES_MAX, SERVICES_MAX, left_out, read_yaml, shown, slug};
+use super::{Found, LOOK_ENTRIES_MAX, SERVICES_MAX, left_out, read_yaml, shown, slug, urls};
 
 const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
 
@@ -154,16 +154,8 @@ fn found(name: &str, service: &Value) -> Found {
 
 /// `ghcr.io/acme/web:${TAG:-latest}` → `ghcr.io/acme/web`; `None` when the repository itself has variables.
 fn repository(image: &str) -> Option<String> {
-    let plain = image.split("${").next()?;
-    let start = plain.rfind('/').map_or(0, |slash| slash + 1);
-    let end = plain[start..].find([':', '@']).map_or(plain.len(), |at| start + at);
-    let cut_by_variable = end == plain.len() && plain.len() < image.len();
-    let legal = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
-    let repository = &plain[..end];
-    let valid = repository.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && repository.chars().all(legal)
-        && !repository.ends_with('/');
-    (valid && !cut_by_variable).then(|| repository.to_owned())
+    let (repository, _) = urls::image(image).ok()?;
+    (!repository.contains('$')).then_some(repository)
 }
 
 /// The port inside the container, from `expose` or `ports`.
