@@ -1,14 +1,18 @@
 //! What a deployment will need, looked at for `doctor`.
 
 use futures_util::future::join_all;
-use lockgate_model::{FailureKind, Slot};
-use lockgate_ports::{Check, PortError};
+use lockgate_model::{FailureKind, Millis, Slot};
+use lockgate_ports::{Check, Endpoint, PortError};
 
 use crate::compose::Compose;
+use crate::conflicts::HostPort;
+use crate::containers::Held;
 use crate::{api, image};
 
 /// A tag that a registry is asked for only to see what it says.
 const UNKNOWN_TAG: &str = "lockgate-doctor";
+/// How long a look at a port may take.
+const CONNECT_MILLIS_MAX: u64 = 1000;
 
 impl Compose {
     pub(crate) async fn check_all(&self) -> Vec<Check> {
@@ -19,7 +23,7 @@ impl Compose {
         let files_ok = files.iter().all(|check| check.state == lockgate_ports::CheckState::Ok);
         checks.extend(files);
         if files_ok {
-            checks.push(self.check_conflicts().await);
+            checks.extend(self.check_conflicts().await);
         }
         checks.push(self.check_login().await);
         if engine_answers {
@@ -57,13 +61,57 @@ impl Compose {
         }
     }
 
-    async fn check_conflicts(&self) -> Check {
+    async fn check_conflicts(&self) -> Vec<Check> {
         let what = "slots beside each other";
         match self.find_conflicts().await {
-            Ok(found) if found.is_empty() => Check::ok(what, "no host port or name is wanted twice"),
-            Ok(found) => Check::bad(what, found.join("; "), "change the Compose files as said"),
-            Err(error) => bad(what, error),
+            Ok((found, ports)) => {
+                let between = match found.is_empty() {
+                    true => Check::ok(what, "no host port or name is wanted twice"),
+                    false => Check::bad(what, found.join("; "), "change the Compose files as said"),
+                };
+                let mut checks = vec![between];
+                for (slot, ports) in Slot::ALL.into_iter().zip(ports) {
+                    checks.extend(self.check_ports(slot, &ports).await);
+                }
+                checks
+            }
+            Err(error) => vec![bad(what, error)],
         }
+    }
+
+    /// Whether another program has what the slot publishes. Nothing is said of a slot that publishes nothing, or that
+    /// runs and has its ports itself.
+    async fn check_ports(&self, slot: Slot, ports: &[HostPort]) -> Option<Check> {
+        let what = format!("host ports of slot {slot}");
+        let endpoints: Vec<Endpoint> = ports.iter().filter_map(HostPort::endpoint).collect();
+        if endpoints.is_empty() {
+            return None;
+        }
+        match self.held_in(slot).await {
+            Ok(held) if held.iter().any(Held::runs) => return None,
+            Ok(_) => {}
+            Err(error) => return Some(bad(what, error)),
+        }
+        let mut taken = Vec::new();
+        for endpoint in &endpoints {
+            match self.host.connect(endpoint, Millis(CONNECT_MILLIS_MAX)).await {
+                Ok(_) => taken.push(endpoint.to_string()),
+                Err(error) if error.kind == FailureKind::Unreachable => {}
+                Err(error) => return Some(Check::warn(what, error.to_string(), "see whether it is free")),
+            }
+        }
+        let listed = |all: Vec<String>| all.join(", ");
+        Some(match taken.is_empty() {
+            true => Check::ok(
+                what,
+                format!("{} free", listed(endpoints.iter().map(ToString::to_string).collect())),
+            ),
+            false => Check::bad(
+                what,
+                format!("another program listens on {}", listed(taken)),
+                "stop it (`ss -ltnp` names it), or take the port out of `ports`: the router reaches slots without it",
+            ),
+        })
     }
 
     /// Asks the registry for a tag that nobody has: that there is none says that we may ask. Under a name that names no

@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join;
 use lockgate_model::Slot;
-use lockgate_ports::PortError;
+use lockgate_ports::{Endpoint, PortError};
 use serde_json::Value;
 
 use crate::compose::Compose;
@@ -17,8 +17,9 @@ struct Claims {
     host_network: bool,
 }
 
+/// A port of the host that a slot publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct HostPort {
+pub(crate) struct HostPort {
     /// Empty: every address.
     ip: String,
     port: u16,
@@ -26,6 +27,17 @@ struct HostPort {
 }
 
 impl HostPort {
+    /// Where a program on the host reaches it; `None` for what nobody can connect to to see whether it is taken.
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
+        let ip = match self.ip.as_str() {
+            "" | "0.0.0.0" => "127.0.0.1".to_owned(),
+            "::" => "[::1]".to_owned(),
+            ip if ip.contains(':') => format!("[{ip}]"),
+            ip => ip.to_owned(),
+        };
+        (self.protocol == "tcp").then(|| Endpoint::Tcp(format!("{ip}:{}", self.port)))
+    }
+
     fn collides(&self, other: &HostPort) -> bool {
         let everywhere = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
         self.port == other.port
@@ -35,10 +47,12 @@ impl HostPort {
 }
 
 impl Compose {
-    /// As Compose reads the files now.
-    pub(crate) async fn find_conflicts(&self) -> Result<Vec<String>, PortError> {
+    /// As Compose reads the files now, with the fixed ports that each slot publishes.
+    pub(crate) async fn find_conflicts(&self) -> Result<(Vec<String>, [Vec<HostPort>; 2]), PortError> {
         let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
-        self.ask_compose(&blue, &green).await
+        let (one, other) = try_join(self.claims(&blue), self.claims(&green)).await?;
+        let conflicts = self.compare((&blue, &one), (&green, &other));
+        Ok((conflicts, [one.ports, other.ports]))
     }
 
     /// The same, without asking Compose about files that it has found free of conflicts before: it takes 0.2 to 1 s.
@@ -58,15 +72,19 @@ impl Compose {
     }
 
     async fn ask_compose(&self, blue: &Place, green: &Place) -> Result<Vec<String>, PortError> {
-        if blue.same_container(green) {
-            return Ok(vec![format!(
+        let (one, other) = try_join(self.claims(blue), self.claims(green)).await?;
+        Ok(self.compare((blue, &one), (green, &other)))
+    }
+
+    fn compare(&self, blue: (&Place, &Claims), green: (&Place, &Claims)) -> Vec<String> {
+        if blue.0.same_container(green.0) {
+            return vec![format!(
                 "both slots are the service {} of the same Compose project: put {{slot}} into `dir`, `service` or \
                  `project` of the compose runtime",
-                blue.service
-            )]);
+                blue.0.service
+            )];
         }
-        let (one, other) = try_join(self.claims(blue), self.claims(green)).await?;
-        Ok(compare((blue, &one), (green, &other), self.service.port))
+        compare(blue, green, self.service.port)
     }
 
     async fn claims(&self, place: &Place) -> Result<Claims, PortError> {
@@ -165,6 +183,20 @@ mod tests {
         assert_eq!(port("8080".into()), None);
         assert_eq!(port("8000-8010:80".into()), None);
         assert_eq!(port(serde_json::json!({ "target": 9000 })), None);
+    }
+
+    #[test]
+    fn a_port_is_looked_for_where_a_program_on_the_host_reaches_it() {
+        let at = |ip: &str, protocol: &str| {
+            HostPort { ip: ip.into(), port: 80, protocol: protocol.into() }
+                .endpoint()
+                .map(|at| at.to_string())
+        };
+        assert_eq!(at("", "tcp").unwrap(), "127.0.0.1:80");
+        assert_eq!(at("::", "tcp").unwrap(), "[::1]:80");
+        assert_eq!(at("10.1.2.3", "tcp").unwrap(), "10.1.2.3:80");
+        assert_eq!(at("fe80::1", "tcp").unwrap(), "[fe80::1]:80");
+        assert_eq!(at("", "udp"), None);
     }
 
     #[test]

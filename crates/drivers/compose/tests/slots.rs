@@ -6,7 +6,7 @@ use std::process::Command;
 
 use lockgate_compose::Compose;
 use lockgate_model::{ComposeLayout, FailureKind, Millis, Release, Slot, SlotState, Template};
-use lockgate_ports::{Runtime, RuntimeSlot};
+use lockgate_ports::{CheckState, Runtime, RuntimeSlot};
 use support::{World, docker, free_port, ready, tag, wait_for};
 
 async fn fetched(compose: &Compose, name: &str) -> Release {
@@ -224,6 +224,41 @@ async fn a_file_that_is_missing_or_has_no_such_service_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn doctor_says_when_another_program_has_a_port_that_a_slot_publishes() {
+    if !ready(None) {
+        return;
+    }
+    let world = World::new();
+    world.publish("v1");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for (slot, ports) in [("blue", format!("['127.0.0.1:{port}:8080']")), ("green", "['8080']".to_owned())] {
+        let image = format!("{}:${{IMAGE_TAG:-v1}}", world.repository());
+        let content = format!("services:\n  app:\n    image: {image}\n    ports: {ports}\n");
+        world.write(&format!("ports/{slot}/compose.yaml"), &content);
+    }
+    let layout =
+        ComposeLayout::Folders(Template::new(format!("{}/{{slot}}", world.path("ports").display())).unwrap());
+    let compose = world.compose(layout);
+    let ports = async || {
+        let checks = compose.check().await;
+        checks.into_iter().filter(|check| check.what.starts_with("host ports")).collect::<Vec<_>>()
+    };
+    let before = ports().await;
+    assert_eq!(before.len(), 1, "green lets Docker pick: {before:?}");
+    assert_eq!(before[0].state, CheckState::Bad, "{before:?}");
+    assert!(before[0].seen.contains(&format!("127.0.0.1:{port}")), "{before:?}");
+    drop(taken);
+    let freed = ports().await;
+    assert_eq!(freed[0].state, CheckState::Ok, "{freed:?}");
+
+    let v1 = fetched(&compose, "v1").await;
+    compose.start(Slot::Blue, &v1).await.unwrap();
+    let running = ports().await;
+    assert!(running.is_empty(), "what a slot has it may keep: {running:?}");
+}
+
+#[tokio::test]
 async fn an_engine_that_does_not_answer_is_unreachable_with_a_hint() {
     let world_dir = tempfile::tempdir().unwrap();
     let socket = world_dir.path().join("docker.sock");
@@ -236,7 +271,7 @@ async fn an_engine_that_does_not_answer_is_unreachable_with_a_hint() {
     assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
     assert!(error.message.contains("docker.sock") && error.hint.is_some(), "{error:?}");
     let checks = compose.check().await;
-    assert_eq!(checks[0].state, lockgate_ports::CheckState::Bad, "{checks:?}");
+    assert_eq!(checks[0].state, CheckState::Bad, "{checks:?}");
 }
 
 /// P4: wherever a start is cut off, the next one finishes it, and the other slot never notices.
