@@ -36,6 +36,8 @@ impl JournalError {
 pub struct RunFilter {
     pub service: Option<ServiceName>,
     pub environment: Option<EnvironmentName>,
+    /// Only those without an outcome.
+    pub unfinished: bool,
     /// At most so many, newest first.
     pub limit: u32,
 }

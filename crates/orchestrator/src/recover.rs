@@ -186,6 +186,7 @@ impl Session<'_> {
         let filter = RunFilter {
             service: Some(self.site.service.name.clone()),
             environment: Some(self.site.environment.name.clone()),
+            unfinished: true,
             limit: UNSETTLED_RUNS_MAX,
         };
         let open: Vec<RunId> = self
@@ -194,7 +195,6 @@ impl Session<'_> {
             .runs(&filter)
             .await?
             .into_iter()
-            .filter(|run| run.outcome.is_none())
             .map(|run| run.run)
             .filter(|run| acquired.unfinished.values().all(|unfinished| unfinished.run != *run))
             .collect();

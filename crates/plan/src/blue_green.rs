@@ -73,7 +73,8 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
             .map(|host| lane(host.host, vec![wanted.record(host, Some(&wanted.release))]))
             .collect(),
     );
-    phases.push("tidy up", true, changing.iter().map(|host| wanted.tidy_up(host)).collect());
+    phases.push("tidy up", true, changing.iter().flat_map(|host| wanted.tidy_up(host)).collect());
+    phases.push("prune", true, changing.iter().map(|host| wanted.prune(host)).collect());
     let beside = beside.iter().map(|host| lane(host.host, wanted.retire_beside(host)));
     phases.push("tidy up", true, beside.collect());
     Ok(Plan {
@@ -225,22 +226,24 @@ impl Wanted<'_> {
         lane(host.host, vec![step(Action::Fetch { release: self.release.clone() }, vec![])])
     }
 
-    /// The old slot keeps running for `keep_warm`, which makes a rollback instant; whoever comes next stops it.
-    fn tidy_up(&self, host: &HostPlan<'_>) -> Lane {
-        let mut steps = Vec::new();
+    /// The list of releases and the old slot have nothing to do with each other. The slot keeps running for `keep_warm`,
+    /// which makes a rollback instant; whoever comes next stops it.
+    fn tidy_up(&self, host: &HostPlan<'_>) -> [Lane; 2] {
         // What was live without Lockgate is on no list yet, and is what a rollback goes back to.
         let live = host.seen.live().and_then(|(_, seen)| seen.release.as_ref());
         let unlisted = live.filter(|live| !host.seen.releases.iter().any(|known| known.same_bytes(live)));
-        for release in unlisted.into_iter().chain([&self.release]) {
-            steps.push(Step { undo: Vec::new(), ..self.record(host, Some(release)) });
-        }
-        if host.seen.slots.contains_key(&host.slot.other()) && self.environment.keep_warm.0 == 0 {
-            steps.extend(self.retire(host.slot.other()));
-        }
-        if self.has_images() {
-            steps.push(step(Action::Prune { keep: self.environment.keep_releases }, vec![]));
-        }
-        lane(host.host, steps)
+        let listed = unlisted.into_iter().chain([&self.release]);
+        let records = listed.map(|release| Step { undo: Vec::new(), ..self.record(host, Some(release)) });
+        let old = host.slot.other();
+        let retires = host.seen.slots.contains_key(&old) && self.environment.keep_warm.0 == 0;
+        let retired = if retires { self.retire(old).into() } else { Vec::new() };
+        [lane(host.host, records.collect()), lane(host.host, retired)]
+    }
+
+    /// After both: it asks the list what to keep, and leaves what a container still uses.
+    fn prune(&self, host: &HostPlan<'_>) -> Lane {
+        let prunes = self.has_images().then_some(Action::Prune { keep: self.environment.keep_releases });
+        lane(host.host, prunes.into_iter().map(|action| step(action, vec![])).collect())
     }
 
     /// `host.slot` is the live one here.

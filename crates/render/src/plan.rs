@@ -24,9 +24,13 @@ pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
         let _ = write!(text, "\n\nnothing to do: what is wanted is what is");
         return text;
     }
+    let mut committed = false;
     for (index, phase) in plan.phases.iter().filter(|phase| has_steps(phase)).enumerate() {
-        let last =
-            if phase.committed { paint.faint(" (nothing is undone from here on)") } else { String::new() };
+        let last = match phase.committed && !committed {
+            true => paint.faint(" (nothing is undone from here on)"),
+            false => String::new(),
+        };
+        committed = phase.committed;
         let _ = write!(text, "\n\n{}{last}", paint.bold(&format!("{}. {}", index + 1, phase.title)));
         push_lanes(&mut text, phase, plan.hosts.len() > 1, paint);
     }

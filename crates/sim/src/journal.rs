@@ -85,6 +85,8 @@ impl Journal for ActorJournal {
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         self.memory.readable()?;
         let events = self.memory.events.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(events.values().rev().filter_map(|run| Memory::summary(run)).take(filter.limit as usize).collect())
+        let runs = events.values().rev().filter_map(|run| Memory::summary(run));
+        let wanted = runs.filter(|run| !filter.unfinished || run.outcome.is_none());
+        Ok(wanted.take(filter.limit as usize).collect())
     }
 }

@@ -11,8 +11,8 @@ use crate::tools;
 
 pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Result<Exit, CliError> {
     let service = service.map(|name| context.service(name)).transpose()?.map(|service| service.name.clone());
-    let runs =
-        tools::journal(&context.project).runs(&RunFilter { service, environment: None, limit }).await?;
+    let filter = RunFilter { service, limit, ..RunFilter::default() };
+    let runs = tools::journal(&context.project).runs(&filter).await?;
     if context.output.format == Format::Json {
         runs.iter().for_each(|run| context.output.json(run));
         return Ok(Exit::Succeeded);

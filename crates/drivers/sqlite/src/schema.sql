@@ -26,4 +26,7 @@ CREATE TABLE runs (
     checksum    TEXT   NOT NULL
 ) WITHOUT ROWID;
 
+-- Every deployment asks for these, of a history of any length.
+CREATE INDEX runs_unfinished ON runs (run) WHERE outcome IS NULL;
+
 PRAGMA user_version = 1;

@@ -129,8 +129,10 @@ async fn runs_are_listed_newest_first_by_service_and_environment_with_their_end(
     assert_eq!(listed[2].outcome.as_ref().unwrap().as_str(), "rolled_back");
     assert_eq!(listed[2].ended_at, Some(Timestamp(1_763_640_001_011)));
     assert_eq!((listed[2].intent.as_str(), listed[2].owner.as_str()), ("deploy", "lee@laptop"));
-    let web = RunFilter { service: Some(ServiceName::new("web").unwrap()), environment: None, limit: 1 };
+    let web = RunFilter { service: Some(ServiceName::new("web").unwrap()), ..any(1) };
     assert_eq!(journal.runs(&web).await.unwrap()[0].run, run(3));
+    let unfinished = journal.runs(&RunFilter { unfinished: true, ..any(10) }).await.unwrap();
+    assert_eq!(unfinished.iter().map(|one| one.run).collect::<Vec<_>>(), [run(3)]);
     let test = RunFilter { environment: Some(EnvironmentName::new("test").unwrap()), ..any(10) };
     assert!(journal.runs(&test).await.unwrap().is_empty());
 }
