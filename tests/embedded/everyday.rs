@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 
+use crate::support::double::{Double, Manner};
 use crate::support::project::{Project, Setup, run};
 
 #[test]
@@ -83,6 +84,18 @@ fn doctor_says_before_a_deployment_that_a_gates_program_is_missing() {
     let gates: Vec<_> = checks.iter().filter(|line| line["service"].is_null()).collect();
     assert!(gates.iter().any(|line| line["check"]["what"] == "gate smoke"), "{gates:#?}");
     assert!(!gates.iter().any(|line| line["check"]["what"] == "gate tag"), "{gates:#?}");
+}
+
+#[test]
+fn doctor_says_whether_anybody_answers_at_the_url_of_a_gate() {
+    let site = Double::start(Manner::Answers("404 Not Found", ""));
+    let at =
+        |address: &str| Setup { environment: format!("    url: \"http://{address}\"\n"), ..Setup::default() };
+    Project::with(&at(&site.address)).run("doctor").expect(0).says(&["gate smoke", "/health answers 404"]);
+    Project::with(&at("127.0.0.1:1")).run("doctor").expect(0).says(&[
+        "! gate smoke: http://127.0.0.1:1/health does not answer this machine",
+        "see that the name leads to the routers",
+    ]);
 }
 
 #[test]

@@ -203,30 +203,52 @@ async fn ask_command(
     })
 }
 
-/// Whether the programs of command gates are there, where the gates will run them. A program whose name is filled in by a
-/// deployment cannot be looked for before.
+/// Whether the programs of command gates are there, where the gates will run them, and whether anybody answers at the
+/// URLs of the others.
 pub(crate) async fn check(conductor: &Conductor, gates: &[Gate]) -> Vec<Check> {
     let mut checks = Vec::new();
     for gate in gates {
-        let GateKind::Command(command) = &gate.kind else { continue };
-        let Some(program) = command.argv.first().map(|program| program.as_str()) else { continue };
-        if program.contains('{') {
-            continue;
-        }
-        let look = Command::new(["sh", "-c", "command -v -- \"$1\"", "sh", program])
-            .timeout(Millis::from_secs(LOOK_SECONDS_MAX));
         let what = format!("gate {}", gate.name);
-        checks.push(match conductor.runner.run(&look).await {
-            Ok(output) if output.ok() => Check::ok(what, format!("{program} is there")),
-            Ok(_) => Check::bad(
-                what,
-                format!("there is no program {program}"),
-                "install it on this machine, or correct `command` of the gate",
-            ),
-            Err(error) => Check::bad(what, error.to_string(), "see that programs can be run on this machine"),
+        checks.extend(match &gate.kind {
+            GateKind::Command(command) => check_program(conductor, what, command).await,
+            GateKind::Http(http) => check_url(conductor, what, http).await,
         });
     }
     checks
+}
+
+/// A program whose name is filled in by a deployment cannot be looked for before.
+async fn check_program(conductor: &Conductor, what: String, gate: &CommandGate) -> Option<Check> {
+    let program = gate.argv.first()?.as_str();
+    if program.contains('{') {
+        return None;
+    }
+    let look = Command::new(["sh", "-c", "command -v -- \"$1\"", "sh", program])
+        .timeout(Millis::from_secs(LOOK_SECONDS_MAX));
+    Some(match conductor.runner.run(&look).await {
+        Ok(output) if output.ok() => Check::ok(what, format!("{program} is there")),
+        Ok(_) => Check::bad(
+            what,
+            format!("there is no program {program}"),
+            "install it on this machine, or correct `command` of the gate",
+        ),
+        Err(error) => Check::bad(what, error.to_string(), "see that programs can be run on this machine"),
+    })
+}
+
+/// Any answer will do: before the first deployment there is nothing behind it, and what is good the gate itself says.
+async fn check_url(conductor: &Conductor, what: String, gate: &HttpGate) -> Option<Check> {
+    let GateTarget::Url(url) = &gate.target else { return None };
+    let (path, timeout) = (gate.paths.first()?, Millis::from_secs(LOOK_SECONDS_MAX));
+    let at = shown(&format!("{}{path}", url.trim_end_matches('/')));
+    Some(match get(conductor, &Place::Url(url), path, timeout).await {
+        Ok(answer) => Check::ok(what, format!("{at} answers {}", answer.status)),
+        Err(error) => Check::warn(
+            what,
+            format!("{at} does not answer this machine: {}", error.message),
+            "the gate asks it from here: see that the name leads to the routers and that they listen on that port",
+        ),
+    })
 }
 
 fn tail(output: &lockgate_ports::Output) -> Vec<String> {

@@ -16,13 +16,10 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
     let services = context.services(service)?;
     let mut hosts = Hosts::default();
     let mut worst = CheckState::Ok;
-    if let Some(service) = services.first() {
-        let gates = [environment.before.as_slice(), environment.after.as_slice()].concat();
-        let checks = context.site(service, &mut hosts)?.conductor().check_gates(&gates).await;
-        if !checks.is_empty() {
-            let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
-            worst = show(context, &about, &checks, worst);
-        }
+    let gates = check_gates(context, &services, &mut hosts).await?;
+    if !gates.is_empty() {
+        let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
+        worst = show(context, &about, &gates, worst);
     }
     for id in &environment.hosts {
         let checks = hosts.get(id, &context.project).check().await;
@@ -48,6 +45,23 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
         CheckState::Ok | CheckState::Warn => Exit::Succeeded,
         CheckState::Bad => Exit::Failed,
     })
+}
+
+/// What the gates of any of the services need, each thing once.
+async fn check_gates(
+    context: &Context<'_>,
+    services: &[&Service],
+    hosts: &mut Hosts,
+) -> Result<Vec<Check>, CliError> {
+    let mut checks = Vec::new();
+    for service in services {
+        for check in context.site(service, hosts)?.check_gates().await? {
+            if !checks.contains(&check) {
+                checks.push(check);
+            }
+        }
+    }
+    Ok(checks)
 }
 
 /// Succeeds when this user may make and replace files in the folder, or make it where it is missing. Looks only.
