@@ -30,6 +30,8 @@ async fn upgrade(args: &args::Proxy) -> Result<Exit, CliError> {
         listen: String::new(),
         hosts: Vec::new(),
         path: None,
+        response_timeout: None,
+        trusted_proxies: Vec::new(),
         launch: None,
     });
     proxy.upgrade(&this_program()?).await?;

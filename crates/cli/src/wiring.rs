@@ -204,6 +204,8 @@ impl Wires<'_> {
             listen: router.listen.clone(),
             hosts,
             path: router.path.clone(),
+            response_timeout: router.response_timeout,
+            trusted_proxies: router.trusted_proxies.clone(),
             launch: Some(launch.to_vec()),
         }))
     }

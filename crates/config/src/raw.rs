@@ -207,6 +207,11 @@ pub struct Builtin {
     pub hosts: Option<At<Vec<At<String>>>>,
     /// The path prefix that leads to the service.
     pub path: Option<At<String>>,
+    /// How long a slot may take to begin its response; then the client is told 504. Default: `60s`.
+    pub response_timeout: Option<At<Span>>,
+    /// Addresses or networks of the proxies in front, such as `10.0.0.0/8`: their `X-Forwarded-For`, `-Proto` and
+    /// `-Host` are passed on, everybody else's are replaced. Default: none.
+    pub trusted_proxies: Option<At<Vec<At<String>>>>,
     /// Where its socket and state live on the host. Default: `.lockgate/proxy` beside this file.
     pub dir: Option<At<String>>,
 }

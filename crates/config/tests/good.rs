@@ -227,6 +227,16 @@ fn short_forms_mean_their_long_ones() {
 }
 
 #[test]
+fn what_the_builtin_proxy_is_told_about_its_route() {
+    let router = "runtime: process\nrouter: { builtin: { response_timeout: 5m, trusted_proxies: [10.0.0.0/8, 127.0.0.1, '::1'] } }";
+    let project = good(&with("command: ./server", router));
+    let Some(Router::Builtin(router)) = &environment(&project, "prod").router else { panic!() };
+    assert_eq!(router.response_timeout, Some(Millis(300_000)));
+    let networks: Vec<String> = router.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "127.0.0.1/32", "::1/128"]);
+}
+
+#[test]
 fn services_and_environments_side_by_side_need_routes_of_their_own() {
     good(
         "project: p\nservices:\n  a: { image: i/a, port: 5000 }\n  b: { image: i/b, port: 5001 }\nenvironments:\n  \

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{EnvironmentName, HostId, Millis, ProjectName, ServiceName, Template};
@@ -174,6 +175,10 @@ pub struct BuiltinRouter {
     pub hosts: Vec<Template>,
     /// Path prefix that leads to this service.
     pub path: Option<String>,
+    /// How long a slot may take to begin its response; absent: a minute.
+    pub response_timeout: Option<Millis>,
+    /// Networks of the proxies in front whose `X-Forwarded-*` is passed on.
+    pub trusted_proxies: Vec<IpNet>,
     /// Where the proxy's socket and state live on the host; default `<root>/.lockgate/proxy`.
     pub dir: Option<Template>,
 }

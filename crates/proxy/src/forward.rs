@@ -37,6 +37,8 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(address: IpAddr) -> Self {
+        // One that came to an IPv6 socket over IPv4 is known by its IPv4 address.
+        let address = address.to_canonical();
         let forwarded_for = headers::forwarded_for(address);
         Self { address, forwarded_for, requests: AtomicU64::new(0), http2: AtomicBool::new(false) }
     }
@@ -89,7 +91,9 @@ async fn route(
     let upgrade = headers::wanted_upgrade(&request);
     let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let host = host.unwrap_or_else(|| claim.live.pool.dial.host_header());
-    headers::prepare_request(&mut request, Origin { forwarded_for: &client.forwarded_for, host, upgrade });
+    let trusted = claim.live.trusted_proxies.iter().any(|net| net.contains(&client.address));
+    let origin = Origin { forwarded_for: &client.forwarded_for, host, upgrade, trusted };
+    headers::prepare_request(&mut request, origin);
 
     // A connection that becomes a tunnel never comes back to the pool, so it isn't taken from there either.
     let pooled = client_side.is_none();

@@ -19,8 +19,9 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// What a client could claim about itself besides the three that we set.
-const UNTRUSTED: [HeaderName; 3] = [FORWARDED, X_FORWARDED_PORT, X_REAL_IP];
+/// What a client could claim about itself. A proxy in front may, where the route trusts it.
+const CLAIMS: [HeaderName; 6] =
+    [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, FORWARDED, X_FORWARDED_PORT, X_REAL_IP];
 const ASK: HeaderName = HeaderName::from_static(ASK_HEADER);
 /// What a slot believes because we say it, or what frames its requests.
 const OURS: [HeaderName; 9] = [
@@ -37,7 +38,7 @@ const OURS: [HeaderName; 9] = [
 
 /// The address as `X-Forwarded-For` carries it.
 pub(crate) fn forwarded_for(address: IpAddr) -> HeaderValue {
-    HeaderValue::from_str(&address.to_canonical().to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+    HeaderValue::from_str(&address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 /// The host that the client asked for: the target's authority, else its one `Host`. `Ok(None)` only for HTTP/1.0,
@@ -91,11 +92,9 @@ pub(crate) fn wanted_upgrade<B>(request: &Request<B>) -> Option<HeaderValue> {
 fn offers_http(headers: &HeaderMap) -> bool {
     headers.get_all(UPGRADE).iter().any(|value| {
         value.to_str().map_or(true, |value| {
-            let names =
+            let mut names =
                 value.split(',').map(|protocol| protocol.split('/').next().unwrap_or_default().trim());
-            names
-                .into_iter()
-                .any(|name| ["h2c", "h2", "http"].iter().any(|http| name.eq_ignore_ascii_case(http)))
+            names.any(|name| ["h2c", "h2", "http"].iter().any(|http| name.eq_ignore_ascii_case(http)))
         })
     })
 }
@@ -152,6 +151,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) host: HeaderValue,
     /// Set when an upgrade is passed through.
     pub(crate) upgrade: Option<HeaderValue>,
+    /// It is a proxy whose word on where the request came from is passed on.
+    pub(crate) trusted: bool,
 }
 
 /// Turns the client's request head into the one for the slot, in place.
@@ -170,7 +171,6 @@ pub(crate) fn prepare_request<B>(request: &mut Request<B>, origin: Origin<'_>) {
     // hyper answers `100 Continue` itself as soon as the body is wanted.
     headers.remove(EXPECT);
     headers.remove(HTTP2_SETTINGS);
-    UNTRUSTED.iter().for_each(|name| drop(headers.remove(name)));
     strip_lookalikes(headers);
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -183,10 +183,21 @@ pub(crate) fn prepare_request<B>(request: &mut Request<B>, origin: Origin<'_>) {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
-    headers.insert(X_FORWARDED_FOR, origin.forwarded_for.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    headers.insert(X_FORWARDED_HOST, origin.host.clone());
+    if !origin.trusted {
+        CLAIMS.iter().for_each(|name| drop(headers.remove(name)));
+    }
+    append_client(headers, origin.forwarded_for);
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
+    headers.entry(X_FORWARDED_HOST).or_insert_with(|| origin.host.clone());
     headers.insert(HOST, origin.host);
+}
+
+/// `X-Forwarded-For`: whoever went before, then the one who sent it to us.
+fn append_client(headers: &mut HeaderMap, client: &HeaderValue) {
+    let before = headers.get_all(X_FORWARDED_FOR).iter().chain([client]);
+    let all: Vec<&[u8]> = before.map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or_else(|_| client.clone());
+    headers.insert(X_FORWARDED_FOR, joined);
 }
 
 /// HTTP/2 may split `Cookie` into crumbs, which HTTP/1.1 may not have (RFC 9113, 8.2.3).
@@ -221,10 +232,14 @@ mod tests {
     }
 
     fn prepare(request: &mut Request<()>) {
+        prepare_from(request, false);
+    }
+
+    fn prepare_from(request: &mut Request<()>, trusted: bool) {
         let host = requested_host(request).unwrap().unwrap();
         let upgrade = wanted_upgrade(request);
         let forwarded_for = HeaderValue::from_static("192.0.2.7");
-        prepare_request(request, Origin { forwarded_for: &forwarded_for, host, upgrade });
+        prepare_request(request, Origin { forwarded_for: &forwarded_for, host, upgrade, trusted });
     }
 
     #[test]
@@ -284,6 +299,39 @@ mod tests {
         let underscored: Vec<_> =
             request.headers().keys().map(HeaderName::as_str).filter(|name| name.contains('_')).collect();
         assert_eq!(underscored, ["x_own_name"]);
+    }
+
+    #[test]
+    fn a_trusted_proxys_word_is_passed_on_and_it_joins_the_list() {
+        let headers = [
+            ("host", "app.example"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "shop.example"),
+            ("x-forwarded-port", "443"),
+            ("x-real-ip", "6.6.6.6"),
+            ("X_Forwarded_For", "5.5.5.5"),
+        ];
+        let mut full = request(Version::HTTP_11, "/", &headers);
+        prepare_from(&mut full, true);
+        let mut left: Vec<_> =
+            full.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        left.sort_unstable();
+        let wanted = [
+            ("host", "app.example"),
+            ("x-forwarded-for", "6.6.6.6, 10.0.0.1, 192.0.2.7"),
+            ("x-forwarded-host", "shop.example"),
+            ("x-forwarded-port", "443"),
+            ("x-forwarded-proto", "https"),
+            ("x-real-ip", "6.6.6.6"),
+        ];
+        assert_eq!(left, wanted);
+        let mut bare = request(Version::HTTP_11, "/", &headers[..1]);
+        prepare_from(&mut bare, true);
+        assert_eq!(bare.headers()[X_FORWARDED_FOR], "192.0.2.7");
+        assert_eq!(bare.headers()[X_FORWARDED_PROTO], "http");
+        assert_eq!(bare.headers()[X_FORWARDED_HOST], "app.example");
     }
 
     #[test]

@@ -119,8 +119,8 @@ impl Router {
                 sum.upgraded += more.upgraded;
             }
         }
-        let RouteSpec { hosts, path_prefix, target, response_timeout_ms } = spec;
-        RouteView { id, version, hosts, path_prefix, target, response_timeout_ms, in_flight }
+        let RouteSpec { hosts, path_prefix, target, response_timeout_ms, trusted_proxies } = spec;
+        RouteView { id, version, hosts, path_prefix, target, response_timeout_ms, trusted_proxies, in_flight }
     }
 
     /// Everything in flight, here and in the predecessor.
@@ -256,6 +256,7 @@ impl Router {
             let kept = old.by_id.get(&stored.id).filter(|entry| {
                 entry.stored.spec.target == stored.spec.target
                     && entry.stored.spec.response_timeout_ms == stored.spec.response_timeout_ms
+                    && entry.stored.spec.trusted_proxies == stored.spec.trusted_proxies
             });
             let live = kept.map_or_else(|| self.bring_to_life(stored), |entry| entry.live.clone());
             Entry { stored: stored.clone(), live }
@@ -283,6 +284,7 @@ impl Router {
             route: id.clone(),
             target: spec.target.clone(),
             response_timeout: spec.response_timeout_ms.map_or(config.response_timeout, Duration::from_millis),
+            trusted_proxies: spec.trusted_proxies.clone(),
             stats: self.slots.enlist(id, &spec.target.slot),
             pool: Arc::new(Pool::new(dial, config.upstream_idle, config.upstream_idle_connections_max)),
             slot_header: header(&spec.target.slot),
@@ -337,7 +339,7 @@ mod tests {
     fn stored(slot: &str) -> [StoredRoute; 1] {
         let target =
             Target { slot: slot.to_owned(), release: "r".to_owned(), dial: "127.0.0.1:1".to_owned() };
-        let spec = RouteSpec { hosts: Vec::new(), path_prefix: None, target, response_timeout_ms: None };
+        let spec = RouteSpec::to(target);
         [StoredRoute { id: "app".to_owned(), version: 1, spec }]
     }
 

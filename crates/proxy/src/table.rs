@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
+use ipnet::IpNet;
 
 use crate::pool::{Dial, Pool};
 use crate::slots::SlotStats;
@@ -12,10 +13,11 @@ use crate::store::StoredRoute;
 use crate::wire::{ErrorKind, ErrorView, RouteSpec, Target};
 
 const HOSTS_MAX: usize = 64;
+const TRUSTED_PROXIES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
 const RELEASE_BYTES_MAX: usize = 256;
 const PREFIX_BYTES_MAX: usize = 1024;
-const RESPONSE_TIMEOUT_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+const RESPONSE_TIMEOUT_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// One target as requests use it. It is replaced, connections and all, whenever slot, release or dial change.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(crate) struct LiveTarget {
     pub(crate) route: String,
     pub(crate) target: Target,
     pub(crate) response_timeout: Duration,
+    pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) stats: Arc<SlotStats>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) slot_header: HeaderValue,
@@ -142,6 +145,9 @@ pub(crate) fn validate(id: &str, spec: &RouteSpec) -> Result<(), ErrorView> {
     if spec.response_timeout_ms.is_some_and(|limit| limit == 0 || limit > RESPONSE_TIMEOUT_MS_MAX) {
         return invalid(format!("response_timeout_ms is 1 to {RESPONSE_TIMEOUT_MS_MAX}"));
     }
+    if spec.trusted_proxies.len() > TRUSTED_PROXIES_MAX {
+        return invalid(format!("a route has at most {TRUSTED_PROXIES_MAX} trusted proxies"));
+    }
     Ok(())
 }
 
@@ -167,7 +173,7 @@ mod tests {
     fn spec(hosts: &[&str], prefix: Option<&str>) -> RouteSpec {
         let target = Target { slot: "blue".into(), release: "r1".into(), dial: "127.0.0.1:1".into() };
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        RouteSpec { hosts, path_prefix: prefix.map(str::to_owned), target, response_timeout_ms: None }
+        RouteSpec { hosts, path_prefix: prefix.map(str::to_owned), ..RouteSpec::to(target) }
     }
 
     fn entry(id: &str, spec: RouteSpec) -> Entry {
@@ -175,6 +181,7 @@ mod tests {
             route: id.to_owned(),
             target: spec.target.clone(),
             response_timeout: Duration::from_secs(1),
+            trusted_proxies: Vec::new(),
             stats: SlotRegister::default().enlist(id, "blue"),
             pool: Arc::new(Pool::new(Dial::parse("127.0.0.1:1").unwrap(), Duration::from_secs(1), 1)),
             slot_header: HeaderValue::from_static("blue"),
@@ -218,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_spec_that_cannot_be_served_is_refused() {
-        let broken: [fn(&mut RouteSpec); 7] = [
+        let broken: [fn(&mut RouteSpec); 8] = [
             |spec| spec.target.dial = "nowhere".into(),
             |spec| spec.target.dial = "unix:relative".into(),
             |spec| spec.target.slot = "b l".into(),
@@ -226,6 +233,7 @@ mod tests {
             |spec| spec.hosts = vec!["a:80".into()],
             |spec| spec.path_prefix = Some("api".into()),
             |spec| spec.response_timeout_ms = Some(0),
+            |spec| spec.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap(); TRUSTED_PROXIES_MAX + 1],
         ];
         for (n, breaks) in broken.iter().enumerate() {
             let mut spec = spec(&["[::1]", "app.example"], Some("/api"));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// A request that carries this header with [`StatusView::ask_token`] is answered with [`SLOT_HEADER`] and
@@ -41,6 +42,23 @@ pub struct RouteSpec {
     /// How long the slot may take to begin its response, in milliseconds; absent: the proxy's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_timeout_ms: Option<u64>,
+    /// Networks (`10.0.0.0/8`) of the proxies in front whose `X-Forwarded-*` is believed and passed on, at most 64; from
+    /// everybody else it is replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl RouteSpec {
+    /// Everything there is goes to `target`; the rest as the proxy does by itself.
+    pub fn to(target: Target) -> Self {
+        Self {
+            hosts: Vec::new(),
+            path_prefix: None,
+            target,
+            response_timeout_ms: None,
+            trusted_proxies: Vec::new(),
+        }
+    }
 }
 
 /// How many requests a slot is working on.
@@ -76,6 +94,8 @@ pub struct RouteView {
     pub target: Target,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_timeout_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<IpNet>,
     /// The current slot, the recent ones, and every one that still has something in flight, here or in a
     /// predecessor process that drains after an upgrade.
     pub in_flight: InFlightBySlot,

@@ -1,9 +1,10 @@
 //! What sends traffic to a slot.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use lockgate_model::{BuiltinRouter, CaddyRouter, Router, Service, ServiceName, Template};
+use ipnet::IpNet;
+use lockgate_model::{BuiltinRouter, CaddyRouter, Millis, Router, Service, ServiceName, Template};
 
 use super::environment::short;
 use super::reader::Holes;
@@ -13,13 +14,24 @@ use crate::error::Place;
 use crate::raw;
 
 const LISTEN: &str = "127.0.0.1:8080";
+/// The proxy's own, should what is written not be valid.
+const RESPONSE_SECONDS: u64 = 60;
+/// What the proxy takes.
+const TRUSTED_PROXIES_MAX: usize = 64;
 const CADDY_ADMIN: &str = "http://127.0.0.1:2019";
 const CADDY_ID: &str = "{service}_upstream";
 
 type Services = BTreeMap<ServiceName, Service>;
 
 pub fn builtin_default() -> Router {
-    Router::Builtin(BuiltinRouter { listen: LISTEN.to_owned(), hosts: Vec::new(), path: None, dir: None })
+    Router::Builtin(BuiltinRouter {
+        listen: LISTEN.to_owned(),
+        hosts: Vec::new(),
+        path: None,
+        response_timeout: None,
+        trusted_proxies: Vec::new(),
+        dir: None,
+    })
 }
 
 pub fn resolve(
@@ -62,7 +74,27 @@ fn builtin(reader: &mut Reader<'_>, raw: &raw::Builtin) -> Option<BuiltinRouter>
         None => None,
     };
     let dir = raw.dir.as_ref().and_then(|dir| reader.file("`dir`", dir, Holes::Fixed));
-    Some(BuiltinRouter { listen, hosts, path, dir })
+    let response_timeout = raw.response_timeout.as_ref().map(|source| {
+        reader.span("`response_timeout`", Some(source), Millis(1), Millis::from_secs(RESPONSE_SECONDS))
+    });
+    let sources = raw.trusted_proxies.iter().flat_map(|sources| &sources.value);
+    let trusted_proxies: Vec<IpNet> = sources.filter_map(|source| network(reader, source)).collect();
+    if let Some(sources) = raw.trusted_proxies.as_ref().filter(|all| all.value.len() > TRUSTED_PROXIES_MAX) {
+        let what = format!("`trusted_proxies` has more than {TRUSTED_PROXIES_MAX} networks");
+        reader.invalid(sources.place, what, "write wider networks, such as 10.0.0.0/8");
+    }
+    Some(BuiltinRouter { listen, hosts, path, response_timeout, trusted_proxies, dir })
+}
+
+/// An address is a network of one.
+fn network(reader: &mut Reader<'_>, source: &At<String>) -> Option<IpNet> {
+    let text = reader.line("`trusted_proxies`", source)?;
+    let found = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
+    if found.is_none() {
+        let what = format!("`trusted_proxies` {} is not valid", quote(source));
+        reader.invalid(source.place, what, "write an address or a network, such as 10.0.0.1 or 10.0.0.0/8");
+    }
+    found
 }
 
 /// The proxy takes addresses only: a name could mean several, or another one tomorrow.

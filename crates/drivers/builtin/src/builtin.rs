@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ipnet::IpNet;
 use lockgate_model::{FailureKind, Millis, Slot};
 use lockgate_ports::{
     Check, Endpoint, Host, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
@@ -45,6 +46,10 @@ pub struct BuiltinOptions {
     pub hosts: Vec<String>,
     /// Path prefix that leads to the service. It is not taken off: the service sees whole paths.
     pub path: Option<String>,
+    /// How long a slot may take to begin its response; absent: as the proxy does by itself.
+    pub response_timeout: Option<Millis>,
+    /// Networks of the proxies in front whose `X-Forwarded-*` is passed on.
+    pub trusted_proxies: Vec<IpNet>,
     /// Program and arguments that run the proxy on the host, in the foreground: `lockgate proxy --dir D --listen L`.
     /// `None`: somebody else sees to it that it runs.
     pub launch: Option<Vec<String>>,
@@ -171,7 +176,8 @@ impl Builtin {
             hosts: self.options.hosts.clone(),
             path_prefix: self.options.path.clone(),
             target,
-            response_timeout_ms: None,
+            response_timeout_ms: self.options.response_timeout.map(|limit| limit.0),
+            trusted_proxies: self.options.trusted_proxies.clone(),
         }
     }
 
@@ -240,7 +246,12 @@ fn conditional(request: Request, expected: &RouteVersion) -> Request {
 }
 
 fn is_at(current: &RouteView, spec: &RouteSpec) -> bool {
-    current.target == spec.target && current.hosts == spec.hosts && current.path_prefix == spec.path_prefix
+    let RouteSpec { hosts, path_prefix, target, response_timeout_ms, trusted_proxies } = spec;
+    current.target == *target
+        && current.hosts == *hosts
+        && current.path_prefix == *path_prefix
+        && current.response_timeout_ms == *response_timeout_ms
+        && current.trusted_proxies == *trusted_proxies
 }
 
 #[async_trait]

@@ -65,6 +65,22 @@ async fn it_asks_within_its_own_hosts_and_path() {
 }
 
 #[tokio::test]
+async fn the_route_gets_what_the_configuration_says_of_it() {
+    let (world, proxy) = with_proxy(|options| {
+        options.response_timeout = Some(Millis::from_secs(300));
+        options.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    switch(&world, Slot::Blue).await;
+    let stored = std::fs::read(world.folder().join("routes.json")).unwrap();
+    let stored: serde_json::Value = serde_json::from_slice(&stored).unwrap();
+    let route = &stored["routes"][0]["spec"];
+    assert_eq!(route["response_timeout_ms"], 300_000, "{stored:#}");
+    assert_eq!(route["trusted_proxies"], serde_json::json!(["10.0.0.0/8"]), "{stored:#}");
+    proxy.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_route_that_another_service_has_is_refused_and_not_a_race() {
     let (world, _proxy) = with_proxy(|_| ()).await;
     switch(&world, Slot::Blue).await;

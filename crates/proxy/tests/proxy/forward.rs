@@ -42,6 +42,32 @@ async fn headers_end_where_they_must_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_proxy_in_front_is_believed_where_the_route_trusts_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = start_in(dir.path()).await;
+    let blue = Backend::start("blue").await;
+    let admin = Admin::of(dir.path());
+    let networks = |text: &str| vec![text.parse().unwrap()];
+    for (trusted_proxies, forwarded_for, proto) in [
+        (Vec::new(), "127.0.0.1", "http"),
+        (networks("10.0.0.0/8"), "127.0.0.1", "http"),
+        (networks("127.0.0.0/8"), "6.6.6.6, 127.0.0.1", "https"),
+        (Vec::new(), "127.0.0.1", "http"),
+    ] {
+        admin.put("app", &RouteSpec { trusted_proxies, ..spec("blue", blue.address) }).await;
+        let mut request = get("/head");
+        for (name, value) in [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https")] {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let (_, told) = once(proxy.addresses()[0], request).await;
+        for line in [format!("x-forwarded-for: {forwarded_for}"), format!("x-forwarded-proto: {proto}")] {
+            assert!(told.lines().any(|told| told == line), "{line}: {told}");
+        }
+    }
+    proxy.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn only_who_knows_the_token_learns_slot_and_release() {
     let dir = tempfile::tempdir().unwrap();
     let proxy = start_in(dir.path()).await;

@@ -29,7 +29,7 @@ pub async fn start_in(dir: &std::path::Path) -> ProxyHandle {
 /// A route for any host and path to this slot; its release is called `{slot}-1`.
 pub fn spec(slot: &str, dial: impl ToString) -> RouteSpec {
     let target = Target { slot: slot.to_owned(), release: format!("{slot}-1"), dial: dial.to_string() };
-    RouteSpec { hosts: Vec::new(), path_prefix: None, target, response_timeout_ms: None }
+    RouteSpec::to(target)
 }
 
 /// Waits until `look` says so; panics with `what` when it takes too long.

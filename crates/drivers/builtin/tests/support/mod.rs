@@ -94,6 +94,8 @@ impl World {
             listen: listen.clone(),
             hosts: Vec::new(),
             path: None,
+            response_timeout: None,
+            trusted_proxies: Vec::new(),
             launch: None,
         };
         change(&mut options);
