@@ -47,6 +47,16 @@ impl Fleet {
         Some(Fleet { hosts: hosts.collect(), _scene: scene, machines })
     }
 
+    /// Deploys from `machine` go to the first `count` hosts only.
+    pub fn configure_hosts(&self, machine: &str, count: usize) {
+        let path = self.machines.path().join(machine).join("lockgate.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (head, rest) = text.split_once("hosts: [").unwrap();
+        let (_, tail) = rest.split_once(']').unwrap();
+        let ids: Vec<&str> = self.hosts[..count].iter().map(|host| host.id.as_str()).collect();
+        std::fs::write(&path, format!("{head}hosts: [{}]{tail}", ids.join(", "))).unwrap();
+    }
+
     pub fn command(&self, machine: &str, typed: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
         command.args(typed.split(' ')).stdin(Stdio::null()).current_dir(self.machines.path().join(machine));

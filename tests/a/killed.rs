@@ -53,3 +53,22 @@ fn killed_after_the_switch_it_is_brought_to_its_end_by_a_machine_without_a_journ
     fleet.expect_settled("v2");
     load.expect_no_failure();
 }
+
+#[test]
+fn what_a_host_went_on_with_is_not_taken_back_by_a_run_that_it_does_not_know_any_more() {
+    let Some(fleet) = Fleet::start(2) else { return };
+    fleet.run("m1", "deploy web v1").expect(0);
+    kill_after_the_switch(&fleet, "v2");
+    fleet.configure_hosts("m1", 1);
+    fleet.run("m1", "resume web").expect(4).says(&[&fleet.hosts[1].id]);
+    fleet.run("m1", "deploy web v2").expect(0);
+
+    // The second host is back, with the old run that never came to it.
+    fleet.configure_hosts("m1", 2);
+    fleet.run("m1", "resume web").expect(3).says(&["went on without it", &fleet.hosts[0].id]);
+    let releases = [0, 1].map(|host| http::get(fleet.hosts[host].port, "/").unwrap().release().to_owned());
+    assert_eq!(releases, ["v2", "v1"]);
+    fleet.run("m2", "resume web").expect(0).says(&["nothing was left unfinished"]);
+    fleet.run("m2", "deploy web v1").expect(0);
+    fleet.expect_settled("v1");
+}

@@ -4,6 +4,7 @@ mod apps;
 mod clock;
 mod configuration;
 mod demo;
+mod died;
 mod everyday;
 mod hostile;
 mod interrupted;

@@ -1,22 +1,13 @@
 //! The proxy dies, or somebody else changes its route.
 
-use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::cut::cut;
 use crate::support::load::{Load, User};
+use crate::support::processes;
 use crate::support::project::{Project, Waits, run};
-use crate::support::{processes, wait_for};
 
 const ROUTE: &str = "/v1/routes/shop-prod-web";
-
-fn kill_proxy(project: &Project) {
-    let pid = project.admin("GET", "/v1/status", "").json()["pid"].as_i64().unwrap();
-    processes::send(i32::try_from(pid).unwrap(), Signal::KILL);
-    wait_for("the proxy to end", 5, || {
-        std::net::TcpStream::connect(("127.0.0.1", project.port)).is_err().then_some(())
-    });
-}
 
 fn current(project: &Project) -> serde_json::Value {
     project.admin("GET", ROUTE, "").json()
@@ -35,14 +26,14 @@ fn put(project: &Project, slot: &str, dial: &str) {
 fn a_proxy_that_was_killed_is_started_again_by_the_next_deployment() {
     let project = Project::new();
     project.deploy("v1");
-    kill_proxy(&project);
+    project.kill_proxy();
     project.run("status").says(&["no proxy runs"]);
     project.deploy("v2");
     project.expect_settled("v2");
-    kill_proxy(&project);
+    project.kill_proxy();
     project.run("resume").expect(0);
     project.expect_settled("v2");
-    kill_proxy(&project);
+    project.kill_proxy();
     project.run("rollback web").expect(0);
     project.expect_settled("v1");
 }
@@ -52,7 +43,7 @@ fn a_proxy_that_is_killed_before_the_switch_is_started_again() {
     let project = Project::waiting(Waits::BeforeSwitch);
     let running = project.start("deploy web v2");
     project.wait_at_gate("v2");
-    kill_proxy(&project);
+    project.kill_proxy();
     project.open_gate();
     running.end().expect(0);
     project.expect_settled("v2");
@@ -63,7 +54,7 @@ fn a_proxy_that_is_killed_after_the_switch_ends_with_a_release_that_answers() {
     let project = Project::waiting(Waits::AfterSwitch);
     let running = project.start("deploy web v2");
     project.wait_at_gate("v2");
-    kill_proxy(&project);
+    project.kill_proxy();
     project.open_gate();
     let ran = running.end();
     assert!(matches!(ran.code, Some(0 | 3)), "{ran}");

@@ -251,6 +251,15 @@ services:
         processes::below(self.root()).into_iter().filter(|process| process.runs("hello")).collect()
     }
 
+    /// Ends when nobody listens any more.
+    pub fn kill_proxy(&self) {
+        let pid = self.admin("GET", "/v1/status", "").json()["pid"].as_i64().unwrap();
+        processes::send(i32::try_from(pid).unwrap(), rustix::process::Signal::KILL);
+        wait_for("the proxy to end", 5, || {
+            std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err().then_some(())
+        });
+    }
+
     /// One call to the proxy's admin socket.
     pub fn admin(&self, method: &str, path: &str, body: &str) -> Answer {
         let mut client =

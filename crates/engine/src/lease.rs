@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -135,7 +136,11 @@ impl Leases {
             record.token += 1;
             record.holder = Some(self.identity.holder(now, self.ttl));
             if store.swap(version.as_deref(), &record).await? {
-                return Ok(Held { store: store.clone(), record: Mutex::new(record) });
+                return Ok(Held {
+                    store: store.clone(),
+                    record: Mutex::new(record),
+                    left: AtomicBool::new(false),
+                });
             }
             lost_swaps += 1;
             if lost_swaps == SWAP_ATTEMPTS_MAX {
@@ -207,6 +212,8 @@ struct Held {
     store: Arc<dyn LeaseStore>,
     /// As last written by us.
     record: Mutex<LeaseRecord>,
+    /// What the record says of runs is about a later one than ours, and stays.
+    left: AtomicBool,
 }
 
 /// The leases we hold. Every effect asks [`Fence::check`] first.
@@ -255,12 +262,19 @@ impl Fence {
             .at(host))
     }
 
+    /// From here on the records of these hosts say nothing of the run; their leases are held as before.
+    pub fn leave(&self, hosts: &[HostId]) {
+        for one in self.held.iter().filter(|one| hosts.contains(one.store.host())) {
+            one.left.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Writes the run down on every host, so that any machine can finish it.
     ///
     /// # Errors
     /// `LeaseLost` or a host's failure.
     pub async fn mark(&self, unfinished: &Unfinished) -> Result<(), Failure> {
-        self.update(|record, _| record.unfinished = Some(unfinished.clone())).await
+        self.tell(|record| record.unfinished = Some(unfinished.clone())).await
     }
 
     /// Takes a mark back: the run did not begin.
@@ -268,7 +282,7 @@ impl Fence {
     /// # Errors
     /// `LeaseLost` or a host's failure.
     pub async fn unmark(&self) -> Result<(), Failure> {
-        self.update(|record, _| record.unfinished = None).await
+        self.tell(|record| record.unfinished = None).await
     }
 
     /// The run has ended, which is noted in brief. `settled` clears the unfinished run; a stuck one stays for `resume`.
@@ -278,11 +292,23 @@ impl Fence {
     /// `LeaseLost` or a host's failure.
     pub async fn finish(&self, end: &RunEnd, settled: bool) -> Result<(), Failure> {
         let end = RunEnd { outcome: end.outcome.brief(), ..*end };
-        self.update(|record, _| {
-            record.last = Some(end.clone());
+        self.update(|record, left, _| {
             record.holder = None;
+            if left {
+                return;
+            }
+            record.last = Some(end.clone());
             if settled {
                 record.unfinished = None;
+            }
+        })
+        .await
+    }
+
+    async fn tell(&self, change: impl Fn(&mut LeaseRecord)) -> Result<(), Failure> {
+        self.update(|record, left, _| {
+            if !left {
+                change(record);
             }
         })
         .await
@@ -293,7 +319,7 @@ impl Fence {
     /// # Errors
     /// A host's failure; the lease then expires.
     pub async fn release(&self) -> Result<(), Failure> {
-        self.update(|record, _| record.holder = None).await
+        self.update(|record, _, _| record.holder = None).await
     }
 
     /// One heartbeat on every host.
@@ -301,13 +327,16 @@ impl Fence {
     /// # Errors
     /// `LeaseLost` or a host's failure.
     pub async fn renew(&self) -> Result<(), Failure> {
-        self.update(renewed).await
+        self.update(|record, _, now| renewed(record, now)).await
     }
 
-    async fn update(&self, change: impl Fn(&mut LeaseRecord, Timestamp)) -> Result<(), Failure> {
+    /// `change` is told whether the host was left, and its time.
+    async fn update(&self, change: impl Fn(&mut LeaseRecord, bool, Timestamp)) -> Result<(), Failure> {
         let change = &change;
         let updates = self.held.iter().map(|one| async move {
-            self.update_one(one, change).await.map_err(|failure| failure.at(one.store.host()))
+            let left = one.left.load(Ordering::Relaxed);
+            let change = |record: &mut LeaseRecord, now| change(record, left, now);
+            self.update_one(one, &change).await.map_err(|failure| failure.at(one.store.host()))
         });
         // All hosts are told even when one cannot be: the others need to know.
         futures_util::future::join_all(updates).await.into_iter().collect()

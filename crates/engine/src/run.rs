@@ -120,11 +120,18 @@ impl Engine<'_> {
         dispatcher.drive(trouble).await
     }
 
-    /// Takes over a run that another process left, from its events if there are any, else from the plan alone.
+    /// Takes over a run that another process left, from its events if there are any, else from the plan alone. The hosts
+    /// in `left` have moved on without it and are not touched, so such a run cannot go forward.
     ///
     /// # Errors
     /// [`RunError`].
-    pub async fn adopt(&self, events: &[Event], unfinished: &Unfinished) -> Result<Outcome, RunError> {
+    pub async fn adopt(
+        &self,
+        events: &[Event],
+        unfinished: &Unfinished,
+        left: &[HostId],
+    ) -> Result<Outcome, RunError> {
+        self.fence.leave(left);
         let state = match RunState::replay(events)? {
             Some(state) => {
                 // Listeners need the plan to make sense of what follows.
@@ -143,7 +150,11 @@ impl Engine<'_> {
             }
         };
         let mut dispatcher = Dispatcher::new(self, state);
-        let adopted = EventKind::Adopted { owner: self.owner.clone(), progress: unfinished.progress };
+        let adopted = EventKind::Adopted {
+            owner: self.owner.clone(),
+            progress: unfinished.progress,
+            left: left.to_vec(),
+        };
         if let Err(error) = dispatcher.record(adopted).await? {
             return Err(error.into());
         }

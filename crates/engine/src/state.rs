@@ -102,7 +102,7 @@ impl RunState {
         }
         match &event.kind {
             EventKind::RunStarted { .. } => return Err(illegal(event, "the run has started already")),
-            EventKind::Adopted { progress, .. } => self.adopt(*progress),
+            EventKind::Adopted { progress, left, .. } => self.adopt(*progress, left),
             EventKind::UnwindStarted { cause } => match self.direction {
                 Direction::Forward => self.direction = Direction::Unwinding(cause.clone()),
                 Direction::Unwinding(_) | Direction::Committed => {
@@ -138,14 +138,18 @@ impl RunState {
 
     /// What was under way when the former orchestrator died is unknown, and so is everything not begun here: another
     /// machine may have gone on with the run since these events were written. Every action looks before it acts, so
-    /// looking again costs little and assuming costs the fleet.
-    fn adopt(&mut self, progress: Progress) {
-        let committed: Vec<bool> =
-            self.plan.steps().map(|(phase, _, _)| self.plan.phases[phase].committed).collect();
-        for (status, tidying_up) in self.steps.iter_mut().zip(committed) {
+    /// looking again costs little and assuming costs the fleet. The same goes for what may have ended by itself since.
+    fn adopt(&mut self, progress: Progress, left: &[HostId]) {
+        for (phase, host, step) in self.plan.steps() {
+            let tidying_up = self.plan.phases[phase].committed;
+            let leave = host.is_some_and(|host| left.contains(host));
+            let status = &mut self.steps[step.id.0 as usize];
             *status = match std::mem::replace(status, StepStatus::Unknown) {
                 // The hosts say that all of these were done before the run committed.
-                _ if progress == Progress::Committed && !tidying_up => StepStatus::Done,
+                _ if progress == Progress::Committed && (leave || !tidying_up) => StepStatus::Done,
+                // Never begun is never undone.
+                _ if leave => StepStatus::Pending,
+                StepStatus::Done if step.action.may_lapse() => StepStatus::Unknown,
                 StepStatus::Pending | StepStatus::Running | StepStatus::Undoing | StepStatus::Unknown => {
                     StepStatus::Unknown
                 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use lockgate_engine::{Direction, RunState, StepStatus};
 use lockgate_model::{
     Action, Digest, EnvironmentName, Event, EventKind, Failure, FailureKind, Gates, HostId, Intent, Lane,
-    Outcome, Phase, Plan, Progress, ProjectName, Release, RunId, ServiceName, Step, StepId, Strategy, Tag,
-    Timestamp,
+    Outcome, Phase, Plan, Progress, ProjectName, Release, RunId, ServiceName, Slot, Step, StepId, Strategy,
+    Tag, Timestamp,
 };
 
 fn failure() -> Failure {
@@ -136,15 +136,43 @@ fn events_out_of_order_of_another_run_or_of_no_step_are_refused() {
     assert_eq!(state.next_seq, 1);
 }
 
+fn adopted_with(
+    mut state: RunState,
+    status: StepStatus,
+    progress: Progress,
+    left: Vec<HostId>,
+) -> (StepStatus, Direction) {
+    state.steps[0] = status;
+    state.apply(&event(1, EventKind::Adopted { owner: "you".into(), progress, left })).unwrap();
+    (state.steps[0].clone(), state.direction)
+}
+
+/// An app that was started and healthy may have died with the machine that the orchestrator died on.
+#[test]
+fn adopting_looks_again_at_what_may_have_ended_by_itself() {
+    let mut state = begin();
+    let release = state.plan.release.clone();
+    state.plan.phases[0].lanes[0].steps[0].action = Action::Start { slot: Slot::Green, release };
+    let seen = |progress| adopted_with(state.clone(), StepStatus::Done, progress, Vec::new()).0;
+    assert_eq!(seen(Progress::Forward), StepStatus::Unknown);
+    assert_eq!(seen(Progress::Unwinding), StepStatus::Unknown, "it is undone like any other");
+    assert_eq!(seen(Progress::Committed), StepStatus::Done);
+}
+
+#[test]
+fn a_host_that_went_on_without_the_run_is_neither_done_nor_undone() {
+    let left = || vec![HostId::new("web1").unwrap()];
+    for status in statuses() {
+        let seen = |progress| adopted_with(begin(), status.clone(), progress, left()).0;
+        assert_eq!(seen(Progress::Unwinding), StepStatus::Pending, "{status:?}");
+        assert_eq!(seen(Progress::Committed), StepStatus::Done, "{status:?}");
+    }
+}
+
 /// Whoever adopts a run knows only what was journaled here; another machine may have gone on since.
 #[test]
 fn adopting_makes_unknown_whatever_is_not_known_to_be_done() {
-    let adopted = |status: StepStatus, progress| {
-        let mut state = begin();
-        state.steps[0] = status;
-        state.apply(&event(1, EventKind::Adopted { owner: "you".into(), progress })).unwrap();
-        (state.steps[0].clone(), state.direction)
-    };
+    let adopted = |status: StepStatus, progress| adopted_with(begin(), status, progress, Vec::new());
     for status in
         [StepStatus::Pending, StepStatus::Running, StepStatus::Undoing, StepStatus::UndoFailed(failure())]
     {

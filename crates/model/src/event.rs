@@ -27,6 +27,9 @@ pub enum EventKind {
     Adopted {
         owner: String,
         progress: Progress,
+        /// Hosts that do not know of the run any more, for a later one has changed them: they are left as they are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<HostId>,
     },
     StepStarted {
         step: StepId,

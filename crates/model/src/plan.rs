@@ -101,8 +101,14 @@ pub enum Action {
     Record { recorded: Recorded, release: Option<Release> },
     /// Look at the slot's requests in flight until there are none, or the deadline has passed.
     Drain { slot: Slot, deadline: Millis },
-    /// Stop the slot; refused while the router sends it traffic (P1).
-    Stop { slot: Slot, grace: Millis },
+    /// Stop the slot; refused while the router sends it traffic (P1), and while its `heir`, where it has one, does not
+    /// run with the traffic: then this slot is all there is to go back to.
+    Stop {
+        slot: Slot,
+        grace: Millis,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heir: Option<Slot>,
+    },
     /// Remove this project's images beyond the newest `keep` releases; never another project's.
     Prune { keep: u32 },
 }
@@ -130,6 +136,19 @@ impl Action {
         matches!(
             self,
             Action::Gate { .. } | Action::AwaitHealthy { .. } | Action::Verify { .. } | Action::Drain { .. }
+        )
+    }
+
+    /// True when what it came to may be over by itself: an app that ran, was healthy and answered may have died since,
+    /// and where it is started again it may be elsewhere, so that the traffic has to follow it.
+    #[must_use]
+    pub fn may_lapse(&self) -> bool {
+        matches!(
+            self,
+            Action::Start { .. }
+                | Action::AwaitHealthy { .. }
+                | Action::Switch { .. }
+                | Action::Verify { .. }
         )
     }
 

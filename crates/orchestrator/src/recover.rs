@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use lockgate_engine::{Acquired, Direction, RunFilter, RunState};
 use lockgate_model::{
-    Event, EventKind, Failure, FailureKind, Intent, Outcome, Plan, Progress, RunEnd, RunId, Unfinished,
+    Event, EventKind, Failure, FailureKind, HostId, Intent, Outcome, Plan, Progress, RunEnd, RunId,
+    Unfinished,
 };
 
 use lockgate_perform::Depth;
@@ -96,10 +97,12 @@ impl Session<'_> {
             acquired.fence.finish(end, true).await?;
             return Ok(Some((end.run, end.outcome.clone())));
         }
-        let (events, unfinished) = self.known_events(unfinished, acquired, towards).await?;
+        let left = self.left_behind(&unfinished, acquired);
+        let (events, unfinished) = self.known_events(unfinished, acquired, towards, &left).await?;
         let conductor = self.site.conductor();
         let mut telling = self.tools.teller.adopting(self.tools, unfinished.run, &unfinished.plan);
-        let outcome = self.engine(&conductor, acquired.fence.clone()).adopt(&events, &unfinished).await?;
+        let outcome =
+            self.engine(&conductor, acquired.fence.clone()).adopt(&events, &unfinished, &left).await?;
         telling.ended(&outcome);
         telling.finish().await;
         if matches!(outcome, Outcome::Stuck(_)) {
@@ -107,6 +110,15 @@ impl Session<'_> {
             return Err(Trouble::Stuck { run: unfinished.run, outcome, plan });
         }
         Ok(Some((unfinished.run, outcome)))
+    }
+
+    /// Hosts of the run that do not hold it as unfinished: while another host was out of the configuration, a later run
+    /// has changed them, and that is not this one's to take back. (Those that are out of it now are not among them: what
+    /// was begun there is still to be undone.)
+    fn left_behind(&self, unfinished: &Unfinished, acquired: &Acquired) -> Vec<HostId> {
+        let ours = self.site.hosts.iter().map(|ports| &ports.id);
+        let forgot = |host: &&HostId| !acquired.unfinished.contains_key(*host);
+        ours.filter(|host| unfinished.plan.hosts.contains(host)).filter(forgot).cloned().collect()
     }
 
     /// Another `lockgate.yaml` may place its service in the same folder: its run is not for our ports to finish.
@@ -131,6 +143,7 @@ impl Session<'_> {
         mut unfinished: Unfinished,
         acquired: &Acquired,
         towards: Towards,
+        left: &[HostId],
     ) -> Result<(Vec<Event>, Unfinished), Trouble> {
         let told = acquired.last.values().find(|end| end.run == unfinished.run);
         let mut events = self.tools.journal.load(unfinished.run).await?;
@@ -149,10 +162,12 @@ impl Session<'_> {
         let forward = state.as_ref().is_none_or(|state| state.direction == Direction::Forward);
         let end = ended.as_ref().or(told.map(|end| &end.outcome));
         let mut cause = end.and_then(Outcome::failure).cloned();
-        if towards == Towards::Back && unfinished.progress == Progress::Forward && forward {
+        if let Some(reason) = reason_to_turn(towards, left)
+            && unfinished.progress == Progress::Forward
+            && forward
+        {
             unfinished.progress = Progress::Unwinding;
-            cause =
-                Some(Failure::new(FailureKind::Cancelled, "it was cut off, and a rollback was asked for"));
+            cause = Some(Failure::new(FailureKind::Cancelled, reason));
         }
         if let Some(cause) = cause
             && unfinished.progress == Progress::Unwinding
@@ -233,6 +248,21 @@ fn ended_elsewhere<'a>(run: RunId, mut ends: impl Iterator<Item = &'a RunEnd>) -
             "the hosts know of no unfinished run: it had changed nothing, or another machine ended it since",
         ),
     })
+}
+
+/// Why a run that was cut off does not go on to what it was begun for.
+fn reason_to_turn(towards: Towards, left: &[HostId]) -> Option<String> {
+    match (left, towards) {
+        ([], Towards::End) => None,
+        ([], Towards::Back) => Some("it was cut off, and a rollback was asked for".to_owned()),
+        _ => {
+            let hosts: Vec<&str> = left.iter().map(HostId::as_str).collect();
+            Some(format!(
+                "it was cut off, and {} went on without it, so it is taken back where it was left",
+                hosts.join(", ")
+            ))
+        }
+    }
 }
 
 /// The run that any host still holds as unfinished, with the furthest progress that any host knows of: progress is

@@ -83,7 +83,7 @@ async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
         }
         Action::Record { recorded, release } => files::record(ports, recorded, release.as_ref()).await,
         Action::Drain { slot, deadline } => drain::drain(ports, *slot, *deadline).await,
-        Action::Stop { slot, grace } => stop(ports, *slot, *grace).await,
+        Action::Stop { slot, grace, heir } => stop(ports, *slot, *grace, *heir).await,
         Action::Prune { keep } => prune(ports, *keep).await,
     }
 }
@@ -108,19 +108,25 @@ async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen,
     Ok(Seen::new())
 }
 
-async fn stop(ports: &HostPorts, slot: Slot, grace: Millis) -> Result<Seen, Failure> {
-    let (routed, seen) = tokio::join!(traffic::route(ports), find(ports, slot));
+async fn stop(ports: &HostPorts, slot: Slot, grace: Millis, heir: Option<Slot>) -> Result<Seen, Failure> {
+    let (routed, seen) = tokio::join!(traffic::route(ports), ports.runtime.slots());
+    let seen = seen?;
+    let runs = |slot| seen.iter().any(|seen| seen.slot == slot && seen.state == SlotState::Running);
     // Where nothing runs there is nothing to stop, whatever the router says or does not.
-    if seen?.is_none_or(|seen| seen.state != SlotState::Running) {
+    if !runs(slot) {
         return Ok(Seen::new());
     }
-    if routed?.target == Some(slot) {
-        return Err(Failure::new(
-            FailureKind::Refused,
-            format!("{slot} has the traffic, so it is not stopped"),
-        )
-        .slot(slot)
-        .hint("the router was changed behind our back; `lockgate status` shows where the traffic goes"));
+    let refused = |message: String| Failure::new(FailureKind::Refused, message).slot(slot);
+    let target = routed?.target;
+    if target == Some(slot) {
+        return Err(refused(format!("{slot} has the traffic, so it is not stopped"))
+            .hint("the router was changed behind our back; `lockgate status` shows where the traffic goes"));
+    }
+    if let Some(heir) = heir.filter(|heir| target != Some(*heir) || !runs(*heir)) {
+        return Err(refused(format!(
+            "{heir}, which should have the traffic, does not run with it, so {slot} is not stopped"
+        ))
+        .hint("`lockgate status` shows what is live; `lockgate rollback` goes back to what still runs"));
     }
     ports.runtime.stop(slot, grace).await.map_err(|error| Failure::from(error).slot(slot))?;
     Ok(Seen::new())
@@ -148,8 +154,11 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
+    use lockgate_model::{Digest, Tag};
     use lockgate_ports::PortError;
-    use lockgate_ports::fake::{Call, FakePorts, Fate, Machine, Nature, What, shared};
+    use lockgate_ports::fake::{
+        Artifact, Behaviour, Call, Calm, FakePorts, Fate, Machine, Nature, What, shared,
+    };
 
     use super::*;
 
@@ -178,7 +187,36 @@ mod tests {
     async fn where_nothing_runs_there_is_nothing_to_stop_or_to_drain_though_the_router_is_down() {
         let machine = shared(Machine::new(HostId::new("web2").unwrap(), Arc::new(BTreeMap::new())));
         let ports = FakePorts::new(machine, Arc::new(NoRouter)).host_ports("/srv/web");
-        assert_eq!(stop(&ports, Slot::Green, Millis(0)).await, Ok(Seen::new()));
+        assert_eq!(stop(&ports, Slot::Green, Millis(0), None).await, Ok(Seen::new()));
         assert_eq!(drain::drain(&ports, Slot::Green, Millis(0)).await, Ok(Seen::new()));
+    }
+
+    /// What is left to go back to stays while the one that took over does not serve.
+    #[tokio::test]
+    async fn a_slot_is_not_stopped_while_its_heir_does_not_run_with_the_traffic() {
+        let tag = Tag::new("v1").unwrap();
+        let digest = Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap();
+        let service = ServiceName::new("web").unwrap();
+        let release = Release { service, tag: tag.clone(), digest, image: None, commit: None };
+        let artifact = Artifact { release, behaviour: Behaviour::default() };
+        let catalogue = Arc::new(BTreeMap::from([(tag.clone(), artifact)]));
+        for (heir_runs, target, stops) in
+            [(true, Slot::Green, true), (false, Slot::Green, false), (true, Slot::Blue, false)]
+        {
+            let machine = shared(Machine::new(HostId::new("web1").unwrap(), catalogue.clone()));
+            {
+                let mut machine = machine.lock().unwrap();
+                machine.place(Slot::Blue, &tag, true);
+                machine.place(Slot::Green, &tag, heir_runs);
+                machine.point_at(Some(Machine::address(target)), None);
+            }
+            let ports = FakePorts::new(machine, Arc::new(Calm)).host_ports("/srv/web");
+            let ended = stop(&ports, Slot::Blue, Millis(0), Some(Slot::Green)).await;
+            assert_eq!(ended.is_ok(), stops, "{heir_runs} {target}: {ended:?}");
+            if let Err(failure) = ended {
+                assert_eq!(failure.kind, FailureKind::Refused);
+                assert!(failure.hint.is_some());
+            }
+        }
     }
 }

@@ -47,15 +47,8 @@ pub(crate) async fn wait(
     let mut pause = Duration::from_micros(PAUSE_MICROS_FIRST);
     while Instant::now() < deadline {
         if endpoint.is_none() || patience.due(start.elapsed()) {
-            endpoint = match look(ports, slot, release, &mut patience, &mut last).await {
-                Ok(seen) => seen,
-                Err(failure) if patience.endures(&failure) => {
-                    last = failure.message;
-                    None
-                }
-                Err(failure) => return Err(failure),
-            };
-            if patience.stopped_looks >= STOPPED_LOOKS_MAX {
+            endpoint = look(ports, slot, release, &mut patience, &mut last).await?;
+            if patience.is_over() {
                 break;
             }
         }
@@ -82,9 +75,32 @@ pub(crate) async fn wait(
     Err(unhealthy(ports, slot, release, probe, &last, Millis::from(start.elapsed())).await)
 }
 
+/// Whether a slot that does not answer through the router has stopped for good. Looks only as often as
+/// [`wait`] does.
+///
+/// # Errors
+/// As [`wait`], with what the slot said at its end.
+pub(crate) async fn still_runs(
+    ports: &HostPorts,
+    slot: Slot,
+    release: &Release,
+    probe: &Probe,
+    patience: &mut Patience,
+    elapsed: Duration,
+) -> Result<(), Failure> {
+    let mut last = String::new();
+    if patience.due(elapsed) {
+        look(ports, slot, release, patience, &mut last).await?;
+    }
+    match patience.is_over() {
+        true => Err(unhealthy(ports, slot, release, probe, &last, Millis::from(elapsed)).await),
+        false => Ok(()),
+    }
+}
+
 /// When to look at the slot itself, and what is put up with when it is looked at.
 #[derive(Default)]
-struct Patience {
+pub(crate) struct Patience {
     looked_at: Option<Duration>,
     /// Looks in a row that found it stopped.
     stopped_looks: u32,
@@ -97,6 +113,11 @@ impl Patience {
         self.looked_at.is_none_or(|at| elapsed >= at + Duration::from_millis(LOOK_AT_SLOT_MILLIS))
     }
 
+    /// The slot has stopped and does not come back.
+    fn is_over(&self) -> bool {
+        self.stopped_looks >= STOPPED_LOOKS_MAX
+    }
+
     /// Whether the slot is to be looked at again after this failure to look.
     fn endures(&mut self, failure: &Failure) -> bool {
         matches!(failure.kind, FailureKind::Unreachable | FailureKind::TimedOut)
@@ -105,6 +126,7 @@ impl Patience {
     }
 }
 
+/// Where the slot is to be asked, if it can be said now; `last` is why not.
 async fn look(
     ports: &HostPorts,
     slot: Slot,
@@ -114,7 +136,14 @@ async fn look(
 ) -> Result<Option<Endpoint>, Failure> {
     let since = patience.looked_at.unwrap_or_default();
     patience.looked_at = Some(since + Duration::from_millis(LOOK_AT_SLOT_MILLIS));
-    let found = find(ports, slot).await?;
+    let found = match find(ports, slot).await.map_err(Failure::from) {
+        Ok(found) => found,
+        Err(failure) if patience.endures(&failure) => {
+            *last = failure.message;
+            return Ok(None);
+        }
+        Err(failure) => return Err(failure),
+    };
     patience.silent = None;
     let Some(seen) = found else {
         return Err(Failure::new(FailureKind::NotFound, format!("{slot} holds nothing")).slot(slot));

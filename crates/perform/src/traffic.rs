@@ -130,6 +130,7 @@ pub(crate) async fn verify(
     let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
     let mut in_a_row = 0;
     let mut last = String::new();
+    let mut patience = health::Patience::default();
     while start.elapsed() < Duration::from_secs(VERIFY_SECONDS_MAX) {
         let request = Request::get(path, Millis::from_secs(ASK_SECONDS_MAX));
         let answered = match ports.router.ask(&request).await {
@@ -158,6 +159,8 @@ pub(crate) async fn verify(
             Err(seen) => {
                 in_a_row = 0;
                 last = seen;
+                // While a dead one is waited for nobody is served.
+                health::still_runs(ports, slot, release, probe, &mut patience, start.elapsed()).await?;
             }
         }
         tokio::time::sleep(pause).await;

@@ -43,7 +43,7 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
         let lives_on = wanted.lives_on(seen);
         mending.extend(lives_on.filter(|_| seen.router.stale).map(|slot| HostPlan { host, seen, slot }));
         match lives_on {
-            Some(slot) if seen.recorded.active == Some(slot) => {}
+            Some(slot) if seen.recorded.active == Some(slot) && is_listed_first(seen) => {}
             Some(slot) => recording.push(HostPlan { host, seen, slot }),
             None => changing.push(HostPlan { host, seen, slot: wanted.slot_for(seen) }),
         }
@@ -75,8 +75,7 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
     );
     phases.push("tidy up", true, changing.iter().flat_map(|host| wanted.tidy_up(host)).collect());
     phases.push("prune", true, changing.iter().map(|host| wanted.prune(host)).collect());
-    let beside = beside.iter().map(|host| lane(host.host, wanted.retire_beside(host)));
-    phases.push("tidy up", true, beside.collect());
+    phases.push("tidy up", true, beside.iter().flat_map(|host| wanted.tidy_up_beside(host)).collect());
     Ok(Plan {
         project: wanted.project.name.clone(),
         service: wanted.service.name.clone(),
@@ -112,6 +111,7 @@ impl Wanted<'_> {
         let waves = waves::cut(&hosts, &self.environment.waves);
         let count = waves.len();
         let mut done: Vec<HostId> = Vec::new();
+        let mut asked = false;
         for (index, wave) in waves.iter().enumerate() {
             let title = |what: &str| match count {
                 1 => what.to_owned(),
@@ -128,9 +128,19 @@ impl Wanted<'_> {
                 }
                 Gates::None => Vec::new(),
             };
+            asked |= !gates.is_empty();
             phases.push(&title("check after"), false, vec![self.gate_lane(gates, Moment::After)]);
         }
+        // Gates and further waves take their time, in which an app may die and a router be restarted.
+        if asked || count > 1 {
+            phases.push("look again", false, changing.iter().map(|host| self.look_again(host)).collect());
+        }
         Ok(())
+    }
+
+    /// Nothing is settled before every host answers with the release.
+    fn look_again(&self, host: &HostPlan<'_>) -> Lane {
+        lane(host.host, vec![step(self.verify(host.slot, &self.release), vec![])])
     }
 
     /// The promise in one screen: each action beside what takes it back.
@@ -144,10 +154,10 @@ impl Wanted<'_> {
             steps.push(step(Action::Drain { slot, deadline: drain }, vec![]));
         } else if warm && self.again {
             // To start what runs already does nothing.
-            steps.extend(self.retire(slot));
+            steps.extend(self.retire(slot, None));
         }
         let drain_first = warm.then_some(Action::Drain { slot, deadline: drain });
-        let stop_again = drain_first.into_iter().chain([Action::Stop { slot, grace }]).collect();
+        let stop_again = drain_first.into_iter().chain([Action::Stop { slot, grace, heir: None }]).collect();
         steps.extend([
             step(Action::Start { slot, release: release.clone() }, stop_again),
             step(Action::AwaitHealthy { slot, release: release.clone(), probe: probe.clone() }, vec![]),
@@ -229,14 +239,15 @@ impl Wanted<'_> {
     /// The list of releases and the old slot have nothing to do with each other. The slot keeps running for `keep_warm`,
     /// which makes a rollback instant; whoever comes next stops it.
     fn tidy_up(&self, host: &HostPlan<'_>) -> [Lane; 2] {
-        // What was live without Lockgate is on no list yet, and is what a rollback goes back to.
+        // What was live without Lockgate is on no list yet, what could not be written down is not its first, and it is
+        // what a rollback goes back to.
         let live = host.seen.live().and_then(|(_, seen)| seen.release.as_ref());
-        let unlisted = live.filter(|live| !host.seen.releases.iter().any(|known| known.same_bytes(live)));
+        let unlisted = live.filter(|_| !is_listed_first(host.seen));
         let listed = unlisted.into_iter().chain([&self.release]);
         let records = listed.map(|release| Step { undo: Vec::new(), ..self.record(host, Some(release)) });
         let old = host.slot.other();
         let retires = host.seen.slots.contains_key(&old) && self.environment.keep_warm.0 == 0;
-        let retired = if retires { self.retire(old).into() } else { Vec::new() };
+        let retired = if retires { self.retire(old, Some(host.slot)).into() } else { Vec::new() };
         [lane(host.host, records.collect()), lane(host.host, retired)]
     }
 
@@ -246,16 +257,20 @@ impl Wanted<'_> {
         lane(host.host, prunes.into_iter().map(|action| step(action, vec![])).collect())
     }
 
-    /// `host.slot` is the live one here.
-    fn retire_beside(&self, host: &HostPlan<'_>) -> Vec<Step> {
+    /// What an earlier run left. `host.slot` is the live one here.
+    fn tidy_up_beside(&self, host: &HostPlan<'_>) -> [Lane; 2] {
+        let live = host.seen.live().and_then(|(_, seen)| seen.release.as_ref());
+        let unlisted = live.filter(|_| !is_listed_first(host.seen));
+        let records = unlisted.map(|release| Step { undo: Vec::new(), ..self.record(host, Some(release)) });
         let beside = host.slot.other();
         let runs = host.seen.slots.get(&beside).is_some_and(|seen| seen.state == SlotState::Running);
-        if runs { self.retire(beside).into() } else { Vec::new() }
+        let retired = if runs { self.retire(beside, Some(host.slot)).into() } else { Vec::new() };
+        [lane(host.host, records.into_iter().collect()), lane(host.host, retired)]
     }
 
-    fn retire(&self, slot: Slot) -> [Step; 2] {
+    fn retire(&self, slot: Slot, heir: Option<Slot>) -> [Step; 2] {
         let (deadline, grace) = (self.environment.drain, self.environment.stop_grace);
-        [step(Action::Drain { slot, deadline }, vec![]), step(Action::Stop { slot, grace }, vec![])]
+        [step(Action::Drain { slot, deadline }, vec![]), step(Action::Stop { slot, grace, heir }, vec![])]
     }
 
     fn gate_lane(&self, gates: Vec<Gate>, moment: Moment) -> Lane {
@@ -296,6 +311,12 @@ impl Phases {
         }
         self.phases.push(Phase { title: title.to_owned(), committed, lanes });
     }
+}
+
+/// The list of releases begins with what is live, as far as that is known.
+fn is_listed_first(seen: &HostObserved) -> bool {
+    let live = seen.live().and_then(|(_, live)| live.release.as_ref());
+    live.is_none_or(|live| seen.releases.first().is_some_and(|first| first.same_bytes(live)))
 }
 
 fn lane(host: &HostId, steps: Vec<Step>) -> Lane {

@@ -43,13 +43,17 @@ pub(crate) fn lines(view: &mut RunView, event: &Event, paint: Paint) -> Vec<Line
                 );
             }
         }
-        EventKind::Adopted { owner, progress } => {
+        EventKind::Adopted { owner, progress, left } => {
             let going = match progress {
                 Progress::Forward => "goes on",
                 Progress::Unwinding => "goes on undoing",
                 Progress::Committed => "goes on tidying up",
             };
-            out.add(Detail::Normal, format!("! {} took the run over and {going}", clean(owner)));
+            let except = match left.as_slice() {
+                [] => String::new(),
+                hosts => format!(", but not on {}, which went on without it", hosts_text(hosts)),
+            };
+            out.add(Detail::Normal, format!("! {} took the run over and {going}{except}", clean(owner)));
         }
         EventKind::StepStarted { step } => {
             out.heading(view, *step);

@@ -58,9 +58,7 @@ fn succeeded(warnings: &[Failure], plan: &Plan, paint: Paint) -> String {
         let _ = write!(text, "\n{} {}", paint.yellow("warning:"), failure_text(warning, paint));
     }
     if !warnings.is_empty() {
-        text.push_str(
-            "\nThe release is live all the same; what was not tidied up is tried again by the next run.",
-        );
+        text.push_str("\nThe release stays; what was not tidied up is tried again by the next run.");
     }
     text
 }
@@ -157,7 +155,7 @@ mod tests {
         insta::assert_snapshot!(outcome_text(&warned, &local_plan(), Paint::plain()), @r"
         succeeded: web v2 (1f3a5b7c9d0e) is live in prod on this machine
         warning: unreachable: cannot prune
-        The release is live all the same; what was not tidied up is tried again by the next run.
+        The release stays; what was not tidied up is tried again by the next run.
         ");
     }
 

@@ -181,7 +181,11 @@ mod tests {
             run: run(),
             seq: 14,
             at: before[13].at,
-            kind: EventKind::Adopted { owner: "kim@desk".into(), progress: Progress::Forward },
+            kind: EventKind::Adopted {
+                owner: "kim@desk".into(),
+                progress: Progress::Forward,
+                left: Vec::new(),
+            },
         });
         for event in after {
             plain.event(event);
@@ -197,7 +201,8 @@ mod tests {
     #[test]
     fn a_committed_run_that_is_adopted_blindly_counts_what_was_done_elsewhere() {
         let all = deploy_events();
-        let adopted = EventKind::Adopted { owner: "kim@desk".into(), progress: Progress::Committed };
+        let adopted =
+            EventKind::Adopted { owner: "kim@desk".into(), progress: Progress::Committed, left: Vec::new() };
         let mut events = vec![all[0].clone(), Event { kind: adopted, ..all[1].clone() }];
         events.extend(all[all.len() - 5..].iter().cloned());
         assert!(
