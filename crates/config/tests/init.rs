@@ -83,7 +83,7 @@ fn blue_and_green_in_one_compose_file_are_the_slots() {
         matches!(&compose.layout, ComposeLayout::File(file) if file.as_str().ends_with("/shop/docker-compose.yml"))
     );
     let Some(Router::Caddy(caddy)) = &prod(&project).router else { panic!("{}", proposal.text) };
-    assert_eq!((caddy.dial.as_str(), caddy.id.as_ref()), ("{service}-{slot}:5000", None));
+    assert_eq!((caddy.dial.as_str(), caddy.id.as_ref()), ("{service}-{slot}:{port}", None));
 }
 
 #[test]
@@ -114,6 +114,25 @@ fn folders_of_system_a_are_taken_as_they_are() {
     );
     let Some(Router::Caddy(caddy)) = &prod(&project).router else { panic!("{}", proposal.text) };
     assert_eq!(caddy.id.as_ref().unwrap().as_str(), "{service}_upstream");
+}
+
+#[test]
+fn ports_that_only_caddy_knows_are_taken_over() {
+    let compose = "services: { app: { image: i/app } }";
+    let caddyfile =
+        "a.example { \n reverse_proxy web-blue:5000 \n }\nb.example {\n reverse_proxy api-green:6000\n}\n";
+    let (project, proposal) = proposed(&[
+        ("web/blue/docker-compose.yml", compose),
+        ("web/green/docker-compose.yml", compose),
+        ("api/blue/docker-compose.yml", compose),
+        ("api/green/docker-compose.yml", compose),
+        ("Caddyfile", caddyfile),
+    ]);
+    let ports: Vec<_> =
+        project.services.iter().map(|(name, service)| (name.as_str(), service.port)).collect();
+    assert_eq!(ports, [("api", Some(6000)), ("web", Some(5000))], "{}", proposal.text);
+    let Some(Router::Caddy(caddy)) = &prod(&project).router else { panic!("{}", proposal.text) };
+    assert_eq!(caddy.dial.as_str(), "{service}-{slot}:{port}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use super::{Found, Gateway, read};
 /// Deepest nesting of a Caddy configuration that is followed.
 const DEPTH_MAX: usize = 64;
 
-pub fn look(dir: &Path, services: &[Found], notes: &mut Vec<String>) -> Option<Gateway> {
+/// Also takes over the ports that Caddy dials, where the services' own files name none.
+pub fn look(dir: &Path, services: &mut [Found], notes: &mut Vec<String>) -> Option<Gateway> {
     match read(&dir.join("caddy.json")).map(|text| serde_json::from_str::<Value>(&text)) {
         Some(Ok(json)) => return Some(from_json(&json, services, notes)),
         Some(Err(error)) => {
@@ -33,10 +34,10 @@ pub fn look(dir: &Path, services: &[Found], notes: &mut Vec<String>) -> Option<G
     Some(Gateway::Caddy { id: Some(String::new()), dial: dial(&dials, services) })
 }
 
-fn from_json(json: &Value, services: &[Found], notes: &mut Vec<String>) -> Gateway {
+fn from_json(json: &Value, services: &mut [Found], notes: &mut Vec<String>) -> Gateway {
     let (mut ids, mut dials) = (Vec::new(), Vec::new());
     collect(json, 0, &mut ids, &mut dials);
-    let id = match (ids.as_slice(), services) {
+    let id = match (ids.as_slice(), &*services) {
         _ if services.iter().all(|service| ids.contains(&format!("{}_upstream", service.name).as_str())) => {
             None
         }
@@ -70,14 +71,25 @@ fn collect<'a>(value: &'a Value, depth: usize, ids: &mut Vec<&'a str>, dials: &m
 }
 
 /// The dial with placeholders, when one of the services has a slot's name in it.
-fn dial(dials: &[&str], services: &[Found]) -> Option<String> {
-    services.iter().find_map(|service| {
-        ["blue", "green"].iter().find_map(|slot| {
-            let named = format!("{}-{slot}:", service.name);
-            let port = dials.iter().find_map(|dial| dial.strip_prefix(named.as_str()))?;
-            let port = port.parse::<u16>().ok().filter(|port| *port > 0)?;
-            Some(format!("{{service}}-{{slot}}:{port}"))
-        })
+fn dial(dials: &[&str], services: &mut [Found]) -> Option<String> {
+    let mut first = None;
+    let mut own_ports = true;
+    for service in services {
+        let Some(port) = dialled_port(dials, &service.name) else { continue };
+        own_ports &= *service.port.get_or_insert(port) == port;
+        first.get_or_insert(port);
+    }
+    first.map(|port| match own_ports {
+        true => "{service}-{slot}:{port}".to_owned(),
+        false => format!("{{service}}-{{slot}}:{port}"),
+    })
+}
+
+fn dialled_port(dials: &[&str], service: &str) -> Option<u16> {
+    ["blue", "green"].iter().find_map(|slot| {
+        let named = format!("{service}-{slot}:");
+        let port = dials.iter().find_map(|dial| dial.strip_prefix(named.as_str()))?;
+        port.parse::<u16>().ok().filter(|port| *port > 0)
     })
 }
 

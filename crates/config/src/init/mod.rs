@@ -121,11 +121,11 @@ pub fn propose(dir: &Path, environment: &EnvironmentName) -> Result<Proposal, In
     fs::read_dir(&dir).map_err(unreadable)?;
     let project = project(&dir);
     let mut notes = Vec::new();
-    let (origin, services, home) = look(&dir, &project, &mut notes);
+    let (origin, mut services, home) = look(&dir, &project, &mut notes);
     let gateway = match home {
         // A process gets another port each time, which only the built-in router follows.
         Home::Process => Gateway::Builtin,
-        _ => caddy::look(&dir, &services, &mut notes).unwrap_or(Gateway::Builtin),
+        _ => caddy::look(&dir, &mut services, &mut notes).unwrap_or(Gateway::Builtin),
     };
     let environment = environment.to_string();
     let draft = Draft { origin, project, environment, services, home, gateway, regression: false, notes };
