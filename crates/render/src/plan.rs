@@ -49,7 +49,7 @@ pub fn live_text(seen: &HostObserved) -> String {
             Some(release) => format!("{release} in {slot}"),
             None => format!("unknown release in {slot}"),
         },
-        (None, Some(slot), _) => format!("{slot}, which does not run"),
+        (None, Some(slot), _) => format!("{slot}, {}", not_running(seen, slot)),
         (None, None, Some(dial)) => clean(dial),
         (None, None, None) => "nothing".to_owned(),
     }
@@ -69,7 +69,7 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
     if let Some(target) = seen.router.target
         && seen.slots.get(&target).is_none_or(|slot| slot.state != SlotState::Running)
     {
-        warnings.push(format!("the traffic goes to {target}, which does not run"));
+        warnings.push(format!("the traffic goes to {target}, {}", not_running(seen, target)));
     }
     if let (true, Some(dial)) = (seen.router.stale, &seen.router.dial) {
         warnings.push(format!(
@@ -81,6 +81,11 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
         seen.conflicts.iter().map(|conflict| format!("the slots cannot run together: {}", clean(conflict))),
     );
     warnings
+}
+
+/// A slot in which nothing was ever started by this project may well serve for another one.
+fn not_running(seen: &HostObserved, slot: Slot) -> &'static str {
+    if seen.slots.contains_key(&slot) { "which does not run" } else { "which holds nothing of this project's" }
 }
 
 fn hosts_table(plan: &Plan, observed: &Observed) -> Table {
