@@ -103,6 +103,34 @@ fn a_route_that_dials_where_the_slot_was_before_is_mended_by_the_same_deployment
 }
 
 #[test]
+fn doctor_names_the_release_that_was_live_when_the_router_went_back_to_a_dead_slot() {
+    let project = Project::new();
+    project.deploy("v1");
+    project.deploy("v2");
+    // As Caddy does that is restarted with a file that dials blue.
+    put(&project, "blue", "127.0.0.1:9");
+    project.run("doctor").expect(1).says(&[
+        "the traffic goes to blue, which does not run; green, recorded as active, runs v2",
+        "bring it back: `lockgate deploy web v2`",
+    ]);
+    project.run("status").expect(1);
+    project.run("deploy web v2").expect(0);
+    project.expect_settled("v2");
+}
+
+#[test]
+fn a_host_that_is_new_is_well_though_its_router_dials_a_slot_already() {
+    let project = Project::new();
+    project.deploy("v1");
+    put(&project, "blue", "127.0.0.1:9");
+    project.apps().iter().for_each(|app| app.signal(Signal::KILL));
+    wait_for("the app to end", 5, || project.apps().is_empty().then_some(()));
+    std::fs::remove_dir_all(project.path("host/prod/web")).unwrap();
+    project.run("doctor").expect(0).says(&["live release: none yet"]);
+    project.run("status").expect(0).says(&["blue, which does not run"]);
+}
+
+#[test]
 fn a_route_that_somebody_changed_after_the_switch_does_not_cost_the_old_slot() {
     let project = Project::waiting(Waits::AfterSwitch);
     let old = current(&project)["target"]["dial"].as_str().unwrap().to_owned();

@@ -34,8 +34,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, watch: bool) -> R
 
 /// All could be seen, and what should be live is.
 fn is_well(status: &ServiceStatus) -> bool {
-    let is_up = |seen: &HostObserved| seen.live().is_some() || seen.should_be_live().is_none();
-    status.unseen.is_empty() && status.observed.hosts.values().all(is_up)
+    status.unseen.is_empty() && !status.observed.hosts.values().any(HostObserved::is_dark)
 }
 
 async fn look(
