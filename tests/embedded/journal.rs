@@ -108,6 +108,11 @@ fn a_full_disk_under_the_hosts_state_changes_nothing_and_is_resumed_when_there_i
     project.script("gate", "#!/bin/sh\nexit 0\n");
     project.deploy("v1");
     tiny.fill();
+    project.run("doctor").expect(1).says(&[
+        "no space left on the disk that holds",
+        "no space left on its disk",
+        "df -h",
+    ]);
     project.run("deploy web v2").expect(1).says(&["hint"]);
     project.expect_live("v1");
     tiny.free();

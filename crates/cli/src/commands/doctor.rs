@@ -50,6 +50,9 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
     })
 }
 
+/// Free space below which the state folder's disk counts as full. The lease and the lists are some KiB.
+const STATE_FREE_MIB_MIN: u64 = 1;
+
 /// What the gates of any of the services need, each thing once.
 async fn check_gates(
     context: &Context<'_>,
@@ -76,15 +79,24 @@ while [ ! -e "$folder" ]; do folder=$(dirname -- "$folder"); done
 
 /// The lease must be writable, or nothing can run.
 async fn home(ports: &HostPorts) -> Check {
+    let what = "state folder";
     let folder = format!("{}/.lockgate", ports.home);
+    let asked = Command::new(["sh", "-c", MAY_WRITE, "sh", &folder]);
+    let (may_write, free) = tokio::join!(ports.host.exec(&asked), ports.host.disk_free_mib(&folder));
     let mend = format!("let this user write {}: `sudo install -d -o $USER {0}`", ports.home);
-    match ports.host.exec(&Command::new(["sh", "-c", MAY_WRITE, "sh", &folder])).await {
-        Ok(output) if output.ok() => Check::ok("state folder", format!("{} can be written", ports.home)),
-        Ok(output) => {
+    match (may_write, free) {
+        (Ok(output), _) if !output.ok() => {
             let seen = format!("this user may not write {}", output.stdout_text().trim());
-            Check::bad("state folder", seen, mend)
+            Check::bad(what, seen, mend)
         }
-        Err(error) => Check::bad("state folder", error.to_string(), mend),
+        (Ok(_), Ok(free)) if free < STATE_FREE_MIB_MIN => Check::bad(
+            what,
+            format!("no space left on the disk that holds {}", ports.home),
+            format!("free space there: `df -h` on {} shows how much there is", ports.id),
+        ),
+        (Ok(_), Ok(_)) => Check::ok(what, format!("{} can be written", ports.home)),
+        (Err(error), _) => Check::bad(what, error.to_string(), mend),
+        (_, Err(error)) => Check::bad(what, error.to_string(), "see that the disk can be looked at: `df -h`"),
     }
 }
 
