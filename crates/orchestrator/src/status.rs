@@ -1,11 +1,13 @@
 //! What is live, where, and how the last run ended: looked up on the hosts, so that any machine says the same.
 
 use lockgate_engine::LeaseStore;
-use lockgate_model::{Holder, Observed, Outcome, RunEnd, ServiceStatus, Timestamp};
+use lockgate_model::{
+    Failure, FailureKind, Holder, Millis, Observed, Outcome, RunEnd, ServiceStatus, Timestamp,
+};
 use lockgate_perform::{HostLease, glimpse, unless_silent};
 use serde::Serialize;
 
-use crate::Session;
+use crate::{Session, Site};
 
 /// System A's state of a service.
 #[derive(Debug, Clone, Serialize)]
@@ -41,13 +43,7 @@ impl Session<'_> {
             let looked = tokio::try_join!(unless_silent(glimpse(ports)), unless_silent(lease.read()));
             (ports.id.clone(), looked)
         });
-        let mut status = ServiceStatus {
-            service: self.site.service.name.clone(),
-            environment: self.site.environment.name.clone(),
-            observed: Observed::default(),
-            leases: std::collections::BTreeMap::new(),
-            unseen: std::collections::BTreeMap::new(),
-        };
+        let mut status = self.nothing_seen();
         for (host, looked) in futures_util::future::join_all(looks).await {
             let (seen, lease) = match looked {
                 Ok(looked) => looked,
@@ -79,6 +75,41 @@ impl Session<'_> {
             status.unseen.extend(missing.map(|failure| (host, failure)));
         }
         status
+    }
+
+    /// As [`Self::status`], but a host that takes longer than `bound` is one that was not seen, and hides no other.
+    pub async fn status_within(&self, bound: Millis) -> ServiceStatus {
+        let Session { site, tools } = self;
+        let looks = site.hosts.iter().map(|ports| async move {
+            let one = Site { hosts: vec![ports.clone()], ..(*site).clone() };
+            let seen = tokio::time::timeout(bound.duration(), Session::new(&one, tools).status()).await;
+            seen.map_err(|_| &ports.id)
+        });
+        let mut all = self.nothing_seen();
+        for looked in futures_util::future::join_all(looks).await {
+            match looked {
+                Ok(seen) => {
+                    all.observed.hosts.extend(seen.observed.hosts);
+                    all.leases.extend(seen.leases);
+                    all.unseen.extend(seen.unseen);
+                }
+                Err(host) => {
+                    let late = format!("it did not say within {bound} what is live");
+                    all.unseen.insert(host.clone(), Failure::new(FailureKind::TimedOut, late));
+                }
+            }
+        }
+        all
+    }
+
+    fn nothing_seen(&self) -> ServiceStatus {
+        ServiceStatus {
+            service: self.site.service.name.clone(),
+            environment: self.site.environment.name.clone(),
+            observed: Observed::default(),
+            leases: std::collections::BTreeMap::new(),
+            unseen: std::collections::BTreeMap::new(),
+        }
     }
 }
 
