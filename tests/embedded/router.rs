@@ -36,7 +36,7 @@ fn a_proxy_that_was_killed_is_started_again_by_the_next_deployment() {
     let project = Project::new();
     project.deploy("v1");
     kill_proxy(&project);
-    project.run("status").says(&["no proxy runs"]);
+    project.run("status").says(&["no proxy runs", "`lockgate resume` starts it again"]);
     project.deploy("v2");
     project.expect_settled("v2");
     kill_proxy(&project);
