@@ -48,6 +48,20 @@ fn a_proxy_that_was_killed_is_started_again_by_the_next_deployment() {
 }
 
 #[test]
+fn logs_are_shown_of_the_recorded_slot_when_the_proxy_is_dead() {
+    let project = Project::new();
+    project.deploy("v1");
+    kill_proxy(&project);
+    project.run("logs web").expect(0).says(&[
+        "no proxy runs",
+        "blue, recorded as active",
+        "ready release=v1",
+    ]);
+    std::fs::remove_file(project.path("host/prod/web/active_color")).unwrap();
+    project.run("logs web").expect(0).says(&["blue, the one that runs", "ready release=v1"]);
+}
+
+#[test]
 fn a_proxy_that_is_killed_before_the_switch_is_started_again() {
     let project = Project::waiting(Waits::BeforeSwitch);
     let running = project.start("deploy web v2");
