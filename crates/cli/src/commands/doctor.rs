@@ -20,7 +20,8 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
     let mut hosts = Hosts::default();
     let mut worst = CheckState::Ok;
     let gates = check_gates(context, &services, &mut hosts).await?;
-    if !gates.is_empty() {
+    if environment.hosts.is_empty() || !gates.is_empty() {
+        let gates = only_checked(environment, gates);
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
         worst = show(context, &about, &gates, worst);
     }
@@ -52,6 +53,20 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
 
 /// Free space below which the state folder's disk counts as full. The lease and the lists are some KiB.
 const STATE_FREE_MIB_MIN: u64 = 1;
+
+/// An environment without hosts is said to be one, for nothing else of it is looked at.
+fn only_checked(environment: &Environment, mut gates: Vec<Check>) -> Vec<Check> {
+    if !environment.hosts.is_empty() {
+        return gates;
+    }
+    let name = &environment.name;
+    let seen = match gates.is_empty() {
+        true => format!("{name} has neither hosts nor a url nor gates: there is nothing to look at"),
+        false => format!("{name} is only checked, never deployed to: there are no hosts to look at"),
+    };
+    gates.insert(0, Check::ok("environment", seen));
+    gates
+}
 
 /// What the gates of any of the services need, each thing once.
 async fn check_gates(
