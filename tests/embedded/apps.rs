@@ -60,7 +60,7 @@ fn an_app_that_crashes_at_once_is_not_waited_for() {
     let began = Instant::now();
     let ran = bad("{ path: /health, timeout: 45s }", "CRASH=1");
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}:\n{ran}", began.elapsed());
-    ran.says(&["ended by itself", "its last log lines", "CRASH"]);
+    ran.says(&["ended by itself with exit code 1", "its last log lines", "CRASH"]);
 }
 
 #[test]

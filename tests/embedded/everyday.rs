@@ -99,6 +99,21 @@ fn doctor_says_whether_anybody_answers_at_the_url_of_a_gate() {
 }
 
 #[test]
+fn doctor_says_what_it_looked_at_in_an_environment_without_hosts() {
+    let site = Double::start(Manner::Answers("200 OK", ""));
+    let end = format!("  test: {{ url: \"http://{}\" }}\n  nothing: {{}}\n", site.address);
+    let project = Project::with(&Setup { end, ..Setup::default() });
+    project.run("--env test doctor").expect(0).says(&[
+        "test is only checked",
+        "url of web: http://",
+        "/health answers 200",
+    ]);
+    let checks = project.run("--env test doctor --format json").expect(0).lines();
+    assert_eq!(checks.len(), 2, "{checks:#?}");
+    project.run("--env nothing doctor").expect(0).says(&["there is nothing to look at"]);
+}
+
+#[test]
 fn status_has_the_fields_of_system_a() {
     let project = Project::new();
     let before = project.status();

@@ -59,11 +59,42 @@ fn a_second_ctrl_c_leaves_it_to_resume() {
     running.signal(Signal::INT);
     let ran = running.end().expect(4);
     assert!(ran.stdout.contains("left as it is"), "{ran}");
+    let result = ran.last();
+    assert_eq!((&result["event"], &result["exit"]), (&"result".into(), &4.into()), "{result:#}");
+    assert_eq!(result["result"]["outcome"], "abandoned", "{result:#}");
+    assert_eq!(result["result"]["live"]["local"], "blue", "{result:#}");
+    assert_eq!(result["release"]["tag"], "bad", "{result:#}");
+    assert!(result["result"]["commands"].to_string().contains("resume web"), "{result:#}");
+    assert_eq!(project.lease()["unfinished"]["run"], result["run"], "{result:#}");
     project.run("status").expect(0).says(&["v1"]);
+    let status = project.status();
+    assert_eq!((&status["image_tag"], &status["status"]), (&"v1".into(), &"failed".into()), "{status:#}");
+    assert!(status["notes"].as_str().unwrap().contains("a run was left unfinished"), "{status:#}");
     let ran = project.run("resume");
     // Whether traffic had moved is not known to who takes over, so it may call it either.
     assert!(matches!(ran.code, Some(1 | 3)), "it was undone:\n{ran}");
     load.expect_no_failure();
+    project.expect_settled("v1");
+}
+
+#[test]
+fn a_second_ctrl_c_says_what_is_live_and_what_to_type() {
+    let project = Project::with(&Setup { health: "{ timeout: 3s }", ..Setup::default() });
+    project.release("bad", "UNHEALTHY=1 IGNORE_TERM=1");
+    project.deploy("v1");
+    let running = project.start("deploy web bad");
+    crate::support::wait_for("the new app to run", 20, || (project.apps().len() == 2).then_some(()));
+    running.signal(Signal::INT);
+    running.wait_until_printed("Once more leaves it");
+    running.signal(Signal::INT);
+    running.end().expect(4).says(&[
+        "abandoned: web in prod is left as it is",
+        "this machine: v1 (",
+        ") in blue",
+        "type, in this order:",
+        "lockgate --env prod resume web",
+    ]);
+    project.run("resume");
     project.expect_settled("v1");
 }
 

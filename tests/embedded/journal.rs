@@ -86,6 +86,9 @@ fn a_disk_that_becomes_full_while_journaling_turns_the_run_back() {
         let load = Load::start(project.port, &[User::Get]);
         let ran = project.run_on("m2", "deploy web v2");
         assert_eq!(ran.code, Some(code), "filled {moment} the switch:\n{ran}");
+        // It was undone, so there is nothing to resume.
+        assert!(!ran.stderr.contains("run `lockgate resume`"), "{ran}");
+        ran.says(&["free space on the disk that holds the journal, then run the same command again"]);
         load.expect_no_failure();
         project.expect_settled("v1");
         tiny.free();
@@ -108,6 +111,11 @@ fn a_full_disk_under_the_hosts_state_changes_nothing_and_is_resumed_when_there_i
     project.script("gate", "#!/bin/sh\nexit 0\n");
     project.deploy("v1");
     tiny.fill();
+    project.run("doctor").expect(1).says(&[
+        "no space left on the disk that holds",
+        "no space left on its disk",
+        "df -h",
+    ]);
     project.run("deploy web v2").expect(1).says(&["hint"]);
     project.expect_live("v1");
     tiny.free();

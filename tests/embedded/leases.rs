@@ -26,6 +26,13 @@ fn a_second_deployment_is_told_who_is_at_work() {
     second.says(&["holds the lease", "pid", "hint"]);
     short_lease(project.command_on("m2", ["resume"])).end().expect(6);
     project.run("status").expect(0).says(&["is at work", "since"]);
+    let status = project.status();
+    assert_eq!(
+        (&status["status"], status["timestamp"].is_null()),
+        (&"in_progress".into(), true),
+        "{status:#}"
+    );
+    assert!(status["notes"].as_str().unwrap().contains("is at work on v2"), "{status:#}");
     project.open_gate();
     first.end().expect(0);
     project.expect_settled("v2");

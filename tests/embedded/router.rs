@@ -1,11 +1,12 @@
 //! The proxy dies, or somebody else changes its route.
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::cut::cut;
 use crate::support::load::{Load, User};
-use crate::support::processes;
 use crate::support::project::{Project, Waits, run};
+use crate::support::{processes, wait_for};
 
 const ROUTE: &str = "/v1/routes/shop-prod-web";
 
@@ -27,7 +28,7 @@ fn a_proxy_that_was_killed_is_started_again_by_the_next_deployment() {
     let project = Project::new();
     project.deploy("v1");
     project.kill_proxy();
-    project.run("status").says(&["no proxy runs"]);
+    project.run("status").says(&["no proxy runs", "`lockgate resume` starts it again"]);
     project.deploy("v2");
     project.expect_settled("v2");
     project.kill_proxy();
@@ -36,6 +37,20 @@ fn a_proxy_that_was_killed_is_started_again_by_the_next_deployment() {
     project.kill_proxy();
     project.run("rollback web").expect(0);
     project.expect_settled("v1");
+}
+
+#[test]
+fn logs_are_shown_of_the_recorded_slot_when_the_proxy_is_dead() {
+    let project = Project::new();
+    project.deploy("v1");
+    project.kill_proxy();
+    project.run("logs web").expect(0).says(&[
+        "no proxy runs",
+        "blue, recorded as active",
+        "ready release=v1",
+    ]);
+    std::fs::remove_file(project.path("host/prod/web/active_color")).unwrap();
+    project.run("logs web").expect(0).says(&["blue, the one that runs", "ready release=v1"]);
 }
 
 #[test]
@@ -91,6 +106,34 @@ fn a_route_that_dials_where_the_slot_was_before_is_mended_by_the_same_deployment
     project.expect_settled("v1");
     assert_eq!(project.apps()[0].pid, before[0].pid, "nothing is started for it");
     project.run("deploy web v1").expect(0).says(&["nothing to do"]);
+}
+
+#[test]
+fn doctor_names_the_release_that_was_live_when_the_router_went_back_to_a_dead_slot() {
+    let project = Project::new();
+    project.deploy("v1");
+    project.deploy("v2");
+    // As Caddy does that is restarted with a file that dials blue.
+    put(&project, "blue", "127.0.0.1:9");
+    project.run("doctor").expect(1).says(&[
+        "the traffic goes to blue, which does not run; green, recorded as active, runs v2",
+        "bring it back: `lockgate deploy web v2`",
+    ]);
+    project.run("status").expect(1);
+    project.run("deploy web v2").expect(0);
+    project.expect_settled("v2");
+}
+
+#[test]
+fn a_host_that_is_new_is_well_though_its_router_dials_a_slot_already() {
+    let project = Project::new();
+    project.deploy("v1");
+    put(&project, "blue", "127.0.0.1:9");
+    project.apps().iter().for_each(|app| app.signal(Signal::KILL));
+    wait_for("the app to end", 5, || project.apps().is_empty().then_some(()));
+    std::fs::remove_dir_all(project.path("host/prod/web")).unwrap();
+    project.run("doctor").expect(0).says(&["live release: none yet"]);
+    project.run("status").expect(0).says(&["blue, which does not run"]);
 }
 
 #[test]

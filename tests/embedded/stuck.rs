@@ -71,7 +71,10 @@ fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() 
     }
 
     mend(&project);
-    project.run("status").expect(0).says(&["stuck"]);
+    // All can be seen again and is up, but the run still waits for somebody.
+    project.run("status").expect(1).says(&["stuck", "lockgate resume"]);
+    let status = project.run("status --format json").expect(1).last();
+    assert_eq!(status["status"], "stuck", "{status:#}");
     project.run("resume").expect(3).says(&["spoil"]);
     project.expect_settled("v1");
     project.deploy("v2");

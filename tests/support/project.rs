@@ -303,11 +303,14 @@ impl Running {
         std::fs::read_to_string(self.output.path().join("out")).unwrap()
     }
 
-    /// Waits until `text` is in what it printed on standard output.
+    /// Waits until `text` is in what it printed.
     pub fn wait_until_printed(&self, text: &str) {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(PRINTED_SECONDS_MAX);
-        while !self.stdout().contains(text) {
+        loop {
             let stderr = std::fs::read_to_string(self.output.path().join("err")).unwrap();
+            if self.stdout().contains(text) || stderr.contains(text) {
+                return;
+            }
             let late = std::time::Instant::now() >= deadline;
             assert!(!late, "{text:?} was not printed by {}:\n{}\n{stderr}", self.typed, self.stdout());
             std::thread::sleep(std::time::Duration::from_millis(5));

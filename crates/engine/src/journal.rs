@@ -21,7 +21,7 @@ impl JournalError {
     pub fn hint(&self) -> &'static str {
         match self {
             JournalError::Full { .. } => {
-                "free space on the disk that holds the journal, then run `lockgate resume`"
+                "free space on the disk that holds the journal, then run the same command again; it brings to its end what was left first"
             }
             JournalError::Damaged { .. } => {
                 "move the journal file away; `lockgate resume` and `lockgate status` look at the hosts, which are the truth"

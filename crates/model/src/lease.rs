@@ -21,6 +21,15 @@ pub struct LeaseRecord {
     pub last: Option<RunEnd>,
 }
 
+impl LeaseRecord {
+    /// What is unfinished is a run whose undo failed: it waits for a person.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        let stuck = self.last.as_ref().filter(|end| matches!(end.outcome, Outcome::Stuck(_)));
+        stuck.is_some_and(|end| self.unfinished.as_ref().is_some_and(|unfinished| unfinished.run == end.run))
+    }
+}
+
 /// Who asks for a lease: one process on one boot of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {

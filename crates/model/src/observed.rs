@@ -37,6 +37,33 @@ impl HostObserved {
     pub fn should_be_live(&self) -> Option<Slot> {
         self.router.target.or(self.recorded.active)
     }
+
+    /// Nothing was ever live here, as far as the host tells. Its router may dial a slot all the same: a configuration
+    /// file names one before the first deployment.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.slots.is_empty() && self.recorded.active.is_none() && self.releases.is_empty()
+    }
+
+    /// Users should see a release, and see none.
+    #[must_use]
+    pub fn is_dark(&self) -> bool {
+        self.live().is_none() && self.should_be_live().is_some() && !self.is_new()
+    }
+
+    /// The release that a host which went dark should have: what runs in the slot that is recorded as active, else what
+    /// went live last. What the router dials comes last, for a router that was restarted may have gone back to an old
+    /// slot.
+    #[must_use]
+    pub fn last_live(&self) -> Option<&Release> {
+        let held = |slot: Option<Slot>| self.slots.get(&slot?);
+        let active = held(self.recorded.active);
+        let running = active.filter(|seen| seen.state == SlotState::Running);
+        let dialled = held(self.router.target);
+        let [running, active, dialled] =
+            [running, active, dialled].map(|seen| seen.and_then(|seen| seen.release.as_ref()));
+        running.or(self.releases.first()).or(active).or(dialled)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,4 +116,61 @@ pub struct ServiceStatus {
     /// Hosts that could not be looked at, or of which something could not be read, and why. What is known of them all
     /// the same is above.
     pub unseen: BTreeMap<HostId, Failure>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Digest, Tag};
+
+    fn release(tag: &str) -> Release {
+        Release {
+            service: ServiceName::new("web").unwrap(),
+            tag: Tag::new(tag).unwrap(),
+            digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
+            image: None,
+            commit: None,
+        }
+    }
+
+    fn slot(tag: &str, state: SlotState) -> SlotObserved {
+        SlotObserved { release: Some(release(tag)), state, started_at: None, endpoint: None }
+    }
+
+    /// A router that dials blue.
+    fn dials_blue() -> HostObserved {
+        HostObserved {
+            router: RouterObserved { target: Some(Slot::Blue), ..RouterObserved::default() },
+            ..HostObserved::default()
+        }
+    }
+
+    #[test]
+    fn a_new_host_whose_router_dials_a_slot_already_is_not_dark() {
+        let mut seen = dials_blue();
+        assert!(seen.is_new() && !seen.is_dark());
+        seen.recorded.active = Some(Slot::Blue);
+        assert!(!seen.is_new() && seen.is_dark());
+    }
+
+    #[test]
+    fn the_recorded_slot_that_runs_was_live_last_whatever_the_router_dials() {
+        let mut seen = dials_blue();
+        seen.recorded.active = Some(Slot::Green);
+        seen.slots = BTreeMap::from([
+            (Slot::Blue, slot("v3", SlotState::Stopped)),
+            (Slot::Green, slot("v4", SlotState::Running)),
+        ]);
+        assert!(seen.is_dark());
+        let last = |seen: &HostObserved| seen.last_live().map(|release| release.tag.to_string()).unwrap();
+        assert_eq!(last(&seen), "v4");
+        seen.releases = vec![release("v5")];
+        assert_eq!(last(&seen), "v4");
+        seen.slots.insert(Slot::Green, slot("v4", SlotState::Stopped));
+        assert_eq!(last(&seen), "v5");
+        seen.releases.clear();
+        assert_eq!(last(&seen), "v4");
+        seen.slots.remove(&Slot::Green);
+        assert_eq!(last(&seen), "v3");
+    }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EnvironmentName, Evidence, Gate, Health, HostId, Millis, ProjectName, Recorded, Release, ServiceName,
-    Slot, StepId, Strategy, Verify,
+    EnvironmentName, Evidence, Gate, GateKind, GateTarget, Health, HostId, HttpGate, Millis, ProjectName,
+    Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify,
 };
 
 /// What somebody asked for.
@@ -129,6 +129,20 @@ pub struct Probe {
     pub port: Option<u16>,
 }
 
+/// Which hosts a gate asks, where it asks hosts: the same gate may ask the URL in the next step.
+fn asked_hosts(gate: &Gate) -> String {
+    let GateKind::Http(HttpGate { target: GateTarget::Hosts(hosts), .. }) = &gate.kind else {
+        return String::new();
+    };
+    match hosts.as_slice() {
+        [] => String::new(),
+        [one] if one.is_local() => " on this machine".to_owned(),
+        [one] => format!(" on {one}"),
+        [first, second] => format!(" on {first} and {second}"),
+        many => format!(" on {} hosts", many.len()),
+    }
+}
+
 impl Action {
     /// True when performing it changes nothing, so that abandoning it half-way leaves nothing behind.
     #[must_use]
@@ -162,8 +176,13 @@ impl Action {
     #[must_use]
     pub fn title(&self) -> String {
         match self {
-            Action::Gate { gate, moment: Moment::Before, .. } => format!("gate before: {}", gate.name),
-            Action::Gate { gate, moment: Moment::After, .. } => format!("gate after: {}", gate.name),
+            Action::Gate { gate, moment, .. } => {
+                let when = match moment {
+                    Moment::Before => "before",
+                    Moment::After => "after",
+                };
+                format!("gate {when}: {}{}", gate.name, asked_hosts(gate))
+            }
             Action::Fetch { release } => format!("fetch {release}"),
             Action::Start { slot, release } => format!("start {} in {slot}", release.tag),
             Action::AwaitHealthy { slot, probe, .. } => {

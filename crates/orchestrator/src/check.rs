@@ -1,10 +1,15 @@
 //! Gates alone: regression against the environment they look at, smoke against this one.
 
-use lockgate_model::{Failure, Gate, Moment, Release, Seen};
+use lockgate_model::{
+    Failure, Gate, GateKind, GateTarget, HttpGate, Millis, Moment, Release, Seen, StatusRange,
+};
 use lockgate_perform::Depth;
 use lockgate_ports::Check;
 
 use crate::{Session, Site};
+
+/// For one look at a URL.
+const LOOK_SECONDS_MAX: u64 = 10;
 
 impl Site {
     /// The gates of one moment with their targets filled in.
@@ -19,13 +24,39 @@ impl Site {
         lockgate_plan::resolve_gates(&self.project, &self.service, &self.environment, gates)
     }
 
-    /// What the gates of both moments need, for `doctor`.
+    /// What the gates of both moments need, for `doctor`. An environment that is only checked is what gates of others
+    /// look at: where it has none of its own its URL is asked.
     ///
     /// # Errors
     /// As for [`Site::gates`].
     pub async fn check_gates(&self) -> Result<Vec<Check>, Failure> {
         let gates = [self.gates(Moment::Before)?, self.gates(Moment::After)?].concat();
-        Ok(self.conductor().check_gates(&gates).await)
+        if !gates.is_empty() || !self.environment.hosts.is_empty() {
+            return Ok(self.conductor().check_gates(&gates).await);
+        }
+        let url = lockgate_plan::resolve_gates(
+            &self.project,
+            &self.service,
+            &self.environment,
+            &[Gate { name: "url".to_owned(), kind: GateKind::Http(any_answer()) }],
+        )?;
+        let mut checks = self.conductor().check_gates(&url).await;
+        checks.iter_mut().for_each(|check| check.what = format!("url of {}", self.service.name));
+        Ok(checks)
+    }
+}
+
+/// The service's health path at the environment's URL, once.
+fn any_answer() -> HttpGate {
+    HttpGate {
+        target: GateTarget::Here,
+        paths: Vec::new(),
+        status: StatusRange::OK,
+        body: None,
+        latency_p95: None,
+        samples: 1,
+        interval: Millis(0),
+        timeout: Millis::from_secs(LOOK_SECONDS_MAX),
     }
 }
 

@@ -1,11 +1,14 @@
 //! What is live, where, and how the last run ended: looked up on the hosts, so that any machine says the same.
 
 use lockgate_engine::LeaseStore;
-use lockgate_model::{Holder, Observed, Outcome, RunEnd, ServiceStatus, Timestamp};
+use lockgate_model::{
+    Failure, FailureKind, Holder, LeaseRecord, Millis, Observed, Outcome, Progress, RunEnd, ServiceStatus,
+    Timestamp,
+};
 use lockgate_perform::{HostLease, glimpse, unless_silent};
 use serde::Serialize;
 
-use crate::Session;
+use crate::{Session, Site};
 
 /// System A's state of a service.
 #[derive(Debug, Clone, Serialize)]
@@ -14,19 +17,22 @@ pub struct StateLine {
     /// The tag that is live everywhere; absent when nothing is, or when hosts differ.
     pub image_tag: Option<String>,
     pub status: StatusWord,
-    /// When the last run ended; absent when there was none.
+    /// When the run that `status` is about ended; absent when it has not, and when there was none.
     #[serde(skip)]
     pub ended_at: Option<Timestamp>,
     pub notes: String,
 }
 
-/// System A's three words, and two for what it had none for.
+/// System A's three words, and three for what it had none for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusWord {
     Success,
+    /// Also a run that was cut off before its release had passed its gates.
     Failed,
     RolledBack,
+    /// Somebody is at work on a run.
+    InProgress,
     Stuck,
     /// Lockgate has not deployed it yet.
     Unknown,
@@ -41,13 +47,7 @@ impl Session<'_> {
             let looked = tokio::try_join!(unless_silent(glimpse(ports)), unless_silent(lease.read()));
             (ports.id.clone(), looked)
         });
-        let mut status = ServiceStatus {
-            service: self.site.service.name.clone(),
-            environment: self.site.environment.name.clone(),
-            observed: Observed::default(),
-            leases: std::collections::BTreeMap::new(),
-            unseen: std::collections::BTreeMap::new(),
-        };
+        let mut status = self.nothing_seen();
         for (host, looked) in futures_util::future::join_all(looks).await {
             let (seen, lease) = match looked {
                 Ok(looked) => looked,
@@ -80,6 +80,53 @@ impl Session<'_> {
         }
         status
     }
+
+    /// As [`Self::status`], but a host that takes longer than `bound` is one that was not seen, and hides no other.
+    pub async fn status_within(&self, bound: Millis) -> ServiceStatus {
+        let Session { site, tools } = self;
+        let looks = site.hosts.iter().map(|ports| async move {
+            let one = Site { hosts: vec![ports.clone()], ..(*site).clone() };
+            let seen = tokio::time::timeout(bound.duration(), Session::new(&one, tools).status()).await;
+            seen.map_err(|_| &ports.id)
+        });
+        let mut all = self.nothing_seen();
+        for looked in futures_util::future::join_all(looks).await {
+            match looked {
+                Ok(seen) => {
+                    all.observed.hosts.extend(seen.observed.hosts);
+                    all.leases.extend(seen.leases);
+                    all.unseen.extend(seen.unseen);
+                }
+                Err(host) => {
+                    let late = format!("it did not say within {bound} what is live");
+                    all.unseen.insert(host.clone(), Failure::new(FailureKind::TimedOut, late));
+                }
+            }
+        }
+        all
+    }
+
+    fn nothing_seen(&self) -> ServiceStatus {
+        ServiceStatus {
+            service: self.site.service.name.clone(),
+            environment: self.site.environment.name.clone(),
+            observed: Observed::default(),
+            leases: std::collections::BTreeMap::new(),
+            unseen: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+/// Of a run that has not ended, or that waits for a person.
+fn open_word(lease: &LeaseRecord) -> Option<StatusWord> {
+    let unfinished = lease.unfinished.as_ref()?;
+    Some(match (&lease.holder, unfinished.progress) {
+        (Some(_), _) => StatusWord::InProgress,
+        (None, _) if lease.is_stuck() => StatusWord::Stuck,
+        // Only tidying up is left, which the next run does too.
+        (None, Progress::Committed) => StatusWord::Success,
+        (None, Progress::Forward | Progress::Unwinding) => StatusWord::Failed,
+    })
 }
 
 /// System A's words for what was seen.
@@ -87,18 +134,26 @@ impl Session<'_> {
 pub fn state_line(status: &ServiceStatus) -> StateLine {
     let last: Option<&RunEnd> =
         status.leases.values().filter_map(|lease| lease.last.as_ref()).max_by_key(|end| end.at);
-    let word = last.map_or(StatusWord::Unknown, |end| match end.outcome {
+    let open = status.leases.values().find_map(open_word);
+    // What an earlier run came to is not what is asked for while another one is open.
+    let last = last.filter(|_| open.is_none_or(|word| word == StatusWord::Stuck));
+    let word = open.or(last.map(|end| match end.outcome {
         Outcome::Succeeded { .. } => StatusWord::Success,
         Outcome::Failed { .. } => StatusWord::Failed,
         Outcome::RolledBack { .. } => StatusWord::RolledBack,
         Outcome::Stuck(_) => StatusWord::Stuck,
-    });
+    }));
     let live = |host: &lockgate_model::HostObserved| Some(host.live()?.1.release.as_ref()?.tag.to_string());
     let mut tags: Vec<String> = status.observed.hosts.values().filter_map(live).collect();
     tags.dedup();
     let mut notes: Vec<String> =
         last.and_then(|end| end.outcome.failure()).map(ToString::to_string).into_iter().collect();
     notes.extend(status.unseen.iter().map(|(host, failure)| format!("{host}: {failure}")));
+    let at_work =
+        status.leases.values().find_map(|lease| lease.holder.as_ref().zip(lease.unfinished.as_ref()));
+    if let Some((holder, unfinished)) = at_work {
+        notes.push(format!("{} is at work on {}", holder.owner, unfinished.plan.release));
+    }
     if tags.len() > 1 {
         notes.push(format!("hosts differ: {}", tags.join(", ")));
     }
@@ -108,7 +163,7 @@ pub fn state_line(status: &ServiceStatus) -> StateLine {
     StateLine {
         service: status.service.to_string(),
         image_tag: (tags.len() == 1).then(|| tags.remove(0)),
-        status: word,
+        status: word.unwrap_or(StatusWord::Unknown),
         ended_at: last.map(|end| end.at),
         notes: notes.join("; "),
     }

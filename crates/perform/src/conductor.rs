@@ -52,19 +52,30 @@ impl Performer for Conductor {
         if let Action::Gate { gate, release, .. } = action {
             return self.ask_gate(gate, Some(release)).await;
         }
-        let ports = host.and_then(|host| self.hosts.get(host)).ok_or_else(|| unknown(&action.title()))?;
+        let ports = host
+            .and_then(|host| self.hosts.get(host))
+            .ok_or_else(|| unknown(host, &self.subject.environment, Some(action)))?;
         on_host(ports, action).await.map_err(|failure| failure.at(&ports.id))
     }
 
     async fn target(&self, host: &HostId) -> Result<Option<Slot>, Failure> {
-        let ports = self.hosts.get(host).ok_or_else(|| unknown(host.as_str()))?;
+        let ports =
+            self.hosts.get(host).ok_or_else(|| unknown(Some(host), &self.subject.environment, None))?;
         let route = ports.router.route().await.map_err(|error| Failure::from(error).at(host))?;
         Ok(route.target)
     }
 }
 
-fn unknown(what: &str) -> Failure {
-    Failure::new(FailureKind::Other, format!("{what:?} names no host of this service"))
+/// A plan outlives the configuration that it was made from: whoever adopts a run may have another.
+fn unknown(host: Option<&HostId>, environment: &EnvironmentName, action: Option<&Action>) -> Failure {
+    let Some(host) = host else {
+        let title = action.map(Action::title).unwrap_or_default();
+        return Failure::new(FailureKind::Other, format!("\"{title}\" names no host"));
+    };
+    let message = format!("host {host} is in the unfinished run, but not in the configuration's `hosts`");
+    Failure::new(FailureKind::Refused, message).hint(format!(
+        "put it back into `environments.{environment}.hosts` until `lockgate resume` is through"
+    ))
 }
 
 async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
@@ -181,6 +192,16 @@ mod tests {
         }
 
         fn happened(&self, _: &Call, _: &mut Machine) {}
+    }
+
+    #[test]
+    fn a_host_that_the_configuration_does_not_have_any_more_is_said_with_what_to_do() {
+        let (web2, prod) = (HostId::new("web2").unwrap(), EnvironmentName::new("prod").unwrap());
+        let action = Action::Stop { slot: Slot::Blue, grace: Millis(0) };
+        let refused = unknown(Some(&web2), &prod, Some(&action));
+        assert!(refused.message.starts_with("host web2 is in the unfinished run, but not in"), "{refused}");
+        let hint = refused.hint.unwrap();
+        assert!(hint.contains("`environments.prod.hosts` until `lockgate resume`"), "{hint}");
     }
 
     #[tokio::test]

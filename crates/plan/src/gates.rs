@@ -103,7 +103,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use lockgate_model::{
-        EnvironmentName, Health, HttpGate, Millis, ProjectName, ServiceName, Ssh, StatusRange, Strategy,
+        Action, Digest, EnvironmentName, Health, HttpGate, Millis, Moment, ProjectName, Release, ServiceName,
+        Ssh, StatusRange, Strategy, Tag,
     };
 
     use super::*;
@@ -197,6 +198,23 @@ mod tests {
         }
         assert_eq!(looked_at(GateTarget::Here, None, &["a", "b"], &["a"]), [on(&["a"])]);
         assert_eq!(looked_at(GateTarget::Here, None, &["a", "b"], &["a", "b"]), [on(&["a", "b"])]);
+    }
+
+    #[test]
+    fn the_steps_of_one_gate_that_asks_hosts_and_the_url_read_differently() {
+        let on = |target| {
+            let release = Release {
+                service: ServiceName::new("web").unwrap(),
+                tag: Tag::new("v1").unwrap(),
+                digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
+                image: None,
+                commit: None,
+            };
+            Action::Gate { gate: smoke(target), moment: Moment::After, release }.title()
+        };
+        assert_eq!(on(GateTarget::Url("https://prod".into())), "gate after: smoke");
+        assert_eq!(on(GateTarget::Hosts(hosts(&["a", "b"]))), "gate after: smoke on a and b");
+        assert_eq!(on(GateTarget::Hosts(hosts(&["a", "b", "c"]))), "gate after: smoke on 3 hosts");
     }
 
     #[test]

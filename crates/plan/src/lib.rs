@@ -7,7 +7,9 @@ mod gates;
 mod rollback;
 mod waves;
 
-use lockgate_model::{Environment, Failure, FailureKind, Intent, Observed, Plan, Project, Service, Strategy};
+use lockgate_model::{
+    Environment, Failure, FailureKind, Intent, Observed, Plan, Project, Router, Service, Strategy,
+};
 
 pub use blue_green::live_release;
 pub use gates::resolve as resolve_gates;
@@ -37,12 +39,7 @@ pub fn plan(
             .get(host)
             .ok_or_else(|| Failure::new(FailureKind::Unreachable, "the host was not looked at").at(host))?;
         if let Some(reason) = &seen.router.unreachable {
-            return Err(Failure::new(
-                FailureKind::Unreachable,
-                format!("the router cannot be asked: {reason}"),
-            )
-            .at(host)
-            .hint("`lockgate deploy` and `resume` start a proxy of ours again; else `lockgate doctor` says what is missing"));
+            return Err(router_down(environment.router.as_ref(), reason).at(host));
         }
         if !seen.conflicts.is_empty() {
             return Err(Failure::new(
@@ -72,5 +69,45 @@ pub fn plan(
             &blue_green::Wanted { project, service, environment, intent, release, gates, again },
             observed,
         ),
+    }
+}
+
+/// A proxy of ours is started again by what changes something, another router by whoever runs it.
+fn router_down(router: Option<&Router>, reason: &str) -> Failure {
+    let hint = match router {
+        Some(Router::Builtin(_)) => "`lockgate resume` starts the proxy again, and so does `lockgate deploy`",
+        Some(Router::Caddy(_)) | None => "start Caddy on that host; `lockgate doctor` says what is missing",
+    };
+    Failure::new(FailureKind::Unreachable, format!("the router cannot be asked: {reason}")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::{BuiltinRouter, CaddyRouter, Template};
+
+    use super::*;
+
+    #[test]
+    fn a_router_that_is_down_is_refused_with_what_starts_it() {
+        let ours = Router::Builtin(BuiltinRouter {
+            listen: "127.0.0.1:8080".into(),
+            hosts: Vec::new(),
+            path: None,
+            response_timeout: None,
+            trusted_proxies: Vec::new(),
+            dir: None,
+        });
+        let theirs = Router::Caddy(CaddyRouter {
+            admin: "http://127.0.0.1:2019".into(),
+            id: None,
+            dial: Template::new("web-{slot}:5000").unwrap(),
+            ask: None,
+            snippet: None,
+        });
+        let hint = |router: &Router| router_down(Some(router), "connection refused").hint.unwrap();
+        assert!(hint(&ours).contains("`lockgate resume` starts the proxy"), "{}", hint(&ours));
+        // To a Caddy that is down `deploy` would only say this again.
+        assert!(hint(&theirs).contains("start Caddy"), "{}", hint(&theirs));
+        assert!(!hint(&theirs).contains("lockgate deploy"), "{}", hint(&theirs));
     }
 }

@@ -1,7 +1,7 @@
 //! Which release a rollback means. Found on the hosts alone, so that a machine that has never seen a deployment can roll
 //! it back; and always one that was live, for nothing that has not passed its gates goes live by a rollback.
 
-use lockgate_model::{Failure, FailureKind, HostObserved, Observed, Release, SlotObserved};
+use lockgate_model::{Failure, FailureKind, HostObserved, Observed, Release, SlotObserved, Tag};
 
 /// Most releases that a refusal names.
 const NAMED_MAX: usize = 10;
@@ -28,7 +28,10 @@ pub fn previous_release(observed: &Observed) -> Result<Release, Failure> {
                     format!("hosts had different releases before: {other} and {previous}"),
                 )
                 .at(host)
-                .hint("name the one to go back to: `lockgate rollback SERVICE RELEASE`"));
+                .hint(format!(
+                    "name the one to go back to: `lockgate rollback {0} {1}` or `lockgate rollback {0} {2}`",
+                    other.service, other.tag, previous.tag
+                )));
             }
             _ => found = Some(previous.clone()),
         }
@@ -56,8 +59,13 @@ pub fn named_release(observed: &Observed, named: &str) -> Result<Release, Failur
         }
     }
     let those = if tags.is_empty() { "none is known yet".to_owned() } else { tags.join(", ") };
+    let service = known().next().map(|release| &release.service);
+    let deploy = match service.filter(|_| Tag::new(named).is_ok()) {
+        Some(service) => format!("`lockgate deploy {service} {named}` brings another"),
+        None => "`lockgate deploy` brings another, by its tag".to_owned(),
+    };
     Err(Failure::new(FailureKind::NotFound, format!("{named} was never live here"))
-        .hint(format!("releases to go back to: {those}; `lockgate deploy SERVICE {named}` brings another")))
+        .hint(format!("releases to go back to: {those}; {deploy}")))
 }
 
 /// `sha256:1f3a…` or its hex digits alone.
@@ -104,17 +112,18 @@ fn none_before(seen: &HostObserved) -> Failure {
         }
         None => "no earlier release is known on this host".to_owned(),
     };
-    Failure::new(FailureKind::NotFound, message)
-        .hint("name one: `lockgate rollback SERVICE RELEASE`; `lockgate history` lists them")
+    let service = live.or(held.map(|(_, release)| release)).map(|release| &release.service);
+    let of = service.map_or_else(|| "lockgate history".to_owned(), |name| format!("lockgate history {name}"));
+    Failure::new(FailureKind::NotFound, message).hint(format!(
+        "`{of}` lists what was deployed from here; `lockgate deploy` brings any release, by its tag"
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use lockgate_model::{
-        Digest, HostId, Recorded, RouterObserved, ServiceName, Slot, SlotState, Tag, Timestamp,
-    };
+    use lockgate_model::{Digest, HostId, Recorded, RouterObserved, ServiceName, Slot, SlotState, Timestamp};
 
     use super::*;
 
@@ -166,7 +175,7 @@ mod tests {
             assert_eq!(refused.kind, FailureKind::NotFound);
             assert!(refused.message.contains("green holds v2"), "{refused}");
             assert!(refused.message.contains("never live"), "{refused}");
-            assert!(refused.hint.is_some(), "{refused:?}");
+            assert!(refused.hint.as_ref().unwrap().contains("`lockgate history web`"), "{refused:?}");
         }
     }
 
@@ -221,6 +230,20 @@ mod tests {
             assert_eq!(refused.kind, FailureKind::NotFound, "{named}");
             assert!(refused.hint.as_ref().unwrap().contains("v2, v1"), "{refused:?}");
         }
+        let hint = |named: &str| named_release(&observed, named).unwrap_err().hint.unwrap();
+        assert!(hint("v99").contains("`lockgate deploy web v99`"), "{}", hint("v99"));
+        assert!(!hint("sha256:3333333").contains("deploy web sha256:"), "{}", hint("sha256:3333333"));
+    }
+
+    #[test]
+    fn hosts_that_disagree_are_refused_with_what_to_type() {
+        let hosts = [("web1", "v0", '0'), ("web2", "v7", '7')].map(|(id, tag, digit)| {
+            let releases = vec![release("v1", '1'), release(tag, digit)];
+            (HostId::new(id).unwrap(), HostObserved { releases, ..host(None, 50) })
+        });
+        let refused = previous_release(&Observed { hosts: BTreeMap::from(hosts) }).unwrap_err();
+        let hint = refused.hint.as_ref().unwrap();
+        assert!(hint.contains("`lockgate rollback web v0` or `lockgate rollback web v7`"), "{refused:?}");
     }
 
     #[test]

@@ -85,7 +85,11 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
 
 /// A slot in which nothing was ever started by this project may well serve for another one.
 fn not_running(seen: &HostObserved, slot: Slot) -> &'static str {
-    if seen.slots.contains_key(&slot) { "which does not run" } else { "which holds nothing of this project's" }
+    if seen.slots.contains_key(&slot) {
+        "which does not run"
+    } else {
+        "which holds nothing of this project's"
+    }
 }
 
 fn hosts_table(plan: &Plan, observed: &Observed) -> Table {

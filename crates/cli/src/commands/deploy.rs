@@ -1,13 +1,12 @@
 //! `deploy`, `rollback`, `resume`: the commands that change something.
 
-use std::sync::Arc;
-
 use lockgate_engine::Interrupt;
 use lockgate_model::{Gates, Intent, Outcome, Plan, RunId, Tag};
 use lockgate_orchestrator::{Report, Session, Want};
 use lockgate_render::outcome_text;
 
 use super::Context;
+use super::left::Signals;
 use crate::args;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -49,9 +48,10 @@ async fn run(context: &Context<'_>, service: &str, want: &Want) -> Result<Exit, 
     let screen = Screen::new(context.output);
     let interrupt = Interrupt::default();
     let tools = context.tools(&screen, interrupt.clone());
-    let signals = listen(interrupt, screen.clone());
-    let result = Session::new(&site, &tools).run(want).await;
-    signals.abort();
+    let signals = Signals::listen(interrupt, screen.clone());
+    let session = Session::new(&site, &tools);
+    let result = signals.unless_left(context, &session, session.run(want)).await;
+    drop(signals);
     screen.finish();
     let Report { run, plan, outcome, recovered } = result?;
     if let Some((run, outcome)) = recovered {
@@ -97,11 +97,14 @@ pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit
     let screen = Screen::new(context.output);
     let interrupt = Interrupt::default();
     let tools = context.tools(&screen, interrupt.clone());
-    let signals = listen(interrupt.clone(), screen.clone());
+    let signals = Signals::listen(interrupt.clone(), screen.clone());
     let mut worst = Exit::Succeeded;
     for service in context.services(service)? {
         let resumed = match context.site(service, &mut hosts) {
-            Ok(site) => resume_one(context, &Session::new(&site, &tools)).await,
+            Ok(site) => {
+                let session = Session::new(&site, &tools);
+                signals.unless_left(context, &session, resume_one(context, &session)).await
+            }
             Err(error) => Err(error),
         };
         let exit = resumed.unwrap_or_else(|error| {
@@ -114,7 +117,7 @@ pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit
             break;
         }
     }
-    signals.abort();
+    drop(signals);
     screen.finish();
     Ok(worst)
 }
@@ -153,34 +156,5 @@ fn told_resumed(context: &Context<'_>, service: &str, run: RunId, outcome: &Outc
             "event": "result", "service": service, "run": run, "result": outcome, "exit": Exit::from(outcome).code(),
         })),
         args::Format::Text => context.output.text(&format!("{service}: {what}: {} (run {run})", outcome.as_str())),
-    }
-}
-
-/// Ctrl-C (or SIGTERM, as CI systems cancel) once undoes; a second one leaves the rest to `resume`.
-fn listen(interrupt: Interrupt, screen: Arc<Screen>) -> tokio::task::JoinHandle<()> {
-    tokio::spawn(async move {
-        interrupted().await;
-        screen
-            .note("interrupted: what is not settled yet is undone. Once more leaves it to `lockgate resume`");
-        interrupt.request();
-        interrupted().await;
-        screen.finish();
-        screen.note("left as it is; `lockgate resume` finishes or undoes it");
-        std::process::exit(i32::from(Exit::Stuck.code()));
-    })
-}
-
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut term) = signal(SignalKind::terminate()) else {
-        tracing::warn!("SIGTERM cannot be caught");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => if let Err(error) = result {
-            tracing::warn!(%error, "Ctrl-C cannot be caught");
-            std::future::pending::<()>().await;
-        },
-        _ = term.recv() => {}
     }
 }

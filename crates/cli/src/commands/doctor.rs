@@ -1,6 +1,6 @@
 //! `doctor`: all that a deployment will need, looked at on every host, each with how to mend it.
 
-use lockgate_model::{Environment, HostId, Service};
+use lockgate_model::{Environment, HostId, HostObserved, Router, Service, SlotState};
 use lockgate_perform::glimpse;
 use lockgate_ports::{Check, CheckState, Command, HostPorts};
 use lockgate_render::live_text;
@@ -11,13 +11,17 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::wiring::Hosts;
 
+/// What the last of a service's checks is about.
+const LIVE: &str = "live release";
+
 pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, CliError> {
     let environment = context.environment()?;
     let services = context.services(service)?;
     let mut hosts = Hosts::default();
     let mut worst = CheckState::Ok;
     let gates = check_gates(context, &services, &mut hosts).await?;
-    if !gates.is_empty() {
+    if environment.hosts.is_empty() || !gates.is_empty() {
+        let gates = only_checked(environment, gates);
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
         worst = show(context, &about, &gates, worst);
     }
@@ -35,7 +39,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
             let (mut checks, router) = tokio::join!(ports.runtime.check(), ports.router.check());
             checks.extend(router);
             checks.push(home(ports).await);
-            checks.push(live(service, ports).await);
+            checks.push(live(service, environment, ports).await);
             let title = service.name.as_str();
             let about = About { environment, host: id, service: Some(title), title };
             worst = show(context, &about, &checks, worst);
@@ -45,6 +49,23 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
         CheckState::Ok | CheckState::Warn => Exit::Succeeded,
         CheckState::Bad => Exit::Failed,
     })
+}
+
+/// Free space below which the state folder's disk counts as full. The lease and the lists are some KiB.
+const STATE_FREE_MIB_MIN: u64 = 1;
+
+/// An environment without hosts is said to be one, for nothing else of it is looked at.
+fn only_checked(environment: &Environment, mut gates: Vec<Check>) -> Vec<Check> {
+    if !environment.hosts.is_empty() {
+        return gates;
+    }
+    let name = &environment.name;
+    let seen = match gates.is_empty() {
+        true => format!("{name} has neither hosts nor a url nor gates: there is nothing to look at"),
+        false => format!("{name} is only checked, never deployed to: there are no hosts to look at"),
+    };
+    gates.insert(0, Check::ok("environment", seen));
+    gates
 }
 
 /// What the gates of any of the services need, each thing once.
@@ -73,38 +94,71 @@ while [ ! -e "$folder" ]; do folder=$(dirname -- "$folder"); done
 
 /// The lease must be writable, or nothing can run.
 async fn home(ports: &HostPorts) -> Check {
+    let what = "state folder";
     let folder = format!("{}/.lockgate", ports.home);
+    let asked = Command::new(["sh", "-c", MAY_WRITE, "sh", &folder]);
+    let (may_write, free) = tokio::join!(ports.host.exec(&asked), ports.host.disk_free_mib(&folder));
     let mend = format!("let this user write {}: `sudo install -d -o $USER {0}`", ports.home);
-    match ports.host.exec(&Command::new(["sh", "-c", MAY_WRITE, "sh", &folder])).await {
-        Ok(output) if output.ok() => Check::ok("state folder", format!("{} can be written", ports.home)),
-        Ok(output) => {
+    match (may_write, free) {
+        (Ok(output), _) if !output.ok() => {
             let seen = format!("this user may not write {}", output.stdout_text().trim());
-            Check::bad("state folder", seen, mend)
+            Check::bad(what, seen, mend)
         }
-        Err(error) => Check::bad("state folder", error.to_string(), mend),
+        (Ok(_), Ok(free)) if free < STATE_FREE_MIB_MIN => Check::bad(
+            what,
+            format!("no space left on the disk that holds {}", ports.home),
+            format!("free space there: `df -h` on {} shows how much there is", ports.id),
+        ),
+        (Ok(_), Ok(_)) => Check::ok(what, format!("{} can be written", ports.home)),
+        (Err(error), _) => Check::bad(what, error.to_string(), mend),
+        (_, Err(error)) => Check::bad(what, error.to_string(), "see that the disk can be looked at: `df -h`"),
     }
 }
 
 /// That what should be live is: otherwise all else may be well and users see nothing.
-async fn live(service: &Service, ports: &HostPorts) -> Check {
-    let what = "live release";
-    let seen = match glimpse(ports).await {
-        Ok((seen, _)) => seen,
-        Err(failure) => return Check::warn(what, failure.to_string(), "mend what is said above first"),
-    };
-    if seen.live().is_some() {
-        return Check::ok(what, live_text(&seen));
+async fn live(service: &Service, environment: &Environment, ports: &HostPorts) -> Check {
+    match glimpse(ports).await {
+        // What could not be read might say that something was live.
+        Ok((seen, Some(missing))) if seen.is_new() => {
+            Check::warn(LIVE, missing.to_string(), "mend what is said above first")
+        }
+        Ok((seen, _)) => live_check(service, environment, &seen),
+        Err(failure) => Check::warn(LIVE, failure.to_string(), "mend what is said above first"),
     }
-    let Some(slot) = seen.should_be_live() else {
-        return Check::ok(what, "none yet");
+}
+
+fn live_check(service: &Service, environment: &Environment, seen: &HostObserved) -> Check {
+    if seen.live().is_some() {
+        return Check::ok(LIVE, live_text(seen));
+    }
+    let Some(slot) = seen.should_be_live().filter(|_| seen.is_dark()) else {
+        return Check::ok(LIVE, "none yet");
     };
-    let why = seen.router.unreachable.unwrap_or_else(|| "it does not run".to_owned());
-    let tag = seen.slots.get(&slot).and_then(|held| held.release.as_ref()).or(seen.releases.first());
-    let tag = tag.map_or("TAG", |release| release.tag.as_str());
+    let elsewhere = seen.router.target.zip(seen.recorded.active).filter(|(target, active)| target != active);
+    let told = match (&seen.router.unreachable, elsewhere) {
+        (Some(reason), _) => format!("{slot} should be live: {reason}"),
+        (None, None) => format!("{slot} should be live: it does not run"),
+        (None, Some((target, active))) => {
+            let held = seen.slots.get(&active).filter(|held| held.state == SlotState::Running);
+            let beside = match held.map(|held| &held.release) {
+                Some(Some(release)) => format!("{active}, recorded as active, runs {release}"),
+                Some(None) => format!("{active}, recorded as active, runs"),
+                None => format!("{active}, recorded as active, does not run either"),
+            };
+            format!("the traffic goes to {target}, which does not run; {beside}")
+        }
+    };
+    let tag = seen.last_live().map_or("TAG", |release| release.tag.as_str());
+    let deploy = format!("`lockgate deploy {} {tag}`", service.name);
+    // A proxy of ours is started by it, another router is not.
+    let is_theirs = !matches!(environment.router, Some(Router::Builtin(_)));
     Check::bad(
-        what,
-        format!("{slot} should be live: {why}"),
-        format!("bring it back: `lockgate deploy {} {tag}`", service.name),
+        LIVE,
+        told,
+        match seen.router.unreachable.is_some() && is_theirs {
+            true => format!("start the router; if it does not come back then: {deploy}"),
+            false => format!("bring it back: {deploy}"),
+        },
     )
 }
 

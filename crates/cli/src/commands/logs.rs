@@ -1,6 +1,8 @@
 //! `logs`: a slot's last lines from every host.
 
-use lockgate_model::{Failure, Slot};
+use lockgate_model::{Failure, Slot, SlotState};
+use lockgate_perform::glimpse;
+use lockgate_ports::HostPorts;
 use lockgate_render::clean;
 
 use super::Context;
@@ -23,7 +25,7 @@ pub async fn run(
     for ports in &site.hosts {
         let slot = match asked {
             Some(slot) => Some(slot),
-            None => ports.router.route().await.map_err(|error| Failure::from(error).at(&ports.id))?.target,
+            None => live_slot(context, ports).await?,
         };
         let Some(slot) = slot else {
             context.output.say(&format!("{}: no slot is live; name one with --slot", ports.id));
@@ -47,4 +49,28 @@ pub async fn run(
         }
     }
     Ok(Exit::Succeeded)
+}
+
+/// The slot that has the traffic. Logs are wanted most when something is down, so where the router does not say it is
+/// the slot that is recorded as active, else the one that runs.
+async fn live_slot(context: &Context<'_>, ports: &HostPorts) -> Result<Option<Slot>, Failure> {
+    let unsaid = match ports.router.route().await {
+        Ok(route) if route.target.is_some() => return Ok(route.target),
+        Ok(_) => "the router sends the traffic to neither slot".to_owned(),
+        Err(error) => format!("the router cannot be asked: {}", error.message),
+    };
+    let (seen, _) = glimpse(ports).await?;
+    let runs = |slot: &Slot| seen.slots.get(slot).is_some_and(|held| held.state == SlotState::Running);
+    let found = match (seen.recorded.active, Slot::ALL.into_iter().find(runs)) {
+        (Some(active), _) => Some((active, "recorded as active")),
+        (None, running) => running.map(|slot| (slot, "the one that runs")),
+    };
+    Ok(found.map(|(slot, why)| {
+        context.output.say(&format!(
+            "{}: {}; these are the lines of {slot}, {why}",
+            ports.id,
+            clean(&unsaid)
+        ));
+        slot
+    }))
 }

@@ -5,6 +5,7 @@ mod deploy;
 mod doctor;
 mod history;
 mod init;
+mod left;
 mod logs;
 mod plan;
 mod status;

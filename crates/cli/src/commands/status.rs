@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use lockgate_model::{HostObserved, ServiceStatus};
+use lockgate_model::{HostObserved, LeaseRecord, ServiceStatus};
 use lockgate_orchestrator::{Session, state_line};
 use lockgate_render::{rfc3339, status_text};
 
@@ -32,10 +32,10 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, watch: bool) -> R
     }
 }
 
-/// All could be seen, and what should be live is.
+/// All could be seen, what should be live is, and no run waits for somebody to mend what kept it from being undone.
 fn is_well(status: &ServiceStatus) -> bool {
-    let is_up = |seen: &HostObserved| seen.live().is_some() || seen.should_be_live().is_none();
-    status.unseen.is_empty() && status.observed.hosts.values().all(is_up)
+    let is_dark = status.observed.hosts.values().any(HostObserved::is_dark);
+    status.unseen.is_empty() && !is_dark && !status.leases.values().any(LeaseRecord::is_stuck)
 }
 
 async fn look(

@@ -121,8 +121,12 @@ impl Builtin {
 
     fn down(&self) -> PortError {
         let (dir, listen) = (&self.options.dir, &self.options.listen);
-        PortError::unreachable(format!("no proxy runs in {dir}, so nothing answers on {listen}"))
-            .hint(format!("start it on the host: lockgate proxy --dir {dir} --listen {listen}"))
+        let hint = match &self.options.launch {
+            // One that is typed runs in the foreground, and ends with the terminal.
+            Some(_) => "`lockgate resume` starts it again".to_owned(),
+            None => format!("start it on the host: lockgate proxy --dir {dir} --listen {listen}"),
+        };
+        PortError::unreachable(format!("no proxy runs in {dir}, so nothing answers on {listen}")).hint(hint)
     }
 
     /// Starts the proxy unless one runs.

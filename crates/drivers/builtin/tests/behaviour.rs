@@ -173,7 +173,7 @@ async fn a_proxy_that_died_with_our_route_is_an_error_that_says_how_to_start_it(
     };
     assert_eq!(error.kind, FailureKind::Unreachable);
     assert!(
-        error.hint.as_ref().is_some_and(|hint| hint.starts_with("start it on the host: lockgate proxy")),
+        error.hint.as_ref().is_some_and(|hint| hint.starts_with("`lockgate resume` starts it")),
         "{error:?}"
     );
     // It comes back with the route it had, so a switch from there is one from what was read before.

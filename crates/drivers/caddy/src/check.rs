@@ -10,7 +10,8 @@ use crate::{snippet, version};
 
 /// What is asked for when only the way there is wanted.
 const ANY_PATH: &str = "/";
-/// Whether the kernel moves connections from a closed listening socket to another one on the same port.
+/// Whether the kernel moves connections from a closed listening socket to another one on the same port. Each network
+/// namespace has its own; this is the host's, and whether Caddy runs in that one is not known.
 const MIGRATE_FLAG: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 
 pub(crate) async fn check(caddy: &Caddy) -> Vec<Check> {
@@ -144,12 +145,38 @@ async fn migration_check(caddy: &Caddy) -> Option<Check> {
         Ok(file) => file.content?,
         Err(error) => return Some(failed(what, error)),
     };
-    Some(match flag.trim_ascii() {
+    Some(migration_said(what, &flag))
+}
+
+fn migration_said(what: &str, flag: &[u8]) -> Check {
+    match flag.trim_ascii() {
         b"0" => Check::warn(
             what,
-            "are reset: Caddy opens a new listening socket at every change of its configuration",
-            "`sysctl -w net.ipv4.tcp_migrate_req=1` hands them to the new socket (in Caddy's container, if it is in one)",
+            "can be reset, for the host says net.ipv4.tcp_migrate_req=0: Caddy opens a new listening socket at every \
+             change of its configuration",
+            "`sysctl -w net.ipv4.tcp_migrate_req=1` on the host hands them to the new socket. A Caddy in a container has \
+             a setting of its own, which the host's does not change: `docker run --sysctl net.ipv4.tcp_migrate_req=1`, \
+             or in Compose `sysctls: { net.ipv4.tcp_migrate_req: 1 }`",
         ),
-        _ => Check::ok(what, "are handed to Caddy's new socket (net.ipv4.tcp_migrate_req)"),
-    })
+        _ => Check::ok(
+            what,
+            "are handed to Caddy's new socket, for the host says net.ipv4.tcp_migrate_req=1; a Caddy in a container has \
+             a setting of its own",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_says_of_connections_is_told_as_the_hosts_and_a_container_has_its_own() {
+        let (off, on) = (migration_said("connections", b"0\n"), migration_said("connections", b"1\n"));
+        assert!(off.seen.contains("the host says net.ipv4.tcp_migrate_req=0"), "{off:?}");
+        let mend = off.mend.unwrap();
+        assert!(mend.contains("`docker run --sysctl net.ipv4.tcp_migrate_req=1`"), "{mend}");
+        assert!(on.seen.contains("the host says net.ipv4.tcp_migrate_req=1"), "{on:?}");
+        assert!(on.seen.contains("a container has a setting of its own"), "{on:?}");
+    }
 }

@@ -10,6 +10,8 @@ use crate::script;
 /// Programs that the scripts call, and those that are called on other machines only.
 const TOOLS: [&str; 2] = ["tail", "grep"];
 const TOOLS_REMOTE: [&str; 3] = ["setsid", "sha256sum", "stat"];
+/// Free space below which a disk counts as full: a start writes some KiB and a log.
+const STATE_FREE_MIB_MIN: u64 = 1;
 
 pub(crate) async fn checks(options: &ProcessOptions) -> Vec<Check> {
     match look(options).await {
@@ -35,7 +37,11 @@ async fn look(options: &ProcessOptions) -> Result<Vec<Check>, PortError> {
     if let Some(path) = service.env.get("PATH") {
         command = command.env("PATH", path.reveal());
     }
-    let output = script::run(&*options.host, "check the host", &command).await?;
+    let (output, free) = tokio::join!(
+        script::run(&*options.host, "check the host", &command),
+        options.host.disk_free_mib(&options.dir)
+    );
+    let (output, is_full) = (output?, free? < STATE_FREE_MIB_MIN);
     let text = output.stdout_text();
     let says = |word: &str| text.lines().any(|line| line == word);
     let missing: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("missing ")).collect();
@@ -52,12 +58,15 @@ async fn look(options: &ProcessOptions) -> Result<Vec<Check>, PortError> {
         "no /proc".into(),
         "the process runtime needs Linux",
     );
-    let mend = "make it, or a folder above it, writable for the deploying user";
+    let (seen, mend) = match says("dir") {
+        true => ("no space left on its disk", "free space there: `df -h` shows how much there is"),
+        false => ("cannot be written", "make it, or a folder above it, writable for the deploying user"),
+    };
     check(
-        says("dir"),
+        says("dir") && !is_full,
         "state folder",
         format!("{dir} can be written"),
-        format!("{dir} cannot be written"),
+        format!("{dir}: {seen}"),
         mend,
     );
     let mend = "make the folder, or correct cwd";

@@ -6,7 +6,8 @@ use lockgate_ports::{Finding, Host, PortError};
 use crate::look::Seen;
 use crate::port::Sockets;
 
-/// `port` is where it was expected; the slot's own port when nothing else is said.
+/// `port` is where it was expected; the slot's own port when nothing else is said. `end` is how it ended, if that is
+/// known.
 ///
 /// # Errors
 /// As the host.
@@ -16,9 +17,10 @@ pub(crate) async fn findings(
     slot: Slot,
     seen: &Seen,
     port: Option<u16>,
+    end: Option<&str>,
 ) -> Result<Vec<Finding>, PortError> {
     if !seen.alive {
-        return Ok(vec![ended(seen)]);
+        return Ok(vec![ended(seen, end)]);
     }
     let own = seen.record.port;
     let wanted = port.unwrap_or(own);
@@ -38,9 +40,12 @@ pub(crate) async fn findings(
     Ok(findings)
 }
 
-fn ended(seen: &Seen) -> Finding {
+fn ended(seen: &Seen, end: Option<&str>) -> Finding {
     match &seen.run {
-        Some(run) => format!("process {} has ended by itself", run.pid),
+        Some(run) => {
+            let how = end.map(|end| format!(" with {end}")).unwrap_or_default();
+            format!("process {} has ended by itself{how}", run.pid)
+        }
         None if seen.ended => "it was stopped".to_owned(),
         None => "it was never started".to_owned(),
     }

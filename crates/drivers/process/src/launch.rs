@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use lockgate_ports::{Host, PortError};
 use rustix::io::Errno;
+use tokio::process::Child;
 
 use crate::birth::{self, Birth};
 use crate::record::PidFile;
@@ -36,6 +37,9 @@ const LOG_MODE: u32 = 0o644;
 const BOOT_MILLIS_MAX: u64 = 4;
 const BOOT_LOOK_MICROS: u64 = 100;
 
+/// The process, where it is a child of this one; the error says why it did not become the service.
+pub(crate) type Started = Result<Option<Child>, String>;
+
 /// A start that has been written down.
 pub(crate) struct Launch<'a> {
     /// Start of the names of the slot's files.
@@ -52,13 +56,15 @@ pub(crate) struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    /// Ends what earlier starts left behind, puts the last log aside, and starts. The inner error says why the process
-    /// did not become the service.
+    /// Ends what earlier starts left behind, puts the last log aside, and starts.
     ///
     /// # Errors
     /// As the host.
-    pub(crate) async fn run(&self, host: &dyn Host, what: &str) -> Result<Result<(), String>, PortError> {
-        if host.id().is_local() { self.here(host, what).await } else { self.there(host, what).await }
+    pub(crate) async fn run(&self, host: &dyn Host, what: &str) -> Result<Started, PortError> {
+        match host.id().is_local() {
+            true => Ok(self.here(host, what).await?.map(Some)),
+            false => Ok(self.there(host, what).await?.map(|()| None)),
+        }
     }
 
     async fn there(&self, host: &dyn Host, what: &str) -> Result<Result<(), String>, PortError> {
@@ -75,7 +81,7 @@ impl Launch<'_> {
         })
     }
 
-    async fn here(&self, host: &dyn Host, what: &str) -> Result<Result<(), String>, PortError> {
+    async fn here(&self, host: &dyn Host, what: &str) -> Result<Result<Child, String>, PortError> {
         let before = PidFile::all(self.prefix)?;
         if before.iter().any(|file| file.run.is_some()) {
             let command = script::command(script::LEFTOVERS, [self.prefix]);
@@ -94,7 +100,7 @@ impl Launch<'_> {
     }
 
     /// Ends when the process has become the service. Beside, for that waits for the child and its disk.
-    async fn spawn(&self, log: std::fs::File, what: &str) -> Result<io::Result<()>, PortError> {
+    async fn spawn(&self, log: std::fs::File, what: &str) -> Result<io::Result<Child>, PortError> {
         let mut process = tokio::process::Command::new(&self.argv[0]);
         process.args(&self.argv[1..]).current_dir(self.folder).env_clear();
         process.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
@@ -105,9 +111,9 @@ impl Launch<'_> {
         // Dropping the child leaves the process alone; tokio collects it should it end while we still run.
         let port = self.port;
         let spawned = tokio::task::spawn_blocking(move || {
-            process.spawn()?;
+            let child = process.spawn()?;
             look_for_listener(port);
-            Ok(())
+            Ok(child)
         });
         match tokio::time::timeout(Duration::from_secs(script::SCRIPT_SECONDS_MAX), spawned).await {
             Ok(Ok(started)) => Ok(started),

@@ -18,7 +18,7 @@
 //! `port: 5000` gives blue 5000 and green 5001, for one port cannot serve both; without it each start takes the
 //! slot's previous port if that is free, else any free one.
 //!
-//! Absent: restarting what crashed, the exit code of what ended (the service has no parent of ours that could know),
+//! Absent: restarting what crashed, the exit code of what this orchestrator did not start itself (it is told to parents only),
 //! log rotation while running, processes that put themselves into the background, hosts other than Linux, bytes in
 //! folders or libraries that the program loads by itself, keeping copies of old bytes (put `{tag}` in the command),
 //! staying past a logout on hosts whose `logind.conf` says `KillUserProcesses=yes` (`loginctl enable-linger` does).
@@ -29,6 +29,7 @@
 mod birth;
 mod bytes;
 mod check;
+mod children;
 mod command;
 mod diagnose;
 mod end;

@@ -9,6 +9,7 @@ use lockgate_model::{
 };
 use lockgate_ports::{Check, Command, Diagnosis, Endpoint, Finding, Host, PortError, Runtime, RuntimeSlot};
 
+use crate::children::Children;
 use crate::command::{self, Filled};
 use crate::end::{End, Ending};
 use crate::launch::Launch;
@@ -42,12 +43,13 @@ pub struct ProcessOptions {
 /// The `process` runtime; see the crate's documentation.
 pub struct Process {
     options: ProcessOptions,
+    children: Children,
 }
 
 impl Process {
     #[must_use]
     pub fn new(options: ProcessOptions) -> Self {
-        Self { options }
+        Self { options, children: Children::default() }
     }
 
     fn host(&self) -> &dyn Host {
@@ -166,7 +168,12 @@ impl Process {
             env,
         };
         match launch.run(self.host(), &what).await? {
-            Ok(()) => Ok(()),
+            Ok(child) => {
+                if let Some(child) = child {
+                    self.children.adopt(slot, &record.token, child);
+                }
+                Ok(())
+            }
             Err(why) => Err(self.not_started(slot, &what, &why, filled).await),
         }
     }
@@ -181,7 +188,8 @@ impl Process {
     async fn seen_in(&self, slot: Slot, port: Option<u16>) -> Result<Vec<Finding>, PortError> {
         let seen = self.look().await?;
         let Some(seen) = seen.get(&slot) else { return Ok(vec![format!("{slot} holds nothing")]) };
-        diagnose::findings(self.host(), &self.options.dir, slot, seen, port).await
+        let end = if seen.alive { None } else { self.children.end(slot, &seen.record.token).await };
+        diagnose::findings(self.host(), &self.options.dir, slot, seen, port, end.as_deref()).await
     }
 }
 

@@ -122,6 +122,21 @@ async fn what_ignores_sigterm_is_killed_after_the_grace() {
 }
 
 #[tokio::test]
+async fn how_a_process_ended_is_said_where_it_is_known() {
+    for (line, end) in [("exit 3", " with exit code 3"), ("kill -9 $$", " with signal 9")] {
+        for (host, end) in [(here(), end), (elsewhere(), "")] {
+            let world = World::new(host, Shape { command: vec!["./brief"], ..Shape::default() });
+            executable(&world.root.path().join("brief"), format!("#!/bin/sh\n{line}\n").as_bytes());
+            let release = world.runtime.resolve(&tag("v1")).await.unwrap();
+            world.runtime.start(Slot::Blue, &release).await.unwrap();
+            eventually("it ends", async || state(&world, Slot::Blue).await == Some(SlotState::Stopped)).await;
+            let findings = world.runtime.diagnose(Slot::Blue, None).await.findings;
+            assert!(findings[0].ends_with(&format!("has ended by itself{end}")), "{findings:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn workers_whose_leader_is_gone_are_ended_too() {
     let world = World::new(here(), Shape { command: vec!["./leader"], ..Shape::default() });
     executable(&world.root.path().join("leader"), b"#!/bin/sh\nsleep 600 &\necho left $!\n");

@@ -161,7 +161,7 @@ impl Host for Ssh {
         match said.trim_end().rsplit_once(script::NOT_STARTED) {
             Some((_, "program")) if output.code == 127 => {
                 Err(PortError::not_found(format!("cannot run {program} on {}: it is not there", self.id))
-                    .hint(format!("is it installed, and on the PATH of ssh {} env?", self.id)))
+                    .hint("is it installed there, and on the PATH that a login without a terminal has?"))
             }
             Some((_, "cwd")) if !output.ok() => Err(PortError::not_found(format!(
                 "cannot run {program} on {} in {}: no such folder",

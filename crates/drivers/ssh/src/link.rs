@@ -95,12 +95,16 @@ impl Link {
         let status = match tokio::time::timeout(bound, ssh.status()).await {
             Ok(status) => status.map_err(no_ssh)?,
             Err(_) => {
-                return Err(trouble::connecting(host, &format!("timed out after {OPEN_SECONDS_MAX} s")));
+                return Err(trouble::connecting(
+                    host,
+                    settings,
+                    &format!("timed out after {OPEN_SECONDS_MAX} s"),
+                ));
             }
         };
         if !status.success() {
             let said = tokio::fs::read(&log).await.unwrap_or_default();
-            return Err(trouble::connecting(host, &String::from_utf8_lossy(&said)));
+            return Err(trouble::connecting(host, settings, &String::from_utf8_lossy(&said)));
         }
         Ok(Link {
             folder: folder.path().to_owned(),

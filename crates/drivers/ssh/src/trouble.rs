@@ -1,72 +1,108 @@
 //! What `ssh` and the programs on the other side say, as errors that tell what to type.
 
-use lockgate_model::{FailureKind, HostId};
+use lockgate_model::{FailureKind, HostId, Ssh};
 use lockgate_ports::{Output, PortError};
 
+/// Options whose value may hold more than how to connect: left out of what people are told to type.
+const UNTOLD: [&str; 2] = ["proxycommand", "setenv"];
+
 /// An error of opening the connection, from what `ssh` wrote.
-pub(crate) fn connecting(host: &HostId, said: &str) -> PortError {
-    let name = bare(host);
+pub(crate) fn connecting(host: &HostId, settings: &Ssh, said: &str) -> PortError {
+    let (name, typed) = (bare(host), typed(host, settings, None));
+    let loudly = self::typed(host, settings, Some("-v"));
     let (kind, what, hint) = if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+        let known = settings.port.map_or_else(|| name.to_owned(), |port| format!("'[{name}]:{port}'"));
         (
             FailureKind::Unauthorized,
             "its host key has changed",
             format!(
-                "if the machine was made anew, forget the old key and compare the new one: ssh-keygen -R {name} && ssh {host}; \
-                     else somebody may be in between"
+                "if the machine was made anew, forget the old key and compare the new one: `ssh-keygen -R {known}`, then \
+                 {typed}; else somebody may be in between"
             ),
         )
     } else if said.contains("host key is known for") || said.contains("Host key verification failed") {
+        let port = settings.port.map(|port| format!("-p {port} ")).unwrap_or_default();
         (
             FailureKind::Unauthorized,
             "its host key is not known",
             format!(
-                "compare its fingerprint once: ssh {host} (or ssh-keyscan {name} >> ~/.ssh/known_hosts from a network \
-                     you trust, or ssh.accept_new_host_keys: true)"
+                "compare its fingerprint once: {typed} (or `ssh-keyscan {port}{name} >> ~/.ssh/known_hosts` from a network \
+                 you trust, or ssh.accept_new_host_keys: true)"
             ),
         )
     } else if said.contains("Too many authentication failures") {
         (
             FailureKind::Unauthorized,
             "it was offered too many keys",
-            format!("name the one: -i KEY -o IdentitiesOnly=yes; see ssh -v {host}"),
+            format!("name the one in `ssh.options`: -i KEY -o IdentitiesOnly=yes; see {loudly}"),
         )
     } else if said.contains("Permission denied") {
         (
             FailureKind::Unauthorized,
             "it does not let us in",
             format!(
-                "see ssh {host}; a key with a passphrase must be in the agent (ssh-add), another one is given with -i KEY"
+                "see {typed}; a key with a passphrase must be in the agent (ssh-add), another one is given in \
+                 `ssh.options` with -i KEY"
             ),
         )
     } else if said.contains("Could not resolve hostname") {
         (
             FailureKind::Unreachable,
             "its name is not known",
-            format!("check the spelling, ~/.ssh/config and DNS: ssh {host}"),
+            format!("check the spelling, ~/.ssh/config and DNS: {typed}"),
         )
     } else if said.contains("Connection refused") {
         (
             FailureKind::Unreachable,
             "it refuses connections",
-            format!("does sshd run there, on that port? ssh {host}"),
+            format!("does sshd run there, on that port? {typed}"),
         )
     } else if said.contains("timed out") {
         (
             FailureKind::TimedOut,
             "it does not answer",
-            format!("is it up, and does a firewall let ssh through? ssh -v {host}"),
+            format!("is it up, and does a firewall let ssh through? {loudly}"),
         )
     } else if said.contains("onfiguration option")
         || said.contains("keyword")
         || said.contains("Can't open user config")
     {
-        (FailureKind::Other, "ssh does not understand its options", format!("see ssh {host}"))
+        (FailureKind::Other, "ssh does not understand its options", format!("see {typed}"))
     } else {
-        (FailureKind::Unreachable, "no connection", format!("see ssh -v {host}"))
+        (FailureKind::Unreachable, "no connection", format!("see {loudly}"))
     };
     let last = last_line(said);
     let detail = if last.is_empty() { String::new() } else { format!(": {last}") };
     PortError::new(kind, format!("ssh {host}: {what}{detail}")).hint(hint)
+}
+
+/// What a person types to come there the same way, in backticks: with the configured port and options, quoted for a
+/// shell.
+fn typed(host: &HostId, settings: &Ssh, more: Option<&str>) -> String {
+    let port = settings.port.map(|port| ["-p".to_owned(), port.to_string()]);
+    let (options, is_whole) = told(&settings.options);
+    let words = std::iter::once("ssh").chain(more).map(str::to_owned);
+    let words: Vec<String> =
+        words.chain(port.into_iter().flatten()).chain(options).chain([host.to_string()]).collect();
+    let rest = if is_whole { "" } else { " with the rest of `ssh.options`" };
+    format!("`{}`{rest}", shell_words::join(words))
+}
+
+/// The options without [`UNTOLD`], and whether that is all of them.
+fn told(options: &[String]) -> (Vec<String>, bool) {
+    let mut kept: Vec<String> = Vec::new();
+    let mut rest = options.iter();
+    while let Some(option) = rest.next() {
+        let apart = if option == "-o" { rest.next() } else { None };
+        let setting = apart.map_or(option.strip_prefix("-o").unwrap_or_default(), String::as_str);
+        let name = setting.trim_start().split(['=', ' ']).next().unwrap_or_default();
+        if !UNTOLD.iter().any(|untold| name.eq_ignore_ascii_case(untold)) {
+            kept.push(option.clone());
+            kept.extend(apart.cloned());
+        }
+    }
+    let is_whole = kept.len() == options.len();
+    (kept, is_whole)
 }
 
 /// An error of a small program on the other side, from what it wrote.
@@ -96,7 +132,8 @@ pub(crate) fn broken(host: &HostId, error: &dyn std::error::Error) -> PortError 
         message.push_str(&format!(": {error}"));
         cause = error.source();
     }
-    PortError::unreachable(message).hint(format!("see ssh {host}"))
+    PortError::unreachable(message)
+        .hint("is the host up? The next command connects anew; `lockgate doctor` says what it finds there")
 }
 
 /// A host without user, scheme and port, as `ssh-keygen -R` wants it.
@@ -126,6 +163,37 @@ mod tests {
             [("h", "h"), ("u@h", "h"), ("ssh://u@h:22", "h"), ("ssh://h", "h"), ("u@::1", "::1")]
         {
             assert_eq!(bare(&HostId::new(text).unwrap()), name);
+        }
+    }
+
+    fn hint(settings: &Ssh) -> String {
+        connecting(&HostId::new("deploy@web1").unwrap(), settings, "Connection refused").hint.unwrap()
+    }
+
+    fn settings(port: Option<u16>, options: &[&str]) -> Ssh {
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        Ssh { options, port, accept_new_host_keys: false }
+    }
+
+    #[test]
+    fn what_is_to_be_typed_has_the_configured_options_quoted_for_a_shell() {
+        let hint = hint(&settings(Some(2222), &["-F", "my ssh config", "-o", "IdentitiesOnly=yes"]));
+        assert!(
+            hint.ends_with("`ssh -p 2222 -F 'my ssh config' -o 'IdentitiesOnly=yes' deploy@web1`"),
+            "{hint}"
+        );
+    }
+
+    #[test]
+    fn what_may_hold_a_secret_is_not_told() {
+        for options in [
+            &["-4", "-o", "ProxyCommand=connect --password hush"][..],
+            &["-4", "-oproxycommand connect hush"],
+            &["-4", "-o", "SetEnv TOKEN=hush"],
+        ] {
+            let hint = hint(&settings(None, options));
+            assert!(!hint.contains("hush"), "{hint}");
+            assert!(hint.ends_with("`ssh -4 deploy@web1` with the rest of `ssh.options`"), "{hint}");
         }
     }
 

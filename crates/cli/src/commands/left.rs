@@ -1,0 +1,145 @@
+//! Ctrl-C: once undoes what is not settled, twice leaves it, and says where that is.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use lockgate_engine::Interrupt;
+use lockgate_model::{HostId, HostObserved, Millis, ServiceStatus, Slot, Unfinished};
+use lockgate_orchestrator::{Session, Site, Tools};
+use lockgate_render::{clean, failure_text, hosts_text, live_text};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+
+use super::Context;
+use crate::args::Format;
+use crate::exit::Exit;
+use crate::sink::Screen;
+
+/// Longest look at the hosts once somebody wants to be gone; all are looked at beside each other.
+const LOOK_SECONDS_MAX: u64 = 2;
+
+/// Listens for Ctrl-C, and for SIGTERM, as CI systems cancel.
+pub struct Signals {
+    listener: tokio::task::JoinHandle<()>,
+    /// Told of the second one.
+    leave: Arc<Notify>,
+    screen: Arc<Screen>,
+}
+
+impl Signals {
+    pub fn listen(interrupt: Interrupt, screen: Arc<Screen>) -> Signals {
+        let leave = Arc::new(Notify::new());
+        let (told, shown) = (leave.clone(), screen.clone());
+        let mut caught = Caught::new();
+        let listener = tokio::spawn(async move {
+            caught.next().await;
+            shown.note(
+                "interrupted: what is not settled yet is undone. Once more leaves it to `lockgate resume`",
+            );
+            interrupt.request();
+            caught.next().await;
+            told.notify_one();
+        });
+        Signals { listener, leave, screen }
+    }
+
+    /// What `work` comes to. A second Ctrl-C ends the process in the midst of it, after a short look at the hosts.
+    pub async fn unless_left<T>(
+        &self,
+        context: &Context<'_>,
+        session: &Session<'_>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        // Not dropped before the process ends: what was under way is neither undone nor put in order.
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = self.leave.notified() => {}
+        }
+        self.screen.finish();
+        self.screen.note("left as it is; `lockgate resume` finishes or undoes it");
+        let status = session.status_within(Millis::from_secs(LOOK_SECONDS_MAX)).await;
+        tell(context, session.site, session.tools, &status);
+        std::process::exit(i32::from(Exit::Stuck.code()))
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+/// Both signals for as long as it lives: what comes between two questions is not missed.
+struct Caught(Option<(Signal, Signal)>);
+
+impl Caught {
+    fn new() -> Caught {
+        match signal(SignalKind::interrupt()).and_then(|int| Ok((int, signal(SignalKind::terminate())?))) {
+            Ok(both) => Caught(Some(both)),
+            Err(error) => {
+                tracing::warn!(%error, "Ctrl-C and SIGTERM cannot be caught");
+                Caught(None)
+            }
+        }
+    }
+
+    async fn next(&mut self) {
+        let Some((int, term)) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+        }
+    }
+}
+
+/// The run that was left, where it is ours: while somebody else's is waited for there is nothing of ours to finish.
+fn ours<'a>(status: &'a ServiceStatus, tools: &Tools) -> Option<&'a Unfinished> {
+    let mut held = status.leases.values();
+    held.find_map(|lease| {
+        lease.unfinished.as_ref().filter(|_| lease.holder.as_ref().is_some_and(|one| tools.identity.is(one)))
+    })
+}
+
+fn tell(context: &Context<'_>, site: &Site, tools: &Tools, status: &ServiceStatus) {
+    let (service, environment) = (&site.service.name, &site.environment.name);
+    let commands = ["status", "resume"].map(|what| format!("lockgate --env {environment} {what} {service}"));
+    let output = context.output;
+    if output.format == Format::Json {
+        let run = ours(status, tools);
+        let slot = |seen: &HostObserved| seen.live().map(|(slot, _)| slot);
+        let hosts = status.observed.hosts.iter();
+        let live: Vec<(&HostId, Slot)> = hosts.filter_map(|(host, seen)| Some((host, slot(seen)?))).collect();
+        output.json(&serde_json::json!({
+            "event": "result",
+            "run": run.map(|unfinished| unfinished.run),
+            "service": service,
+            "environment": environment,
+            "release": run.map(|unfinished| &unfinished.plan.release),
+            "result": {
+                "outcome": "abandoned",
+                "live": std::collections::BTreeMap::from_iter(live),
+                "hosts": status.observed.hosts,
+                "unseen": status.unseen,
+                "commands": commands,
+            },
+            "exit": Exit::Stuck.code(),
+        }));
+        return;
+    }
+    let mut lines =
+        vec![output.paint.red(&format!("abandoned: {service} in {environment} is left as it is"))];
+    lines.push("now, as far as is known:".to_owned());
+    for ports in &site.hosts {
+        let place = hosts_text(std::slice::from_ref(&ports.id));
+        lines.push(match (status.observed.hosts.get(&ports.id), status.unseen.get(&ports.id)) {
+            (Some(seen), _) => format!("  {place}: {}", live_text(seen)),
+            (None, Some(why)) => format!("  {place}: not known: {}", failure_text(why, output.paint)),
+            (None, None) => format!("  {place}: not known"),
+        });
+    }
+    lines.push(format!("{} type, in this order:", output.paint.bold("next:")));
+    lines.extend(commands.iter().map(|command| format!("  {}", clean(command))));
+    output.text(&lines.join("\n"));
+}
