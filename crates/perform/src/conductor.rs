@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_host_that_the_configuration_does_not_have_any_more_is_said_with_what_to_do() {
         let (web2, prod) = (HostId::new("web2").unwrap(), EnvironmentName::new("prod").unwrap());
-        let action = Action::Stop { slot: Slot::Blue, grace: Millis(0) };
+        let action = Action::Stop { slot: Slot::Blue, grace: Millis(0), heir: None };
         let refused = unknown(Some(&web2), &prod, Some(&action));
         assert!(refused.message.starts_with("host web2 is in the unfinished run, but not in"), "{refused}");
         let hint = refused.hint.unwrap();
