@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockgate_engine::{Journal, JournalError, RunFilter, RunSummary};
 use lockgate_model::{Event, RunId};
+use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{Connection, QueryBuilder, Sqlite};
 use tokio::sync::Mutex;
 
 use crate::error::from_sqlx;
 use crate::file;
-use crate::record::{EventRow, RunRow, damaged};
+use crate::record::{EventRow, RunRow, damaged, to_json};
 
 /// For one append or reading, waiting for other processes included. sqlx 0.9 can wait for ever for a worker thread that
 /// panicked between two commands.
@@ -235,6 +235,15 @@ fn verify(run: RunId, summary: Option<&RunRow>, rows: &[EventRow]) -> Result<Vec
     }
 }
 
+/// The same words however many events there are, so that SQLite reads them once.
+const APPEND: &str = "BEGIN IMMEDIATE; \
+    INSERT INTO events (run, seq, at, kind, checksum) \
+    SELECT ?1, value ->> 'seq', value ->> 'at', value ->> 'kind', value ->> 'checksum' FROM json_each(?3) \
+    WHERE EXISTS (SELECT 1 FROM runs WHERE run = ?1 AND checksum = ?2); \
+    UPDATE runs SET ended_at = ?4, outcome = ?5, events = ?6, head = ?7, checksum = ?8 \
+    WHERE run = ?1 AND checksum = ?2 RETURNING 1; \
+    COMMIT";
+
 /// Events that follow a summary which is known, so that nothing need be read before they are written.
 struct Append {
     /// The summary's checksum before them.
@@ -260,24 +269,18 @@ impl Append {
     /// written, when the summary is not the known one.
     async fn write(&self, connection: &mut SqliteConnection) -> Result<bool, Trouble> {
         let run = &self.after;
-        let mut sql = QueryBuilder::<Sqlite>::new(
-            "BEGIN IMMEDIATE; INSERT INTO events (run, seq, at, kind, checksum) SELECT * FROM (",
-        );
-        sql.push_values(&self.rows, |mut values, row| {
-            values.push_bind(&run.run).push_bind(row.seq).push_bind(row.at);
-            values.push_bind(&row.kind).push_bind(&row.checksum);
-        });
-        sql.push(") WHERE EXISTS (SELECT 1 FROM runs WHERE run = ").push_bind(&run.run);
-        sql.push(" AND checksum = ").push_bind(&self.before);
-        sql.push("); UPDATE runs SET ended_at = ").push_bind(run.ended_at);
-        sql.push(", outcome = ").push_bind(run.outcome.as_deref());
-        sql.push(", events = ").push_bind(run.events);
-        sql.push(", head = ").push_bind(&run.head);
-        sql.push(", checksum = ").push_bind(run.checksum()?);
-        sql.push(" WHERE run = ").push_bind(&run.run);
-        sql.push(" AND checksum = ").push_bind(&self.before);
-        sql.push(" RETURNING 1; COMMIT");
-        Ok(!sql.build().fetch_all(connection).await?.is_empty())
+        let appended = sqlx::query(APPEND)
+            .bind(&run.run)
+            .bind(&self.before)
+            .bind(to_json(&self.rows)?)
+            .bind(run.ended_at)
+            .bind(run.outcome.as_deref())
+            .bind(run.events)
+            .bind(&run.head)
+            .bind(run.checksum()?)
+            .fetch_all(connection)
+            .await?;
+        Ok(!appended.is_empty())
     }
 }
 

@@ -9,7 +9,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 /// A row of `events`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct EventRow {
     pub(crate) seq: i64,
     pub(crate) at: i64,
@@ -187,7 +187,7 @@ fn hex(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn to_json(value: &impl Serialize) -> Result<String, JournalError> {
+pub(crate) fn to_json(value: &impl Serialize) -> Result<String, JournalError> {
     serde_json::to_string(value)
         .map_err(|problem| JournalError::Other { message: format!("no JSON: {problem}") })
 }
