@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::support::load::{Load, User};
 use crate::support::processes::Process;
-use crate::support::project::{Project, Waits};
+use crate::support::project::{Project, Running, Waits};
+use crate::support::{http, wait_for};
 
 /// The processes of the app that came after `before`.
 fn newer(project: &Project, before: &[Process]) -> Vec<Process> {
@@ -70,4 +71,70 @@ fn a_list_of_releases_that_lacks_the_live_one_is_mended() {
     project.run("rollback web").expect(0);
     project.expect_settled("v2");
     load.expect_no_failure();
+}
+
+/// In the midst of a deployment whose release has passed its gates, while the old one finishes a request.
+fn while_draining(project: &Project, then: impl FnOnce(Running, &[Process])) {
+    let before = project.apps();
+    let port = project.port;
+    let slow = std::thread::spawn(move || http::get(port, "/slow?ms=1500").map(|answer| answer.status));
+    wait_for("the request to be under way", 5, || {
+        let route = project.admin("GET", "/v1/routes/shop-prod-web", "").json();
+        let held = route["in_flight"].as_object().unwrap().values().any(|slot| slot["requests"] == 1);
+        held.then_some(())
+    });
+    let running = project.start("deploy web v2 --format json");
+    running.wait_until_printed("\"event\":\"committed\"");
+    then(running, &newer(project, &before));
+    drop(slow.join().expect("the request ends, well or not"));
+}
+
+#[test]
+fn after_a_power_failure_while_draining_resume_brings_the_release_back() {
+    let project = Project::new();
+    project.deploy("v1");
+    while_draining(&project, |running, _| {
+        running.signal(Signal::KILL);
+        running.end();
+        project.kill_proxy();
+        project.apps().iter().for_each(|app| app.signal(Signal::KILL));
+    });
+    project.run("resume").expect(0);
+    project.expect_settled("v2");
+}
+
+/// v2 has died, v1 still runs, and the route leads to v2.
+fn survived_by_v1() -> Project {
+    let project = Project::new();
+    project.release("v3", "");
+    project.deploy("v1");
+    while_draining(&project, |running, new| {
+        new.iter().for_each(|app| app.signal(Signal::KILL));
+        running.end().expect(4).says(&["blue is not stopped", "stuck"]);
+    });
+    assert_eq!(project.apps().len(), 1, "v1 still runs");
+    project.run("status").expect(1).says(&["which does not run"]);
+    project
+}
+
+#[test]
+fn a_release_that_dies_while_the_old_one_drains_leaves_that_to_go_back_to() {
+    let ways = [("rollback web", "v1"), ("resume", "v2"), ("deploy web v2", "v2"), ("deploy web v3", "v3")];
+    for (command, live) in ways {
+        let project = survived_by_v1();
+        project.run(command).expect(0);
+        project.expect_settled(live);
+    }
+}
+
+#[test]
+fn a_release_that_dies_again_and_again_can_be_gone_back_from() {
+    let project = survived_by_v1();
+    project.script("app-v2", "#!/bin/sh\nexit 1\n");
+    project.run("resume").expect(4).says(&["stuck"]);
+    assert_eq!(project.apps().len(), 1, "v1 still runs");
+    project.run("rollback web").expect(0);
+    project.expect_settled("v1");
+    project.deploy("v3");
+    project.expect_settled("v3");
 }

@@ -264,7 +264,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             } else if self.state.may_commit() {
                 self.commit(trouble).await?;
             }
-        } else if self.state.direction == Direction::Committed && self.engine.interrupt.requested() {
+        } else if self.state.direction == Direction::Committed && self.stopping(None) {
             self.abandon_looking();
         }
         Ok(())
@@ -299,7 +299,8 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                     || self.state.cause_to_unwind().is_some()
                     || self.engine.interrupt.requested()
             }
-            Direction::Committed => self.engine.interrupt.requested(),
+            // Only tidying up ends early.
+            Direction::Committed => self.engine.interrupt.requested() && !self.state.is_bringing_back(),
             Direction::Unwinding(_) => false,
         }
     }

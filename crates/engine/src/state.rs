@@ -145,10 +145,13 @@ impl RunState {
             let leave = host.is_some_and(|host| left.contains(host));
             let status = &mut self.steps[step.id.0 as usize];
             *status = match std::mem::replace(status, StepStatus::Unknown) {
-                // The hosts say that all of these were done before the run committed.
-                _ if progress == Progress::Committed && (leave || !tidying_up) => StepStatus::Done,
+                _ if leave && progress == Progress::Committed => StepStatus::Done,
                 // Never begun is never undone.
                 _ if leave => StepStatus::Pending,
+                // The hosts say that all of these were done before the run committed.
+                _ if progress == Progress::Committed && !tidying_up && !step.action.may_lapse() => {
+                    StepStatus::Done
+                }
                 StepStatus::Done if step.action.may_lapse() => StepStatus::Unknown,
                 StepStatus::Pending | StepStatus::Running | StepStatus::Undoing | StepStatus::Unknown => {
                     StepStatus::Unknown
@@ -289,7 +292,11 @@ impl RunState {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match &self.direction {
-            Direction::Forward | Direction::Committed => Outcome::Succeeded { warnings: self.warnings() },
+            Direction::Forward => Outcome::Succeeded { warnings: self.warnings() },
+            Direction::Committed => match self.dark() {
+                Some(failure) => Outcome::Stuck(self.stuck(failure.clone(), Vec::new())),
+                None => Outcome::Succeeded { warnings: self.warnings() },
+            },
             Direction::Unwinding(cause) => {
                 let undo_failures = self.undo_failures();
                 if !undo_failures.is_empty() {
@@ -308,6 +315,30 @@ impl RunState {
                 }
             }
         }
+    }
+
+    /// A settled run was taken over, and it is not known yet whether its release still serves.
+    #[must_use]
+    pub fn is_bringing_back(&self) -> bool {
+        let open = |step| {
+            matches!(self.status(step), StepStatus::Pending | StepStatus::Unknown | StepStatus::Running)
+        };
+        self.direction == Direction::Committed
+            && self.plan.steps().any(|(phase, _, step)| !self.plan.phases[phase].committed && open(step))
+    }
+
+    /// Why the release does not serve somewhere, although it was settled: it could not be brought back by whoever took
+    /// the run over, or the old slot was kept because the new one does not run with the traffic.
+    fn dark(&self) -> Option<&Failure> {
+        self.plan.steps().find_map(|(phase, _, step)| match (self.status(step), &step.action) {
+            (StepStatus::Failed(failure), _) if !self.plan.phases[phase].committed => Some(failure),
+            (StepStatus::Failed(failure), Action::Stop { heir: Some(_), .. })
+                if failure.kind == FailureKind::Refused =>
+            {
+                Some(failure)
+            }
+            _ => None,
+        })
     }
 
     fn warnings(&self) -> Vec<Failure> {

@@ -156,7 +156,7 @@ fn adopting_looks_again_at_what_may_have_ended_by_itself() {
     let seen = |progress| adopted_with(state.clone(), StepStatus::Done, progress, Vec::new()).0;
     assert_eq!(seen(Progress::Forward), StepStatus::Unknown);
     assert_eq!(seen(Progress::Unwinding), StepStatus::Unknown, "it is undone like any other");
-    assert_eq!(seen(Progress::Committed), StepStatus::Done);
+    assert_eq!(seen(Progress::Committed), StepStatus::Unknown, "it is brought back, not undone");
 }
 
 #[test]

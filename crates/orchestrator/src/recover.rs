@@ -97,6 +97,9 @@ impl Session<'_> {
             acquired.fence.finish(end, true).await?;
             return Ok(Some((end.run, end.outcome.clone())));
         }
+        if towards == Towards::Back && unfinished.progress == Progress::Committed {
+            return self.leave_untidied(unfinished.run, acquired).await.map(Some);
+        }
         let left = self.left_behind(&unfinished, acquired);
         let (events, unfinished) = self.known_events(unfinished, acquired, towards, &left).await?;
         let conductor = self.site.conductor();
@@ -110,6 +113,15 @@ impl Session<'_> {
             return Err(Trouble::Stuck { run: unfinished.run, outcome, plan });
         }
         Ok(Some((unfinished.run, outcome)))
+    }
+
+    /// What is to be gone back from need not be tidied up first, and what would be stopped is what may be gone back to.
+    async fn leave_untidied(&self, run: RunId, acquired: &Acquired) -> Result<(RunId, Outcome), Trouble> {
+        let left = Failure::new(FailureKind::Cancelled, "not tidied up any more: a rollback was asked for");
+        let outcome = Outcome::Succeeded { warnings: vec![left] };
+        let end = RunEnd { run, at: self.tools.clock.now(), outcome: outcome.clone() };
+        acquired.fence.finish(&end, true).await?;
+        Ok((run, outcome))
     }
 
     /// Hosts of the run that do not hold it as unfinished: while another host was out of the configuration, a later run
@@ -153,6 +165,8 @@ impl Session<'_> {
             unfinished.run = (self.tools.new_run)();
             unfinished.progress = match outcome {
                 Outcome::Succeeded { .. } => Progress::Committed,
+                // What was settled is never undone.
+                Outcome::Stuck(_) if unfinished.progress == Progress::Committed => Progress::Committed,
                 Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Stuck(_) => {
                     Progress::Unwinding
                 }

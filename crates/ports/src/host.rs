@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
-use lockgate_model::{HostId, Millis, Timestamp};
-use tokio::io::{AsyncRead, AsyncWrite};
+use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use crate::PortError;
 
@@ -135,6 +135,24 @@ impl From<&str> for Endpoint {
 /// A byte stream to something on a host.
 pub trait HostStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> HostStream for T {}
+
+/// Whether somebody listens there. Through SSH a stream to where nobody does opens as well, and ends at once: one that is
+/// still open after `bound` leads to somebody.
+///
+/// # Errors
+/// The host's, where it cannot be asked.
+pub async fn listens(host: &dyn Host, endpoint: &Endpoint, bound: Millis) -> Result<bool, PortError> {
+    let mut stream = match host.connect(endpoint, bound).await {
+        Ok(stream) => stream,
+        Err(error) if error.kind == FailureKind::Unreachable => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if host.id().is_local() {
+        return Ok(true);
+    }
+    let ended = tokio::time::timeout(bound.duration(), stream.read(&mut [0])).await;
+    Ok(!matches!(ended, Ok(Ok(0) | Err(_))))
+}
 
 /// A file's content and the host's clock, read at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

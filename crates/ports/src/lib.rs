@@ -21,7 +21,9 @@ use std::sync::Arc;
 
 pub use error::PortError;
 pub use gate::{CommandRunner, Prober};
-pub use host::{Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, Output, Swapped, readable};
+pub use host::{
+    Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, Output, Swapped, listens, readable,
+};
 pub use http::{Answer, Request};
 pub use notify::{Message, MessageKind, Notifier};
 pub use router::{InFlight, Route, RouteVersion, Router, RouterAnswer, Upstream};

@@ -101,7 +101,10 @@ fn live_before(plan: &Plan, again: bool) -> String {
 }
 
 fn stuck_text(stuck: &Stuck, plan: &Plan, paint: Paint) -> String {
-    let head = format!("stuck: {} in {} could not be undone; look now", plan.service, plan.environment);
+    // One that was settled is not undone; then its release does not serve.
+    let what =
+        if stuck.undo_failures.is_empty() { "does not serve everywhere" } else { "could not be undone" };
+    let head = format!("stuck: {} in {} {what}; look now", plan.service, plan.environment);
     let mut text = format!("{}\n{}", paint.red(&head), failure_text(&stuck.failure, paint));
     for failure in &stuck.undo_failures {
         let _ = write!(text, "\n{} {}", paint.red("not undone:"), failure_text(failure, paint));

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use lockgate_model::{FailureKind, Millis, Slot};
 use lockgate_ports::{
     Check, Endpoint, Host, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
-    http,
+    http, listens,
 };
 use lockgate_proxy::{
     ASK_HEADER, ErrorKind, RELEASE_HEADER, RouteSpec, RouteView, SLOT_HEADER, StatusView, Target,
@@ -161,7 +161,8 @@ impl Builtin {
         let Ok(listen) = self.options.listen.parse::<SocketAddr>() else { return Ok(None) };
         let endpoint = Endpoint::Tcp(reachable(listen).to_string());
         let limit = Instant::now() + Duration::from_millis(STARTING_MILLIS_MAX);
-        while self.options.host.connect(&endpoint, Millis(CONNECT_MILLIS_MAX)).await.is_ok() {
+        let taken = async || listens(&*self.options.host, &endpoint, Millis(CONNECT_MILLIS_MAX)).await;
+        while matches!(taken().await, Ok(true)) {
             if let Some(status) = self.admin().status().await? {
                 return Ok(Some(status));
             }

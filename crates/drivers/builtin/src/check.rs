@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use lockgate_model::Millis;
-use lockgate_ports::{Check, Command, Endpoint, PortError};
+use lockgate_ports::{Check, Command, Endpoint, listens};
 use lockgate_proxy::{ProxyState, StatusView};
 
 use crate::admin::Admin;
-use crate::builtin::{BuiltinOptions, nothing_there, reachable};
+use crate::builtin::{BuiltinOptions, reachable};
 use crate::listeners;
 
 /// The longest path that a Unix socket can have on Linux.
@@ -78,11 +78,10 @@ async fn program(admin: &Admin<'_>, argv: &[String]) -> Check {
 
 async fn free(admin: &Admin<'_>, listen: SocketAddr) -> Check {
     let endpoint = Endpoint::Tcp(reachable(listen).to_string());
-    let taken: Result<_, PortError> = admin.host.connect(&endpoint, Millis(CONNECT_MILLIS_MAX)).await;
-    match taken {
-        Err(error) if nothing_there(&error) => Check::ok("proxy address", format!("{listen} is free")),
+    match listens(admin.host, &endpoint, Millis(CONNECT_MILLIS_MAX)).await {
+        Ok(false) => Check::ok("proxy address", format!("{listen} is free")),
         Err(error) => Check::warn("proxy address", error.to_string(), "see whether the host can be reached"),
-        Ok(_) => {
+        Ok(true) => {
             let mend = "stop what listens there, or set router.builtin.listen to another address";
             Check::bad("proxy address", format!("another program listens on {listen}"), mend)
         }

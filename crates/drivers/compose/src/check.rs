@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use lockgate_model::{FailureKind, Millis, Slot};
-use lockgate_ports::{Check, Endpoint, PortError};
+use lockgate_ports::{Check, Endpoint, PortError, listens};
 
 use crate::compose::Compose;
 use crate::conflicts::HostPort;
@@ -94,9 +94,9 @@ impl Compose {
         }
         let mut taken = Vec::new();
         for endpoint in &endpoints {
-            match self.host.connect(endpoint, Millis(CONNECT_MILLIS_MAX)).await {
-                Ok(_) => taken.push(endpoint.to_string()),
-                Err(error) if error.kind == FailureKind::Unreachable => {}
+            match listens(&*self.host, endpoint, Millis(CONNECT_MILLIS_MAX)).await {
+                Ok(true) => taken.push(endpoint.to_string()),
+                Ok(false) => {}
                 Err(error) => return Some(Check::warn(what, error.to_string(), "see whether it is free")),
             }
         }

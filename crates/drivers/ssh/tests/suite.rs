@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use lockgate_local::Local;
 use lockgate_model::{FailureKind, HostId, Millis, Ssh as Settings};
 use lockgate_ports::conformance::host::increment;
-use lockgate_ports::{CheckState, Command, Endpoint, Host, PortError, Request, Swapped, conformance, http};
+use lockgate_ports::{
+    CheckState, Command, Endpoint, Host, PortError, Request, Swapped, conformance, http, listens,
+};
 use lockgate_ssh::Ssh;
 use sshd::Sshd;
 
@@ -607,4 +609,18 @@ async fn what_an_operation_costs_is_printed_and_bounded() {
         eprintln!("median of {name}: {:?}", times[ROUNDS / 2]);
         assert!(times[ROUNDS / 2] < Duration::from_millis(500), "{name}");
     }
+}
+
+/// A stream through SSH opens either way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_nobody_listens_on_is_told_from_one_that_is_taken() {
+    let Some(sshd) = Sshd::start() else { return };
+    let host = sshd.host();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
+    let bound = Millis(2_000);
+    assert_eq!(listens(&host, &endpoint, bound).await, Ok(true));
+    drop(listener);
+    assert_eq!(listens(&host, &endpoint, bound).await, Ok(false));
+    host.close().await.unwrap();
 }
