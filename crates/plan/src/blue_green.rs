@@ -236,18 +236,29 @@ impl Wanted<'_> {
         lane(host.host, vec![step(Action::Fetch { release: self.release.clone() }, vec![])])
     }
 
-    /// The list of releases and the old slot have nothing to do with each other. The slot keeps running for `keep_warm`,
-    /// which makes a rollback instant; whoever comes next stops it.
+    /// The slot keeps running for `keep_warm`, which makes a rollback instant; whoever comes next stops it.
     fn tidy_up(&self, host: &HostPlan<'_>) -> [Lane; 2] {
+        let retires = host.seen.slots.contains_key(&host.slot.other()) && self.environment.keep_warm.0 == 0;
+        self.list_and_retire(host, Some(&self.release), retires)
+    }
+
+    /// What an earlier run left. `host.slot` is the live one here.
+    fn tidy_up_beside(&self, host: &HostPlan<'_>) -> [Lane; 2] {
+        let beside = host.seen.slots.get(&host.slot.other());
+        let runs = beside.is_some_and(|seen| seen.state == SlotState::Running);
+        self.list_and_retire(host, None, runs)
+    }
+
+    /// The list of releases and the slot beside `host.slot` have nothing to do with each other.
+    fn list_and_retire(&self, host: &HostPlan<'_>, released: Option<&Release>, retires: bool) -> [Lane; 2] {
         // What was live without Lockgate is on no list yet, what could not be written down is not its first, and it is
         // what a rollback goes back to.
         let live = host.seen.live().and_then(|(_, seen)| seen.release.as_ref());
         let unlisted = live.filter(|_| !is_listed_first(host.seen));
-        let listed = unlisted.into_iter().chain([&self.release]);
+        let listed = unlisted.into_iter().chain(released);
         let records = listed.map(|release| Step { undo: Vec::new(), ..self.record(host, Some(release)) });
-        let old = host.slot.other();
-        let retires = host.seen.slots.contains_key(&old) && self.environment.keep_warm.0 == 0;
-        let retired = if retires { self.retire(old, Some(host.slot)).into() } else { Vec::new() };
+        let retired =
+            if retires { self.retire(host.slot.other(), Some(host.slot)).into() } else { Vec::new() };
         [lane(host.host, records.collect()), lane(host.host, retired)]
     }
 
@@ -255,17 +266,6 @@ impl Wanted<'_> {
     fn prune(&self, host: &HostPlan<'_>) -> Lane {
         let prunes = self.has_images().then_some(Action::Prune { keep: self.environment.keep_releases });
         lane(host.host, prunes.into_iter().map(|action| step(action, vec![])).collect())
-    }
-
-    /// What an earlier run left. `host.slot` is the live one here.
-    fn tidy_up_beside(&self, host: &HostPlan<'_>) -> [Lane; 2] {
-        let live = host.seen.live().and_then(|(_, seen)| seen.release.as_ref());
-        let unlisted = live.filter(|_| !is_listed_first(host.seen));
-        let records = unlisted.map(|release| Step { undo: Vec::new(), ..self.record(host, Some(release)) });
-        let beside = host.slot.other();
-        let runs = host.seen.slots.get(&beside).is_some_and(|seen| seen.state == SlotState::Running);
-        let retired = if runs { self.retire(beside, Some(host.slot)).into() } else { Vec::new() };
-        [lane(host.host, records.into_iter().collect()), lane(host.host, retired)]
     }
 
     fn retire(&self, slot: Slot, heir: Option<Slot>) -> [Step; 2] {

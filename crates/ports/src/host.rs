@@ -11,6 +11,8 @@ use crate::PortError;
 
 /// Largest file that is read from or written to a host.
 pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Free space below which a disk counts as full: leases, lists and a start write some KiB.
+pub const STATE_FREE_MIB_MIN: u64 = 1;
 /// Default bound for one command on a host.
 const COMMAND_SECONDS_DEFAULT: u64 = 60;
 

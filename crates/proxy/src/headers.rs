@@ -194,6 +194,11 @@ pub(crate) fn prepare_request<B>(request: &mut Request<B>, origin: Origin<'_>) {
 
 /// `X-Forwarded-For`: whoever went before, then the one who sent it to us.
 fn append_client(headers: &mut HeaderMap, client: &HeaderValue) {
+    // Nearly every request: nothing is joined for it.
+    if !headers.contains_key(X_FORWARDED_FOR) {
+        headers.insert(X_FORWARDED_FOR, client.clone());
+        return;
+    }
     let before = headers.get_all(X_FORWARDED_FOR).iter().chain([client]);
     let all: Vec<&[u8]> = before.map(HeaderValue::as_bytes).collect();
     let joined = HeaderValue::from_bytes(&all.join(&b", "[..])).unwrap_or_else(|_| client.clone());

@@ -17,9 +17,9 @@
 //!   over, and the old process answers what its clients still send on open connections.
 //!
 //! Absent on purpose: TLS (put Caddy, nginx or a load balancer in front, and name it in the route's `trusted_proxies`,
-//! so that its `X-Forwarded-*` is passed on), HTTP/2 to the slots, upgrades to HTTP (`Upgrade: h2c`, which becomes a request without it), WebSockets over HTTP/2 (extended
-//! CONNECT), 1xx informational responses other than 101, wildcard hosts, path stripping,
-//! health checks (the plan probes a slot before it switches), buffering and caching of any kind.
+//! so that its `X-Forwarded-*` is passed on), HTTP/2 to the slots, upgrades to HTTP (`Upgrade: h2c`, which becomes a
+//! request without it), WebSockets over HTTP/2 (extended CONNECT), 1xx informational responses other than 101, wildcard
+//! hosts, path stripping, health checks (the plan probes a slot before it switches), buffering and caching of any kind.
 
 mod access_log;
 mod admin;

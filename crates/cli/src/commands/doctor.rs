@@ -2,7 +2,7 @@
 
 use lockgate_model::{Environment, HostId, HostObserved, Router, Service, SlotState};
 use lockgate_perform::glimpse;
-use lockgate_ports::{Check, CheckState, Command, HostPorts};
+use lockgate_ports::{Check, CheckState, Command, HostPorts, STATE_FREE_MIB_MIN};
 use lockgate_render::live_text;
 
 use super::Context;
@@ -50,9 +50,6 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
         CheckState::Bad => Exit::Failed,
     })
 }
-
-/// Free space below which the state folder's disk counts as full. The lease and the lists are some KiB.
-const STATE_FREE_MIB_MIN: u64 = 1;
 
 /// An environment without hosts is said to be one, for nothing else of it is looked at.
 fn only_checked(environment: &Environment, mut gates: Vec<Check>) -> Vec<Check> {

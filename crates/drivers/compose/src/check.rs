@@ -100,15 +100,12 @@ impl Compose {
                 Err(error) => return Some(Check::warn(what, error.to_string(), "see whether it is free")),
             }
         }
-        let listed = |all: Vec<String>| all.join(", ");
+        let all: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
         Some(match taken.is_empty() {
-            true => Check::ok(
-                what,
-                format!("{} free", listed(endpoints.iter().map(ToString::to_string).collect())),
-            ),
+            true => Check::ok(what, format!("{} free", all.join(", "))),
             false => Check::bad(
                 what,
-                format!("another program listens on {}", listed(taken)),
+                format!("another program listens on {}", taken.join(", ")),
                 "stop it (`ss -ltnp` names it), or take the port out of `ports`: the router reaches slots without it",
             ),
         })

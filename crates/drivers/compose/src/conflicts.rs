@@ -46,45 +46,44 @@ impl HostPort {
     }
 }
 
+/// The conflicts, and the fixed ports that blue and green publish.
+pub(crate) type Found = (Vec<String>, [Vec<HostPort>; 2]);
+
 impl Compose {
-    /// As Compose reads the files now, with the fixed ports that each slot publishes.
-    pub(crate) async fn find_conflicts(&self) -> Result<(Vec<String>, [Vec<HostPort>; 2]), PortError> {
+    /// As Compose reads the files now.
+    pub(crate) async fn find_conflicts(&self) -> Result<Found, PortError> {
         let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
-        let (one, other) = try_join(self.claims(&blue), self.claims(&green)).await?;
-        let conflicts = self.compare((&blue, &one), (&green, &other));
-        Ok((conflicts, [one.ports, other.ports]))
+        self.ask_compose(&blue, &green).await
     }
 
     /// The same, without asking Compose about files that it has found free of conflicts before: it takes 0.2 to 1 s.
     pub(crate) async fn find_new_conflicts(&self) -> Result<Vec<String>, PortError> {
         let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
         let Some(key) = Key::of(self, &blue, &green).await? else {
-            return self.ask_compose(&blue, &green).await;
+            return Ok(self.ask_compose(&blue, &green).await?.0);
         };
         if key.is_remembered(self, &blue).await {
             return Ok(Vec::new());
         }
-        let found = self.ask_compose(&blue, &green).await?;
+        let (found, _) = self.ask_compose(&blue, &green).await?;
         if found.is_empty() {
             key.remember(self, &blue).await;
         }
         Ok(found)
     }
 
-    async fn ask_compose(&self, blue: &Place, green: &Place) -> Result<Vec<String>, PortError> {
-        let (one, other) = try_join(self.claims(blue), self.claims(green)).await?;
-        Ok(self.compare((blue, &one), (green, &other)))
-    }
-
-    fn compare(&self, blue: (&Place, &Claims), green: (&Place, &Claims)) -> Vec<String> {
-        if blue.0.same_container(green.0) {
-            return vec![format!(
+    async fn ask_compose(&self, blue: &Place, green: &Place) -> Result<Found, PortError> {
+        if blue.same_container(green) {
+            let same = format!(
                 "both slots are the service {} of the same Compose project: put {{slot}} into `dir`, `service` or \
                  `project` of the compose runtime",
-                blue.0.service
-            )];
+                blue.service
+            );
+            return Ok((vec![same], Default::default()));
         }
-        compare(blue, green, self.service.port)
+        let (one, other) = try_join(self.claims(blue), self.claims(green)).await?;
+        let conflicts = compare((blue, &one), (green, &other), self.service.port);
+        Ok((conflicts, [one.ports, other.ports]))
     }
 
     async fn claims(&self, place: &Place) -> Result<Claims, PortError> {

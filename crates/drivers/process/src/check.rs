@@ -1,7 +1,7 @@
 //! What a deployment will need of the host.
 
 use lockgate_model::Template;
-use lockgate_ports::{Check, PortError};
+use lockgate_ports::{Check, PortError, STATE_FREE_MIB_MIN};
 
 use crate::command::folder;
 use crate::process::ProcessOptions;
@@ -10,8 +10,6 @@ use crate::script;
 /// Programs that the scripts call, and those that are called on other machines only.
 const TOOLS: [&str; 2] = ["tail", "grep"];
 const TOOLS_REMOTE: [&str; 3] = ["setsid", "sha256sum", "stat"];
-/// Free space below which a disk counts as full: a start writes some KiB and a log.
-const STATE_FREE_MIB_MIN: u64 = 1;
 
 pub(crate) async fn checks(options: &ProcessOptions) -> Vec<Check> {
     match look(options).await {
