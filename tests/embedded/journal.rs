@@ -171,8 +171,8 @@ fn tamper(path: &Path, sql: &'static str) {
 }
 
 /// One digit of one event.
-const ONE_EVENT: &str = "UPDATE events SET kind = replace(kind, '\"step\":1', '\"step\":7') WHERE kind LIKE '%step_started%' \
-     AND run = (SELECT max(run) FROM runs) AND kind LIKE '%\"step\":1%'";
+const ONE_EVENT: &str = "UPDATE events SET kind = replace(kind, '\"steps\":[', '\"steps\":[7') WHERE seq = 1 \
+     AND run = (SELECT max(run) FROM runs) AND kind LIKE '%intended%'";
 const ONE_RUN: &str =
     "UPDATE runs SET owner = 'x' || substr(owner, 2) WHERE run = (SELECT min(run) FROM runs)";
 

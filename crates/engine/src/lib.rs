@@ -9,6 +9,7 @@ mod journal;
 mod lease;
 mod performer;
 mod run;
+mod scribe;
 mod state;
 
 pub use clock::Clock;

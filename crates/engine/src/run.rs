@@ -17,6 +17,7 @@ use lockgate_model::{
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::scribe::Scribe;
 use crate::{
     Clock, Direction, EventSink, Fence, IllegalTransition, Journal, JournalError, Performer, RunState,
     StepStatus, Work,
@@ -98,17 +99,18 @@ impl Engine<'_> {
     pub async fn run(&self, run: RunId, plan: Plan) -> Result<Outcome, RunError> {
         let kind = EventKind::RunStarted { plan: Box::new(plan), owner: self.owner.clone() };
         let event = Event { run, seq: 0, at: self.clock.now(), kind };
-        let dispatcher = Dispatcher::new(self, RunState::begin(&event)?);
+        let mut dispatcher = Dispatcher::new(self, RunState::begin(&event)?);
+        let mut events = vec![event];
+        events.extend(dispatcher.intend(dispatcher.state.ahead())?);
         // Beside each other, for nothing is done before both: a run that only the hosts know is resumed from its plan,
         // and one that only the journal knows has done nothing.
-        let (written, marked) = tokio::join!(self.journal.append(&event), dispatcher.mark());
+        let (written, marked) = tokio::join!(dispatcher.scribe.begin(events), mark(self, &dispatcher.state));
         if let Err(error) = written {
             if let Err(failure) = self.fence.unmark().await {
                 tracing::warn!(%failure, "a host still names a run that did not begin");
             }
             return Err(error.into());
         }
-        self.sink.event(&event);
         // Some hosts may have been told: the run ends properly, as one that failed, so that nobody goes on with it.
         let trouble = match marked {
             Ok(()) => None,
@@ -158,7 +160,7 @@ impl Engine<'_> {
         if let Err(error) = dispatcher.record(adopted).await? {
             return Err(error.into());
         }
-        dispatcher.mark().await.map_err(RunError::Mark)?;
+        mark(self, &dispatcher.state).await.map_err(RunError::Mark)?;
         dispatcher.drive(None).await
     }
 }
@@ -168,17 +170,13 @@ type Finished = (Work, Result<Seen, Failure>);
 struct Dispatcher<'a, 'e> {
     engine: &'a Engine<'e>,
     state: RunState,
-    /// Once an append has failed nothing more is appended: the journal stays a clean beginning of what happened.
-    journal_failed: bool,
-    /// Events that go into the journal together with the next intent of an effect: one write instead of several. They are
-    /// outcomes, and intents of steps that only look, which a journal may lack: such a step is simply done again. Whatever
-    /// is waited for longer than [`UNWRITTEN_MILLIS_MAX`] is waited for with everything written.
-    unwritten: Vec<Event>,
-    /// How many of those the sink has been told.
-    told: usize,
+    /// Whatever it has is written at the latest [`UNWRITTEN_MILLIS_MAX`] later.
+    scribe: Scribe<'a>,
     /// The hosts have not been told which way the run goes now: they are before the first step on that way, and before
     /// its end.
     unmarked: bool,
+    /// A gate has passed, and the journal may not know it. What a gate has said is there before anything follows from it.
+    judged: bool,
     /// Of the steps' futures under way.
     handles: BTreeMap<StepId, AbortHandle>,
 }
@@ -188,10 +186,9 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Self {
             engine,
             state,
-            journal_failed: false,
-            unwritten: Vec::new(),
-            told: 0,
+            scribe: Scribe::new(engine.journal, engine.sink),
             unmarked: false,
+            judged: false,
             handles: BTreeMap::new(),
         }
     }
@@ -227,8 +224,13 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                 biased;
                 Some((work, result)) = running.next() => self.settle(&work, result)?,
                 () = self.engine.interrupt.wait(), if interruptible => {}
-                () = tokio::time::sleep(Duration::from_millis(UNWRITTEN_MILLIS_MAX)), if !self.unwritten.is_empty() => {
-                    self.write_outcomes(&mut trouble).await;
+                written = self.scribe.written(), if self.scribe.is_writing() => {
+                    if let Err(error) = written {
+                        self.cannot_write(&error, &mut trouble);
+                    }
+                }
+                () = tokio::time::sleep(Duration::from_millis(UNWRITTEN_MILLIS_MAX)), if self.scribe.has_unwritten() => {
+                    self.scribe.send();
                 }
             }
         }
@@ -270,25 +272,21 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Ok(())
     }
 
-    /// One write with the outcomes that lead to it. Where it fails the run turns back, for nothing is settled yet.
+    /// One write with the outcomes that lead to it and the intents of what follows. Where it fails the run turns back, for
+    /// nothing is settled yet.
     async fn commit(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
+        // Before it, so that a journal which has only a beginning of these lacks the commit.
+        let ahead = self.intend(self.state.behind_the_commit())?;
+        self.scribe.take(ahead);
         let committed = self.event(EventKind::Committed);
-        self.unwritten.push(committed.clone());
-        match self.append().await {
+        match self.scribe.write_with(committed.clone()).await {
             Ok(()) => {
                 self.state.apply(&committed)?;
-                self.tell_and_forget();
                 self.unmarked = true;
-                Ok(())
             }
-            Err(error) => {
-                self.journal_failed = true;
-                self.unwritten.pop();
-                self.tell_and_forget();
-                *trouble = Some(journal_failure(&error));
-                Ok(())
-            }
+            Err(error) => *trouble = Some(journal_failure(&error)),
         }
+        Ok(())
     }
 
     /// True when nothing new may be started for now.
@@ -305,7 +303,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         }
     }
 
-    /// Starts all that can be started, after one write for all their intents.
+    /// Starts all that can be started, once the intents of what has an effect are written.
     async fn launch(
         &mut self,
         running: &mut FuturesUnordered<BoxFuture<'a, Finished>>,
@@ -318,9 +316,9 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                 Work::Undo(step) => EventKind::UndoStarted { step },
             })?;
         }
-        if !self.unmarked && ready.iter().all(|work| self.only_looks(work)) {
-            self.tell();
-        } else if let Err(error) = self.announce().await?
+        let ahead = self.intend(self.state.ahead())?;
+        self.scribe.take(ahead);
+        if let Err(error) = self.announce(&ready).await?
             && !matches!(self.state.direction, Direction::Unwinding(_))
         {
             // The intents could not be written, so the effects do not happen.
@@ -341,15 +339,45 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Ok(())
     }
 
-    /// Tells the journal what comes next, and the hosts beside it where they do not know the direction yet: no effect
-    /// happens before both know.
-    async fn announce(&mut self) -> Result<Result<(), JournalError>, RunError> {
-        let hosts = async { if self.unmarked { self.mark_or_go_on().await } else { Ok(()) } };
-        let (appended, marked) = tokio::join!(self.append(), hosts);
-        self.journal_failed |= appended.is_err();
-        self.unmarked = false;
-        self.tell_and_forget();
-        marked.map(|()| appended)
+    /// Takes the intents of these effects into the state, where they are not known yet.
+    fn intend(&mut self, mut steps: Vec<StepId>) -> Result<Option<Event>, RunError> {
+        steps.retain(|step| !self.scribe.knows_intent(*step));
+        if steps.is_empty() {
+            return Ok(None);
+        }
+        let event = self.event(EventKind::Intended { steps });
+        self.state.apply(&event)?;
+        Ok(Some(event))
+    }
+
+    /// Returns when the journal knows what comes next, and the hosts too where they do not know the direction yet: no
+    /// effect happens before both do.
+    async fn announce(&mut self, ready: &[Work]) -> Result<Result<(), JournalError>, RunError> {
+        let effects: Vec<&Work> = ready.iter().filter(|work| !self.only_looks(work)).collect();
+        let all = |holds: &dyn Fn(StepId) -> bool| {
+            effects.iter().all(|work| matches!(work, Work::Perform(step) if holds(*step)))
+        };
+        let judged = self.judged && !effects.is_empty();
+        let there = !judged && all(&|step| self.scribe.has_intended(step));
+        let on_its_way = !judged && all(&|step| self.scribe.is_intending(step));
+        let Self { engine, state, scribe, unmarked, .. } = self;
+        let journal = async {
+            match (there, on_its_way) {
+                (true, _) => Ok(()),
+                (false, true) => scribe.written().await,
+                (false, false) => scribe.write().await,
+            }
+        };
+        let hosts = async { if *unmarked { mark_or_go_on(engine, state).await } else { Ok(()) } };
+        let (written, marked) = tokio::join!(journal, hosts);
+        (self.unmarked, self.judged) = (false, self.judged && !judged);
+        marked?;
+        self.scribe.tell_and_send_intents();
+        Ok(written)
+    }
+
+    fn is_gate(&self, step: StepId) -> bool {
+        self.state.plan.step(step).is_some_and(|(_, step)| matches!(step.action, Action::Gate { .. }))
     }
 
     fn only_looks(&self, work: &Work) -> bool {
@@ -386,7 +414,10 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             (_, Err(failure)) if failure.kind == FailureKind::LeaseLost => {
                 return Err(RunError::LeaseLost(failure));
             }
-            (Work::Perform(step), Ok(evidence)) => EventKind::StepSucceeded { step: *step, evidence },
+            (Work::Perform(step), Ok(evidence)) => {
+                self.judged |= self.is_gate(*step);
+                EventKind::StepSucceeded { step: *step, evidence }
+            }
             (Work::Perform(step), Err(failure)) => EventKind::StepFailed { step: *step, failure },
             (Work::Undo(step), Ok(_)) => EventKind::UndoSucceeded { step: *step },
             (Work::Undo(step), Err(failure)) => EventKind::UndoFailed { step: *step, failure },
@@ -394,11 +425,11 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         self.take(outcome)
     }
 
-    async fn write_outcomes(&mut self, trouble: &mut Option<Failure>) {
-        if let Err(error) = self.write().await
-            && self.state.direction == Direction::Forward
-        {
-            *trouble = Some(journal_failure(&error));
+    /// What was on its way into the journal has not arrived. Nothing waits for it, so a run that goes forward turns back.
+    fn cannot_write(&self, error: &JournalError, trouble: &mut Option<Failure>) {
+        match self.state.direction {
+            Direction::Forward => *trouble = Some(journal_failure(error)),
+            Direction::Unwinding(_) | Direction::Committed => unwritten(error),
         }
     }
 
@@ -417,7 +448,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     async fn end(&mut self) -> Result<Outcome, RunError> {
         // Where nothing was left to do on the way, this is where somebody who was overtaken learns of it.
         if self.unmarked {
-            self.mark_or_go_on().await?;
+            mark_or_go_on(self.engine, &self.state).await?;
         }
         let mut outcome = self.state.outcome();
         if let Outcome::Stuck(stuck) = &mut outcome {
@@ -454,78 +485,57 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         }
     }
 
-    async fn mark(&self) -> Result<(), Failure> {
-        let progress = match self.state.direction {
-            Direction::Forward => Progress::Forward,
-            Direction::Unwinding(_) => Progress::Unwinding,
-            Direction::Committed => Progress::Committed,
-        };
-        let unfinished = Unfinished { run: self.state.run, plan: self.state.plan.clone(), progress };
-        self.engine.fence.mark(&unfinished).await
-    }
-
-    /// A host that cannot be told must not keep the others from being put back.
-    async fn mark_or_go_on(&self) -> Result<(), RunError> {
-        match self.mark().await {
-            Err(failure) if failure.kind == FailureKind::LeaseLost => Err(RunError::LeaseLost(failure)),
-            Err(failure) => {
-                tracing::warn!(%failure, "a host could not be told how far the run is");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
     /// Takes an event into the state, the journal and the sink. The inner error is the journal's: the state has
     /// moved on all the same, for what happened has happened.
     async fn record(&mut self, kind: EventKind) -> Result<Result<(), JournalError>, RunError> {
         self.take(kind)?;
-        Ok(self.write().await)
+        Ok(self.scribe.write().await)
     }
 
     fn event(&self, kind: EventKind) -> Event {
         Event { run: self.state.run, seq: self.state.next_seq, at: self.engine.clock.now(), kind }
     }
 
-    /// Takes an event into the state; [`Self::write`] takes it further.
+    /// Takes an event into the state; the scribe takes it further.
     fn take(&mut self, kind: EventKind) -> Result<(), RunError> {
         let event = self.event(kind);
         self.state.apply(&event)?;
-        self.unwritten.push(event);
+        self.scribe.take([event]);
         Ok(())
-    }
-
-    async fn write(&mut self) -> Result<(), JournalError> {
-        let appended = self.append().await;
-        self.journal_failed |= appended.is_err();
-        self.tell_and_forget();
-        appended
-    }
-
-    async fn append(&self) -> Result<(), JournalError> {
-        if self.journal_failed || self.unwritten.is_empty() {
-            return Ok(());
-        }
-        self.engine.journal.append_all(&self.unwritten).await
-    }
-
-    fn tell(&mut self) {
-        self.unwritten[self.told..].iter().for_each(|event| self.engine.sink.event(event));
-        self.told = self.unwritten.len();
-    }
-
-    fn tell_and_forget(&mut self) {
-        self.tell();
-        self.unwritten.clear();
-        self.told = 0;
     }
 
     /// As [`Self::record`] where a failing journal must not stand in the way of going on.
     async fn note(&mut self, kind: EventKind) -> Result<(), RunError> {
         if let Err(error) = self.record(kind).await? {
-            tracing::warn!(%error, "the journal lacks the rest of this run");
+            unwritten(&error);
         }
         Ok(())
+    }
+}
+
+fn unwritten(error: &JournalError) {
+    tracing::warn!(%error, "the journal lacks the rest of this run");
+}
+
+async fn mark(engine: &Engine<'_>, state: &RunState) -> Result<(), Failure> {
+    let progress = match state.direction {
+        Direction::Forward => Progress::Forward,
+        Direction::Unwinding(_) => Progress::Unwinding,
+        Direction::Committed => Progress::Committed,
+    };
+    let unfinished = Unfinished { run: state.run, plan: state.plan.clone(), progress };
+    engine.fence.mark(&unfinished).await
+}
+
+/// A host that cannot be told must not keep the others from being put back.
+async fn mark_or_go_on(engine: &Engine<'_>, state: &RunState) -> Result<(), RunError> {
+    match mark(engine, state).await {
+        Err(failure) if failure.kind == FailureKind::LeaseLost => Err(RunError::LeaseLost(failure)),
+        Err(failure) => {
+            tracing::warn!(%failure, "a host could not be told how far the run is");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

@@ -5,6 +5,9 @@ use lockgate_model::{
     Step, StepId, Stuck,
 };
 
+/// Of how many phases the intents are known before their time: with those of one phase more none is waited for.
+const PHASES_AHEAD: usize = 2;
+
 /// Where one step stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepStatus {
@@ -116,6 +119,12 @@ impl RunState {
                 }
             },
             EventKind::RunEnded { outcome } => self.ended = Some(outcome.clone()),
+            // What has not begun is pending to whoever wrote this, and unknown to whoever takes the run over.
+            EventKind::Intended { steps } => {
+                if steps.iter().any(|step| self.steps.get(step.0 as usize).is_none()) {
+                    return Err(illegal(event, "the plan has no such step"));
+                }
+            }
             EventKind::StepStarted { step }
             | EventKind::StepSucceeded { step, .. }
             | EventKind::StepFailed { step, .. }
@@ -188,27 +197,51 @@ impl RunState {
     }
 
     fn ready_forward(&self) -> Vec<Work> {
-        for phase in &self.plan.phases {
-            let lanes = phase.lanes.iter().map(|lane| self.open_step(phase, lane));
-            let open: Vec<_> = lanes.flatten().map(|step| (step, self.status(step))).collect();
-            if open.is_empty() {
-                continue;
-            }
-            return open
-                .into_iter()
-                .filter(|(_, status)| matches!(status, StepStatus::Pending | StepStatus::Unknown))
-                .map(|(step, _)| Work::Perform(step.id))
-                .collect();
-        }
-        Vec::new()
+        let phases = self.plan.phases.iter().map(|phase| self.open_steps(phase));
+        let Some(open) = phases.into_iter().find(|open| !open.is_empty()) else { return Vec::new() };
+        open.into_iter().filter(|step| self.is_to_do(step)).map(|step| Work::Perform(step.id)).collect()
     }
 
-    /// The lane's first step that is not done. In the committed phases a failed step is a warning, and its lane ends
-    /// there: what comes next relies on it (a slot that was not drained must not be stopped).
-    fn open_step<'p>(&self, phase: &Phase, lane: &'p Lane) -> Option<&'p Step> {
-        let step = lane.steps.iter().find(|step| *self.status(step) != StepStatus::Done)?;
-        let given_up = phase.committed && matches!(self.status(step), StepStatus::Failed(_));
-        (!given_up).then_some(step)
+    /// The effects to come in the phase that is under way and in the next one; what is behind the commit has its time after
+    /// it. None for a run that turns back: what it undoes depends on how each undo ends.
+    #[must_use]
+    pub fn ahead(&self) -> Vec<StepId> {
+        self.ahead_in(&self.direction)
+    }
+
+    /// As [`RunState::ahead`], for a run that commits now.
+    #[must_use]
+    pub fn behind_the_commit(&self) -> Vec<StepId> {
+        self.ahead_in(&Direction::Committed)
+    }
+
+    fn ahead_in(&self, direction: &Direction) -> Vec<StepId> {
+        if self.ended.is_some() || matches!(direction, Direction::Unwinding(_)) {
+            return Vec::new();
+        }
+        let phases = self.plan.phases.iter().skip_while(|phase| self.open_steps(phase).is_empty());
+        phases
+            .take(PHASES_AHEAD)
+            .filter(|phase| !phase.committed || *direction == Direction::Committed)
+            .flat_map(|phase| phase.lanes.iter().flat_map(|lane| &lane.steps))
+            .filter(|step| self.is_to_do(step) && !step.action.only_looks())
+            .map(|step| step.id)
+            .collect()
+    }
+
+    /// Of each of the phase's lanes the first step that is not done. In the committed phases a failed step is a warning, and
+    /// its lane ends there: what comes next relies on it (a slot that was not drained must not be stopped).
+    fn open_steps<'p>(&self, phase: &'p Phase) -> Vec<&'p Step> {
+        let open_step = |lane: &'p Lane| {
+            let step = lane.steps.iter().find(|step| *self.status(step) != StepStatus::Done)?;
+            let given_up = phase.committed && matches!(self.status(step), StepStatus::Failed(_));
+            (!given_up).then_some(step)
+        };
+        phase.lanes.iter().filter_map(open_step).collect()
+    }
+
+    fn is_to_do(&self, step: &Step) -> bool {
+        matches!(self.status(step), StepStatus::Pending | StepStatus::Unknown)
     }
 
     /// Phases and lanes backward. A host on which an undo failed is left as it is from there: what would be undone

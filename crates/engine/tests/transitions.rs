@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use lockgate_engine::{Direction, RunState, StepStatus};
 use lockgate_model::{
-    Action, Digest, EnvironmentName, Event, EventKind, Failure, FailureKind, Gates, HostId, Intent, Lane,
-    Outcome, Phase, Plan, Progress, ProjectName, Release, RunId, ServiceName, Slot, Step, StepId, Strategy,
-    Tag, Timestamp,
+    Action, Digest, EnvironmentName, Event, EventKind, Failure, FailureKind, Gates, Health, HostId, Intent,
+    Lane, Millis, Outcome, Phase, Plan, Probe, Progress, ProjectName, Release, RunId, ServiceName, Slot,
+    StatusRange, Step, StepId, Strategy, Tag, Timestamp,
 };
 
 fn failure() -> Failure {
@@ -181,4 +181,75 @@ fn adopting_makes_unknown_whatever_is_not_known_to_be_done() {
     assert_eq!(adopted(StepStatus::Done, Progress::Forward).0, StepStatus::Done);
     assert_eq!(adopted(StepStatus::Pending, Progress::Committed), (StepStatus::Done, Direction::Committed));
     assert!(matches!(adopted(StepStatus::Done, Progress::Unwinding).1, Direction::Unwinding(_)));
+}
+
+/// One host: fetch; start, wait, switch; then, committed, drain and stop; then prune.
+fn long_plan() -> Plan {
+    let mut plan = plan();
+    let (release, host) = (plan.release.clone(), Some(plan.hosts[0].clone()));
+    let (slot, old, grace) = (Slot::Green, Slot::Blue, Millis(0));
+    let status = StatusRange { from: 200, to: 299 };
+    let health = Health { path: "/".into(), timeout: Millis(1), passes: 1, status, body: None };
+    let probe = Probe { health, port: None };
+    let mut ids = (0..).map(StepId);
+    let mut phase = |committed, actions: Vec<Action>| Phase {
+        title: String::new(),
+        committed,
+        lanes: vec![Lane {
+            host: host.clone(),
+            steps: actions
+                .into_iter()
+                .zip(&mut ids)
+                .map(|(action, id)| Step { id, action, undo: Vec::new() })
+                .collect(),
+        }],
+    };
+    plan.phases = vec![
+        phase(false, vec![Action::Fetch { release: release.clone() }]),
+        phase(
+            false,
+            vec![
+                Action::Start { slot, release: release.clone() },
+                Action::AwaitHealthy { slot, release: release.clone(), probe: probe.clone() },
+                Action::Switch { slot, release, probe },
+            ],
+        ),
+        phase(
+            true,
+            vec![
+                Action::Drain { slot: old, deadline: grace },
+                Action::Stop { slot: old, grace, heir: Some(slot) },
+            ],
+        ),
+        phase(true, vec![Action::Prune { keep: 1 }]),
+    ];
+    plan
+}
+
+/// Of this phase and the next one, none that only looks, and none behind a commit that has not happened.
+#[test]
+fn the_effects_ahead_are_those_of_this_phase_and_the_next() {
+    let kind = EventKind::RunStarted { plan: Box::new(long_plan()), owner: "me".into() };
+    let mut state = RunState::begin(&event(0, kind)).unwrap();
+    let ids = |ids: Vec<StepId>| ids.into_iter().map(|id| id.0).collect::<Vec<_>>();
+    assert_eq!(ids(state.ahead()), [0, 1, 3]);
+    state.steps[0] = StepStatus::Done;
+    state.steps[1] = StepStatus::Running;
+    assert_eq!(ids(state.ahead()), [3]);
+    state.steps[1..4].fill(StepStatus::Done);
+    assert_eq!(ids(state.ahead()), [0; 0]);
+    assert_eq!(ids(state.behind_the_commit()), [5, 6]);
+    state.direction = Direction::Committed;
+    assert_eq!(ids(state.ahead()), [5, 6]);
+    state.direction = Direction::Unwinding(failure());
+    assert_eq!(ids(state.ahead()), [0; 0]);
+}
+
+#[test]
+fn an_intent_changes_nothing_by_itself() {
+    let mut state = begin();
+    let intended = |step| EventKind::Intended { steps: vec![StepId(0), StepId(step)] };
+    assert!(state.apply(&event(1, intended(7))).is_err(), "no such step");
+    state.apply(&event(1, intended(0))).unwrap();
+    assert_eq!((state.steps[0].clone(), state.next_seq), (StepStatus::Pending, 2));
 }

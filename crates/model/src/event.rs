@@ -31,6 +31,10 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<HostId>,
     },
+    /// Effects that come next, written down ahead of their time: from here on each may have happened.
+    Intended {
+        steps: Vec<StepId>,
+    },
     StepStarted {
         step: StepId,
     },

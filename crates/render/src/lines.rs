@@ -55,6 +55,8 @@ pub(crate) fn lines(view: &mut RunView, event: &Event, paint: Paint) -> Vec<Line
             };
             out.add(Detail::Normal, format!("! {} took the run over and {going}{except}", clean(owner)));
         }
+        // Nothing has happened yet.
+        EventKind::Intended { .. } => {}
         EventKind::StepStarted { step } => {
             out.heading(view, *step);
             let step = &view.steps[step];

@@ -96,7 +96,7 @@ impl RunView {
             EventKind::UndoStarted { step } => self.set(*step, StepState::Undoing { since: event.at }),
             EventKind::UndoSucceeded { step } => self.set(*step, StepState::Undone),
             EventKind::UndoFailed { step, .. } => self.set(*step, StepState::UndoFailed),
-            EventKind::Committed => None,
+            EventKind::Intended { .. } | EventKind::Committed => None,
             EventKind::RunEnded { .. } => {
                 self.abandon(|_| true);
                 None

@@ -13,6 +13,7 @@ use lockgate_ports::fake::{Call, Fate, Machine, Nature, What};
 use tokio::time::Instant;
 
 use crate::Random;
+use crate::intents::Intents;
 use crate::world::World;
 
 /// How one call goes wrong.
@@ -87,6 +88,8 @@ pub enum Mutation {
     SkipsDrain,
     /// Switches as soon as the app is started.
     SwitchesEarly,
+    /// Takes intents for written that are not.
+    ActsBeforeIntent,
 }
 
 struct Inner {
@@ -103,6 +106,7 @@ struct Inner {
     changes: u64,
     /// A run of its came to an end.
     ended: bool,
+    intents: Intents,
 }
 
 pub struct Actor {
@@ -141,6 +145,7 @@ impl Actor {
             run: None,
             changes: 0,
             ended: false,
+            intents: Intents::default(),
         };
         Arc::new(Self {
             identity,
@@ -261,6 +266,10 @@ impl Actor {
         }
     }
 
+    pub fn cannot_append(&self) {
+        self.inner().intents.fall_silent();
+    }
+
     /// # Errors
     /// `Full`, when it is.
     pub async fn before_append(&self, event: &lockgate_model::Event) -> Result<(), JournalError> {
@@ -279,7 +288,11 @@ impl Actor {
         Ok(())
     }
 
-    pub async fn after_append(&self) {
+    pub async fn after_append(&self, event: &lockgate_model::Event) {
+        let lost = matches!(event.kind, EventKind::Intended { .. } | EventKind::StepStarted { .. });
+        if !(lost && self.mutation == Some(Mutation::ActsBeforeIntent)) {
+            self.inner().intents.note(event);
+        }
         self.point(|| "after it journaled".to_owned()).await;
     }
 
@@ -517,6 +530,11 @@ impl Nature for Actor {
             (inner.tokens.get(&machine.id).copied(), inner.run)
         };
         self.world.judge(self.name(), token, run, call, machine);
+        let inner = self.inner();
+        let plan = inner.intents.run().and_then(|run| self.world.plan(run));
+        if !inner.intents.cover(call, plan.as_ref()) {
+            self.world.violated(format!("P4: {} did {call} without an intent in its journal", self.name()));
+        }
     }
 }
 

@@ -70,10 +70,15 @@ pub struct ActorJournal {
 #[async_trait]
 impl Journal for ActorJournal {
     async fn append(&self, event: &Event) -> Result<(), JournalError> {
-        self.actor.before_append(event).await?;
-        self.memory.append(event)?;
-        self.actor.after_append().await;
-        Ok(())
+        let appended = match self.actor.before_append(event).await {
+            Ok(()) => self.memory.append(event),
+            full => full,
+        };
+        match &appended {
+            Ok(()) => self.actor.after_append(event).await,
+            Err(_) => self.actor.cannot_append(),
+        }
+        appended
     }
 
     async fn load(&self, run: RunId) -> Result<Vec<Event>, JournalError> {

@@ -19,6 +19,7 @@
 //! Everything comes from the seed: the same seed plays the same story, event by event.
 
 mod actor;
+mod intents;
 mod journal;
 mod random;
 mod scene;

@@ -297,6 +297,11 @@ impl World {
     }
 
     #[must_use]
+    pub fn plan(&self, run: RunId) -> Option<Plan> {
+        self.known().plans.get(&run).cloned()
+    }
+
+    #[must_use]
     pub fn last_end(&self) -> Option<(RunId, Outcome)> {
         self.known().last_end.clone()
     }

@@ -43,6 +43,11 @@ fn leaving_a_mixed_fleet_is_caught() {
 }
 
 #[test]
+fn acting_before_the_intent_is_written_is_caught() {
+    caught(Mutation::ActsBeforeIntent, "P4");
+}
+
+#[test]
 fn ignoring_the_fence_is_caught() {
     let violations = (0..STORIES_MAX).flat_map(|call| {
         let mut story = Story::plain(Scene::default(), Command::Deploy(2));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lockgate_engine::{Journal, JournalError, RunFilter, RunSummary};
-use lockgate_model::{Event, RunId};
+use lockgate_model::{Event, EventKind, RunId};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::Mutex;
@@ -156,7 +156,10 @@ impl Journal for SqliteJournal {
     /// One transaction, so all of them or none.
     async fn append_all(&self, events: &[Event]) -> Result<(), JournalError> {
         self.with(async |open| {
-            let known = open.last.take().and_then(|before| Append::after(before, events));
+            let known = match events.first() {
+                Some(Event { kind: EventKind::RunStarted { .. }, .. }) => Append::begin(events),
+                _ => open.last.take().and_then(|before| Append::after(before, events)),
+            };
             if let Some(append) = known
                 && append.write(&mut open.connection).await?
             {
@@ -235,27 +238,52 @@ fn verify(run: RunId, summary: Option<&RunRow>, rows: &[EventRow]) -> Result<Vec
     }
 }
 
+macro_rules! insert_events {
+    () => {
+        "INSERT INTO events (run, seq, at, kind, checksum) \
+         SELECT ?1, value ->> 'seq', value ->> 'at', value ->> 'kind', value ->> 'checksum' FROM json_each(?3) \
+         WHERE EXISTS (SELECT 1 FROM runs WHERE run = ?1 AND checksum = ?2); "
+    };
+}
+
 /// The same words however many events there are, so that SQLite reads them once.
-const APPEND: &str = "BEGIN IMMEDIATE; \
-    INSERT INTO events (run, seq, at, kind, checksum) \
-    SELECT ?1, value ->> 'seq', value ->> 'at', value ->> 'kind', value ->> 'checksum' FROM json_each(?3) \
-    WHERE EXISTS (SELECT 1 FROM runs WHERE run = ?1 AND checksum = ?2); \
-    UPDATE runs SET ended_at = ?4, outcome = ?5, events = ?6, head = ?7, checksum = ?8 \
-    WHERE run = ?1 AND checksum = ?2 RETURNING 1; \
-    COMMIT";
+const APPEND: &str = concat!(
+    "BEGIN IMMEDIATE; ",
+    insert_events!(),
+    "UPDATE runs SET ended_at = ?4, outcome = ?5, events = ?6, head = ?7, checksum = ?8 \
+     WHERE run = ?1 AND checksum = ?2 RETURNING 1; COMMIT"
+);
+
+/// The first events of a run, unless it is there already.
+const BEGIN: &str = concat!(
+    "BEGIN IMMEDIATE; ",
+    "INSERT INTO runs (run, checksum, ended_at, outcome, events, head, service, environment, release, intent, owner, \
+     started_at) VALUES (?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (run) DO NOTHING RETURNING 1; ",
+    insert_events!(),
+    "COMMIT"
+);
 
 /// Events that follow a summary which is known, so that nothing need be read before they are written.
 struct Append {
-    /// The summary's checksum before them.
-    before: String,
+    /// The summary's checksum before them; `None` where they are the run's first.
+    before: Option<String>,
     rows: Vec<EventRow>,
     after: RunRow,
 }
 
 impl Append {
     /// `None` when they do not follow it.
-    fn after(mut run: RunRow, events: &[Event]) -> Option<Self> {
-        let before = run.checksum().ok()?;
+    fn after(run: RunRow, events: &[Event]) -> Option<Self> {
+        let before = Some(run.checksum().ok()?);
+        Self::new(before, run, events)
+    }
+
+    /// `None` when they begin no run.
+    fn begin(events: &[Event]) -> Option<Self> {
+        Self::new(None, RunRow::begin(events.first()?).ok()?, events)
+    }
+
+    fn new(before: Option<String>, mut run: RunRow, events: &[Event]) -> Option<Self> {
         let mut rows = Vec::with_capacity(events.len());
         for event in events {
             let row = EventRow::new(event, &run.head).ok().filter(|_| event.run.to_string() == run.run)?;
@@ -268,19 +296,24 @@ impl Append {
     /// In one call, for each is a way to SQLite's thread and back, which takes longer than the disk. False, and nothing
     /// written, when the summary is not the known one.
     async fn write(&self, connection: &mut SqliteConnection) -> Result<bool, Trouble> {
-        let run = &self.after;
-        let appended = sqlx::query(APPEND)
-            .bind(&run.run)
-            .bind(&self.before)
-            .bind(to_json(&self.rows)?)
-            .bind(run.ended_at)
-            .bind(run.outcome.as_deref())
-            .bind(run.events)
-            .bind(&run.head)
-            .bind(run.checksum()?)
-            .fetch_all(connection)
-            .await?;
-        Ok(!appended.is_empty())
+        let (run, checksum, rows) = (&self.after, self.after.checksum()?, to_json(&self.rows)?);
+        let query = match &self.before {
+            Some(before) => sqlx::query(APPEND).bind(&run.run).bind(before),
+            None => sqlx::query(BEGIN).bind(&run.run).bind(&checksum),
+        };
+        let query =
+            query.bind(rows).bind(run.ended_at).bind(run.outcome.as_deref()).bind(run.events).bind(&run.head);
+        let query = match self.before {
+            Some(_) => query.bind(&checksum),
+            None => query
+                .bind(&run.service)
+                .bind(&run.environment)
+                .bind(&run.release)
+                .bind(&run.intent)
+                .bind(&run.owner)
+                .bind(run.started_at),
+        };
+        Ok(!query.fetch_all(connection).await?.is_empty())
     }
 }
 

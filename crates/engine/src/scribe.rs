@@ -1,0 +1,176 @@
+//! What a run tells its journal and whoever listens, and when.
+//!
+//! Intent comes before effect, yet no effect waits for the disk without need: the intents of a phase are written while
+//! the phase before it is under way, and what is no intent is written with the next event that has to be there.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use lockgate_model::{Event, EventKind, StepId};
+
+use crate::{EventSink, Journal, JournalError};
+
+pub(crate) struct Scribe<'a> {
+    journal: &'a dyn Journal,
+    sink: &'a dyn EventSink,
+    /// Once an append has failed nothing more is appended: the journal stays a clean beginning of what happened.
+    failed: bool,
+    /// Not in the journal, nor on their way there. A journal may lack all of them but intents of effects: a step is then
+    /// simply done again.
+    unwritten: Vec<Event>,
+    /// How many of those the sink has been told.
+    told: usize,
+    /// On its way into the journal beside the steps.
+    writing: Option<Writing<'a>>,
+    /// Effects whose intents are in the journal.
+    intended: BTreeSet<StepId>,
+}
+
+struct Writing<'a> {
+    appended: BoxFuture<'a, Result<(), JournalError>>,
+    intended: Vec<StepId>,
+}
+
+impl<'a> Scribe<'a> {
+    pub fn new(journal: &'a dyn Journal, sink: &'a dyn EventSink) -> Self {
+        let (unwritten, intended) = (Vec::new(), BTreeSet::new());
+        Self { journal, sink, failed: false, unwritten, told: 0, writing: None, intended }
+    }
+
+    /// Writes the run's beginning, which is told only if it is there.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub async fn begin(&mut self, events: Vec<Event>) -> Result<(), JournalError> {
+        self.unwritten = events;
+        self.append().await?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Takes events; the other methods say when they are written and told.
+    pub fn take(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.unwritten.extend(events);
+    }
+
+    pub fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
+    pub fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// The effect's intent is in the journal.
+    pub fn has_intended(&self, step: StepId) -> bool {
+        self.intended.contains(&step)
+    }
+
+    /// The effect's intent is on its way into the journal, or there.
+    pub fn is_intending(&self, step: StepId) -> bool {
+        self.has_intended(step) || self.writing.iter().any(|writing| writing.intended.contains(&step))
+    }
+
+    /// The effect's intent has been taken at least.
+    pub fn knows_intent(&self, step: StepId) -> bool {
+        self.is_intending(step) || intents(&self.unwritten).any(|known| known == step)
+    }
+
+    /// Tells the sink what it has not heard.
+    pub fn tell(&mut self) {
+        self.unwritten[self.told..].iter().for_each(|event| self.sink.event(event));
+        self.told = self.unwritten.len();
+    }
+
+    /// Tells, and where there are intents among it sends all off into the journal; nobody waits for it.
+    pub fn tell_and_send_intents(&mut self) {
+        self.tell();
+        if intents(&self.unwritten).next().is_some() {
+            self.send();
+        }
+    }
+
+    /// Sends off what is unwritten, unless something is on its way already. [`Scribe::written`] says how that ends.
+    pub fn send(&mut self) {
+        self.tell();
+        if self.writing.is_some() || self.failed {
+            return;
+        }
+        let (journal, events) = (self.journal, std::mem::take(&mut self.unwritten));
+        self.told = 0;
+        let intended = intents(&events).collect();
+        let appended = async move { journal.append_all(&events).await }.boxed();
+        self.writing = Some(Writing { appended, intended });
+    }
+
+    /// Waits for what is on its way.
+    ///
+    /// # Errors
+    /// The journal's.
+    pub async fn written(&mut self) -> Result<(), JournalError> {
+        let Some(writing) = &mut self.writing else { return Ok(()) };
+        let result = (&mut writing.appended).await;
+        if let Some(writing) = self.writing.take() {
+            self.note(result.is_ok(), writing.intended);
+        }
+        result
+    }
+
+    /// Puts all that is unwritten into the journal, and tells the sink also where that fails: what happened has happened.
+    ///
+    /// # Errors
+    /// The journal's, once: after it nothing is written any more.
+    pub async fn write(&mut self) -> Result<(), JournalError> {
+        let result = self.append().await;
+        self.forget();
+        result
+    }
+
+    /// As [`Scribe::write`], with one more event, which has not happened where it cannot be written and is not told then.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn write_with(&mut self, event: Event) -> Result<(), JournalError> {
+        self.unwritten.push(event);
+        let result = self.append().await;
+        if result.is_err() {
+            self.unwritten.pop();
+        }
+        self.forget();
+        result
+    }
+
+    async fn append(&mut self) -> Result<(), JournalError> {
+        self.written().await?;
+        if self.failed || self.unwritten.is_empty() {
+            return Ok(());
+        }
+        let result = self.journal.append_all(&self.unwritten).await;
+        let intended = intents(&self.unwritten).collect();
+        self.note(result.is_ok(), intended);
+        result
+    }
+
+    fn note(&mut self, written: bool, intended: Vec<StepId>) {
+        match written {
+            true => self.intended.extend(intended),
+            false => self.failed = true,
+        }
+    }
+
+    fn forget(&mut self) {
+        self.tell();
+        self.unwritten.clear();
+        self.told = 0;
+    }
+}
+
+fn intents(events: &[Event]) -> impl Iterator<Item = StepId> {
+    events
+        .iter()
+        .flat_map(|event| match &event.kind {
+            EventKind::Intended { steps } => steps.as_slice(),
+            _ => &[],
+        })
+        .copied()
+}
