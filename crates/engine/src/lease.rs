@@ -277,6 +277,20 @@ impl Fence {
         self.tell(|record| record.unfinished = Some(unfinished.clone())).await
     }
 
+    /// As [`Fence::mark`], on one host.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn mark_on(&self, host: &HostId, unfinished: &Unfinished) -> Result<(), Failure> {
+        let ours = self.held.iter().filter(|one| one.store.host() == host);
+        self.update_each(ours, |record, left, _| {
+            if !left {
+                record.unfinished = Some(unfinished.clone());
+            }
+        })
+        .await
+    }
+
     /// Takes a mark back: the run did not begin.
     ///
     /// # Errors
@@ -330,10 +344,18 @@ impl Fence {
         self.update(|record, _, now| renewed(record, now)).await
     }
 
-    /// `change` is told whether the host was left, and its time.
     async fn update(&self, change: impl Fn(&mut LeaseRecord, bool, Timestamp)) -> Result<(), Failure> {
+        self.update_each(self.held.iter(), change).await
+    }
+
+    /// `change` is told whether the host was left, and its time.
+    async fn update_each(
+        &self,
+        held: impl Iterator<Item = &Held>,
+        change: impl Fn(&mut LeaseRecord, bool, Timestamp),
+    ) -> Result<(), Failure> {
         let change = &change;
-        let updates = self.held.iter().map(|one| async move {
+        let updates = held.map(|one| async move {
             let left = one.left.load(Ordering::Relaxed);
             let change = |record: &mut LeaseRecord, now| change(record, left, now);
             self.update_one(one, &change).await.map_err(|failure| failure.at(one.store.host()))

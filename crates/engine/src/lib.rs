@@ -5,6 +5,8 @@
 //! journaled intent, nor under a lease that somebody else holds.
 
 mod clock;
+mod dispatcher;
+mod fenced;
 mod journal;
 mod lease;
 mod performer;

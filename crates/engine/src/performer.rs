@@ -18,7 +18,8 @@ pub trait Performer: Send + Sync {
     async fn target(&self, host: &HostId) -> Result<Option<Slot>, Failure>;
 }
 
-/// Hears every event after it was journaled. Must not block; a failure event is never dropped.
+/// Hears every event, in order; of a run's beginning and its commit only when they are in the journal. Must not block; a
+/// failure event is never dropped.
 pub trait EventSink: Send + Sync {
     fn event(&self, event: &Event);
 }

@@ -1,5 +1,7 @@
 //! What a run's events add up to: one total transition function for live running and for recovery.
 
+use std::collections::BTreeSet;
+
 use lockgate_model::{
     Action, Event, EventKind, Failure, FailureKind, HostId, Lane, Outcome, Phase, Plan, Progress, RunId,
     Step, StepId, Stuck,
@@ -244,53 +246,33 @@ impl RunState {
         matches!(self.status(step), StepStatus::Pending | StepStatus::Unknown)
     }
 
-    /// Phases and lanes backward. A host on which an undo failed is left as it is from there: what would be undone
-    /// next assumes that the later step is undone (the new slot must not stop while it still has the traffic).
+    /// Every host by itself, from its last step to its first: what is under way on one does not keep the others from being
+    /// put back, and no undo races what is under way. A host on which an undo failed is left as it is from there: what would
+    /// be undone next assumes that the later step is undone (the new slot must not stop while it still has the traffic).
     fn ready_backward(&self) -> Vec<Work> {
-        let mut blocked: Vec<Option<&HostId>> = Vec::new();
-        for phase in self.plan.phases.iter().rev() {
-            let mut work = Vec::new();
-            let mut waiting = false;
-            for lane in &phase.lanes {
-                if blocked.contains(&lane.host.as_ref()) {
-                    continue;
-                }
-                for step in lane.steps.iter().rev() {
-                    match self.status(step) {
-                        StepStatus::Pending | StepStatus::Undone => {}
-                        StepStatus::UndoFailed(_) => {
-                            blocked.push(lane.host.as_ref());
-                            break;
-                        }
-                        StepStatus::Running | StepStatus::Undoing => {
-                            waiting = true;
-                            break;
-                        }
-                        StepStatus::Done | StepStatus::Failed(_) | StepStatus::Unknown => {
-                            if step.undo.is_empty() {
-                                continue;
-                            }
-                            work.push(Work::Undo(step.id));
-                            break;
-                        }
-                    }
-                }
-            }
-            if waiting || !work.is_empty() {
-                return work;
+        let under_way = |step: &Step| {
+            matches!(self.status(step), StepStatus::Running | StepStatus::Undoing | StepStatus::UndoFailed(_))
+        };
+        let steps = self.plan.steps();
+        let mut settled: BTreeSet<Option<&HostId>> =
+            steps.filter(|(_, _, step)| under_way(step)).map(|(_, host, _)| host).collect();
+        let mut work = Vec::new();
+        let backward = self.plan.phases.iter().rev().flat_map(|phase| phase.lanes.iter());
+        for (lane, step) in backward.flat_map(|lane| lane.steps.iter().rev().map(move |step| (lane, step))) {
+            let host = lane.host.as_ref();
+            let begun =
+                matches!(self.status(step), StepStatus::Done | StepStatus::Failed(_) | StepStatus::Unknown);
+            if begun && !step.undo.is_empty() && !settled.contains(&host) {
+                work.push(Work::Undo(step.id));
+                settled.insert(host);
             }
         }
-        Vec::new()
+        work
     }
 
     #[must_use]
     pub fn status(&self, step: &Step) -> &StepStatus {
         &self.steps[step.id.0 as usize]
-    }
-
-    #[must_use]
-    pub fn anything_running(&self) -> bool {
-        self.steps.iter().any(|status| matches!(status, StepStatus::Running | StepStatus::Undoing))
     }
 
     /// The first failure of a step that must not fail: the reason to turn back.

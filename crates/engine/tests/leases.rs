@@ -1,76 +1,16 @@
 //! Leases against a record in memory, on a paused clock.
 
-use std::sync::{Arc, Mutex};
+mod common;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use common::Record;
 use lockgate_engine::{LeaseError, LeaseStore, Leases};
-use lockgate_model::{
-    Failure, FailureKind, HostId, Identity, LeaseRecord, Millis, Outcome, RunEnd, RunId, Stuck, Timestamp,
-};
+use lockgate_model::{Failure, FailureKind, Identity, Millis, Outcome, RunEnd, RunId, Stuck, Timestamp};
 use tokio::time::Instant;
 
 const TTL: Millis = Millis::from_secs(15);
-
-/// One host's record, its clock, and how long a look takes.
-struct Record {
-    host: HostId,
-    content: Mutex<Option<Vec<u8>>>,
-    began: Instant,
-    clock_error_millis: Mutex<i64>,
-    look: Mutex<Duration>,
-}
-
-impl Record {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            host: HostId::new("web1").unwrap(),
-            content: Mutex::new(None),
-            began: Instant::now(),
-            clock_error_millis: Mutex::new(0),
-            look: Mutex::new(Duration::ZERO),
-        })
-    }
-
-    fn now(&self) -> Timestamp {
-        Timestamp(
-            1_000_000_000
-                + self.began.elapsed().as_millis() as i64
-                + *self.clock_error_millis.lock().unwrap(),
-        )
-    }
-
-    fn record(&self) -> LeaseRecord {
-        self.content
-            .lock()
-            .unwrap()
-            .as_deref()
-            .map_or_else(LeaseRecord::default, |content| serde_json::from_slice(content).unwrap())
-    }
-}
-
-#[async_trait]
-impl LeaseStore for Record {
-    fn host(&self) -> &HostId {
-        &self.host
-    }
-
-    async fn read(&self) -> Result<(LeaseRecord, Option<Vec<u8>>, Timestamp), Failure> {
-        let look = std::mem::take(&mut *self.look.lock().unwrap());
-        tokio::time::sleep(look).await;
-        let content = self.content.lock().unwrap().clone();
-        Ok((self.record(), content, self.now()))
-    }
-
-    async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure> {
-        let mut content = self.content.lock().unwrap();
-        if content.as_deref() != version {
-            return Ok(false);
-        }
-        *content = Some(serde_json::to_vec(record).unwrap());
-        Ok(true)
-    }
-}
 
 fn leases(record: &Arc<Record>, pid: u32) -> Leases {
     Leases {
@@ -83,7 +23,7 @@ fn leases(record: &Arc<Record>, pid: u32) -> Leases {
 
 #[tokio::test(start_paused = true)]
 async fn a_living_holder_keeps_its_lease() {
-    let record = Record::new();
+    let record = Record::of("web1");
     let first = leases(&record, 1).acquire().await.unwrap();
     let keep_alive = first.fence.keep_alive();
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -99,7 +39,7 @@ async fn a_living_holder_keeps_its_lease() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_holder_blocks_for_one_lifetime_and_is_fenced_out() {
-    let record = Record::new();
+    let record = Record::of("web1");
     let first = leases(&record, 1).acquire().await.unwrap();
     let start = Instant::now();
     let second = leases(&record, 2).acquire().await.unwrap();
@@ -113,7 +53,7 @@ async fn a_dead_holder_blocks_for_one_lifetime_and_is_fenced_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_holder_is_found_out_though_the_hosts_clock_goes_back() {
-    let record = Record::new();
+    let record = Record::of("web1");
     let first = leases(&record, 1).acquire().await.unwrap();
     *record.clock_error_millis.lock().unwrap() = -3_600_000;
     let start = Instant::now();
@@ -125,7 +65,7 @@ async fn a_dead_holder_is_found_out_though_the_hosts_clock_goes_back() {
 /// Found by the simulation: a look that takes long says nothing about how long the lease has looked like that.
 #[tokio::test(start_paused = true)]
 async fn a_look_that_takes_long_does_not_steal_a_living_lease() {
-    let record = Record::new();
+    let record = Record::of("web1");
     let first = leases(&record, 1).acquire().await.unwrap();
     let keep_alive = first.fence.keep_alive();
     *record.look.lock().unwrap() = Duration::from_secs(40);
@@ -137,7 +77,7 @@ async fn a_look_that_takes_long_does_not_steal_a_living_lease() {
 
 #[tokio::test(start_paused = true)]
 async fn a_check_says_how_long_the_lease_is_safe_and_renews_one_that_is_not() {
-    let record = Record::new();
+    let record = Record::of("web1");
     let held = leases(&record, 1).acquire().await.unwrap();
     assert_eq!(held.fence.check(None).await.unwrap(), TTL.duration());
     tokio::time::sleep(Duration::from_secs(8)).await;
@@ -149,7 +89,7 @@ async fn a_check_says_how_long_the_lease_is_safe_and_renews_one_that_is_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_given_up_is_free_at_once() {
-    let record = Record::new();
+    let record = Record::of("web1");
     leases(&record, 1).acquire().await.unwrap().fence.release().await.unwrap();
     let start = Instant::now();
     leases(&record, 2).acquire().await.unwrap();
@@ -159,7 +99,7 @@ async fn a_lease_that_was_given_up_is_free_at_once() {
 /// A record that grows with what apps and hosts say is one day too large to be read back, by anybody.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_run_is_noted_without_what_has_no_bound() {
-    let record = Record::new();
+    let record = Record::of("web1");
     let wordy = |message: &str| {
         Failure::new(FailureKind::Unhealthy, message.repeat(100_000))
             .logs(vec!["TOKEN=hunter2".into(); 1_000])
@@ -194,7 +134,7 @@ async fn the_end_of_a_run_is_noted_without_what_has_no_bound() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_broken_off_acquiring_took_is_given_up_and_what_others_hold_is_told() {
-    let (mine, theirs) = (Record::new(), Record::new());
+    let (mine, theirs) = (Record::of("web1"), Record::of("web1"));
     drop(leases(&mine, 1).acquire().await.unwrap());
     drop(leases(&theirs, 2).acquire().await.unwrap());
     let both = Leases { stores: vec![mine.clone(), theirs.clone()], ..leases(&mine, 1) };
@@ -205,7 +145,7 @@ async fn what_a_broken_off_acquiring_took_is_given_up_and_what_others_hold_is_to
 
 #[tokio::test(start_paused = true)]
 async fn many_hosts_that_take_long_to_reach_are_held_by_leases_that_are_all_young() {
-    let records: Vec<Arc<Record>> = (0..100).map(|_| Record::new()).collect();
+    let records: Vec<Arc<Record>> = (0..100).map(|_| Record::of("web1")).collect();
     for record in &records {
         *record.look.lock().unwrap() = Duration::from_secs(1);
     }

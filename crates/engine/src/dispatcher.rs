@@ -1,0 +1,439 @@
+//! One dispatcher per run: it alone owns the run's state, writes the journal and tells the sink; the steps' futures
+//! only perform and report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable, join_all};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use lockgate_model::{
+    Action, Event, EventKind, Failure, FailureKind, HostId, Outcome, RunEnd, Seen, Slot, StepId,
+};
+
+use crate::fenced::{insist, perform};
+use crate::run::{mark, unfinished};
+use crate::scribe::Scribe;
+use crate::{Direction, Engine, JournalError, RunError, RunState, StepStatus, Work};
+
+/// How long an event may be in nobody's journal while a step is waited for.
+const UNWRITTEN_MILLIS_MAX: u64 = 50;
+/// How long a router is asked who is live when a run ends stuck.
+const LAST_LOOK_SECONDS_MAX: u64 = 10;
+
+type Finished = (Work, Result<Seen, Failure>);
+
+pub(crate) struct Dispatcher<'a, 'e> {
+    engine: &'a Engine<'e>,
+    pub(crate) state: RunState,
+    /// Whatever it has is written at the latest [`UNWRITTEN_MILLIS_MAX`] later.
+    pub(crate) scribe: Scribe<'a>,
+    /// The hosts have not been told that the run is settled: they are before the first step of tidying up, and before the
+    /// run's end.
+    unmarked: bool,
+    /// Hosts that are being told that the run turns back: on none is anything undone before it knows.
+    untold: BTreeSet<HostId>,
+    telling: FuturesUnordered<BoxFuture<'a, (HostId, Result<(), Failure>)>>,
+    /// A gate has passed, and the journal may not know it. What a gate has said is there before anything follows from it.
+    judged: bool,
+    /// Of the steps' futures under way.
+    handles: BTreeMap<StepId, AbortHandle>,
+}
+
+impl<'a, 'e> Dispatcher<'a, 'e> {
+    pub(crate) fn new(engine: &'a Engine<'e>, state: RunState) -> Self {
+        Self {
+            engine,
+            state,
+            scribe: Scribe::new(engine.journal, engine.sink),
+            unmarked: false,
+            untold: BTreeSet::new(),
+            telling: FuturesUnordered::new(),
+            judged: false,
+            handles: BTreeMap::new(),
+        }
+    }
+
+    /// `trouble` is a failure that came from elsewhere than a step: from the journal, or from a host that could not be
+    /// told of the run.
+    pub(crate) async fn drive(mut self, mut trouble: Option<Failure>) -> Result<Outcome, RunError> {
+        let keep_alive = self.engine.fence.keep_alive();
+        let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
+        loop {
+            self.turn(&mut trouble).await?;
+            let stopping = self.stopping(trouble.as_ref());
+            if !stopping {
+                self.launch(&mut running, &mut trouble).await?;
+                // Ctrl-C may have come while the intents were written: what was just started is turned back as well.
+                if self.stopping(trouble.as_ref()) {
+                    continue;
+                }
+            }
+            if running.is_empty() && self.telling.is_empty() {
+                if trouble.is_some() && self.state.direction == Direction::Forward {
+                    continue;
+                }
+                if stopping || self.state.ready().is_empty() {
+                    break;
+                }
+                continue;
+            }
+            let forward = !matches!(self.state.direction, Direction::Unwinding(_));
+            let interruptible = forward && !self.engine.interrupt.requested();
+            tokio::select! {
+                // What a step came to is never overtaken by Ctrl-C, and a replay goes the same way again.
+                biased;
+                Some((work, result)) = running.next() => self.settle(&work, result)?,
+                Some((host, told)) = self.telling.next(), if !self.telling.is_empty() => self.told(&host, told)?,
+                () = self.engine.interrupt.wait(), if interruptible => {}
+                written = self.scribe.written(), if self.scribe.is_writing() => {
+                    if let Err(error) = written {
+                        self.cannot_write(&error, &mut trouble);
+                    }
+                }
+                () = tokio::time::sleep(Duration::from_millis(UNWRITTEN_MILLIS_MAX)), if self.scribe.has_unwritten() => {
+                    self.scribe.send();
+                }
+            }
+        }
+        let outcome = self.end().await?;
+        drop(keep_alive);
+        Ok(outcome)
+    }
+
+    /// Turns back or commits when the state asks for it.
+    async fn turn(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
+        if self.state.direction == Direction::Forward {
+            let interrupted_only = |failure: &Failure| {
+                failure.kind == FailureKind::Cancelled && self.engine.interrupt.requested()
+            };
+            let cause = match (self.state.cause_to_unwind(), trouble.as_ref()) {
+                (Some(failure), None) if interrupted_only(failure) => Some(interrupted()),
+                (Some(failure), Some(trouble)) if failure.kind == FailureKind::Cancelled => {
+                    Some(trouble.clone())
+                }
+                (Some(failure), _) | (None, Some(failure)) => Some(failure.clone()),
+                (None, None) if self.engine.interrupt.requested() => Some(interrupted()),
+                (None, None) => None,
+            };
+            if let Some(cause) = cause {
+                self.abandon_looking();
+                self.note(EventKind::UnwindStarted { cause }).await?;
+                *trouble = None;
+                self.tell_hosts_to_turn();
+            } else if self.state.may_commit() {
+                self.commit(trouble).await?;
+            }
+        } else if self.state.direction == Direction::Committed && self.stopping(None) {
+            self.abandon_looking();
+        }
+        Ok(())
+    }
+
+    /// One write with the outcomes that lead to it and the intents of what follows. Where it fails the run turns back, for
+    /// nothing is settled yet.
+    async fn commit(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
+        // Before it, so that a journal which has only a beginning of these lacks the commit.
+        let ahead = self.intend(self.state.behind_the_commit())?;
+        self.scribe.take(ahead);
+        let committed = self.event(EventKind::Committed);
+        match self.scribe.write_with(committed.clone()).await {
+            Ok(()) => {
+                self.state.apply(&committed)?;
+                self.unmarked = true;
+            }
+            Err(error) => *trouble = Some(journal_failure(&error)),
+        }
+        Ok(())
+    }
+
+    /// True when nothing new may be started for now.
+    fn stopping(&self, trouble: Option<&Failure>) -> bool {
+        match self.state.direction {
+            Direction::Forward => {
+                trouble.is_some()
+                    || self.state.cause_to_unwind().is_some()
+                    || self.engine.interrupt.requested()
+            }
+            // Only tidying up ends early.
+            Direction::Committed => self.engine.interrupt.requested() && !self.state.is_bringing_back(),
+            Direction::Unwinding(_) => false,
+        }
+    }
+
+    /// Starts all that can be started, once the intents of what has an effect are written.
+    async fn launch(
+        &mut self,
+        running: &mut FuturesUnordered<BoxFuture<'a, Finished>>,
+        trouble: &mut Option<Failure>,
+    ) -> Result<(), RunError> {
+        let ready = self.ready();
+        for work in &ready {
+            self.take(match *work {
+                Work::Perform(step) => EventKind::StepStarted { step },
+                Work::Undo(step) => EventKind::UndoStarted { step },
+            })?;
+        }
+        let ahead = self.intend(self.state.ahead())?;
+        self.scribe.take(ahead);
+        if let Err(error) = self.announce(&ready).await?
+            && !matches!(self.state.direction, Direction::Unwinding(_))
+        {
+            // The intents could not be written, so the effects do not happen.
+            for work in &ready {
+                let failure = journal_failure(&error);
+                self.note(EventKind::StepFailed { step: id(work), failure }).await?;
+            }
+            *trouble = Some(journal_failure(&error));
+            return Ok(());
+        }
+        for work in ready {
+            let (future, handle) = abortable(self.future(&work));
+            self.handles.insert(id(&work), handle);
+            running.push(
+                future.map(move |result| (work, result.unwrap_or_else(|Aborted| Err(abandoned())))).boxed(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes the intents of these effects into the state, where they are not known yet.
+    pub(crate) fn intend(&mut self, mut steps: Vec<StepId>) -> Result<Option<Event>, RunError> {
+        steps.retain(|step| !self.scribe.knows_intent(*step));
+        if steps.is_empty() {
+            return Ok(None);
+        }
+        let event = self.event(EventKind::Intended { steps });
+        self.state.apply(&event)?;
+        Ok(Some(event))
+    }
+
+    /// Returns when the journal knows what comes next, and the hosts too where they do not know the direction yet: no
+    /// effect happens before both do.
+    async fn announce(&mut self, ready: &[Work]) -> Result<Result<(), JournalError>, RunError> {
+        let effects: Vec<&Work> = ready.iter().filter(|work| !self.only_looks(work)).collect();
+        let all = |holds: &dyn Fn(StepId) -> bool| {
+            effects.iter().all(|work| matches!(work, Work::Perform(step) if holds(*step)))
+        };
+        let judged = self.judged && !effects.is_empty();
+        let there = !judged && all(&|step| self.scribe.has_intended(step));
+        let on_its_way = !judged && all(&|step| self.scribe.is_intending(step));
+        let Self { engine, state, scribe, unmarked, .. } = self;
+        let journal = async {
+            match (there, on_its_way) {
+                (true, _) => Ok(()),
+                (false, true) => scribe.written().await,
+                (false, false) => scribe.write().await,
+            }
+        };
+        let hosts = async { if *unmarked { mark(engine, state).await } else { Ok(()) } };
+        let (written, marked) = tokio::join!(journal, hosts);
+        (self.unmarked, self.judged) = (false, self.judged && !judged);
+        or_go_on(marked)?;
+        self.scribe.tell_and_send_intents();
+        Ok(written)
+    }
+
+    /// What can be started now; nothing on a host that does not know yet that the run turns back.
+    fn ready(&self) -> Vec<Work> {
+        let mut ready = self.state.ready();
+        let host = |work: &Work| self.state.plan.step(id(work)).and_then(|(host, _)| host);
+        ready.retain(|work| host(work).is_none_or(|host| !self.untold.contains(host)));
+        ready
+    }
+
+    /// Each by itself: one that cannot be reached must not keep the others from being put back.
+    fn tell_hosts_to_turn(&mut self) {
+        let unfinished = Arc::new(unfinished(&self.state));
+        for host in &self.state.plan.hosts {
+            let (host, fence, unfinished) = (host.clone(), self.engine.fence.clone(), unfinished.clone());
+            self.untold.insert(host.clone());
+            self.telling.push(
+                async move {
+                    let told = fence.mark_on(&host, &unfinished).await;
+                    (host, told)
+                }
+                .boxed(),
+            );
+        }
+    }
+
+    fn told(&mut self, host: &HostId, told: Result<(), Failure>) -> Result<(), RunError> {
+        self.untold.remove(host);
+        or_go_on(told)
+    }
+
+    fn is_gate(&self, step: StepId) -> bool {
+        self.state.plan.step(step).is_some_and(|(_, step)| matches!(step.action, Action::Gate { .. }))
+    }
+
+    fn only_looks(&self, work: &Work) -> bool {
+        matches!(work, Work::Perform(step) if self.state.plan.step(*step).is_some_and(|(_, step)| step.action.only_looks()))
+    }
+
+    fn future(&self, work: &Work) -> BoxFuture<'a, Result<Seen, Failure>> {
+        let engine = self.engine;
+        let (unwinding, committed) =
+            (matches!(work, Work::Undo(_)), self.state.direction == Direction::Committed);
+        let Some((host, step)) = self.state.plan.step(id(work)) else {
+            unreachable!("ready() names only steps of the plan")
+        };
+        let (host, step) = (host.cloned(), step.clone());
+        async move {
+            let action = std::slice::from_ref(&step.action);
+            let result = match (unwinding, committed) {
+                (false, false) => perform(engine, host.as_ref(), action).await,
+                // There is nothing to turn back to any more.
+                (false, true) => insist(engine, host.as_ref(), action).await,
+                (true, _) => insist(engine, host.as_ref(), &step.undo).await,
+            };
+            result.map_err(|failure| match &host {
+                Some(host) => failure.at(host),
+                None => failure,
+            })
+        }
+        .boxed()
+    }
+
+    fn settle(&mut self, work: &Work, result: Result<Seen, Failure>) -> Result<(), RunError> {
+        self.handles.remove(&id(work));
+        let outcome = match (work, result) {
+            (_, Err(failure)) if failure.kind == FailureKind::LeaseLost => {
+                return Err(RunError::LeaseLost(failure));
+            }
+            (Work::Perform(step), Ok(evidence)) => {
+                self.judged |= self.is_gate(*step);
+                EventKind::StepSucceeded { step: *step, evidence }
+            }
+            (Work::Perform(step), Err(failure)) => EventKind::StepFailed { step: *step, failure },
+            (Work::Undo(step), Ok(_)) => EventKind::UndoSucceeded { step: *step },
+            (Work::Undo(step), Err(failure)) => EventKind::UndoFailed { step: *step, failure },
+        };
+        self.take(outcome)
+    }
+
+    /// What was on its way into the journal has not arrived. Nothing waits for it, so a run that goes forward turns back.
+    fn cannot_write(&self, error: &JournalError, trouble: &mut Option<Failure>) {
+        match self.state.direction {
+            Direction::Forward => *trouble = Some(journal_failure(error)),
+            Direction::Unwinding(_) | Direction::Committed => unwritten(error),
+        }
+    }
+
+    /// Steps that only look are cut short; effects under way are waited for.
+    fn abandon_looking(&self) {
+        for (_, _, step) in self.state.plan.steps() {
+            if *self.state.status(step) == StepStatus::Running
+                && step.action.only_looks()
+                && let Some(handle) = self.handles.get(&step.id)
+            {
+                handle.abort();
+            }
+        }
+    }
+
+    async fn end(&mut self) -> Result<Outcome, RunError> {
+        // Where nothing was left to do on the way, this is where somebody who was overtaken learns of it.
+        if self.unmarked {
+            or_go_on(mark(self.engine, &self.state).await)?;
+        }
+        let mut outcome = self.state.outcome();
+        if let Outcome::Stuck(stuck) = &mut outcome {
+            self.look_who_is_live(&mut stuck.live).await;
+        }
+        let at = self.engine.clock.now();
+        self.note(EventKind::RunEnded { outcome: outcome.clone() }).await?;
+        let settled = !matches!(outcome, Outcome::Stuck(_));
+        let end = RunEnd { run: self.state.run, at, outcome: outcome.clone() };
+        match self.engine.fence.finish(&end, settled).await {
+            Ok(()) => {}
+            Err(failure) if failure.kind == FailureKind::LeaseLost => {
+                return Err(RunError::LeaseLost(failure));
+            }
+            // The lease expires by itself, and whoever finds the run unfinished finds everything in place.
+            Err(failure) => tracing::warn!(%failure, "the run's end could not be written down on a host"),
+        }
+        Ok(outcome)
+    }
+
+    /// Whoever has to mend it by hand is told what the routers say. What the run knows stays where they cannot be asked.
+    async fn look_who_is_live(&self, live: &mut BTreeMap<HostId, Slot>) {
+        let bound = Duration::from_secs(LAST_LOOK_SECONDS_MAX);
+        let looks = self.state.plan.hosts.iter().map(|host| async move {
+            (host, tokio::time::timeout(bound, self.engine.performer.target(host)).await)
+        });
+        for (host, seen) in join_all(looks).await {
+            match seen {
+                Ok(Ok(Some(slot))) => drop(live.insert(host.clone(), slot)),
+                Ok(Ok(None)) => drop(live.remove(host)),
+                Ok(Err(failure)) => tracing::debug!(%failure, "who is live there is not known for certain"),
+                Err(_) => tracing::debug!(%host, "its router did not answer in time"),
+            }
+        }
+    }
+
+    /// Takes an event into the state, the journal and the sink. The inner error is the journal's: the state has
+    /// moved on all the same, for what happened has happened.
+    pub(crate) async fn record(&mut self, kind: EventKind) -> Result<Result<(), JournalError>, RunError> {
+        self.take(kind)?;
+        Ok(self.scribe.write().await)
+    }
+
+    fn event(&self, kind: EventKind) -> Event {
+        Event { run: self.state.run, seq: self.state.next_seq, at: self.engine.clock.now(), kind }
+    }
+
+    /// Takes an event into the state; the scribe takes it further.
+    fn take(&mut self, kind: EventKind) -> Result<(), RunError> {
+        let event = self.event(kind);
+        self.state.apply(&event)?;
+        self.scribe.take([event]);
+        Ok(())
+    }
+
+    /// As [`Self::record`] where a failing journal must not stand in the way of going on.
+    async fn note(&mut self, kind: EventKind) -> Result<(), RunError> {
+        if let Err(error) = self.record(kind).await? {
+            unwritten(&error);
+        }
+        Ok(())
+    }
+}
+
+fn unwritten(error: &JournalError) {
+    tracing::warn!(%error, "the journal lacks the rest of this run");
+}
+
+/// A host that could not be told does not stop the run.
+fn or_go_on(told: Result<(), Failure>) -> Result<(), RunError> {
+    match told {
+        Err(failure) if failure.kind == FailureKind::LeaseLost => Err(RunError::LeaseLost(failure)),
+        Err(failure) => {
+            tracing::warn!(%failure, "a host could not be told how far the run is");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn id(work: &Work) -> StepId {
+    match work {
+        Work::Perform(step) | Work::Undo(step) => *step,
+    }
+}
+
+fn abandoned() -> Failure {
+    Failure::new(FailureKind::Cancelled, "abandoned: the run turned back")
+}
+
+fn interrupted() -> Failure {
+    Failure::new(FailureKind::Cancelled, "interrupted by the user")
+}
+
+fn journal_failure(error: &JournalError) -> Failure {
+    let kind = match error {
+        JournalError::Full { .. } => FailureKind::DiskFull,
+        JournalError::Damaged { .. } | JournalError::Other { .. } => FailureKind::Other,
+    };
+    Failure::new(kind, error.to_string()).hint(error.hint())
+}

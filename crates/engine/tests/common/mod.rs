@@ -1,0 +1,69 @@
+//! A host's lease record in memory.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lockgate_engine::LeaseStore;
+use lockgate_model::{Failure, HostId, LeaseRecord, Timestamp};
+use tokio::time::Instant;
+
+/// One host's record, its clock, and how long a look takes.
+pub struct Record {
+    pub host: HostId,
+    pub content: Mutex<Option<Vec<u8>>>,
+    began: Instant,
+    pub clock_error_millis: Mutex<i64>,
+    pub look: Mutex<Duration>,
+}
+
+impl Record {
+    pub fn of(host: &str) -> Arc<Self> {
+        Arc::new(Self {
+            host: HostId::new(host).unwrap(),
+            content: Mutex::new(None),
+            began: Instant::now(),
+            clock_error_millis: Mutex::new(0),
+            look: Mutex::new(Duration::ZERO),
+        })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp(
+            1_000_000_000
+                + self.began.elapsed().as_millis() as i64
+                + *self.clock_error_millis.lock().unwrap(),
+        )
+    }
+
+    pub fn record(&self) -> LeaseRecord {
+        self.content
+            .lock()
+            .unwrap()
+            .as_deref()
+            .map_or_else(LeaseRecord::default, |content| serde_json::from_slice(content).unwrap())
+    }
+}
+
+#[async_trait]
+impl LeaseStore for Record {
+    fn host(&self) -> &HostId {
+        &self.host
+    }
+
+    async fn read(&self) -> Result<(LeaseRecord, Option<Vec<u8>>, Timestamp), Failure> {
+        let look = std::mem::take(&mut *self.look.lock().unwrap());
+        tokio::time::sleep(look).await;
+        let content = self.content.lock().unwrap().clone();
+        Ok((self.record(), content, self.now()))
+    }
+
+    async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure> {
+        let mut content = self.content.lock().unwrap();
+        if content.as_deref() != version {
+            return Ok(false);
+        }
+        *content = Some(serde_json::to_vec(record).unwrap());
+        Ok(true)
+    }
+}
