@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use lockgate_model::{
     Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, RunEnd, Timestamp, Unfinished,
 };
@@ -336,14 +337,6 @@ impl Fence {
         self.update(|record, _, _| record.holder = None).await
     }
 
-    /// One heartbeat on every host.
-    ///
-    /// # Errors
-    /// `LeaseLost` or a host's failure.
-    pub async fn renew(&self) -> Result<(), Failure> {
-        self.update(|record, _, now| renewed(record, now)).await
-    }
-
     async fn update(&self, change: impl Fn(&mut LeaseRecord, bool, Timestamp)) -> Result<(), Failure> {
         self.update_each(self.held.iter(), change).await
     }
@@ -361,7 +354,7 @@ impl Fence {
             self.update_one(one, &change).await.map_err(|failure| failure.at(one.store.host()))
         });
         // All hosts are told even when one cannot be: the others need to know.
-        futures_util::future::join_all(updates).await.into_iter().collect()
+        join_all(updates).await.into_iter().collect()
     }
 
     async fn update_one(
@@ -388,19 +381,22 @@ impl Fence {
         Err(restless())
     }
 
-    /// Renews until the guard is dropped. A heartbeat that fails is tried again at the next beat; the fence is what
-    /// notices a lost lease.
+    /// Renews until the guard is dropped, each host by itself: one that has died must not let the leases on the others
+    /// expire. A heartbeat that fails is tried again at the next beat; the fence is what notices a lost lease.
     #[must_use]
     pub fn keep_alive(self: &Arc<Self>) -> KeepAlive {
         let fence = self.clone();
         let beat = self.ttl.duration() / RENEWALS_PER_TTL;
         KeepAlive(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(beat).await;
-                if let Err(failure) = fence.renew().await {
-                    tracing::debug!(%failure, "a heartbeat failed");
+            let beats = fence.held.iter().map(|one| async {
+                loop {
+                    tokio::time::sleep(beat).await;
+                    if let Err(failure) = fence.update_one(one, &renewed).await {
+                        tracing::debug!(%failure, host = %one.store.host(), "a heartbeat failed");
+                    }
                 }
-            }
+            });
+            join_all(beats).await;
         }))
     }
 }
