@@ -1,11 +1,9 @@
 //! Leases against a record in memory, on a paused clock.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::Record;
+use crate::common::Record;
 use lockgate_engine::{LeaseError, LeaseStore, Leases};
 use lockgate_model::{Failure, FailureKind, Identity, Millis, Outcome, RunEnd, RunId, Stuck, Timestamp};
 use tokio::time::Instant;

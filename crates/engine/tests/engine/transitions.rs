@@ -1,12 +1,10 @@
 //! The transition function is total: every (direction, status, event) either is in the table or changes nothing.
 
-use std::collections::BTreeMap;
-
+use crate::common;
 use lockgate_engine::{Direction, RunState, StepStatus};
 use lockgate_model::{
-    Action, Digest, EnvironmentName, Event, EventKind, Failure, FailureKind, Gates, Health, HostId, Intent,
-    Lane, Millis, Outcome, Phase, Plan, Probe, Progress, ProjectName, Release, RunId, ServiceName, Slot,
-    StatusRange, Step, StepId, Strategy, Tag, Timestamp,
+    Action, Event, EventKind, Failure, FailureKind, Health, HostId, Lane, Millis, Outcome, Phase, Plan,
+    Probe, Progress, RunId, Slot, StatusRange, Step, StepId, Timestamp,
 };
 
 fn failure() -> Failure {
@@ -14,27 +12,10 @@ fn failure() -> Failure {
 }
 
 fn plan() -> Plan {
-    let release = Release {
-        service: ServiceName::new("web").unwrap(),
-        tag: Tag::new("v1").unwrap(),
-        digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
-        image: None,
-        commit: None,
-    };
     let host = HostId::new("web1").unwrap();
-    let step = Step { id: StepId(0), action: Action::Fetch { release: release.clone() }, undo: Vec::new() };
+    let step = Step { id: StepId(0), action: Action::Fetch { release: common::release() }, undo: Vec::new() };
     let lane = Lane { host: Some(host.clone()), steps: vec![step] };
-    Plan {
-        project: ProjectName::new("p").unwrap(),
-        service: release.service.clone(),
-        environment: EnvironmentName::new("prod").unwrap(),
-        strategy: Strategy::BlueGreen,
-        intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
-        hosts: vec![host],
-        before: BTreeMap::new(),
-        release,
-        phases: vec![Phase { title: "fetch".into(), committed: false, lanes: vec![lane] }],
-    }
+    common::plan(vec![host], vec![Phase { title: "fetch".into(), committed: false, lanes: vec![lane] }])
 }
 
 fn event(seq: u64, kind: EventKind) -> Event {

@@ -1,21 +1,17 @@
 //! A run that turns back while something is still under way, on a paused clock.
 
-mod common;
-
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::common::{self, Record};
 use async_trait::async_trait;
-use common::Record;
 use lockgate_engine::{
     Clock, Engine, EventSink, Interrupt, Journal, JournalError, LeaseStore, Leases, Performer, RunFilter,
     RunSummary,
 };
 use lockgate_model::{
-    Action, Digest, EnvironmentName, Event, Failure, FailureKind, Gates, HostId, Identity, Intent, Lane,
-    Millis, Outcome, Phase, Plan, Progress, ProjectName, Release, RunId, Seen, ServiceName, Slot, Step,
-    StepId, Strategy, Tag, Timestamp,
+    Action, Event, Failure, FailureKind, HostId, Identity, Lane, Millis, Outcome, Phase, Plan, Progress,
+    RunId, Seen, Slot, Step, StepId, Timestamp,
 };
 use tokio::time::Instant;
 
@@ -114,17 +110,10 @@ impl Clock for World {
 
 /// `first` in a wave of its own, then the others.
 fn plan() -> Plan {
-    let release = Release {
-        service: ServiceName::new("web").unwrap(),
-        tag: Tag::new("v1").unwrap(),
-        digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
-        image: None,
-        commit: None,
-    };
     let slot = Slot::Green;
     let hosts = ["first", "second", "dead"].map(|host| HostId::new(host).unwrap());
     let lane = |index: u32| {
-        let action = Action::Start { slot, release: release.clone() };
+        let action = Action::Start { slot, release: common::release() };
         let undo = vec![Action::Stop { slot, grace: Millis(0), heir: None }];
         Lane {
             host: Some(hosts[index as usize].clone()),
@@ -132,17 +121,7 @@ fn plan() -> Plan {
         }
     };
     let phase = |lanes| Phase { title: "go live".into(), committed: false, lanes };
-    Plan {
-        project: ProjectName::new("p").unwrap(),
-        service: release.service.clone(),
-        environment: EnvironmentName::new("prod").unwrap(),
-        strategy: Strategy::BlueGreen,
-        intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
-        hosts: hosts.to_vec(),
-        before: BTreeMap::new(),
-        phases: vec![phase(vec![lane(0)]), phase(vec![lane(1), lane(2)])],
-        release,
-    }
+    common::plan(hosts.to_vec(), vec![phase(vec![lane(0)]), phase(vec![lane(1), lane(2)])])
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,15 @@
-//! A host's lease record in memory.
+//! A host's lease record in memory, and a plan.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lockgate_engine::LeaseStore;
-use lockgate_model::{Failure, HostId, LeaseRecord, Timestamp};
+use lockgate_model::{
+    Digest, EnvironmentName, Failure, Gates, HostId, Intent, LeaseRecord, Phase, Plan, ProjectName, Release,
+    ServiceName, Strategy, Tag, Timestamp,
+};
 use tokio::time::Instant;
 
 /// One host's record, its clock, and how long a look takes.
@@ -65,5 +69,31 @@ impl LeaseStore for Record {
         }
         *content = Some(serde_json::to_vec(record).unwrap());
         Ok(true)
+    }
+}
+
+pub fn release() -> Release {
+    Release {
+        service: ServiceName::new("web").unwrap(),
+        tag: Tag::new("v1").unwrap(),
+        digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
+        image: None,
+        commit: None,
+    }
+}
+
+/// To deploy [`release`] for the first time.
+pub fn plan(hosts: Vec<HostId>, phases: Vec<Phase>) -> Plan {
+    let release = release();
+    Plan {
+        project: ProjectName::new("p").unwrap(),
+        service: release.service.clone(),
+        environment: EnvironmentName::new("prod").unwrap(),
+        strategy: Strategy::BlueGreen,
+        intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
+        hosts,
+        before: BTreeMap::new(),
+        release,
+        phases,
     }
 }
