@@ -69,8 +69,9 @@ fn doctor_says_that_what_should_be_live_is_not_and_writes_nothing() {
     for app in project.apps() {
         app.signal(Signal::KILL);
     }
-    project.run("doctor").expect(1).says(&["blue should be live", "does not run", "lockgate deploy web v1"]);
-    project.run("status").expect(1).says(&["which does not run"]);
+    let again = "lockgate --env prod deploy web v1";
+    project.run("doctor").expect(1).says(&["blue should be live", "does not run", again]);
+    project.run("status").expect(1).says(&["which does not run", again]);
     project.run("deploy web v1").expect(0);
     project.run("doctor").expect(0);
 }

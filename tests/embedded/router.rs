@@ -117,9 +117,15 @@ fn doctor_names_the_release_that_was_live_when_the_router_went_back_to_a_dead_sl
     put(&project, "blue", "127.0.0.1:9");
     project.run("doctor").expect(1).says(&[
         "the traffic goes to blue, which does not run; green, recorded as active, runs v2",
-        "bring it back: `lockgate deploy web v2`",
+        "bring it back: `lockgate --env prod deploy web v2`",
     ]);
-    project.run("status").expect(1);
+    // Who asks for anything else about it is told the same.
+    for (command, said) in [("status web", "web in prod"), ("resume web", "nothing was left unfinished, but")]
+    {
+        project.run(command).expect(1).says(&[said, "bring it back: `lockgate --env prod deploy web v2`"]);
+    }
+    let result = project.run("resume web --format json").expect(1).last();
+    assert_eq!((&result["run"], &result["exit"]), (&serde_json::Value::Null, &1.into()), "{result:#}");
     project.run("deploy web v2").expect(0);
     project.expect_settled("v2");
 }

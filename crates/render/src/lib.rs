@@ -32,7 +32,7 @@ use lockgate_model::{Event, Timestamp};
 pub use outcome::{hosts_text, outcome_text};
 pub use paint::{Paint, clean};
 pub use plain::Plain;
-pub use plan::{live_text, plan_text};
+pub use plan::{deploy_again, live_text, plan_text};
 pub use status::status_text;
 pub use table::Table;
 pub use time::{clock_time, rfc3339};

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use lockgate_model::{Action, HostId, HostObserved, Lane, Observed, Phase, Plan, Slot, SlotState};
+use lockgate_model::{
+    Action, EnvironmentName, HostId, HostObserved, Lane, Observed, Phase, Plan, ServiceName, Slot, SlotState,
+};
 
 use crate::lines::headline;
 use crate::outcome::hosts_text;
@@ -81,6 +83,13 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
         seen.conflicts.iter().map(|conflict| format!("the slots cannot run together: {}", clean(conflict))),
     );
     warnings
+}
+
+/// What to type where users should see a release and see none.
+#[must_use]
+pub fn deploy_again(service: &ServiceName, environment: &EnvironmentName, seen: &HostObserved) -> String {
+    let tag = seen.last_live().map_or("TAG", |release| release.tag.as_str());
+    format!("`lockgate --env {environment} deploy {service} {tag}`")
 }
 
 /// A slot in which nothing was ever started by this project may well serve for another one.

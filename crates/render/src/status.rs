@@ -6,7 +6,7 @@ use lockgate_model::{HostId, HostObserved, LeaseRecord, ServiceStatus, Slot, Slo
 
 use crate::failure::failure_text;
 use crate::outcome::hosts_text;
-use crate::plan::{live_text, warnings};
+use crate::plan::{deploy_again, live_text, warnings};
 use crate::{Paint, Table, clean};
 
 /// A table per service and environment; below it what is out of order, who is at work and what was left unfinished.
@@ -42,6 +42,12 @@ fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: P
                 paint.yellow("!"),
                 hosts_text(std::slice::from_ref(host))
             );
+        }
+        // A router that cannot be asked may be all that is missing, and what was left unfinished has its own command.
+        let unfinished = status.leases.values().any(|lease| lease.unfinished.is_some());
+        if seen.is_dark() && seen.router.unreachable.is_none() && !unfinished {
+            let deploy = deploy_again(&status.service, &status.environment, seen);
+            let _ = write!(text, "\n    bring it back: {deploy}");
         }
     }
     push_leases(&mut text, status, time, paint);

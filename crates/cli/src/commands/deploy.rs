@@ -1,12 +1,13 @@
 //! `deploy`, `rollback`, `resume`: the commands that change something.
 
 use lockgate_engine::Interrupt;
-use lockgate_model::{Gates, Intent, Outcome, Plan, RunId, Tag};
+use lockgate_model::{Gates, Intent, Outcome, Plan, RunId, ServiceStatus, Tag};
 use lockgate_orchestrator::{Report, Session, Want};
-use lockgate_render::outcome_text;
+use lockgate_render::{outcome_text, rfc3339, status_text};
 
 use super::Context;
 use super::left::Signals;
+use super::status::is_well;
 use crate::args;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -133,21 +134,29 @@ async fn resume_one(context: &Context<'_>, session: &Session<'_>) -> Result<Exit
         told_resumed(context, service, *run, outcome, "what ran beside the live release was stopped");
     }
     if resumed.is_none() && tidied.is_none() {
-        nothing_left(context, service);
+        return Ok(nothing_left(context, &session.status().await));
     }
     let exit = |ended: Option<(RunId, Outcome)>| ended.map_or(Exit::Succeeded, |(_, end)| Exit::from(&end));
     Ok(exit(resumed).or_worse(exit(tidied)))
 }
 
-fn nothing_left(context: &Context<'_>, service: &str) {
-    match context.output.format {
-        args::Format::Json => {
-            context
-                .output
-                .json(&serde_json::json!({ "event": "result", "service": service, "run": null, "exit": 0 }));
-        }
-        args::Format::Text => context.output.text(&format!("{service}: nothing was left unfinished")),
+/// Whoever asks for it after a power failure wants to know that nothing is live, too.
+fn nothing_left(context: &Context<'_>, status: &ServiceStatus) -> Exit {
+    let is_well = is_well(status);
+    let exit = if is_well { Exit::Succeeded } else { Exit::Failed };
+    let (output, service) = (context.output, &status.service);
+    match output.format {
+        args::Format::Json => output.json(&serde_json::json!({
+            "event": "result", "service": service, "run": null, "hosts": status.observed.hosts,
+            "unseen": status.unseen, "exit": exit.code(),
+        })),
+        args::Format::Text if is_well => output.text(&format!("{service}: nothing was left unfinished")),
+        args::Format::Text => output.text(&format!(
+            "{service}: nothing was left unfinished, but not all is well:\n{}",
+            status_text(std::slice::from_ref(status), &rfc3339, output.paint)
+        )),
     }
+    exit
 }
 
 fn told_resumed(context: &Context<'_>, service: &str, run: RunId, outcome: &Outcome, what: &str) {

@@ -3,7 +3,7 @@
 use lockgate_model::{Environment, HostId, HostObserved, Router, Service, SlotState};
 use lockgate_perform::glimpse;
 use lockgate_ports::{Check, CheckState, Command, HostPorts, STATE_FREE_MIB_MIN};
-use lockgate_render::live_text;
+use lockgate_render::{deploy_again, live_text};
 
 use super::Context;
 use crate::args::Format;
@@ -145,8 +145,7 @@ fn live_check(service: &Service, environment: &Environment, seen: &HostObserved)
             format!("the traffic goes to {target}, which does not run; {beside}")
         }
     };
-    let tag = seen.last_live().map_or("TAG", |release| release.tag.as_str());
-    let deploy = format!("`lockgate deploy {} {tag}`", service.name);
+    let deploy = deploy_again(&service.name, &environment.name, seen);
     // A proxy of ours is started by it, another router is not.
     let is_theirs = !matches!(environment.router, Some(Router::Builtin(_)));
     Check::bad(

@@ -33,7 +33,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, watch: bool) -> R
 }
 
 /// All could be seen, what should be live is, and no run waits for somebody to mend what kept it from being undone.
-fn is_well(status: &ServiceStatus) -> bool {
+pub(super) fn is_well(status: &ServiceStatus) -> bool {
     let is_dark = status.observed.hosts.values().any(HostObserved::is_dark);
     status.unseen.is_empty() && !is_dark && !status.leases.values().any(LeaseRecord::is_stuck)
 }
