@@ -99,6 +99,17 @@ impl Here {
         assert!(status.success(), "{what}: {status}");
     }
 
+    /// Caddy does not find that container by its name any more.
+    pub fn forget_name(&self, name: &str) {
+        let hosts = Path::new(self.scene.text("root")).join("hosts");
+        let known = std::fs::read_to_string(&hosts).unwrap();
+        let left: String =
+            known.lines().filter(|line| !line.ends_with(name)).flat_map(|line| [line, "\n"]).collect();
+        assert_ne!(left, known, "{name} is in it");
+        // In place, for Caddy has this very file in the place of its own.
+        std::fs::write(&hosts, left).unwrap();
+    }
+
     /// The registry ends; it is not started again.
     pub fn registry_down(&self) {
         let pid = i32::try_from(self.scene.told["registry_pid"].as_i64().unwrap()).unwrap();

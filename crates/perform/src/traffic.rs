@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use lockgate_model::{Evidence, Failure, FailureKind, Millis, Probe, Release, Seen, Slot, Verify};
-use lockgate_ports::{HostPorts, PortError, Request, Route, Router, Upstream};
+use lockgate_ports::{HostPorts, PortError, Request, Route, Router, Upstream, http};
 use tokio::time::Instant;
 
+use crate::conductor::find;
 use crate::health;
 use crate::identity::{Identity, who};
 
@@ -16,6 +17,8 @@ const VERIFY_SECONDS_MAX: u64 = 10;
 const PAUSE_MILLIS_FIRST: u64 = 2;
 const PAUSE_MILLIS_MAX: u64 = 200;
 const ASK_SECONDS_MAX: u64 = 5;
+/// How long the router may say that it cannot reach the slot; one that has just learnt of it may need a moment.
+const BAD_GATEWAY_MILLIS_MAX: u64 = 1_000;
 /// Good answers in a row when they do not say who gave them.
 const ANONYMOUS_ANSWERS: u32 = 3;
 
@@ -131,10 +134,17 @@ pub(crate) async fn verify(
     let mut in_a_row = 0;
     let mut last = String::new();
     let mut patience = health::Patience::default();
+    let mut bad_gateway: Option<Instant> = None;
     while start.elapsed() < Duration::from_secs(VERIFY_SECONDS_MAX) {
         let request = Request::get(path, Millis::from_secs(ASK_SECONDS_MAX));
         let answered = match ports.router.ask(&request).await {
-            Ok(answer) => who(&answer, slot, release, verify, probe),
+            Ok(answer) => {
+                match is_bad_gateway(answer.answer.status) {
+                    true => drop(bad_gateway.get_or_insert_with(Instant::now)),
+                    false => bad_gateway = None,
+                }
+                who(&answer, slot, release, verify, probe)
+            }
             Err(error) => {
                 revive(ports, &error).await?;
                 Err(error.message)
@@ -161,6 +171,11 @@ pub(crate) async fn verify(
                 last = seen;
                 // While a dead one is waited for nobody is served.
                 health::still_runs(ports, slot, release, probe, &mut patience, start.elapsed()).await?;
+                let long = Duration::from_millis(BAD_GATEWAY_MILLIS_MAX);
+                if bad_gateway.is_some_and(|since| since.elapsed() >= long) {
+                    reachable(ports, slot, path, &last).await?;
+                    bad_gateway = None;
+                }
             }
         }
         tokio::time::sleep(pause).await;
@@ -174,6 +189,34 @@ pub(crate) async fn verify(
     .hint(format!(
         "compare `lockgate logs {}` with the router's log; `verify` in lockgate.yaml says what tells releases apart",
         release.service
+    )))
+}
+
+/// What a proxy answers in the place of an upstream that it cannot reach (RFC 9110, 15.6.3 to 15.6.5).
+fn is_bad_gateway(status: u16) -> bool {
+    matches!(status, 502..=504)
+}
+
+/// Users get what the router answers, so there is nothing to wait for where it is not the slot that fails.
+///
+/// # Errors
+/// `Unhealthy` when the slot answers whoever asks it directly.
+async fn reachable(ports: &HostPorts, slot: Slot, path: &str, seen: &str) -> Result<(), Failure> {
+    let Some(endpoint) = find(ports, slot).await?.and_then(|seen| seen.endpoint) else { return Ok(()) };
+    let request = Request::get(path, Millis::from_secs(ASK_SECONDS_MAX));
+    match http::send(ports.host.as_ref(), &endpoint, request).await {
+        Ok(answer) if !is_bad_gateway(answer.status) => {}
+        Ok(_) | Err(_) => return Ok(()),
+    }
+    let dialled = route(ports).await?.dial.unwrap_or_else(|| "nothing".to_owned());
+    let router = ports.router.name();
+    Err(Failure::new(
+        FailureKind::Unhealthy,
+        format!("{slot} answers at {endpoint}, but {router}, which dials {dialled}, does not reach it: GET {path}: {seen}"),
+    )
+    .slot(slot)
+    .hint(format!(
+        "{router} must find the slot by what it dials: give the container that name (`container_name` or a network alias) on a network that both are on"
     )))
 }
 
