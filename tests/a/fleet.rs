@@ -118,6 +118,10 @@ impl Host {
         std::fs::read_to_string(self.files.join("apps/web").join(name)).ok()
     }
 
+    pub fn write_state(&self, name: &str, content: &str) {
+        std::fs::write(self.files.join("apps/web").join(name), content).unwrap();
+    }
+
     pub fn compose_file(&self, slot: &str) -> PathBuf {
         self.files.join("apps/web").join(slot).join("docker-compose.yml")
     }

@@ -54,6 +54,36 @@ fn killed_after_the_switch_it_is_brought_to_its_end_by_a_machine_without_a_journ
     load.expect_no_failure();
 }
 
+/// Ends the live app of the first host, which has this machine's own engine, as a power failure does.
+fn kill_the_app(fleet: &Fleet) {
+    let status = fleet.run("m1", "status web --format json").expect(0).last();
+    let seen = &status["hosts"][&fleet.hosts[0].id];
+    let slot = seen["router"]["target"].as_str().unwrap();
+    let endpoint = seen["slots"][slot]["endpoint"].as_str().unwrap();
+    let address = endpoint.rsplit_once(':').unwrap().0;
+    let script = "docker ps -q | xargs docker inspect -f '{{.Id}} {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' \
+                  | grep -F \" $0 \" | cut -d' ' -f1 | xargs docker kill";
+    let killed = std::process::Command::new("sh").args(["-c", script, address]).status().unwrap();
+    assert!(killed.success(), "{address}");
+}
+
+/// It missed the run's end, and lost its power before anybody came by.
+#[test]
+fn a_host_that_was_not_told_of_the_end_is_looked_at_before_it_is_said_to_be_well() {
+    let Some(fleet) = Fleet::start(2) else { return };
+    let ran = fleet.run("m1", "deploy web v1 --format json").expect(0);
+    let started: Value = ran.stdout.lines().next().map(|line| serde_json::from_str(line).unwrap()).unwrap();
+    let host = &fleet.hosts[0];
+    let mut record: Value = serde_json::from_str(&host.state(".lockgate/lease.json").unwrap()).unwrap();
+    record["unfinished"] =
+        serde_json::json!({ "run": started["run"], "plan": started["plan"], "progress": "committed" });
+    record.as_object_mut().unwrap().remove("last");
+    kill_the_app(&fleet);
+    host.write_state(".lockgate/lease.json", &record.to_string());
+    fleet.run("m2", "resume web").expect(0).says(&["succeeded"]);
+    fleet.expect_settled("v1");
+}
+
 #[test]
 fn what_a_host_went_on_with_is_not_taken_back_by_a_run_that_it_does_not_know_any_more() {
     let Some(fleet) = Fleet::start(2) else { return };

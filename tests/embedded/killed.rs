@@ -50,6 +50,25 @@ fn after_every_line(project: &Project, next: impl Fn(&Project, &str)) {
     panic!("a deployment has more than {LINES_MAX} lines");
 }
 
+/// Who types it again wants to go back from what is live, not to have it back.
+#[test]
+fn a_rollback_that_was_cut_off_is_finished_when_it_is_typed_again() {
+    let project = Project::new();
+    for after in 0..LINES_MAX {
+        project.deploy("v1");
+        project.deploy("v2");
+        let cut = cut(project.command(["rollback", "web", "--format", "json"]), after);
+        if !cut.killed || cut.last().contains("run_ended") {
+            assert!(after > 10, "a rollback has more than {after} lines");
+            return;
+        }
+        eprintln!("killed after line {after}: {}", cut.last());
+        project.run("rollback web").expect(0);
+        project.expect_settled("v1");
+    }
+    panic!("a rollback has more than {LINES_MAX} lines");
+}
+
 #[test]
 fn a_killed_deployment_is_finished_by_resume() {
     let project = Project::with(&quick());

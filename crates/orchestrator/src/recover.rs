@@ -87,15 +87,19 @@ impl Session<'_> {
         towards: Towards,
     ) -> Result<Option<(RunId, Outcome)>, Trouble> {
         self.settle_journal(acquired).await?;
-        let Some(unfinished) = oldest_unfinished(acquired) else { return Ok(None) };
+        let Some(mut unfinished) = oldest_unfinished(acquired) else { return Ok(None) };
         self.require_own(&unfinished.plan)?;
         // A stuck run stays unfinished on purpose: its undo is tried again, under the lease that we hold.
         if let Some(end) =
             acquired.last.values().find(|end| end.run == unfinished.run && !is_stuck(&end.outcome))
         {
             // Ended already, but not every host was told so.
-            acquired.fence.finish(end, true).await?;
-            return Ok(Some((end.run, end.outcome.clone())));
+            if was_undone(&end.outcome) {
+                acquired.fence.finish(end, true).await?;
+                return Ok(Some((end.run, end.outcome.clone())));
+            }
+            // One that was not may have lost its power since, and then the release serves no more there.
+            unfinished.progress = Progress::Committed;
         }
         if towards == Towards::Back && unfinished.progress == Progress::Committed {
             return self.leave_untidied(unfinished.run, acquired).await.map(Some);
@@ -281,7 +285,7 @@ fn reason_to_turn(towards: Towards, left: &[HostId]) -> Option<String> {
 
 /// The run that any host still holds as unfinished, with the furthest progress that any host knows of: progress is
 /// marked on all hosts before anything that depends on it is done.
-fn oldest_unfinished(acquired: &Acquired) -> Option<Unfinished> {
+pub(crate) fn oldest_unfinished(acquired: &Acquired) -> Option<Unfinished> {
     let mut runs: BTreeMap<RunId, Unfinished> = BTreeMap::new();
     for seen in acquired.unfinished.values() {
         let known = runs.entry(seen.run).or_insert_with(|| seen.clone());

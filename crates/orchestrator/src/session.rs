@@ -16,7 +16,7 @@ use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
 use crate::Site;
 use crate::interrupted::before_anything;
-use crate::recover::{Towards, is_stuck, known_stuck, was_undone};
+use crate::recover::{Towards, is_stuck, known_stuck, oldest_unfinished, was_undone};
 use crate::tell::Teller;
 
 /// Unfinished runs that one command brings to their end before it does what it was asked for.
@@ -188,12 +188,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// `undone`: a run was turned back first, and what it had replaced is what was live before.
+    /// `gone_back`: a deployment was turned back first, or a rollback that had been cut off was finished, so that what is
+    /// live now is what was live before.
     async fn plan_for(
         &self,
         want: &Want,
         release: impl Future<Output = Result<Option<Release>, Failure>>,
-        undone: bool,
+        gone_back: bool,
     ) -> Result<Planned, Failure> {
         // Looking and resolving do not need one another.
         let (observed, release) = tokio::try_join!(self.observe(Depth::Plan), release)?;
@@ -205,7 +206,7 @@ impl<'a> Session<'a> {
                 Intent::Rollback { release: Some(lockgate_plan::named_release(&observed, named)?) }
             }
             (Want::Rollback { release: None } | Want::Deploy { .. }, _) => {
-                let live = undone.then(|| lockgate_plan::live_release(&observed)).flatten();
+                let live = gone_back.then(|| lockgate_plan::live_release(&observed)).flatten();
                 Intent::Rollback { release: live }
             }
         };
@@ -266,15 +267,26 @@ impl<'a> Session<'a> {
     ) -> Result<Ready, Trouble> {
         let interrupt = &self.tools.interrupt;
         before_anything(interrupt, self.revive_routers()).await?;
+        let cut_off_rollback =
+            oldest_unfinished(acquired).map(|found| found.plan).filter(|plan| is_rollback(&plan.intent));
         let towards = match want {
             Want::Deploy { .. } => Towards::End,
+            // What was typed again after it had been cut off.
+            Want::Rollback { release }
+                if cut_off_rollback.as_ref().is_some_and(|plan| is_of(plan, release)) =>
+            {
+                Towards::End
+            }
             Want::Rollback { .. } => Towards::Back,
         };
         let recovered = self.recover_all(acquired, towards).await?;
         let fence = acquired.fence.clone();
         let keep_alive = fence.keep_alive();
-        let undone = recovered.as_ref().is_some_and(|(_, outcome)| was_undone(outcome));
-        let plan = before_anything(interrupt, self.plan_for(want, release, undone)).await?.plan;
+        let gone_back = recovered.as_ref().is_some_and(|(_, outcome)| match cut_off_rollback {
+            Some(_) => matches!(outcome, Outcome::Succeeded { .. }),
+            None => was_undone(outcome),
+        });
+        let plan = before_anything(interrupt, self.plan_for(want, release, gone_back)).await?.plan;
         drop(keep_alive);
         if !plan.is_empty() {
             return Ok(Ready { fence: Some(fence), plan, recovered });
@@ -380,6 +392,15 @@ impl<'a> Session<'a> {
             ttl: self.tools.lease_ttl,
         }
     }
+}
+
+fn is_rollback(intent: &Intent) -> bool {
+    matches!(intent, Intent::Rollback { .. })
+}
+
+/// Whether a rollback to `named` (`None`: to what was live before) is what this plan does.
+fn is_of(plan: &Plan, named: &Option<String>) -> bool {
+    named.as_ref().is_none_or(|named| lockgate_plan::is_named(named, &plan.release))
 }
 
 /// A lease that cannot be given back expires.

@@ -13,7 +13,7 @@ use lockgate_model::{
 
 pub use blue_green::live_release;
 pub use gates::resolve as resolve_gates;
-pub use rollback::{named_release, previous_release};
+pub use rollback::{is_named, named_release, previous_release};
 
 /// The steps that take `observed` to what `intent` wants. Empty when that is what is.
 ///

@@ -48,7 +48,7 @@ pub fn named_release(observed: &Observed, named: &str) -> Result<Release, Failur
         let hosts = observed.hosts.values();
         hosts.flat_map(|seen| seen.releases.iter().chain(was_live_beside(seen)).chain(current(seen)))
     };
-    let found = known().find(|release| release.tag.as_str() == named || names_digest(named, release));
+    let found = known().find(|release| is_named(named, release));
     if let Some(release) = found {
         return Ok(release.clone());
     }
@@ -66,6 +66,12 @@ pub fn named_release(observed: &Observed, named: &str) -> Result<Release, Failur
     };
     Err(Failure::new(FailureKind::NotFound, format!("{named} was never live here"))
         .hint(format!("releases to go back to: {those}; {deploy}")))
+}
+
+/// By its tag, or by the beginning of its digest.
+#[must_use]
+pub fn is_named(named: &str, release: &Release) -> bool {
+    release.tag.as_str() == named || names_digest(named, release)
 }
 
 /// `sha256:1f3a…` or its hex digits alone.
