@@ -126,6 +126,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             }
         } else if self.state.direction == Direction::Committed && self.stopping(None) {
             self.abandon_looking();
+            self.engine.interrupt.heed();
         }
         Ok(())
     }
@@ -260,6 +261,9 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
 
     fn told(&mut self, host: &HostId, told: Result<(), Failure>) -> Result<(), RunError> {
         self.untold.remove(host);
+        if self.untold.is_empty() {
+            self.engine.interrupt.heed();
+        }
         or_go_on(told)
     }
 
@@ -423,7 +427,7 @@ fn id(work: &Work) -> StepId {
 }
 
 fn abandoned() -> Failure {
-    Failure::new(FailureKind::Cancelled, "abandoned: the run turned back")
+    Failure::new(FailureKind::Cancelled, "cut short: the run did not wait for it any more")
 }
 
 fn interrupted() -> Failure {

@@ -13,32 +13,43 @@ use crate::{
 };
 
 /// Ctrl-C, asked once: the run turns back and undoes.
-#[derive(Debug, Clone)]
-pub struct Interrupt(watch::Sender<bool>);
-
-impl Default for Interrupt {
-    fn default() -> Self {
-        Self(watch::Sender::new(false))
-    }
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    requested: watch::Sender<bool>,
+    heeded: watch::Sender<bool>,
 }
 
 impl Interrupt {
     pub fn request(&self) {
-        self.0.send_replace(true);
+        self.requested.send_replace(true);
     }
 
     #[must_use]
     pub fn requested(&self) -> bool {
-        *self.0.borrow()
+        *self.requested.borrow()
     }
 
     /// Returns when it is requested.
     pub async fn wait(&self) {
-        let mut receiver = self.0.subscribe();
-        // The sender lives in `self`, so this ends only with a request.
-        if receiver.wait_for(|requested| *requested).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        is_true(&self.requested).await;
+    }
+
+    /// The hosts know what was made of it, so that whoever comes next goes the same way.
+    pub(crate) fn heed(&self) {
+        self.heeded.send_replace(true);
+    }
+
+    /// Returns when the hosts know what was made of it: from then on the run may be left to somebody else. Never for a
+    /// run that ends before.
+    pub async fn heeded(&self) {
+        is_true(&self.heeded).await;
+    }
+}
+
+async fn is_true(sender: &watch::Sender<bool>) {
+    // The sender outlives this, so it ends only with what is waited for.
+    if sender.subscribe().wait_for(|value| *value).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

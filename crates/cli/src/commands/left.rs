@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockgate_engine::Interrupt;
 use lockgate_model::{HostId, HostObserved, Millis, ServiceStatus, Slot, Unfinished};
@@ -15,6 +16,8 @@ use crate::args::Format;
 use crate::exit::Exit;
 use crate::sink::Screen;
 
+/// Longest wait until the hosts know that a run turns back, so that whoever comes next does not go on with it.
+const HEEDED_SECONDS_MAX: u64 = 2;
 /// Longest look at the hosts once somebody wants to be gone; all are looked at beside each other.
 const LOOK_SECONDS_MAX: u64 = 2;
 
@@ -34,7 +37,7 @@ impl Signals {
         let listener = tokio::spawn(async move {
             caught.next().await;
             shown.note(
-                "interrupted: what is not settled yet is undone. Once more leaves it to `lockgate resume`",
+                "interrupted: what is not settled yet is undone, a release that has passed its gates stays. Once more leaves it to `lockgate resume`",
             );
             interrupt.request();
             caught.next().await;
@@ -56,6 +59,14 @@ impl Signals {
             biased;
             done = &mut work => return done,
             () = self.leave.notified() => {}
+        }
+        // It may be at its end by now, which says more than that it was left.
+        let bound = Duration::from_secs(HEEDED_SECONDS_MAX);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = session.tools.interrupt.heeded() => {}
+            () = tokio::time::sleep(bound) => {}
         }
         self.screen.finish();
         self.screen.note("left as it is; `lockgate resume` finishes or undoes it");
