@@ -98,7 +98,8 @@ fn what_a_host_went_on_with_is_not_taken_back_by_a_run_that_it_does_not_know_any
     fleet.run("m1", "resume web").expect(3).says(&["went on without it", &fleet.hosts[0].id]);
     let releases = [0, 1].map(|host| http::get(fleet.hosts[host].port, "/").unwrap().release().to_owned());
     assert_eq!(releases, ["v2", "v1"]);
-    fleet.run("m2", "resume web").expect(0).says(&["nothing was left unfinished"]);
+    fleet.run("m1", "status web").expect(1).says(&["the hosts differ", "deploy web TAG"]);
+    fleet.run("m2", "resume web").expect(1).says(&["nothing was left unfinished", "the hosts differ"]);
     fleet.run("m2", "deploy web v1").expect(0);
     fleet.expect_settled("v1");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_model::{
-    Action, Event, EventKind, Failure, FailureKind, HostId, Outcome, RunEnd, Seen, Slot, StepId,
+    Action, Event, EventKind, Failure, FailureKind, HostId, Outcome, RunEnd, Seen, StepId, Stuck,
 };
 
 use crate::fenced::{insist, perform};
@@ -343,7 +343,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         }
         let mut outcome = self.state.outcome();
         if let Outcome::Stuck(stuck) = &mut outcome {
-            self.look_who_is_live(&mut stuck.live).await;
+            self.look_who_is_live(stuck).await;
         }
         let at = self.engine.clock.now();
         self.note(EventKind::RunEnded { outcome: outcome.clone() }).await?;
@@ -361,7 +361,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     }
 
     /// Whoever has to mend it by hand is told what the routers say. What the run knows stays where they cannot be asked.
-    async fn look_who_is_live(&self, live: &mut BTreeMap<HostId, Slot>) {
+    async fn look_who_is_live(&self, Stuck { live, silent, .. }: &mut Stuck) {
         let bound = Duration::from_secs(LAST_LOOK_SECONDS_MAX);
         let looks = self.state.plan.hosts.iter().map(|host| async move {
             (host, tokio::time::timeout(bound, self.engine.performer.target(host)).await)
@@ -370,8 +370,11 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             match seen {
                 Ok(Ok(Some(slot))) => drop(live.insert(host.clone(), slot)),
                 Ok(Ok(None)) => drop(live.remove(host)),
-                Ok(Err(failure)) => tracing::debug!(%failure, "who is live there is not known for certain"),
-                Err(_) => tracing::debug!(%host, "its router did not answer in time"),
+                Ok(Err(failure)) => {
+                    tracing::debug!(%failure, "who is live there is not known for certain");
+                    silent.insert(host.clone());
+                }
+                Err(_) => drop(silent.insert(host.clone())),
             }
         }
     }

@@ -395,12 +395,15 @@ impl RunState {
             }
         }
         let (service, environment) = (&self.plan.service, &self.plan.environment);
-        let commands = vec![
+        let mut commands = vec![
             format!("lockgate --env {environment} status {service}"),
             format!("lockgate --env {environment} doctor"),
             format!("lockgate --env {environment} resume {service}"),
         ];
-        Stuck { failure, undo_failures, live, commands }
+        if self.direction == Direction::Committed {
+            commands.push(format!("lockgate --env {environment} rollback {service}"));
+        }
+        Stuck { failure, undo_failures, live, silent: BTreeSet::new(), commands }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Events: all that the engine ever says, to the journal, the terminal, the API and the notifiers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,9 @@ pub struct Stuck {
     pub undo_failures: Vec<Failure>,
     /// Where the traffic goes, as the routers say, else as far as the run knows; hosts where neither does are missing.
     pub live: BTreeMap<HostId, Slot>,
+    /// Hosts whose router could not be asked at the end.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub silent: BTreeSet<HostId>,
     /// What to type, in order.
     pub commands: Vec<String>,
 }
@@ -122,6 +125,7 @@ impl Outcome {
                 failure: stuck.failure.brief(),
                 undo_failures: few(&stuck.undo_failures),
                 live: stuck.live.clone(),
+                silent: stuck.silent.clone(),
                 commands: stuck.commands.clone(),
             }),
         }

@@ -118,6 +118,22 @@ pub struct ServiceStatus {
     pub unseen: BTreeMap<HostId, Failure>,
 }
 
+impl ServiceStatus {
+    /// Its hosts have different releases live, and nobody is at work to change that.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        let mut live = self
+            .observed
+            .hosts
+            .values()
+            .filter_map(|seen| seen.live())
+            .filter_map(|(_, slot)| slot.release.as_ref());
+        let first = live.next();
+        let is_mixed = live.any(|release| first.is_some_and(|first| !first.same_bytes(release)));
+        is_mixed && self.leases.values().all(|lease| lease.holder.is_none())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

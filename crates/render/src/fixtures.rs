@@ -257,6 +257,7 @@ fn unreachable_caddy() -> Failure {
 
 pub(crate) fn stuck() -> Stuck {
     Stuck {
+        silent: [host("web2")].into(),
         failure: failure_smoke(),
         undo_failures: vec![unreachable_caddy()],
         live: [(host("web1"), Slot::Blue)].into(),

@@ -112,17 +112,24 @@ fn stuck_text(stuck: &Stuck, plan: &Plan, paint: Paint) -> String {
     text.push_str("\nnow, as far as is known:");
     for host in &plan.hosts {
         let place = hosts_text(std::slice::from_ref(host));
-        let _ = match stuck.live.get(host) {
-            Some(slot) => match held(plan, host, *slot) {
-                Some(release) => write!(text, "\n  {place}: {release} in slot {slot} gets the traffic"),
-                None => write!(text, "\n  {place}: slot {slot} gets the traffic"),
-            },
-            None => write!(text, "\n  {place}: not known"),
+        let live = stuck.live.get(host).map(|slot| match held(plan, host, *slot) {
+            Some(release) => format!("{release} in slot {slot}"),
+            None => format!("slot {slot}"),
+        });
+        let _ = match (live, stuck.silent.contains(host)) {
+            (Some(live), false) => write!(text, "\n  {place}: {live} gets the traffic"),
+            (Some(live), true) => {
+                write!(text, "\n  {place}: its router does not answer; {live} had the traffic before")
+            }
+            (None, _) => write!(text, "\n  {place}: not known"),
         };
     }
     let _ = write!(text, "\n{} type, in this order:", paint.bold("next:"));
     for command in &stuck.commands {
         let _ = write!(text, "\n  {}", clean(command));
+    }
+    if !stuck.silent.is_empty() && plan.hosts.len() > 1 {
+        text.push_str("\n  where a host is gone for good: take it out of `hosts`, then deploy");
     }
     text
 }
@@ -221,7 +228,14 @@ mod tests {
         next: type, in this order:
           lockgate status web
           lockgate resume
+          where a host is gone for good: take it out of `hosts`, then deploy
         ");
+        let mut known = stuck();
+        known.live.insert(host("web2"), lockgate_model::Slot::Green);
+        let text = outcome_text(&Outcome::Stuck(known), &plan(), Paint::plain());
+        assert!(
+            text.contains("web2: its router does not answer; ") && text.contains(" had the traffic before")
+        );
     }
 
     #[test]

@@ -50,6 +50,15 @@ fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: P
             let _ = write!(text, "\n    bring it back: {deploy}");
         }
     }
+    if status.differs() {
+        let _ = write!(
+            text,
+            "\n  {} the hosts differ; `lockgate --env {} deploy {} TAG` gives all of them the same",
+            paint.yellow("!"),
+            status.environment,
+            status.service
+        );
+    }
     push_leases(&mut text, status, time, paint);
     text
 }

@@ -115,6 +115,7 @@ async fn the_end_of_a_run_is_noted_without_what_has_no_bound() {
             .logs(vec!["TOKEN=hunter2".into(); 1_000])
     };
     let stuck = Stuck {
+        silent: std::collections::BTreeSet::new(),
         failure: wordy("it is sick"),
         undo_failures: vec![wordy("it stays"); 1_000],
         live: std::collections::BTreeMap::new(),
