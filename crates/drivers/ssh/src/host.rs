@@ -1,6 +1,7 @@
 //! The port `Host` over SSH.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
@@ -31,14 +32,21 @@ const KIBIBYTES_IN_MEBIBYTE: u64 = 1024;
 pub struct Ssh {
     id: HostId,
     settings: lockgate_model::Ssh,
-    link: Mutex<Option<Arc<Link>>>,
+    link: Mutex<Slot>,
+}
+
+#[derive(Default)]
+struct Slot {
+    open: Option<Arc<Link>>,
+    /// When the last opening failed, and why.
+    failed: Option<(Instant, PortError)>,
 }
 
 impl Ssh {
     /// `host` is what one would type after `ssh`. Does not connect yet.
     #[must_use]
     pub fn new(host: HostId, settings: &lockgate_model::Ssh) -> Ssh {
-        Ssh { id: host, settings: settings.clone(), link: Mutex::new(None) }
+        Ssh { id: host, settings: settings.clone(), link: Mutex::default() }
     }
 
     /// Closes the connection and waits until the master has stopped listening.
@@ -46,7 +54,7 @@ impl Ssh {
     /// # Errors
     /// `Unreachable` when it had broken already; there is nothing left to close then.
     pub async fn close(self) -> Result<(), PortError> {
-        match self.link.into_inner().map(Arc::try_unwrap) {
+        match self.link.into_inner().open.map(Arc::try_unwrap) {
             Some(Ok(link)) => link.close(&self.id).await,
             // Nobody else can hold it: every holder borrows this host.
             Some(Err(_)) | None => Ok(()),
@@ -58,23 +66,38 @@ impl Ssh {
         doctor::check(self).await
     }
 
-    /// The open connection, or a new one. Callers beside each other share one opening.
+    /// The open connection, or a new one. Callers beside each other share one opening, also one that fails: each by itself
+    /// would wait for a dead host as long again.
     async fn link(&self) -> Result<Arc<Link>, PortError> {
+        let asked = Instant::now();
         let mut slot = self.link.lock().await;
-        if let Some(link) = slot.as_ref() {
+        if let Some(link) = slot.open.as_ref() {
             return Ok(link.clone());
         }
-        let link = Arc::new(Link::open(&self.id, &self.settings).await?);
-        *slot = Some(link.clone());
-        Ok(link)
+        if let Some((at, error)) = slot.failed.as_ref()
+            && *at >= asked
+        {
+            return Err(error.clone());
+        }
+        match Link::open(&self.id, &self.settings).await {
+            Ok(link) => {
+                let link = Arc::new(link);
+                *slot = Slot { open: Some(link.clone()), failed: None };
+                Ok(link)
+            }
+            Err(error) => {
+                slot.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 
     /// Forgets a connection that broke, unless somebody has already replaced it.
     async fn forget(&self, broken: &Arc<Link>) {
         let mut slot = self.link.lock().await;
-        if slot.as_ref().is_some_and(|link| Arc::ptr_eq(link, broken)) {
+        if slot.open.as_ref().is_some_and(|link| Arc::ptr_eq(link, broken)) {
             tracing::debug!(host = %self.id, "the ssh connection broke");
-            *slot = None;
+            slot.open = None;
         }
     }
 

@@ -299,8 +299,14 @@ async fn a_host_that_does_not_answer_is_timed_out() {
     let id = HostId::new(format!("ssh://127.0.0.1:{}", silent.local_addr().unwrap().port())).unwrap();
     let mut settings = sshd.settings();
     settings.options.extend(["-o".into(), "ConnectTimeout=1".into()]);
-    let error = refusal(&Ssh::new(id, &settings)).await;
-    assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+    let host = Ssh::new(id, &settings);
+    // Who asks meanwhile does not wait for as long again.
+    let (one, other) = tokio::join!(refusal(&host), refusal(&host));
+    for error in [one, other] {
+        assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+    }
+    silent.set_nonblocking(true).unwrap();
+    assert_eq!(std::iter::from_fn(|| silent.accept().ok()).count(), 1);
 }
 
 #[tokio::test]
