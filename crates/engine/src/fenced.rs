@@ -12,6 +12,8 @@ use crate::Engine;
 
 /// An undo is tried again when the world could not be reached: giving up leaves a stuck run. So is tidying up.
 const UNDO_ATTEMPTS_MAX: u32 = 6;
+/// No further attempt begins later than this after the first: each may take as long as a dead host is waited for.
+const UNDO_SECONDS_MAX: u64 = 40;
 /// First pause between attempts to undo; doubles each time (6 attempts wait 6.2 s in all).
 const UNDO_PAUSE_MILLIS: u64 = 200;
 /// Looks at the lease in a row that took so long that their answer was worth nothing.
@@ -66,10 +68,11 @@ pub(crate) async fn insist(
     host: Option<&HostId>,
     actions: &[Action],
 ) -> Result<Seen, Failure> {
+    let (start, bound) = (Instant::now(), Duration::from_secs(UNDO_SECONDS_MAX));
     let mut pause = Duration::from_millis(UNDO_PAUSE_MILLIS);
     for _ in 1..UNDO_ATTEMPTS_MAX {
         match perform(engine, host, actions).await {
-            Err(failure) if transient(failure.kind) => {
+            Err(failure) if transient(failure.kind) && start.elapsed() < bound => {
                 tracing::debug!(%failure, "tried again");
                 tokio::time::sleep(pause).await;
                 pause *= 2;

@@ -144,8 +144,7 @@ async fn stop(ports: &HostPorts, slot: Slot, grace: Millis, heir: Option<Slot>) 
 }
 
 async fn prune(ports: &HostPorts, keep: u32) -> Result<Seen, Failure> {
-    let mut releases = files::read_releases(ports).await?;
-    releases.truncate(keep as usize);
+    let releases = files::newest(files::read_releases(ports).await?, keep);
     let removed = ports.runtime.prune(&releases).await?;
     Ok(removed
         .into_iter()

@@ -67,12 +67,25 @@ pub(crate) async fn record(
     Ok(Seen::new())
 }
 
+/// Those up to the `keep`th that has other bytes than all before it.
+pub(crate) fn newest(releases: Vec<Release>, keep: u32) -> Vec<Release> {
+    let mut digests = std::collections::BTreeSet::new();
+    releases
+        .into_iter()
+        .take_while(|release| {
+            digests.insert(release.digest.clone());
+            digests.len() <= keep as usize
+        })
+        .collect()
+}
+
 async fn remember(ports: &HostPorts, release: &Release) -> Result<(), Failure> {
     let mut releases = read_releases(ports).await?;
     if releases.first() == Some(release) {
         return Ok(());
     }
-    releases.retain(|known| !known.same_bytes(release));
+    // The same bytes under another tag stay: `rollback` takes that name too.
+    releases.retain(|known| !(known.same_bytes(release) && known.tag == release.tag));
     releases.insert(0, release.clone());
     releases.truncate(RELEASES_MAX);
     let content = serde_json::to_vec_pretty(&releases).map_err(|error| {
@@ -102,4 +115,36 @@ async fn write(ports: &HostPorts, path: &str, old: Option<&[u8]>, slot: Option<S
     let content = if bare { slot.to_string() } else { format!("{slot}\n") };
     ports.host.write(path, content.as_bytes(), STATE_FILE_MODE).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use lockgate_model::{Digest, HostId, ServiceName, Tag};
+    use lockgate_ports::fake::{Calm, FakePorts, Machine, shared};
+
+    use super::*;
+
+    fn release(tag: &str, digit: char) -> Release {
+        let digest = Digest::new(format!("sha256:{}", digit.to_string().repeat(64))).unwrap();
+        let service = ServiceName::new("web").unwrap();
+        Release { service, tag: Tag::new(tag).unwrap(), digest, image: None, commit: None }
+    }
+
+    /// Who deployed `v1` may go back to `v1`, though its bytes were live as `latest` since.
+    #[tokio::test]
+    async fn a_release_that_was_live_under_two_tags_is_known_by_both() {
+        let machine = shared(Machine::new(HostId::new("web1").unwrap(), Arc::new(BTreeMap::new())));
+        let ports = FakePorts::new(machine, Arc::new(Calm)).host_ports("/srv/web");
+        let (v1, v2, latest) = (release("v1", '1'), release("v2", '2'), release("latest", '1'));
+        for live in [&v1, &v2, &latest, &v2] {
+            record(&ports, &Recorded::default(), Some(live)).await.unwrap();
+        }
+        let known = read_releases(&ports).await.unwrap();
+        assert_eq!(known, [v2.clone(), latest.clone(), v1.clone()]);
+        assert_eq!(newest(known.clone(), 1), [v2]);
+        assert_eq!(newest(known.clone(), 2), known);
+    }
 }
