@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentName, Failure, HostId, LeaseRecord, Release, ServiceName, Slot, Timestamp};
+use crate::{EnvironmentName, Failure, HostId, LeaseRecord, Millis, Release, ServiceName, Slot, Timestamp};
 
 /// One service in one environment, on all its hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,13 @@ pub struct HostObserved {
     pub releases: Vec<Release>,
     /// Why the two slots cannot run beside each other (a host port or container name both want); empty when they can.
     pub conflicts: Vec<String>,
+}
+
+/// As long as Docker waits at most between two restarts, twice.
+const RESTARTED_SECONDS: u64 = 120;
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl HostObserved {
@@ -43,6 +50,15 @@ impl HostObserved {
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.slots.is_empty() && self.recorded.active.is_none() && self.releases.is_empty()
+    }
+
+    /// The live release does not stay up: it was started again by itself in the two minutes before `now`.
+    #[must_use]
+    pub fn is_restarting(&self, now: Timestamp) -> bool {
+        self.live().is_some_and(|(_, slot)| {
+            let lately = |at| now.since(at) < Millis::from_secs(RESTARTED_SECONDS);
+            slot.restarts > 0 && slot.started_at.is_none_or(lately)
+        })
     }
 
     /// Users should see a release, and see none.
@@ -72,6 +88,9 @@ pub struct SlotObserved {
     pub release: Option<Release>,
     pub state: SlotState,
     pub started_at: Option<Timestamp>,
+    /// How often it was started again by itself: by a container's restart policy.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u64,
     /// Where it answers, as seen from the host (`172.17.0.3:5000`).
     pub endpoint: Option<String>,
 }
@@ -150,7 +169,7 @@ mod tests {
     }
 
     fn slot(tag: &str, state: SlotState) -> SlotObserved {
-        SlotObserved { release: Some(release(tag)), state, started_at: None, endpoint: None }
+        SlotObserved { release: Some(release(tag)), state, started_at: None, restarts: 0, endpoint: None }
     }
 
     /// A router that dials blue.
@@ -167,6 +186,18 @@ mod tests {
         assert!(seen.is_new() && !seen.is_dark());
         seen.recorded.active = Some(Slot::Blue);
         assert!(!seen.is_new() && seen.is_dark());
+    }
+
+    #[test]
+    fn a_live_release_that_is_started_again_and_again_is_noticed_until_it_stays_up() {
+        let mut seen = dials_blue();
+        let started =
+            SlotObserved { started_at: Some(Timestamp(1_000_000)), ..slot("v1", SlotState::Running) };
+        seen.slots.insert(Slot::Blue, started.clone());
+        assert!(!seen.is_restarting(Timestamp(1_000_000)), "it was started once");
+        seen.slots.insert(Slot::Blue, SlotObserved { restarts: 3, ..started });
+        assert!(seen.is_restarting(Timestamp(1_119_999)));
+        assert!(!seen.is_restarting(Timestamp(1_120_000)), "it stays up");
     }
 
     #[test]

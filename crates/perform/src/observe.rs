@@ -118,6 +118,7 @@ fn observed(slot: RuntimeSlot) -> SlotObserved {
         release: slot.release,
         state: slot.state,
         started_at: slot.started_at,
+        restarts: slot.restarts,
         endpoint: slot.endpoint.map(|endpoint| endpoint.to_string()),
     }
 }

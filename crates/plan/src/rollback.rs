@@ -148,6 +148,7 @@ mod tests {
             release: Some(release),
             state,
             started_at: Some(Timestamp(started_at)),
+            restarts: 0,
             endpoint: None,
         }
     }

@@ -13,6 +13,8 @@ pub struct RuntimeSlot {
     pub release: Option<Release>,
     pub state: SlotState,
     pub started_at: Option<Timestamp>,
+    /// How often the runtime has started it again by itself.
+    pub restarts: u64,
     /// Address as seen from the host, while running.
     pub endpoint: Option<Endpoint>,
 }

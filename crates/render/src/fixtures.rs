@@ -151,9 +151,16 @@ pub(crate) fn observed() -> Observed {
         release: Some(release("v1")),
         state: SlotState::Running,
         started_at: Some(Timestamp(START)),
+        restarts: 0,
         endpoint: None,
     };
-    let green = SlotObserved { release: None, state: SlotState::Stopped, started_at: None, endpoint: None };
+    let green = SlotObserved {
+        release: None,
+        state: SlotState::Stopped,
+        started_at: None,
+        restarts: 0,
+        endpoint: None,
+    };
     let seen = |slots| HostObserved {
         slots,
         router: RouterObserved {

@@ -73,6 +73,9 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
     {
         warnings.push(format!("the traffic goes to {target}, {}", not_running(seen, target)));
     }
+    if let Some((slot, live)) = seen.live().filter(|(_, live)| live.restarts > 0) {
+        warnings.push(format!("{slot} was started again {} times by its restart policy", live.restarts));
+    }
     if let (true, Some(dial)) = (seen.router.stale, &seen.router.dial) {
         warnings.push(format!(
             "the router dials {}, where the slot is not any more; deploying the live release again mends it",

@@ -35,7 +35,9 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, watch: bool) -> R
 /// All could be seen, what should be live is, the same everywhere, and no run waits for somebody to mend what kept it
 /// from being undone.
 pub(super) fn is_well(status: &ServiceStatus) -> bool {
-    let is_ill = |seen: &HostObserved| seen.is_dark() || seen.router.unreachable.is_some();
+    let now = lockgate_local::now();
+    let is_ill =
+        |seen: &HostObserved| seen.is_dark() || seen.is_restarting(now) || seen.router.unreachable.is_some();
     let is_ill = status.observed.hosts.values().any(is_ill) || status.differs();
     status.unseen.is_empty() && !is_ill && !status.leases.values().any(LeaseRecord::is_stuck)
 }

@@ -129,7 +129,8 @@ impl Compose {
         let state = if running { SlotState::Running } else { SlotState::Stopped };
         let endpoint = if running { endpoint(&container, self.service.port) } else { None };
         let started_at = timestamp(&container.state.started_at);
-        Ok(Some(RuntimeSlot { slot: held.slot, release, state, started_at, endpoint }))
+        let restarts = container.restart_count;
+        Ok(Some(RuntimeSlot { slot: held.slot, release, state, started_at, restarts, endpoint }))
     }
 
     /// What the container runs: by our labels, else derived from its image.

@@ -203,6 +203,7 @@ fn view(slot: Slot, seen: Seen) -> RuntimeSlot {
         slot,
         state: if seen.alive { SlotState::Running } else { SlotState::Stopped },
         started_at: Some(seen.record.started_at),
+        restarts: 0,
         endpoint: seen.alive.then(|| Endpoint::Tcp(format!("127.0.0.1:{}", seen.record.port))),
         release: Some(seen.record.release),
     }

@@ -296,6 +296,7 @@ impl Machine {
             release: Some(app.release.clone()),
             state: if app.runs(now) { SlotState::Running } else { SlotState::Stopped },
             started_at: Some(app.started_at),
+            restarts: 0,
             endpoint: app.runs(now).then(|| Endpoint::Tcp(Self::address(*slot))),
         };
         self.slots.iter().map(seen).collect()
