@@ -161,7 +161,21 @@ impl Wires<'_> {
             runtime,
             disk_free_mib: self.environment.disk_free_mib,
         })
-        .docker_socket(socket.filter(|socket| socket.starts_with("unix://"))))
+        .docker_socket(socket.filter(|socket| socket.starts_with("unix://")))
+        .dialled(self.dialled()?))
+    }
+
+    /// The names by which Caddy finds the slots; none where it dials addresses.
+    fn dialled(&self) -> Result<BTreeMap<Slot, String>, CliError> {
+        let Some(Router::Caddy(router)) = &self.environment.router else { return Ok(BTreeMap::new()) };
+        let mut names = BTreeMap::new();
+        for slot in Slot::ALL {
+            let dial = self.fill(&router.dial, Some(slot))?;
+            names.extend(dialled_name(&dial).map(|name| (slot, name.to_owned())));
+        }
+        // One name for both slots would be no container's.
+        let is_told_apart = names.get(&Slot::Blue) != names.get(&Slot::Green);
+        Ok(if is_told_apart { names } else { BTreeMap::new() })
     }
 
     fn caddy(&self, host: Arc<dyn Host>, router: &CaddyRouter) -> Result<Caddy, CliError> {
@@ -227,18 +241,19 @@ impl Wires<'_> {
     }
 
     fn absolute(&self, id: &HostId, template: &Template) -> Result<Template, CliError> {
-        let text = template.as_str();
-        let text =
-            if Path::new(text).is_absolute() { text.to_owned() } else { format!("{}/{text}", self.base(id)) };
-        Template::new(text)
+        Template::new(self.below(id, template.as_str()))
             .map_err(|error| CliError::usage(error.to_string(), "check the path in lockgate.yaml"))
     }
 
     fn on_host(&self, id: &HostId, template: &Template, slot: Option<Slot>) -> Result<String, CliError> {
-        let filled = self.fill(template, slot)?;
-        match Path::new(&filled).is_absolute() {
-            true => Ok(filled),
-            false => Ok(format!("{}/{filled}", self.base(id))),
+        Ok(self.below(id, &self.fill(template, slot)?))
+    }
+
+    /// Without a `./`, for Docker tells paths without.
+    fn below(&self, id: &HostId, path: &str) -> String {
+        match Path::new(path).is_absolute() {
+            true => path.to_owned(),
+            false => format!("{}/{}", self.base(id), path.strip_prefix("./").unwrap_or(path)),
         }
     }
 
@@ -265,6 +280,14 @@ impl Wires<'_> {
             format!("set environments.{}.{what} in lockgate.yaml", self.environment.name),
         )
     }
+}
+
+/// The name in what is dialled: `web-blue` of `web-blue:5000`. `None` for addresses and for this machine.
+fn dialled_name(dial: &str) -> Option<&str> {
+    let (name, _port) = dial.rsplit_once(':')?;
+    let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let is_address = name.parse::<std::net::IpAddr>().is_ok() || name == "localhost";
+    (is_name && !name.is_empty() && !is_address).then_some(name)
 }
 
 /// The path of this executable. After it was replaced by an upgrade, Linux says ` (deleted)` behind the name, and the

@@ -1,13 +1,16 @@
 //! What a deployment will need, looked at for `doctor`.
 
-use futures_util::future::join_all;
+use std::collections::BTreeSet;
+
+use futures_util::future::{join_all, try_join3};
 use lockgate_model::{FailureKind, Millis, Slot};
 use lockgate_ports::{Check, Endpoint, PortError, listens};
 
 use crate::compose::Compose;
-use crate::conflicts::HostPort;
-use crate::containers::Held;
-use crate::{api, image};
+use crate::conflicts::{Found, HostPort};
+use crate::containers::{COMPOSE_SERVICE, Held, is_running, label};
+use crate::unshared::Unshared;
+use crate::{api, image, unshared};
 
 /// A tag that a registry is asked for only to see what it says.
 const UNKNOWN_TAG: &str = "lockgate-doctor";
@@ -64,12 +67,14 @@ impl Compose {
     async fn check_conflicts(&self) -> Vec<Check> {
         let what = "slots beside each other";
         match self.find_conflicts().await {
-            Ok((found, ports)) => {
-                let between = match found.is_empty() {
+            Ok(Found { conflicts, ports, unshared }) => {
+                let between = match conflicts.is_empty() {
                     true => Check::ok(what, "no host port or name is wanted twice"),
-                    false => Check::bad(what, found.join("; "), "change the Compose files as said"),
+                    false => Check::bad(what, conflicts.join("; "), "change the Compose files as said"),
                 };
                 let mut checks = vec![between];
+                checks.extend(unshared::check_volumes(&unshared));
+                checks.extend(self.check_needed(&unshared).await);
                 for (slot, ports) in Slot::ALL.into_iter().zip(ports) {
                     checks.extend(self.check_ports(slot, &ports).await);
                 }
@@ -77,6 +82,29 @@ impl Compose {
             }
             Err(error) => vec![bad(what, error)],
         }
+    }
+
+    /// Nobody starts what a slot's service depends on: said of what does not run in the slot's Compose project.
+    async fn check_needed(&self, unshared: &[Unshared; 2]) -> Option<Check> {
+        if unshared.iter().all(|slot| slot.needed.is_empty()) {
+            return None;
+        }
+        let (blue, green) = (self.place(Slot::Blue), self.place(Slot::Green));
+        let looked = try_join3(blue, green, self.engine.containers(None)).await;
+        let (blue, green, containers) = match looked {
+            Ok(looked) => looked,
+            Err(error) => return Some(bad(unshared::NEEDED, error)),
+        };
+        let mut missing = BTreeSet::new();
+        for (place, slot) in [&blue, &green].into_iter().zip(unshared) {
+            let runs = |name: &str| {
+                containers.iter().any(|one| {
+                    is_running(one) && place.has_made(one) && label(one, COMPOSE_SERVICE) == Some(name)
+                })
+            };
+            missing.extend(slot.needed.iter().filter(|name| !runs(name)).map(String::as_str));
+        }
+        unshared::check_missing(&missing, &blue, &green)
     }
 
     /// Whether another program has what the slot publishes. Nothing is said of a slot that publishes nothing, or that
@@ -149,7 +177,11 @@ impl Compose {
             Ok((folder, free)) if free >= wanted => Check::ok(what, format!("{free} MiB in {folder}")),
             Ok((folder, free)) => {
                 let seen = format!("{free} MiB in {folder}, {wanted} MiB wanted");
-                Check::bad(what, seen, "free space (`docker system df`), or lower `disk_free_mib`")
+                Check::bad(
+                    what,
+                    seen,
+                    "free space (`docker system df`), or lower `disk_free` in lockgate.yaml",
+                )
             }
             Err(error) => bad(what, error),
         }

@@ -289,7 +289,7 @@ fn explain(place: &Place, said: &str, host: &dyn Host) -> PortError {
     }
     if has(&["is already in use by container", "container name"]) {
         return error(FailureKind::Conflict).hint(format!(
-            "another container has that name: take `container_name:` out of {path}, or put the slot in it"
+            "another container has that name: put the slot into `container_name:` of {path}, as the router dials it"
         ));
     }
     if has(&[

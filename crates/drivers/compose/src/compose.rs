@@ -1,5 +1,6 @@
 //! The runtime itself: what it is told, and the port's methods handed to the files that do them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -33,6 +34,8 @@ pub struct Compose {
     pub(crate) disk_free_mib: u64,
     pub(crate) engine: Engine,
     pub(crate) cli: Cli,
+    /// By which name the router finds a slot, where it finds them by name.
+    pub(crate) dialled: BTreeMap<Slot, String>,
     docker_config: OnceCell<String>,
 }
 
@@ -42,8 +45,19 @@ impl Compose {
         let ComposeOptions { host, project, environment, service, runtime, disk_free_mib } = options;
         let engine = Engine::new(host.clone(), DOCKER_SOCKET_DEFAULT.to_owned());
         let cli = Cli::new(host.clone(), engine.docker_host());
-        let docker_config = OnceCell::new();
-        Self { host, project, environment, service, runtime, disk_free_mib, engine, cli, docker_config }
+        let (dialled, docker_config) = (BTreeMap::new(), OnceCell::new());
+        Self {
+            host,
+            project,
+            environment,
+            service,
+            runtime,
+            disk_free_mib,
+            engine,
+            cli,
+            dialled,
+            docker_config,
+        }
     }
 
     /// Docker's socket on the host instead of the usual one: a path, or `DOCKER_HOST`'s form `unix:///path`.
@@ -54,6 +68,13 @@ impl Compose {
             self.engine = Engine::new(self.host.clone(), path);
             self.cli.docker_host = self.engine.docker_host();
         }
+        self
+    }
+
+    /// The names of containers that `router.caddy.dial` comes to. Without, the router needs none of a slot.
+    #[must_use]
+    pub fn dialled(mut self, names: BTreeMap<Slot, String>) -> Self {
+        self.dialled = names;
         self
     }
 

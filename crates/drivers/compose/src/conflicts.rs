@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::compose::Compose;
 use crate::layout::Place;
 use crate::unconflicted::Key;
+use crate::unshared::Unshared;
 
 /// What of a slot's definition only one container on a host can have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,7 @@ struct Claims {
     container_name: Option<String>,
     ports: Vec<HostPort>,
     host_network: bool,
+    unshared: Unshared,
 }
 
 /// A port of the host that a slot publishes.
@@ -46,8 +48,15 @@ impl HostPort {
     }
 }
 
-/// The conflicts, and the fixed ports that blue and green publish.
-pub(crate) type Found = (Vec<String>, [Vec<HostPort>; 2]);
+/// What Compose says of both slots' files.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub conflicts: Vec<String>,
+    /// The fixed ports that blue and green publish.
+    pub ports: [Vec<HostPort>; 2],
+    /// What blue and green do not have in common.
+    pub unshared: [Unshared; 2],
+}
 
 impl Compose {
     /// As Compose reads the files now.
@@ -60,12 +69,12 @@ impl Compose {
     pub(crate) async fn find_new_conflicts(&self) -> Result<Vec<String>, PortError> {
         let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
         let Some(key) = Key::of(self, &blue, &green).await? else {
-            return Ok(self.ask_compose(&blue, &green).await?.0);
+            return Ok(self.ask_compose(&blue, &green).await?.conflicts);
         };
         if key.is_remembered(self, &blue).await {
             return Ok(Vec::new());
         }
-        let (found, _) = self.ask_compose(&blue, &green).await?;
+        let found = self.ask_compose(&blue, &green).await?.conflicts;
         if found.is_empty() {
             key.remember(self, &blue).await;
         }
@@ -79,30 +88,61 @@ impl Compose {
                  `project` of the compose runtime",
                 blue.service
             );
-            return Ok((vec![same], Default::default()));
+            return Ok(Found { conflicts: vec![same], ..Found::default() });
         }
         let (one, other) = try_join(self.claims(blue), self.claims(green)).await?;
-        let conflicts = compare((blue, &one), (green, &other), self.service.port);
-        Ok((conflicts, [one.ports, other.ports]))
+        let mut conflicts: Vec<String> = self.same_name((blue, &one), (green, &other)).into_iter().collect();
+        conflicts.extend(compare((blue, &one), (green, &other), self.service.port));
+        let (ports, unshared) = ([one.ports, other.ports], [one.unshared, other.unshared]);
+        Ok(Found { conflicts, ports, unshared })
     }
 
     async fn claims(&self, place: &Place) -> Result<Claims, PortError> {
         let document = self.cli.config(place, &self.interpolation(place.slot, None)).await?;
         let service = document.get("services").and_then(|services| services.get(&place.service));
-        service.map(claims).ok_or_else(|| {
+        let found = service.map(|service| claims(service, Unshared::of(&document, service, place)));
+        found.ok_or_else(|| {
             PortError::not_found(format!("Compose finds no service {} in {}", place.service, place.path()))
                 .hint(format!("see `docker compose -f {} config`; is it behind a profile?", place.path()))
         })
     }
+
+    /// A router that finds the slots by name finds them by the names that it dials and by no other.
+    fn same_name(&self, one: (&Place, &Claims), other: (&Place, &Claims)) -> Option<String> {
+        let ((blue, a), (green, b)) = (one, other);
+        let name = a.container_name.as_ref().filter(|_| a.container_name == b.container_name)?;
+        Some(format!("{} both want the container name {name}: {}", both(blue, green), self.other_names()))
+    }
+
+    fn other_names(&self) -> String {
+        match (self.dialled.get(&Slot::Blue), self.dialled.get(&Slot::Green)) {
+            (Some(blue), Some(green)) => format!(
+                "name them `{blue}` and `{green}`: that is what the router dials (`router.caddy.dial`)"
+            ),
+            _ => {
+                let service = &self.service.name;
+                format!("take `container_name` out, or name them `{service}-blue` and `{service}-green`")
+            }
+        }
+    }
 }
 
-fn claims(service: &Value) -> Claims {
+fn claims(service: &Value, unshared: Unshared) -> Claims {
     let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
     let ports = service.get("ports").and_then(Value::as_array);
     Claims {
         container_name: text("container_name"),
         ports: ports.into_iter().flatten().filter_map(host_port).collect(),
         host_network: text("network_mode").as_deref() == Some("host"),
+        unshared,
+    }
+}
+
+fn both(blue: &Place, green: &Place) -> String {
+    if blue.path() == green.path() {
+        format!("{} and {} in {}", blue.service, green.service, blue.path())
+    } else {
+        format!("{} in {} and {} in {}", blue.service, blue.path(), green.service, green.path())
     }
 }
 
@@ -134,17 +174,8 @@ fn host_port(value: &Value) -> Option<HostPort> {
 
 fn compare(one: (&Place, &Claims), other: (&Place, &Claims), port: Option<u16>) -> Vec<String> {
     let ((blue, a), (green, b)) = (one, other);
-    let both = if blue.path() == green.path() {
-        format!("{} and {} in {}", blue.service, green.service, blue.path())
-    } else {
-        format!("{} in {} and {} in {}", blue.service, blue.path(), green.service, green.path())
-    };
+    let both = both(blue, green);
     let mut found = Vec::new();
-    if let Some(name) = a.container_name.as_ref().filter(|_| a.container_name == b.container_name) {
-        found.push(format!(
-            "{both} both want the container name {name}: take `container_name` out, or name them {name}-blue and {name}-green"
-        ));
-    }
     for wanted in a.ports.iter().filter(|wanted| b.ports.iter().any(|have| wanted.collides(have))) {
         found.push(format!(
             "{both} both publish the host port {}/{}: take it out of `ports`, for the router reaches slots without it",

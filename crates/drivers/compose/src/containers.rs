@@ -51,6 +51,10 @@ fn runs(state: &str) -> bool {
     matches!(state, "running" | "paused" | "restarting")
 }
 
+pub(crate) fn is_running(summary: &ContainerSummary) -> bool {
+    summary.state == "running"
+}
+
 pub(crate) fn label<'a>(summary: &'a ContainerSummary, name: &str) -> Option<&'a str> {
     summary.labels.get(name).map(String::as_str)
 }

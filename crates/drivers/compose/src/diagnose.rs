@@ -81,7 +81,11 @@ fn judge(listeners: &BTreeSet<Listener>, port: u16, host_network: bool) -> Optio
         return Some(format!("nothing listens on port {port}"));
     }
     let listed: Vec<String> = ports.iter().map(u16::to_string).collect();
-    Some(format!("nothing listens on port {port}; the container listens on {}", listed.join(", ")))
+    let mend = match listed.as_slice() {
+        [only] => format!(": `port: {only}` in lockgate.yaml, if that is the app"),
+        _ => String::new(),
+    };
+    Some(format!("nothing listens on port {port}; the container listens on {}{mend}", listed.join(", ")))
 }
 
 fn parse(table: &str) -> Vec<Listener> {

@@ -169,8 +169,9 @@ impl Compose {
             self.host.id(),
             self.disk_free_mib
         );
-        Err(PortError::new(FailureKind::DiskFull, message)
-            .hint("free space (`docker system df` shows what takes it), or lower `disk_free_mib`"))
+        Err(PortError::new(FailureKind::DiskFull, message).hint(
+            "free space (`docker system df` shows what takes it), or lower `disk_free` in lockgate.yaml",
+        ))
     }
 
     /// Docker's data folder and its free space in MiB.

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 
+use crate::api::ContainerSummary;
 use crate::compose::Compose;
+use crate::containers::{COMPOSE_DIR, COMPOSE_PROJECT, label};
 
 /// Compose's default file names, in the order in which v2 looks for them; each may have an override beside it.
 const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -34,13 +36,24 @@ impl Place {
         join(&self.dir, &self.files[0])
     }
 
+    /// True when the container is of the place's Compose project, whichever of its services.
+    pub(crate) fn has_made(&self, summary: &ContainerSummary) -> bool {
+        match self.project.as_deref() {
+            Some(project) => label(summary, COMPOSE_PROJECT) == Some(project),
+            None => label(summary, COMPOSE_DIR) == Some(&self.dir),
+        }
+    }
+
     /// True when both are one container for Compose, so that starting one would replace the other.
     pub(crate) fn same_container(&self, other: &Place) -> bool {
-        let same_project = match (&self.project, &other.project) {
+        self.same_project(other) && self.service == other.service
+    }
+
+    pub(crate) fn same_project(&self, other: &Place) -> bool {
+        match (&self.project, &other.project) {
             (None, None) => self.dir == other.dir,
             (one, two) => one == two,
-        };
-        same_project && self.service == other.service
+        }
     }
 }
 

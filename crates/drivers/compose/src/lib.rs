@@ -42,6 +42,7 @@ mod overlay;
 mod pull;
 mod start;
 mod unconflicted;
+mod unshared;
 
 pub use cli::ComposeCli;
 pub use compose::{Compose, ComposeOptions};

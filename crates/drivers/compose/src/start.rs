@@ -4,7 +4,7 @@ use lockgate_model::{FailureKind, Millis, Release, Slot};
 use lockgate_ports::PortError;
 
 use crate::compose::Compose;
-use crate::containers::{COMPOSE_DIR, COMPOSE_PROJECT, COMPOSE_SERVICE, Held, label};
+use crate::containers::{COMPOSE_PROJECT, COMPOSE_SERVICE, Held, label};
 use crate::image;
 use crate::layout::Place;
 use crate::overlay::{ENVIRONMENT_LABEL, PROJECT_LABEL, SERVICE_LABEL};
@@ -86,11 +86,7 @@ impl Compose {
         }
         let all = self.engine.containers(Some(PROJECT_LABEL)).await?;
         let theirs = all.iter().find(|summary| {
-            let same_project = match place.project.as_deref() {
-                Some(project) => label(summary, COMPOSE_PROJECT) == Some(project),
-                None => label(summary, COMPOSE_DIR) == Some(&place.dir),
-            };
-            let same = same_project && label(summary, COMPOSE_SERVICE) == Some(&place.service);
+            let same = place.has_made(summary) && label(summary, COMPOSE_SERVICE) == Some(&place.service);
             let ours = label(summary, PROJECT_LABEL) == Some(self.project.as_str())
                 && label(summary, ENVIRONMENT_LABEL) == Some(self.environment.as_str())
                 && label(summary, SERVICE_LABEL) == Some(self.service.name.as_str());
@@ -99,10 +95,26 @@ impl Compose {
         let Some(theirs) = theirs else { return Ok(()) };
         let owner =
             [PROJECT_LABEL, ENVIRONMENT_LABEL, SERVICE_LABEL].map(|name| label(theirs, name).unwrap_or("?"));
-        let message = format!("{} of {} already belongs to {}", place.service, place.path(), owner.join("/"));
-        Err(PortError::new(FailureKind::Refused, message).hint(
-            "give this environment its own: put {environment} into `dir` or `project` of the compose runtime",
-        ))
+        let project = match &place.project {
+            Some(project) => format!("the Compose project {project}"),
+            None => format!("the Compose project of {}", place.path()),
+        };
+        let message = format!(
+            "{project}, in which {} would be started, has the service {} of {} already",
+            place.path(),
+            place.service,
+            owner.join("/")
+        );
+        // Another environment of the same project would have the same name again.
+        let is_sibling = owner[0] == self.project.as_str() && owner[2] == self.service.name.as_str();
+        let environment = if is_sibling { "-{environment}" } else { "" };
+        let hint = format!(
+            "set `project` of the compose runtime to a name that nobody else has on {}, such as \
+             `project: \"{}{environment}-{{service}}-{{slot}}\"`",
+            self.host.id(),
+            self.project
+        );
+        Err(PortError::new(FailureKind::Refused, message).hint(hint))
     }
 
     /// Compose's exit code alone proves nothing about which bytes run.

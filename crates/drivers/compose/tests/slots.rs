@@ -96,7 +96,8 @@ async fn a_wrong_port_and_a_crash_are_explained() {
     compose.start(Slot::Blue, &release).await.unwrap();
     world.body(seen(&compose, Slot::Blue).await.endpoint.as_ref().unwrap(), "/").await;
     assert_eq!(compose.diagnose(Slot::Blue, None).await.findings, Vec::<String>::new());
-    let wanted = "nothing listens on port 5000; the container listens on 8080";
+    let wanted = "nothing listens on port 5000; the container listens on 8080: `port: 8080` in lockgate.yaml, if that is \
+                  the app";
     assert_eq!(compose.diagnose(Slot::Blue, Some(5000)).await.findings, [wanted]);
 
     let id = docker(&["ps", "-q", "--filter", &format!("name=^/{}-blue$", world.name)]);
@@ -137,8 +138,16 @@ async fn slots_that_want_the_same_name_or_port_conflict() {
             found[0].contains("compose.yaml") && found[0].contains(&format!("{}-app", world.name)),
             "{found:?}"
         );
+        let service = &world.name;
+        let free = format!("take `container_name` out, or name them `{service}-blue` and `{service}-green`");
+        assert!(found[0].ends_with(&free), "{found:?}");
         assert!(found[1].contains(&format!("host port {port}/tcp")), "{found:?}");
     }
+    let dialled = Slot::ALL.map(|slot| (slot, format!("dialled-{slot}"))).into();
+    let found = world.compose(layout.clone()).dialled(dialled).conflicts().await.unwrap();
+    let wanted =
+        "name them `dialled-blue` and `dialled-green`: that is what the router dials (`router.caddy.dial`)";
+    assert!(found[0].ends_with(wanted), "{found:?}");
     let compose = world.compose(layout);
     let release = fetched(&compose, "v1").await;
     compose.start(Slot::Blue, &release).await.unwrap();
@@ -189,6 +198,18 @@ async fn refuses_what_is_not_its_own(layout: fn(&World) -> ComposeLayout) {
     let staging = Compose::new(options);
     let error = staging.start(Slot::Blue, &release).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Refused, "{error}");
+    let name = &world.name;
+    assert!(
+        error.message.contains(&format!("the service {name}"))
+            || error.message.contains(&format!("{name}-blue"))
+    );
+    assert!(error.message.ends_with(&format!(" of {name}/prod/{name} already")), "{error}");
+    let wanted = format!("`project: \"{name}-{{environment}}-{{service}}-{{slot}}\"`");
+    assert!(error.hint.as_ref().unwrap().ends_with(&wanted), "{error:?}");
+    let mut options = world.options(layout(&world));
+    options.project = lockgate_model::ProjectName::new("other").unwrap();
+    let error = Compose::new(options).start(Slot::Blue, &release).await.unwrap_err();
+    assert!(error.hint.as_ref().unwrap().ends_with("`project: \"other-{service}-{slot}\"`"), "{error:?}");
     assert_eq!(staging.slots().await.unwrap(), Vec::new(), "production's containers are not staging's");
 
     let mut options = world.options(layout(&world));
@@ -256,6 +277,39 @@ async fn doctor_says_when_another_program_has_a_port_that_a_slot_publishes() {
     compose.start(Slot::Blue, &v1).await.unwrap();
     let running = ports().await;
     assert!(running.is_empty(), "what a slot has it may keep: {running:?}");
+}
+
+#[tokio::test]
+async fn doctor_says_what_the_slots_do_not_share_and_what_nobody_starts() {
+    if !ready(None) {
+        return;
+    }
+    let world = World::new();
+    let name = &world.name;
+    for slot in ["blue", "green"] {
+        let content = format!(
+            "version: '3.8'\nservices:\n  {name}: {{ image: a, volumes: ['uploads:/u', 'shared:/s'], depends_on: [db] }}\n  \
+             db: {{ image: b }}\nvolumes:\n  uploads: {{}}\n  shared: {{ name: shared-{name} }}\n"
+        );
+        world.write(&format!("apart/{slot}/compose.yaml"), &content);
+    }
+    let layout =
+        ComposeLayout::Folders(Template::new(format!("{}/{{slot}}", world.path("apart").display())).unwrap());
+    for cli in [lockgate_compose::ComposeCli::Plugin, lockgate_compose::ComposeCli::Standalone] {
+        if !ready(Some(cli)) {
+            continue;
+        }
+        let checks = world.compose(layout.clone()).compose_cli(cli).check().await;
+        let of = |what: &str| checks.iter().find(|check| check.what == what).unwrap();
+        let volumes = of("named volumes");
+        assert_eq!(volumes.state, CheckState::Warn, "{volumes:?}");
+        let wanted =
+            format!("uploads is another one in each slot: {name}-blue_uploads and {name}-green_uploads");
+        assert_eq!(volumes.seen, wanted, "{cli:?}");
+        let beside = of("services beside it");
+        assert_eq!(beside.state, CheckState::Warn, "{beside:?}");
+        assert!(beside.seen.ends_with("and db does not run"), "{cli:?}: {beside:?}");
+    }
 }
 
 #[tokio::test]

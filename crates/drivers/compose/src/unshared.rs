@@ -1,0 +1,151 @@
+//! What people take for one thing and each slot has for itself: named volumes, and the services that it depends on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockgate_ports::Check;
+use serde_json::Value;
+
+use crate::layout::Place;
+
+/// What the check of `depends_on` is about.
+pub(crate) const NEEDED: &str = "services beside it";
+
+/// Of one slot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Unshared {
+    /// Named volumes of the service whose full names Compose makes up from its project: name in the file, full name.
+    pub volumes: BTreeMap<String, String>,
+    /// What `depends_on` names.
+    pub needed: Vec<String>,
+}
+
+impl Unshared {
+    /// From Compose's own document, of either version, and the slot's service in it.
+    pub(crate) fn of(document: &Value, service: &Value, place: &Place) -> Self {
+        let project = document.get("name").and_then(Value::as_str).or(place.project.as_deref());
+        let mounts = service.get("volumes").and_then(Value::as_array);
+        let keys = mounts.into_iter().flatten().filter_map(volume);
+        let made_up = |key: &str| {
+            let full = format!("{}_{key}", project?);
+            let volume = document.get("volumes").and_then(|volumes| volumes.get(key));
+            let field = |name: &str| volume.and_then(|volume| volume.get(name));
+            let is_external =
+                field("external").is_some_and(|external| !matches!(external, Value::Bool(false)));
+            let is_named = field("name").is_some_and(|name| name.as_str() != Some(&full));
+            (!is_external && !is_named).then(|| (key.to_owned(), full))
+        };
+        let needed = match service.get("depends_on") {
+            Some(Value::Object(map)) => map.keys().cloned().collect(),
+            Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            _ => Vec::new(),
+        };
+        Self { volumes: keys.filter_map(made_up).collect(), needed }
+    }
+}
+
+/// The named volume that is mounted, as mappings (v2) or `uploads:/srv:rw` (v1) say it; `None` for folders of the host and
+/// nameless volumes.
+fn volume(mount: &Value) -> Option<&str> {
+    match mount {
+        Value::String(short) => {
+            let (source, _target) = short.split_once(':')?;
+            (!source.starts_with(['/', '.', '~'])).then_some(source)
+        }
+        Value::Object(long) => {
+            let field = |name: &str| long.get(name).and_then(Value::as_str);
+            field("source").filter(|_| field("type") == Some("volume"))
+        }
+        _ => None,
+    }
+}
+
+/// `None` when the slots have all their volumes in common.
+pub(crate) fn check_volumes([blue, green]: &[Unshared; 2]) -> Option<Check> {
+    let apart: Vec<String> = blue
+        .volumes
+        .iter()
+        .filter_map(|(key, one)| Some((key, one, green.volumes.get(key).filter(|other| *other != one)?)))
+        .map(|(key, one, other)| format!("{key} is another one in each slot: {one} and {other}"))
+        .collect();
+    (!apart.is_empty()).then(|| {
+        Check::warn(
+            "named volumes",
+            apart.join("; "),
+            "users see the other one's data after each deployment: under `volumes:` of both Compose files give it the \
+             same `name:`, or make it `external`",
+        )
+    })
+}
+
+/// `None` when nothing is missing.
+pub(crate) fn check_missing(missing: &BTreeSet<&str>, blue: &Place, green: &Place) -> Option<Check> {
+    if missing.is_empty() {
+        return None;
+    }
+    let names = missing.iter().copied().collect::<Vec<_>>();
+    let (listed, verb) = (names.join(", "), if names.len() == 1 { "does" } else { "do" });
+    let mend = match blue.same_project(green) {
+        true => format!("start it yourself: `docker compose -f {} up -d {}`", blue.path(), names.join(" ")),
+        false => format!(
+            "put {listed} into a Compose project of its own, on a network that both slots are on, start that yourself, and \
+             take `depends_on` out"
+        ),
+    };
+    let seen = format!("Lockgate starts {} alone (`--no-deps`), and {listed} {verb} not run", blue.service);
+    Some(Check::warn(NEEDED, seen, mend))
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::Slot;
+
+    use super::*;
+
+    fn place(slot: Slot) -> Place {
+        Place {
+            slot,
+            dir: format!("/srv/web/{slot}"),
+            files: vec!["compose.yaml".into()],
+            contents: vec![Vec::new()],
+            service: "web".into(),
+            project: Some(format!("web-{slot}")),
+        }
+    }
+
+    fn volumes(document: &str) -> [Unshared; 2] {
+        Slot::ALL.map(|slot| {
+            let document: Value = serde_json::from_str(&document.replace("SLOT", slot.as_str())).unwrap();
+            Unshared::of(&document, &document["services"]["web"], &place(slot))
+        })
+    }
+
+    #[test]
+    fn a_volume_that_each_slot_has_for_itself_is_told_and_no_other() {
+        let v2 = r#"{"name": "web-SLOT", "services": {"web": {"volumes": [
+            {"type": "volume", "source": "uploads", "target": "/u"}, {"type": "bind", "source": "/a", "target": "/a"},
+            {"type": "volume", "source": "shared", "target": "/s"}, {"type": "volume", "source": "outer", "target": "/o"},
+            {"type": "volume", "source": "meant", "target": "/m"}, {"type": "volume", "target": "/nameless"}]}},
+            "volumes": {"uploads": {"name": "web-SLOT_uploads"}, "shared": {"name": "shared"},
+            "outer": {"name": "outer", "external": true}, "meant": {"name": "cache-SLOT"}}}"#;
+        let v1 = r#"{"services": {"web": {"volumes": ["uploads:/u:rw", "/a:/a:rw", "outer:/o:rw", "/nameless"]}},
+            "volumes": {"uploads": null, "outer": {"external": {"name": "o"}}}}"#;
+        for document in [v2, v1] {
+            let check = check_volumes(&volumes(document)).unwrap();
+            let wanted = "uploads is another one in each slot: web-blue_uploads and web-green_uploads";
+            assert_eq!(check.seen, wanted);
+        }
+        assert_eq!(
+            check_volumes(&volumes(&v2.replace("web-SLOT", "web"))),
+            None,
+            "one project has one volume"
+        );
+    }
+
+    #[test]
+    fn what_a_service_depends_on_is_read_in_both_forms() {
+        for form in [r#"{"db": {"condition": "service_started"}, "redis": {}}"#, r#"["db", "redis"]"#] {
+            let document = format!(r#"{{"services": {{"web": {{"depends_on": {form}}}}}}}"#);
+            assert_eq!(volumes(&document)[0].needed, ["db", "redis"]);
+        }
+    }
+}
