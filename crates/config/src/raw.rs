@@ -118,7 +118,8 @@ pub struct Environment {
     pub waves: Option<At<Vec<At<WaveText>>>>,
     /// Longest wait for requests in flight on the old slot. Default: 30s.
     pub drain: Option<At<Span>>,
-    /// How long the old slot keeps running after a success. Default: 0s, it is stopped at once.
+    /// How long the old slot keeps running after a success: at least this long; the next `lockgate resume` or deployment
+    /// stops it then. Default: 0s, it is stopped at once.
     pub keep_warm: Option<At<Span>>,
     /// From SIGTERM to SIGKILL. Default: 10s.
     pub stop_grace: Option<At<Span>>,

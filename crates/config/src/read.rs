@@ -50,7 +50,7 @@ fn foreign(mut problem: Problem) -> Problem {
 }
 
 const SCHEMA: &str = "`lockgate schema` tells what each key takes";
-const WRITES_ONE: &str = "`lockgate init` writes one";
+const WRITES_ONE: &str = "remove it, and `lockgate init` writes one";
 
 /// Never repeats a value of the file: it may be a secret.
 fn problem(text: &str, error: &Yaml) -> Problem {

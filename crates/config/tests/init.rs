@@ -117,6 +117,34 @@ fn folders_of_system_a_are_taken_as_they_are() {
 }
 
 #[test]
+fn blue_and_green_in_the_folder_itself_are_the_slots() {
+    let slot = |slot: &str| {
+        format!(
+            "services:\n  app: {{ image: 'ghcr.io/acme/web:${{TAG}}', container_name: web-{slot}, expose: ['5000'] }}\n"
+        )
+    };
+    let (project, proposal) = proposed(&[
+        ("blue/docker-compose.yml", &slot("blue")),
+        ("green/docker-compose.yml", &slot("green")),
+        ("Caddyfile", "example.com {\n\treverse_proxy web-blue:5000\n}\n"),
+    ]);
+    let (name, service) = project.services.first_key_value().unwrap();
+    assert_eq!(
+        (name.as_str(), service.image.as_deref(), service.port),
+        ("web", Some("ghcr.io/acme/web"), Some(5000))
+    );
+    let Some(Runtime::Compose(compose)) = &prod(&project).runtime else { panic!("{}", proposal.text) };
+    assert!(matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "./{slot}"));
+
+    let beside = "services: { api: { image: a/api }, db: { image: 'postgres:16' } }";
+    let (project, proposal) =
+        proposed(&[("blue/docker-compose.yml", beside), ("green/docker-compose.yml", beside)]);
+    assert_eq!(project.services.keys().next().unwrap().as_str(), "api");
+    let wanted = "`db` of blue and green was left out: a slot is one service.";
+    assert!(proposal.notes.iter().any(|note| note == wanted), "{:#?}", proposal.notes);
+}
+
+#[test]
 fn ports_that_only_caddy_knows_are_taken_over() {
     let compose = "services: { app: { image: i/app } }";
     let caddyfile =
@@ -143,7 +171,7 @@ fn what_a_compose_file_has_and_the_proposal_has_not_is_named() {
                 "compose.yaml",
                 "services:\n  web: { build: . }\n  db: { image: x }\n  cache: { image: y }\n",
             )],
-            "`cache`, `db` of compose.yaml were left out: it is not built here.",
+            "`cache`, `db` of compose.yaml were left out: they are not built here.",
         ),
         (
             vec![("compose.yaml", "services:\n  web: { image: acme/web }\n  db: { image: 'postgres:16' }\n")],
@@ -177,6 +205,10 @@ fn what_a_compose_file_has_and_the_proposal_has_not_is_named() {
         (
             vec![("a/blue/compose.yaml", ": :"), ("a/green/compose.yaml", "services: {}")],
             "The folder `a` was left out: it has no Compose file for blue.",
+        ),
+        (
+            vec![("green/compose.yaml", "services: { web: { image: a } }")],
+            "The folder `green` was left out: there is no Compose file for blue.",
         ),
     ] {
         let (_, proposal) = proposed(&files);

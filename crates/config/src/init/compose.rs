@@ -43,16 +43,49 @@ pub fn folders(dir: &Path, notes: &mut Vec<String>) -> Option<Vec<Found>> {
     (!services.is_empty()).then(|| few(services, notes))
 }
 
+/// The Compose files in a folder's `blue` and `green`. `shown` is the folder in notes, empty or with a slash behind it.
+fn slots(folder: &Path, shown: &str, notes: &mut Vec<String>) -> [Option<Value>; 2] {
+    ["blue", "green"].map(|slot| {
+        FILES.iter().find_map(|file| {
+            read_yaml(&folder.join(slot).join(file), &format!("{shown}{slot}/{file}"), notes)
+        })
+    })
+}
+
+/// The same without a folder for the service: `{blue,green}/docker-compose.yml`. The service is called as its container,
+/// which is what a router dials, else as in the file.
+pub fn own_slots(dir: &Path, notes: &mut Vec<String>) -> Option<Found> {
+    let [blue, green] = slots(dir, "", notes);
+    let (present, missing) = match (&blue, &green) {
+        (Some(blue), Some(_)) => (blue, None),
+        (Some(blue), None) => (blue, Some(("blue", "green"))),
+        (None, Some(green)) => (green, Some(("green", "blue"))),
+        (None, None) => return None,
+    };
+    if let Some((there, missing)) = missing {
+        notes.push(format!("The folder `{there}` was left out: there is no Compose file for {missing}."));
+        return None;
+    }
+    let services = present["services"].as_object()?;
+    let (key, service) =
+        services.iter().find(|(_, service)| !infrastructure(service)).or_else(|| services.iter().next())?;
+    let others: Vec<&str> = services.keys().filter(|other| *other != key).map(String::as_str).collect();
+    notes.extend(
+        left_out(&others, "of blue and green").map(|names| format!("{names}: a slot is one service.")),
+    );
+    let unslotted = |name: &str| name.strip_suffix("-blue").unwrap_or(name).to_owned();
+    // Beside others, the runtime finds the service by its name.
+    let container = service["container_name"].as_str().filter(|_| others.is_empty()).map(unslotted);
+    let name =
+        container.filter(|name| slug(name, "") == *name).unwrap_or_else(|| slug(&unslotted(key), "app"));
+    Some(found(&name, service))
+}
+
 fn slots_folder(folder: &Path, notes: &mut Vec<String>) -> Option<Found> {
     let name = folder.file_name()?.to_string_lossy();
-    let mut slot = |slot: &str| {
-        FILES.iter().find_map(|file| {
-            read_yaml(&folder.join(slot).join(file), &format!("{name}/{slot}/{file}"), notes)
-        })
-    };
-    let (blue, green) = match (slot("blue"), slot("green")) {
-        (None, None) => return None,
-        slots => slots,
+    let (blue, green) = match slots(folder, &format!("{name}/"), notes) {
+        [None, None] => return None,
+        [blue, green] => (blue, green),
     };
     let mut left_out = |why: &str| notes.push(format!("The folder {} was left out: {why}.", shown(&name)));
     let (Some(blue), Some(_)) = (&blue, &green) else {
@@ -89,12 +122,13 @@ pub fn file(dir: &Path, notes: &mut Vec<String>) -> Option<(String, Vec<Found>, 
         notes.push(format!("{name} was passed over: it has no `services`."));
         return None;
     };
-    let mut left_out = |keys: &[&str], why: &str| {
+    let mut left_out = |keys: &[&str], one: &str, several: &str| {
+        let why = if keys.len() == 1 { one } else { several };
         notes.extend(left_out(keys, &format!("of {name}")).map(|keys| format!("{keys}: {why}.")));
     };
     let (pairs, others) = pairs(services);
     if !pairs.is_empty() {
-        left_out(&others, "it has no blue and green of its own");
+        left_out(&others, "it has no blue and green of its own", "they have no blue and green of their own");
         return Some((name.to_owned(), few(pairs, notes), true));
     }
     let built = |service: &Value| !service["build"].is_null();
@@ -103,13 +137,17 @@ pub fn file(dir: &Path, notes: &mut Vec<String>) -> Option<(String, Vec<Found>, 
         true => built(service),
         false => !infrastructure(service),
     });
-    let why = if any_built { "it is not built here" } else { "its image is not made for this project" };
-    left_out(&others.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), why);
+    let (one, several) = match any_built {
+        true => ("it is not built here", "they are not built here"),
+        false => ("its image is not made for this project", "their images are not made for this project"),
+    };
+    left_out(&others.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), one, several);
     let mut named: BTreeMap<String, Found> = BTreeMap::new();
     for (key, service) in ours {
         let short = slug(key, "app");
         if named.contains_key(&short) {
-            left_out(&[key], &format!("another service is called `{short}` already"));
+            let why = format!("another service is called `{short}` already");
+            left_out(&[key], &why, &why);
             continue;
         }
         named.insert(short.clone(), found(&short, service));

@@ -137,7 +137,7 @@ fn project(folder: &Path) -> String {
     slug(&folder.file_name().unwrap_or_default().to_string_lossy(), "app")
 }
 
-/// The first of these that is there: system A's folders, a Compose file, a Dockerfile, a program, nothing.
+/// The first of these that is there: system A's folders, blue and green themselves, a Compose file, a Dockerfile, a program, nothing.
 fn look(dir: &Path, project: &str, notes: &mut Vec<String>) -> (String, Vec<Found>, Home) {
     // A path that would be read as something else is not proposed.
     let shown = dir.to_str().filter(|path| !path.contains(|c: char| c.is_control() || c == '{'));
@@ -148,6 +148,10 @@ fn look(dir: &Path, project: &str, notes: &mut Vec<String>) -> (String, Vec<Foun
             services,
             Home::Folders(format!("{base}/{{service}}/{{slot}}")),
         );
+    }
+    if let Some(service) = compose::own_slots(dir, notes) {
+        notes.push("Found blue and green, with a Compose file each: they are the slots.".to_owned());
+        return ("blue and green".to_owned(), vec![service], Home::Folders("./{slot}".to_owned()));
     }
     if let Some((file, services, paired)) = compose::file(dir, notes) {
         if let (true, Some(base)) = (paired, shown) {
