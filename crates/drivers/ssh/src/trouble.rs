@@ -5,13 +5,15 @@ use lockgate_ports::{Output, PortError};
 
 /// Options whose value may hold more than how to connect: left out of what people are told to type.
 const UNTOLD: [&str; 2] = ["proxycommand", "setenv"];
+const SSH_PORT: u16 = 22;
 
 /// An error of opening the connection, from what `ssh` wrote.
 pub(crate) fn connecting(host: &HostId, settings: &Ssh, said: &str) -> PortError {
     let (name, typed) = (bare(host), typed(host, settings, None));
     let loudly = self::typed(host, settings, Some("-v"));
     let (kind, what, hint) = if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-        let known = settings.port.map_or_else(|| name.to_owned(), |port| format!("'[{name}]:{port}'"));
+        let port = settings.port.or_else(|| port_in(host)).filter(|port| *port != SSH_PORT);
+        let known = port.map_or_else(|| name.to_owned(), |port| format!("'[{name}]:{port}'"));
         (
             FailureKind::Unauthorized,
             "its host key has changed",
@@ -21,13 +23,13 @@ pub(crate) fn connecting(host: &HostId, settings: &Ssh, said: &str) -> PortError
             ),
         )
     } else if said.contains("host key is known for") || said.contains("Host key verification failed") {
-        let port = settings.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        let scan = scan(host, settings, said);
         (
             FailureKind::Unauthorized,
             "its host key is not known",
             format!(
-                "compare its fingerprint once: {typed} (or `ssh-keyscan {port}{name} >> ~/.ssh/known_hosts` from a network \
-                 you trust, or ssh.accept_new_host_keys: true)"
+                "compare its fingerprint once: {typed} (or {scan}, from a network you trust, or \
+                 ssh.accept_new_host_keys: true)"
             ),
         )
     } else if said.contains("Too many authentication failures") {
@@ -86,6 +88,46 @@ fn typed(host: &HostId, settings: &Ssh, more: Option<&str>) -> String {
         words.chain(port.into_iter().flatten()).chain(options).chain([host.to_string()]).collect();
     let rest = if is_whole { "" } else { " with the rest of `ssh.options`" };
     format!("`{}`{rest}", shell_words::join(words))
+}
+
+/// How to learn a host's key, and where to: as ssh itself names the host, for its name and port may come from files that
+/// only ssh has read.
+fn scan(host: &HostId, settings: &Ssh, said: &str) -> String {
+    let meant = said.split_once("host key is known for ").and_then(|(_, rest)| rest.split_once(" and you"));
+    let (name, port) = match meant.map(|(meant, _)| meant) {
+        Some(meant) => match meant.strip_prefix('[').and_then(|meant| meant.split_once("]:")) {
+            Some((name, port)) => (name, port.parse().ok()),
+            None => (meant, None),
+        },
+        None => (bare(host), settings.port.or_else(|| port_in(host))),
+    };
+    let port = port.filter(|port| *port != SSH_PORT).map(|port| format!("-p {port} ")).unwrap_or_default();
+    let scan = format!("ssh-keyscan {port}{}", shell_words::quote(name));
+    match known_hosts(&settings.options) {
+        // ssh expands a `~` there itself, and a shell only one that is not quoted.
+        Some(file) if file.starts_with("~/") => format!("`{scan} >> {file}`"),
+        Some(file) => format!("`{scan} >> {}`", shell_words::quote(file)),
+        None => format!(
+            "add what `{scan}` prints to the known_hosts file that your ssh uses (~/.ssh/known_hosts, if its \
+             configuration names none)"
+        ),
+    }
+}
+
+/// The first file that `UserKnownHostsFile` in the options names, if it can be typed as it is.
+fn known_hosts(options: &[String]) -> Option<&str> {
+    let mut rest = options.iter();
+    while let Some(option) = rest.next() {
+        let setting =
+            if option == "-o" { rest.next()? } else { option.strip_prefix("-o").unwrap_or_default() };
+        let Some((name, files)) = setting.trim_start().split_once(['=', ' ']) else { continue };
+        if name.eq_ignore_ascii_case("UserKnownHostsFile") {
+            let file = files.trim_start_matches(['=', ' ']).split_whitespace().next()?;
+            let is_plain = file.chars().all(|c| c.is_ascii_alphanumeric() || "~/._-".contains(c));
+            return (is_plain && file != "none" && file != "/dev/null").then_some(file);
+        }
+    }
+    None
 }
 
 /// The options without [`UNTOLD`], and whether that is all of them.
@@ -148,6 +190,11 @@ fn bare(host: &HostId) -> &str {
     }
 }
 
+/// The port in `ssh://host:port`.
+fn port_in(host: &HostId) -> Option<u16> {
+    host.as_str().strip_prefix("ssh://")?.rsplit_once(':')?.1.parse().ok()
+}
+
 /// The last line that says something; ssh ends lines with a carriage return.
 pub(crate) fn last_line(said: &str) -> &str {
     said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default()
@@ -182,6 +229,37 @@ mod tests {
             hint.ends_with("`ssh -p 2222 -F 'my ssh config' -o 'IdentitiesOnly=yes' deploy@web1`"),
             "{hint}"
         );
+    }
+
+    #[test]
+    fn an_unknown_key_is_scanned_at_the_port_and_added_to_the_file_that_ssh_looks_in() {
+        let known =
+            "No ED25519 host key is known for [10.0.0.7]:2222 and you have requested strict checking.\r\n";
+        let plain = "No ED25519 host key is known for web1 and you have requested strict checking.\r\n";
+        let failed = "Host key verification failed.\r\n";
+        let file = ["-o", "UserKnownHostsFile=~/.ssh/shop ~/.ssh/other"];
+        for (host, port, options, said, wanted) in [
+            ("deploy@web1", None, &file[..], known, "`ssh-keyscan -p 2222 10.0.0.7 >> ~/.ssh/shop`"),
+            (
+                "deploy@web1",
+                Some(22),
+                &["-ouserknownhostsfile /etc/k"],
+                plain,
+                "`ssh-keyscan web1 >> /etc/k`",
+            ),
+            (
+                "deploy@web1",
+                Some(2222),
+                &[],
+                failed,
+                "add what `ssh-keyscan -p 2222 web1` prints to the known_hosts",
+            ),
+            ("ssh://deploy@web1:2022", None, &[], failed, "`ssh-keyscan -p 2022 web1` prints"),
+        ] {
+            let error = connecting(&HostId::new(host).unwrap(), &settings(port, options), said);
+            let hint = error.hint.unwrap();
+            assert!(hint.contains(wanted), "{hint}");
+        }
     }
 
     #[test]

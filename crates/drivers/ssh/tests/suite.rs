@@ -128,7 +128,8 @@ async fn an_unknown_host_key_is_refused_and_accepted_when_asked() {
     let error = refusal(&sshd.host()).await;
     assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
     assert!(error.message.contains("not known"), "{error}");
-    assert!(error.hint.unwrap().contains("ssh-keyscan 127.0.0.1"));
+    let wanted = format!("ssh-keyscan -p {} 127.0.0.1", sshd.port);
+    assert!(error.hint.as_ref().unwrap().contains(&wanted), "{error:?}");
 
     let accepting = Ssh::new(sshd.id(), &Settings { accept_new_host_keys: true, ..sshd.settings() });
     assert_eq!(hello(&accepting).await.unwrap(), "hello\n");
@@ -140,7 +141,7 @@ async fn an_unknown_host_key_is_refused_and_accepted_when_asked() {
             refusal(&Ssh::new(sshd.id(), &Settings { accept_new_host_keys, ..sshd.settings() })).await;
         assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
         assert!(error.message.contains("has changed"), "{error}");
-        assert!(error.hint.unwrap().contains("ssh-keygen -R 127.0.0.1"));
+        assert!(error.hint.unwrap().contains(&format!("ssh-keygen -R '[127.0.0.1]:{}'", sshd.port)));
     }
 }
 
