@@ -82,20 +82,39 @@ async fn check_gates(
     Ok(checks)
 }
 
-/// Succeeds when this user may make and replace files in the folder, or make it where it is missing. Looks only.
+/// Succeeds when this user may make and replace files in the folders `$1` and `$2`, which is in it, and the files that are
+/// in `$2`, or make them where they are missing. Looks only.
 const MAY_WRITE: &str = r#"
-folder=$1
+folder=$2
 while [ ! -e "$folder" ]; do folder=$(dirname -- "$folder"); done
 [ -d "$folder" ] && [ -w "$folder" ] && [ -x "$folder" ] || { echo "$folder"; exit 1; }
+[ "$folder" = "$2" ] || exit 0
+for one in "$1" "$2"/*; do
+  [ ! -e "$one" ] || [ -w "$one" ] || { echo "$one"; exit 1; }
+done
 "#;
+
+/// What makes that succeed. Slots' folders may be in `home`, with files of apps that are to keep their owners.
+fn let_write(home: &str) -> String {
+    let (home, within) =
+        (shell_words::quote(home).into_owned(), shell_words::quote(&state_folder(home)).into_owned());
+    format!(
+        "let this user write there: `sudo mkdir -p {within} && sudo chown \"$USER\" {home} && sudo chown -R \"$USER\" \
+         {within}`"
+    )
+}
+
+fn state_folder(home: &str) -> String {
+    format!("{home}/.lockgate")
+}
 
 /// The lease must be writable, or nothing can run.
 async fn home(ports: &HostPorts) -> Check {
     let what = "state folder";
-    let folder = format!("{}/.lockgate", ports.home);
-    let asked = Command::new(["sh", "-c", MAY_WRITE, "sh", &folder]);
+    let folder = state_folder(&ports.home);
+    let asked = Command::new(["sh", "-c", MAY_WRITE, "sh", &ports.home, &folder]);
     let (may_write, free) = tokio::join!(ports.host.exec(&asked), ports.host.disk_free_mib(&folder));
-    let mend = format!("let this user write {}: `sudo install -d -o $USER {0}`", ports.home);
+    let mend = let_write(&ports.home);
     match (may_write, free) {
         (Ok(output), _) if !output.ok() => {
             let seen = format!("this user may not write {}", output.stdout_text().trim());
@@ -198,4 +217,54 @@ fn show(context: &Context<'_>, about: &About<'_>, checks: &[Check], mut worst: C
         }
     }
     worst
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Somebody whom these tests never run as.
+    const STRANGER: u32 = 65534;
+
+    fn shell(script: &str, args: &[&str]) -> bool {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).args(args).status().unwrap().success()
+    }
+
+    #[test]
+    fn what_is_to_be_typed_makes_the_state_folder_this_users_whether_it_is_there_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let me = dir.path().metadata().unwrap().uid();
+        for (name, is_there) in [("it's there", true), ("not yet/there", false)] {
+            let home = dir.path().join(name);
+            let (state, app) = (home.join(".lockgate"), home.join("blue"));
+            if is_there {
+                for folder in [&state, &app] {
+                    std::fs::create_dir_all(folder).unwrap();
+                }
+                std::fs::write(state.join("lease.json"), "{}").unwrap();
+                // Only root can give files away; for others it is theirs already.
+                if me == 0 {
+                    for path in [&home, &state, &state.join("lease.json"), &app] {
+                        std::os::unix::fs::chown(path, Some(STRANGER), None).unwrap();
+                    }
+                }
+            }
+            let mend = let_write(home.to_str().unwrap());
+            let typed =
+                mend.split('`').nth(1).unwrap().replace("sudo ", "").replace("$USER", &me.to_string());
+            assert!(shell(&typed, &[]), "{typed}");
+            let owner = |path: &Path| path.metadata().unwrap().uid();
+            assert_eq!((owner(&home), owner(&state)), (me, me));
+            if is_there {
+                assert_eq!(owner(&state.join("lease.json")), me);
+                assert!(me != 0 || owner(&app) == STRANGER, "what apps have they keep");
+            }
+            assert!(shell(MAY_WRITE, &[home.to_str().unwrap(), state.to_str().unwrap()]));
+        }
+    }
 }
