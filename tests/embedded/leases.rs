@@ -39,6 +39,21 @@ fn a_second_deployment_is_told_who_is_at_work() {
 }
 
 #[test]
+fn whoever_waits_for_a_lease_is_told_whose() {
+    let project = Project::waiting(Waits::BeforeSwitch);
+    let first = project.start("deploy web v2");
+    project.wait_at_gate("v2");
+    first.signal(Signal::STOP);
+    let second = project.start("resume --format json");
+    second.wait_until_printed("waiting up to 15 s to see whether");
+    first.signal(Signal::CONT);
+    second.end().expect(6);
+    project.open_gate();
+    first.end().expect(0);
+    project.expect_settled("v2");
+}
+
+#[test]
 fn an_orchestrator_that_was_paused_and_replaced_does_nothing_more() {
     let scenes = [(Waits::BeforeSwitch, "m1"), (Waits::BeforeSwitch, "m2"), (Waits::AfterSwitch, "m2")];
     for (waits, machine) in scenes {

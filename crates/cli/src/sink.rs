@@ -1,6 +1,7 @@
 //! Events to the screen.
 
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lockgate_engine::EventSink;
@@ -11,13 +12,16 @@ use crate::args::Format;
 use crate::output::Output;
 
 /// A renderer behind a lock: the engine's dispatcher is the only one that speaks.
-pub struct Screen(Mutex<Box<dyn Renderer>>);
+pub struct Screen {
+    renderer: Mutex<Box<dyn Renderer>>,
+    has_shown_events: AtomicBool,
+}
 
 impl Screen {
     /// JSON lines on stdout; else a live view on a terminal and plain lines elsewhere, both on stderr.
     pub fn new(output: &Output) -> Arc<Self> {
         match output.format {
-            Format::Json => Arc::new(Self(Mutex::new(Box::new(Json::new(std::io::stdout()))))),
+            Format::Json => Self::with_renderer(Box::new(Json::new(std::io::stdout()))),
             Format::Text => Self::on_stderr(output),
         }
     }
@@ -34,7 +38,16 @@ impl Screen {
             true => Box::new(Live::stderr(options)),
             false => Box::new(Plain::new(std::io::stderr(), options)),
         };
-        Arc::new(Self(Mutex::new(renderer)))
+        Self::with_renderer(renderer)
+    }
+
+    fn with_renderer(renderer: Box<dyn Renderer>) -> Arc<Self> {
+        Arc::new(Self { renderer: Mutex::new(renderer), has_shown_events: AtomicBool::new(false) })
+    }
+
+    /// Whether a run has begun that is shown here.
+    pub fn has_shown_events(&self) -> bool {
+        self.has_shown_events.load(Ordering::Relaxed)
     }
 
     pub fn note(&self, text: &str) {
@@ -51,13 +64,14 @@ impl Screen {
     }
 
     fn with(&self, call: impl FnOnce(&mut dyn Renderer)) {
-        let mut renderer = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut renderer = self.renderer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         call(renderer.as_mut());
     }
 }
 
 impl EventSink for Screen {
     fn event(&self, event: &Event) {
+        self.has_shown_events.store(true, Ordering::Relaxed);
         self.with(|renderer| renderer.event(event));
     }
 }

@@ -8,6 +8,7 @@ use lockgate_render::{outcome_text, rfc3339, status_text};
 use super::Context;
 use super::left::Signals;
 use super::status::is_well;
+use super::waiting;
 use crate::args;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -51,7 +52,8 @@ async fn run(context: &Context<'_>, service: &str, want: &Want) -> Result<Exit, 
     let tools = context.tools(&screen, interrupt.clone());
     let signals = Signals::listen(interrupt, screen.clone());
     let session = Session::new(&site, &tools);
-    let result = signals.unless_left(context, &session, session.run(want)).await;
+    let run = waiting::told(&session, &screen, session.run(want));
+    let result = signals.unless_left(context, &session, run).await;
     drop(signals);
     screen.finish();
     let Report { run, plan, outcome, recovered } = result?;
@@ -104,7 +106,8 @@ pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit
         let resumed = match context.site(service, &mut hosts) {
             Ok(site) => {
                 let session = Session::new(&site, &tools);
-                signals.unless_left(context, &session, resume_one(context, &session)).await
+                let resume = waiting::told(&session, &screen, resume_one(context, &session));
+                signals.unless_left(context, &session, resume).await
             }
             Err(error) => Err(error),
         };

@@ -9,6 +9,7 @@ mod left;
 mod logs;
 mod plan;
 mod status;
+mod waiting;
 
 use clap::CommandFactory;
 
