@@ -182,13 +182,12 @@ impl Cli {
         if !output.ok() {
             return Err(unreadable(place, &output));
         }
-        Ok(output
-            .stdout_text()
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .map(str::to_owned)
-            .collect())
+        let text = output.stdout_text();
+        let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        // Compose lists them in another order each time.
+        names.sort();
+        Ok(names)
     }
 
     /// The place's files with everything interpolated, extended and merged: Compose's own document.
