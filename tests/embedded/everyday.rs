@@ -93,6 +93,11 @@ fn doctor_says_whether_anybody_answers_at_the_url_of_a_gate() {
     let at =
         |address: &str| Setup { environment: format!("    url: \"http://{address}\"\n"), ..Setup::default() };
     Project::with(&at(&site.address)).run("doctor").expect(0).says(&["gate smoke", "/health answers 404"]);
+    let broken = Double::start(Manner::Answers("502 Bad Gateway", ""));
+    Project::with(&at(&broken.address))
+        .run("doctor")
+        .expect(0)
+        .says(&["! gate smoke", "/health answers 502"]);
     Project::with(&at("127.0.0.1:1")).run("doctor").expect(0).says(&[
         "! gate smoke: http://127.0.0.1:1/health does not answer this machine",
         "see that the name leads to the routers",

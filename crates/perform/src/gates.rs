@@ -9,6 +9,7 @@ use lockgate_model::{
 use lockgate_ports::{Answer, Check, Command, PortError, Request};
 
 use crate::Conductor;
+use crate::identity::SERVER_ERROR_MIN;
 
 /// Output lines of a failed command in the error.
 const LOG_LINES: usize = 20;
@@ -242,6 +243,11 @@ async fn check_url(conductor: &Conductor, what: String, gate: &HttpGate) -> Opti
     let (path, timeout) = (gate.paths.first()?, Millis::from_secs(LOOK_SECONDS_MAX));
     let at = shown(&format!("{}{path}", url.trim_end_matches('/')));
     Some(match get(conductor, &Place::Url(url), path, timeout).await {
+        Ok(answer) if answer.status >= SERVER_ERROR_MIN => Check::warn(
+            what,
+            format!("{at} answers {}", answer.status),
+            "the gate would fail now; before the first deployment that is as it should be",
+        ),
         Ok(answer) => Check::ok(what, format!("{at} answers {}", answer.status)),
         Err(error) => Check::warn(
             what,

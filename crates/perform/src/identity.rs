@@ -4,7 +4,7 @@ use lockgate_model::{Probe, Release, Slot, Vars, Verify};
 use lockgate_ports::RouterAnswer;
 
 /// From here on the answer is a failure of the server, whoever gave it.
-const SERVER_ERROR_MIN: u16 = 500;
+pub(crate) const SERVER_ERROR_MIN: u16 = 500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Identity {
