@@ -88,7 +88,7 @@ impl Leases {
         reach(&stores).await?;
         let mut held: Vec<Held> = Vec::new();
         for store in stores {
-            match self.acquire_one(&store).await {
+            match self.acquire_one(&store, &held).await {
                 Ok(one) => held.push(one),
                 Err(error) => {
                     let fence = Fence { held, identity: self.identity.clone(), ttl: self.ttl };
@@ -115,12 +115,18 @@ impl Leases {
         Ok(Acquired { fence, unfinished, last })
     }
 
-    async fn acquire_one(&self, store: &Arc<dyn LeaseStore>) -> Result<Held, LeaseError> {
+    /// `held`: those that were taken before it.
+    async fn acquire_one(&self, store: &Arc<dyn LeaseStore>, held: &[Held]) -> Result<Held, LeaseError> {
         let mut lost_swaps = 0;
         // Since when it has looked like this; from after the look, which may have taken long.
         let mut first_seen: Option<((u64, Timestamp), Instant)> = None;
         loop {
             let (mut record, version, now) = store.read().await?;
+            for one in held {
+                if *one.record.lock().await == record {
+                    return Err(same_machine(one.store.host(), store.host()).into());
+                }
+            }
             if let Some(holder) = record.holder.as_ref().filter(|holder| !self.free(holder, now)) {
                 let seen = (record.token, holder.renewed_at);
                 let (first, since) = *first_seen.get_or_insert((seen, Instant::now()));
@@ -405,6 +411,12 @@ fn renewed(record: &mut LeaseRecord, now: Timestamp) {
     if let Some(holder) = &mut record.holder {
         holder.renewed_at = now;
     }
+}
+
+/// Nobody else writes what we have just written, so both names lead to one record.
+fn same_machine(one: &HostId, other: &HostId) -> Failure {
+    let message = format!("{one} and {other} are the same machine: they have one lease");
+    Failure::new(FailureKind::Refused, message).hint("name it once in `hosts`")
 }
 
 fn restless() -> Failure {

@@ -144,7 +144,16 @@ async fn live(service: &Service, environment: &Environment, ports: &HostPorts) -
 }
 
 fn live_check(service: &Service, environment: &Environment, seen: &HostObserved) -> Check {
-    if seen.live().is_some() {
+    if let Some((slot, live)) = seen.live() {
+        if seen.is_restarting(lockgate_local::now()) {
+            let told =
+                format!("{}, started again {} times by its restart policy", live_text(seen), live.restarts);
+            return Check::bad(
+                LIVE,
+                told,
+                format!("see why: `lockgate logs {} --slot {slot}`", service.name),
+            );
+        }
         return Check::ok(LIVE, live_text(seen));
     }
     let Some(slot) = seen.should_be_live().filter(|_| seen.is_dark()) else {

@@ -49,6 +49,16 @@ async fn a_host_that_does_not_answer_lets_no_other_lease_expire() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_machine_under_two_names_is_refused_and_its_lease_given_back() {
+    let record = Record::of("web1");
+    let twice = Leases { stores: vec![record.clone(), record.clone()], ..leases(&record, 1) };
+    let Err(LeaseError::Host(failure)) = twice.acquire().await else { panic!("it was taken twice") };
+    assert_eq!(failure.kind, FailureKind::Refused);
+    assert!(failure.message.contains("the same machine"), "{failure}");
+    assert!(record.record().holder.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_holder_blocks_for_one_lifetime_and_is_fenced_out() {
     let record = Record::of("web1");
     let first = leases(&record, 1).acquire().await.unwrap();
