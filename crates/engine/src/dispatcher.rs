@@ -104,18 +104,8 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     /// Turns back or commits when the state asks for it.
     async fn turn(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
         if self.state.direction == Direction::Forward {
-            let interrupted_only = |failure: &Failure| {
-                failure.kind == FailureKind::Cancelled && self.engine.interrupt.requested()
-            };
-            let cause = match (self.state.cause_to_unwind(), trouble.as_ref()) {
-                (Some(failure), None) if interrupted_only(failure) => Some(interrupted()),
-                (Some(failure), Some(trouble)) if failure.kind == FailureKind::Cancelled => {
-                    Some(trouble.clone())
-                }
-                (Some(failure), _) | (None, Some(failure)) => Some(failure.clone()),
-                (None, None) if self.engine.interrupt.requested() => Some(interrupted()),
-                (None, None) => None,
-            };
+            let failure = self.state.cause_to_unwind().or(trouble.as_ref()).cloned();
+            let cause = failure.or_else(|| self.engine.interrupt.requested().then(interrupted));
             if let Some(cause) = cause {
                 self.abandon_looking();
                 self.note(EventKind::UnwindStarted { cause }).await?;
@@ -212,19 +202,15 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     /// Returns when the journal knows what comes next, and the hosts too where they do not know the direction yet: no
     /// effect happens before both do.
     async fn announce(&mut self, ready: &[Work]) -> Result<Result<(), JournalError>, RunError> {
-        let effects: Vec<&Work> = ready.iter().filter(|work| !self.only_looks(work)).collect();
-        let all = |holds: &dyn Fn(StepId) -> bool| {
-            effects.iter().all(|work| matches!(work, Work::Perform(step) if holds(*step)))
-        };
+        let effects: Vec<StepId> = ready.iter().filter(|work| !self.only_looks(work)).map(id).collect();
         let judged = self.judged && !effects.is_empty();
-        let there = !judged && all(&|step| self.scribe.has_intended(step));
-        let on_its_way = !judged && all(&|step| self.scribe.is_intending(step));
+        // What is undone is not known before its time.
+        let anew = judged || ready.iter().any(|work| matches!(work, Work::Undo(_)));
         let Self { engine, state, scribe, unmarked, .. } = self;
         let journal = async {
-            match (there, on_its_way) {
-                (true, _) => Ok(()),
-                (false, true) => scribe.written().await,
-                (false, false) => scribe.write().await,
+            match anew {
+                true => scribe.write().await,
+                false => scribe.until_intended(&effects).await,
             }
         };
         let hosts = async { if *unmarked { mark(engine, state).await } else { Ok(()) } };
@@ -268,11 +254,15 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     }
 
     fn is_gate(&self, step: StepId) -> bool {
-        self.state.plan.step(step).is_some_and(|(_, step)| matches!(step.action, Action::Gate { .. }))
+        matches!(self.action(step), Some(Action::Gate { .. }))
     }
 
     fn only_looks(&self, work: &Work) -> bool {
-        matches!(work, Work::Perform(step) if self.state.plan.step(*step).is_some_and(|(_, step)| step.action.only_looks()))
+        matches!(work, Work::Perform(step) if self.action(*step).is_some_and(Action::only_looks))
+    }
+
+    fn action(&self, step: StepId) -> Option<&Action> {
+        self.state.plan.step(step).map(|(_, step)| &step.action)
     }
 
     fn future(&self, work: &Work) -> BoxFuture<'a, Result<Seen, Failure>> {

@@ -281,7 +281,7 @@ impl Fence {
     /// # Errors
     /// `LeaseLost` or a host's failure.
     pub async fn mark(&self, unfinished: &Unfinished) -> Result<(), Failure> {
-        self.tell(|record| record.unfinished = Some(unfinished.clone())).await
+        self.tell(self.held.iter(), |record| record.unfinished = Some(unfinished.clone())).await
     }
 
     /// As [`Fence::mark`], on one host.
@@ -290,12 +290,7 @@ impl Fence {
     /// As there.
     pub async fn mark_on(&self, host: &HostId, unfinished: &Unfinished) -> Result<(), Failure> {
         let ours = self.held.iter().filter(|one| one.store.host() == host);
-        self.update_each(ours, |record, left, _| {
-            if !left {
-                record.unfinished = Some(unfinished.clone());
-            }
-        })
-        .await
+        self.tell(ours, |record| record.unfinished = Some(unfinished.clone())).await
     }
 
     /// Takes a mark back: the run did not begin.
@@ -303,7 +298,7 @@ impl Fence {
     /// # Errors
     /// `LeaseLost` or a host's failure.
     pub async fn unmark(&self) -> Result<(), Failure> {
-        self.tell(|record| record.unfinished = None).await
+        self.tell(self.held.iter(), |record| record.unfinished = None).await
     }
 
     /// The run has ended, which is noted in brief. `settled` clears the unfinished run; a stuck one stays for `resume`.
@@ -326,8 +321,12 @@ impl Fence {
         .await
     }
 
-    async fn tell(&self, change: impl Fn(&mut LeaseRecord)) -> Result<(), Failure> {
-        self.update(|record, left, _| {
+    async fn tell(
+        &self,
+        held: impl Iterator<Item = &Held>,
+        change: impl Fn(&mut LeaseRecord),
+    ) -> Result<(), Failure> {
+        self.update_each(held, |record, left, _| {
             if !left {
                 change(record);
             }

@@ -61,19 +61,23 @@ impl<'a> Scribe<'a> {
         self.writing.is_some()
     }
 
-    /// The effect's intent is in the journal.
-    pub fn has_intended(&self, step: StepId) -> bool {
-        self.intended.contains(&step)
-    }
-
-    /// The effect's intent is on its way into the journal, or there.
-    pub fn is_intending(&self, step: StepId) -> bool {
-        self.has_intended(step) || self.writing.iter().any(|writing| writing.intended.contains(&step))
-    }
-
-    /// The effect's intent has been taken at least.
+    /// The effect's intent is in the journal, on its way there, or taken to be written.
     pub fn knows_intent(&self, step: StepId) -> bool {
-        self.is_intending(step) || intents(&self.unwritten).any(|known| known == step)
+        self.intended.contains(&step)
+            || self.writing.iter().any(|writing| writing.intended.contains(&step))
+            || intents(&self.unwritten).any(|known| known == step)
+    }
+
+    /// Returns when the intents of these effects are in the journal; whatever is in the way is written first.
+    ///
+    /// # Errors
+    /// As [`Scribe::write`].
+    pub async fn until_intended(&mut self, steps: &[StepId]) -> Result<(), JournalError> {
+        let lacks = |intended: &BTreeSet<StepId>| steps.iter().any(|step| !intended.contains(step));
+        if lacks(&self.intended) {
+            self.written().await?;
+        }
+        if lacks(&self.intended) { self.write().await } else { Ok(()) }
     }
 
     /// Tells the sink what it has not heard.
@@ -93,7 +97,10 @@ impl<'a> Scribe<'a> {
     /// Sends off what is unwritten, unless something is on its way already. [`Scribe::written`] says how that ends.
     pub fn send(&mut self) {
         self.tell();
-        if self.writing.is_some() || self.failed {
+        if self.failed {
+            self.forget();
+        }
+        if self.writing.is_some() || self.unwritten.is_empty() {
             return;
         }
         let (journal, events) = (self.journal, std::mem::take(&mut self.unwritten));

@@ -281,14 +281,10 @@ impl RunState {
         if self.direction != Direction::Forward {
             return None;
         }
-        let failed = || {
-            self.plan.steps().filter_map(|(phase, _, step)| match self.status(step) {
-                StepStatus::Failed(failure) if !self.plan.phases[phase].committed => Some(failure),
-                _ => None,
-            })
-        };
-        // A step that was abandoned because another one failed is not why the run turns back.
-        failed().find(|failure| failure.kind != FailureKind::Cancelled).or_else(|| failed().next())
+        self.plan.steps().find_map(|(phase, _, step)| match self.status(step) {
+            StepStatus::Failed(failure) if !self.plan.phases[phase].committed => Some(failure),
+            _ => None,
+        })
     }
 
     /// True when all steps before the first committed phase are done, and the run has not said so yet.

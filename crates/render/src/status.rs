@@ -34,6 +34,7 @@ fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: P
         let shown = failure_text(failure, paint).replace('\n', "\n  ");
         let _ = write!(text, "\n  {} {}: {shown}", paint.red("✗"), hosts_text(std::slice::from_ref(host)));
     }
+    let is_unfinished = status.leases.values().any(|lease| lease.unfinished.is_some());
     for (host, seen) in &status.observed.hosts {
         for warning in warnings(seen) {
             let _ = write!(
@@ -44,8 +45,7 @@ fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: P
             );
         }
         // A router that cannot be asked may be all that is missing, and what was left unfinished has its own command.
-        let unfinished = status.leases.values().any(|lease| lease.unfinished.is_some());
-        if seen.is_dark() && seen.router.unreachable.is_none() && !unfinished {
+        if seen.is_dark() && seen.router.unreachable.is_none() && !is_unfinished {
             let deploy = deploy_again(&status.service, &status.environment, seen);
             let _ = write!(text, "\n    bring it back: {deploy}");
         }
