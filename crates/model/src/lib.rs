@@ -11,8 +11,11 @@ mod mask;
 mod observed;
 mod plan;
 mod project;
+mod query;
 mod release;
 mod template;
+mod token;
+mod variable;
 
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck};
 pub use failure::{
@@ -33,5 +36,7 @@ pub use project::{
     GateTarget, Health, HttpGate, Notify, ProcessRuntime, Project, Router, Runtime, Secret, Service, Ssh,
     StatusRange, Strategy, Verify, Wave,
 };
+pub use query::without_query;
 pub use release::Release;
 pub use template::{Template, TemplateError, Vars};
+pub use variable::{is_secret_name, secret_variables};

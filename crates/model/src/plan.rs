@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     EnvironmentName, Evidence, Gate, GateKind, GateTarget, Health, HostId, HttpGate, Millis, ProjectName,
-    Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify,
+    Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify, without_query,
 };
 
 /// What somebody asked for.
@@ -188,7 +188,8 @@ impl Action {
             Action::AwaitHealthy { slot, probe, .. } => {
                 format!(
                     "wait until {slot} is healthy ({}, up to {})",
-                    probe.health.path, probe.health.timeout
+                    without_query(&probe.health.path),
+                    probe.health.timeout
                 )
             }
             Action::Switch { slot, .. } => format!("switch traffic to {slot}"),
