@@ -20,6 +20,7 @@ use lockgate_ssh::Ssh;
 
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::secrets;
 
 /// Longest path of a Unix socket (`sun_path` in unix(7) holds 108 bytes with the final zero).
 const SOCKET_PATH_MAX: usize = 107;
@@ -86,6 +87,7 @@ pub fn site(
         hosts: ports,
         prober: Arc::new(HttpProber::new(concat!("lockgate/", env!("CARGO_PKG_VERSION")))),
         runner: Arc::new(LocalRunner { cwd: project.root.clone() }),
+        secrets: secrets::of_project(project),
     })
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lockgate_model::{
     CommandGate, Evidence, Failure, FailureKind, Gate, GateKind, GateTarget, GateVerdict, HttpGate,
-    Judgement, Millis, Release, Seen, Vars,
+    Judgement, Millis, Release, Seen, Vars, without_query,
 };
 use lockgate_ports::{Answer, Check, Command, PortError, Request};
 
@@ -104,8 +104,10 @@ fn judge(
     gate: &HttpGate,
 ) -> Vec<Evidence> {
     let at = match place {
-        Place::Url(url) => shown(&format!("{}{path}", url.trim_end_matches('/'))),
-        Place::Host(ports) => format!("{} through {} on {}", shown(path), ports.router.name(), ports.id),
+        Place::Url(url) => without_query(&format!("{}{path}", url.trim_end_matches('/'))),
+        Place::Host(ports) => {
+            format!("{} through {} on {}", without_query(path), ports.router.name(), ports.id)
+        }
     };
     let bad = answers.iter().find_map(|answer| objection(answer, gate));
     let body = gate.body.as_ref().map(|text| format!(" with {text:?} in the body")).unwrap_or_default();
@@ -119,11 +121,6 @@ fn judge(
         evidence.push(latency(&at, answers, limit));
     }
     evidence
-}
-
-/// Without the query, which is a place for secrets; a URL with a user or password is refused by the configuration.
-fn shown(url: &str) -> String {
-    url.split_once('?').map_or_else(|| url.to_owned(), |(bare, _)| format!("{bare}?…"))
 }
 
 /// What is wrong with one sample.
@@ -198,7 +195,8 @@ async fn ask_command(
         }
         // It could not look.
         Err(error) => {
-            let seen = Evidence { check: format!("run {program}"), ..evidence(error.message, false) };
+            let said = conductor.mask.hide(error.message);
+            let seen = Evidence { check: format!("run {program}"), ..evidence(said, false) };
             (GateVerdict::judge(name, vec![seen]), Vec::new())
         }
     })
@@ -241,7 +239,7 @@ async fn check_program(conductor: &Conductor, what: String, gate: &CommandGate) 
 async fn check_url(conductor: &Conductor, what: String, gate: &HttpGate) -> Option<Check> {
     let GateTarget::Url(url) = &gate.target else { return None };
     let (path, timeout) = (gate.paths.first()?, Millis::from_secs(LOOK_SECONDS_MAX));
-    let at = shown(&format!("{}{path}", url.trim_end_matches('/')));
+    let at = without_query(&format!("{}{path}", url.trim_end_matches('/')));
     Some(match get(conductor, &Place::Url(url), path, timeout).await {
         Ok(answer) if answer.status >= SERVER_ERROR_MIN => Check::warn(
             what,

@@ -6,6 +6,8 @@ use lockgate_model::{
     Action, Event, EventKind, Failure, HostId, Millis, Plan, Progress, RunId, StepId, Timestamp,
 };
 
+use crate::escaped;
+
 /// Where a step stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StepState {
@@ -111,11 +113,11 @@ impl RunView {
         }
         *self = Self { run: Some(run), started: Some(at), now: at, ..Self::default() };
         for (phase, host, step) in plan.steps() {
-            let undo: Vec<String> = step.undo.iter().map(Action::title).collect();
+            let undo: Vec<String> = step.undo.iter().map(|undo| escaped(&undo.title())).collect();
             let view = StepView {
                 phase: Some(phase),
                 host: host.cloned(),
-                title: step.action.title(),
+                title: escaped(&step.action.title()),
                 undo: undo.join(", "),
                 is_gate: matches!(step.action, Action::Gate { .. }),
                 only_looks: step.action.only_looks(),
@@ -195,7 +197,7 @@ impl RunView {
             return None;
         }
         self.phase_shown = Some(phase);
-        self.plan.as_ref()?.phases.get(phase).map(|phase| phase.title.clone())
+        self.plan.as_ref()?.phases.get(phase).map(|phase| escaped(&phase.title))
     }
 
     /// True for a step after which nothing is undone any more: its failure is a warning.

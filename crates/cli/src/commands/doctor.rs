@@ -3,7 +3,7 @@
 use lockgate_model::{Environment, HostId, HostObserved, Router, Service, SlotState};
 use lockgate_perform::glimpse;
 use lockgate_ports::{Check, CheckState, Command, HostPorts, STATE_FREE_MIB_MIN};
-use lockgate_render::{deploy_again, live_text};
+use lockgate_render::{clean, deploy_again, escaped, live_text};
 
 use super::Context;
 use crate::args::Format;
@@ -186,6 +186,11 @@ fn live_check(service: &Service, environment: &Environment, seen: &HostObserved)
     )
 }
 
+/// Text from elsewhere whose further lines stand under its first.
+fn below(text: &str) -> String {
+    clean(text).trim_end().replace('\n', "\n      ")
+}
+
 /// What checks are about.
 struct About<'a> {
     environment: &'a Environment,
@@ -220,9 +225,9 @@ fn show(context: &Context<'_>, about: &About<'_>, checks: &[Check], mut worst: C
             CheckState::Warn => output.paint.yellow("!"),
             CheckState::Bad => output.paint.red("✗"),
         };
-        output.text(&format!("  {mark} {}: {}", check.what, check.seen));
+        output.text(&format!("  {mark} {}: {}", escaped(&check.what), below(&check.seen)));
         if let Some(mend) = &check.mend {
-            output.text(&format!("      {mend}"));
+            output.text(&format!("      {}", below(mend)));
         }
     }
     worst
