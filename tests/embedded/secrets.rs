@@ -52,13 +52,18 @@ fn a_gate_that_prints_the_operators_secrets_tells_them_nowhere() {
         "status web",
     ] {
         let mut command = project.command(args.split(' '));
-        command.env("DEPLOY_TOKEN", OPERATORS).env("DATABASE_URL", format!("postgres://shop:{OPERATORS}2@db/x"));
+        command
+            .env("DEPLOY_TOKEN", OPERATORS)
+            .env("DATABASE_URL", format!("postgres://shop:{OPERATORS}2@db/x"));
         said.push_str(&run(command).to_string());
     }
     assert!(said.contains("token ***") && said.contains("postgres://shop:***@db/x"), "{said}");
     assert!(!said.contains(OPERATORS) && !said.contains(FORMED), "{said}");
     let bodies = told.bodies().concat();
-    assert!(bodies.contains("token ***") && !bodies.contains(OPERATORS) && !bodies.contains(FORMED), "{bodies}");
+    assert!(
+        bodies.contains("token ***") && !bodies.contains(OPERATORS) && !bodies.contains(FORMED),
+        "{bodies}"
+    );
     for secret in [OPERATORS, FORMED] {
         let files = holding(project.root(), secret);
         assert!(files.is_empty(), "{secret} lies in {files:?}");
@@ -115,10 +120,7 @@ fn expect_harmless(said: &str) {
 
 #[test]
 fn what_a_user_an_app_or_a_webhook_writes_steers_no_terminal() {
-    let slack = Double::start(Manner::Answers(
-        "400 Bad Request",
-        "\u{1b}[2J\n✓ forged\u{9b}31m\u{202e}",
-    ));
+    let slack = Double::start(Manner::Answers("400 Bad Request", "\u{1b}[2J\n✓ forged\u{9b}31m\u{202e}"));
     let end = format!("notify:\n  - slack: {{ webhook: \"http://{}/services/x\" }}\n", slack.address);
     let project = Project::waiting_with(Waits::BeforeSwitch, end);
     project.script("app-talks", "#!/bin/sh\nprintf '\\033[2J\\033]0;x\\007\\r\\n✓ forged\\n' >&2\nexit 1\n");

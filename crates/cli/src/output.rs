@@ -60,6 +60,11 @@ impl Output {
         }
     }
 
+    /// What hosts, registries and programs said, without secrets.
+    pub fn masked(&self, text: &str) -> String {
+        self.mask.hide(text.to_owned())
+    }
+
     /// Text for people, on stdout.
     pub fn text(&self, text: &str) {
         self.line(&mut std::io::stdout(), text);

@@ -1,5 +1,6 @@
 //! Asking gates: HTTP answers and programs' exit codes, each verdict with its evidence (P6).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use lockgate_model::{
@@ -255,9 +256,19 @@ async fn check_url(conductor: &Conductor, what: String, gate: &HttpGate) -> Opti
     })
 }
 
+/// What a runner keeps of each stream, from the end, in bytes.
+const KEPT_BYTES: usize = 1024 * 1024;
+
+/// Without the word that the beginning was cut off from: half a secret is not known as one.
+fn whole(kept: &[u8]) -> Cow<'_, str> {
+    let is_cut = kept.len() >= KEPT_BYTES;
+    let rest = kept.iter().position(u8::is_ascii_whitespace).map_or(&kept[kept.len()..], |end| &kept[end..]);
+    String::from_utf8_lossy(if is_cut { rest } else { kept })
+}
+
 fn tail(output: &lockgate_ports::Output) -> Vec<String> {
-    let text = format!("{}{}", output.stdout_text(), output.stderr_text());
-    let lines: Vec<&str> = text.lines().collect();
+    let (out, err) = (whole(&output.stdout), whole(&output.stderr));
+    let lines: Vec<&str> = out.lines().chain(err.lines()).collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
@@ -266,6 +277,18 @@ mod tests {
     use lockgate_model::StatusRange;
 
     use super::*;
+
+    #[test]
+    fn what_a_program_wrote_last_is_told_but_no_half_word() {
+        let said = |stdout: &[u8], stderr: &[u8]| {
+            tail(&lockgate_ports::Output { code: 1, stdout: stdout.to_vec(), stderr: stderr.to_vec() })
+        };
+        assert_eq!(said(b"a\n\nb", b"c\n"), ["a", "", "b", "c"]);
+        let mut full = b"ter2 and more\nlast\n".to_vec();
+        full.splice(0..0, std::iter::repeat_n(b'x', KEPT_BYTES - full.len()));
+        assert_eq!(said(&full, b""), [" and more", "last"]);
+        assert_eq!(said(&[b'x'; KEPT_BYTES], b"c"), ["c"]);
+    }
 
     #[test]
     fn evidence_has_no_queries() {

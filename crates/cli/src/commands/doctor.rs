@@ -208,6 +208,7 @@ fn show(context: &Context<'_>, about: &About<'_>, checks: &[Check], mut worst: C
         output.text(&output.paint.bold(&heading.join(" · ")));
     }
     for check in checks {
+        let check = &Check { seen: output.masked(&check.seen), ..check.clone() };
         worst = match (worst, check.state) {
             (CheckState::Bad, _) | (_, CheckState::Bad) => CheckState::Bad,
             (CheckState::Warn, _) | (_, CheckState::Warn) => CheckState::Warn,
