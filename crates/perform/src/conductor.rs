@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use lockgate_engine::Performer;
 use lockgate_model::{
     Action, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Mask, Millis, ProjectName,
-    Release, Seen, ServiceName, Slot, SlotState,
+    Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
 };
 use lockgate_ports::{Check, CommandRunner, HostPorts, Prober};
 
-use crate::{drain, files, gates, health, traffic};
+use crate::{drain, files, gates, health, live, traffic};
 
 /// Whom a run is about.
 #[derive(Debug, Clone)]
@@ -63,12 +63,8 @@ impl Performer for Conductor {
         done.map(|seen| self.told.evidence(seen)).map_err(|failure| self.told.failure(failure).at(&ports.id))
     }
 
-    async fn target(&self, host: &HostId) -> Result<Option<Slot>, Failure> {
-        let ports =
-            self.hosts.get(host).ok_or_else(|| unknown(Some(host), &self.subject.environment, None))?;
-        let route = ports.router.route().await;
-        let route = route.map_err(|error| self.told.failure(error.into()).at(host))?;
-        Ok(route.target)
+    async fn who_is_live(&self, hosts: &[HostId]) -> WhoIsLive {
+        live::look(hosts.iter().map(|host| (host, self.hosts.get(host)))).await
     }
 }
 
@@ -99,7 +95,7 @@ async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
             traffic::verify(ports, *slot, release, verify.as_ref(), probe).await
         }
         Action::Record { recorded, release } => files::record(ports, recorded, release.as_ref()).await,
-        Action::Drain { slot, deadline } => drain::drain(ports, *slot, *deadline).await,
+        Action::Drain { slot, deadline, .. } => drain::drain(ports, *slot, *deadline).await,
         Action::Stop { slot, grace, heir } => stop(ports, *slot, *grace, *heir).await,
         Action::Prune { keep } => prune(ports, *keep).await,
     }

@@ -35,7 +35,7 @@ pub(crate) struct StepView {
     /// What its undo does.
     pub(crate) undo: String,
     pub(crate) is_gate: bool,
-    only_looks: bool,
+    may_be_broken_off: bool,
     pub(crate) state: StepState,
     /// Stays true when it is undone later.
     pub(crate) has_failed: bool,
@@ -89,7 +89,7 @@ impl RunView {
                 None
             }
             EventKind::UnwindStarted { .. } => {
-                self.abandon(|step| step.only_looks);
+                self.abandon(|step| step.may_be_broken_off);
                 None
             }
             EventKind::StepStarted { step } => self.set(*step, StepState::Running { since: event.at }),
@@ -120,7 +120,7 @@ impl RunView {
                 title: escaped(&step.action.title()),
                 undo: undo.join(", "),
                 is_gate: matches!(step.action, Action::Gate { .. }),
-                only_looks: step.action.only_looks(),
+                may_be_broken_off: step.action.nature().may_be_broken_off,
                 state: StepState::Waiting,
                 has_failed: false,
             };
@@ -215,7 +215,7 @@ fn unknown(id: StepId) -> StepView {
         title: format!("step {}", id.0),
         undo: format!("undo step {}", id.0),
         is_gate: false,
-        only_looks: false,
+        may_be_broken_off: false,
         state: StepState::Waiting,
         has_failed: false,
     }

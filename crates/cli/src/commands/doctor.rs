@@ -20,12 +20,12 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
     let mut hosts = Hosts::default();
     let mut worst = CheckState::Ok;
     let gates = check_gates(context, &services, &mut hosts).await?;
-    if environment.hosts.is_empty() || !gates.is_empty() {
+    if environment.slots().is_none() || !gates.is_empty() {
         let gates = only_checked(environment, gates);
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
         worst = show(context, &about, &gates, worst);
     }
-    for id in &environment.hosts {
+    for id in environment.hosts() {
         let checks = hosts.get(id, &context.project).check().await;
         let reachable = checks.iter().all(|check| check.state != CheckState::Bad);
         let about = About { environment, host: id, service: None, title: "" };
@@ -53,7 +53,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
 
 /// An environment without hosts is said to be one, for nothing else of it is looked at.
 fn only_checked(environment: &Environment, mut gates: Vec<Check>) -> Vec<Check> {
-    if !environment.hosts.is_empty() {
+    if environment.slots().is_some() {
         return gates;
     }
     let name = &environment.name;
@@ -175,7 +175,7 @@ fn live_check(service: &Service, environment: &Environment, seen: &HostObserved)
     };
     let deploy = deploy_again(&service.name, &environment.name, seen);
     // A proxy of ours is started by it, another router is not.
-    let is_theirs = !matches!(environment.router, Some(Router::Builtin(_)));
+    let is_theirs = environment.slots().is_some_and(|slots| !matches!(slots.router, Router::Builtin(_)));
     Check::bad(
         LIVE,
         told,
