@@ -6,9 +6,12 @@
 //! To add a line: a file with `pub fn run(scene: &Scene, findings: &mut Findings) -> Result<()>`, and a row in [`LINES`].
 
 mod clients;
+mod headers;
 mod http2;
+mod leaving;
 mod load;
 mod scene;
+mod slot;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,7 +22,8 @@ use scene::Scene;
 type Line = fn(&Scene, &mut Findings) -> Result<()>;
 
 /// Name and cases. Each line gets a fresh proxy and fresh slots.
-const LINES: [(&str, Line); 1] = [("clients", clients::run)];
+const LINES: [(&str, Line); 3] =
+    [("clients", clients::run), ("leaving", leaving::run), ("headers", headers::run)];
 
 /// How many hostile clients there are at once, unless told otherwise.
 const CLIENTS: usize = 5_000;
