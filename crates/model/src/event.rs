@@ -131,6 +131,33 @@ impl Outcome {
         }
     }
 
+    /// As `host` has it in its record: its failures are [in its words](Failure::told_by), the first
+    /// [`BRIEF_FAILURES_MAX`] of warnings and failed undos, and there are no commands to type.
+    #[must_use]
+    pub fn told_by(&self, host: &HostId) -> Self {
+        let few = |failures: &[Failure]| -> Vec<Failure> {
+            failures.iter().take(BRIEF_FAILURES_MAX).map(|failure| failure.told_by(host)).collect()
+        };
+        match self {
+            Outcome::Succeeded { warnings } => Outcome::Succeeded { warnings: few(warnings) },
+            Outcome::Failed { failure } => Outcome::Failed { failure: failure.told_by(host) },
+            Outcome::RolledBack { failure } => Outcome::RolledBack { failure: failure.told_by(host) },
+            Outcome::Stuck(stuck) => Outcome::Stuck(Stuck {
+                failure: stuck.failure.told_by(host),
+                undo_failures: few(&stuck.undo_failures),
+                // What it says of other hosts is not its to say.
+                live: stuck
+                    .live
+                    .iter()
+                    .filter(|(of, _)| *of == host)
+                    .map(|(of, slot)| (of.clone(), *slot))
+                    .collect(),
+                silent: stuck.silent.iter().filter(|of| *of == host).cloned().collect(),
+                commands: Vec::new(),
+            }),
+        }
+    }
+
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         match self {

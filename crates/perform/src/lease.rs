@@ -61,6 +61,10 @@ impl LeaseStore for HostLease {
         self.host.id()
     }
 
+    fn place(&self) -> String {
+        self.path.clone()
+    }
+
     async fn read(&self) -> Result<(LeaseRecord, Option<Vec<u8>>, Timestamp), Failure> {
         let file = self.look().await?;
         let record = self.parse(file.content.as_deref())?;

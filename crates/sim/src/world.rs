@@ -284,6 +284,15 @@ impl World {
         }
     }
 
+    /// An app that died by itself since the last effect: what starts it again now is not why nobody is served.
+    pub fn notice_death(&self, machine: &Machine) {
+        let mut known = self.known();
+        if known.serving.contains(&machine.id) && machine.live().is_some_and(|(_, life)| life == Life::Died) {
+            known.excused.insert(machine.id.clone());
+            known.disturbed.insert(machine.id.clone());
+        }
+    }
+
     /// Hears every event of every orchestrator.
     pub fn hear(&self, event: &Event) {
         match &event.kind {
