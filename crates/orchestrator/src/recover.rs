@@ -95,6 +95,10 @@ impl Session<'_> {
             self.require_own(plan).map_err(|failure| failure.at(&host))?;
         }
         let seen = before_anything(&self.tools.interrupt, self.glimpses()).await?;
+        if let Some(end) = found.undone(&acquired.last, &seen) {
+            acquired.fence.finish(end, true).await?;
+            return Ok(Some((end.run, end.outcome.clone())));
+        }
         let progress = found.progress(&acquired.last, &seen);
         if towards == Towards::Back && progress == Progress::Committed {
             return self.leave_untidied(found.run, acquired).await.map(Some);
@@ -222,7 +226,6 @@ impl Session<'_> {
             Matched::Same(plan) => (*plan, None),
             Matched::Differs { plan, differences } => {
                 let why = lockgate_plan::not_finished(&differences, &plan);
-                tracing::warn!("{}", why.message);
                 (*plan, Some(why))
             }
         };
@@ -255,8 +258,9 @@ impl Session<'_> {
             if cause.is_some() {
                 unfinished.progress = Progress::Unwinding;
             }
-        } else {
-            cause = None;
+        } else if let Some(why) = cause.take() {
+            // It goes where it went, but by another plan.
+            tracing::warn!("{}", why.message);
         }
         let cause = cause.or_else(|| end.as_ref().and_then(Outcome::failure).cloned());
         if let Some(cause) = cause
