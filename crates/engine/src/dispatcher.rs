@@ -11,13 +11,13 @@ use lockgate_model::{
     Action, Event, EventKind, Failure, FailureKind, HostId, Outcome, RunEnd, Seen, StepId, Stuck,
 };
 
+use tokio::time::Instant;
+
 use crate::fenced::{insist, perform};
 use crate::run::{mark, unfinished};
 use crate::scribe::Scribe;
 use crate::{Direction, Engine, JournalError, RunError, RunState, StepStatus, Work};
 
-/// How long an event may be in nobody's journal while a step is waited for.
-const UNWRITTEN_MILLIS_MAX: u64 = 50;
 /// How long a router is asked who is live when a run ends stuck.
 const LAST_LOOK_SECONDS_MAX: u64 = 10;
 
@@ -26,7 +26,7 @@ type Finished = (Work, Result<Seen, Failure>);
 pub(crate) struct Dispatcher<'a, 'e> {
     engine: &'a Engine<'e>,
     pub(crate) state: RunState,
-    /// Whatever it has is written at the latest [`UNWRITTEN_MILLIS_MAX`] later.
+    /// Whatever it has is written when it is due.
     pub(crate) scribe: Scribe<'a>,
     /// The hosts have not been told that the run is settled: they are before the first step of tidying up, and before the
     /// run's end.
@@ -56,7 +56,17 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
 
     /// `trouble` is a failure that came from elsewhere than a step: from the journal, or from a host that could not be
     /// told of the run.
-    pub(crate) async fn drive(mut self, mut trouble: Option<Failure>) -> Result<Outcome, RunError> {
+    ///
+    /// # Errors
+    /// `LeaseLost` and `Midway`: from here on effects may have happened.
+    pub(crate) async fn drive(self, trouble: Option<Failure>) -> Result<Outcome, RunError> {
+        self.drive_on(trouble).await.map_err(|error| match error {
+            RunError::Illegal(illegal) => RunError::Midway(illegal),
+            RunError::LeaseLost(_) | RunError::Midway(_) | RunError::Journal(_) | RunError::Mark(_) => error,
+        })
+    }
+
+    async fn drive_on(mut self, mut trouble: Option<Failure>) -> Result<Outcome, RunError> {
         let keep_alive = self.engine.fence.keep_alive();
         let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
         loop {
@@ -80,6 +90,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             }
             let forward = !matches!(self.state.direction, Direction::Unwinding(_));
             let interruptible = forward && !self.engine.interrupt.requested();
+            let due = self.scribe.due();
             tokio::select! {
                 // What a step came to is never overtaken by Ctrl-C, and a replay goes the same way again.
                 biased;
@@ -91,9 +102,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                         self.cannot_write(&error, &mut trouble);
                     }
                 }
-                () = tokio::time::sleep(Duration::from_millis(UNWRITTEN_MILLIS_MAX)), if self.scribe.has_unwritten() => {
-                    self.scribe.send();
-                }
+                () = until(due) => self.scribe.send(),
             }
         }
         let outcome = self.end().await?;
@@ -107,7 +116,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             let failure = self.state.cause_to_unwind().or(trouble.as_ref()).cloned();
             let cause = failure.or_else(|| self.engine.interrupt.requested().then(interrupted));
             if let Some(cause) = cause {
-                self.abandon_looking();
+                self.break_off();
                 self.note(EventKind::UnwindStarted { cause }).await?;
                 *trouble = None;
                 self.tell_hosts_to_turn();
@@ -115,7 +124,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                 self.commit(trouble).await?;
             }
         } else if self.state.direction == Direction::Committed && self.stopping(None) {
-            self.abandon_looking();
+            self.break_off();
             self.engine.interrupt.heed();
         }
         Ok(())
@@ -314,11 +323,11 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         }
     }
 
-    /// Steps that only look are cut short; effects under way are waited for.
-    fn abandon_looking(&self) {
+    /// Steps that nobody has to wait for are cut short; effects under way are waited for.
+    fn break_off(&self) {
         for (_, _, step) in self.state.plan.steps() {
             if *self.state.status(step) == StepStatus::Running
-                && step.action.only_looks()
+                && step.action.may_be_broken_off()
                 && let Some(handle) = self.handles.get(&step.id)
             {
                 handle.abort();
@@ -394,6 +403,14 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             unwritten(&error);
         }
         Ok(())
+    }
+}
+
+/// Never, where there is nothing to wait for.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -153,6 +153,13 @@ impl Action {
         )
     }
 
+    /// True when it is not waited for once the run turns back: to fetch bytes changes nothing that is live, and what has
+    /// arrived by then is there the next time.
+    #[must_use]
+    pub fn may_be_broken_off(&self) -> bool {
+        self.only_looks() || matches!(self, Action::Fetch { .. })
+    }
+
     /// True when what it came to may be over by itself: an app that ran, was healthy and answered may have died since,
     /// and where it is started again it may be elsewhere, so that the traffic has to follow it.
     #[must_use]

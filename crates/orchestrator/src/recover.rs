@@ -59,8 +59,7 @@ impl Session<'_> {
     }
 
     async fn tidy_up_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
-        let ended = acquired.last.values().map(|end| end.at).max().unwrap_or_default();
-        let warm = self.tools.clock.now().since(ended) < self.site.environment.keep_warm;
+        let warm = acquired.quiet.values().any(|quiet| *quiet < self.site.environment.keep_warm);
         if warm || !acquired.unfinished.is_empty() {
             return Ok(None);
         }
@@ -107,11 +106,14 @@ impl Session<'_> {
         let left = self.left_behind(&unfinished, acquired);
         let (events, unfinished) = self.known_events(unfinished, acquired, towards, &left).await?;
         let conductor = self.site.conductor();
-        let mut telling = self.tools.teller.adopting(self.tools, unfinished.run, &unfinished.plan);
-        let outcome =
-            self.engine(&conductor, acquired.fence.clone()).adopt(&events, &unfinished, &left).await?;
-        telling.ended(&outcome);
-        telling.finish().await;
+        let telling = self.tools.teller.adopting(self.tools, unfinished.run, &unfinished.plan);
+        let engine = self.engine(&conductor, acquired.fence.clone());
+        let ended = engine.adopt(&events, &unfinished, &left).await.map_err(Trouble::from);
+        // A run that could not be taken over is as unfinished as it was, of which people were told.
+        if matches!(ended, Ok(_) | Err(Trouble::Midway(_))) {
+            self.tell_end(telling, &acquired.fence, &ended).await;
+        }
+        let outcome = ended?;
         if matches!(outcome, Outcome::Stuck(_)) {
             let (outcome, plan) = (Box::new(outcome), Box::new(unfinished.plan));
             return Err(Trouble::Stuck { run: unfinished.run, outcome, plan });
