@@ -96,6 +96,9 @@ impl From<Trouble> for CliError {
             (Trouble::Held(_), Some(failure)) => {
                 Self { exit: Exit::Held, what: What::Failure(Box::new(failure)) }
             }
+            (Trouble::Midway(_), Some(failure)) => {
+                Self { exit: Exit::Unknown, what: What::Failure(Box::new(failure)) }
+            }
             (_, Some(failure)) => failure.into(),
             (other, None) => Self::failed(other.to_string()),
         }

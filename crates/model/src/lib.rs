@@ -13,6 +13,7 @@ mod plan;
 mod project;
 mod release;
 mod template;
+mod word;
 
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck};
 pub use failure::{
@@ -35,3 +36,4 @@ pub use project::{
 };
 pub use release::Release;
 pub use template::{Template, TemplateError, Vars};
+pub use word::StatusWord;
