@@ -9,6 +9,7 @@ mod output;
 mod proxy;
 mod sink;
 mod tools;
+mod typed;
 mod wiring;
 
 use std::process::ExitCode;

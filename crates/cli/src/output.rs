@@ -8,12 +8,14 @@ use serde::Serialize;
 
 use crate::args::{Format, Global};
 use crate::error::{CliError, What};
+use crate::typed::Typed;
 
 pub struct Output {
     pub format: Format,
     pub quiet: bool,
     pub verbose: u8,
     pub paint: Paint,
+    pub typed: Typed,
     colour: bool,
 }
 
@@ -26,6 +28,7 @@ impl Output {
             quiet: global.quiet,
             verbose: global.verbose,
             paint: Paint::new(colour),
+            typed: Typed::new(global),
             colour,
         }
     }
@@ -53,12 +56,20 @@ impl Output {
 
     /// Text for people, on stdout.
     pub fn text(&self, text: &str) {
+        self.verbatim(&self.typed.in_text(text));
+    }
+
+    /// What others wrote, on stdout.
+    pub fn verbatim(&self, text: &str) {
         line(&mut std::io::stdout(), text.trim_end());
     }
 
     /// One object on one line, on stdout.
     pub fn json(&self, value: &impl Serialize) {
-        self.written(serde_json::to_string(value));
+        self.written(serde_json::to_value(value).and_then(|mut value| {
+            self.typed.in_json(&mut value);
+            serde_json::to_string(&value)
+        }));
     }
 
     /// JSON that people read too, on stdout.
@@ -76,7 +87,7 @@ impl Output {
     /// Something beside the result, on stderr.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            line(&mut std::io::stderr(), text.trim_end());
+            line(&mut std::io::stderr(), self.typed.in_text(text).trim_end());
         }
     }
 
@@ -92,7 +103,7 @@ impl Output {
             What::Stuck { outcome, plan } => outcome_text(outcome, plan, self.paint),
             What::Config(config) => config_text(config, self.paint),
         };
-        line(&mut std::io::stderr(), text.trim_end());
+        line(&mut std::io::stderr(), self.typed.in_text(&text).trim_end());
     }
 }
 
