@@ -97,7 +97,7 @@ fn what_a_host_went_on_with_is_not_taken_back_by_a_run_that_it_does_not_know_any
     fleet.configure_hosts("m1", 2);
     // It was rolled back where it was left, and the whole is not well for it.
     let resumed = fleet.run("m1", "resume web --format json").expect(1);
-    assert!(resumed.stdout.contains("went on without it"), "{resumed}");
+    assert!(resumed.stdout.contains(&format!("\"left\":[\"{}\"]", fleet.hosts[0].id)), "{resumed}");
     let result = resumed.last();
     assert_eq!(result["result"]["outcome"], "rolled_back", "{result:#}");
     assert_eq!((&result["status"], &result["exit"]), (&"unwell".into(), &1.into()), "{result:#}");
