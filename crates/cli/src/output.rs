@@ -66,6 +66,10 @@ impl Output {
 
     /// One object on one line, on stdout.
     pub fn json(&self, value: &impl Serialize) {
+        if self.typed.adds_nothing() {
+            self.written(serde_json::to_string(value));
+            return;
+        }
         self.written(serde_json::to_value(value).and_then(|mut value| {
             self.typed.in_json(&mut value);
             serde_json::to_string(&value)

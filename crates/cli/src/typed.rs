@@ -38,7 +38,7 @@ impl Typed {
         }
     }
 
-    fn adds_nothing(&self) -> bool {
+    pub fn adds_nothing(&self) -> bool {
         self.config.is_none() && self.env.is_none()
     }
 
