@@ -10,6 +10,7 @@ mod proxy;
 mod secrets;
 mod sink;
 mod tools;
+mod typed;
 mod wiring;
 
 use std::process::ExitCode;

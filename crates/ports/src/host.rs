@@ -198,7 +198,7 @@ pub trait Host: Send + Sync {
     async fn exec(&self, command: &Command) -> Result<Output, PortError>;
 
     /// # Errors
-    /// `Unreachable`, `Unauthorized`. A missing file is `content: None`. Files over [`FILE_BYTES_MAX`] are refused.
+    /// `Unreachable`, `Unauthorized`, `TooLarge` for files over [`FILE_BYTES_MAX`]. A missing file is `content: None`.
     async fn read(&self, path: &str) -> Result<HostFile, PortError>;
 
     /// Replaces the file as a whole (temporary file beside it, fsync, rename, fsync of the folder), making its folder

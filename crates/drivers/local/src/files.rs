@@ -32,7 +32,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, PortError> {
     let bound = FILE_BYTES_MAX as u64 + 1;
     file.take(bound).read_to_end(&mut content).map_err(|error| failed("read", path, error))?;
     if content.len() > FILE_BYTES_MAX {
-        return Err(PortError::other(format!("{} is larger than {FILE_BYTES_MAX} bytes", path.display())));
+        return Err(PortError::too_large(path.display(), FILE_BYTES_MAX));
     }
     Ok(Some(content))
 }
