@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::Record;
 use crate::body::{Exchange, Progress, RequestBody, ResponseBody};
+use crate::flow::Flow;
 use crate::headers::{self, Origin};
-use crate::pool::{ConnectError, Sender};
+use crate::places::Place;
+use crate::pool::{ConnectError, Room, Sender};
 use crate::router::Claim;
 use crate::shared::{Phase, Shared};
 use crate::tunnel;
@@ -25,6 +28,8 @@ use crate::wire::{RELEASE_HEADER, SLOT_HEADER};
 
 const SLOT: HeaderName = HeaderName::from_static(SLOT_HEADER);
 const RELEASE: HeaderName = HeaderName::from_static(RELEASE_HEADER);
+/// When a client that was refused for want of a place may come again.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// One client connection.
 #[derive(Debug)]
@@ -33,6 +38,15 @@ pub(crate) struct Client {
     pub(crate) forwarded_for: HeaderValue,
     pub(crate) requests: AtomicU64,
     pub(crate) http2: AtomicBool,
+    /// The place that nobody else can take.
+    pub(crate) own_place: Arc<Semaphore>,
+    /// What its connection holds.
+    pub(crate) flow: Arc<Flow>,
+    /// How many requests have a place.
+    busy: AtomicU64,
+    since: Instant,
+    /// When the last request gave its place back, in milliseconds after `since`.
+    ended_ms: AtomicU64,
 }
 
 impl Client {
@@ -40,7 +54,35 @@ impl Client {
         // One that came to an IPv6 socket over IPv4 is known by its IPv4 address.
         let address = address.to_canonical();
         let forwarded_for = headers::forwarded_for(address);
-        Self { address, forwarded_for, requests: AtomicU64::new(0), http2: AtomicBool::new(false) }
+        Self {
+            address,
+            forwarded_for,
+            requests: AtomicU64::new(0),
+            http2: AtomicBool::new(false),
+            own_place: Arc::new(Semaphore::new(1)),
+            flow: Arc::new(Flow::default()),
+            busy: AtomicU64::new(0),
+            since: Instant::now(),
+            ended_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// A request got a place.
+    pub(crate) fn began(&self) {
+        self.busy.fetch_add(1, Relaxed);
+    }
+
+    /// A request gave its place back.
+    pub(crate) fn ended(&self) {
+        let elapsed = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.ended_ms.store(elapsed, Relaxed);
+        self.busy.fetch_sub(1, Relaxed);
+    }
+
+    /// Since when nothing is on its way; `None` while something is.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let idle = self.busy.load(Relaxed) == 0;
+        idle.then(|| self.since + Duration::from_millis(self.ended_ms.load(Relaxed)))
     }
 }
 
@@ -50,6 +92,8 @@ enum Failure {
     /// Connected, but the exchange broke before the response began.
     Broken(hyper::Error),
     TimedOut,
+    /// The client sent its request's body too slowly.
+    Late,
 }
 
 pub(crate) async fn handle(
@@ -62,7 +106,12 @@ pub(crate) async fn handle(
     if http2 {
         client.http2.store(true, Relaxed);
     }
-    let mut response = route(&shared, &client, request).await;
+    let place = shared.places.request(&client).await;
+    let mut response = match &place {
+        Some(place) => route(&shared, &client, place, request).await,
+        None => refuse_for_now(&shared, &client, &request),
+    };
+    response.body_mut().to(&client, place);
     if !http2 && shared.phase() != Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -72,6 +121,7 @@ pub(crate) async fn handle(
 async fn route(
     shared: &Arc<Shared>,
     client: &Client,
+    place: &Arc<Place>,
     mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let record = Record::begin(shared.access_log.clone(), client.address, &request);
@@ -97,7 +147,7 @@ async fn route(
 
     // A connection that becomes a tunnel never comes back to the pool, so it isn't taken from there either.
     let pooled = client_side.is_none();
-    let mut request = request.map(RequestBody::new);
+    let mut request = request.map(|body| RequestBody::new(body, claim.live.stall_timeout, place));
     headers::announce_body(&mut request);
     match send(shared, &claim, request, pooled).await {
         Ok((response, sender)) => {
@@ -135,7 +185,7 @@ fn pass_back(
         answer_ask(&mut head.headers, &claim);
     }
     record.status = head.status.as_u16();
-    let exchange = Exchange::new(incoming, sender, claim, record);
+    let exchange = Exchange::new(incoming, sender, claim, record, &head.headers);
     Response::from_parts(head, ResponseBody::Streamed(Box::new(exchange)))
 }
 
@@ -160,9 +210,10 @@ async fn send(
     if pooled && let Some(mut sender) = pool.checkout() {
         let spare = repeatable(&request);
         let progress = request.body().progress();
-        match within(limit, progress, sender.try_send_request(request)).await {
-            None => return Err(Failure::TimedOut),
+        match within(limit, progress.as_deref(), sender.try_send_request(request)).await {
+            None => return Err(timed_out(progress.as_deref())),
             Some(Ok(response)) => return Ok((response, sender)),
+            Some(Err(_)) if progress.is_some_and(|progress| progress.is_late()) => return Err(Failure::Late),
             Some(Err(mut error)) => {
                 match error.take_message().or(spare.filter(|_| !error.error().is_parse())) {
                     Some(again) => request = again,
@@ -172,13 +223,22 @@ async fn send(
         }
         shared.retried.fetch_add(1, Relaxed);
     }
-    let mut sender = pool.connect(shared.config.connect_timeout).await.map_err(Failure::Connect)?;
+    let connect_limit = shared.config.connect_timeout;
+    let permit = shared.places.upstream(connect_limit, || shared.router.close_idle()).await;
+    let permit = permit.ok_or(Failure::Connect(ConnectError::NoRoom))?;
+    let room = Room { permit, lookups: &shared.places.lookups };
+    let mut sender = pool.connect(connect_limit, room).await.map_err(Failure::Connect)?;
     let progress = request.body().progress();
-    match within(limit, progress, sender.try_send_request(request)).await {
-        None => Err(Failure::TimedOut),
+    match within(limit, progress.as_deref(), sender.try_send_request(request)).await {
+        None => Err(timed_out(progress.as_deref())),
         Some(Ok(response)) => Ok((response, sender)),
+        Some(Err(_)) if progress.is_some_and(|progress| progress.is_late()) => Err(Failure::Late),
         Some(Err(error)) => Err(Failure::Broken(error.into_error())),
     }
+}
+
+fn timed_out(progress: Option<&Progress>) -> Failure {
+    if progress.is_some_and(Progress::waits) { Failure::Late } else { Failure::TimedOut }
 }
 
 /// A copy of a request that may be sent twice: a safe method and no body.
@@ -194,13 +254,13 @@ fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
 }
 
 /// Waits for the response's head, at most `limit` from the last progress of the request's body.
-async fn within<F: Future>(limit: Duration, progress: Option<Arc<Progress>>, future: F) -> Option<F::Output> {
+async fn within<F: Future>(limit: Duration, progress: Option<&Progress>, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut since = Instant::now();
     loop {
         match timeout_at(since + limit, future.as_mut()).await {
             Ok(output) => return Some(output),
-            Err(_) => match progress.as_ref().map(|progress| progress.last()) {
+            Err(_) => match progress.map(Progress::last) {
                 Some(last) if last > since => since = last,
                 _ => return None,
             },
@@ -215,6 +275,9 @@ fn explain(claim: &Claim, failure: Failure) -> (StatusCode, &'static str) {
         Failure::Connect(ConnectError::TimedOut) => {
             (StatusCode::GATEWAY_TIMEOUT, "connecting to the slot took too long", None)
         }
+        Failure::Connect(ConnectError::NoRoom) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "too many connections to slots are open", None)
+        }
         Failure::Connect(ConnectError::Failed(detail)) => {
             (StatusCode::BAD_GATEWAY, "the slot can't be reached", Some(detail))
         }
@@ -222,6 +285,8 @@ fn explain(claim: &Claim, failure: Failure) -> (StatusCode, &'static str) {
             (StatusCode::BAD_GATEWAY, "the slot broke the exchange off", Some(error.to_string()))
         }
         Failure::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "the slot took too long to answer", None),
+        // It is the client that failed, so the log says nothing.
+        Failure::Late => return (StatusCode::REQUEST_TIMEOUT, "the request's body came too slowly"),
     };
     if let Some(left_out) = claim.live.stats.failures.due() {
         let (route, slot) = (&claim.live.route, &claim.live.target.slot);
@@ -232,6 +297,19 @@ fn explain(claim: &Claim, failure: Failure) -> (StatusCode, &'static str) {
 
 fn of_route(claim: &Claim, reason: &str) -> String {
     format!("route {}: {reason}", claim.live.route)
+}
+
+/// The answer to a request for which there is no place. On HTTP/2 it is a head alone: a client that takes no body would
+/// keep its stream.
+fn refuse_for_now(shared: &Shared, client: &Client, request: &Request<Incoming>) -> Response<ResponseBody> {
+    let record = Record::begin(shared.access_log.clone(), client.address, request);
+    let reason = "too many requests are on their way";
+    let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, reason, record, None);
+    response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    if request.version() == Version::HTTP_2 {
+        *response.body_mut() = ResponseBody::own(Bytes::new());
+    }
+    response
 }
 
 /// A short plain answer of our own.
@@ -245,7 +323,7 @@ fn refuse(
     record.status = status.as_u16();
     record.bytes = text.len() as u64;
     record.finish(claim);
-    let mut response = Response::new(ResponseBody::Own(Bytes::from(text)));
+    let mut response = Response::new(ResponseBody::own(Bytes::from(text)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

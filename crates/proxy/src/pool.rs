@@ -4,25 +4,58 @@
 //! sent at all, and because a retired target's idle connections are closed at the switch.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::HeaderValue;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::RequestBody;
+use crate::flow::Flow;
+use crate::socket::Socket;
 
 /// How often connecting is tried for one request. Nothing was sent by then, so this is safe for any method.
 const CONNECT_ATTEMPTS_MAX: u32 = 2;
 /// The pause between two attempts.
 const CONNECT_PAUSE_MS: u64 = 20;
 
-pub(crate) type Sender = SendRequest<RequestBody>;
+/// One connection to a slot, for one request at a time.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    requests: SendRequest<RequestBody>,
+    flow: Arc<Flow>,
+}
+
+impl Sender {
+    fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.requests.is_ready()
+    }
+
+    /// Gives the request back when nothing of it was sent.
+    pub(crate) fn try_send_request(
+        &mut self,
+        mut request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+        request.body_mut().over(&self.flow);
+        self.requests.try_send_request(request)
+    }
+}
 
 /// Where a target is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +96,16 @@ impl Dial {
 #[derive(Debug)]
 pub(crate) enum ConnectError {
     TimedOut,
+    /// There are already as many connections as there may be.
+    NoRoom,
     Failed(String),
+}
+
+/// What a new connection takes.
+pub(crate) struct Room<'a> {
+    pub(crate) permit: OwnedSemaphorePermit,
+    /// Held while a name is looked up.
+    pub(crate) lookups: &'a Semaphore,
 }
 
 #[derive(Debug)]
@@ -134,18 +176,30 @@ impl Pool {
         }
     }
 
+    /// Closes what is idle, although it isn't old.
+    pub(crate) fn close_idle(&self) {
+        if let Some(idle) = self.lock().idle.as_mut() {
+            idle.clear();
+        }
+    }
+
     /// The target is no longer used: closes the idle connections now, and the busy ones when they come back.
     pub(crate) fn retire(&self) {
         self.lock().idle = None;
     }
 
     /// A fresh connection.
-    pub(crate) async fn connect(&self, limit: Duration) -> Result<Sender, ConnectError> {
+    pub(crate) async fn connect(&self, limit: Duration, room: Room<'_>) -> Result<Sender, ConnectError> {
         let deadline = tokio::time::Instant::now() + limit;
         let mut attempt = 1;
         loop {
-            match tokio::time::timeout_at(deadline, self.dial_once()).await {
-                Ok(Ok(sender)) => return Ok(sender),
+            match tokio::time::timeout_at(deadline, self.dial_once(room.lookups)).await {
+                Ok(Ok(Dialled::Tcp(stream))) => {
+                    return handshake(stream, room.permit).await.map_err(ConnectError::Failed);
+                }
+                Ok(Ok(Dialled::Unix(stream))) => {
+                    return handshake(stream, room.permit).await.map_err(ConnectError::Failed);
+                }
                 Err(_) => return Err(ConnectError::TimedOut),
                 Ok(Err(reason)) if attempt == CONNECT_ATTEMPTS_MAX => {
                     return Err(ConnectError::Failed(reason));
@@ -156,22 +210,44 @@ impl Pool {
         }
     }
 
-    async fn dial_once(&self) -> Result<Sender, String> {
+    async fn dial_once(&self, lookups: &Semaphore) -> Result<Dialled, String> {
         let text = |error: io::Error| error.to_string();
         match &self.dial {
             Dial::Tcp(host, port) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(text)?;
+                let stream = match host.parse::<IpAddr>() {
+                    Ok(address) => TcpStream::connect((address, *port)).await,
+                    Err(_) => {
+                        let addresses: Vec<SocketAddr> = {
+                            // The semaphore is never closed, so this can't fail.
+                            let _one_of_few = lookups.acquire().await;
+                            lookup_host((host.as_str(), *port)).await.map_err(text)?.collect()
+                        };
+                        TcpStream::connect(addresses.as_slice()).await
+                    }
+                };
+                let stream = stream.map_err(text)?;
                 stream.set_nodelay(true).map_err(text)?;
-                handshake(stream).await
+                Ok(Dialled::Tcp(stream))
             }
-            Dial::Unix(path) => handshake(UnixStream::connect(path).await.map_err(text)?).await,
+            Dial::Unix(path) => UnixStream::connect(path).await.map(Dialled::Unix).map_err(text),
         }
     }
 }
 
-async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, String> {
-    let shaken = http1::Builder::new().handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = shaken.map_err(|error| error.to_string())?;
+enum Dialled {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+async fn handshake<S>(stream: S, permit: OwnedSemaphorePermit) -> Result<Sender, String>
+where
+    S: AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static,
+{
+    let flow = Arc::new(Flow::default());
+    // A slot is trusted to read in its own time: what waits for it is bounded by the response timeout.
+    let socket = Socket::new(stream, flow.clone(), None, permit);
+    let shaken = http1::Builder::new().handshake(TokioIo::new(socket)).await;
+    let (requests, connection) = shaken.map_err(|error| error.to_string())?;
     // The connection ends by itself when the sender is dropped or the other side closes; whoever waits for a
     // response gets the error, so it is only told to the debug log here.
     tokio::spawn(async move {
@@ -179,7 +255,7 @@ async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static)
             tracing::debug!(%error, "a connection to a slot ended");
         }
     });
-    Ok(sender)
+    Ok(Sender { requests, flow })
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@ mod admin;
 mod backend;
 mod client;
 mod forward;
+mod frames;
 mod framing;
 mod limits;
 mod load;
+mod stalls;
 mod switch;
 mod upgrade;
 
