@@ -19,7 +19,7 @@ use hyper::header::HeaderValue;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::RequestBody;
@@ -28,6 +28,12 @@ use crate::socket::Socket;
 
 /// How often connecting is tried for one request. Nothing was sent by then, so this is safe for any method.
 const CONNECT_ATTEMPTS_MAX: u32 = 2;
+/// How large a segment from a slot may be; the kernel on its side sizes its buffers by this. Loopback still moves many at
+/// once.
+const SEGMENT_BYTES_MAX: u32 = 1_400;
+/// How much of a response the kernel keeps for us. It would let this grow to tens of megabytes for a client that reads fast
+/// at first.
+const KERNEL_UNREAD_BYTES_MAX: u32 = 64 * 1024;
 /// The pause between two attempts.
 const CONNECT_PAUSE_MS: u64 = 20;
 
@@ -214,24 +220,36 @@ impl Pool {
         let text = |error: io::Error| error.to_string();
         match &self.dial {
             Dial::Tcp(host, port) => {
-                let stream = match host.parse::<IpAddr>() {
-                    Ok(address) => TcpStream::connect((address, *port)).await,
-                    Err(_) => {
-                        let addresses: Vec<SocketAddr> = {
-                            // The semaphore is never closed, so this can't fail.
-                            let _one_of_few = lookups.acquire().await;
-                            lookup_host((host.as_str(), *port)).await.map_err(text)?.collect()
-                        };
-                        TcpStream::connect(addresses.as_slice()).await
-                    }
+                if let Ok(address) = host.parse::<IpAddr>() {
+                    return dial_tcp((address, *port).into()).await.map(Dialled::Tcp).map_err(text);
+                }
+                let addresses: Vec<SocketAddr> = {
+                    // The semaphore is never closed, so this can't fail.
+                    let _one_of_few = lookups.acquire().await;
+                    lookup_host((host.as_str(), *port)).await.map_err(text)?.collect()
                 };
-                let stream = stream.map_err(text)?;
-                stream.set_nodelay(true).map_err(text)?;
-                Ok(Dialled::Tcp(stream))
+                let mut failed = "the name has no address".to_owned();
+                for address in addresses {
+                    match dial_tcp(address).await {
+                        Ok(stream) => return Ok(Dialled::Tcp(stream)),
+                        Err(error) => failed = error.to_string(),
+                    }
+                }
+                Err(failed)
             }
             Dial::Unix(path) => UnixStream::connect(path).await.map(Dialled::Unix).map_err(text),
         }
     }
+}
+
+/// A slot on this machine would otherwise be given buffers for ten segments of 64 KiB twice over, and the kernel would keep
+/// 3 MiB for every client that doesn't read.
+async fn dial_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket2::SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES_MAX)?;
+    socket.set_recv_buffer_size(KERNEL_UNREAD_BYTES_MAX)?;
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
 }
 
 enum Dialled {
