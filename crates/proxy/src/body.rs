@@ -283,7 +283,7 @@ fn is_endless(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(hyper::header::HeaderValue::as_bytes).unwrap_or_default();
     let begins =
         |with: &&str| kind.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()));
-    ENDLESS.iter().any(|with| begins(&with))
+    ENDLESS.iter().any(begins)
 }
 
 /// What is sent to a client.
