@@ -20,6 +20,7 @@ pub struct Scene {
     pub slots: [u16; 2],
     /// How many hostile clients there are at once.
     pub clients: usize,
+    programs: Programs,
     _processes: [Running; 2],
     _dir: TempDir,
 }
@@ -32,9 +33,15 @@ impl Scene {
         let proxy = Proxy::start(programs, &dir.path().join("proxy"))?;
         let address = proxy.listen.parse().context("the proxy's address")?;
         let slots = [blue_port, green_port];
-        let scene = Self { proxy, address, slots, clients, _processes: [blue, green], _dir: dir };
+        let (programs, processes) = (programs.clone(), [blue, green]);
+        let scene = Self { proxy, address, slots, clients, programs, _processes: processes, _dir: dir };
         scene.switch("blue")?;
         Ok(scene)
+    }
+
+    /// The same anew: a process keeps memory that it needed once.
+    pub fn anew(&self) -> Result<Self> {
+        Self::set(&self.programs, self.clients)
     }
 
     /// Sends the route to `blue` or `green`.
