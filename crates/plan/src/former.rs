@@ -179,7 +179,7 @@ impl<'a> Former<'a> {
     fn drains_before_commit(&self, slot: Slot) -> bool {
         let drains =
             |step: &&Step| matches!(step.action, Action::Drain { slot: at, heir: Some(_), .. } if at == slot);
-        self.forward.iter().any(|step| drains(step))
+        self.forward.iter().any(drains)
     }
 
     /// The tidying up drains or stops the slot.
