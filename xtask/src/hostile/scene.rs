@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -75,13 +76,37 @@ impl Scene {
 
     /// How many client connections the proxy has.
     pub fn connections(&self) -> Result<usize> {
+        Ok(self.gauges("lockgate_proxy_connections")? as usize)
+    }
+
+    /// How many requests the proxy has sent to slots and not answered to their end.
+    pub fn in_flight(&self) -> Result<usize> {
+        Ok(self.gauges("lockgate_proxy_in_flight")? as usize)
+    }
+
+    /// The sum of a metric over all its labels.
+    fn gauges(&self, name: &str) -> Result<u64> {
         let metrics = http::send(&self.proxy.admin(), &Request::get("/metrics"))?;
         let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
-        let value = metrics.lines().find_map(|line| line.strip_prefix("lockgate_proxy_connections "));
-        Ok(value.context("no connections in the metrics")?.parse()?)
+        let values = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{'])))
+            .map(|rest| rest.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok()));
+        let values: Option<Vec<u64>> = values.collect();
+        let values = values.filter(|values| !values.is_empty());
+        Ok(values.with_context(|| format!("no {name} in the metrics"))?.iter().sum())
     }
 
     pub fn admin(&self) -> Address {
         self.proxy.admin()
     }
+}
+
+/// What the kernel keeps for all TCP sockets of this machine, in bytes.
+pub fn kernel_memory() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/net/sockstat")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:")).context("no TCP in sockstat")?;
+    let pages = line.split_once(" mem ").map(|(_, pages)| pages.trim()).context("no mem in sockstat")?;
+    let page = place::run(Command::new("getconf").arg("PAGESIZE"))?;
+    Ok(pages.parse::<u64>()? * page.trim().parse::<u64>()?)
 }

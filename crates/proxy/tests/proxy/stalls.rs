@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::backend::Backend;
 use crate::client::{Admin, get, once, socket};
 use crate::frames::{GOAWAY, HEADERS, RST_STREAM, Raw};
+use crate::leaving::{by_status, cut_off};
 use crate::upgrade::Process;
 use crate::{WAIT_SECONDS_MAX, config, eventually, spec};
 
@@ -66,6 +67,37 @@ async fn a_response_that_stalls_is_cut_off_and_a_stream_of_events_is_not() {
     assert!(text.contains("data: 0") && !text.ends_with("0\r\n\r\n"), "{text}");
     blue.state.released.store(true, SeqCst);
     assert!(events.await.unwrap().1.contains("data: 2"));
+    proxy.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_lets_a_body_stand_still_is_the_one_who_cut_it_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let (proxy, admin, _blue) = impatient(dir.path()).await;
+    let address = proxy.addresses()[0];
+    let late = say(address, "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nx").await;
+    let stalled = say(address, "GET /stall HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let unread = say(address, "GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let mut untaken = Raw::open(address, 0).await;
+    untaken.get(1, "/endless").await;
+    let told = async || {
+        let by = (cut_off(&admin, "client").await, cut_off(&admin, "slot").await);
+        let classes = ["2xx", "4xx", "5xx"];
+        let mut statuses = Vec::new();
+        for class in classes {
+            statuses.push(by_status(&admin, class).await);
+        }
+        (by, statuses)
+    };
+    let right = ((3, 1), vec![3, 1, 0]);
+    let mut last = None;
+    let begun = tokio::time::Instant::now();
+    while last.as_ref() != Some(&right) && begun.elapsed() < WAIT {
+        last = Some(told().await);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(last, Some(right));
+    drop((late, stalled, unread, untaken));
     proxy.shutdown().await.unwrap();
 }
 
