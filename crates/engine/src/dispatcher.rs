@@ -54,14 +54,10 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     /// # Errors
     /// `LeaseLost` and `Midway`: from here on effects may have happened.
     pub(crate) async fn drive(self, trouble: Option<Failure>) -> Result<Outcome, RunError> {
-        self.drive_on(trouble).await.map_err(|error| match error {
-            RunError::Illegal(illegal) => RunError::Midway(illegal),
-            RunError::LeaseLost(_) | RunError::Midway(_) | RunError::Journal(_) | RunError::Mark(_) => error,
-        })
+        self.drive_on(trouble).await.map_err(RunError::in_the_middle)
     }
 
     async fn drive_on(mut self, mut trouble: Option<Failure>) -> Result<Outcome, RunError> {
-        let keep_alive = self.engine.fence.keep_alive();
         let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
         loop {
             self.turn(&mut trouble).await?;
@@ -100,7 +96,6 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             }
         }
         let outcome = self.end().await?;
-        drop(keep_alive);
         Ok(outcome)
     }
 

@@ -4,8 +4,10 @@
 //! One total transition function ([`RunState::apply`]) serves live running and recovery. No effect happens without a
 //! journaled intent, nor under a lease that somebody else holds.
 
+mod acquire;
 mod clock;
 mod dispatcher;
+mod fence;
 mod fenced;
 mod journal;
 mod lease;
@@ -14,9 +16,11 @@ mod run;
 mod scribe;
 mod state;
 
+pub use acquire::{Acquired, Leases};
 pub use clock::Clock;
+pub use fence::Fence;
 pub use journal::{Journal, JournalError, RunFilter, RunSummary};
-pub use lease::{Acquired, Fence, KeepAlive, LeaseError, LeaseStore, Leases, TTL_SECONDS};
+pub use lease::{LeaseError, LeaseStore, TTL_SECONDS};
 pub use performer::{EventSink, Performer};
 pub use run::{Engine, Interrupt, RunError};
 pub use state::{Direction, IllegalTransition, RunState, StepStatus, Work};

@@ -73,6 +73,16 @@ pub enum RunError {
     Midway(IllegalTransition),
 }
 
+impl RunError {
+    /// As it is told of a run that has begun: what it had done by then must not be told as nothing.
+    pub(crate) fn in_the_middle(self) -> Self {
+        match self {
+            RunError::Illegal(illegal) => RunError::Midway(illegal),
+            RunError::LeaseLost(_) | RunError::Midway(_) | RunError::Journal(_) | RunError::Mark(_) => self,
+        }
+    }
+}
+
 pub struct Engine<'a> {
     pub journal: &'a dyn Journal,
     pub performer: &'a dyn Performer,
@@ -169,4 +179,21 @@ pub(crate) fn unfinished(state: &RunState) -> Unfinished {
         Direction::Committed => Progress::Committed,
     };
     Unfinished { run: state.run, plan: state.plan.clone(), progress }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only an engine that is wrong comes there: a plan whose steps are not numbered one after the other is refused before.
+    #[test]
+    fn a_run_that_cannot_go_on_in_the_middle_is_not_said_to_have_changed_nothing() {
+        let illegal =
+            || IllegalTransition { seq: 7, event: "step_started".into(), reason: "it ran already".into() };
+        assert!(
+            matches!(RunError::Illegal(illegal()).in_the_middle(), RunError::Midway(same) if same == illegal())
+        );
+        let mark = RunError::Mark(Failure::new(FailureKind::Unreachable, "no route"));
+        assert!(matches!(mark.in_the_middle(), RunError::Mark(_)));
+    }
 }

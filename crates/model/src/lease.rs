@@ -52,7 +52,7 @@ impl LeaseRecord {
     }
 }
 
-/// Who asks for a lease: one process on one boot of one machine.
+/// Who asks for a lease: one session of one process on one boot of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// `user@machine`, for people.
@@ -62,19 +62,23 @@ pub struct Identity {
     pub pid: u32,
     /// Start time of the process, in whatever unit the machine counts; 0 when unknown.
     pub started: u64,
+    /// Tells the sessions of one process apart: each is a holder of its own. Unique; empty for a process that has none yet.
+    pub session: String,
 }
 
 impl Identity {
     #[must_use]
     pub fn is(&self, holder: &Holder) -> bool {
-        self.boot_id == holder.boot_id && self.pid == holder.pid && self.started == holder.started
+        let process = (&self.boot_id, self.pid, self.started);
+        process == (&holder.boot_id, holder.pid, holder.started) && self.session == holder.session
     }
 
-    /// A holder since `now`, by the clock of the host that keeps the lease.
+    /// A holder of the lease on `host` since `now`, by that host's clock.
     #[must_use]
-    pub fn holder(&self, now: Timestamp, ttl: Millis) -> Holder {
-        let Identity { owner, boot_id, pid, started } = self.clone();
-        Holder { owner, boot_id, pid, started, since: now, renewed_at: now, ttl }
+    pub fn holder(&self, host: &HostId, now: Timestamp, ttl: Millis) -> Holder {
+        let Identity { owner, boot_id, pid, started, session } = self.clone();
+        let host = Some(host.clone());
+        Holder { owner, boot_id, pid, started, session, host, since: now, renewed_at: now, ttl }
     }
 }
 
@@ -86,6 +90,12 @@ pub struct Holder {
     pub boot_id: String,
     pub pid: u32,
     pub started: u64,
+    /// [`Identity::session`]; empty in a record of a program that had none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub session: String,
+    /// By which name of the machine it was taken, which tells two names of one machine apart. `None` as for `session`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostId>,
     /// By the host's own clock.
     pub since: Timestamp,
     pub renewed_at: Timestamp,
@@ -157,6 +167,8 @@ mod tests {
             boot_id: "boot".into(),
             pid: 7,
             started: 1,
+            session: String::new(),
+            host: None,
             since: Timestamp(0),
             renewed_at: Timestamp(renewed_at),
             ttl: Millis(ttl),

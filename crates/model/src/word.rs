@@ -227,6 +227,8 @@ mod tests {
             boot_id: "boot".into(),
             pid: 1,
             started: 1,
+            session: String::new(),
+            host: None,
             since: NOW,
             renewed_at: NOW,
             ttl: Millis(1),

@@ -30,9 +30,7 @@ impl Session<'_> {
         if !acquired.unfinished.is_empty() {
             return Ok(None);
         }
-        let keep_alive = acquired.fence.keep_alive();
         let observed = before_anything(&self.tools.interrupt, self.observe(Depth::Plan)).await?;
-        drop(keep_alive);
         let Some(release) = died(&observed) else { return Ok(None) };
         let site = self.site;
         let intent = Intent::Deploy { release, gates: Gates::None, again: false };

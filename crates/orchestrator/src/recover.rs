@@ -31,13 +31,11 @@ impl Session<'_> {
     /// [`Trouble`]; `Stuck` when an undo failed again.
     pub async fn resume(&self) -> Result<Option<(RunId, Outcome)>, Trouble> {
         let acquired = self.acquire().await?;
-        let keep_alive = acquired.fence.keep_alive();
         let revived = before_anything(&self.tools.interrupt, self.revive_routers()).await;
         let recovered = match revived {
             Ok(()) => self.recover_leased(&acquired, Towards::End).await,
             Err(failure) => Err(failure.into()),
         };
-        drop(keep_alive);
         if !matches!(recovered, Ok(Some(_))) {
             give_back(&acquired.fence).await;
         }

@@ -170,12 +170,14 @@ impl From<RunError> for Trouble {
 pub struct Session<'a> {
     pub site: &'a Site,
     pub tools: &'a Tools,
+    /// Tells it apart as a holder of leases from the other sessions of this process.
+    id: RunId,
 }
 
 impl<'a> Session<'a> {
     #[must_use]
     pub fn new(site: &'a Site, tools: &'a Tools) -> Self {
-        Self { site, tools }
+        Self { site, tools, id: (tools.new_run)() }
     }
 
     /// # Errors
@@ -293,13 +295,11 @@ impl<'a> Session<'a> {
         };
         let recovered = self.recover_all(acquired, towards).await?;
         let fence = acquired.fence.clone();
-        let keep_alive = fence.keep_alive();
         let gone_back = recovered.as_ref().is_some_and(|(_, outcome)| match cut_off_rollback {
             Some(_) => matches!(outcome, Outcome::Succeeded { .. }),
             None => was_undone(outcome),
         });
         let plan = before_anything(interrupt, self.plan_for(want, release, gone_back)).await?.plan;
-        drop(keep_alive);
         if !plan.is_empty() {
             return Ok(Ready { fence: Some(fence), plan, recovered });
         }
@@ -326,9 +326,7 @@ impl<'a> Session<'a> {
         let mut recovered = None;
         for _ in 0..RECOVERIES_MAX {
             let told = known_stuck(acquired);
-            let keep_alive = acquired.fence.keep_alive();
             let end = self.recover_leased(acquired, towards).await;
-            drop(keep_alive);
             let superseded = match end {
                 Ok(None) => return Ok(recovered),
                 Ok(Some(end)) => {
@@ -411,7 +409,7 @@ impl<'a> Session<'a> {
         let store = |ports| -> Arc<dyn LeaseStore> { Arc::new(HostLease::new(ports)) };
         Leases {
             stores: self.site.hosts.iter().map(store).collect(),
-            identity: self.tools.identity.clone(),
+            identity: Identity { session: self.id.to_string(), ..self.tools.identity.clone() },
             surely_dead: self.tools.surely_dead.clone(),
             ttl: self.tools.lease_ttl,
         }

@@ -71,7 +71,7 @@ impl Session<'_> {
 
     /// As [`Self::status`], but a host that takes longer than `bound` is one that was not seen, and hides no other.
     pub async fn status_within(&self, bound: Millis) -> ServiceStatus {
-        let Session { site, tools } = self;
+        let Session { site, tools, .. } = self;
         let looks = site.hosts.iter().map(|ports| async move {
             let one = Site { hosts: vec![ports.clone()], ..(*site).clone() };
             let seen = tokio::time::timeout(bound.duration(), Session::new(&one, tools).status()).await;

@@ -54,7 +54,7 @@ impl Teller {
 
     /// Tells of a command that failed before its run began: whoever waits for the release waits in vain.
     pub(crate) async fn unbegun(&self, session: &Session<'_>, want: &Want, failure: Failure) {
-        let Session { site, tools } = session;
+        let Session { site, tools, .. } = session;
         let base = Message {
             kind: MessageKind::Failed,
             project: site.project.name.clone(),

@@ -292,6 +292,8 @@ pub(crate) fn held_lease() -> LeaseRecord {
         boot_id: String::new(),
         pid: 1,
         started: 0,
+        session: String::new(),
+        host: None,
         since: Timestamp(5),
         renewed_at: Timestamp(6),
         ttl: Millis(1),

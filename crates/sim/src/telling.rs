@@ -149,6 +149,7 @@ impl<'a> Stage<'a> {
             boot_id: format!("boot{}", turn.machine),
             pid,
             started: u64::from(pid),
+            session: String::new(),
         };
         let seed = self.story.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(pid));
         Actor::new(self.world.clone(), identity, turn.day.clone(), seed, self.story.mutation)

@@ -27,6 +27,7 @@ pub fn holder_identity() -> Identity {
         boot_id: boot_id().unwrap_or_default(),
         pid,
         started: stat(pid).map_or(0, |stat| stat.started),
+        session: String::new(),
     }
 }
 
@@ -71,18 +72,18 @@ fn stat(pid: u32) -> Option<Stat> {
 
 #[cfg(test)]
 mod tests {
-    use lockgate_model::Millis;
+    use lockgate_model::{HostId, Millis};
 
     use super::*;
 
     fn holder_of(pid: u32) -> Holder {
         let started = stat(pid).expect("it runs").started;
-        Identity { pid, started, ..holder_identity() }.holder(now(), Millis::from_secs(30))
+        Identity { pid, started, ..holder_identity() }.holder(&HostId::local(), now(), Millis::from_secs(30))
     }
 
     #[test]
     fn this_process_is_not_dead() {
-        assert!(!surely_dead(&holder_identity().holder(now(), Millis::from_secs(30))));
+        assert!(!surely_dead(&holder_identity().holder(&HostId::local(), now(), Millis::from_secs(30))));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// One host's record, its clock, and how long a look takes.
 pub struct Record {
     pub host: HostId,
-    pub content: Mutex<Option<Vec<u8>>>,
+    pub content: Arc<Mutex<Option<Vec<u8>>>>,
     began: Instant,
     pub clock_error_millis: Mutex<i64>,
     pub look: Mutex<Duration>,
@@ -28,13 +28,21 @@ impl Record {
     pub fn of(host: &str) -> Arc<Self> {
         Arc::new(Self {
             host: HostId::new(host).unwrap(),
-            content: Mutex::new(None),
+            content: Arc::default(),
             began: Instant::now(),
             clock_error_millis: Mutex::new(0),
             look: Mutex::new(Duration::ZERO),
             every_look: Mutex::new(Duration::ZERO),
             is_silent: Mutex::new(false),
         })
+    }
+
+    /// The same machine under another name.
+    pub fn alias(&self, host: &str) -> Arc<Self> {
+        let mut alias = Self::of(host);
+        let fresh = Arc::get_mut(&mut alias).unwrap();
+        (fresh.content, fresh.began) = (self.content.clone(), self.began);
+        alias
     }
 
     pub fn now(&self) -> Timestamp {

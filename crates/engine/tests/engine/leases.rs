@@ -16,7 +16,13 @@ const TTL: Millis = Millis::from_secs(15);
 fn leases(record: &Arc<Record>, pid: u32) -> Leases {
     Leases {
         stores: vec![record.clone()],
-        identity: Identity { owner: format!("user{pid}"), boot_id: format!("boot{pid}"), pid, started: 1 },
+        identity: Identity {
+            owner: format!("user{pid}"),
+            boot_id: format!("boot{pid}"),
+            pid,
+            started: 1,
+            session: "one".into(),
+        },
         surely_dead: Arc::new(|_| false),
         ttl: TTL,
     }
@@ -26,7 +32,6 @@ fn leases(record: &Arc<Record>, pid: u32) -> Leases {
 async fn a_living_holder_keeps_its_lease() {
     let record = Record::of("web1");
     let first = leases(&record, 1).acquire().await.unwrap();
-    let keep_alive = first.fence.keep_alive();
     tokio::time::sleep(Duration::from_secs(60)).await;
     let second = leases(&record, 2).acquire().await;
     assert!(
@@ -35,36 +40,38 @@ async fn a_living_holder_keeps_its_lease() {
         second.err()
     );
     first.fence.check(None).await.unwrap();
-    drop(keep_alive);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_does_not_answer_lets_no_other_lease_expire() {
     let (alive, dead) = (Record::of("alive"), Record::of("dead"));
     let both = Leases { stores: vec![alive.clone(), dead.clone()], ..leases(&alive, 1) };
-    let first = both.acquire().await.unwrap();
+    let _held = both.acquire().await.unwrap();
     *dead.look.lock().unwrap() = Duration::from_secs(300);
-    let keep_alive = first.fence.keep_alive();
     tokio::time::sleep(Duration::from_secs(60)).await;
     let holder = alive.record().holder.unwrap();
     assert!(!holder.has_expired(alive.now()), "{holder:?}");
-    drop(keep_alive);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_machine_under_two_names_is_refused_and_its_lease_given_back() {
     let record = Record::of("web1");
-    let twice = Leases { stores: vec![record.clone(), record.clone()], ..leases(&record, 1) };
-    let Err(LeaseError::Host(failure)) = twice.acquire().await else { panic!("it was taken twice") };
-    assert_eq!(failure.kind, FailureKind::Refused);
-    assert!(failure.message.contains("the same machine"), "{failure}");
-    assert!(record.record().holder.is_none());
+    for names in [["web1", "web2"], ["web1", "web0"]] {
+        let alias = record.alias(names[1]);
+        let other = Record::of("web5");
+        let twice = Leases { stores: vec![record.clone(), other.clone(), alias], ..leases(&record, 1) };
+        let Err(LeaseError::Host(failure)) = twice.acquire().await else { panic!("it was taken twice") };
+        assert_eq!(failure.kind, FailureKind::Refused);
+        assert!(failure.message.contains("are the same machine"), "{failure}");
+        assert!(record.record().holder.is_none() && other.record().holder.is_none());
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_holder_blocks_for_one_lifetime_and_is_fenced_out() {
     let record = Record::of("web1");
     let first = leases(&record, 1).acquire().await.unwrap();
+    first.fence.fall_silent();
     let start = Instant::now();
     let second = leases(&record, 2).acquire().await.unwrap();
     assert!(start.elapsed() <= TTL.duration() + Duration::from_secs(1), "{:?}", start.elapsed());
@@ -78,6 +85,7 @@ async fn a_dead_holder_blocks_for_one_lifetime_and_is_fenced_out() {
 async fn a_dead_holder_is_found_out_though_the_hosts_clock_goes_back() {
     let record = Record::of("web1");
     let first = leases(&record, 1).acquire().await.unwrap();
+    first.fence.fall_silent();
     *record.clock_error_millis.lock().unwrap() = -3_600_000;
     let start = Instant::now();
     leases(&record, 2).acquire().await.unwrap();
@@ -90,18 +98,17 @@ async fn a_dead_holder_is_found_out_though_the_hosts_clock_goes_back() {
 async fn a_look_that_takes_long_does_not_steal_a_living_lease() {
     let record = Record::of("web1");
     let first = leases(&record, 1).acquire().await.unwrap();
-    let keep_alive = first.fence.keep_alive();
     *record.look.lock().unwrap() = Duration::from_secs(40);
     let second = leases(&record, 2).acquire().await;
     assert!(matches!(second, Err(LeaseError::Held { .. })), "{:?}", second.err());
     first.fence.check(None).await.unwrap();
-    drop(keep_alive);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_check_says_how_long_the_lease_is_safe_and_renews_one_that_is_not() {
     let record = Record::of("web1");
     let held = leases(&record, 1).acquire().await.unwrap();
+    held.fence.fall_silent();
     assert_eq!(held.fence.check(None).await.unwrap(), TTL.duration());
     tokio::time::sleep(Duration::from_secs(8)).await;
     assert_eq!(held.fence.check(None).await.unwrap(), Duration::from_secs(7));
@@ -206,6 +213,7 @@ async fn a_forged_holder_blocks_for_a_bounded_time_and_its_name_is_one_short_lin
     {
         let record = Record::of("web1");
         let first = leases(&record, 1).acquire().await.unwrap();
+        first.fence.fall_silent();
         let mut forged = record.record();
         let holder = forged.holder.as_mut().unwrap();
         (holder.renewed_at, holder.ttl) = (Timestamp(renewed_at), Millis(ttl));
@@ -248,4 +256,69 @@ async fn a_token_that_cannot_rise_is_refused_with_what_to_type() {
             Err(other) => panic!("{other}"),
         }
     }
+}
+
+/// Two sessions of one daemon are two holders, though they are one process.
+#[tokio::test(start_paused = true)]
+async fn two_sessions_of_one_process_do_not_take_each_others_lease() {
+    let record = Record::of("web1");
+    let first = leases(&record, 1).acquire().await.unwrap();
+    let mut other = leases(&record, 1);
+    other.identity.session = "two".into();
+    assert!(matches!(other.acquire().await, Err(LeaseError::Held { .. })));
+    assert!(other.give_up().await.is_some(), "it is somebody else's");
+    first.fence.check(None).await.unwrap();
+    first.fence.release().await.unwrap();
+    other.acquire().await.unwrap().fence.check(None).await.unwrap();
+}
+
+/// The slowest of many hosts is waited for, not the sum of all; so is a check of a step that concerns no single host.
+#[tokio::test(start_paused = true)]
+async fn hosts_are_asked_beside_each_other_and_every_lease_is_renewed_from_the_first_on() {
+    let records: Vec<Arc<Record>> = (0..200).map(|number| Record::of(&format!("web{number:03}"))).collect();
+    let stores = || records.iter().map(|record| record.clone() as Arc<dyn LeaseStore>).collect();
+    for record in &records {
+        *record.every_look.lock().unwrap() = Duration::from_millis(80);
+    }
+    let fleet = Leases { stores: stores(), ..leases(&records[0], 1) };
+    let began = Instant::now();
+    let held = fleet.acquire().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let began = Instant::now();
+    held.fence.check(None).await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+    held.fence.release().await.unwrap();
+    // The last host takes longer to answer than a lease lives.
+    *records[199].every_look.lock().unwrap() = Duration::from_secs(20);
+    let held = fleet.acquire().await.unwrap();
+    for record in &records[..199] {
+        let holder = record.record().holder.unwrap();
+        assert!(!holder.has_expired(record.now()), "{} was left to expire", record.host);
+    }
+    drop(held);
+}
+
+/// Nobody waits while holding: what was taken beside a lease that somebody else holds is given back first.
+#[tokio::test(start_paused = true)]
+async fn who_has_to_wait_for_one_host_holds_no_other() {
+    let (web1, web2, web3) = (Record::of("web1"), Record::of("web2"), Record::of("web3"));
+    let theirs = leases(&web2, 2).acquire().await.unwrap();
+    theirs.fence.fall_silent();
+    let all = Leases { stores: vec![web1.clone(), web2.clone(), web3.clone()], ..leases(&web1, 1) };
+    let mut acquire = std::pin::pin!(all.acquire());
+    assert!(tokio::time::timeout(Duration::from_secs(5), acquire.as_mut()).await.is_err(), "it is watched");
+    assert!(web1.record().holder.is_none() && web3.record().holder.is_none());
+    leases(&web1, 3).acquire().await.unwrap().fence.release().await.unwrap();
+    let held = acquire.await.unwrap();
+    held.fence.check(None).await.unwrap();
+    assert_eq!(theirs.fence.check(None).await.unwrap_err().kind, FailureKind::LeaseLost);
+}
+
+/// As the program wrote it before leases belonged to sessions.
+#[test]
+fn an_older_holder_is_nobody_of_ours() {
+    let old = r#"{"owner":"me","boot_id":"boot1","pid":1,"started":1,"since":5,"renewed_at":6,"ttl":15000}"#;
+    let holder: lockgate_model::Holder = serde_json::from_str(old).unwrap();
+    let identity = leases(&Record::of("web1"), 1).identity;
+    assert!(!identity.is(&holder));
 }

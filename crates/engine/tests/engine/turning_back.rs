@@ -45,7 +45,13 @@ impl World {
 
     async fn run(&self, interrupt: Interrupt) -> Outcome {
         let stores = self.records.iter().map(|record| record.clone() as Arc<dyn LeaseStore>).collect();
-        let identity = Identity { owner: "me".into(), boot_id: "boot".into(), pid: 1, started: 1 };
+        let identity = Identity {
+            owner: "me".into(),
+            boot_id: "boot".into(),
+            pid: 1,
+            started: 1,
+            session: "one".into(),
+        };
         let leases =
             Leases { stores, identity, surely_dead: Arc::new(|_| false), ttl: Millis::from_secs(15) };
         let fence = leases.acquire().await.unwrap().fence;

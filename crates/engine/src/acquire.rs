@@ -1,0 +1,266 @@
+//! Taking the leases of one service on all its hosts, or on none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt};
+use lockgate_model::{
+    Failure, FailureKind, Holder, HostId, Identity, Millis, RunEnd, TOKEN_MAX, Timestamp, Unfinished,
+};
+use tokio::time::Instant;
+
+use crate::fence::{Fence, Held};
+use crate::lease::{LeaseError, LeaseStore, SWAP_ATTEMPTS_MAX, restless};
+
+/// Pause between looks at a lease that somebody else holds.
+const LOOK_AGAIN_MILLIS: u64 = 200;
+/// Hosts that are asked for their lease at once.
+const HOSTS_AT_ONCE_MAX: usize = 64;
+
+/// The leases of one service in one environment, one on every host.
+pub struct Leases {
+    pub stores: Vec<Arc<dyn LeaseStore>>,
+    /// Of the session that asks: two sessions of one process are two holders.
+    pub identity: Identity,
+    /// True when the holder ran on this very machine and boot, and is certainly gone.
+    pub surely_dead: Arc<dyn Fn(&Holder) -> bool + Send + Sync>,
+    pub ttl: Millis,
+}
+
+/// Leases held on all hosts, and what was found under them.
+pub struct Acquired {
+    pub fence: Arc<Fence>,
+    /// As the hosts have it: nothing of it is performed before it was matched with what this configuration would do.
+    pub unfinished: BTreeMap<HostId, Unfinished>,
+    /// In the [words of the host](RunEnd::told_by) that has it.
+    pub last: BTreeMap<HostId, RunEnd>,
+    /// How long ago the last run had ended when the lease was taken, by each host's own clock; missing where none has.
+    pub quiet: BTreeMap<HostId, Millis>,
+}
+
+/// A lease that could not be taken at once.
+struct Busy {
+    store: Arc<dyn LeaseStore>,
+    holder: Holder,
+    token: u64,
+    age: Millis,
+}
+
+impl Busy {
+    /// What changes with every heartbeat and every holder.
+    fn look(&self) -> (u64, Timestamp) {
+        (self.token, self.holder.renewed_at)
+    }
+}
+
+enum Tried {
+    Taken(Held),
+    Busy(Busy),
+}
+
+/// Since when a lease has looked like this; from after the look, which may have taken long.
+#[derive(Clone, Copy)]
+struct Watched {
+    look: (u64, Timestamp),
+    since: Instant,
+}
+
+impl Watched {
+    /// It has not been renewed for a whole lifetime, whatever the host's clock says.
+    fn has_outlived(&self, holder: &Holder) -> bool {
+        self.since.elapsed() >= holder.believed_ttl().duration()
+    }
+}
+
+impl Leases {
+    /// Takes the lease on every host or on none. The first host by name decides between two callers; who has it asks the
+    /// others beside each other. Nobody waits while holding: where somebody else holds one, all are given back first.
+    ///
+    /// A lease that is neither expired nor renewed is watched for at most one lifetime: then its holder is dead, even
+    /// when the host's clock has jumped. One that is renewed meanwhile has a living holder. Each lease is renewed from when
+    /// it was taken, for the last host may take long to answer.
+    ///
+    /// # Errors
+    /// [`LeaseError::Held`], or a host's failure.
+    pub async fn acquire(&self) -> Result<Acquired, LeaseError> {
+        let mut stores = self.stores.clone();
+        stores.sort_by(|a, b| a.host().cmp(b.host()));
+        reach(&stores).await?;
+        let mut watched: BTreeMap<HostId, Watched> = BTreeMap::new();
+        loop {
+            let busy = match self.take_all(&stores, &watched).await? {
+                Ok(taken) => return Ok(self.acquired(taken).await),
+                Err(busy) => busy,
+            };
+            let host = busy.store.host().clone();
+            let look = busy.look();
+            let seen = *watched.entry(host.clone()).or_insert(Watched { look, since: Instant::now() });
+            if seen.look != look {
+                let holder = Box::new(busy.holder.told());
+                return Err(LeaseError::Held { host, holder, age: busy.age });
+            }
+            self.watch(&busy, seen).await?;
+        }
+    }
+
+    /// The inner error is the first lease that somebody else holds; nothing is held then.
+    async fn take_all(
+        &self,
+        stores: &[Arc<dyn LeaseStore>],
+        watched: &BTreeMap<HostId, Watched>,
+    ) -> Result<Result<Vec<Held>, Busy>, LeaseError> {
+        let Some((first, rest)) = stores.split_first() else { return Ok(Ok(Vec::new())) };
+        let mut taken = Vec::with_capacity(stores.len());
+        match self.try_take(first, watched.get(first.host())).await? {
+            Tried::Taken(held) => taken.push(held),
+            Tried::Busy(busy) => return Ok(Err(busy)),
+        }
+        let tries = rest.iter().map(|store| self.try_take(store, watched.get(store.host())));
+        let tried: Vec<_> = stream::iter(tries).buffer_unordered(HOSTS_AT_ONCE_MAX).collect().await;
+        let mut refusal = None;
+        for one in tried {
+            match one {
+                Ok(Tried::Taken(held)) => taken.push(held),
+                Ok(Tried::Busy(busy)) => drop(refusal.get_or_insert(Ok(busy))),
+                // A failure says more than that somebody else is at work.
+                Err(failure) => refusal = Some(Err(failure)),
+            }
+        }
+        let Some(refusal) = refusal else {
+            taken.sort_by(|a, b| a.host().cmp(b.host()));
+            return Ok(Ok(taken));
+        };
+        // What cannot be given back now expires by itself.
+        if let Err(failure) = Fence::new(taken, self.ttl).release().await {
+            tracing::debug!(%failure, "a lease was left to expire");
+        }
+        Ok(Err(refusal?))
+    }
+
+    async fn try_take(
+        &self,
+        store: &Arc<dyn LeaseStore>,
+        watched: Option<&Watched>,
+    ) -> Result<Tried, Failure> {
+        for _ in 0..SWAP_ATTEMPTS_MAX {
+            let (mut record, version, now) = store.read().await?;
+            if let Some(holder) = &record.holder {
+                if self.identity.is(holder)
+                    && let Some(other) = holder.host.as_ref().filter(|host| *host != store.host())
+                {
+                    return Err(same_machine(other, store.host()));
+                }
+                let outlived = watched.is_some_and(|watched| {
+                    watched.look == (record.token, holder.renewed_at) && watched.has_outlived(holder)
+                });
+                if !outlived && !self.free(holder, now) {
+                    let (holder, token) = (holder.clone(), record.token);
+                    let age = now.since(holder.renewed_at);
+                    return Ok(Tried::Busy(Busy { store: store.clone(), holder, token, age }));
+                }
+            }
+            record.token = next_token(record.token, store.as_ref())?;
+            record.holder = Some(self.identity.holder(store.host(), now, self.ttl));
+            if store.swap(version.as_deref(), &record).await? {
+                return Ok(Tried::Taken(Held::new(store.clone(), self.identity.clone(), self.ttl, record)));
+            }
+        }
+        Err(restless().at(store.host()))
+    }
+
+    /// Glances at a held lease until it looks otherwise, may be taken, or has not changed for a lifetime.
+    async fn watch(&self, busy: &Busy, seen: Watched) -> Result<(), LeaseError> {
+        while !seen.has_outlived(&busy.holder) {
+            tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MILLIS)).await;
+            let (token, holder, now) = busy.store.glance().await?;
+            let still = holder
+                .is_some_and(|holder| (token, holder.renewed_at) == seen.look && !self.free(&holder, now));
+            if !still {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn acquired(&self, held: Vec<Held>) -> Acquired {
+        let mut unfinished = BTreeMap::new();
+        let mut last = BTreeMap::new();
+        let mut quiet = BTreeMap::new();
+        for one in &held {
+            let host = one.host();
+            let record = one.record().await;
+            let taken = record.holder.as_ref().map(|holder| holder.since);
+            if let Some(quiet_for) = taken.and_then(|taken| record.quiet_for(taken)) {
+                quiet.insert(host.clone(), quiet_for);
+            }
+            if let Some(run) = &record.unfinished {
+                unfinished.insert(host.clone(), run.clone());
+            }
+            if let Some(end) = &record.last {
+                last.insert(host.clone(), end.told_by(host));
+            }
+        }
+        Acquired { fence: Arc::new(Fence::new(held, self.ttl)), unfinished, last, quiet }
+    }
+
+    /// Gives up what an [`Leases::acquire`] that was broken off had already taken. What cannot be given up expires. Says
+    /// who holds the first lease that somebody else holds.
+    pub async fn give_up(&self) -> Option<Holder> {
+        let given_up = stream::iter(self.stores.iter().map(|store| self.give_up_one(store.as_ref())));
+        let mut theirs = None;
+        for result in given_up.buffered(HOSTS_AT_ONCE_MAX).collect::<Vec<_>>().await {
+            match result {
+                Ok(holder) => theirs = theirs.or(holder),
+                Err(failure) => tracing::debug!(%failure, "a lease is left to expire"),
+            }
+        }
+        theirs
+    }
+
+    /// Who holds it, where that is somebody else.
+    async fn give_up_one(&self, store: &dyn LeaseStore) -> Result<Option<Holder>, Failure> {
+        let (mut record, version, _) = store.read().await?;
+        let holder = record.holder.take();
+        if !holder.as_ref().is_some_and(|holder| self.identity.is(holder)) {
+            return Ok(holder.map(Holder::told));
+        }
+        store.swap(version.as_deref(), &record).await?;
+        Ok(None)
+    }
+
+    /// Whether a lease may be taken from its holder at once.
+    fn free(&self, holder: &Holder, now: Timestamp) -> bool {
+        holder.has_expired(now) || self.identity.is(holder) || (self.surely_dead)(holder)
+    }
+}
+
+/// The fencing token of the next holder: it must rise, whatever was written into the record.
+fn next_token(token: u64, store: &dyn LeaseStore) -> Result<u64, Failure> {
+    token.checked_add(1).filter(|next| *next <= TOKEN_MAX).ok_or_else(|| {
+        let (host, place) = (store.host(), store.place());
+        let on = if host.is_local() { String::new() } else { format!(" on {host}") };
+        let message = format!("the fencing token in {place} is {token}: no number of deployments leads there");
+        Failure::new(FailureKind::Refused, message)
+            .hint(format!(
+                "something else than Lockgate wrote it; when nobody deploys, move it away{on} with `mv {place} {place}.bad`, look at `lockgate status`, and deploy again"
+            ))
+            .at(host)
+    })
+}
+
+/// Looks at all beside each other first: where one does not answer, none is taken.
+async fn reach(stores: &[Arc<dyn LeaseStore>]) -> Result<(), Failure> {
+    if stores.len() > 1 {
+        try_join_all(stores.iter().map(|store| store.glance())).await?;
+    }
+    Ok(())
+}
+
+/// Two names lead to one record.
+fn same_machine(one: &HostId, other: &HostId) -> Failure {
+    let (one, other) = if one < other { (one, other) } else { (other, one) };
+    let message = format!("{one} and {other} are the same machine: they have one lease");
+    Failure::new(FailureKind::Refused, message).hint("name it once in `hosts`")
+}

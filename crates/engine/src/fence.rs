@@ -1,0 +1,248 @@
+//! The leases that we hold: asked before every effect, renewed by heartbeats, told of the run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use lockgate_model::{
+    Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, RunEnd, Timestamp, Unfinished,
+};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::JoinHandle;
+
+use crate::lease::{LeaseStore, SWAP_ATTEMPTS_MAX, restless};
+
+/// A living holder renews this often per lifetime, so that two lost heartbeats do no harm.
+const RENEWALS_PER_TTL: u32 = 3;
+
+/// One host's lease, held, and renewed for as long as this lives.
+pub(crate) struct Held {
+    lease: Arc<Lease>,
+    heartbeat: JoinHandle<()>,
+}
+
+struct Lease {
+    store: Arc<dyn LeaseStore>,
+    identity: Identity,
+    ttl: Duration,
+    /// As last written by us.
+    record: Mutex<LeaseRecord>,
+    /// What the record says of runs is about a later one than ours, and stays.
+    left: AtomicBool,
+}
+
+impl Held {
+    /// A lease that has just been taken with this record.
+    pub fn new(store: Arc<dyn LeaseStore>, identity: Identity, ttl: Millis, record: LeaseRecord) -> Self {
+        let (record, left) = (Mutex::new(record), AtomicBool::new(false));
+        let lease = Arc::new(Lease { store, identity, ttl: ttl.duration(), record, left });
+        Self { heartbeat: tokio::spawn(lease.clone().renew()), lease }
+    }
+
+    pub fn host(&self) -> &HostId {
+        self.lease.store.host()
+    }
+
+    /// As last written by us.
+    pub async fn record(&self) -> MutexGuard<'_, LeaseRecord> {
+        self.lease.record.lock().await
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.heartbeat.abort();
+    }
+}
+
+impl Lease {
+    /// Each host by itself: one that has died must not let the leases on the others expire. A heartbeat that fails is tried
+    /// again at the next beat; the fence is what notices a lost lease. Ends when the lease was given up.
+    async fn renew(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(self.ttl / RENEWALS_PER_TTL).await;
+            if self.record.lock().await.holder.is_none() {
+                return;
+            }
+            if let Err(failure) = self.update(&renewed).await {
+                tracing::debug!(%failure, host = %self.store.host(), "a heartbeat failed");
+            }
+        }
+    }
+
+    async fn check(&self) -> Result<Duration, Failure> {
+        let token = self.record.lock().await.token;
+        let (seen, holder, now) = self.store.glance().await?;
+        self.ours(seen, holder.as_ref(), token)?;
+        let age = holder.map_or(self.ttl, |holder| now.since(holder.renewed_at).duration());
+        let left = self.ttl.saturating_sub(age);
+        if left > self.ttl / RENEWALS_PER_TTL {
+            return Ok(left);
+        }
+        self.update(&renewed).await?;
+        Ok(self.ttl)
+    }
+
+    fn ours(&self, seen: u64, holder: Option<&Holder>, token: u64) -> Result<(), Failure> {
+        if seen == token && holder.is_some_and(|holder| self.identity.is(holder)) {
+            return Ok(());
+        }
+        let by = holder.map_or("somebody who is done".to_owned(), |holder| holder.clone().told().owner);
+        Err(Failure::new(FailureKind::LeaseLost, format!("the lease was taken over by {by}"))
+            .hint("nothing more was changed from here; `lockgate status` shows what the other one made of it")
+            .at(self.store.host()))
+    }
+
+    async fn update(&self, change: &impl Fn(&mut LeaseRecord, Timestamp)) -> Result<(), Failure> {
+        let mut written = self.record.lock().await;
+        for _ in 0..SWAP_ATTEMPTS_MAX {
+            let (mut record, version, now) = self.store.read().await?;
+            let given_up = written.holder.is_none();
+            if !given_up {
+                self.ours(record.token, record.holder.as_ref(), written.token)?;
+            } else if record.token != written.token {
+                // Given up already, and somebody else went on: nothing of ours is left to say.
+                return Ok(());
+            }
+            change(&mut record, now);
+            if self.store.swap(version.as_deref(), &record).await? {
+                *written = record;
+                return Ok(());
+            }
+        }
+        Err(restless())
+    }
+}
+
+/// The leases we hold, renewed until this is dropped or they are given up. Every effect asks [`Fence::check`] first.
+pub struct Fence {
+    held: Vec<Held>,
+    ttl: Millis,
+}
+
+impl Fence {
+    pub(crate) fn new(held: Vec<Held>, ttl: Millis) -> Self {
+        Self { held, ttl }
+    }
+
+    /// Looks at the host's record (at every host's beside each other for a step of no single host): the lease must still
+    /// be ours, by token. A paused orchestrator that wakes up late finds here that it was replaced.
+    ///
+    /// Says how long, from when it was asked, nobody else can take the lease; one that is about to expire is renewed.
+    ///
+    /// # Errors
+    /// `LeaseLost`, or the host's failure when it cannot be asked.
+    pub async fn check(&self, host: Option<&HostId>) -> Result<Duration, Failure> {
+        let asked = self.held.iter().filter(|one| host.is_none_or(|host| host == one.host()));
+        let looks =
+            asked.map(|one| async { one.lease.check().await.map_err(|failure| failure.at(one.host())) });
+        let trusted = try_join_all(looks).await?;
+        Ok(trusted.into_iter().min().unwrap_or(self.ttl.duration()))
+    }
+
+    /// From here on the records of these hosts say nothing of the run; their leases are held as before.
+    pub fn leave(&self, hosts: &[HostId]) {
+        for one in self.held.iter().filter(|one| hosts.contains(one.host())) {
+            one.lease.left.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes the run down on every host, so that any machine can finish it.
+    ///
+    /// # Errors
+    /// `LeaseLost` or a host's failure.
+    pub async fn mark(&self, unfinished: &Unfinished) -> Result<(), Failure> {
+        self.tell(self.held.iter(), |record| record.unfinished = Some(unfinished.clone())).await
+    }
+
+    /// As [`Fence::mark`], on one host.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn mark_on(&self, host: &HostId, unfinished: &Unfinished) -> Result<(), Failure> {
+        let ours = self.held.iter().filter(|one| one.host() == host);
+        self.tell(ours, |record| record.unfinished = Some(unfinished.clone())).await
+    }
+
+    /// Takes a mark back: the run did not begin.
+    ///
+    /// # Errors
+    /// `LeaseLost` or a host's failure.
+    pub async fn unmark(&self) -> Result<(), Failure> {
+        self.tell(self.held.iter(), |record| record.unfinished = None).await
+    }
+
+    /// The run has ended, which is noted in brief. `settled` clears the unfinished run; a stuck one stays for `resume`.
+    /// Gives the lease up.
+    ///
+    /// # Errors
+    /// `LeaseLost` or a host's failure.
+    pub async fn finish(&self, end: &RunEnd, settled: bool) -> Result<(), Failure> {
+        let end = RunEnd { outcome: end.outcome.brief(), ..*end };
+        self.update(|record, left, now| {
+            record.holder = None;
+            if left {
+                return;
+            }
+            record.last = Some(end.clone());
+            record.ended_at = Some(now);
+            if settled {
+                record.unfinished = None;
+            }
+        })
+        .await
+    }
+
+    async fn tell(
+        &self,
+        held: impl Iterator<Item = &Held>,
+        change: impl Fn(&mut LeaseRecord),
+    ) -> Result<(), Failure> {
+        self.update_each(held, |record, left, _| {
+            if !left {
+                change(record);
+            }
+        })
+        .await
+    }
+
+    /// Gives the leases up, leaving what is unfinished to whoever comes next.
+    ///
+    /// # Errors
+    /// A host's failure; the lease then expires.
+    pub async fn release(&self) -> Result<(), Failure> {
+        self.update(|record, _, _| record.holder = None).await
+    }
+
+    async fn update(&self, change: impl Fn(&mut LeaseRecord, bool, Timestamp)) -> Result<(), Failure> {
+        self.update_each(self.held.iter(), change).await
+    }
+
+    /// `change` is told whether the host was left, and its time.
+    async fn update_each(
+        &self,
+        held: impl Iterator<Item = &Held>,
+        change: impl Fn(&mut LeaseRecord, bool, Timestamp),
+    ) -> Result<(), Failure> {
+        let change = &change;
+        let updates = held.map(|one| async move {
+            let left = one.lease.left.load(Ordering::Relaxed);
+            let change = |record: &mut LeaseRecord, now| change(record, left, now);
+            one.lease.update(&change).await.map_err(|failure| failure.at(one.host()))
+        });
+        // All hosts are told even when one cannot be: the others need to know.
+        join_all(updates).await.into_iter().collect()
+    }
+
+    /// No lease is renewed any more: for tests of holders that have died.
+    pub fn fall_silent(&self) {
+        self.held.iter().for_each(|one| one.heartbeat.abort());
+    }
+}
+
+fn renewed(record: &mut LeaseRecord, now: Timestamp) {
+    if let Some(holder) = &mut record.holder {
+        holder.renewed_at = now;
+    }
+}
