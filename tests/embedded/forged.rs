@@ -79,7 +79,7 @@ web: what had been cut off was brought to its end: rolled_back (run RUN)
 [TIME] ↩ undone: record blue as active SPAN
 [TIME] ↩ undone: start v1 in blue, wait until blue is healthy (/health, up to 10s), switch traffic to blue, ask through the router: v1 from blue, drain green (up to SPAN) SPAN
 [TIME] ↩ undone: stop green SPAN
-[TIME] rolled back after SPAN: 0 of 8 steps done, 3 undone
+[TIME] rolled back after SPAN: 0 of 9 steps done, 3 undone
     refused: the run that was cut off is not what this configuration would do, so it is not finished: this machine's record has "touch" at phases.1.lanes.0.steps.0.action.gate.kind.command.argv.0, where this configuration has "ROOT/gate"; this machine's record has 2 of them at phases.1.lanes.0.steps.0.action.gate.kind.command.argv, where this configuration has 1 of them
       hint: where lockgate.yaml has changed since, or another version of Lockgate began the run, deploy again with `lockgate --env prod deploy web TAG` (a host that was taken out of `hosts` is put back first); else somebody has changed the record on that host
 "#;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostId, Slot};
+use crate::{HostId, Slot, push_escaped};
 
 /// Longest log line that is kept, in characters. A line has no bound of its own, and many end up in a failure.
 pub const LOG_LINE_CHARS_MAX: usize = 2_000;
@@ -155,8 +155,8 @@ impl Failure {
 }
 
 /// Text from a host within a message of ours, at most `chars_max` characters long (one more where it was cut): on one
-/// line, nothing in it but letters, digits and printable ASCII (the rest is escaped), and without backticks, between which
-/// we write what to type.
+/// line, nothing in it that could steer a terminal (see [`push_escaped`]), and without backticks, between which we write
+/// what to type.
 #[must_use]
 pub fn quoted(text: &str, chars_max: usize) -> String {
     let mut shown = String::new();
@@ -164,9 +164,7 @@ pub fn quoted(text: &str, chars_max: usize) -> String {
     for character in text.chars().take(chars_max + 1) {
         match character {
             '`' => shown.push('\''),
-            ' '..='~' => shown.push(character),
-            letter if letter.is_alphanumeric() => shown.push(letter),
-            other => shown.extend(other.escape_default()),
+            other => push_escaped(&mut shown, other),
         }
     }
     cut(shown, chars_max)

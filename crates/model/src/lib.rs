@@ -4,6 +4,7 @@
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
 mod delivery;
+mod escape;
 mod event;
 mod failure;
 mod ids;
@@ -23,6 +24,7 @@ pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, ProcessRuntime, Router,
     Runtime, SlotDelivery, Strategy, Wave,
 };
+pub use escape::{is_mark, push_escaped};
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck, WhoIsLive};
 pub use failure::{
     BRIEF_CHARS_MAX, Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX,

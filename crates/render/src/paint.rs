@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use lockgate_model::{is_mark, push_escaped};
+
 /// Colours by ANSI codes when enabled, else plain text. Whether to enable is the caller's choice (`--no-color`,
 /// `NO_COLOR`, no terminal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,27 +94,6 @@ fn colour_length(text: &str) -> usize {
     let Some(rest) = text.strip_prefix("\x1b[") else { return 0 };
     let found = rest.split_once('m').filter(|(code, _)| COLOURS.contains(code));
     found.map_or(0, |(code, _)| "\x1b[".len() + code.len() + "m".len())
-}
-
-fn push_escaped(shown: &mut String, character: char) {
-    match character {
-        '\n' => shown.push_str("\\n"),
-        '\r' => shown.push_str("\\r"),
-        '\t' => shown.push_str("\\t"),
-        other if other.is_control() => {
-            let _ = write!(shown, "\\x{:02x}", u32::from(other));
-        }
-        other if is_mark(other) => {
-            let _ = write!(shown, "\\u{{{:x}}}", u32::from(other));
-        }
-        other => shown.push(other),
-    }
-}
-
-/// Marks that end a line or turn the direction of what follows, so that a line reads as another one.
-fn is_mark(character: char) -> bool {
-    matches!(character,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// JSON that reads back the same, without characters that could steer a terminal or end a line where it is read line by

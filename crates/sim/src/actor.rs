@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use async_trait::async_trait;
 use lockgate_engine::{EventSink, Interrupt, JournalError};
-use lockgate_model::{EventKind, FailureKind, HostId, Identity, LeaseRecord, Millis, RunId};
+use lockgate_model::{EventKind, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, RunId};
 use lockgate_ports::PortError;
 use lockgate_ports::fake::{Call, Fate, Machine, Nature, What};
 use tokio::time::Instant;
@@ -101,6 +101,8 @@ struct Inner {
     paused_until: Option<Instant>,
     waker: Option<Waker>,
     tokens: BTreeMap<HostId, u64>,
+    /// As whom it took them.
+    held: BTreeMap<HostId, Holder>,
     run: Option<RunId>,
     /// Effects on slots and routes.
     changes: u64,
@@ -142,6 +144,7 @@ impl Actor {
             paused_until: None,
             waker: None,
             tokens: BTreeMap::new(),
+            held: BTreeMap::new(),
             run: None,
             changes: 0,
             ended: false,
@@ -440,8 +443,7 @@ impl Actor {
         let Ok(mut record) = serde_json::from_slice::<LeaseRecord>(content) else { return };
         if record.token > token {
             record.token = token;
-            record.holder =
-                Some(self.identity.holder(machine.now(), Millis::from_secs(crate::scene::LEASE_SECONDS)));
+            record.holder = self.inner().held.get(&machine.id).cloned();
             if let Ok(content) = serde_json::to_vec(&record) {
                 machine.files.insert(path.to_owned(), content);
             }
@@ -521,7 +523,10 @@ impl Nature for Actor {
             && let Some(token) = self.world.raised_token(machine)
             && !call.late
         {
-            self.inner().tokens.insert(machine.id.clone(), token);
+            let holder = self.world.holder(machine);
+            let mut inner = self.inner();
+            inner.tokens.insert(machine.id.clone(), token);
+            inner.held.extend(holder.map(|holder| (machine.id.clone(), holder)));
         }
         let (token, run) = {
             let mut inner = self.inner();

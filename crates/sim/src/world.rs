@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockgate_model::{
-    Action, Event, EventKind, HostId, LeaseRecord, Millis, Outcome, Plan, Release, RunId, Slot,
+    Action, Event, EventKind, Holder, HostId, LeaseRecord, Millis, Outcome, Plan, Release, RunId, Slot,
 };
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
@@ -239,6 +239,12 @@ impl World {
             return Some(token);
         }
         (token > before).then_some(token)
+    }
+
+    /// Who the host's record says holds the lease.
+    pub fn holder(&self, machine: &Machine) -> Option<Holder> {
+        let content = machine.files.get(&format!("{HOME}/.lockgate/lease.json"))?;
+        serde_json::from_slice::<LeaseRecord>(content).ok()?.holder
     }
 
     /// P2: requests end with their slot only after the drain's bound.
