@@ -45,10 +45,39 @@ pub fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File, OwnError
     Ok(file)
 }
 
-/// Looks whether a folder is ours, so that nobody else has put something there or can.
+/// Looks whether a folder and every `*.json` in it are ours: then nobody else has put something there, or can.
 ///
 /// # Errors
-/// [`OwnError::Foreign`] when it is not, else those of looking: `NotFound` for one that is missing.
+/// [`OwnError::Foreign`] when one is not, else those of looking: `NotFound` for a folder that is missing.
+pub fn own_records(folder: &Path) -> Result<(), OwnError> {
+    own_folder(folder)?;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            own_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks whether a file is ours; one that is missing is.
+///
+/// # Errors
+/// [`OwnError::Foreign`] when it is not, else those of looking.
+pub fn own_file(path: &Path) -> Result<(), OwnError> {
+    let seen = match path.symlink_metadata() {
+        Ok(seen) => seen,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    regular(path, &seen)?;
+    ours(path, &seen)
+}
+
+/// Looks whether a folder is ours.
+///
+/// # Errors
+/// As for [`own_records`].
 pub fn own_folder(folder: &Path) -> Result<(), OwnError> {
     let link = folder.symlink_metadata()?;
     if link.is_symlink() {

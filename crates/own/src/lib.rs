@@ -5,7 +5,7 @@
 //! `sudo` also takes what is that user's (`SUDO_UID`), as git does. A group that has nobody else in it does not count as
 //! others: where the umask is 002 all that a user makes can be written by such a group.
 //!
-//! On this machine by [`open`], [`open_own`] and [`own_folder`]; on a host by the function `lg_ours` in [`SHELL`], whose
+//! On this machine by [`open`], [`open_own`] and [`own_records`]; on a host by the function `lg_ours` in [`SHELL`], whose
 //! report [`Foreign::reported`] reads.
 //!
 //! Absent: the folders above a file's own. Who may write there can put another folder in its place, but not one of ours.
@@ -15,7 +15,7 @@ mod foreign;
 mod owner;
 mod shell;
 
-pub use file::{make_folder, open, open_own, own_folder};
+pub use file::{make_folder, open, open_own, own_file, own_folder, own_records};
 pub use foreign::{Foreign, OwnError};
 pub use owner::user_name;
 pub use shell::{NOT_OURS, SHELL};
