@@ -60,6 +60,14 @@ pub fn own_records(folder: &Path) -> Result<(), OwnError> {
     Ok(())
 }
 
+/// Looks whether an open file is ours; `path` is its name, for people.
+///
+/// # Errors
+/// [`OwnError::Foreign`] when it is not.
+pub fn own_open(file: &File, path: &Path) -> Result<(), OwnError> {
+    ours(path, &file.metadata()?)
+}
+
 /// Looks whether a file is ours; one that is missing is.
 ///
 /// # Errors
@@ -174,8 +182,12 @@ mod tests {
         assert!(open(&link).is_ok(), "somebody's file may be a link");
         assert!(said(reading(&link)).contains("is a symbolic link"));
         assert!(said(open(Path::new("/dev/null"))).contains("is a device"));
-        assert!(matches!(open(dir.path()), Err(OwnError::Io(error)) if error.kind() == ErrorKind::IsADirectory));
-        assert!(matches!(open(&dir.path().join("x")), Err(OwnError::Io(error)) if error.kind() == ErrorKind::NotFound));
+        assert!(
+            matches!(open(dir.path()), Err(OwnError::Io(error)) if error.kind() == ErrorKind::IsADirectory)
+        );
+        assert!(
+            matches!(open(&dir.path().join("x")), Err(OwnError::Io(error)) if error.kind() == ErrorKind::NotFound)
+        );
     }
 
     #[test]

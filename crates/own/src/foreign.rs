@@ -55,7 +55,10 @@ impl Foreign {
     pub(crate) fn owner(path: &Path, uid: u32, name: Option<String>) -> Foreign {
         let who = name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"));
         Foreign {
-            message: format!("{} belongs to {who}, who could make Lockgate do anything by it", path.display()),
+            message: format!(
+                "{} belongs to {who}, who could make Lockgate do anything by it",
+                path.display()
+            ),
             hint: format!(
                 "look at what is in it, then make it this user's: `sudo chown -R \"$USER\" {}`",
                 quoted(path)

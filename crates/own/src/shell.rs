@@ -72,7 +72,11 @@ mod tests {
     fn shells() -> Vec<Vec<&'static str>> {
         let shells = [vec!["sh"], vec!["busybox", "sh"], vec!["bash"]];
         let is_there = |shell: &Vec<&str>| {
-            Command::new(shell[0]).args(&shell[1..]).args(["-c", ":"]).output().is_ok_and(|end| end.status.success())
+            Command::new(shell[0])
+                .args(&shell[1..])
+                .args(["-c", ":"])
+                .output()
+                .is_ok_and(|end| end.status.success())
         };
         shells.into_iter().filter(is_there).collect()
     }
@@ -87,7 +91,8 @@ mod tests {
             command.args(&shell[1..]).args(["-c", &script, "sh"]).args(paths).env_remove("SUDO_UID");
             let output = command.output().unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
-            let told = Foreign::reported(&said).map(|foreign| format!("{}; {}", foreign.message, foreign.hint));
+            let told =
+                Foreign::reported(&said).map(|foreign| format!("{}; {}", foreign.message, foreign.hint));
             assert_eq!(output.status.success(), told.is_none(), "{shell:?}: {said}");
             all.push(told);
         }
@@ -100,7 +105,9 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let (folder, file) = (dir.path().join("it's one"), dir.path().join("it's one/a file"));
-        let chmod = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let chmod = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap()
+        };
         assert_eq!(seen("lg_ours", &[&folder, &file]), None, "what is not there is nobody's");
         crate::make_folder(&folder).unwrap();
         std::fs::write(&file, "x").unwrap();

@@ -32,7 +32,8 @@ async fn files(host: &Local) -> Check {
     let path = folder.join("file").display().to_string();
     let swapped = host.swap(&path, None, b"doctor").await;
     let lock = host.remove(&format!("{path}.lock")).await;
-    let removed = host.remove(&path).await.and(lock).and(std::fs::remove_dir(&folder).map_err(PortError::from));
+    let removed =
+        host.remove(&path).await.and(lock).and(std::fs::remove_dir(&folder).map_err(PortError::from));
     match (swapped, removed) {
         (Ok(Swapped::Yes), Ok(())) => Check::ok(what, "flock, fsync and rename work"),
         (Ok(Swapped::No), Ok(())) => Check::warn(what, format!("{path} was already there"), "try again"),

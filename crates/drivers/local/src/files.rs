@@ -93,9 +93,11 @@ pub(crate) fn swap(path: &Path, expected: Option<&[u8]>, content: &[u8]) -> Resu
 fn lock(path: &Path) -> Result<File, PortError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file =
-        lockgate_own::open_own(Path::new(&name), OpenOptions::new().append(true).create(true).mode(LOCK_MODE))
-            .map_err(|error| failed("lock", Path::new(&name), error))?;
+    let file = lockgate_own::open_own(
+        Path::new(&name),
+        OpenOptions::new().append(true).create(true).mode(LOCK_MODE),
+    )
+    .map_err(|error| failed("lock", Path::new(&name), error))?;
     let bound = Instant::now() + Duration::from_secs(LOCK_SECONDS_MAX);
     loop {
         match file.try_lock() {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lockgate_engine::JournalError;
+use lockgate_own::OwnError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 use tokio::time::Instant;
@@ -35,6 +36,7 @@ pub(crate) fn prepare(path: &Path) -> Result<(), JournalError> {
         .mode(0o700)
         .create(folder)
         .map_err(|problem| from_io(folder, "the folder cannot be made", &problem))?;
+    require_own(folder, path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         // SQLite syncs the folder for the files that it makes itself, and this is not one of them.
         Ok(_) => File::open(folder)
@@ -45,10 +47,24 @@ pub(crate) fn prepare(path: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// Looks at a file that is there already.
+/// What SQLite would open: it follows links, and waits for the other end of a FIFO.
+fn require_own(folder: &Path, path: &Path) -> Result<(), JournalError> {
+    let foreign = |problem: OwnError| from_io(folder, "it is not used", &std::io::Error::from(problem));
+    lockgate_own::own_folder(folder).map_err(foreign)?;
+    for ending in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        lockgate_own::own_file(Path::new(&name)).map_err(foreign)?;
+    }
+    Ok(())
+}
+
+/// Looks at a file of ours that is there already.
 fn check(path: &Path) -> Result<(), JournalError> {
+    let unseen = |problem: OwnError| from_io(path, "it is not used", &std::io::Error::from(problem));
+    let file = lockgate_own::open_own(path, OpenOptions::new().read(true)).map_err(unseen)?;
     let metadata =
-        std::fs::metadata(path).map_err(|problem| from_io(path, "the file cannot be looked at", &problem))?;
+        file.metadata().map_err(|problem| from_io(path, "the file cannot be looked at", &problem))?;
     // SQLite would take a file of one byte for a new one.
     if (1..PAGE_BYTES_MIN).contains(&metadata.len()) {
         let message = format!("{}: it was cut off after {} bytes", path.display(), metadata.len());
@@ -57,7 +73,7 @@ fn check(path: &Path) -> Result<(), JournalError> {
     if metadata.permissions().mode() & 0o077 == 0 {
         return Ok(());
     }
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+    file.set_permissions(Permissions::from_mode(0o600))
         .map_err(|problem| from_io(path, "others may read the file, and that cannot be changed", &problem))
 }
 

@@ -400,7 +400,7 @@ impl Small {
     fn mount() -> Option<Small> {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(folder.path());
+        mount.args(["-t", "tmpfs", "-o", "size=64k,mode=755", "none"]).arg(folder.path());
         if mount.output().is_ok_and(|output| output.status.success()) {
             return Some(Small(folder));
         }
