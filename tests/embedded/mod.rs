@@ -14,5 +14,6 @@ mod leases;
 mod load;
 mod notifications;
 mod router;
+mod secrets;
 mod stuck;
 mod watch;

@@ -14,6 +14,8 @@ use super::{app, processes, wait_for};
 
 /// Ports of proxies: below the range from which the system takes ports for connections.
 const PORTS: std::ops::Range<u16> = 21_000..31_000;
+/// In the JSON of a deployment over a live release, with the smoke gate of [`Setup::default`]: the old slot begins to drain.
+pub const DRAIN_BEGINS: &str = "\"event\":\"step_started\",\"step\":7}";
 /// No command of these tests takes longer.
 const COMMAND_SECONDS_MAX: u64 = 60;
 /// No line of their output is waited for longer.

@@ -1,6 +1,7 @@
-//! Chores that `cargo` does not do: `cargo xtask layers`, `cargo xtask bench`.
+//! Chores that `cargo` does not do: `cargo xtask layers`, `cargo xtask bench`, `cargo xtask hostile`.
 
 mod bench;
+mod hostile;
 mod layers;
 mod picture;
 
@@ -23,6 +24,7 @@ fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
         Some("layers") => layers::check(),
         Some("picture") => picture::make(),
         Some("bench") => bench::run(args),
-        other => bail!("unknown task {other:?}; there are: layers, bench, picture"),
+        Some("hostile") => hostile::run(args),
+        other => bail!("unknown task {other:?}; there are: layers, bench, hostile, picture"),
     }
 }

@@ -3,17 +3,25 @@
 use std::io::{IsTerminal, Write};
 
 use lockgate_config::ConfigError;
-use lockgate_render::{Paint, clean, failure_text, outcome_text};
+use lockgate_model::{Failure, Mask, Outcome, Stuck};
+use lockgate_render::{Paint, clean, failure_text, harmless, harmless_json, outcome_text};
 use serde::Serialize;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::args::{Format, Global};
 use crate::error::{CliError, What};
+use crate::secrets;
+
+/// ANSI: cursor home, clear to the end.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub struct Output {
     pub format: Format,
     pub quiet: bool,
     pub verbose: u8,
     pub paint: Paint,
+    /// Of this machine's environment; a project's own secrets are masked where its runs are told.
+    mask: Mask,
     colour: bool,
 }
 
@@ -26,6 +34,7 @@ impl Output {
             quiet: global.quiet,
             verbose: global.verbose,
             paint: Paint::new(colour),
+            mask: Mask::of(&secrets::of_environment()),
             colour,
         }
     }
@@ -41,7 +50,7 @@ impl Output {
         let filter = std::env::var("LOCKGATE_LOG").unwrap_or_else(|_| default.to_owned());
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-            .with_writer(std::io::stderr)
+            .with_writer(Log { mask: self.mask.clone(), colour: self.colour })
             .without_time()
             .with_target(false)
             .with_ansi(self.colour)
@@ -51,9 +60,19 @@ impl Output {
         }
     }
 
+    /// What hosts, registries and programs said, without secrets.
+    pub fn masked(&self, text: &str) -> String {
+        self.mask.hide(text.to_owned())
+    }
+
     /// Text for people, on stdout.
     pub fn text(&self, text: &str) {
-        line(&mut std::io::stdout(), text.trim_end());
+        self.line(&mut std::io::stdout(), text);
+    }
+
+    /// What makes a terminal's screen empty, on stdout.
+    pub fn clear(&self) {
+        line(&mut std::io::stdout(), CLEAR);
     }
 
     /// One object on one line, on stdout.
@@ -68,7 +87,7 @@ impl Output {
 
     fn written(&self, json: serde_json::Result<String>) {
         match json {
-            Ok(text) => line(&mut std::io::stdout(), &text),
+            Ok(text) => line(&mut std::io::stdout(), &harmless_json(&text)),
             Err(error) => tracing::error!(%error, "a result could not be written as JSON"),
         }
     }
@@ -76,12 +95,14 @@ impl Output {
     /// Something beside the result, on stderr.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            line(&mut std::io::stderr(), text.trim_end());
+            self.line(&mut std::io::stderr(), text);
         }
     }
 
     /// The one place that prints errors.
     pub fn error(&self, error: &CliError) {
+        let masked = masked(error, &self.mask);
+        let error = masked.as_ref().unwrap_or(error);
         if self.format == Format::Json {
             self.json(&error_json(error));
         }
@@ -92,8 +113,62 @@ impl Output {
             What::Stuck { outcome, plan } => outcome_text(outcome, plan, self.paint),
             What::Config(config) => config_text(config, self.paint),
         };
-        line(&mut std::io::stderr(), text.trim_end());
+        self.line(&mut std::io::stderr(), &text);
     }
+
+    fn line(&self, writer: &mut impl Write, text: &str) {
+        line(writer, &harmless(text.trim_end(), self.colour));
+    }
+}
+
+/// The log: each event is one line, whatever is in it, and tells no secret.
+struct Log {
+    mask: Mask,
+    colour: bool,
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = &'a Log;
+
+    fn make_writer(&'a self) -> &'a Log {
+        self
+    }
+}
+
+impl Write for &Log {
+    /// The formatter writes an event whole.
+    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+        let text = self.mask.hide(String::from_utf8_lossy(event).trim_end_matches('\n').to_owned());
+        let text = harmless(&text, self.colour).replace('\n', "\\n");
+        std::io::stderr().write_all(format!("{text}\n").as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+/// The error as it is told, where something is in it that hosts, registries or programs said.
+fn masked(error: &CliError, mask: &Mask) -> Option<CliError> {
+    let hide = |failure: &Failure| mask.failure(failure.clone());
+    let what = match &error.what {
+        What::Failure(failure) => What::Failure(Box::new(hide(failure))),
+        What::Stuck { outcome, plan } => {
+            let outcome = match outcome.as_ref() {
+                Outcome::Stuck(stuck) => Outcome::Stuck(Stuck {
+                    failure: hide(&stuck.failure),
+                    undo_failures: stuck.undo_failures.iter().map(hide).collect(),
+                    ..stuck.clone()
+                }),
+                other => other.clone(),
+            };
+            What::Stuck { outcome: Box::new(outcome), plan: plan.clone() }
+        }
+        // It blanks secrets out by itself.
+        What::Config(_) => return None,
+    };
+    Some(CliError { exit: error.exit, what })
 }
 
 /// Every problem begins like any other error: with its kind.

@@ -13,6 +13,8 @@ use lockgate_ports::Notifier;
 use lockgate_sqlite::SqliteJournal;
 use tokio::sync::OnceCell;
 
+use crate::secrets;
+
 /// A shorter lease would run out between two heartbeats on a busy machine.
 const LEASE_TTL_MILLIS_MIN: u64 = 300;
 
@@ -96,7 +98,7 @@ fn tools(
         new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
         lease_ttl: lease_ttl(),
         interrupt,
-        teller: Teller::new(notifiers(project)),
+        teller: Teller::new(notifiers(project), secrets::mask(project)),
     }
 }
 

@@ -11,7 +11,7 @@ use lockgate_http::HttpProber;
 use lockgate_local::{Local, LocalRunner};
 use lockgate_model::{
     BuiltinRouter, CaddyRouter, ComposeLayout, Environment, HostId, Project, Router, Runtime, Service, Slot,
-    Template, Vars,
+    SlotDelivery, Template, Vars,
 };
 use lockgate_orchestrator::Site;
 use lockgate_ports::{Check, Host, HostPorts};
@@ -20,6 +20,7 @@ use lockgate_ssh::Ssh;
 
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::secrets;
 
 /// Longest path of a Unix socket (`sun_path` in unix(7) holds 108 bytes with the final zero).
 const SOCKET_PATH_MAX: usize = 107;
@@ -73,12 +74,14 @@ pub fn site(
     environment: &Environment,
     hosts: &mut Hosts,
 ) -> Result<Site, CliError> {
-    let wires = Wires { project, service, environment };
-    let ports = environment
-        .hosts
-        .iter()
-        .map(|id| wires.ports(id, hosts.get(id, project).port()))
-        .collect::<Result<Vec<_>, CliError>>()?;
+    let ports = match environment.slots() {
+        None => Vec::new(),
+        Some(slots) => {
+            let wires = Wires { project, service, environment, slots };
+            let wire = |id| wires.ports(id, hosts.get(id, project).port());
+            slots.hosts.iter().map(wire).collect::<Result<Vec<_>, CliError>>()?
+        }
+    };
     Ok(Site {
         project: project.clone(),
         service: service.clone(),
@@ -86,6 +89,7 @@ pub fn site(
         hosts: ports,
         prober: Arc::new(HttpProber::new(concat!("lockgate/", env!("CARGO_PKG_VERSION")))),
         runner: Arc::new(LocalRunner { cwd: project.root.clone() }),
+        secrets: secrets::of_project(project),
     })
 }
 
@@ -93,14 +97,15 @@ struct Wires<'a> {
     project: &'a Project,
     service: &'a Service,
     environment: &'a Environment,
+    slots: &'a SlotDelivery,
 }
 
 impl Wires<'_> {
     fn ports(&self, id: &HostId, host: Arc<dyn Host>) -> Result<HostPorts, CliError> {
         let home = self.home(id)?;
-        let runtime: Arc<dyn lockgate_ports::Runtime> = match &self.environment.runtime {
-            Some(Runtime::Compose(runtime)) => Arc::new(self.compose(id, host.clone(), runtime)?),
-            Some(Runtime::Process(_)) => Arc::new(Process::new(ProcessOptions {
+        let runtime: Arc<dyn lockgate_ports::Runtime> = match &self.slots.runtime {
+            Runtime::Compose(runtime) => Arc::new(self.compose(id, host.clone(), runtime)?),
+            Runtime::Process(_) => Arc::new(Process::new(ProcessOptions {
                 host: host.clone(),
                 project: self.project.name.clone(),
                 environment: self.environment.name.clone(),
@@ -108,12 +113,10 @@ impl Wires<'_> {
                 dir: format!("{home}/run"),
                 root: self.base(id),
             })),
-            None => return Err(self.missing("runtime")),
         };
-        let router: Arc<dyn lockgate_ports::Router> = match &self.environment.router {
-            Some(Router::Caddy(router)) => Arc::new(self.caddy(host.clone(), router)?),
-            Some(Router::Builtin(router)) => Arc::new(self.builtin(id, host.clone(), router)?),
-            None => return Err(self.missing("router")),
+        let router: Arc<dyn lockgate_ports::Router> = match &self.slots.router {
+            Router::Caddy(router) => Arc::new(self.caddy(host.clone(), router)?),
+            Router::Builtin(router) => Arc::new(self.builtin(id, host.clone(), router)?),
         };
         Ok(HostPorts { id: id.clone(), host, runtime, router, home })
     }
@@ -123,8 +126,8 @@ impl Wires<'_> {
     fn home(&self, id: &HostId) -> Result<String, CliError> {
         let own = |dir: String| format!("{dir}/{}/{}", self.environment.name, self.service.name);
         let beside = |path: String| own(format!("{}/.lockgate", parent(&path)));
-        match &self.environment.runtime {
-            Some(Runtime::Compose(runtime)) => match &runtime.layout {
+        match &self.slots.runtime {
+            Runtime::Compose(runtime) => match &runtime.layout {
                 ComposeLayout::Folders(dir) => {
                     let slot = self.on_host(id, dir, Some(Slot::Blue))?;
                     let is_named_by_slot = Path::new(dir.as_str()).ends_with("{slot}");
@@ -132,11 +135,10 @@ impl Wires<'_> {
                 }
                 ComposeLayout::File(file) => Ok(beside(self.on_host(id, file, None)?)),
             },
-            Some(Runtime::Process(runtime)) => match &runtime.dir {
+            Runtime::Process(runtime) => match &runtime.dir {
                 Some(dir) => Ok(own(self.on_host(id, dir, None)?)),
                 None => Ok(own(self.state_dir(id))),
             },
-            None => Err(self.missing("runtime")),
         }
     }
 
@@ -159,7 +161,7 @@ impl Wires<'_> {
             environment: self.environment.name.clone(),
             service: self.service.clone(),
             runtime,
-            disk_free_mib: self.environment.disk_free_mib,
+            disk_free_mib: self.slots.disk_free_mib,
         })
         .docker_socket(socket.filter(|socket| socket.starts_with("unix://")))
         .dialled(self.dialled()?))
@@ -167,7 +169,7 @@ impl Wires<'_> {
 
     /// The names by which Caddy finds the slots; none where it dials addresses.
     fn dialled(&self) -> Result<BTreeMap<Slot, String>, CliError> {
-        let Some(Router::Caddy(router)) = &self.environment.router else { return Ok(BTreeMap::new()) };
+        let Router::Caddy(router) = &self.slots.router else { return Ok(BTreeMap::new()) };
         let mut names = BTreeMap::new();
         for slot in Slot::ALL {
             let dial = self.fill(&router.dial, Some(slot))?;
@@ -272,13 +274,6 @@ impl Wires<'_> {
                 "use only placeholders that are known there",
             )
         })
-    }
-
-    fn missing(&self, what: &str) -> CliError {
-        CliError::usage(
-            format!("environment {} has hosts, but no {what}", self.environment.name),
-            format!("set environments.{}.{what} in lockgate.yaml", self.environment.name),
-        )
     }
 }
 

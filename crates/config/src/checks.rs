@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockgate_model::{
     ComposeLayout, Environment, EnvironmentName, Gate, GateKind, GateTarget, Project, Router, Runtime,
-    Service, Slot, Template, Vars,
+    Service, Slot, SlotDelivery, Template, Vars,
 };
 
 use crate::at::At;
@@ -59,6 +59,7 @@ fn fits(
     environment: &Environment,
     project: &Project,
 ) {
+    let Some(SlotDelivery { runtime, router, .. }) = environment.slots() else { return };
     let name = &environment.name;
     let place_of = |service: &Service| {
         let entry = file.services.value.0.iter().find(|(key, _)| key.value == service.name.as_str());
@@ -68,28 +69,24 @@ fn fits(
         let missing = |key: &str| {
             Problem::new(Kind::MissingKey, place_of(service), format!("`{}` has no `{key}`", service.name))
         };
-        match &environment.runtime {
-            Some(Runtime::Process(_)) if service.command.is_empty() => {
-                reader.report(missing("command").hint(format!(
-                    "`{name}` runs processes: add `command: ./server`, or give it another runtime"
-                )))
-            }
-            Some(Runtime::Process(_)) if service.port.is_some() => {
+        match runtime {
+            Runtime::Process(_) if service.command.is_empty() => reader.report(missing("command").hint(
+                format!("`{name}` runs processes: add `command: ./server`, or give it another runtime"),
+            )),
+            Runtime::Process(_) if service.port.is_some() => {
                 let message =
                     format!("both slots of `{}` would listen on the same port in `{name}`", service.name);
                 let hint = "leave `port` out: each process gets a free one as PORT";
                 reader.conflict(place_of(service), message, hint);
             }
-            Some(Runtime::Compose(_)) if service.image.is_none() => {
-                reader.report(missing("image").hint(format!(
-                    "`{name}` runs images: add `image: ghcr.io/acme/{}`, or export REGISTRY_URL=ghcr.io/acme",
-                    service.name
-                )))
-            }
+            Runtime::Compose(_) if service.image.is_none() => reader.report(missing("image").hint(format!(
+                "`{name}` runs images: add `image: ghcr.io/acme/{}`, or export REGISTRY_URL=ghcr.io/acme",
+                service.name
+            ))),
             _ => {}
         }
     }
-    if let (Some(Runtime::Process(_)), Some(Router::Caddy(_))) = (&environment.runtime, &environment.router) {
+    if let (Runtime::Process(_), Router::Caddy(_)) = (runtime, router) {
         let place = raw.router.as_ref().map_or(Place::default(), |router| router.place);
         let message = "Caddy cannot follow processes: each gets another port, and `dial` is fixed";
         reader.conflict(place, message, "write `router: builtin`");
@@ -144,7 +141,7 @@ fn claim(
     place: Place,
 ) {
     let me = format!("`{}` in `{}`", service.name, environment.name);
-    for host in &environment.hosts {
+    for host in environment.hosts() {
         for (claim, hint) in claims {
             let key = format!("{host} {claim}");
             if let Some((other, _)) = taken.get(&key) {
@@ -160,7 +157,7 @@ fn claim(
 
 /// What sends this service its requests.
 fn route(environment: &Environment, service: &Service) -> Vec<(String, &'static str)> {
-    match &environment.router {
+    match environment.slots().map(|slots| &slots.router) {
         Some(Router::Builtin(router)) => {
             let path = router.path.as_deref().unwrap_or("/");
             let hosts = match router.hosts.as_slice() {
@@ -188,7 +185,9 @@ fn route(environment: &Environment, service: &Service) -> Vec<(String, &'static 
 
 /// Where this service runs.
 fn home(environment: &Environment, service: &Service) -> Vec<(String, &'static str)> {
-    let Some(Runtime::Compose(compose)) = &environment.runtime else { return Vec::new() };
+    let Some(Runtime::Compose(compose)) = environment.slots().map(|slots| &slots.runtime) else {
+        return Vec::new();
+    };
     let filled = |template: &Template| fill(template, environment, service, Slot::Blue);
     match &compose.layout {
         ComposeLayout::Folders(dir) => {

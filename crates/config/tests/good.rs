@@ -34,14 +34,18 @@ fn environment<'a>(project: &'a Project, name: &str) -> &'a lockgate_model::Envi
     project.environments.iter().find(|environment| environment.name.as_str() == name).unwrap()
 }
 
+fn slots<'a>(project: &'a Project, name: &str) -> &'a lockgate_model::SlotDelivery {
+    environment(project, name).slots().expect("it is deployed to")
+}
+
 #[test]
 fn the_sketch_of_the_design_is_what_it_says() {
     let project = parse_with(SKETCH, &FULL_ENV).unwrap();
     let names: Vec<&str> = project.environments.iter().map(|environment| environment.name.as_str()).collect();
     assert_eq!(names, ["test", "prod"], "the order of the file");
-    assert!(environment(&project, "test").hosts.is_empty(), "only checked");
+    assert!(environment(&project, "test").hosts().is_empty(), "only checked");
     let prod = environment(&project, "prod");
-    assert_eq!(prod.hosts, [HostId::new("ops@app1").unwrap()]);
+    assert_eq!(prod.hosts(), [HostId::new("ops@app1").unwrap()]);
     let GateKind::Http(before) = &prod.before[0].kind else { panic!() };
     assert!(matches!(&before.target, GateTarget::Environment(name) if name.as_str() == "test"));
     assert_eq!((before.samples, before.interval, before.timeout), (5, Millis(200), Millis(5000)));
@@ -77,12 +81,20 @@ fn every_key_arrives_in_the_model() {
 
     let prod = environment(&project, "prod");
     assert_eq!(prod.from.as_ref().unwrap().as_str(), "test");
-    assert_eq!(prod.waves, [Wave::Hosts(1), Wave::Percent(25), Wave::Rest], "a final rest is implied");
     assert_eq!(
-        (prod.drain, prod.keep_warm, prod.stop_grace),
+        slots(&project, "prod").waves,
+        [Wave::Hosts(1), Wave::Percent(25), Wave::Rest],
+        "a final rest is implied"
+    );
+    assert_eq!(
+        (
+            slots(&project, "prod").drain,
+            slots(&project, "prod").keep_warm,
+            slots(&project, "prod").stop_grace
+        ),
         (Millis(60_000), Millis(600_000), Millis(20_000))
     );
-    assert_eq!((prod.keep_releases, prod.disk_free_mib), (3, 1024));
+    assert_eq!((slots(&project, "prod").keep_releases, slots(&project, "prod").disk_free_mib), (3, 1024));
     assert_eq!(prod.after[0].name, "smoke");
     let GateKind::Command(command) = &prod.after[1].kind else { panic!() };
     assert_eq!(
@@ -93,15 +105,14 @@ fn every_key_arrives_in_the_model() {
         (command.timeout, &command.pass[..], &command.not_yet[..]),
         (Millis(300_000), &[0][..], &[75, 5][..])
     );
-    let Some(Router::Caddy(caddy)) = &prod.router else { panic!() };
+    let Router::Caddy(caddy) = &slots(&project, "prod").router else { panic!() };
     assert_eq!(caddy.snippet.as_ref().unwrap().as_str(), "/etc/caddy/{service}.caddy");
 
-    let edge = environment(&project, "edge");
-    let Some(Runtime::Compose(compose)) = &edge.runtime else { panic!() };
+    let Runtime::Compose(compose) = &slots(&project, "edge").runtime else { panic!() };
     assert!(
         matches!(&compose.layout, ComposeLayout::File(file) if file.as_str() == "/srv/edge/compose.yaml")
     );
-    let Some(Router::Builtin(builtin)) = &edge.router else { panic!() };
+    let Router::Builtin(builtin) = &slots(&project, "edge").router else { panic!() };
     assert_eq!((builtin.hosts.len(), builtin.path.as_deref()), (2, Some("/api")));
 
     assert!(matches!(&project.notify[0], Notify::Slack { channel: None, .. }), "an empty channel is none");
@@ -121,23 +132,29 @@ fn defaults_are_those_the_schema_names() {
     );
     assert_eq!((service.health.status, service.port), (StatusRange::OK, None));
     let prod = environment(&project, "prod");
-    assert_eq!(prod.hosts, [HostId::local()]);
-    assert_eq!(prod.waves, [Wave::Hosts(1), Wave::Percent(25), Wave::Rest]);
-    assert_eq!((prod.drain, prod.keep_warm, prod.stop_grace), (Millis(30_000), Millis(0), Millis(10_000)));
-    assert_eq!((prod.keep_releases, prod.disk_free_mib), (5, 500));
-    let Some(Router::Builtin(router)) = &prod.router else {
+    assert_eq!(prod.hosts(), [HostId::local()]);
+    assert_eq!(slots(&project, "prod").waves, [Wave::Hosts(1), Wave::Percent(25), Wave::Rest]);
+    assert_eq!(
+        (
+            slots(&project, "prod").drain,
+            slots(&project, "prod").keep_warm,
+            slots(&project, "prod").stop_grace
+        ),
+        (Millis(30_000), Millis(0), Millis(10_000))
+    );
+    assert_eq!((slots(&project, "prod").keep_releases, slots(&project, "prod").disk_free_mib), (5, 500));
+    let Router::Builtin(router) = &slots(&project, "prod").router else {
         panic!("a runtime without router gets the built-in one")
     };
     assert_eq!(router.listen, "127.0.0.1:8080");
     assert!(project.notify.is_empty() && project.ssh.options.is_empty() && project.ssh.port.is_none());
 
     let project = good(&with("image: acme/web\nport: 5000", "runtime: compose\nrouter: caddy"));
-    let prod = environment(&project, "prod");
-    let Some(Router::Caddy(caddy)) = &prod.router else { panic!() };
+    let Router::Caddy(caddy) = &slots(&project, "prod").router else { panic!() };
     assert_eq!(caddy.admin, "http://127.0.0.1:2019");
     assert_eq!(caddy.id.as_ref().unwrap().as_str(), "{service}_upstream");
     assert_eq!(caddy.dial.as_str(), "{service}-{slot}:{port}");
-    let Some(Runtime::Compose(compose)) = &prod.runtime else { panic!() };
+    let Runtime::Compose(compose) = &slots(&project, "prod").runtime else { panic!() };
     assert!(
         matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "/srv/apps/{service}/{slot}")
     );
@@ -163,16 +180,16 @@ fn the_variables_of_system_a_are_understood() {
         (Some("ghcr.io/acme/web"), Millis(90_000))
     );
     let prod = environment(&project, "prod");
-    assert_eq!(prod.hosts, [HostId::new("ops@app1").unwrap()]);
+    assert_eq!(prod.hosts(), [HostId::new("ops@app1").unwrap()]);
     assert!(
-        environment(&project, "test").hosts.is_empty(),
+        environment(&project, "test").hosts().is_empty(),
         "DEPLOY_HOST does not make a checked environment a deployed one"
     );
-    let Some(Runtime::Compose(compose)) = &prod.runtime else { panic!() };
+    let Runtime::Compose(compose) = &slots(&project, "prod").runtime else { panic!() };
     assert!(
         matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "/data/apps/{service}/{slot}")
     );
-    let Some(Router::Caddy(caddy)) = &prod.router else { panic!() };
+    let Router::Caddy(caddy) = &slots(&project, "prod").router else { panic!() };
     assert_eq!(caddy.admin, "http://127.0.0.1:2999");
     assert_eq!(
         (&project.ssh.options[..], project.ssh.port),
@@ -185,7 +202,7 @@ fn the_variables_of_system_a_are_understood() {
     let text = with("port: 5000\nhealth: { timeout: 5s }", "runtime: compose\nrouter: caddy\nhosts: [local]");
     let project = parse_with(&format!("{text}notify: []\nssh: {{ port: 22 }}\n"), &env).unwrap();
     assert_eq!(project.services.values().next().unwrap().health.timeout, Millis(5000));
-    assert_eq!(environment(&project, "prod").hosts, [HostId::local()]);
+    assert_eq!(environment(&project, "prod").hosts(), [HostId::local()]);
     assert!(project.notify.is_empty());
     assert_eq!((project.ssh.port, project.ssh.options.len()), (Some(22), 2));
 }
@@ -222,7 +239,7 @@ fn short_forms_mean_their_long_ones() {
         environment(&project, "prod").after.iter().map(|gate| gate.name.as_str()).collect();
     assert_eq!(names, ["http", "http 2"]);
     let project = good(&with("image: a/b\nport: 80", "runtime: compose\nrouter: { caddy: { id: \"\" } }"));
-    let Some(Router::Caddy(caddy)) = &environment(&project, "prod").router else { panic!() };
+    let Router::Caddy(caddy) = &slots(&project, "prod").router else { panic!() };
     assert!(caddy.id.is_none(), "an empty id means: found by its dial");
 }
 
@@ -230,7 +247,7 @@ fn short_forms_mean_their_long_ones() {
 fn what_the_builtin_proxy_is_told_about_its_route() {
     let router = "runtime: process\nrouter: { builtin: { response_timeout: 5m, trusted_proxies: [10.0.0.0/8, 127.0.0.1, '::1'] } }";
     let project = good(&with("command: ./server", router));
-    let Some(Router::Builtin(router)) = &environment(&project, "prod").router else { panic!() };
+    let Router::Builtin(router) = &slots(&project, "prod").router else { panic!() };
     assert_eq!(router.response_timeout, Some(Millis(300_000)));
     let networks: Vec<String> = router.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "127.0.0.1/32", "::1/128"]);

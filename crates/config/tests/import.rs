@@ -63,7 +63,7 @@ fn services_yaml_is_imported() {
     assert_eq!((services[1].name.as_str(), services[1].health.path.as_str()), ("speak_api", "/ready?deep=1"));
     let prod = project.environments.last().unwrap();
     assert_eq!((prod.before.len(), prod.after.len()), (1, 1));
-    assert!(matches!(prod.router, Some(Router::Caddy(_))));
+    assert!(matches!(prod.slots().unwrap().router, Router::Caddy(_)));
     assert_snapshot!(proposal.text);
 }
 
@@ -95,7 +95,9 @@ fn ports_and_images_are_taken_over() {
     let found: Vec<_> =
         services(&project).iter().map(|service| (service.port, service.image.clone().unwrap())).collect();
     assert_eq!(found, [(Some(3000), "ghcr.io/acme/a".to_owned()), (Some(4000), "acme/b".to_owned())]);
-    let Some(Router::Caddy(caddy)) = &project.environments.last().unwrap().router else { panic!() };
+    let Router::Caddy(caddy) = &project.environments.last().unwrap().slots().unwrap().router else {
+        panic!()
+    };
     assert_eq!(caddy.dial.as_str(), "{service}-{slot}:{port}", "each is dialled at its own port");
     assert_eq!(proposal.notes, ["`v1` of `image` of `a` was left out: the tag is what you deploy."]);
 }

@@ -24,15 +24,15 @@ fn proposed(files: &[(&str, &str)]) -> (Project, Proposal) {
     (good(&proposal.text), proposal)
 }
 
-fn prod(project: &Project) -> &lockgate_model::Environment {
-    project.environments.last().unwrap()
+fn prod(project: &Project) -> &lockgate_model::SlotDelivery {
+    project.environments.last().unwrap().slots().unwrap()
 }
 
 #[test]
 fn an_empty_folder_gets_something_to_fill_in() {
     let (project, proposal) = proposed(&[]);
     assert_eq!(project.name.as_str(), "shop");
-    assert!(matches!(prod(&project).runtime, Some(Runtime::Process(_))));
+    assert!(matches!(prod(&project).runtime, Runtime::Process(_)));
     assert!(proposal.notes.iter().any(|note| note.contains("change `command`")), "{:?}", proposal.notes);
 }
 
@@ -60,7 +60,7 @@ fn programs_are_guessed_from_what_starts_them() {
 fn a_dockerfile_tells_the_port() {
     let (project, _) = proposed(&[("Dockerfile", "FROM scratch\nexpose 5000/tcp 6000\n")]);
     assert_eq!(project.services.values().next().unwrap().port, Some(5000));
-    assert!(matches!(prod(&project).router, Some(Router::Builtin(_))));
+    assert!(matches!(prod(&project).router, Router::Builtin(_)));
 }
 
 const PAIR: &str = "services:
@@ -78,11 +78,11 @@ fn blue_and_green_in_one_compose_file_are_the_slots() {
     let service = project.services.values().next().unwrap();
     assert_eq!((service.name.as_str(), service.image.as_deref()), ("web", Some("ghcr.io/acme/web")));
     assert_eq!((service.port, service.health.path.as_str()), (Some(5000), "/up"));
-    let Some(Runtime::Compose(compose)) = &prod(&project).runtime else { panic!("{}", proposal.text) };
+    let Runtime::Compose(compose) = &prod(&project).runtime else { panic!("{}", proposal.text) };
     assert!(
         matches!(&compose.layout, ComposeLayout::File(file) if file.as_str().ends_with("/shop/docker-compose.yml"))
     );
-    let Some(Router::Caddy(caddy)) = &prod(&project).router else { panic!("{}", proposal.text) };
+    let Router::Caddy(caddy) = &prod(&project).router else { panic!("{}", proposal.text) };
     assert_eq!((caddy.dial.as_str(), caddy.id.as_ref()), ("{service}-{slot}:{port}", None));
 }
 
@@ -108,11 +108,11 @@ fn folders_of_system_a_are_taken_as_they_are() {
         ("other/blue/docker-compose.yml", compose),
     ]);
     assert_eq!(project.services.len(), 1, "a service without green is not one");
-    let Some(Runtime::Compose(compose)) = &prod(&project).runtime else { panic!("{}", proposal.text) };
+    let Runtime::Compose(compose) = &prod(&project).runtime else { panic!("{}", proposal.text) };
     assert!(
         matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str().ends_with("/shop/{service}/{slot}"))
     );
-    let Some(Router::Caddy(caddy)) = &prod(&project).router else { panic!("{}", proposal.text) };
+    let Router::Caddy(caddy) = &prod(&project).router else { panic!("{}", proposal.text) };
     assert_eq!(caddy.id.as_ref().unwrap().as_str(), "{service}_upstream");
 }
 
@@ -133,7 +133,7 @@ fn blue_and_green_in_the_folder_itself_are_the_slots() {
         (name.as_str(), service.image.as_deref(), service.port),
         ("web", Some("ghcr.io/acme/web"), Some(5000))
     );
-    let Some(Runtime::Compose(compose)) = &prod(&project).runtime else { panic!("{}", proposal.text) };
+    let Runtime::Compose(compose) = &prod(&project).runtime else { panic!("{}", proposal.text) };
     assert!(matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "./{slot}"));
 
     let beside = "services: { api: { image: a/api }, db: { image: 'postgres:16' } }";
@@ -159,7 +159,7 @@ fn ports_that_only_caddy_knows_are_taken_over() {
     let ports: Vec<_> =
         project.services.iter().map(|(name, service)| (name.as_str(), service.port)).collect();
     assert_eq!(ports, [("api", Some(6000)), ("web", Some(5000))], "{}", proposal.text);
-    let Some(Router::Caddy(caddy)) = &prod(&project).router else { panic!("{}", proposal.text) };
+    let Router::Caddy(caddy) = &prod(&project).router else { panic!("{}", proposal.text) };
     assert_eq!(caddy.dial.as_str(), "{service}-{slot}:{port}");
 }
 
@@ -234,7 +234,7 @@ fn the_environment_is_called_as_asked() {
     let (_parent, dir) = folder(&[]);
     let name = EnvironmentName::new("staging").unwrap();
     let project = good(&lockgate_config::init::propose(&dir, &name).unwrap().text);
-    assert_eq!(prod(&project).name, name);
+    assert_eq!(project.environments.last().unwrap().name, name);
 }
 
 #[test]

@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable, join_all};
+use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use lockgate_model::{
-    Action, Event, EventKind, Failure, FailureKind, HostId, Outcome, RunEnd, Seen, StepId, Stuck,
-};
+use lockgate_model::{Action, Event, EventKind, Failure, FailureKind, HostId, Outcome, RunEnd, Seen, StepId};
 
 use crate::fenced::{insist, perform};
 use crate::run::{mark, unfinished};
@@ -18,8 +16,6 @@ use crate::{Direction, Engine, JournalError, RunError, RunState, StepStatus, Wor
 
 /// How long an event may be in nobody's journal while a step is waited for.
 const UNWRITTEN_MILLIS_MAX: u64 = 50;
-/// How long a router is asked who is live when a run ends stuck.
-const LAST_LOOK_SECONDS_MAX: u64 = 10;
 
 type Finished = (Work, Result<Seen, Failure>);
 
@@ -107,7 +103,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             let failure = self.state.cause_to_unwind().or(trouble.as_ref()).cloned();
             let cause = failure.or_else(|| self.engine.interrupt.requested().then(interrupted));
             if let Some(cause) = cause {
-                self.abandon_looking();
+                self.break_off();
                 self.note(EventKind::UnwindStarted { cause }).await?;
                 *trouble = None;
                 self.tell_hosts_to_turn();
@@ -115,7 +111,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                 self.commit(trouble).await?;
             }
         } else if self.state.direction == Direction::Committed && self.stopping(None) {
-            self.abandon_looking();
+            self.break_off();
             self.engine.interrupt.heed();
         }
         Ok(())
@@ -258,7 +254,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     }
 
     fn only_looks(&self, work: &Work) -> bool {
-        matches!(work, Work::Perform(step) if self.action(*step).is_some_and(Action::only_looks))
+        matches!(work, Work::Perform(step) if self.action(*step).is_some_and(|action| action.nature().only_looks))
     }
 
     fn action(&self, step: StepId) -> Option<&Action> {
@@ -314,11 +310,11 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         }
     }
 
-    /// Steps that only look are cut short; effects under way are waited for.
-    fn abandon_looking(&self) {
+    /// What may be broken off is cut short; other effects under way are waited for.
+    fn break_off(&self) {
         for (_, _, step) in self.state.plan.steps() {
             if *self.state.status(step) == StepStatus::Running
-                && step.action.only_looks()
+                && step.action.nature().may_be_broken_off
                 && let Some(handle) = self.handles.get(&step.id)
             {
                 handle.abort();
@@ -333,7 +329,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         }
         let mut outcome = self.state.outcome();
         if let Outcome::Stuck(stuck) = &mut outcome {
-            self.look_who_is_live(stuck).await;
+            stuck.seen = self.engine.performer.who_is_live(&self.state.plan.hosts).await;
         }
         let at = self.engine.clock.now();
         self.note(EventKind::RunEnded { outcome: outcome.clone() }).await?;
@@ -348,25 +344,6 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             Err(failure) => tracing::warn!(%failure, "the run's end could not be written down on a host"),
         }
         Ok(outcome)
-    }
-
-    /// Whoever has to mend it by hand is told what the routers say. What the run knows stays where they cannot be asked.
-    async fn look_who_is_live(&self, Stuck { live, silent, .. }: &mut Stuck) {
-        let bound = Duration::from_secs(LAST_LOOK_SECONDS_MAX);
-        let looks = self.state.plan.hosts.iter().map(|host| async move {
-            (host, tokio::time::timeout(bound, self.engine.performer.target(host)).await)
-        });
-        for (host, seen) in join_all(looks).await {
-            match seen {
-                Ok(Ok(Some(slot))) => drop(live.insert(host.clone(), slot)),
-                Ok(Ok(None)) => drop(live.remove(host)),
-                Ok(Err(failure)) => {
-                    tracing::debug!(%failure, "who is live there is not known for certain");
-                    silent.insert(host.clone());
-                }
-                Err(_) => drop(silent.insert(host.clone())),
-            }
-        }
     }
 
     /// Takes an event into the state, the journal and the sink. The inner error is the journal's: the state has

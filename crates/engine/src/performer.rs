@@ -1,7 +1,7 @@
 //! The engine's two doors: what performs actions, and who hears of events.
 
 use async_trait::async_trait;
-use lockgate_model::{Action, Event, Failure, HostId, Seen, Slot};
+use lockgate_model::{Action, Event, Failure, HostId, Seen, WhoIsLive};
 
 /// Performs one action on one host. Actions look first and do only what is missing, so performing one again after a
 /// crash is safe.
@@ -11,11 +11,9 @@ pub trait Performer: Send + Sync {
     /// A [`Failure`] that names what to do about it. The effect may have happened in part.
     async fn perform(&self, host: Option<&HostId>, action: &Action) -> Result<Seen, Failure>;
 
-    /// The slot that has the traffic on the host now; `None` where none has.
-    ///
-    /// # Errors
-    /// The host or its router cannot be asked.
-    async fn target(&self, host: &HostId) -> Result<Option<Slot>, Failure>;
+    /// Looks who is live on these hosts now, for people who have to mend a run by hand. Best effort, within a bound of its
+    /// own: what cannot be asked is part of the answer.
+    async fn who_is_live(&self, hosts: &[HostId]) -> WhoIsLive;
 }
 
 /// Hears every event, in order; of a run's beginning and its commit only when they are in the journal. Must not block; a

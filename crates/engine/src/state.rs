@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lockgate_model::{
     Action, Event, EventKind, Failure, FailureKind, HostId, Lane, Outcome, Phase, Plan, Progress, RunId,
-    Step, StepId, Stuck,
+    Step, StepId, Stuck, WhoIsLive,
 };
 
 /// Of how many phases the intents are known before their time: with those of one phase more none is waited for.
@@ -160,10 +160,10 @@ impl RunState {
                 // Never begun is never undone.
                 _ if leave => StepStatus::Pending,
                 // The hosts say that all of these were done before the run committed.
-                _ if progress == Progress::Committed && !tidying_up && !step.action.may_lapse() => {
+                _ if progress == Progress::Committed && !tidying_up && !step.action.nature().may_lapse => {
                     StepStatus::Done
                 }
-                StepStatus::Done if step.action.may_lapse() => StepStatus::Unknown,
+                StepStatus::Done if step.action.nature().may_lapse => StepStatus::Unknown,
                 StepStatus::Pending | StepStatus::Running | StepStatus::Undoing | StepStatus::Unknown => {
                     StepStatus::Unknown
                 }
@@ -226,7 +226,7 @@ impl RunState {
             .take(PHASES_AHEAD)
             .filter(|phase| !phase.committed || *direction == Direction::Committed)
             .flat_map(|phase| phase.lanes.iter().flat_map(|lane| &lane.steps))
-            .filter(|step| self.is_to_do(step) && !step.action.only_looks())
+            .filter(|step| self.is_to_do(step) && !step.action.nature().only_looks)
             .map(|step| step.id)
             .collect()
     }
@@ -318,7 +318,7 @@ impl RunState {
                 let moved = self.plan.steps().any(|(_, _, step)| {
                     let from_nothing = matches!(step.undo.first(), Some(Action::Withdraw { dial: None }));
                     let undone = *self.status(step) == StepStatus::Undone;
-                    undone && step.action.moves_traffic() && !from_nothing
+                    undone && step.action.nature().moves_traffic && !from_nothing
                 });
                 match moved {
                     true => Outcome::RolledBack { failure: cause.clone() },
@@ -376,20 +376,8 @@ impl RunState {
         self.steps.iter().filter_map(|status| failure_of(status, true)).collect()
     }
 
+    /// Who is live is found by looking, not from what the run did: see [`crate::Performer::who_is_live`].
     fn stuck(&self, failure: Failure, undo_failures: Vec<Failure>) -> Stuck {
-        let mut live = std::collections::BTreeMap::new();
-        for (_, host, step) in self.plan.steps() {
-            let (Some(host), Action::Switch { slot, .. }) = (host, &step.action) else { continue };
-            match self.status(step) {
-                StepStatus::Done | StepStatus::UndoFailed(_) => {
-                    live.insert(host.clone(), *slot);
-                }
-                StepStatus::Pending | StepStatus::Undone if self.plan.before.contains_key(host) => {
-                    live.insert(host.clone(), slot.other());
-                }
-                _ => {}
-            }
-        }
         let (service, environment) = (&self.plan.service, &self.plan.environment);
         let mut commands = vec![
             format!("lockgate --env {environment} status {service}"),
@@ -399,7 +387,7 @@ impl RunState {
         if self.direction == Direction::Committed {
             commands.push(format!("lockgate --env {environment} rollback {service}"));
         }
-        Stuck { failure, undo_failures, live, silent: BTreeSet::new(), commands }
+        Stuck { failure, undo_failures, seen: WhoIsLive::default(), commands }
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `/version` | the release label as plain text |
 //! | `/metrics` | Prometheus text: requests, in flight, uptime |
 //! | `/slow?ms=N[&stream=1]` | answers after N ms; with `stream=1` the first byte comes at once |
+//! | `/bytes?count=N` | N bytes, as fast as they are taken |
 //! | `/sse?events=N&every_ms=M` | N server-sent events, M ms apart |
 //! | `/echo` | POST or PUT: the body, as it came |
 //! | `/ws` | a WebSocket that echoes messages |
@@ -33,6 +34,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Longest wait that `/slow` and `/sse` accept; more is a 400.
 pub const SLOW_MS_MAX: u64 = 600_000;
+/// Most bytes that `/bytes` sends; more is a 400.
+pub const BYTES_MAX: u64 = 1 << 40;
 /// Most events that `/sse` accepts; more is a 400.
 pub const SSE_EVENTS_MAX: u64 = 1_000_000;
 /// Longest body that `/echo` sends back; more cuts the connection.
@@ -112,6 +115,7 @@ impl App {
             "/metrics" => self.metrics(),
             "/slow" => self.slow(query).await,
             "/sse" => self.events(query),
+            "/bytes" => bytes(query),
             _ => text(StatusCode::NOT_FOUND, format!("no such path: {path}\n")),
         }
     }
@@ -260,6 +264,28 @@ fn upgrade_wanted(request: &Request<Incoming>) -> Option<String> {
     let asks = connection.split(',').any(|word| word.trim().eq_ignore_ascii_case("upgrade"));
     let protocol = request.headers().get(UPGRADE)?.to_str().ok()?;
     asks.then(|| protocol.trim().to_ascii_lowercase())
+}
+
+fn bytes(query: &str) -> Answer {
+    const PIECE: &[u8] = &[b'.'; 16 * 1024];
+    let count = match number(query, "count", 1024, BYTES_MAX) {
+        Ok(count) => count,
+        Err(answer) => return *answer,
+    };
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut left = count;
+        while left > 0 {
+            let piece = &PIECE[..PIECE.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+            left -= piece.len() as u64;
+            if sender.send(Bytes::from_static(piece)).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut answer = Response::new(AppBody::pieces(receiver));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    answer
 }
 
 fn switching(protocol: &'static str) -> Answer {

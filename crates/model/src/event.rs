@@ -90,13 +90,22 @@ pub struct Stuck {
     pub failure: Failure,
     /// What could not be undone.
     pub undo_failures: Vec<Failure>,
-    /// Where the traffic goes, as the routers say, else as far as the run knows; hosts where neither does are missing.
-    pub live: BTreeMap<HostId, Slot>,
-    /// Hosts whose router could not be asked at the end.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub silent: BTreeSet<HostId>,
+    /// What was seen when the run ended.
+    #[serde(flatten)]
+    pub seen: WhoIsLive,
     /// What to type, in order.
     pub commands: Vec<String>,
+}
+
+/// Which slot has the traffic on which host, by looking at the hosts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhoIsLive {
+    /// Where the traffic goes, as the routers say; where a router cannot be asked, the slot that is recorded as active
+    /// and runs. Hosts of which neither is known are missing.
+    pub live: BTreeMap<HostId, Slot>,
+    /// Hosts whose router could not be asked.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub silent: BTreeSet<HostId>,
 }
 
 impl Outcome {
@@ -124,8 +133,7 @@ impl Outcome {
             Outcome::Stuck(stuck) => Outcome::Stuck(Stuck {
                 failure: stuck.failure.brief(),
                 undo_failures: few(&stuck.undo_failures),
-                live: stuck.live.clone(),
-                silent: stuck.silent.clone(),
+                seen: stuck.seen.clone(),
                 commands: stuck.commands.clone(),
             }),
         }

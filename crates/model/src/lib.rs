@@ -3,6 +3,7 @@
 //! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
+mod delivery;
 mod event;
 mod failure;
 mod ids;
@@ -11,10 +12,17 @@ mod mask;
 mod observed;
 mod plan;
 mod project;
+mod query;
 mod release;
 mod template;
+mod token;
+mod variable;
 
-pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck};
+pub use delivery::{
+    BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, ProcessRuntime, Router,
+    Runtime, SlotDelivery, Strategy, Wave,
+};
+pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck, WhoIsLive};
 pub use failure::{
     BRIEF_CHARS_MAX, Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX,
 };
@@ -27,11 +35,12 @@ pub use mask::Mask;
 pub use observed::{
     HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState,
 };
-pub use plan::{Action, Gates, Intent, Lane, Moment, Phase, Plan, Probe, Seen, Step};
+pub use plan::{Action, Gates, Intent, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
 pub use project::{
-    BuiltinRouter, CaddyRouter, CommandGate, ComposeLayout, ComposeRuntime, Environment, Gate, GateKind,
-    GateTarget, Health, HttpGate, Notify, ProcessRuntime, Project, Router, Runtime, Secret, Service, Ssh,
-    StatusRange, Strategy, Verify, Wave,
+    CommandGate, Gate, GateKind, GateTarget, Health, HttpGate, Notify, Project, Secret, Service, Ssh,
+    StatusRange, Verify,
 };
+pub use query::without_query;
 pub use release::Release;
 pub use template::{Template, TemplateError, Vars};
+pub use variable::{is_secret_name, secret_variables};

@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 
-use crate::Secret;
+use crate::variable::password;
+use crate::{Evidence, Failure, Secret, token};
 
 /// A shorter value says too little to be a secret, and would make holes in words.
 const BYTES_MIN: usize = 4;
@@ -37,13 +38,15 @@ const EVERYDAY: &[&str] = &[
     "127.0.0.1",
     "0.0.0.0",
 ];
-const MASKED: &str = "***";
+pub(crate) const MASKED: &str = "***";
 
 /// Puts `***` in place of secrets, wherever they stand in a text.
 ///
 /// Hidden is every value of at least four bytes, but for whole numbers of fewer than eight digits and the values of
 /// everyday switches (`true`, `debug`, `production` …). A value of several lines is hidden line by line, as a log has
-/// it. What an app makes of a secret (parts of it, or its base64) is not known here.
+/// it, and of a URL also the password alone. Whatever the values, tokens are hidden that are known by their form: those
+/// of GitHub, GitLab and Slack, JSON web tokens, `Authorization` headers, passwords and keys in URLs. What an app makes
+/// of a secret (parts of it, or its base64) is not known here.
 #[derive(Debug, Clone, Default)]
 pub struct Mask {
     /// The longest first: one may be a part of another.
@@ -54,22 +57,49 @@ impl Mask {
     #[must_use]
     pub fn of<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         let lines = secrets.into_iter().flat_map(|secret| secret.reveal().lines()).map(str::trim);
-        let mut values: Vec<Secret> = lines.filter(|line| worth_hiding(line)).map(Secret::new).collect();
+        let parts = lines.flat_map(|line| std::iter::once(line).chain(password(line)));
+        let mut values: Vec<Secret> = parts.filter(|part| worth_hiding(part)).map(Secret::new).collect();
         values.sort_by_key(|value| Reverse(value.reveal().len()));
         Self { values }
     }
 
     #[must_use]
     pub fn hide(&self, text: String) -> String {
-        self.values.iter().fold(text, |text, value| match text.contains(value.reveal()) {
+        let text = self.values.iter().fold(text, |text, value| match text.contains(value.reveal()) {
             true => text.replace(value.reveal(), MASKED),
             false => text,
-        })
+        });
+        token::hide(text)
     }
 
     #[must_use]
     pub fn hide_all(&self, lines: Vec<String>) -> Vec<String> {
         lines.into_iter().map(|line| self.hide(line)).collect()
+    }
+
+    /// Every text of a failure.
+    #[must_use]
+    pub fn failure(&self, failure: Failure) -> Failure {
+        Failure {
+            kind: failure.kind,
+            message: self.hide(failure.message),
+            hint: failure.hint.map(|hint| self.hide(hint)),
+            host: failure.host,
+            slot: failure.slot,
+            logs: self.hide_all(failure.logs),
+            evidence: self.evidence(failure.evidence),
+        }
+    }
+
+    #[must_use]
+    pub fn evidence(&self, evidence: Vec<Evidence>) -> Vec<Evidence> {
+        let one = |one: Evidence| Evidence {
+            check: self.hide(one.check),
+            wanted: self.hide(one.wanted),
+            seen: self.hide(one.seen),
+            ok: one.ok,
+        };
+        evidence.into_iter().map(one).collect()
     }
 }
 
@@ -106,6 +136,28 @@ mod tests {
         let text = "abc in Production: True debug on 8080, 1234567 a";
         assert_eq!(hidden(&everyday, text), text);
         assert_eq!(hidden(&["12345678", "abcd"], "12345678 abcd"), "*** ***");
+    }
+
+    #[test]
+    fn of_a_url_the_password_alone_is_hidden_too() {
+        let url = "postgres://shop:hunter2@db.example/shop";
+        assert_eq!(hidden(&[url], &format!("{url}; password hunter2 refused")), "***; password *** refused");
+    }
+
+    #[test]
+    fn every_text_of_a_failure_is_masked() {
+        let seen =
+            Evidence { check: "hunter2".into(), wanted: "hunter2".into(), seen: "hunter2".into(), ok: false };
+        let failure = Failure::new(crate::FailureKind::Other, "a hunter2")
+            .hint("b hunter2")
+            .logs(vec!["c hunter2".into()])
+            .evidence(vec![seen]);
+        let masked = mask(&["hunter2"]).failure(failure);
+        assert!(!format!("{masked:?}").contains("hunter2"), "{masked:?}");
+        assert_eq!(
+            (masked.message.as_str(), masked.logs.as_slice()),
+            ("a ***", ["c ***".to_owned()].as_slice())
+        );
     }
 
     #[test]

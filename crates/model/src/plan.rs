@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     EnvironmentName, Evidence, Gate, GateKind, GateTarget, Health, HostId, HttpGate, Millis, ProjectName,
-    Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify,
+    Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify, without_query,
 };
 
 /// What somebody asked for.
@@ -99,8 +99,14 @@ pub enum Action {
     Verify { slot: Slot, release: Release, verify: Option<Verify>, probe: Probe },
     /// Write the state files and, when a release went live, add it to the host's list of releases.
     Record { recorded: Recorded, release: Option<Release> },
-    /// Look at the slot's requests in flight until there are none, or the deadline has passed.
-    Drain { slot: Slot, deadline: Millis },
+    /// Look at the slot's requests in flight until there are none, or the deadline has passed. `heir` is the slot that
+    /// the traffic went to: until it is settled there, this one is all there is to go back to.
+    Drain {
+        slot: Slot,
+        deadline: Millis,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heir: Option<Slot>,
+    },
     /// Stop the slot; refused while the router sends it traffic (P1), and while its `heir`, where it has one, does not
     /// run with the traffic: then this slot is all there is to go back to.
     Stop {
@@ -111,6 +117,20 @@ pub enum Action {
     },
     /// Remove this project's images beyond the newest `keep` releases; never another project's.
     Prune { keep: u32 },
+}
+
+/// What an action is like, for whoever runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Nature {
+    /// Performing it changes nothing, so that it needs no intent in the journal. Such an action may be broken off too.
+    pub only_looks: bool,
+    /// What it came to may be over by itself: an app that ran, was healthy and answered may have died since, and where it
+    /// is started again it may be elsewhere, so that the traffic has to follow it.
+    pub may_lapse: bool,
+    /// It decides where the traffic goes.
+    pub moves_traffic: bool,
+    /// Abandoning it half-way leaves nothing behind that does harm. All others are waited for, also after Ctrl-C.
+    pub may_be_broken_off: bool,
 }
 
 /// When a gate is asked.
@@ -144,32 +164,23 @@ fn asked_hosts(gate: &Gate) -> String {
 }
 
 impl Action {
-    /// True when performing it changes nothing, so that abandoning it half-way leaves nothing behind.
+    /// What it is like to perform it. One match over every action, so that a new one cannot silently answer *no*.
     #[must_use]
-    pub fn only_looks(&self) -> bool {
-        matches!(
-            self,
-            Action::Gate { .. } | Action::AwaitHealthy { .. } | Action::Verify { .. } | Action::Drain { .. }
-        )
-    }
-
-    /// True when what it came to may be over by itself: an app that ran, was healthy and answered may have died since,
-    /// and where it is started again it may be elsewhere, so that the traffic has to follow it.
-    #[must_use]
-    pub fn may_lapse(&self) -> bool {
-        matches!(
-            self,
-            Action::Start { .. }
-                | Action::AwaitHealthy { .. }
-                | Action::Switch { .. }
-                | Action::Verify { .. }
-        )
-    }
-
-    /// True when it decides where the traffic goes.
-    #[must_use]
-    pub fn moves_traffic(&self) -> bool {
-        matches!(self, Action::Switch { .. } | Action::Withdraw { .. })
+    pub fn nature(&self) -> Nature {
+        let looks = Nature { only_looks: true, may_be_broken_off: true, ..Nature::default() };
+        match self {
+            Action::Gate { .. } | Action::Drain { heir: None, .. } => looks,
+            // A router that lost its change has sent the old slot requests again.
+            Action::Drain { heir: Some(_), .. } | Action::AwaitHealthy { .. } | Action::Verify { .. } => {
+                Nature { may_lapse: true, ..looks }
+            }
+            // Half of an image does no harm: it is pulled on, or pruned, by whoever comes next.
+            Action::Fetch { .. } => Nature { may_be_broken_off: true, ..Nature::default() },
+            Action::Start { .. } => Nature { may_lapse: true, ..Nature::default() },
+            Action::Switch { .. } => Nature { may_lapse: true, moves_traffic: true, ..Nature::default() },
+            Action::Withdraw { .. } => Nature { moves_traffic: true, ..Nature::default() },
+            Action::Record { .. } | Action::Stop { .. } | Action::Prune { .. } => Nature::default(),
+        }
     }
 
     /// A few words for people, in the imperative: `start v2 in green`.
@@ -188,7 +199,8 @@ impl Action {
             Action::AwaitHealthy { slot, probe, .. } => {
                 format!(
                     "wait until {slot} is healthy ({}, up to {})",
-                    probe.health.path, probe.health.timeout
+                    without_query(&probe.health.path),
+                    probe.health.timeout
                 )
             }
             Action::Switch { slot, .. } => format!("switch traffic to {slot}"),
@@ -204,7 +216,7 @@ impl Action {
                 format!("record {active} as active, {release} as released")
             }
             Action::Record { .. } => "record that nothing is active".to_owned(),
-            Action::Drain { slot, deadline } => format!("drain {slot} (up to {deadline})"),
+            Action::Drain { slot, deadline, .. } => format!("drain {slot} (up to {deadline})"),
             Action::Stop { slot, .. } => format!("stop {slot}"),
             Action::Prune { keep } => format!("prune images, keep {keep} releases"),
         }

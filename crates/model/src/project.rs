@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentName, HostId, Millis, ProjectName, ServiceName, Template};
+use crate::{Environment, EnvironmentName, HostId, Millis, ProjectName, ServiceName, Template};
 
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -97,106 +96,6 @@ pub struct Verify {
     pub header: Option<(String, Template)>,
 }
 
-#[derive(Debug, Clone)]
-pub struct Environment {
-    pub name: EnvironmentName,
-    /// Where users reach it; gates look here.
-    pub url: Option<String>,
-    /// Where promotions come from.
-    pub from: Option<EnvironmentName>,
-    /// Empty: only checked, never deployed to.
-    pub hosts: Vec<HostId>,
-    pub strategy: Strategy,
-    pub runtime: Option<Runtime>,
-    pub router: Option<Router>,
-    /// Regression: before anything is touched.
-    pub before: Vec<Gate>,
-    /// Smoke: on live traffic, after the switch and before the old slot is stopped.
-    pub after: Vec<Gate>,
-    pub waves: Vec<Wave>,
-    /// Longest wait for requests in flight on a slot that lost the traffic.
-    pub drain: Millis,
-    /// How long the old slot keeps running after a success; zero stops it at once.
-    pub keep_warm: Millis,
-    /// From SIGTERM to SIGKILL.
-    pub stop_grace: Millis,
-    /// Releases whose images stay on a host, at least 2: the live one and the one to roll back to.
-    pub keep_releases: u32,
-    /// Free space wanted on a host before an image is pulled, in MiB.
-    pub disk_free_mib: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Strategy {
-    BlueGreen,
-}
-
-#[derive(Debug, Clone)]
-pub enum Runtime {
-    Compose(ComposeRuntime),
-    Process(ProcessRuntime),
-}
-
-#[derive(Debug, Clone)]
-pub struct ComposeRuntime {
-    pub layout: ComposeLayout,
-    /// The Compose service within the file; default `{service}` for folders, `{service}-{slot}` for one file.
-    pub service: Option<Template>,
-    /// The Compose project name; default `{service}-{slot}` for folders, the folder's own for one file.
-    pub project: Option<Template>,
-}
-
-#[derive(Debug, Clone)]
-pub enum ComposeLayout {
-    /// A folder per slot with its own `docker-compose.yml` (system A): `/srv/apps/{service}/{slot}`.
-    Folders(Template),
-    /// One file that holds both slots' services (system D): `/srv/app/compose.yaml`.
-    File(Template),
-}
-
-#[derive(Debug, Clone)]
-pub struct ProcessRuntime {
-    /// Where pid files and logs live on the host, in `<environment>/<service>`; default `<root>/.lockgate`.
-    pub dir: Option<Template>,
-}
-
-#[derive(Debug, Clone)]
-pub enum Router {
-    Builtin(BuiltinRouter),
-    Caddy(CaddyRouter),
-}
-
-#[derive(Debug, Clone)]
-pub struct BuiltinRouter {
-    /// Address the proxy listens on.
-    pub listen: String,
-    /// Host names that lead to this service; empty: any.
-    pub hosts: Vec<Template>,
-    /// Path prefix that leads to this service.
-    pub path: Option<String>,
-    /// How long a slot may take to begin its response; absent: a minute.
-    pub response_timeout: Option<Millis>,
-    /// Networks of the proxies in front whose `X-Forwarded-*` is passed on.
-    pub trusted_proxies: Vec<IpNet>,
-    /// Where the proxy's socket and state live on the host; default `<root>/.lockgate/proxy`.
-    pub dir: Option<Template>,
-}
-
-#[derive(Debug, Clone)]
-pub struct CaddyRouter {
-    /// Admin API as seen from the host.
-    pub admin: String,
-    /// `@id` of the object that has `upstreams`; absent: found by its `dial`.
-    pub id: Option<Template>,
-    /// What Caddy dials for a slot.
-    pub dial: Template,
-    /// URL on the host for asking through the router; default: found in Caddy's config.
-    pub ask: Option<Template>,
-    /// A Caddyfile snippet to keep in step, so that a restart with `--config` comes back to the live slot.
-    pub snippet: Option<Template>,
-}
-
 /// A named check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
@@ -251,16 +150,6 @@ pub struct CommandGate {
     pub pass: Vec<i32>,
     /// Exit codes that say *not yet*; default 75 (`EX_TEMPFAIL` of sysexits.h).
     pub not_yet: Vec<i32>,
-}
-
-/// How many hosts one wave takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wave {
-    Hosts(u32),
-    /// Of all hosts, rounded up, at least one.
-    Percent(u8),
-    Rest,
 }
 
 #[derive(Debug, Clone)]

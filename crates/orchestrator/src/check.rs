@@ -31,7 +31,7 @@ impl Site {
     /// As for [`Site::gates`].
     pub async fn check_gates(&self) -> Result<Vec<Check>, Failure> {
         let gates = [self.gates(Moment::Before)?, self.gates(Moment::After)?].concat();
-        if !gates.is_empty() || !self.environment.hosts.is_empty() {
+        if !gates.is_empty() || self.environment.slots().is_some() {
             return Ok(self.conductor().check_gates(&gates).await);
         }
         let url = lockgate_plan::resolve_gates(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockgate_engine::{Acquired, Direction, RunFilter, RunState};
 use lockgate_model::{
-    Event, EventKind, Failure, FailureKind, HostId, Intent, Outcome, Plan, Progress, RunEnd, RunId,
+    Event, EventKind, Failure, FailureKind, HostId, Intent, Millis, Outcome, Plan, Progress, RunEnd, RunId,
     Unfinished,
 };
 
@@ -60,7 +60,8 @@ impl Session<'_> {
 
     async fn tidy_up_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
         let ended = acquired.last.values().map(|end| end.at).max().unwrap_or_default();
-        let warm = self.tools.clock.now().since(ended) < self.site.environment.keep_warm;
+        let warm = self.tools.clock.now().since(ended)
+            < self.site.environment.slots().map_or(Millis(0), |slots| slots.keep_warm);
         if warm || !acquired.unfinished.is_empty() {
             return Ok(None);
         }

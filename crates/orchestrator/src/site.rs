@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockgate_model::{
-    Environment, Failure, FailureKind, Mask, Notify, Project, Release, Secret, Service, Tag,
-};
+use lockgate_model::{Environment, Failure, FailureKind, Mask, Project, Release, Secret, Service, Tag};
 use lockgate_perform::{Conductor, Subject, masked};
 use lockgate_ports::{CommandRunner, HostPorts, Prober};
 
@@ -19,6 +17,9 @@ pub struct Site {
     pub hosts: Vec<HostPorts>,
     pub prober: Arc<dyn Prober>,
     pub runner: Arc<dyn CommandRunner>,
+    /// What this machine's environment and the configuration hold as secrets, whatever the service: a gate's program has
+    /// all of it. Masked wherever something is told.
+    pub secrets: Vec<Secret>,
 }
 
 impl Site {
@@ -33,20 +34,12 @@ impl Site {
 
     #[must_use]
     pub fn conductor(&self) -> Conductor {
-        let mask = Mask::of(self.secrets());
+        let told = Mask::of(&self.secrets);
+        let mask = Mask::of(self.service.env.values().chain(&self.secrets));
         let hosts: BTreeMap<_, _> =
             self.hosts.iter().map(|ports| (ports.id.clone(), masked(ports, &mask))).collect();
         let (prober, runner) = (self.prober.clone(), self.runner.clone());
-        Conductor { subject: self.subject(), hosts, prober, runner, mask }
-    }
-
-    /// All that a run knows and must not tell: the service's variables, and where people are told.
-    fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        let told = self.project.notify.iter().flat_map(|notify| match notify {
-            Notify::Slack { webhook, .. } => vec![webhook],
-            Notify::Webhook { url, headers } => std::iter::once(url).chain(headers.values()).collect(),
-        });
-        self.service.env.values().chain(told)
+        Conductor { subject: self.subject(), hosts, prober, runner, mask, told }
     }
 
     /// Turns a tag into a release, once, on the first host; every host then gets the digest (P5).

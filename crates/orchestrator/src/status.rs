@@ -2,8 +2,8 @@
 
 use lockgate_engine::LeaseStore;
 use lockgate_model::{
-    Failure, FailureKind, Holder, LeaseRecord, Millis, Observed, Outcome, Progress, RunEnd, ServiceStatus,
-    Timestamp,
+    Failure, FailureKind, Holder, LeaseRecord, Mask, Millis, Observed, Outcome, Progress, RunEnd,
+    ServiceStatus, Timestamp,
 };
 use lockgate_perform::{HostLease, glimpse, unless_silent};
 use serde::Serialize;
@@ -78,6 +78,7 @@ impl Session<'_> {
             };
             status.unseen.extend(missing.map(|failure| (host, failure)));
         }
+        mask(&mut status, &Mask::of(&self.site.secrets));
         status
     }
 
@@ -115,6 +116,15 @@ impl Session<'_> {
             unseen: std::collections::BTreeMap::new(),
         }
     }
+}
+
+/// Why something could not be seen is said by hosts and routers.
+fn mask(status: &mut ServiceStatus, mask: &Mask) {
+    for failure in status.unseen.values_mut() {
+        *failure = mask.failure(failure.clone());
+    }
+    let reasons = status.observed.hosts.values_mut().filter_map(|seen| seen.router.unreachable.as_mut());
+    reasons.for_each(|reason| *reason = mask.hide(std::mem::take(reason)));
 }
 
 /// Of a run that has not ended, or that waits for a person.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_model::{Failure, Outcome, Plan, RunId};
+use lockgate_model::{Failure, Mask, Outcome, Plan, RunId};
 use lockgate_ports::{Message, MessageKind, Notifier, PortError};
 use tokio::task::JoinSet;
 
@@ -17,12 +17,14 @@ const DELIVERY_SECONDS_MAX: u64 = 12;
 #[derive(Clone, Default)]
 pub struct Teller {
     notifiers: Vec<Arc<dyn Notifier>>,
+    /// What a failure says comes from hosts, registries and programs.
+    mask: Mask,
 }
 
 impl Teller {
     #[must_use]
-    pub fn new(notifiers: Vec<Arc<dyn Notifier>>) -> Self {
-        Self { notifiers }
+    pub fn new(notifiers: Vec<Arc<dyn Notifier>>, mask: Mask) -> Self {
+        Self { notifiers, mask }
     }
 
     pub(crate) fn starting(&self, tools: &Tools, run: RunId, plan: &Plan) -> Telling {
@@ -73,13 +75,20 @@ impl Teller {
     }
 
     fn telling(&self, tools: &Tools, base: Message) -> Telling {
-        Telling { notifiers: self.notifiers.clone(), base, clock: tools.clock.clone(), sends: JoinSet::new() }
+        Telling {
+            notifiers: self.notifiers.clone(),
+            mask: self.mask.clone(),
+            base,
+            clock: tools.clock.clone(),
+            sends: JoinSet::new(),
+        }
     }
 }
 
 /// The messages of one run.
 pub struct Telling {
     notifiers: Vec<Arc<dyn Notifier>>,
+    mask: Mask,
     base: Message,
     clock: Arc<dyn lockgate_engine::Clock>,
     sends: JoinSet<Result<(), Undelivered>>,
@@ -104,7 +113,8 @@ impl Telling {
 
     fn send(&mut self, kind: MessageKind, outcome: Option<&Outcome>) {
         let mut message = Message { kind, at: self.clock.now(), ..self.base.clone() };
-        message.failure = outcome.and_then(Outcome::failure).cloned();
+        message.failure =
+            outcome.and_then(Outcome::failure).map(|failure| self.mask.failure(failure.clone()));
         if let Some(Outcome::Stuck(stuck)) = outcome {
             message.commands = stuck.commands.clone();
         }

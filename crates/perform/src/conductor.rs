@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use lockgate_engine::Performer;
 use lockgate_model::{
     Action, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Mask, Millis, ProjectName,
-    Release, Seen, ServiceName, Slot, SlotState,
+    Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
 };
 use lockgate_ports::{Check, CommandRunner, HostPorts, Prober};
 
-use crate::{drain, files, gates, health, traffic};
+use crate::{drain, files, gates, health, live, traffic};
 
 /// Whom a run is about.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Conductor {
     pub runner: Arc<dyn CommandRunner>,
     /// For what the programs of gates write: they have this machine's environment, from which secrets come.
     pub mask: Mask,
+    /// For all else that goes into events, Lockgate's own words among it: what is a secret without doubt.
+    pub told: Mask,
 }
 
 impl Conductor {
@@ -37,12 +39,14 @@ impl Conductor {
     /// # Errors
     /// `GateFailed` or `GateNotYet`, with the evidence.
     pub async fn ask_gate(&self, gate: &Gate, release: Option<&Release>) -> Result<Seen, Failure> {
-        gates::ask(self, gate, release).await
+        let asked = gates::ask(self, gate, release).await;
+        asked.map(|seen| self.told.evidence(seen)).map_err(|failure| self.told.failure(failure))
     }
 
     /// What gates will need of this machine, for `doctor`.
     pub async fn check_gates(&self, gates: &[Gate]) -> Vec<Check> {
-        gates::check(self, gates).await
+        let mask = |check: Check| Check { seen: self.told.hide(check.seen), ..check };
+        gates::check(self, gates).await.into_iter().map(mask).collect()
     }
 }
 
@@ -55,14 +59,12 @@ impl Performer for Conductor {
         let ports = host
             .and_then(|host| self.hosts.get(host))
             .ok_or_else(|| unknown(host, &self.subject.environment, Some(action)))?;
-        on_host(ports, action).await.map_err(|failure| failure.at(&ports.id))
+        let done = on_host(ports, action).await;
+        done.map(|seen| self.told.evidence(seen)).map_err(|failure| self.told.failure(failure).at(&ports.id))
     }
 
-    async fn target(&self, host: &HostId) -> Result<Option<Slot>, Failure> {
-        let ports =
-            self.hosts.get(host).ok_or_else(|| unknown(Some(host), &self.subject.environment, None))?;
-        let route = ports.router.route().await.map_err(|error| Failure::from(error).at(host))?;
-        Ok(route.target)
+    async fn who_is_live(&self, hosts: &[HostId]) -> WhoIsLive {
+        live::look(hosts.iter().map(|host| (host, self.hosts.get(host)))).await
     }
 }
 
@@ -93,7 +95,7 @@ async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
             traffic::verify(ports, *slot, release, verify.as_ref(), probe).await
         }
         Action::Record { recorded, release } => files::record(ports, recorded, release.as_ref()).await,
-        Action::Drain { slot, deadline } => drain::drain(ports, *slot, *deadline).await,
+        Action::Drain { slot, deadline, .. } => drain::drain(ports, *slot, *deadline).await,
         Action::Stop { slot, grace, heir } => stop(ports, *slot, *grace, *heir).await,
         Action::Prune { keep } => prune(ports, *keep).await,
     }

@@ -1,10 +1,11 @@
 //! Asking gates: HTTP answers and programs' exit codes, each verdict with its evidence (P6).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use lockgate_model::{
     CommandGate, Evidence, Failure, FailureKind, Gate, GateKind, GateTarget, GateVerdict, HttpGate,
-    Judgement, Millis, Release, Seen, Vars,
+    Judgement, Millis, Release, Seen, Vars, without_query,
 };
 use lockgate_ports::{Answer, Check, Command, PortError, Request};
 
@@ -104,8 +105,10 @@ fn judge(
     gate: &HttpGate,
 ) -> Vec<Evidence> {
     let at = match place {
-        Place::Url(url) => shown(&format!("{}{path}", url.trim_end_matches('/'))),
-        Place::Host(ports) => format!("{} through {} on {}", shown(path), ports.router.name(), ports.id),
+        Place::Url(url) => without_query(&format!("{}{path}", url.trim_end_matches('/'))),
+        Place::Host(ports) => {
+            format!("{} through {} on {}", without_query(path), ports.router.name(), ports.id)
+        }
     };
     let bad = answers.iter().find_map(|answer| objection(answer, gate));
     let body = gate.body.as_ref().map(|text| format!(" with {text:?} in the body")).unwrap_or_default();
@@ -119,11 +122,6 @@ fn judge(
         evidence.push(latency(&at, answers, limit));
     }
     evidence
-}
-
-/// Without the query, which is a place for secrets; a URL with a user or password is refused by the configuration.
-fn shown(url: &str) -> String {
-    url.split_once('?').map_or_else(|| url.to_owned(), |(bare, _)| format!("{bare}?…"))
 }
 
 /// What is wrong with one sample.
@@ -198,7 +196,8 @@ async fn ask_command(
         }
         // It could not look.
         Err(error) => {
-            let seen = Evidence { check: format!("run {program}"), ..evidence(error.message, false) };
+            let said = conductor.mask.hide(error.message);
+            let seen = Evidence { check: format!("run {program}"), ..evidence(said, false) };
             (GateVerdict::judge(name, vec![seen]), Vec::new())
         }
     })
@@ -241,7 +240,7 @@ async fn check_program(conductor: &Conductor, what: String, gate: &CommandGate) 
 async fn check_url(conductor: &Conductor, what: String, gate: &HttpGate) -> Option<Check> {
     let GateTarget::Url(url) = &gate.target else { return None };
     let (path, timeout) = (gate.paths.first()?, Millis::from_secs(LOOK_SECONDS_MAX));
-    let at = shown(&format!("{}{path}", url.trim_end_matches('/')));
+    let at = without_query(&format!("{}{path}", url.trim_end_matches('/')));
     Some(match get(conductor, &Place::Url(url), path, timeout).await {
         Ok(answer) if answer.status >= SERVER_ERROR_MIN => Check::warn(
             what,
@@ -257,9 +256,19 @@ async fn check_url(conductor: &Conductor, what: String, gate: &HttpGate) -> Opti
     })
 }
 
+/// What a runner keeps of each stream, from the end, in bytes.
+const KEPT_BYTES: usize = 1024 * 1024;
+
+/// Without the word that the beginning was cut off from: half a secret is not known as one.
+fn whole(kept: &[u8]) -> Cow<'_, str> {
+    let is_cut = kept.len() >= KEPT_BYTES;
+    let rest = kept.iter().position(u8::is_ascii_whitespace).map_or(&kept[kept.len()..], |end| &kept[end..]);
+    String::from_utf8_lossy(if is_cut { rest } else { kept })
+}
+
 fn tail(output: &lockgate_ports::Output) -> Vec<String> {
-    let text = format!("{}{}", output.stdout_text(), output.stderr_text());
-    let lines: Vec<&str> = text.lines().collect();
+    let (out, err) = (whole(&output.stdout), whole(&output.stderr));
+    let lines: Vec<&str> = out.lines().chain(err.lines()).collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
@@ -268,6 +277,18 @@ mod tests {
     use lockgate_model::StatusRange;
 
     use super::*;
+
+    #[test]
+    fn what_a_program_wrote_last_is_told_but_no_half_word() {
+        let said = |stdout: &[u8], stderr: &[u8]| {
+            tail(&lockgate_ports::Output { code: 1, stdout: stdout.to_vec(), stderr: stderr.to_vec() })
+        };
+        assert_eq!(said(b"a\n\nb", b"c\n"), ["a", "", "b", "c"]);
+        let mut full = b"ter2 and more\nlast\n".to_vec();
+        full.splice(0..0, std::iter::repeat_n(b'x', KEPT_BYTES - full.len()));
+        assert_eq!(said(&full, b""), [" and more", "last"]);
+        assert_eq!(said(&[b'x'; KEPT_BYTES], b"c"), ["c"]);
+    }
 
     #[test]
     fn evidence_has_no_queries() {

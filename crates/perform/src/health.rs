@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lockgate_model::{Evidence, Failure, FailureKind, Health, Millis, Probe, Release, Seen, Slot, SlotState};
+use lockgate_model::{
+    Evidence, Failure, FailureKind, Health, Millis, Probe, Release, Seen, Slot, SlotState, without_query,
+};
 use lockgate_ports::{Answer, Diagnosis, Endpoint, HostPorts, PortError, Request, http};
 use tokio::time::Instant;
 
@@ -221,7 +223,7 @@ pub(crate) async fn once(
 
 fn passed(slot: Slot, health: &Health, answer: &Answer, after: Duration) -> Evidence {
     Evidence {
-        check: format!("GET {} of {slot}", health.path),
+        check: format!("GET {} of {slot}", without_query(&health.path)),
         wanted: format!("{} {} times in a row", health.status, health.passes),
         seen: format!("{} after {}", answer.status, Millis::from(after)),
         ok: true,
@@ -236,7 +238,7 @@ async fn unhealthy(
     last: &str,
     after: Millis,
 ) -> Failure {
-    let path = &probe.health.path;
+    let path = without_query(&probe.health.path);
     let mut message = format!("{slot} is not healthy after {after}: GET {path}: {last}");
     let Diagnosis { findings, said } = ports.runtime.diagnose(slot, probe.port).await;
     for finding in findings {

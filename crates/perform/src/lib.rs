@@ -10,6 +10,7 @@ mod gates;
 mod health;
 mod identity;
 mod lease;
+mod live;
 mod masked;
 mod observe;
 mod traffic;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lockgate_model::{Evidence, Failure, FailureKind, Millis, Probe, Release, Seen, Slot, Verify};
+use lockgate_model::{
+    Evidence, Failure, FailureKind, Millis, Probe, Release, Seen, Slot, Verify, without_query,
+};
 use lockgate_ports::{HostPorts, PortError, Request, Route, Router, Upstream, http};
 use tokio::time::Instant;
 
@@ -183,7 +185,12 @@ pub(crate) async fn verify(
     }
     Err(Failure::new(
         FailureKind::Unhealthy,
-        format!("{} does not answer through {}: GET {path}: {last}", release.tag, ports.router.name()),
+        format!(
+            "{} does not answer through {}: GET {}: {last}",
+            release.tag,
+            ports.router.name(),
+            without_query(path)
+        ),
     )
     .slot(slot)
     .hint(format!(
@@ -212,7 +219,10 @@ async fn reachable(ports: &HostPorts, slot: Slot, path: &str, seen: &str) -> Res
     let router = ports.router.name();
     Err(Failure::new(
         FailureKind::Unhealthy,
-        format!("{slot} answers at {endpoint}, but {router}, which dials {dialled}, does not reach it: GET {path}: {seen}"),
+        format!(
+            "{slot} answers at {endpoint}, but {router}, which dials {dialled}, does not reach it: GET {}: {seen}",
+            without_query(path)
+        ),
     )
     .slot(slot)
     .hint(format!(
@@ -222,7 +232,7 @@ async fn reachable(ports: &HostPorts, slot: Slot, path: &str, seen: &str) -> Res
 
 fn answered_by(path: &str, slot: Slot, release: &Release, how: &str) -> Evidence {
     Evidence {
-        check: format!("GET {path} through the router"),
+        check: format!("GET {} through the router", without_query(path)),
         wanted: format!("{} from {slot}", release.tag),
         seen: how.to_owned(),
         ok: true,

@@ -4,7 +4,7 @@
 
 use lockgate_model::{
     Action, Environment, Failure, Gate, Gates, HostId, HostObserved, Intent, Lane, Moment, Observed, Phase,
-    Plan, Probe, Project, Recorded, Release, Runtime, Service, Slot, SlotState, Step, StepId,
+    Plan, Probe, Project, Recorded, Release, Runtime, Service, Slot, SlotDelivery, SlotState, Step, StepId,
 };
 
 use crate::waves;
@@ -13,6 +13,7 @@ pub(crate) struct Wanted<'a> {
     pub project: &'a Project,
     pub service: &'a Service,
     pub environment: &'a Environment,
+    pub slots: &'a SlotDelivery,
     pub intent: &'a Intent,
     pub release: Release,
     pub gates: Gates,
@@ -34,7 +35,7 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
     let mut recording = Vec::new();
     let mut beside = Vec::new();
     let mut mending = Vec::new();
-    for host in &environment.hosts {
+    for host in &wanted.slots.hosts {
         let seen = &observed.hosts[host];
         if *wanted.intent == Intent::TidyUp {
             beside.extend(seen.live().map(|(slot, _)| HostPlan { host, seen, slot }));
@@ -65,6 +66,12 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
         }
         wanted.waves(&mut phases, &changing)?;
     }
+    let drains: Vec<Lane> = changing.iter().map(|host| wanted.drain_old(host)).collect();
+    if drains.iter().any(|lane| !lane.steps.is_empty()) {
+        phases.push("drain", false, drains);
+        // That may have taken long, and what died meanwhile is gone back from while all old slots still run.
+        phases.push("look again", false, changing.iter().map(|host| wanted.look_again(host)).collect());
+    }
     phases.push(
         "record",
         false,
@@ -80,9 +87,9 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
         project: wanted.project.name.clone(),
         service: wanted.service.name.clone(),
         environment: environment.name.clone(),
-        strategy: environment.strategy,
+        strategy: wanted.slots.strategy,
         intent: wanted.intent.clone(),
-        hosts: environment.hosts.clone(),
+        hosts: wanted.slots.hosts.clone(),
         before: live_releases(observed),
         release: wanted.release.clone(),
         phases: phases.phases,
@@ -92,7 +99,7 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
 impl Wanted<'_> {
     /// The `process` runtime runs what others put on the host: it pulls nothing and has nothing to prune.
     fn has_images(&self) -> bool {
-        !matches!(self.environment.runtime, Some(Runtime::Process(_)))
+        !matches!(self.slots.runtime, Runtime::Process(_))
     }
 
     /// The slot that has the traffic with the wanted release already, where that is enough.
@@ -108,7 +115,7 @@ impl Wanted<'_> {
 
     fn waves(&self, phases: &mut Phases, changing: &[HostPlan<'_>]) -> Result<(), Failure> {
         let hosts: Vec<HostId> = changing.iter().map(|host| host.host.clone()).collect();
-        let waves = waves::cut(&hosts, &self.environment.waves);
+        let waves = waves::cut(&hosts, &self.slots.waves);
         let count = waves.len();
         let mut done: Vec<HostId> = Vec::new();
         let mut asked = false;
@@ -143,20 +150,33 @@ impl Wanted<'_> {
         lane(host.host, vec![step(self.verify(host.slot, &self.release), vec![])])
     }
 
+    /// Until the old slot has answered its last request the run can still go back to it.
+    fn drain_old(&self, host: &HostPlan<'_>) -> Lane {
+        let old = host.slot.other();
+        let runs = host.seen.slots.get(&old).is_some_and(|seen| seen.state == SlotState::Running);
+        let drains = (runs && self.retires(host)).then(|| self.drain(old, Some(host.slot)));
+        lane(host.host, drains.map(|drain| step(drain, vec![])).into_iter().collect())
+    }
+
+    /// There is another slot, and it is not to be kept warm.
+    fn retires(&self, host: &HostPlan<'_>) -> bool {
+        host.seen.slots.contains_key(&host.slot.other()) && self.slots.keep_warm.0 == 0
+    }
+
     /// The promise in one screen: each action beside what takes it back.
     fn go_live(&self, host: &HostPlan<'_>) -> Lane {
         let (slot, release, probe) = (host.slot, &self.release, self.probe());
-        let (drain, grace) = (self.environment.drain, self.environment.stop_grace);
+        let grace = self.slots.stop_grace;
         let mut steps = Vec::new();
         // A slot that was kept warm may still be answering from when it had the traffic.
         let warm = host.seen.slots.get(&slot).is_some_and(|seen| seen.state == SlotState::Running);
         if self.replaces_running(host) {
-            steps.push(step(Action::Drain { slot, deadline: drain }, vec![]));
+            steps.push(step(self.drain(slot, None), vec![]));
         } else if warm && self.again {
             // To start what runs already does nothing.
             steps.extend(self.retire(slot, None));
         }
-        let drain_first = warm.then_some(Action::Drain { slot, deadline: drain });
+        let drain_first = warm.then(|| self.drain(slot, None));
         let stop_again = drain_first.into_iter().chain([Action::Stop { slot, grace, heir: None }]).collect();
         steps.extend([
             step(Action::Start { slot, release: release.clone() }, stop_again),
@@ -196,7 +216,7 @@ impl Wanted<'_> {
     /// while finishes what it was asked.
     fn switch_back(&self, host: &HostPlan<'_>) -> Vec<Action> {
         let mut back = self.restore_traffic(host);
-        back.push(Action::Drain { slot: host.slot, deadline: self.environment.drain });
+        back.push(self.drain(host.slot, None));
         back
     }
 
@@ -236,41 +256,48 @@ impl Wanted<'_> {
         lane(host.host, vec![step(Action::Fetch { release: self.release.clone() }, vec![])])
     }
 
-    /// The slot keeps running for `keep_warm`, which makes a rollback instant; whoever comes next stops it.
+    /// The slot keeps running for `keep_warm`, which makes a rollback instant; whoever comes next stops it. It was drained
+    /// before the commit.
     fn tidy_up(&self, host: &HostPlan<'_>) -> [Lane; 2] {
-        let retires = host.seen.slots.contains_key(&host.slot.other()) && self.environment.keep_warm.0 == 0;
-        self.list_and_retire(host, Some(&self.release), retires)
+        let stop = self.retires(host).then(|| self.stop(host.slot.other(), Some(host.slot)));
+        [self.list(host, Some(&self.release)), lane(host.host, stop.into_iter().collect())]
     }
 
     /// What an earlier run left. `host.slot` is the live one here.
     fn tidy_up_beside(&self, host: &HostPlan<'_>) -> [Lane; 2] {
         let beside = host.seen.slots.get(&host.slot.other());
         let runs = beside.is_some_and(|seen| seen.state == SlotState::Running);
-        self.list_and_retire(host, None, runs)
+        let retired = if runs { self.retire(host.slot.other(), Some(host.slot)).into() } else { Vec::new() };
+        [self.list(host, None), lane(host.host, retired)]
     }
 
-    /// The list of releases and the slot beside `host.slot` have nothing to do with each other.
-    fn list_and_retire(&self, host: &HostPlan<'_>, released: Option<&Release>, retires: bool) -> [Lane; 2] {
+    /// The list of releases, which has nothing to do with the slot beside `host.slot`: the two are lanes of their own.
+    fn list(&self, host: &HostPlan<'_>, released: Option<&Release>) -> Lane {
         // What was live without Lockgate is on no list yet, what could not be written down is not its first, and it is
         // what a rollback goes back to.
         let live = host.seen.live().and_then(|(_, seen)| seen.release.as_ref());
         let unlisted = live.filter(|_| !is_listed_first(host.seen));
         let listed = unlisted.into_iter().chain(released);
         let records = listed.map(|release| Step { undo: Vec::new(), ..self.record(host, Some(release)) });
-        let retired =
-            if retires { self.retire(host.slot.other(), Some(host.slot)).into() } else { Vec::new() };
-        [lane(host.host, records.collect()), lane(host.host, retired)]
+        lane(host.host, records.collect())
     }
 
     /// After both: it asks the list what to keep, and leaves what a container still uses.
     fn prune(&self, host: &HostPlan<'_>) -> Lane {
-        let prunes = self.has_images().then_some(Action::Prune { keep: self.environment.keep_releases });
+        let prunes = self.has_images().then_some(Action::Prune { keep: self.slots.keep_releases });
         lane(host.host, prunes.into_iter().map(|action| step(action, vec![])).collect())
     }
 
     fn retire(&self, slot: Slot, heir: Option<Slot>) -> [Step; 2] {
-        let (deadline, grace) = (self.environment.drain, self.environment.stop_grace);
-        [step(Action::Drain { slot, deadline }, vec![]), step(Action::Stop { slot, grace, heir }, vec![])]
+        [step(self.drain(slot, heir), vec![]), self.stop(slot, heir)]
+    }
+
+    fn drain(&self, slot: Slot, heir: Option<Slot>) -> Action {
+        Action::Drain { slot, deadline: self.slots.drain, heir }
+    }
+
+    fn stop(&self, slot: Slot, heir: Option<Slot>) -> Step {
+        step(Action::Stop { slot, grace: self.slots.stop_grace, heir }, vec![])
     }
 
     fn gate_lane(&self, gates: Vec<Gate>, moment: Moment) -> Lane {

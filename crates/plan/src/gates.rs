@@ -77,10 +77,10 @@ pub(crate) fn after_wave(
         };
         let has_url =
             matches!(&by_url.kind, GateKind::Http(http) if matches!(http.target, GateTarget::Url(_)));
-        if looks_here && (here.hosts.len() > 1 || !has_url) {
+        if looks_here && (here.hosts().len() > 1 || !has_url) {
             gates.push(on(done, by_url.clone()));
         }
-        if has_url && (all || !looks_here || here.hosts.len() == 1) {
+        if has_url && (all || !looks_here || here.hosts().len() == 1) {
             gates.push(by_url);
         }
     }
@@ -103,8 +103,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use lockgate_model::{
-        Action, Digest, EnvironmentName, Health, HttpGate, Millis, Moment, ProjectName, Release, ServiceName,
-        Ssh, StatusRange, Strategy, Tag,
+        Action, BuiltinRouter, Delivery, Digest, EnvironmentName, Health, HttpGate, Millis, Moment,
+        ProcessRuntime, ProjectName, Release, Router, Runtime, ServiceName, SlotDelivery, Ssh, StatusRange,
+        Strategy, Tag,
     };
 
     use super::*;
@@ -147,12 +148,28 @@ mod tests {
             name: EnvironmentName::new(name).unwrap(),
             url: url.map(str::to_owned),
             from: None,
-            hosts: hosts.to_vec(),
-            strategy: Strategy::BlueGreen,
-            runtime: None,
-            router: None,
             before: Vec::new(),
             after,
+            delivery: match hosts {
+                [] => Delivery::CheckOnly,
+                hosts => Delivery::Slots(Box::new(slots(hosts))),
+            },
+        }
+    }
+
+    fn slots(hosts: &[HostId]) -> SlotDelivery {
+        SlotDelivery {
+            hosts: hosts.to_vec(),
+            strategy: Strategy::BlueGreen,
+            runtime: Runtime::Process(ProcessRuntime { dir: None }),
+            router: Router::Builtin(BuiltinRouter {
+                listen: "127.0.0.1:8080".into(),
+                hosts: Vec::new(),
+                path: None,
+                response_timeout: None,
+                trusted_proxies: Vec::new(),
+                dir: None,
+            }),
             waves: Vec::new(),
             drain: Millis(0),
             keep_warm: Millis(0),

@@ -26,20 +26,20 @@ pub fn plan(
     intent: &Intent,
     observed: &Observed,
 ) -> Result<Plan, Failure> {
-    if environment.hosts.is_empty() {
+    let Some(slots) = environment.slots() else {
         return Err(Failure::new(
             FailureKind::Refused,
             format!("environment {} is only checked, never deployed to", environment.name),
         )
         .hint("give it `hosts`, a `runtime` and a `router` in lockgate.yaml, or choose another with --env"));
-    }
-    for host in &environment.hosts {
+    };
+    for host in &slots.hosts {
         let seen = observed
             .hosts
             .get(host)
             .ok_or_else(|| Failure::new(FailureKind::Unreachable, "the host was not looked at").at(host))?;
         if let Some(reason) = &seen.router.unreachable {
-            return Err(router_down(environment.router.as_ref(), reason).at(host));
+            return Err(router_down(&slots.router, reason).at(host));
         }
         if !seen.conflicts.is_empty() {
             return Err(Failure::new(
@@ -64,19 +64,19 @@ pub fn plan(
             (live, lockgate_model::Gates::None)
         }
     };
-    match environment.strategy {
+    match slots.strategy {
         Strategy::BlueGreen => blue_green::plan(
-            &blue_green::Wanted { project, service, environment, intent, release, gates, again },
+            &blue_green::Wanted { project, service, environment, slots, intent, release, gates, again },
             observed,
         ),
     }
 }
 
 /// A proxy of ours is started again by what changes something, another router by whoever runs it.
-fn router_down(router: Option<&Router>, reason: &str) -> Failure {
+fn router_down(router: &Router, reason: &str) -> Failure {
     let hint = match router {
-        Some(Router::Builtin(_)) => "`lockgate resume` starts the proxy again, and so does `lockgate deploy`",
-        Some(Router::Caddy(_)) | None => "start Caddy on that host; `lockgate doctor` says what is missing",
+        Router::Builtin(_) => "`lockgate resume` starts the proxy again, and so does `lockgate deploy`",
+        Router::Caddy(_) => "start Caddy on that host; `lockgate doctor` says what is missing",
     };
     Failure::new(FailureKind::Unreachable, format!("the router cannot be asked: {reason}")).hint(hint)
 }
@@ -104,7 +104,7 @@ mod tests {
             ask: None,
             snippet: None,
         });
-        let hint = |router: &Router| router_down(Some(router), "connection refused").hint.unwrap();
+        let hint = |router: &Router| router_down(router, "connection refused").hint.unwrap();
         assert!(hint(&ours).contains("`lockgate resume` starts the proxy"), "{}", hint(&ours));
         // To a Caddy that is down `deploy` would only say this again.
         assert!(hint(&theirs).contains("start Caddy"), "{}", hint(&theirs));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use lockgate_model::Millis;
+use lockgate_model::{Millis, without_query};
 use tokio::time::Instant;
 
 use crate::{Endpoint, Host, PortError};
@@ -74,7 +74,7 @@ impl Answer {
 /// an answer that is not HTTP or too large.
 pub async fn send(host: &dyn Host, endpoint: &Endpoint, request: Request) -> Result<Answer, PortError> {
     let timeout = request.timeout;
-    let what = format!("{} {}{}", request.method, endpoint, request.target);
+    let what = format!("{} {}{}", request.method, endpoint, without_query(&request.target));
     match tokio::time::timeout(timeout.duration(), exchange(host, endpoint, request)).await {
         Ok(result) => result.map_err(|error| error.context(&what)),
         Err(_) => Err(PortError::timed_out(format!("{what}: no answer within {timeout}"))),

@@ -1,5 +1,6 @@
 //! `access.log`: one JSON line per request, written by a thread of its own.
 //!
+//! Every request that was read has one, those whose client left early too (status 499 when the response had not begun).
 //! A request only puts a record into a bounded queue; when the queue is full the record is dropped and counted. The
 //! query is never logged, because tokens travel there.
 
@@ -18,10 +19,9 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::config::ProxyError;
-use crate::forward::logged_host;
-use crate::router::Claim;
 use crate::seldom::Seldom;
 use crate::shared::unix_ms;
+use crate::slots::CutOff;
 use crate::table::LiveTarget;
 
 /// How many records wait for the writer.
@@ -31,44 +31,67 @@ const GATHER_MS: u64 = 50;
 /// How long the end of the process waits for the writer.
 const FINISH_SECONDS_MAX: u64 = 2;
 
-/// One request, as long as it lasts.
+/// How much of a path is logged. A head may have 64 KiB, with which a few thousand requests could rotate everything away.
+const PATH_BYTES_MAX: usize = 1024;
+/// How much of a method is logged.
+const METHOD_BYTES_MAX: usize = 32;
+/// What is logged as the status of a request whose client left before the response began, as nginx does.
+const CLIENT_LEFT: u16 = 499;
+
+/// One request, as long as it lasts. Counted and logged when it is dropped, if not before.
 pub(crate) struct Record {
     log: AccessLog,
     begun: Instant,
     at_ms: u64,
     client: IpAddr,
     method: Method,
+    /// The host that the request was routed by; `None` also when it named none that can be meant.
     host: Option<HeaderValue>,
     uri: Uri,
+    /// The slot that it was sent to.
+    target: Option<Arc<LiveTarget>>,
     pub(crate) status: u16,
     pub(crate) bytes: u64,
+    pub(crate) cut_off: Option<CutOff>,
     finished: bool,
 }
 
 impl Record {
-    pub(crate) fn begin<B>(log: AccessLog, client: IpAddr, request: &Request<B>) -> Self {
+    pub(crate) fn begin<B>(
+        log: AccessLog,
+        client: IpAddr,
+        request: &Request<B>,
+        host: Option<HeaderValue>,
+    ) -> Self {
         Self {
             log,
             begun: Instant::now(),
             at_ms: unix_ms(),
             client,
             method: request.method().clone(),
-            host: logged_host(request),
+            host,
             uri: request.uri().clone(),
+            target: None,
             status: 0,
             bytes: 0,
+            cut_off: None,
             finished: false,
         }
     }
 
+    /// From now on it counts as this slot's.
+    pub(crate) fn sent_to(&mut self, target: &Arc<LiveTarget>) {
+        self.target = Some(target.clone());
+    }
+
     /// Counts and logs the request, once.
-    pub(crate) fn finish(&mut self, claim: Option<&Claim>) {
+    pub(crate) fn finish(&mut self) {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
         let took = self.begun.elapsed();
-        if let Some(claim) = claim {
-            claim.live.stats.finished(self.status, took);
+        if let Some(target) = &self.target {
+            target.stats.finished(self.status, took, self.cut_off);
         }
         let Some(shared) = &self.log.shared else { return };
         let line = Line {
@@ -80,11 +103,25 @@ impl Record {
             uri: std::mem::take(&mut self.uri),
             status: self.status,
             bytes: self.bytes,
-            target: claim.map(|claim| claim.live.clone()),
+            target: self.target.take(),
+            cut_off: self.cut_off,
         };
         if shared.queue.try_send(line).is_err() {
             shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if self.status == 0 {
+            self.status = CLIENT_LEFT;
+        }
+        self.cut_off = self.cut_off.or(Some(CutOff::Client));
+        self.finish();
     }
 }
 
@@ -99,6 +136,7 @@ struct Line {
     status: u16,
     bytes: u64,
     target: Option<Arc<LiveTarget>>,
+    cut_off: Option<CutOff>,
 }
 
 #[derive(Serialize)]
@@ -108,29 +146,39 @@ struct Written<'a> {
     method: &'a str,
     host: Option<&'a str>,
     path: &'a str,
+    /// How long the path really is, where that is only its beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<usize>,
     status: u16,
     bytes: u64,
     micros: u128,
     route: Option<&'a str>,
     slot: Option<&'a str>,
     release: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut_off: Option<CutOff>,
 }
 
 impl Line {
     fn written(&self) -> Written<'_> {
         let target = self.target.as_deref();
+        let whole = self.uri.path();
+        let path = &whole[..whole.floor_char_boundary(PATH_BYTES_MAX)];
+        let method = self.method.as_str();
         Written {
             at_ms: self.at_ms,
             client: self.client,
-            method: self.method.as_str(),
-            host: self.host.as_ref().and_then(|host| host.to_str().ok()).or_else(|| self.uri.host()),
-            path: self.uri.path(),
+            method: &method[..method.floor_char_boundary(METHOD_BYTES_MAX)],
+            host: self.host.as_ref().and_then(|host| host.to_str().ok()),
+            path,
+            path_bytes: (path.len() < whole.len()).then_some(whole.len()),
             status: self.status,
             bytes: self.bytes,
             micros: self.took.as_micros(),
             route: target.map(|live| live.route.as_str()),
             slot: target.map(|live| live.target.slot.as_str()),
             release: target.map(|live| live.target.release.as_str()),
+            cut_off: self.cut_off,
         }
     }
 }
@@ -252,10 +300,11 @@ mod tests {
     use super::*;
 
     fn one_request(log: &AccessLog, path: &str) {
-        let request = Request::builder().uri(path).header("host", "app.example").body(()).unwrap();
-        let mut record = Record::begin(log.clone(), IpAddr::from([192, 0, 2, 1]), &request);
+        let request = Request::builder().uri(path).body(()).unwrap();
+        let host = Some(HeaderValue::from_static("app.example"));
+        let mut record = Record::begin(log.clone(), IpAddr::from([192, 0, 2, 1]), &request, host);
         record.status = 404;
-        record.finish(None);
+        record.finish();
     }
 
     #[tokio::test]

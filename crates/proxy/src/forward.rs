@@ -1,7 +1,7 @@
 //! One request: choose a slot, send, stream the response back.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::Record;
 use crate::body::{Exchange, Progress, RequestBody, ResponseBody};
 use crate::headers::{self, Origin};
+use crate::host;
 use crate::pool::{ConnectError, Sender};
 use crate::router::Claim;
 use crate::shared::{Phase, Shared};
+use crate::slots::CutOff;
 use crate::tunnel;
 use crate::wire::{RELEASE_HEADER, SLOT_HEADER};
 
@@ -30,17 +32,39 @@ const RELEASE: HeaderName = HeaderName::from_static(RELEASE_HEADER);
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) address: IpAddr,
+    /// Where it connected to; `None` if the kernel no longer knows.
+    connected_to: Option<SocketAddr>,
     pub(crate) forwarded_for: HeaderValue,
     pub(crate) requests: AtomicU64,
     pub(crate) http2: AtomicBool,
+    /// It has become a tunnel.
+    switched: AtomicBool,
 }
 
 impl Client {
-    pub(crate) fn new(address: IpAddr) -> Self {
+    pub(crate) fn new(address: IpAddr, connected_to: Option<SocketAddr>) -> Self {
         // One that came to an IPv6 socket over IPv4 is known by its IPv4 address.
         let address = address.to_canonical();
         let forwarded_for = headers::forwarded_for(address);
-        Self { address, forwarded_for, requests: AtomicU64::new(0), http2: AtomicBool::new(false) }
+        Self {
+            address,
+            connected_to,
+            forwarded_for,
+            requests: AtomicU64::new(0),
+            http2: AtomicBool::new(false),
+            switched: AtomicBool::new(false),
+        }
+    }
+
+    /// Nobody else reads what it sends meanwhile: neither HTTP/2 nor a tunnel.
+    pub(crate) fn may_be_looked_at(&self) -> bool {
+        !self.http2.load(Relaxed) && !self.switched.load(Relaxed)
+    }
+
+    /// The host of an HTTP/1.0 request that names none: the address that it was sent to.
+    fn unnamed_host(&self) -> HeaderValue {
+        let text = self.connected_to.map(|address| address.to_string()).unwrap_or_default();
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
     }
 }
 
@@ -50,6 +74,10 @@ enum Failure {
     /// Connected, but the exchange broke before the response began.
     Broken(hyper::Error),
     TimedOut,
+    /// The slot could not be sent the whole request, because the client's body was malformed or broke off.
+    BadBody,
+    /// The same, because the client stopped sending it.
+    SlowBody,
 }
 
 pub(crate) async fn handle(
@@ -63,6 +91,9 @@ pub(crate) async fn handle(
         client.http2.store(true, Relaxed);
     }
     let mut response = route(&shared, &client, request).await;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        client.switched.store(true, Relaxed);
+    }
     if !http2 && shared.phase() != Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -74,32 +105,46 @@ async fn route(
     client: &Client,
     mut request: Request<Incoming>,
 ) -> Response<ResponseBody> {
-    let record = Record::begin(shared.access_log.clone(), client.address, &request);
-    let host = match headers::requested_host(&request) {
+    let host = host::requested(&request);
+    let named = host.as_ref().ok().cloned().flatten();
+    let mut record = Record::begin(shared.access_log.clone(), client.address, &request, named);
+    let host = match may_be_routed(&request, host) {
         Ok(host) => host,
-        Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason, record, None),
+        Err((status, reason)) => {
+            shared.refused.fetch_add(1, Relaxed);
+            let mut response = refuse(status, reason, record);
+            if request.version() != Version::HTTP_2 {
+                // What follows on this connection could be read in two ways.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            return response;
+        }
     };
-    if request.method() == Method::CONNECT {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here", record, None);
-    }
-    let name = host.as_ref().and_then(|host| host.to_str().ok()).map(headers::without_port);
+    let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host::without_port);
     let Some(claim) = shared.router.claim(name.unwrap_or_default(), request.uri().path()) else {
         shared.unrouted.fetch_add(1, Relaxed);
-        return refuse(StatusCode::NOT_FOUND, "no route matches this host and path", record, None);
+        return refuse(StatusCode::NOT_FOUND, "no route matches this host and path", record);
     };
+    record.sent_to(&claim.live);
     let asked = headers::take_ask(request.headers_mut(), shared.ask_token.as_bytes());
     let upgrade = headers::wanted_upgrade(&request);
     let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-    let host = host.unwrap_or_else(|| claim.live.pool.dial.host_header());
+    let named = host.is_some();
+    let host = host.unwrap_or_else(|| client.unnamed_host());
     let trusted = claim.live.trusted_proxies.iter().any(|net| net.contains(&client.address));
-    let origin = Origin { forwarded_for: &client.forwarded_for, host, upgrade, trusted };
+    let origin = Origin { forwarded_for: &client.forwarded_for, host, named, upgrade, trusted };
     headers::prepare_request(&mut request, origin);
 
     // A connection that becomes a tunnel never comes back to the pool, so it isn't taken from there either.
     let pooled = client_side.is_none();
     let mut request = request.map(RequestBody::new);
     headers::announce_body(&mut request);
+    let upload = request.body().progress();
     match send(shared, &claim, request, pooled).await {
+        Ok((response, _)) if headers::has_unknown_coding(response.headers()) => {
+            let reason = "the slot's answer has a transfer coding other than chunked";
+            refuse(StatusCode::BAD_GATEWAY, &of_route(&claim, reason), record)
+        }
         Ok((response, sender)) => {
             let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             let mut response = match (switched, client_side) {
@@ -108,16 +153,45 @@ async fn route(
                 }
                 (true, None) => {
                     let reason = "the slot switched protocols unasked";
-                    refuse(StatusCode::BAD_GATEWAY, &of_route(&claim, reason), record, Some(&claim))
+                    refuse(StatusCode::BAD_GATEWAY, &of_route(&claim, reason), record)
                 }
-                (false, _) => pass_back(claim, record, response, sender, asked),
+                (false, _) => pass_back(claim, record, response, sender, asked, upload),
             };
             *response.version_mut() = Version::HTTP_11;
             response
         }
         Err(failure) => {
+            let failure = failure.with(upload.as_deref());
+            if matches!(failure, Failure::BadBody | Failure::SlowBody) {
+                record.cut_off = Some(CutOff::Client);
+            }
             let (status, reason) = explain(&claim, failure);
-            refuse(status, &of_route(&claim, reason), record, Some(&claim))
+            refuse(status, &of_route(&claim, reason), record)
+        }
+    }
+}
+
+/// The request's host, or why no route is looked for.
+fn may_be_routed<B>(
+    request: &Request<B>,
+    host: Result<Option<HeaderValue>, &'static str>,
+) -> Result<Option<HeaderValue>, (StatusCode, &'static str)> {
+    if let Some(refused) = headers::refusal(request) {
+        return Err(refused);
+    }
+    if request.method() == Method::CONNECT {
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here"));
+    }
+    host.map_err(|reason| (StatusCode::BAD_REQUEST, reason))
+}
+
+impl Failure {
+    /// The same, unless it is the client's own doing, as its body's progress tells.
+    fn with(self, upload: Option<&Progress>) -> Self {
+        match (self, upload) {
+            (Self::Broken(_), Some(upload)) if upload.failed() => Self::BadBody,
+            (Self::TimedOut, Some(upload)) if upload.awaits_client() => Self::SlowBody,
+            (failure, _) => failure,
         }
     }
 }
@@ -128,6 +202,7 @@ fn pass_back(
     response: Response<Incoming>,
     sender: Sender,
     asked: bool,
+    upload: Option<Arc<Progress>>,
 ) -> Response<ResponseBody> {
     let (mut head, incoming) = response.into_parts();
     headers::prepare_response(&mut head.headers, false);
@@ -135,7 +210,7 @@ fn pass_back(
         answer_ask(&mut head.headers, &claim);
     }
     record.status = head.status.as_u16();
-    let exchange = Exchange::new(incoming, sender, claim, record);
+    let exchange = Exchange::new(incoming, sender, claim, record, upload);
     Response::from_parts(head, ResponseBody::Streamed(Box::new(exchange)))
 }
 
@@ -147,8 +222,8 @@ pub(crate) fn answer_ask(headers: &mut hyper::HeaderMap, claim: &Claim) {
 
 /// Sends the request, on a pooled connection if there is one.
 ///
-/// It is sent a second time, on a fresh connection, only if the pooled one broke before the response began and either
-/// nothing was sent yet, or sending it twice is harmless.
+/// It is sent a second time, on a fresh connection, only if the pooled one broke (or had something else to read) before
+/// the response began and either nothing was sent yet, or sending it twice is harmless.
 async fn send(
     shared: &Shared,
     claim: &Claim,
@@ -164,7 +239,12 @@ async fn send(
             None => return Err(Failure::TimedOut),
             Some(Ok(response)) => return Ok((response, sender)),
             Some(Err(mut error)) => {
-                match error.take_message().or(spare.filter(|_| !error.error().is_parse())) {
+                let too_large = error.error().is_parse_too_large();
+                if error.error().is_parse() && !too_large {
+                    // What came may well have been on its way before this request was.
+                    pool.distrust();
+                }
+                match error.take_message().or(spare.filter(|_| !too_large)) {
                     Some(again) => request = again,
                     None => return Err(Failure::Broken(error.into_error())),
                 }
@@ -218,6 +298,19 @@ fn explain(claim: &Claim, failure: Failure) -> (StatusCode, &'static str) {
         Failure::Connect(ConnectError::Failed(detail)) => {
             (StatusCode::BAD_GATEWAY, "the slot can't be reached", Some(detail))
         }
+        Failure::Broken(error) if error.is_parse_too_large() => {
+            let reason = "the slot's answer has more than 100 header lines, or too long ones";
+            (StatusCode::BAD_GATEWAY, reason, None)
+        }
+        Failure::Broken(error) if error.is_parse() => {
+            (StatusCode::BAD_GATEWAY, "the slot's answer is malformed", Some(error.to_string()))
+        }
+        Failure::BadBody => {
+            return (StatusCode::BAD_REQUEST, "the request's body is malformed or was broken off");
+        }
+        Failure::SlowBody => {
+            return (StatusCode::REQUEST_TIMEOUT, "the rest of the request's body took too long to arrive");
+        }
         Failure::Broken(error) => {
             (StatusCode::BAD_GATEWAY, "the slot broke the exchange off", Some(error.to_string()))
         }
@@ -235,23 +328,13 @@ fn of_route(claim: &Claim, reason: &str) -> String {
 }
 
 /// A short plain answer of our own.
-fn refuse(
-    status: StatusCode,
-    reason: &str,
-    mut record: Record,
-    claim: Option<&Claim>,
-) -> Response<ResponseBody> {
+fn refuse(status: StatusCode, reason: &str, mut record: Record) -> Response<ResponseBody> {
     let text = format!("{status}\n{reason}\n");
     record.status = status.as_u16();
     record.bytes = text.len() as u64;
-    record.finish(claim);
+    record.finish();
     let mut response = Response::new(ResponseBody::Own(Bytes::from(text)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
-}
-
-/// The host as the access log names it.
-pub(crate) fn logged_host<B>(request: &Request<B>) -> Option<HeaderValue> {
-    request.headers().get(HOST).cloned()
 }

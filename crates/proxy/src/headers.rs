@@ -4,72 +4,70 @@ use std::net::IpAddr;
 
 use hyper::body::Body;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::{Request, Uri, Version};
+use hyper::{Request, StatusCode, Uri, Version};
 
+use crate::claims::{is_claim, is_lookalike};
 use crate::wire::ASK_HEADER;
+
+/// How many header lines a request or a response may have (cookies of HTTP/2 count once). hyper's own limit for HTTP/1,
+/// which can't be told to it without an allocation per request; a test holds the two together.
+pub(crate) const HEADERS_MAX: usize = 100;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-/// What a client could claim about itself. A proxy in front may, where the route trusts it.
-const CLAIMS: [HeaderName; 6] =
-    [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, FORWARDED, X_FORWARDED_PORT, X_REAL_IP];
 const ASK: HeaderName = HeaderName::from_static(ASK_HEADER);
-/// What a slot believes because we say it, or what frames its requests.
-const OURS: [HeaderName; 9] = [
-    X_FORWARDED_FOR,
-    X_FORWARDED_PROTO,
-    X_FORWARDED_HOST,
-    X_FORWARDED_PORT,
-    X_REAL_IP,
-    ASK,
-    CONTENT_LENGTH,
-    TRANSFER_ENCODING,
-    PROXY_AUTHORIZATION,
-];
 
 /// The address as `X-Forwarded-For` carries it.
 pub(crate) fn forwarded_for(address: IpAddr) -> HeaderValue {
     HeaderValue::from_str(&address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-/// The host that the client asked for: the target's authority, else its one `Host`. `Ok(None)` only for HTTP/1.0,
-/// which may have none. An ambiguous host is an error, because slot and proxy could read it differently.
-pub(crate) fn requested_host<B>(request: &Request<B>) -> Result<Option<HeaderValue>, &'static str> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err("more than one Host header");
+/// Why a request's head can't be passed on, if so. The connection can't be used after any of these.
+pub(crate) fn refusal<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
+    let headers = request.headers();
+    let lines = headers.len();
+    if lines > HEADERS_MAX && lines.saturating_sub(headers.get_all(COOKIE).iter().count()) >= HEADERS_MAX {
+        return Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "more than 100 header lines"));
     }
-    if let Some(authority) = request.uri().authority() {
-        let bare = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
-        return HeaderValue::from_str(bare).map(Some).map_err(|_| "the request's authority is malformed");
-    }
-    match host {
-        Some(host) if host.to_str().is_ok() => Ok(Some(host.clone())),
-        Some(_) => Err("the Host header is malformed"),
-        None if request.version() == Version::HTTP_10 => Ok(None),
-        None => Err("the Host header is missing"),
+    match codings(headers) {
+        Codings::None | Codings::Chunked => None,
+        Codings::Twice => Some((StatusCode::BAD_REQUEST, "the body is chunked more than once")),
+        Codings::Unknown => Some((StatusCode::NOT_IMPLEMENTED, "the only known transfer coding is chunked")),
     }
 }
 
-/// A host without its port.
-pub(crate) fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => {
-            // An IPv6 address has its colons inside brackets, so what is split off here is a port.
-            if name.contains(':') && !name.ends_with(']') { host } else { name }
+/// Whether a response's body is encoded in a way that can't be told to the client.
+pub(crate) fn has_unknown_coding(headers: &HeaderMap) -> bool {
+    matches!(codings(headers), Codings::Twice | Codings::Unknown)
+}
+
+/// What `Transfer-Encoding` says. Only `chunked` is taken off and put on again here; whatever else there is would reach
+/// the other side still encoded, and unannounced.
+enum Codings {
+    None,
+    Chunked,
+    Twice,
+    Unknown,
+}
+
+fn codings(headers: &HeaderMap) -> Codings {
+    let mut found = Codings::None;
+    for value in headers.get_all(TRANSFER_ENCODING) {
+        for coding in value.as_bytes().split(|byte| *byte == b',') {
+            found = match (found, coding.trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+                (Codings::None, true) => Codings::Chunked,
+                (Codings::Chunked, true) => Codings::Twice,
+                _ => return Codings::Unknown,
+            };
         }
-        _ => host,
     }
+    found
 }
 
 /// Takes the ask header off and says whether it holds the token. Compares in constant time.
@@ -105,37 +103,109 @@ fn names_listed(headers: &HeaderMap, token: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case(token))
 }
 
-/// Removes what belongs to one connection only: the standard names, and whatever `Connection` lists.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+/// Removes `Connection` and whatever it lists, but for what isn't the sender's to take away: what frames and routes the
+/// message, and what a trusted proxy claims, which its clients could strip with it otherwise.
+fn strip_listed(headers: &mut HeaderMap) {
+    let Some(first) = headers.get(CONNECTION) else { return };
+    let only = headers.get_all(CONNECTION).iter().nth(1).is_none();
+    let plain = |name: &[u8]| first.as_bytes().eq_ignore_ascii_case(name);
+    if !only || !(plain(b"keep-alive") || plain(b"close")) {
         let values: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
         let names = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        for name in names.map(str::trim).filter(|name| !name.is_empty()) {
+        let names = names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
+        for name in names.filter(|name| !is_framing(name) && *name != HOST && !is_claim(name.as_str())) {
             headers.remove(name);
         }
-        headers.remove(CONNECTION);
     }
-    if headers.contains_key(TRANSFER_ENCODING) {
-        // The framing is hyper's to write anew. A length beside an encoding would be a smuggling attempt.
-        headers.remove(TRANSFER_ENCODING);
-        headers.remove(CONTENT_LENGTH);
-    }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(UPGRADE);
+    headers.remove(CONNECTION);
 }
 
-/// Removes names that differ from [`OURS`] by `_` for `-` only: CGI, and WSGI after it, makes one variable of both, so a
-/// client could overrule what we say.
-fn strip_lookalikes(headers: &mut HeaderMap) {
-    let is_lookalike = |name: &str| {
-        let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
-        let same = |ours: &HeaderName| name.bytes().map(dashed).eq(ours.as_str().bytes());
-        name.contains('_') && OURS.iter().any(same)
+fn is_framing(name: &HeaderName) -> bool {
+    *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING
+}
+
+/// Makes the framing hyper's to write anew. A length beside an encoding would be a smuggling attempt; several equal ones
+/// become one (RFC 9110, 8.6), and of several different ones (to be seen only where there is no body) none is left.
+fn reframe(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(TRANSFER_ENCODING);
+        headers.remove(CONTENT_LENGTH);
+        return;
+    }
+    let Some(first) = headers.get(CONTENT_LENGTH) else { return };
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_none() && !first.as_bytes().contains(&b',') {
+        return;
+    }
+    let values = headers.get_all(CONTENT_LENGTH).iter();
+    let mut lengths =
+        values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let length = lengths.next().unwrap_or_default();
+    match HeaderValue::from_bytes(length).ok().filter(|_| lengths.all(|other| other == length)) {
+        Some(length) => drop(headers.insert(CONTENT_LENGTH, length)),
+        None => drop(headers.remove(CONTENT_LENGTH)),
+    }
+}
+
+/// Names that a request doesn't carry on to a slot, whoever sent them. `expect`: hyper answers `100 Continue` itself as
+/// soon as the body is wanted. `proxy`: CGI makes `HTTP_PROXY` of it.
+fn ends_at_a_proxy(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "expect"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "upgrade"
+    )
+}
+
+/// What a slot believes because we say it, or what frames its requests.
+fn is_ours(name: &str) -> bool {
+    matches!(name, ASK_HEADER | "content-length" | "transfer-encoding" | "proxy-authorization")
+        || is_claim(name)
+}
+
+/// Removes the names that `ends_here` tells. Allocates only when there are some.
+fn strip(headers: &mut HeaderMap, ends_here: impl Fn(&str) -> bool) {
+    let doomed: Vec<HeaderName> = headers.keys().filter(|name| ends_here(name.as_str())).cloned().collect();
+    doomed.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Removes from trailers what may not be one (RFC 9110, 6.5.1): what frames, routes, authenticates or changes the
+/// meaning of a message, and every claim, because a proxy in front passes its clients' trailers on unseen.
+pub(crate) fn prepare_trailers(trailers: &mut HeaderMap) {
+    let is_none = |name: &str| {
+        matches!(
+            name,
+            "age"
+                | "authorization"
+                | "cache-control"
+                | "content-encoding"
+                | "content-range"
+                | "content-type"
+                | "cookie"
+                | "date"
+                | "expires"
+                | "host"
+                | "location"
+                | "max-forwards"
+                | "pragma"
+                | "proxy-authenticate"
+                | "range"
+                | "retry-after"
+                | "set-cookie"
+                | "trailer"
+                | "vary"
+                | "www-authenticate"
+        ) || name.starts_with("if-")
+            || ends_at_a_proxy(name)
+            || is_ours(name)
     };
-    let lookalikes: Vec<HeaderName> =
-        headers.keys().filter(|name| is_lookalike(name.as_str())).cloned().collect();
-    lookalikes.iter().for_each(|name| drop(headers.remove(name)));
+    strip(trailers, |name| is_none(name) || is_lookalike(name, is_none));
 }
 
 /// Announces a body whose length isn't known, which hyper by itself does not send with a GET or HEAD.
@@ -149,6 +219,8 @@ pub(crate) fn announce_body<B: Body>(request: &mut Request<B>) {
 pub(crate) struct Origin<'a> {
     pub(crate) forwarded_for: &'a HeaderValue,
     pub(crate) host: HeaderValue,
+    /// The client named the host itself.
+    pub(crate) named: bool,
     /// Set when an upgrade is passed through.
     pub(crate) upgrade: Option<HeaderValue>,
     /// It is a proxy whose word on where the request came from is passed on.
@@ -165,13 +237,10 @@ pub(crate) fn prepare_request<B>(request: &mut Request<B>, origin: Origin<'_>) {
 
     let headers = request.headers_mut();
     let wants_trailers = headers.get(TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    strip_hop_by_hop(headers);
-    headers.remove(PROXY_AUTHORIZATION);
-    headers.remove(TE);
-    // hyper answers `100 Continue` itself as soon as the body is wanted.
-    headers.remove(EXPECT);
-    headers.remove(HTTP2_SETTINGS);
-    strip_lookalikes(headers);
+    strip_listed(headers);
+    reframe(headers);
+    let trusted = origin.trusted;
+    strip(headers, |name| ends_at_a_proxy(name) || !trusted && is_claim(name) || is_lookalike(name, is_ours));
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
@@ -183,12 +252,11 @@ pub(crate) fn prepare_request<B>(request: &mut Request<B>, origin: Origin<'_>) {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
-    if !origin.trusted {
-        CLAIMS.iter().for_each(|name| drop(headers.remove(name)));
-    }
     append_client(headers, origin.forwarded_for);
     headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
-    headers.entry(X_FORWARDED_HOST).or_insert_with(|| origin.host.clone());
+    if origin.named {
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| origin.host.clone());
+    }
     headers.insert(HOST, origin.host);
 }
 
@@ -219,8 +287,11 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// Turns the slot's response head into the one for the client, in place. `keep_upgrade`: it is a 101.
 pub(crate) fn prepare_response(headers: &mut HeaderMap, keep_upgrade: bool) {
     let protocol = if keep_upgrade { headers.get(UPGRADE).cloned() } else { None };
-    strip_hop_by_hop(headers);
-    headers.remove(PROXY_AUTHENTICATE);
+    strip_listed(headers);
+    reframe(headers);
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, UPGRADE, PROXY_AUTHENTICATE] {
+        headers.remove(name);
+    }
     if let Some(protocol) = protocol {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
@@ -241,10 +312,11 @@ mod tests {
     }
 
     fn prepare_from(request: &mut Request<()>, trusted: bool) {
-        let host = requested_host(request).unwrap().unwrap();
+        let host = crate::host::requested(request).unwrap().unwrap();
         let upgrade = wanted_upgrade(request);
         let forwarded_for = HeaderValue::from_static("192.0.2.7");
-        prepare_request(request, Origin { forwarded_for: &forwarded_for, host, upgrade, trusted });
+        let origin = Origin { forwarded_for: &forwarded_for, host, named: true, upgrade, trusted };
+        prepare_request(request, origin);
     }
 
     #[test]
@@ -363,36 +435,12 @@ mod tests {
             ];
             let mut request = request(Version::HTTP_11, "/", &headers);
             prepare(&mut request);
-            for name in [UPGRADE, CONNECTION, HTTP2_SETTINGS] {
-                assert!(!request.headers().contains_key(&name), "{upgrade}: {name}");
+            for name in ["upgrade", "connection", "http2-settings"] {
+                assert!(!request.headers().contains_key(name), "{upgrade}: {name}");
             }
         }
         let both = [("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "h2c")];
         assert!(wanted_upgrade(&request(Version::HTTP_11, "/", &both)).is_none());
-    }
-
-    #[test]
-    fn an_ambiguous_host_is_refused() {
-        let both = [("host", "a"), ("host", "b")];
-        assert!(requested_host(&request(Version::HTTP_11, "/", &both)).is_err());
-        assert!(requested_host(&request(Version::HTTP_11, "/", &[])).is_err());
-        assert_eq!(requested_host(&request(Version::HTTP_10, "/", &[])), Ok(None));
-        let http2 = request(Version::HTTP_2, "http://u@a.example/", &[]);
-        assert_eq!(requested_host(&http2).unwrap().unwrap(), "a.example");
-    }
-
-    #[test]
-    fn ports_are_cut_off_hosts_but_ipv6_addresses_are_not() {
-        for (host, name) in [
-            ("a:80", "a"),
-            ("a", "a"),
-            ("[::1]:80", "[::1]"),
-            ("[::1]", "[::1]"),
-            ("::1", "::1"),
-            ("a:", "a"),
-        ] {
-            assert_eq!(without_port(host), name);
-        }
     }
 
     #[test]
@@ -411,5 +459,91 @@ mod tests {
             assert_eq!(take_ask(&mut headers, b"token"), right);
             assert!(headers.is_empty());
         }
+    }
+
+    #[test]
+    fn connection_does_not_strip_what_frames_routes_or_is_vouched_for() {
+        let listed = "x-forwarded-for, X-Real-IP, host, content-length, x-mine, not a name, close";
+        let headers = [
+            ("host", "a"),
+            ("connection", listed),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-real-ip", "6.6.6.6"),
+            ("content-length", "5"),
+            ("x-mine", "1"),
+        ];
+        let mut request = request(Version::HTTP_11, "/", &headers);
+        prepare_from(&mut request, true);
+        assert_eq!(request.headers()[X_FORWARDED_FOR], "6.6.6.6, 192.0.2.7");
+        assert_eq!(request.headers()["x-real-ip"], "6.6.6.6");
+        assert_eq!(request.headers()[CONTENT_LENGTH], "5");
+        assert!(!request.headers().contains_key("x-mine") && !request.headers().contains_key(CONNECTION));
+    }
+
+    #[test]
+    fn equal_lengths_become_one_and_different_ones_none() {
+        for (given, left) in [
+            (&["5", "5"][..], Some("5")),
+            (&["5, 5"], Some("5")),
+            (&["5"], Some("5")),
+            (&["5", "6"], None),
+            (&["5,6"], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            given.iter().for_each(|value| {
+                assert!(headers.try_append(CONTENT_LENGTH, HeaderValue::from_static(value)).is_ok())
+            });
+            reframe(&mut headers);
+            let all: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+            assert_eq!(all, left.into_iter().collect::<Vec<_>>(), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn only_chunked_once_is_a_known_coding() {
+        for (given, status) in [
+            (&[][..], None),
+            (&["chunked"], None),
+            (&[" Chunked "], None),
+            (&["chunked, chunked"], Some(400)),
+            (&["chunked", "chunked"], Some(400)),
+            (&["gzip, chunked"], Some(501)),
+            (&["gzip", "chunked"], Some(501)),
+            (&["chunked, identity"], Some(501)),
+            (&[", chunked"], Some(501)),
+        ] {
+            let mut asked = request(Version::HTTP_11, "/", &[]);
+            for value in given {
+                asked.headers_mut().append(TRANSFER_ENCODING, HeaderValue::from_static(value));
+            }
+            let refused = refusal(&asked).map(|(status, _)| status.as_u16());
+            assert_eq!(refused, status, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn trailers_keep_what_says_something_about_the_body_only() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "x-checksum",
+            "grpc-status",
+            "x-forwarded-for",
+            "x_real_ip",
+            "host",
+            "content-length",
+            "content_type",
+            "authorization",
+            "cookie",
+            "connection",
+            "te",
+            "if-match",
+            ASK_HEADER,
+        ] {
+            trailers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        prepare_trailers(&mut trailers);
+        let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["grpc-status", "x-checksum"]);
     }
 }

@@ -24,11 +24,14 @@
 mod access_log;
 mod admin;
 mod body;
+mod claims;
+mod client_stream;
 mod config;
 mod descriptors;
 mod forward;
 mod handover;
 mod headers;
+mod host;
 mod inherit;
 mod listen;
 mod lock;

@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::shared::Shared;
-use crate::slots::LATENCY_BOUNDS_MICROS;
+use crate::slots::{CutOff, LATENCY_BOUNDS_MICROS};
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -34,6 +34,7 @@ pub(crate) fn render(shared: &Arc<Shared>) -> Result<String, Error> {
 impl Collector for Slots {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
         self.requests(&mut encoder)?;
+        self.cut_off(&mut encoder)?;
         self.latency(&mut encoder)?;
         self.in_flight(&mut encoder)?;
         let shared = &self.0;
@@ -42,6 +43,11 @@ impl Collector for Slots {
         gauge.encode_gauge(&(shared.connection_count() as i64))?;
         let totals = [
             ("unrouted_requests", "Requests that no route matched", shared.unrouted.load(Relaxed)),
+            (
+                "refused_requests",
+                "Requests refused for their form, before a route was looked for",
+                shared.refused.load(Relaxed),
+            ),
             (
                 "retried_requests",
                 "Requests sent again because a pooled connection had broken",
@@ -66,6 +72,19 @@ impl Slots {
             for (class, count) in CLASSES.iter().zip(&stats.by_class) {
                 let labels = [("route", route), ("slot", &stats.slot), ("status", class)];
                 outcome = outcome.and_then(|()| count_one(&mut family, &labels, count));
+            }
+        });
+        outcome
+    }
+
+    fn cut_off(&self, encoder: &mut DescriptorEncoder) -> Result<(), Error> {
+        let help = "Finished requests that were cut off, by route, slot and who did it";
+        let mut family = encoder.encode_descriptor("cut_off_requests", help, None, MetricType::Counter)?;
+        let mut outcome = Ok(());
+        self.0.router.slots.each(|route, stats| {
+            for (by, name) in CutOff::ALL {
+                let labels = [("route", route), ("slot", &stats.slot), ("by", name)];
+                outcome = outcome.and_then(|()| count_one(&mut family, &labels, &stats.cut_off[by as usize]));
             }
         });
         outcome

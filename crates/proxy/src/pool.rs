@@ -6,11 +6,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::HeaderValue;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -21,6 +20,9 @@ use crate::body::RequestBody;
 const CONNECT_ATTEMPTS_MAX: u32 = 2;
 /// The pause between two attempts.
 const CONNECT_PAUSE_MS: u64 = 20;
+
+/// How long no connection to a target is used twice after it sent something unasked on one.
+const DISTRUST_SECONDS: u64 = 60;
 
 pub(crate) type Sender = SendRequest<RequestBody>;
 
@@ -47,16 +49,6 @@ impl Dial {
             _ => refuse(),
         }
     }
-
-    /// A `Host` for the rare HTTP/1.0 request that has none.
-    pub(crate) fn host_header(&self) -> HeaderValue {
-        let text = match self {
-            Self::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
-            Self::Tcp(host, port) => format!("{host}:{port}"),
-            Self::Unix(_) => "localhost".to_owned(),
-        };
-        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("localhost"))
-    }
 }
 
 /// Why there is no connection.
@@ -76,6 +68,20 @@ struct Idle {
 struct Shelf {
     /// Newest last; `None` once the target is retired.
     idle: Option<VecDeque<Idle>>,
+    /// Set when bytes came after an answer: until then what is read next may be such bytes, not the next answer.
+    distrusted_until: Option<Instant>,
+}
+
+impl Shelf {
+    fn is_distrusted(&mut self) -> bool {
+        self.distrusted_until = self.distrusted_until.filter(|until| Instant::now() < *until);
+        self.distrusted_until.is_some()
+    }
+
+    fn distrust(&mut self) {
+        self.distrusted_until = Some(Instant::now() + Duration::from_secs(DISTRUST_SECONDS));
+        self.idle.iter_mut().for_each(VecDeque::clear);
+    }
 }
 
 #[derive(Debug)]
@@ -83,17 +89,22 @@ pub(crate) struct Pool {
     pub(crate) dial: Dial,
     idle_max: Duration,
     connections_max: usize,
-    shelf: Mutex<Shelf>,
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
+    // Held for a few instructions that can't panic half-way.
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Pool {
     pub(crate) fn new(dial: Dial, idle_max: Duration, connections_max: usize) -> Self {
-        Self { dial, idle_max, connections_max, shelf: Mutex::new(Shelf { idle: Some(VecDeque::new()) }) }
+        let shelf = Shelf { idle: Some(VecDeque::new()), distrusted_until: None };
+        Self { dial, idle_max, connections_max, shelf: Arc::new(Mutex::new(shelf)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
-        // Held for a few instructions that can't panic half-way.
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shelf)
     }
 
     /// The most recently used idle connection that is alive and young enough. One that still finishes its last
@@ -120,6 +131,9 @@ impl Pool {
             return;
         }
         let mut shelf = self.lock();
+        if shelf.is_distrusted() {
+            return;
+        }
         let Some(idle) = shelf.idle.as_mut() else { return };
         if idle.len() >= self.connections_max {
             idle.pop_front();
@@ -132,6 +146,11 @@ impl Pool {
         if let Some(idle) = self.lock().idle.as_mut() {
             idle.retain(|entry| !entry.sender.is_closed() && entry.since.elapsed() < self.idle_max);
         }
+    }
+
+    /// The target sends bytes unasked: for a while none of its connections is used again.
+    pub(crate) fn distrust(&self) {
+        self.lock().distrust();
     }
 
     /// The target is no longer used: closes the idle connections now, and the busy ones when they come back.
@@ -162,24 +181,39 @@ impl Pool {
             Dial::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(text)?;
                 stream.set_nodelay(true).map_err(text)?;
-                handshake(stream).await
+                self.handshake(stream).await
             }
-            Dial::Unix(path) => handshake(UnixStream::connect(path).await.map_err(text)?).await,
+            Dial::Unix(path) => self.handshake(UnixStream::connect(path).await.map_err(text)?).await,
         }
+    }
+
+    async fn handshake(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<Sender, String> {
+        let shaken = http1::Builder::new().handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = shaken.map_err(|error| error.to_string())?;
+        let shelf = Arc::downgrade(&self.shelf);
+        // The connection ends by itself when the sender is dropped or the other side closes; whoever waits for a
+        // response gets the error, so it is only told to the debug log here.
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "a connection to a slot ended");
+                if is_unasked(&error) {
+                    Weak::upgrade(&shelf).iter().for_each(|shelf| lock(shelf).distrust());
+                }
+            }
+        });
+        Ok(sender)
     }
 }
 
-async fn handshake(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Sender, String> {
-    let shaken = http1::Builder::new().handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = shaken.map_err(|error| error.to_string())?;
-    // The connection ends by itself when the sender is dropped or the other side closes; whoever waits for a
-    // response gets the error, so it is only told to the debug log here.
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "a connection to a slot ended");
-        }
-    });
-    Ok(sender)
+/// Whether a connection ended because bytes came while nothing was asked. hyper has no question for it; it is what is left
+/// of the errors that nothing else caused, and whatever it may be beside: not using a connection again is safe.
+fn is_unasked(error: &hyper::Error) -> bool {
+    use std::error::Error;
+    let known = error.is_closed() || error.is_canceled() || error.is_incomplete_message() || error.is_user();
+    error.source().is_none() && !known
 }
 
 #[cfg(test)]

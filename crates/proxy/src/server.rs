@@ -15,6 +15,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::client_stream::ClientStream;
 use crate::config::ProxyConfig;
 use crate::forward::{self, Client};
 use crate::shared::{Phase, Shared};
@@ -33,6 +34,8 @@ pub(crate) fn builder(config: &ProxyConfig) -> Server {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(config.head_timeout)
+        // Such a client waits for its answer; `ClientStream` looks after the ones that have left.
+        .half_close(true)
         .max_buf_size(HEAD_BYTES_MAX);
     let mut http2 = server.http2();
     http2
@@ -55,7 +58,7 @@ pub(crate) async fn serve_connection(
         tracing::debug!(%error, "the client was gone before it was served");
         return;
     }
-    let client = Arc::new(Client::new(peer));
+    let client = Arc::new(Client::new(peer, stream.local_addr().ok()));
     let registered = shared.register_connection();
     let service = {
         let (shared, client) = (shared.clone(), client.clone());
@@ -64,13 +67,14 @@ pub(crate) async fn serve_connection(
             async { Ok::<_, Infallible>(answer.await) }
         })
     };
-    let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let stream = TokioIo::new(ClientStream::new(stream, client.clone()));
+    let mut connection = pin!(server.serve_connection_with_upgrades(stream, service));
     // Telling HTTP/1 from HTTP/2 waits for the first bytes without a bound of its own.
     let mut first_head = Some(Box::pin(tokio::time::sleep(shared.config.head_timeout)));
     let mut told = false;
     let ended = poll_fn(|cx| {
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-            return Poll::Ready(ended.map_err(|error| error.to_string()));
+            return Poll::Ready(ended.map_err(|error| told_off(&shared, error)));
         }
         registered.waker.register(cx.waker());
         let phase = shared.phase();
@@ -83,7 +87,7 @@ pub(crate) async fn serve_connection(
             told = true;
             connection.as_mut().graceful_shutdown();
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(ended.map_err(|error| error.to_string()));
+                return Poll::Ready(ended.map_err(|error| told_off(&shared, error)));
             }
         }
         if let Some(timer) = &mut first_head {
@@ -99,4 +103,12 @@ pub(crate) async fn serve_connection(
         tracing::debug!(%peer, reason, "a client connection ended");
     }
     drop(permit);
+}
+
+/// Counts a request that hyper refused by itself (400, 414 or 431), and says why the connection ended.
+fn told_off(shared: &Shared, error: Box<dyn std::error::Error + Send + Sync>) -> String {
+    if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+        shared.refused.fetch_add(1, Relaxed);
+    }
+    error.to_string()
 }

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) started_at_ms: u64,
     /// Requests that no route matched.
     pub(crate) unrouted: AtomicU64,
+    /// Requests refused for their form, before a route was looked for.
+    pub(crate) refused: AtomicU64,
     /// Requests sent again because a pooled connection had broken.
     pub(crate) retried: AtomicU64,
     pub(crate) connection_permits: Arc<Semaphore>,
@@ -91,6 +93,7 @@ impl Shared {
             commands,
             started_at_ms: unix_ms(),
             unrouted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             stop_accepting: CancellationToken::new(),
             abort: CancellationToken::new(),

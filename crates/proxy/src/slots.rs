@@ -20,6 +20,20 @@ pub(crate) const LATENCY_BOUNDS_MICROS: [u64; 14] = [
     10_000_000, 60_000_000,
 ];
 
+/// Who ended an exchange before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CutOff {
+    /// The client left, or its request broke off or was malformed. (Also where the proxy itself was stopped for good.)
+    Client,
+    /// The slot broke its response off.
+    Slot,
+}
+
+impl CutOff {
+    pub(crate) const ALL: [(Self, &str); 2] = [(Self::Client, "client"), (Self::Slot, "slot")];
+}
+
 /// What is counted about one slot of one route.
 #[derive(Debug)]
 pub(crate) struct SlotStats {
@@ -28,6 +42,8 @@ pub(crate) struct SlotStats {
     upgraded: AtomicU64,
     /// Finished requests by status class; index 0 is 1xx (upgrades).
     pub(crate) by_class: [AtomicU64; 5],
+    /// Those of them that were cut off, by who did it.
+    pub(crate) cut_off: [AtomicU64; 2],
     pub(crate) latency: [AtomicU64; LATENCY_BOUNDS_MICROS.len() + 1],
     pub(crate) latency_sum_micros: AtomicU64,
     /// When to tell the log that a request failed here.
@@ -41,6 +57,7 @@ impl SlotStats {
             requests: AtomicU64::new(0),
             upgraded: AtomicU64::new(0),
             by_class: Default::default(),
+            cut_off: Default::default(),
             latency: Default::default(),
             latency_sum_micros: AtomicU64::new(0),
             failures: Seldom::new(),
@@ -72,11 +89,14 @@ impl SlotStats {
         self.upgraded.fetch_sub(1, SeqCst);
     }
 
-    pub(crate) fn finished(&self, status: u16, took: Duration) {
+    pub(crate) fn finished(&self, status: u16, took: Duration, cut_off: Option<CutOff>) {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         self.by_class[class].fetch_add(1, Relaxed);
-        if class == 0 {
-            return; // An upgrade's length says nothing about latency.
+        if let Some(by) = cut_off {
+            self.cut_off[by as usize].fetch_add(1, Relaxed);
+        }
+        if class == 0 || cut_off.is_some() {
+            return; // The length of an upgrade, or of what didn't end by itself, says nothing about latency.
         }
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = LATENCY_BOUNDS_MICROS.iter().position(|bound| micros <= *bound);

@@ -48,7 +48,7 @@ pub(crate) fn open(
             Ok(bytes) => record.bytes = bytes,
             Err(reason) => tracing::debug!(route = claim.live.route, reason, "an upgraded connection ended"),
         }
-        record.finish(Some(&claim));
+        record.finish();
     });
     Response::from_parts(head, ResponseBody::Own(Bytes::new()))
 }

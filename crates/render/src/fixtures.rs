@@ -7,7 +7,7 @@ use lockgate_model::{
     GateTarget, Gates, Health, Holder, HostId, HostObserved, HttpGate, Intent, Lane, LeaseRecord, Millis,
     Moment, Observed, Outcome, Phase, Plan, Probe, Progress, ProjectName, Recorded, Release, RouterObserved,
     RunEnd, RunId, ServiceName, Slot, SlotObserved, SlotState, StatusRange, Step, StepId, Strategy, Stuck,
-    Tag, Timestamp, Unfinished,
+    Tag, Timestamp, Unfinished, WhoIsLive,
 };
 
 /// 2025-11-20T12:00:00Z.
@@ -264,10 +264,9 @@ fn unreachable_caddy() -> Failure {
 
 pub(crate) fn stuck() -> Stuck {
     Stuck {
-        silent: [host("web2")].into(),
         failure: failure_smoke(),
         undo_failures: vec![unreachable_caddy()],
-        live: [(host("web1"), Slot::Blue)].into(),
+        seen: WhoIsLive { live: [(host("web1"), Slot::Blue)].into(), silent: [host("web2")].into() },
         commands: vec!["lockgate status web".into(), "lockgate resume".into()],
     }
 }

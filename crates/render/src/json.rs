@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use lockgate_model::Event;
 
-use crate::Renderer;
+use crate::{Renderer, harmless_json};
 
-/// JSON lines: each is an [`Event`] as it is journaled (`{"run":…,"seq":…,"at":…,"event":"step_started","step":3}`),
+/// JSON lines: each is an [`Event`] as it is journaled, but without the queries of URLs (`{"run":…,"seq":…,"at":…,"event":"step_started","step":3}`),
 /// or a note (`{"note":"…"}`). Events that are caught up are not repeated.
 pub struct Json<W> {
     writer: W,
@@ -24,9 +24,9 @@ impl<W: Write + Send> Json<W> {
 
     fn write(&mut self, value: &impl serde::Serialize) {
         // Written whole, so that a reader never meets half an event.
-        let written = serde_json::to_vec(value).map_err(io::Error::from).and_then(|mut line| {
-            line.push(b'\n');
-            self.writer.write_all(&line)?;
+        let written = serde_json::to_string(value).map_err(io::Error::from).and_then(|json| {
+            let line = harmless_json(&json) + "\n";
+            self.writer.write_all(line.as_bytes())?;
             self.writer.flush()
         });
         if let Err(problem) = written {
@@ -39,7 +39,7 @@ impl<W: Write + Send> Renderer for Json<W> {
     fn catch_up(&mut self, _earlier: &[Event]) {}
 
     fn event(&mut self, event: &Event) {
-        self.write(event);
+        self.write(&event.without_queries());
     }
 
     fn note(&mut self, text: &str) {

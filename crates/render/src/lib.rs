@@ -2,8 +2,9 @@
 //!
 //! Invariants: it only reads. Every shown count is derived from the steps' states, never counted along, so two views
 //! of one run cannot disagree. A failure is always shown, whatever the detail, the terminal or the order of events.
-//! Spans are differences of the events' own times. Text from elsewhere (log lines, answers) has its control
-//! characters taken out, so that it cannot steer the terminal.
+//! Spans are differences of the events' own times. Text from elsewhere cannot steer the terminal: of log lines and
+//! messages control characters are taken out (`clean`), in a line of ours they are written out (`escaped`), and every
+//! output goes through `harmless` at last. Queries of URLs are in no output.
 //!
 //! Absent: the engine, the clock, and the choice whether to use colours or a terminal, which is the caller's.
 
@@ -30,7 +31,7 @@ pub use json::Json;
 pub use live::Live;
 use lockgate_model::{Event, Timestamp};
 pub use outcome::{hosts_text, outcome_text};
-pub use paint::{Paint, clean};
+pub use paint::{Paint, clean, escaped, harmless, harmless_json};
 pub use plain::Plain;
 pub use plan::{deploy_again, live_text, plan_text};
 pub use status::status_text;

@@ -7,7 +7,7 @@ use lockgate_model::{
 use crate::failure::{evidence_line, failure_text};
 use crate::outcome::hosts_text;
 use crate::view::{RunView, StepView};
-use crate::{Detail, Options, Paint, clean};
+use crate::{Detail, Options, Paint, escaped, harmless};
 
 /// One line or block to show.
 pub(crate) struct Line {
@@ -20,12 +20,13 @@ pub(crate) struct Line {
 impl Line {
     /// The text with its time.
     pub(crate) fn text(&self, options: &Options) -> String {
-        match (self.at, options.time) {
+        let text = match (self.at, options.time) {
             (Some(at), Some(time)) => {
                 format!("{} {}", options.paint.faint(&format!("[{}]", time(at))), self.text)
             }
             _ => self.text.clone(),
-        }
+        };
+        harmless(&text, options.paint.is_enabled())
     }
 }
 
@@ -39,7 +40,7 @@ pub(crate) fn lines(view: &mut RunView, event: &Event, paint: Paint) -> Vec<Line
                 let run = paint.faint(&format!("(run {})", event.run));
                 out.add(
                     Detail::Normal,
-                    format!("{}, by {} {run}", paint.bold(&headline(plan)), clean(owner)),
+                    format!("{}, by {} {run}", paint.bold(&headline(plan)), escaped(owner)),
                 );
             }
         }
@@ -53,7 +54,7 @@ pub(crate) fn lines(view: &mut RunView, event: &Event, paint: Paint) -> Vec<Line
                 [] => String::new(),
                 hosts => format!(", but not on {}, which went on without it", hosts_text(hosts)),
             };
-            out.add(Detail::Normal, format!("! {} took the run over and {going}{except}", clean(owner)));
+            out.add(Detail::Normal, format!("! {} took the run over and {going}{except}", escaped(owner)));
         }
         // Nothing has happened yet.
         EventKind::Intended { .. } => {}

@@ -112,23 +112,24 @@ fn stuck_text(stuck: &Stuck, plan: &Plan, paint: Paint) -> String {
     text.push_str("\nnow, as far as is known:");
     for host in &plan.hosts {
         let place = hosts_text(std::slice::from_ref(host));
-        let live = stuck.live.get(host).map(|slot| match held(plan, host, *slot) {
+        let live = stuck.seen.live.get(host).map(|slot| match held(plan, host, *slot) {
             Some(release) => format!("{release} in slot {slot}"),
             None => format!("slot {slot}"),
         });
-        let _ = match (live, stuck.silent.contains(host)) {
+        let _ = match (live, stuck.seen.silent.contains(host)) {
             (Some(live), false) => write!(text, "\n  {place}: {live} gets the traffic"),
             (Some(live), true) => {
-                write!(text, "\n  {place}: its router does not answer; {live} had the traffic before")
+                write!(text, "\n  {place}: its router does not answer; {live} is recorded as active and runs")
             }
-            (None, _) => write!(text, "\n  {place}: not known"),
+            (None, true) => write!(text, "\n  {place}: not known, its router does not answer"),
+            (None, false) => write!(text, "\n  {place}: nothing gets the traffic"),
         };
     }
     let _ = write!(text, "\n{} type, in this order:", paint.bold("next:"));
     for command in &stuck.commands {
         let _ = write!(text, "\n  {}", clean(command));
     }
-    if !stuck.silent.is_empty() && plan.hosts.len() > 1 {
+    if !stuck.seen.silent.is_empty() && plan.hosts.len() > 1 {
         text.push_str("\n  where a host is gone for good: take it out of `hosts`, then deploy");
     }
     text
@@ -224,17 +225,18 @@ mod tests {
           hint: is caddy running?
         now, as far as is known:
           web1: v1 (0a0a0a0a0a0a) in slot blue gets the traffic
-          web2: not known
+          web2: not known, its router does not answer
         next: type, in this order:
           lockgate status web
           lockgate resume
           where a host is gone for good: take it out of `hosts`, then deploy
         ");
         let mut known = stuck();
-        known.live.insert(host("web2"), lockgate_model::Slot::Green);
+        known.seen.live.insert(host("web2"), lockgate_model::Slot::Green);
         let text = outcome_text(&Outcome::Stuck(known), &plan(), Paint::plain());
         assert!(
-            text.contains("web2: its router does not answer; ") && text.contains(" had the traffic before")
+            text.contains("web2: its router does not answer; ")
+                && text.contains(" is recorded as active and runs")
         );
     }
 

@@ -8,7 +8,7 @@ use lockgate_model::{
 
 use crate::lines::headline;
 use crate::outcome::hosts_text;
-use crate::{Paint, Table, clean};
+use crate::{Paint, Table, escaped};
 
 /// A table of what is live on each host now and would be after, what was seen that is out of order, and the steps by
 /// phase with what takes each back (`↩`). Hosts with the same steps are shown once. Without a line feed at the end.
@@ -33,7 +33,8 @@ pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
             false => String::new(),
         };
         committed = phase.committed;
-        let _ = write!(text, "\n\n{}{last}", paint.bold(&format!("{}. {}", index + 1, phase.title)));
+        let _ =
+            write!(text, "\n\n{}{last}", paint.bold(&format!("{}. {}", index + 1, escaped(&phase.title))));
         push_lanes(&mut text, phase, plan.hosts.len() > 1, paint);
     }
     let _ = write!(text, "\n\n{}", paint.faint("↩ is what takes a step back if a later one fails"));
@@ -52,7 +53,7 @@ pub fn live_text(seen: &HostObserved) -> String {
             None => format!("unknown release in {slot}"),
         },
         (None, Some(slot), _) => format!("{slot}, {}", not_running(seen, slot)),
-        (None, None, Some(dial)) => clean(dial),
+        (None, None, Some(dial)) => escaped(dial),
         (None, None, None) => "nothing".to_owned(),
     }
 }
@@ -61,7 +62,7 @@ pub fn live_text(seen: &HostObserved) -> String {
 pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(reason) = &seen.router.unreachable {
-        warnings.push(format!("the router cannot be asked: {}", clean(reason)));
+        warnings.push(format!("the router cannot be asked: {}", escaped(reason)));
     }
     if let (Some(target), Some(active)) = (seen.router.target, seen.recorded.active)
         && target != active
@@ -79,11 +80,11 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
     if let (true, Some(dial)) = (seen.router.stale, &seen.router.dial) {
         warnings.push(format!(
             "the router dials {}, where the slot is not any more; deploying the live release again mends it",
-            clean(dial)
+            escaped(dial)
         ));
     }
     warnings.extend(
-        seen.conflicts.iter().map(|conflict| format!("the slots cannot run together: {}", clean(conflict))),
+        seen.conflicts.iter().map(|conflict| format!("the slots cannot run together: {}", escaped(conflict))),
     );
     warnings
 }
@@ -172,8 +173,9 @@ fn push_lanes(text: &mut String, phase: &Phase, several_hosts: bool, paint: Pain
 type StepTitles = (String, String);
 
 fn step_titles(lane: &Lane) -> Vec<StepTitles> {
-    let undo = |actions: &[Action]| actions.iter().map(Action::title).collect::<Vec<_>>().join(", ");
-    lane.steps.iter().map(|step| (step.action.title(), undo(&step.undo))).collect()
+    let undo =
+        |actions: &[Action]| actions.iter().map(|one| escaped(&one.title())).collect::<Vec<_>>().join(", ");
+    lane.steps.iter().map(|step| (escaped(&step.action.title()), undo(&step.undo))).collect()
 }
 
 #[cfg(test)]

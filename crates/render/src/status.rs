@@ -7,7 +7,7 @@ use lockgate_model::{HostId, HostObserved, LeaseRecord, ServiceStatus, Slot, Slo
 use crate::failure::failure_text;
 use crate::outcome::hosts_text;
 use crate::plan::{deploy_again, live_text, warnings};
-use crate::{Paint, Table, clean};
+use crate::{Paint, Table, escaped};
 
 /// A table per service and environment; below it what is out of order, who is at work and what was left unfinished.
 /// `time` formats points in time, as [`crate::rfc3339`]. Without a line feed at the end.
@@ -106,7 +106,7 @@ fn lease_lines(lease: &LeaseRecord, time: &dyn Fn(Timestamp) -> String, paint: P
     let mut lines = Vec::new();
     match (&lease.holder, &lease.unfinished) {
         (Some(holder), unfinished) => {
-            let (owner, since) = (clean(&holder.owner), time(holder.since));
+            let (owner, since) = (escaped(&holder.owner), time(holder.since));
             let what = unfinished
                 .as_ref()
                 .map_or(String::new(), |run| format!(" on {} (run {})", run.plan.release, run.run));

@@ -6,6 +6,8 @@ use lockgate_model::{
     Action, Event, EventKind, Failure, HostId, Millis, Plan, Progress, RunId, StepId, Timestamp,
 };
 
+use crate::escaped;
+
 /// Where a step stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StepState {
@@ -33,7 +35,7 @@ pub(crate) struct StepView {
     /// What its undo does.
     pub(crate) undo: String,
     pub(crate) is_gate: bool,
-    only_looks: bool,
+    may_be_broken_off: bool,
     pub(crate) state: StepState,
     /// Stays true when it is undone later.
     pub(crate) has_failed: bool,
@@ -87,7 +89,7 @@ impl RunView {
                 None
             }
             EventKind::UnwindStarted { .. } => {
-                self.abandon(|step| step.only_looks);
+                self.abandon(|step| step.may_be_broken_off);
                 None
             }
             EventKind::StepStarted { step } => self.set(*step, StepState::Running { since: event.at }),
@@ -111,14 +113,14 @@ impl RunView {
         }
         *self = Self { run: Some(run), started: Some(at), now: at, ..Self::default() };
         for (phase, host, step) in plan.steps() {
-            let undo: Vec<String> = step.undo.iter().map(Action::title).collect();
+            let undo: Vec<String> = step.undo.iter().map(|undo| escaped(&undo.title())).collect();
             let view = StepView {
                 phase: Some(phase),
                 host: host.cloned(),
-                title: step.action.title(),
+                title: escaped(&step.action.title()),
                 undo: undo.join(", "),
                 is_gate: matches!(step.action, Action::Gate { .. }),
-                only_looks: step.action.only_looks(),
+                may_be_broken_off: step.action.nature().may_be_broken_off,
                 state: StepState::Waiting,
                 has_failed: false,
             };
@@ -195,7 +197,7 @@ impl RunView {
             return None;
         }
         self.phase_shown = Some(phase);
-        self.plan.as_ref()?.phases.get(phase).map(|phase| phase.title.clone())
+        self.plan.as_ref()?.phases.get(phase).map(|phase| escaped(&phase.title))
     }
 
     /// True for a step after which nothing is undone any more: its failure is a warning.
@@ -213,7 +215,7 @@ fn unknown(id: StepId) -> StepView {
         title: format!("step {}", id.0),
         undo: format!("undo step {}", id.0),
         is_gate: false,
-        only_looks: false,
+        may_be_broken_off: false,
         state: StepState::Waiting,
         has_failed: false,
     }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockgate_model::{
-    CommandGate, Digest, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate,
-    Millis, Project, ProjectName, Release, Service, ServiceName, Slot, Ssh, StatusRange, Strategy, Tag,
+    BuiltinRouter, CommandGate, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment,
+    EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate, Millis, Project, ProjectName,
+    Release, Router, Runtime, Service, ServiceName, Slot, SlotDelivery, Ssh, StatusRange, Strategy, Tag,
     Template, Wave,
 };
 use lockgate_ports::fake::{Artifact, Behaviour, Catalogue, Machine, SharedMachine, shared};
@@ -147,18 +148,9 @@ impl Scene {
             name: EnvironmentName::new("prod").unwrap_or_else(|error| panic!("{error}")),
             url: None,
             from: None,
-            hosts: self.host_ids(),
-            strategy: Strategy::BlueGreen,
-            runtime: None,
-            router: None,
             before: vec![program("regression")],
             after: vec![through_the_router(), program("smoke")],
-            waves: self.waves.clone(),
-            drain: self.drain,
-            keep_warm: self.keep_warm,
-            stop_grace: Millis(500),
-            keep_releases: 2,
-            disk_free_mib: 100,
+            delivery: Delivery::Slots(Box::new(self.delivery())),
         };
         let project = Project {
             name: ProjectName::new("sim").unwrap_or_else(|error| panic!("{error}")),
@@ -169,6 +161,34 @@ impl Scene {
             ssh: Ssh::default(),
         };
         (Arc::new(project), service, environment)
+    }
+
+    /// Runtime and router are named for the plan alone: the machines of this world play their parts.
+    fn delivery(&self) -> SlotDelivery {
+        let dir = Template::new("/srv/{service}/{slot}").unwrap_or_else(|error| panic!("{error}"));
+        SlotDelivery {
+            hosts: self.host_ids(),
+            strategy: Strategy::BlueGreen,
+            runtime: Runtime::Compose(ComposeRuntime {
+                layout: ComposeLayout::Folders(dir),
+                service: None,
+                project: None,
+            }),
+            router: Router::Builtin(BuiltinRouter {
+                listen: "127.0.0.1:8080".to_owned(),
+                hosts: Vec::new(),
+                path: None,
+                response_timeout: None,
+                trusted_proxies: Vec::new(),
+                dir: None,
+            }),
+            waves: self.waves.clone(),
+            drain: self.drain,
+            keep_warm: self.keep_warm,
+            stop_grace: Millis(500),
+            keep_releases: 2,
+            disk_free_mib: 100,
+        }
     }
 
     /// What a gate's program exits with.

@@ -239,6 +239,7 @@ impl<'a> Stage<'a> {
             hosts: self.world.machines.values().map(ports).collect(),
             prober: Arc::new(prober),
             runner: Arc::new(runner),
+            secrets: Vec::new(),
         }
     }
 

@@ -254,9 +254,15 @@ impl World {
     }
 
     /// P1: the router points at a healthy running slot.
-    fn check_serving(&self, who: &str, call: &Call, machine: &Machine) {
+    fn check_serving(&self, who: &str, call: &Call, machine: &mut Machine) {
         let mut known = self.known();
+        let revived = std::mem::take(&mut machine.revived);
         let host = &machine.id;
+        // It was dark before it was started again.
+        if machine.target().is_some_and(|target| revived.contains(&target)) {
+            known.excused.insert(host.clone());
+            known.disturbed.insert(host.clone());
+        }
         if !known.serving.contains(host) {
             return;
         }

@@ -4,10 +4,10 @@
 //! time; `--check` is for people.
 
 mod compose;
-mod http;
+pub mod http;
 mod load;
 mod overhead;
-mod place;
+pub mod place;
 mod project;
 mod report;
 mod ssh;

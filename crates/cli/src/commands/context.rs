@@ -93,7 +93,7 @@ impl<'a> Context<'a> {
     /// For commands that change what is live: an environment without hosts is only looked at.
     pub fn require_deployable(&self) -> Result<(), CliError> {
         let environment = self.environment()?;
-        if environment.hosts.is_empty() {
+        if environment.slots().is_none() {
             return Err(CliError::usage(
                 format!("environment {} is only checked, never deployed to", environment.name),
                 match self.deployed().as_slice() {
@@ -106,7 +106,7 @@ impl<'a> Context<'a> {
     }
 
     fn deployed(&self) -> Vec<&Environment> {
-        self.project.environments.iter().filter(|one| !one.hosts.is_empty()).collect()
+        self.project.environments.iter().filter(|one| one.slots().is_some()).collect()
     }
 
     pub fn site(&self, service: &Service, hosts: &mut Hosts) -> Result<Site, CliError> {

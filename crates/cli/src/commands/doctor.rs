@@ -4,7 +4,7 @@ use lockgate_model::{Environment, HostId, HostObserved, Router, Service, SlotSta
 use lockgate_own::{Foreign, NOT_OURS, SHELL};
 use lockgate_perform::glimpse;
 use lockgate_ports::{Check, CheckState, Command, HostPorts, STATE_FREE_MIB_MIN};
-use lockgate_render::{deploy_again, live_text};
+use lockgate_render::{clean, deploy_again, escaped, live_text};
 
 use super::Context;
 use crate::args::Format;
@@ -21,12 +21,12 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
     let mut hosts = Hosts::default();
     let mut worst = CheckState::Ok;
     let gates = check_gates(context, &services, &mut hosts).await?;
-    if environment.hosts.is_empty() || !gates.is_empty() {
+    if environment.slots().is_none() || !gates.is_empty() {
         let gates = only_checked(environment, gates);
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
         worst = show(context, &about, &gates, worst);
     }
-    for id in &environment.hosts {
+    for id in environment.hosts() {
         let checks = hosts.get(id, &context.project).check().await;
         let reachable = checks.iter().all(|check| check.state != CheckState::Bad);
         let about = About { environment, host: id, service: None, title: "" };
@@ -54,7 +54,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
 
 /// An environment without hosts is said to be one, for nothing else of it is looked at.
 fn only_checked(environment: &Environment, mut gates: Vec<Check>) -> Vec<Check> {
-    if !environment.hosts.is_empty() {
+    if environment.slots().is_some() {
         return gates;
     }
     let name = &environment.name;
@@ -183,7 +183,7 @@ fn live_check(service: &Service, environment: &Environment, seen: &HostObserved)
     };
     let deploy = deploy_again(&service.name, &environment.name, seen);
     // A proxy of ours is started by it, another router is not.
-    let is_theirs = !matches!(environment.router, Some(Router::Builtin(_)));
+    let is_theirs = environment.slots().is_some_and(|slots| !matches!(slots.router, Router::Builtin(_)));
     Check::bad(
         LIVE,
         told,
@@ -192,6 +192,11 @@ fn live_check(service: &Service, environment: &Environment, seen: &HostObserved)
             false => format!("bring it back: {deploy}"),
         },
     )
+}
+
+/// Text from elsewhere whose further lines stand under its first.
+fn below(text: &str) -> String {
+    clean(text).trim_end().replace('\n', "\n      ")
 }
 
 /// What checks are about.
@@ -211,6 +216,7 @@ fn show(context: &Context<'_>, about: &About<'_>, checks: &[Check], mut worst: C
         output.text(&output.paint.bold(&heading.join(" · ")));
     }
     for check in checks {
+        let check = &Check { seen: output.masked(&check.seen), ..check.clone() };
         worst = match (worst, check.state) {
             (CheckState::Bad, _) | (_, CheckState::Bad) => CheckState::Bad,
             (CheckState::Warn, _) | (_, CheckState::Warn) => CheckState::Warn,
@@ -228,9 +234,9 @@ fn show(context: &Context<'_>, about: &About<'_>, checks: &[Check], mut worst: C
             CheckState::Warn => output.paint.yellow("!"),
             CheckState::Bad => output.paint.red("✗"),
         };
-        output.text(&format!("  {mark} {}: {}", check.what, check.seen));
+        output.text(&format!("  {mark} {}: {}", escaped(&check.what), below(&check.seen)));
         if let Some(mend) = &check.mend {
-            output.text(&format!("      {mend}"));
+            output.text(&format!("      {}", below(mend)));
         }
     }
     worst

@@ -1,7 +1,7 @@
 //! `history`: past runs from this project's journal.
 
 use lockgate_engine::{Journal, RunFilter};
-use lockgate_render::{Table, rfc3339};
+use lockgate_render::{Table, escaped, rfc3339};
 
 use super::Context;
 use crate::args::Format;
@@ -28,10 +28,10 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
             rfc3339(run.started_at),
             run.service.to_string(),
             run.environment.to_string(),
-            run.intent,
+            escaped(&run.intent),
             run.release.to_string(),
             run.outcome.as_ref().map_or("unfinished", |outcome| outcome.as_str()).to_owned(),
-            run.owner,
+            escaped(&run.owner),
             run.run.to_string(),
         ]);
     }

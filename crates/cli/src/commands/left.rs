@@ -72,6 +72,7 @@ impl Signals {
         self.screen.note("left as it is; `lockgate resume` finishes or undoes it");
         let status = session.status_within(Millis::from_secs(LOOK_SECONDS_MAX)).await;
         tell(context, session.site, session.tools, &status);
+        lockgate_ssh::end_masters();
         std::process::exit(i32::from(Exit::Stuck.code()))
     }
 }

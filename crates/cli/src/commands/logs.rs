@@ -3,7 +3,7 @@
 use lockgate_model::{Failure, Slot, SlotState};
 use lockgate_perform::glimpse;
 use lockgate_ports::HostPorts;
-use lockgate_render::clean;
+use lockgate_render::{clean, escaped};
 
 use super::Context;
 use crate::args::Format;
@@ -69,7 +69,7 @@ async fn live_slot(context: &Context<'_>, ports: &HostPorts) -> Result<Option<Sl
         context.output.say(&format!(
             "{}: {}; these are the lines of {slot}, {why}",
             ports.id,
-            clean(&unsaid)
+            escaped(&unsaid)
         ));
         slot
     }))

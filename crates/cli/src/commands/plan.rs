@@ -2,7 +2,7 @@
 
 use lockgate_model::{Failure, FailureKind, Moment};
 use lockgate_orchestrator::Session;
-use lockgate_render::{failure_text, plan_text};
+use lockgate_render::{escaped, failure_text, plan_text};
 
 use super::{Context, deploy};
 use crate::args::{self, Format};
@@ -18,7 +18,7 @@ pub async fn run(context: &Context<'_>, args: &args::Deploy) -> Result<Exit, Cli
     let planned = Session::new(&site, &tools).plan(&deploy::want(args)?).await?;
     match context.output.format {
         Format::Json => context.output.json(&serde_json::json!({
-            "changes": !planned.plan.is_empty(), "plan": planned.plan, "observed": planned.observed,
+            "changes": !planned.plan.is_empty(), "plan": planned.plan.without_queries(), "observed": planned.observed,
         })),
         Format::Text => {
             context.output.text(&plan_text(&planned.plan, &planned.observed, context.output.paint))
@@ -71,7 +71,8 @@ fn judgement(failure: &Failure) -> &'static str {
 fn passed(context: &Context<'_>, gate: &str, evidence: &[lockgate_model::Evidence]) -> String {
     let mut text = format!("{} gate {gate:?} passes", context.output.paint.green("✓"));
     for one in evidence {
-        text.push_str(&format!("\n    {}: {} (wanted {})", one.check, one.seen, one.wanted));
+        let [check, seen, wanted] = [&one.check, &one.seen, &one.wanted].map(|text| escaped(text));
+        text.push_str(&format!("\n    {check}: {seen} (wanted {wanted})"));
     }
     text
 }

@@ -14,15 +14,13 @@ use crate::exit::Exit;
 use crate::wiring::Hosts;
 
 const WATCH_SECONDS: u64 = 1;
-/// ANSI: cursor home, clear to the end.
-const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub async fn run(context: &Context<'_>, service: Option<&str>, watch: bool) -> Result<Exit, CliError> {
     let mut hosts = Hosts::default();
     loop {
         let statuses = look(context, service, &mut hosts).await?;
         if watch && context.output.format == Format::Text && std::io::stdout().is_terminal() {
-            context.output.text(CLEAR);
+            context.output.clear();
         }
         show(context, &statuses);
         if !watch {

@@ -8,6 +8,7 @@ use lockgate_engine::LeaseStore;
 use lockgate_model::Holder;
 use lockgate_orchestrator::Session;
 use lockgate_perform::HostLease;
+use lockgate_render::escaped;
 
 use crate::sink::Screen;
 
@@ -38,7 +39,7 @@ async fn tell(session: &Session<'_>, screen: &Screen) {
         let seconds = session.tools.lease_ttl.0.div_ceil(1000);
         screen.note(&format!(
             "waiting up to {seconds} s to see whether {}, who holds the lease, is still at work",
-            holder.owner
+            escaped(&holder.owner)
         ));
     }
 }

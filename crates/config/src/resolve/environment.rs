@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    Environment, EnvironmentName, HostId, InvalidName, Millis, Router, Runtime, Service, ServiceName,
-    Strategy, Wave,
+    Delivery, Environment, EnvironmentName, HostId, InvalidName, Millis, Router, Runtime, Service,
+    ServiceName, SlotDelivery, Strategy, Wave,
 };
 
 use super::service::{key_name, unknown_environment};
 use super::{Reader, gate, quote, router, runtime, variable};
-use crate::at::{At, Either, WaveText};
+use crate::at::{At, Either, Span, WaveText};
 use crate::error::{Kind, Place, Problem};
 use crate::{raw, words};
 
@@ -34,31 +34,55 @@ pub fn resolve(
 ) -> Option<Environment> {
     let name: EnvironmentName = key_name(reader, key)?;
     let raw = &source.value;
-    let (runtime, router) = parts(reader, key, raw, services);
-    let deploys = raw.runtime.is_some() || raw.router.is_some();
     Some(Environment {
+        delivery: delivery(reader, key, raw, services),
         url: raw.url.as_ref().and_then(|url| reader.url("`url`", url)),
         from: raw.from.as_ref().and_then(|from| environment(reader, from, environments)),
-        hosts: hosts(reader, key, raw.hosts.as_ref(), deploys),
-        strategy: strategy(reader, raw.strategy.as_ref()),
-        runtime,
-        router,
         before: gate::resolve(reader, &raw.before, &name, environments),
         after: gate::resolve(reader, &raw.after, &name, environments),
-        waves: waves(reader, raw.waves.as_ref()),
-        drain: reader.span("`drain`", raw.drain.as_ref(), Millis(0), DRAIN),
-        keep_warm: reader.span("`keep_warm`", raw.keep_warm.as_ref(), Millis(0), KEEP_WARM),
-        stop_grace: reader.span("`stop_grace`", raw.stop_grace.as_ref(), Millis(0), STOP_GRACE),
-        keep_releases: reader.whole(
-            "`keep_releases`",
-            raw.keep_releases.as_ref(),
-            KEEP_RELEASES_MIN,
-            KEEP_RELEASES_MAX,
-            KEEP_RELEASES,
-        ),
-        disk_free_mib: reader.size_mib("`disk_free`", raw.disk_free.as_ref(), DISK_FREE_MIB),
         name,
     })
+}
+
+/// Every key is read, so that all that is wrong is said at once, also where something that is missing keeps it from
+/// being of use.
+fn delivery(
+    reader: &mut Reader<'_>,
+    key: &At<String>,
+    raw: &raw::Environment,
+    services: &Services,
+) -> Delivery {
+    let parts = parts(reader, key, raw, services);
+    let deploys = raw.runtime.is_some() || raw.router.is_some();
+    let hosts = hosts(reader, key, raw.hosts.as_ref(), deploys);
+    let strategy = strategy(reader, raw.strategy.as_ref());
+    let waves = waves(reader, raw.waves.as_ref());
+    let mut span =
+        |what, source: &Option<At<Span>>, default| reader.span(what, source.as_ref(), Millis(0), default);
+    let drain = span("`drain`", &raw.drain, DRAIN);
+    let keep_warm = span("`keep_warm`", &raw.keep_warm, KEEP_WARM);
+    let stop_grace = span("`stop_grace`", &raw.stop_grace, STOP_GRACE);
+    let keep_releases = reader.whole(
+        "`keep_releases`",
+        raw.keep_releases.as_ref(),
+        KEEP_RELEASES_MIN,
+        KEEP_RELEASES_MAX,
+        KEEP_RELEASES,
+    );
+    let disk_free_mib = reader.size_mib("`disk_free`", raw.disk_free.as_ref(), DISK_FREE_MIB);
+    let Some((runtime, router)) = parts else { return Delivery::CheckOnly };
+    Delivery::Slots(Box::new(SlotDelivery {
+        hosts,
+        strategy,
+        runtime,
+        router,
+        waves,
+        drain,
+        keep_warm,
+        stop_grace,
+        keep_releases,
+        disk_free_mib,
+    }))
 }
 
 /// The environment's name, when it is one of the file's.
@@ -76,14 +100,14 @@ fn parts(
     key: &At<String>,
     raw: &raw::Environment,
     services: &Services,
-) -> (Option<Runtime>, Option<Router>) {
+) -> Option<(Runtime, Router)> {
     match (&raw.runtime, &raw.router) {
-        (None, None) => (None, None),
+        (None, None) => None,
         (None, Some(router)) => {
             let message = format!("`{}` has a router and no runtime", key.value);
             let hint = "add `runtime: compose` or `runtime: process`";
             reader.report(Problem::new(Kind::MissingKey, router.place, message).hint(hint));
-            (None, None)
+            None
         }
         (Some(source), router) => {
             let runtime = runtime::resolve(reader, source);
@@ -91,7 +115,7 @@ fn parts(
                 Some(router) => router::resolve(reader, router, services),
                 None => Some(router::builtin_default()),
             };
-            (runtime, router)
+            runtime.zip(router)
         }
     }
 }

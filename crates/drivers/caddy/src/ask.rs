@@ -1,6 +1,6 @@
 //! The data path: where and how a user's request for this service reaches Caddy. Pure.
 
-use lockgate_model::FailureKind;
+use lockgate_model::{FailureKind, without_query};
 use lockgate_ports::{Endpoint, PortError};
 use serde_json::Value;
 
@@ -114,7 +114,11 @@ fn wanted(config: &Value, handler: &Path, target: &str) -> Result<Wanted, PortEr
         Ok(host) => Ok(Wanted { host, prefix }),
         Err(paths) => Err(PortError::new(
             FailureKind::Refused,
-            format!("{target} cannot be asked through Caddy: the route takes only {}", paths.join(", ")),
+            format!(
+                "{} cannot be asked through Caddy: the route takes only {}",
+                without_query(target),
+                paths.join(", ")
+            ),
         )
         .hint(
             "ask for a path that the route takes, or set `router.caddy.ask` to a base URL that leads there",

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use lockgate_ports::PortError;
 use tempfile::TempDir;
 
+use crate::master;
+
 const PREFIX: &str = "lockgate-ssh-";
 const OWNER: &str = "owner";
 /// Longest path of the control socket: `sun_path` has 104 or 108 bytes, and ssh appends 17 while it makes it.
@@ -53,8 +55,8 @@ fn own(folder: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Removes what killed processes of this user left beside `ours`. A master that still runs in one of them has lost its
-/// clients with its owner and goes by itself.
+/// Removes what killed processes of this user left beside `ours`, and ends a master that still runs there: it goes by itself
+/// only when the last session has ended, which one whose shell never answers does not.
 fn remove_left(ours: &Path) {
     for folder in left(ours).unwrap_or_else(|error| {
         tracing::debug!(%error, "cannot look for folders that were left");
@@ -89,7 +91,12 @@ fn remove_if_dead(folder: &Path) -> std::io::Result<bool> {
         Err(error) => return Err(error),
     };
     match owner.try_lock() {
-        Ok(()) => std::fs::remove_dir_all(folder).map(|()| true),
+        Ok(()) => {
+            if let Err(error) = master::end(&folder.join("master")) {
+                tracing::debug!(%error, "no master was left there, or it does not go");
+            }
+            std::fs::remove_dir_all(folder).map(|()| true)
+        }
         Err(std::fs::TryLockError::WouldBlock) => Ok(false),
         Err(std::fs::TryLockError::Error(error)) => Err(error),
     }
@@ -98,6 +105,23 @@ fn remove_if_dead(folder: &Path) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_master_that_a_dead_owner_left_is_ended() {
+        let parent = tempfile::tempdir().unwrap();
+        let [ours, dead] = ["lockgate-ssh-ours", "lockgate-ssh-dead"].map(|name| parent.path().join(name));
+        [&ours, &dead].iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+        drop(own(&dead).unwrap());
+        let listener = std::os::unix::net::UnixListener::bind(dead.join("master")).unwrap();
+        let master = std::thread::spawn(move || {
+            let mut asked = [0; 24];
+            std::io::Read::read_exact(&mut listener.accept().unwrap().0, &mut asked).unwrap();
+            asked
+        });
+        remove_left(&ours);
+        assert!(!dead.exists());
+        assert_eq!(master.join().unwrap()[16..20], [0x10, 0, 0, 5], "MUX_C_TERMINATE");
+    }
 
     #[test]
     fn only_folders_of_dead_owners_are_removed() {

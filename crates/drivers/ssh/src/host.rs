@@ -50,13 +50,13 @@ impl Ssh {
         Ssh { id: host, settings: settings.clone(), link: Mutex::default() }
     }
 
-    /// Closes the connection and waits until the master has stopped listening.
+    /// Closes the connection and waits until the master has gone.
     ///
     /// # Errors
     /// `Unreachable` when it had broken already; there is nothing left to close then.
     pub async fn close(self) -> Result<(), PortError> {
         match self.link.into_inner().open.map(Arc::try_unwrap) {
-            Some(Ok(link)) => link.close(&self.id).await,
+            Some(Ok(link)) => link.close(&self.id),
             // Nobody else can hold it: every holder borrows this host.
             Some(Err(_)) | None => Ok(()),
         }

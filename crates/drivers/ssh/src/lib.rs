@@ -30,13 +30,15 @@
 //! Limits: a command ends when its outputs are closed, so what it leaves running must not hold them (`>log 2>&1`). sshd
 //! forwards without saying whether anything listens behind: `connect` to a port that nobody listens on succeeds and then
 //! ends at once, which [`lockgate_ports::http::send`] reports as `Unreachable`. Unix sockets need sshd's
-//! `AllowStreamLocalForwarding` (by default `yes`). When Lockgate is killed its master goes after 15 idle seconds, and
-//! its folder when the same user next connects anywhere.
+//! `AllowStreamLocalForwarding` (by default `yes`). A master is ended with its connection, also while a
+//! login shell there answers nothing. When Lockgate is killed its master goes after 15 idle seconds, and its folder, with
+//! a master that still has a session, when the same user next connects anywhere.
 
 mod doctor;
 mod folder;
 mod host;
 mod link;
+mod master;
 mod options;
 mod script;
 mod session;
@@ -44,3 +46,4 @@ mod trouble;
 mod worker;
 
 pub use host::Ssh;
+pub use master::end_masters;

@@ -11,6 +11,7 @@ use lockgate_ports::{Endpoint, PortError};
 use openssh::{ForwardType, Session, Socket};
 use tokio::sync::{Mutex, Semaphore};
 
+use crate::master::Master;
 use crate::worker::Worker;
 use crate::{folder, options, trouble};
 
@@ -33,11 +34,13 @@ const FORWARDS_MAX: usize = 64;
 /// more than ten have not authenticated yet (`MaxStartups`, sshd_config(5)).
 static OPENING: Semaphore = Semaphore::const_new(8);
 
-/// An open connection. Dropping it closes the master and removes its folder with all sockets.
+/// An open connection. Dropping it ends the master, whatever its sessions do, and removes its folder with all sockets.
 pub(crate) struct Link {
     /// Workers that wait for requests. All are kept: there are at most as many as there were calls at once, and a new one
     /// costs what the login shell's start-up files cost.
     idle: std::sync::Mutex<Vec<Worker>>,
+    /// Goes before the session, which would only ask it to stop listening.
+    master: Master,
     pub(crate) session: Arc<Session>,
     /// One for each call that is under way.
     pub(crate) sessions: Semaphore,
@@ -107,6 +110,7 @@ impl Link {
             return Err(trouble::connecting(host, settings, &String::from_utf8_lossy(&said)));
         }
         Ok(Link {
+            master: Master::new(folder.path().join("master")),
             folder: folder.path().to_owned(),
             idle: std::sync::Mutex::default(),
             session: Arc::new(Session::new_native_mux(folder)),
@@ -143,13 +147,9 @@ impl Link {
 
     /// # Errors
     /// `Unreachable` when the master has gone already.
-    pub(crate) async fn close(self, host: &HostId) -> Result<(), PortError> {
+    pub(crate) fn close(self, host: &HostId) -> Result<(), PortError> {
         self.idle().clear();
-        match Arc::try_unwrap(self.session) {
-            Ok(session) => session.close().await.map_err(|error| trouble::broken(host, &error)),
-            // A worker that is under way holds it, and closes it when it ends.
-            Err(_) => Ok(()),
-        }
+        self.master.end().map_err(|error| trouble::broken(host, &error))
     }
 
     /// Nothing in here can panic, so a poisoned lock has nothing wrong behind it.

@@ -523,6 +523,24 @@ async fn closing_and_dropping_leave_nothing_behind() {
     }
 }
 
+/// sshd answers, the login shell does not: what waits for it must not hold the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_shell_never_answers_keeps_no_master() {
+    let Some(sshd) = Sshd::start_with("ForceCommand sleep 600", "") else { return };
+    for closes in [false, true] {
+        let host = sshd.host();
+        let asked = Command::new(["true"]).timeout(Millis(300));
+        let error = host.exec(&asked).await.expect_err("the shell never answers");
+        assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+        assert_eq!(sshd.connections(), 1, "the master waits for the session's end");
+        match closes {
+            true => host.close().await.unwrap(),
+            false => drop(host),
+        }
+        until("the connection has ended", || sshd.connections() == 0).await;
+    }
+}
+
 /// Says to this test, started once more as a process to be killed, where to connect.
 const HOLD: &str = "LOCKGATE_TEST_SSH_HOLD";
 

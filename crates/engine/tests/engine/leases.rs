@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::common::Record;
 use lockgate_engine::{LeaseError, LeaseStore, Leases};
-use lockgate_model::{Failure, FailureKind, Identity, Millis, Outcome, RunEnd, RunId, Stuck, Timestamp};
+use lockgate_model::{
+    Failure, FailureKind, Identity, Millis, Outcome, RunEnd, RunId, Stuck, Timestamp, WhoIsLive,
+};
 use tokio::time::Instant;
 
 const TTL: Millis = Millis::from_secs(15);
@@ -125,10 +127,9 @@ async fn the_end_of_a_run_is_noted_without_what_has_no_bound() {
             .logs(vec!["TOKEN=hunter2".into(); 1_000])
     };
     let stuck = Stuck {
-        silent: std::collections::BTreeSet::new(),
         failure: wordy("it is sick"),
         undo_failures: vec![wordy("it stays"); 1_000],
-        live: std::collections::BTreeMap::new(),
+        seen: WhoIsLive::default(),
         commands: vec!["lockgate resume".into()],
     };
     let warnings = vec![wordy("it is left"); 1_000];

@@ -198,7 +198,7 @@ fn long_plan() -> Plan {
         phase(
             true,
             vec![
-                Action::Drain { slot: old, deadline: grace },
+                Action::Drain { slot: old, deadline: grace, heir: None },
                 Action::Stop { slot: old, grace, heir: Some(slot) },
             ],
         ),

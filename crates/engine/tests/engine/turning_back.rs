@@ -11,7 +11,7 @@ use lockgate_engine::{
 };
 use lockgate_model::{
     Action, Event, Failure, FailureKind, HostId, Identity, Lane, Millis, Outcome, Phase, Plan, Progress,
-    RunId, Seen, Slot, Step, StepId, Timestamp,
+    RunId, Seen, Slot, Step, StepId, Timestamp, WhoIsLive,
 };
 use tokio::time::Instant;
 
@@ -78,8 +78,8 @@ impl Performer for World {
         result.map(|()| Seen::new()).map_err(|()| Failure::new(FailureKind::Refused, "it will not"))
     }
 
-    async fn target(&self, _host: &HostId) -> Result<Option<Slot>, Failure> {
-        Ok(None)
+    async fn who_is_live(&self, _hosts: &[HostId]) -> WhoIsLive {
+        WhoIsLive::default()
     }
 }
 

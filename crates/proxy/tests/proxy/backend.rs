@@ -2,9 +2,9 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -159,4 +159,69 @@ pub async fn closes_on_second_request() -> (SocketAddr, Arc<AtomicU64>) {
         }
     });
     (address, seen)
+}
+
+/// A slot that keeps what it is sent on all connections, and answers each request with these bytes: each head where the
+/// request has no chunked body, else its end.
+pub async fn recorder(answer: impl Into<Vec<u8>>) -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let recorded = Arc::new(Mutex::new(Vec::new()));
+    let (record, answer) = (recorded.clone(), answer.into());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (record, answer) = (record.clone(), answer.clone());
+            tokio::spawn(async move {
+                let (mut bytes, mut request) = ([0; 65536], Vec::new());
+                while let Ok(n @ 1..) = stream.read(&mut bytes).await {
+                    request.extend_from_slice(&bytes[..n]);
+                    let text = String::from_utf8_lossy(&request);
+                    let chunked = text.contains("transfer-encoding: chunked\r\n");
+                    let at_end = text.split_once("\r\n\r\n").is_some_and(|(_, body)| {
+                        !chunked || body.contains("0\r\n") && body.ends_with("\r\n\r\n")
+                    });
+                    if at_end {
+                        record.lock().unwrap().append(&mut request);
+                        if stream.write_all(&answer).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (address, recorded)
+}
+
+/// A slot that speaks before it is asked: a connection's first request is answered, and when the second one arrives the
+/// slot has just sent something else. Answers with its address and how many connections were used twice.
+pub async fn speaks_unasked(with_the_answer: bool) -> (SocketAddr, Arc<AtomicU64>) {
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let used_twice = Arc::new(AtomicU64::new(0));
+    let counter = used_twice.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let counter = counter.clone();
+            tokio::spawn(async move {
+                let mut bytes = [0; 4096];
+                if stream.read(&mut bytes).await.unwrap_or(0) == 0 {
+                    return;
+                }
+                stream.write_all(ANSWER).await.unwrap();
+                if with_the_answer && stream.write_all(b"and more").await.is_err() {
+                    return;
+                }
+                if stream.read(&mut bytes).await.unwrap_or(0) > 0 {
+                    counter.fetch_add(1, SeqCst);
+                    // The proxy may have closed by now, which is as good.
+                    let _ = stream.write_all(b"and more\r\n\r\n").await;
+                }
+            });
+        }
+    });
+    (address, used_twice)
 }

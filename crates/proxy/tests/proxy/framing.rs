@@ -14,7 +14,7 @@ use crate::client::{Admin, text};
 use crate::{spec, start_in};
 
 /// The whole answer on a connection that the request closes.
-async fn raw(address: SocketAddr, request: &str) -> String {
+pub async fn raw(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

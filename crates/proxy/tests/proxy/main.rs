@@ -5,6 +5,8 @@ mod backend;
 mod client;
 mod forward;
 mod framing;
+mod heads;
+mod leaving;
 mod limits;
 mod load;
 mod switch;

@@ -1,0 +1,29 @@
+//! What must not be told: what this machine's environment and the configuration hold as secrets.
+
+use lockgate_model::{Mask, Notify, Project, Secret, is_secret_name, secret_variables};
+
+/// Of this process's environment, which the programs of gates have too.
+pub fn of_environment() -> Vec<Secret> {
+    let variables: Vec<(String, String)> = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .collect();
+    secret_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
+}
+
+/// Of the environment and of the project: where people are told, and those variables of services whose names say so. (What
+/// else is in a service's `env` is masked where that service's app or gates speak.)
+pub fn of_project(project: &Project) -> Vec<Secret> {
+    let told = project.notify.iter().flat_map(|notify| match notify {
+        Notify::Slack { webhook, .. } => vec![webhook],
+        Notify::Webhook { url, headers } => std::iter::once(url).chain(headers.values()).collect(),
+    });
+    let variables = project.services.values().flat_map(|service| &service.env);
+    let named = variables.filter(|(name, _)| is_secret_name(name)).map(|(_, value)| value);
+    let mut secrets = of_environment();
+    secrets.extend(told.chain(named).cloned());
+    secrets
+}
+
+pub fn mask(project: &Project) -> Mask {
+    Mask::of(&of_project(project))
+}
