@@ -26,6 +26,10 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
         worst = show(context, &about, &gates, worst);
     }
+    if let Some(check) = crate::tools::journal_check(&context.project) {
+        let about = About { environment, host: &HostId::local(), service: None, title: "this folder" };
+        worst = show(context, &about, &[check], worst);
+    }
     for id in environment.hosts() {
         let checks = hosts.get(id, &context.project).check().await;
         let reachable = checks.iter().all(|check| check.state != CheckState::Bad);

@@ -432,7 +432,7 @@ impl SmallDisk {
     fn new() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=512k,mode=755", "tmpfs"])
             .arg(folder.path())
             .output();
         if mount.is_ok_and(|mount| mount.status.success()) {
