@@ -33,6 +33,7 @@ lg_foreign() { printf "lockgate-not-ours %s\n" "$*" >&2; return 1; };
 lg_judge() {
   while read -r lg_mode lg_links lg_uid lg_gid lg_size lg_month lg_day lg_time lg_name; do
     lg_want=$1;
+    case "$lg_mode" in l*) lg_name=${lg_name%%" -> "*};; esac;
     [ -n "$lg_want" ] || case "$lg_name" in */.) lg_want=d;; *) lg_want=-;; esac;
     lg_told="$lg_mode $lg_uid $lg_me $lg_name";
     case "$lg_mode" in "$lg_want"*) ;; *) lg_foreign kind "$lg_told"; return 1;; esac;
@@ -128,10 +129,10 @@ mod tests {
         for function in ["lg_ours", "lg_quick"] {
             std::fs::remove_file(&file).unwrap();
             symlink("/etc/passwd", &file).unwrap();
-            says(function, "is a symbolic link");
+            says(function, &format!("{} is a symbolic link", file.display()));
             std::fs::remove_file(&file).unwrap();
             rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-            says(function, "is a FIFO");
+            says(function, &format!("{} is a FIFO", file.display()));
             std::fs::remove_file(&file).unwrap();
             std::fs::write(&file, "x").unwrap();
         }
