@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use lockgate_model::{
-    Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, RunEnd, Timestamp, Unfinished,
+    Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, RunEnd, TOKEN_MAX, Timestamp,
+    Unfinished,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -26,6 +27,11 @@ const SWAP_ATTEMPTS_MAX: u32 = 50;
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
     fn host(&self) -> &HostId;
+
+    /// Where the record is, for people.
+    fn place(&self) -> String {
+        "the lease record".to_owned()
+    }
 
     /// The record, an opaque version of it, and the host's clock at that moment. No record yet is a default one.
     ///
@@ -70,7 +76,9 @@ pub struct Leases {
 /// Leases held on all hosts, and what was found under them.
 pub struct Acquired {
     pub fence: Arc<Fence>,
+    /// As the hosts have it: nothing of it is performed before it was matched with what this configuration would do.
     pub unfinished: BTreeMap<HostId, Unfinished>,
+    /// In the [words of the host](RunEnd::told_by) that has it.
     pub last: BTreeMap<HostId, RunEnd>,
 }
 
@@ -108,7 +116,7 @@ impl Leases {
                 unfinished.insert(one.store.host().clone(), run.clone());
             }
             if let Some(end) = &record.last {
-                last.insert(one.store.host().clone(), end.clone());
+                last.insert(one.store.host().clone(), end.told_by(one.store.host()));
             }
         }
         let fence = Arc::new(Fence { held, identity: self.identity.clone(), ttl: self.ttl });
@@ -132,15 +140,15 @@ impl Leases {
                 let (first, since) = *first_seen.get_or_insert((seen, Instant::now()));
                 if first != seen {
                     let age = now.since(holder.renewed_at);
-                    let (host, holder) = (store.host().clone(), Box::new(holder.clone()));
+                    let (host, holder) = (store.host().clone(), Box::new(holder.clone().told()));
                     return Err(LeaseError::Held { host, holder, age });
                 }
-                if since.elapsed() < holder.ttl.duration() {
+                if since.elapsed() < holder.believed_ttl().duration() {
                     self.watch(store, holder, seen, since).await?;
                     continue;
                 }
             }
-            record.token += 1;
+            record.token = next_token(record.token, store.as_ref())?;
             record.holder = Some(self.identity.holder(now, self.ttl));
             if store.swap(version.as_deref(), &record).await? {
                 return Ok(Held {
@@ -164,7 +172,7 @@ impl Leases {
         seen: (u64, Timestamp),
         since: Instant,
     ) -> Result<(), LeaseError> {
-        while since.elapsed() < holder.ttl.duration() {
+        while since.elapsed() < holder.believed_ttl().duration() {
             tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MILLIS)).await;
             let (token, holder, now) = store.glance().await?;
             let still =
@@ -194,7 +202,7 @@ impl Leases {
         let (mut record, version, _) = store.read().await?;
         let holder = record.holder.take();
         if !holder.as_ref().is_some_and(|holder| self.identity.is(holder)) {
-            return Ok(holder);
+            return Ok(holder.map(Holder::told));
         }
         store.swap(version.as_deref(), &record).await?;
         Ok(None)
@@ -204,6 +212,20 @@ impl Leases {
     fn free(&self, holder: &Holder, now: Timestamp) -> bool {
         holder.has_expired(now) || self.identity.is(holder) || (self.surely_dead)(holder)
     }
+}
+
+/// The fencing token of the next holder: it must rise, whatever was written into the record.
+fn next_token(token: u64, store: &dyn LeaseStore) -> Result<u64, Failure> {
+    token.checked_add(1).filter(|next| *next <= TOKEN_MAX).ok_or_else(|| {
+        let (host, place) = (store.host(), store.place());
+        let on = if host.is_local() { String::new() } else { format!(" on {host}") };
+        let message = format!("the fencing token in {place} is {token}: no number of deployments leads there");
+        Failure::new(FailureKind::Refused, message)
+            .hint(format!(
+                "something else than Lockgate wrote it; when nobody deploys, move it away{on} with `mv {place} {place}.bad`, look at `lockgate status`, and deploy again"
+            ))
+            .at(host)
+    })
 }
 
 /// Looks at all beside each other: to reach many hosts one after the other may take longer than a lease lives, and the
@@ -263,7 +285,7 @@ impl Fence {
         if seen == token && holder.is_some_and(|holder| self.identity.is(holder)) {
             return Ok(());
         }
-        let by = holder.map_or("somebody who is done".to_owned(), |holder| holder.owner.clone());
+        let by = holder.map_or("somebody who is done".to_owned(), |holder| holder.clone().told().owner);
         Err(Failure::new(FailureKind::LeaseLost, format!("the lease was taken over by {by}"))
             .hint("nothing more was changed from here; `lockgate status` shows what the other one made of it")
             .at(host))

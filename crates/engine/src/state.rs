@@ -72,6 +72,14 @@ impl RunState {
         if event.seq != 0 {
             return Err(illegal(event, "a run's first event has seq 0"));
         }
+        // A step's status is found by its number.
+        if plan
+            .steps()
+            .enumerate()
+            .any(|(index, (_, _, step))| usize::try_from(step.id.0).ok() != Some(index))
+        {
+            return Err(illegal(event, "its steps are not numbered one after the other"));
+        }
         Ok(Self {
             run: event.run,
             steps: vec![StepStatus::Pending; plan.steps().count()],

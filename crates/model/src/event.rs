@@ -108,6 +108,14 @@ pub struct WhoIsLive {
     pub silent: BTreeSet<HostId>,
 }
 
+impl WhoIsLive {
+    /// What `host` may say: of itself alone.
+    fn only(&self, host: &HostId) -> Self {
+        let live = self.live.get(host).map(|slot| (host.clone(), *slot)).into_iter().collect();
+        Self { live, silent: self.silent.get(host).cloned().into_iter().collect() }
+    }
+}
+
 impl Outcome {
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -135,6 +143,26 @@ impl Outcome {
                 undo_failures: few(&stuck.undo_failures),
                 seen: stuck.seen.clone(),
                 commands: stuck.commands.clone(),
+            }),
+        }
+    }
+
+    /// As `host` has it in its record: its failures are [in its words](Failure::told_by), the first
+    /// [`BRIEF_FAILURES_MAX`] of warnings and failed undos, and there are no commands to type.
+    #[must_use]
+    pub fn told_by(&self, host: &HostId) -> Self {
+        let few = |failures: &[Failure]| -> Vec<Failure> {
+            failures.iter().take(BRIEF_FAILURES_MAX).map(|failure| failure.told_by(host)).collect()
+        };
+        match self {
+            Outcome::Succeeded { warnings } => Outcome::Succeeded { warnings: few(warnings) },
+            Outcome::Failed { failure } => Outcome::Failed { failure: failure.told_by(host) },
+            Outcome::RolledBack { failure } => Outcome::RolledBack { failure: failure.told_by(host) },
+            Outcome::Stuck(stuck) => Outcome::Stuck(Stuck {
+                failure: stuck.failure.told_by(host),
+                undo_failures: few(&stuck.undo_failures),
+                seen: stuck.seen.only(host),
+                commands: Vec::new(),
             }),
         }
     }

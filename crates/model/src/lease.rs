@@ -2,7 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Millis, Outcome, Plan, RunId, Timestamp};
+use crate::{HostId, Millis, Outcome, Plan, RunId, Timestamp};
+
+/// Highest fencing token that another holder is taken after. It rises by one with every command, so a record with a
+/// higher one was not written by Lockgate.
+pub const TOKEN_MAX: u64 = u64::MAX >> 1;
+/// Longest lifetime of a lease that is believed: no holder asks for more than a quarter of it.
+pub const BELIEVED_TTL_SECONDS_MAX: u64 = 60;
+/// Longest name of a holder that is shown, in characters.
+pub const OWNER_CHARS_MAX: usize = 120;
 
 /// One host's lease file, changed only by compare-and-swap. It outlives its holder: the token must keep rising, and
 /// what was left unfinished must be found by whoever comes next, from whatever machine.
@@ -74,7 +82,21 @@ impl Holder {
     /// No heartbeat for a lifetime, by the host's own clock.
     #[must_use]
     pub fn has_expired(&self, now: Timestamp) -> bool {
-        now >= self.renewed_at.plus(self.ttl)
+        now >= self.renewed_at.plus(self.believed_ttl())
+    }
+
+    /// Its lifetime, at most [`BELIEVED_TTL_SECONDS_MAX`]: whoever can write the record must not block others for ever.
+    #[must_use]
+    pub fn believed_ttl(&self) -> Millis {
+        self.ttl.min(Millis::from_secs(BELIEVED_TTL_SECONDS_MAX))
+    }
+
+    /// As people are told of it: the owner's name is text from a host, so it is [quoted](crate::quoted) and at most
+    /// [`OWNER_CHARS_MAX`] long.
+    #[must_use]
+    pub fn told(mut self) -> Holder {
+        self.owner = crate::quoted(&self.owner, OWNER_CHARS_MAX);
+        self
     }
 }
 
@@ -100,4 +122,48 @@ pub struct RunEnd {
     pub run: RunId,
     pub at: Timestamp,
     pub outcome: Outcome,
+}
+
+impl RunEnd {
+    /// As `host` has it in its record: the [outcome](Outcome::told_by) in its words.
+    #[must_use]
+    pub fn told_by(&self, host: &HostId) -> RunEnd {
+        RunEnd { outcome: self.outcome.told_by(host), ..*self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(renewed_at: i64, ttl: u64) -> Holder {
+        Holder {
+            owner: "kim@desk".into(),
+            boot_id: "boot".into(),
+            pid: 7,
+            started: 1,
+            since: Timestamp(0),
+            renewed_at: Timestamp(renewed_at),
+            ttl: Millis(ttl),
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_believed_up_to_a_bound_and_no_time_overflows() {
+        let bound = Timestamp(0).plus(Millis::from_secs(BELIEVED_TTL_SECONDS_MAX));
+        assert!(!holder(0, u64::MAX).has_expired(Timestamp(bound.0 - 1)));
+        assert!(holder(0, u64::MAX).has_expired(bound));
+        assert!(holder(0, 1_500).has_expired(Timestamp(1_500)));
+        assert!(!holder(i64::MAX, u64::MAX).has_expired(bound), "it is watched for one lifetime then");
+        assert!(holder(i64::MIN, u64::MAX).has_expired(bound));
+    }
+
+    #[test]
+    fn a_holders_name_is_one_short_line() {
+        let mut forged = holder(0, 1);
+        forged.owner = format!("kim\n\u{1b}[2J`rm -rf /`{}", "x".repeat(5_000));
+        let shown = forged.told().owner;
+        assert!(shown.starts_with("kim\\n\\u{1b}[2J'rm -rf /'xxx"), "{shown}");
+        assert_eq!(shown.chars().count(), OWNER_CHARS_MAX + 1);
+    }
 }

@@ -25,12 +25,16 @@ pub use delivery::{
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck, WhoIsLive};
 pub use failure::{
     BRIEF_CHARS_MAX, Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX,
+    TOLD_CHARS_MAX, quoted,
 };
 pub use ids::{
     Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot, StepId, Tag,
     Timestamp,
 };
-pub use lease::{Holder, Identity, LeaseRecord, Progress, RunEnd, Unfinished};
+pub use lease::{
+    BELIEVED_TTL_SECONDS_MAX, Holder, Identity, LeaseRecord, OWNER_CHARS_MAX, Progress, RunEnd, TOKEN_MAX,
+    Unfinished,
+};
 pub use mask::Mask;
 pub use observed::{
     HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState,

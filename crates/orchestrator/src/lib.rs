@@ -6,6 +6,7 @@
 //! Absent: concrete drivers, printing, and the wall clock; the composition root hands all of them in.
 
 mod check;
+mod cut_off;
 mod interrupted;
 mod recover;
 mod session;

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use lockgate_engine::{Acquired, Direction, RunFilter, RunState};
+use lockgate_engine::{Acquired, Direction, LeaseStore, RunFilter, RunState};
 use lockgate_model::{
-    Event, EventKind, Failure, FailureKind, HostId, Intent, Millis, Outcome, Plan, Progress, RunEnd, RunId,
-    Unfinished,
+    Event, EventKind, Failure, FailureKind, HostId, Intent, Millis, Observed, Outcome, Plan, Progress,
+    RunEnd, RunId, Timestamp, Unfinished,
 };
+use lockgate_perform::{Depth, HostLease, glimpse};
+use lockgate_plan::Matched;
 
-use lockgate_perform::Depth;
-
+use crate::Site;
+use crate::cut_off::CutOff;
 use crate::interrupted::before_anything;
 use crate::session::{Session, Trouble, give_back};
 
 /// Runs of the local journal looked at for ends that other machines gave them.
 const UNSETTLED_RUNS_MAX: u32 = 20;
+/// A run's end that lies further ahead of this machine's clock is not believed: a slot would be kept warm for ever.
+const AHEAD_SECONDS_MAX: u64 = 3_600;
 
 /// Where a run goes that was cut off before it was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +63,8 @@ impl Session<'_> {
     }
 
     async fn tidy_up_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
-        let ended = acquired.last.values().map(|end| end.at).max().unwrap_or_default();
-        let warm = self.tools.clock.now().since(ended)
-            < self.site.environment.slots().map_or(Millis(0), |slots| slots.keep_warm);
+        let keep_warm = self.site.environment.slots().map_or(Millis(0), |slots| slots.keep_warm);
+        let warm = is_warm(&acquired.last, self.tools.clock.now(), keep_warm);
         if warm || !acquired.unfinished.is_empty() {
             return Ok(None);
         }
@@ -88,25 +91,24 @@ impl Session<'_> {
         towards: Towards,
     ) -> Result<Option<(RunId, Outcome)>, Trouble> {
         self.settle_journal(acquired).await?;
-        let Some(mut unfinished) = oldest_unfinished(acquired) else { return Ok(None) };
-        self.require_own(&unfinished.plan)?;
-        // A stuck run stays unfinished on purpose: its undo is tried again, under the lease that we hold.
-        if let Some(end) =
-            acquired.last.values().find(|end| end.run == unfinished.run && !is_stuck(&end.outcome))
-        {
-            // Ended already, but not every host was told so.
-            if was_undone(&end.outcome) {
-                acquired.fence.finish(end, true).await?;
-                return Ok(Some((end.run, end.outcome.clone())));
-            }
-            // One that was not may have lost its power since, and then the release serves no more there.
-            unfinished.progress = Progress::Committed;
+        let Some(found) = CutOff::oldest(acquired) else { return Ok(None) };
+        for (host, plan) in found.plans() {
+            self.require_own(plan).map_err(|failure| failure.at(&host))?;
         }
-        if towards == Towards::Back && unfinished.progress == Progress::Committed {
-            return self.leave_untidied(unfinished.run, acquired).await.map(Some);
+        let seen = before_anything(&self.tools.interrupt, self.glimpses()).await?;
+        if let Some(end) = found.undone(&acquired.last, &seen) {
+            acquired.fence.finish(end, true).await?;
+            return Ok(Some((end.run, end.outcome.clone())));
         }
-        let left = self.left_behind(&unfinished, acquired);
-        let (events, unfinished) = self.known_events(unfinished, acquired, towards, &left).await?;
+        let progress = found.progress(&acquired.last, &seen);
+        if towards == Towards::Back && progress == Progress::Committed {
+            return self.leave_untidied(found.run, acquired).await.map(Some);
+        }
+        let known = self.known(found.run).await?;
+        let matched = self.matched(&found, &known, &seen, progress)?;
+        let left = self.left_behind(&found);
+        let (events, unfinished) =
+            self.known_events(&found, progress, known, matched, acquired, (towards, &left)).await?;
         let conductor = self.site.conductor();
         let mut telling = self.tools.teller.adopting(self.tools, unfinished.run, &unfinished.plan);
         let outcome =
@@ -120,6 +122,62 @@ impl Session<'_> {
         Ok(Some((unfinished.run, outcome)))
     }
 
+    /// What is there now. A host that cannot be looked at is missing: what is to be done there fails by itself.
+    async fn glimpses(&self) -> Result<Observed, Failure> {
+        let looks =
+            self.site.hosts.iter().map(|ports| async move { (ports.id.clone(), glimpse(ports).await) });
+        let mut seen = Observed::default();
+        for (host, looked) in futures_util::future::join_all(looks).await {
+            match looked {
+                Ok((one, _)) => drop(seen.hosts.insert(host, one)),
+                Err(failure) => tracing::debug!(%failure, %host, "not looked at before a run is taken over"),
+            }
+        }
+        Ok(seen)
+    }
+
+    /// What this machine's journal knows of the run.
+    async fn known(&self, run: RunId) -> Result<Known, Trouble> {
+        let events = self.tools.journal.load(run).await?;
+        Ok(match RunState::replay(&events)? {
+            None => Known::Not,
+            // The id comes from a host, and may be that of any run.
+            Some(state) if self.require_own(&state.plan).is_err() => Known::Another,
+            Some(state) => Known::Ours { events, state: Box::new(state) },
+        })
+    }
+
+    /// What may be done with the run; see [`lockgate_plan::match_run`].
+    fn matched(
+        &self,
+        found: &CutOff<'_>,
+        known: &Known,
+        seen: &Observed,
+        progress: Progress,
+    ) -> Result<Matched, Failure> {
+        let Site { project, service, environment, .. } = self.site;
+        let settled = progress == Progress::Committed || known.is_settled();
+        let held = found.plans();
+        let journaled = known.plan();
+        let found = lockgate_plan::Found { held: &held, journaled, seen, settled };
+        let here = lockgate_plan::Here { project, service, environment };
+        lockgate_plan::match_run(here, found).map_err(|failure| self.where_it_is(failure))
+    }
+
+    /// With what to type about a record that no plan of ours can be made from.
+    fn where_it_is(&self, failure: Failure) -> Failure {
+        let Some(ports) = self.site.hosts.iter().find(|ports| Some(&ports.id) == failure.host.as_ref())
+        else {
+            return failure;
+        };
+        let (service, environment) = (&self.site.service.name, &self.site.environment.name);
+        let place = HostLease::new(ports).place();
+        let on = if ports.id.is_local() { String::new() } else { format!(" on {}", ports.id) };
+        failure.hint(format!(
+            "nothing was done; see with `lockgate --env {environment} status {service}` what is live, move the record away{on} with `mv {place} {place}.bad`, and deploy again"
+        ))
+    }
+
     /// What is to be gone back from need not be tidied up first, and what would be stopped is what may be gone back to.
     async fn leave_untidied(&self, run: RunId, acquired: &Acquired) -> Result<(RunId, Outcome), Trouble> {
         let left = Failure::new(FailureKind::Cancelled, "not tidied up any more: a rollback was asked for");
@@ -129,13 +187,12 @@ impl Session<'_> {
         Ok((run, outcome))
     }
 
-    /// Hosts of the run that do not hold it as unfinished: while another host was out of the configuration, a later run
-    /// has changed them, and that is not this one's to take back. (Those that are out of it now are not among them: what
-    /// was begun there is still to be undone.)
-    fn left_behind(&self, unfinished: &Unfinished, acquired: &Acquired) -> Vec<HostId> {
+    /// Hosts that do not hold the run as unfinished: while another host was out of the configuration, a later run has
+    /// changed them, and that is not this one's to take back. (Those that are out of it now are not among them: what was
+    /// begun there is still to be undone, by who has them in the configuration again.)
+    fn left_behind(&self, found: &CutOff<'_>) -> Vec<HostId> {
         let ours = self.site.hosts.iter().map(|ports| &ports.id);
-        let forgot = |host: &&HostId| !acquired.unfinished.contains_key(*host);
-        ours.filter(|host| unfinished.plan.hosts.contains(host)).filter(forgot).cloned().collect()
+        ours.filter(|host| !found.held.contains_key(*host)).cloned().collect()
     }
 
     /// Another `lockgate.yaml` may place its service in the same folder: its run is not for our ports to finish.
@@ -153,50 +210,76 @@ impl Session<'_> {
             .hint("give each its own place (`dir` or `file` of the runtime), then `lockgate resume` in that project"))
     }
 
-    /// This machine's events of the run. A run that has ended here (stuck, or before the hosts were told) goes on under
-    /// a new id, for an ended run stays as it is, and in the direction of its end, for somebody has been told of it.
+    /// The run as it goes on, with this machine's events of it. A run that has ended here (stuck, or before the hosts were
+    /// told) goes on under a new id, for an ended run stays as it is, and in the direction of its end, for somebody has
+    /// been told of it. So does one that goes on by another plan than this machine's events are about.
     async fn known_events(
         &self,
-        mut unfinished: Unfinished,
+        found: &CutOff<'_>,
+        progress: Progress,
+        known: Known,
+        matched: Matched,
         acquired: &Acquired,
-        towards: Towards,
-        left: &[HostId],
+        (towards, left): (Towards, &[HostId]),
     ) -> Result<(Vec<Event>, Unfinished), Trouble> {
-        let told = acquired.last.values().find(|end| end.run == unfinished.run);
-        let mut events = self.tools.journal.load(unfinished.run).await?;
-        let mut state = RunState::replay(&events)?;
-        let ended = state.as_ref().and_then(|state| state.ended.clone());
-        if let Some(outcome) = &ended {
+        let told = acquired.last.values().find(|end| end.run == found.run).map(|end| &end.outcome);
+        let (plan, mut cause) = match matched {
+            Matched::Same(plan) => (*plan, None),
+            Matched::Differs { plan, differences } => {
+                let why = lockgate_plan::not_finished(&differences, &plan);
+                (*plan, Some(why))
+            }
+        };
+        let mut unfinished = Unfinished { run: found.run, plan, progress };
+        let (mut events, mut next_seq, mut forward, mut end) = (Vec::new(), None, true, told.cloned());
+        if let Known::Another = known {
             unfinished.run = (self.tools.new_run)();
-            unfinished.progress = match outcome {
-                Outcome::Succeeded { .. } => Progress::Committed,
-                // What was settled is never undone.
-                Outcome::Stuck(_) if unfinished.progress == Progress::Committed => Progress::Committed,
-                Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Stuck(_) => {
-                    Progress::Unwinding
+        }
+        if let Known::Ours { events: known_events, state } = known {
+            let goes_on = state.ended.is_none() && state.plan == unfinished.plan;
+            forward = state.direction == Direction::Forward;
+            if goes_on {
+                (events, next_seq) = (known_events, Some(state.next_seq));
+            } else {
+                unfinished.run = (self.tools.new_run)();
+                unfinished.progress = direction_of_end(&state, progress);
+                // The events of the new run say nothing of a direction yet.
+                forward = true;
+                match (&state.ended, &cause) {
+                    (Some(outcome), _) => end = Some(outcome.clone()),
+                    (None, Some(why)) => self.give_up(&state, why).await?,
+                    (None, None) => {}
                 }
-            };
-            (events, state) = (Vec::new(), None);
+            }
         }
-        let forward = state.as_ref().is_none_or(|state| state.direction == Direction::Forward);
-        let end = ended.as_ref().or(told.map(|end| &end.outcome));
-        let mut cause = end.and_then(Outcome::failure).cloned();
-        if let Some(reason) = reason_to_turn(towards, left)
-            && unfinished.progress == Progress::Forward
-            && forward
-        {
-            unfinished.progress = Progress::Unwinding;
-            cause = Some(Failure::new(FailureKind::Cancelled, reason));
+        if unfinished.progress == Progress::Forward && forward {
+            let turned =
+                reason_to_turn(towards, left).map(|reason| Failure::new(FailureKind::Cancelled, reason));
+            cause = cause.or(turned);
+            if cause.is_some() {
+                unfinished.progress = Progress::Unwinding;
+            }
+        } else if let Some(why) = cause.take() {
+            // It goes where it went, but by another plan.
+            tracing::warn!("{}", why.message);
         }
+        let cause = cause.or_else(|| end.as_ref().and_then(Outcome::failure).cloned());
         if let Some(cause) = cause
             && unfinished.progress == Progress::Unwinding
             && forward
         {
-            let began = self.turned_back(&unfinished, state.map(|state| state.next_seq), &cause);
+            let began = self.turned_back(&unfinished, next_seq, &cause);
             self.tools.journal.append_all(&began).await?;
             events.extend(began);
         }
         Ok((events, unfinished))
+    }
+
+    /// This machine's run goes on as another one.
+    async fn give_up(&self, state: &RunState, why: &Failure) -> Result<(), Trouble> {
+        let kind = EventKind::RunEnded { outcome: Outcome::Failed { failure: why.clone() } };
+        let event = Event { run: state.run, seq: state.next_seq, at: self.tools.clock.now(), kind };
+        Ok(self.tools.journal.append(&event).await?)
     }
 
     /// That the run was turned back, and why, for a journal that has only its beginning (up to `next_seq`) or nothing of
@@ -244,19 +327,56 @@ impl Session<'_> {
     }
 }
 
-pub(crate) fn is_stuck(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Stuck(_))
+/// The last run ended less than `keep_warm` ago.
+fn is_warm(last: &BTreeMap<HostId, RunEnd>, now: Timestamp, keep_warm: Millis) -> bool {
+    let latest = now.plus(Millis::from_secs(AHEAD_SECONDS_MAX));
+    let ended = last.values().map(|end| end.at).filter(|at| *at <= latest).max().unwrap_or_default();
+    now.since(ended) < keep_warm
 }
 
-pub(crate) fn was_undone(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::RolledBack { .. } | Outcome::Failed { .. })
+/// What this machine's journal has under a run's id.
+enum Known {
+    Not,
+    /// A run of another service or environment.
+    Another,
+    Ours {
+        events: Vec<Event>,
+        state: Box<RunState>,
+    },
 }
 
-/// True when the unfinished run is one whose undo failed before, and whose user was told so.
-pub(crate) fn known_stuck(acquired: &Acquired) -> bool {
-    oldest_unfinished(acquired).is_some_and(|unfinished| {
-        acquired.last.values().any(|end| end.run == unfinished.run && is_stuck(&end.outcome))
-    })
+impl Known {
+    fn plan(&self) -> Option<&Plan> {
+        match self {
+            Known::Not | Known::Another => None,
+            Known::Ours { state, .. } => Some(&state.plan),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        match self {
+            Known::Not | Known::Another => false,
+            Known::Ours { state, .. } => {
+                matches!(state.ended, Some(Outcome::Succeeded { .. }))
+                    || state.direction == Direction::Committed
+            }
+        }
+    }
+}
+
+/// In which direction a run goes on that this machine's journal has, under a new id.
+fn direction_of_end(state: &RunState, progress: Progress) -> Progress {
+    match (&state.ended, &state.direction) {
+        (Some(Outcome::Succeeded { .. }), _) => Progress::Committed,
+        // What was settled is never undone.
+        (Some(Outcome::Stuck(_)), _) if progress == Progress::Committed => Progress::Committed,
+        (Some(Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Stuck(_)), _) => {
+            Progress::Unwinding
+        }
+        (None, Direction::Unwinding(_)) => Progress::Unwinding,
+        (None, Direction::Committed) => Progress::Committed,
+        (None, Direction::Forward) => progress,
+    }
 }
 
 fn ended_elsewhere<'a>(run: RunId, mut ends: impl Iterator<Item = &'a RunEnd>) -> Outcome {
@@ -282,17 +402,4 @@ fn reason_to_turn(towards: Towards, left: &[HostId]) -> Option<String> {
             ))
         }
     }
-}
-
-/// The run that any host still holds as unfinished, with the furthest progress that any host knows of: progress is
-/// marked on all hosts before anything that depends on it is done.
-pub(crate) fn oldest_unfinished(acquired: &Acquired) -> Option<Unfinished> {
-    let mut runs: BTreeMap<RunId, Unfinished> = BTreeMap::new();
-    for seen in acquired.unfinished.values() {
-        let known = runs.entry(seen.run).or_insert_with(|| seen.clone());
-        if known.progress == Progress::Forward {
-            known.progress = seen.progress;
-        }
-    }
-    runs.into_values().next()
 }

@@ -15,8 +15,9 @@ use lockgate_model::{
 use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
 use crate::Site;
+use crate::cut_off::{CutOff, is_stuck, known_stuck, was_undone};
 use crate::interrupted::before_anything;
-use crate::recover::{Towards, is_stuck, known_stuck, oldest_unfinished, was_undone};
+use crate::recover::Towards;
 use crate::tell::Teller;
 
 /// Unfinished runs that one command brings to their end before it does what it was asked for.
@@ -270,8 +271,8 @@ impl<'a> Session<'a> {
     ) -> Result<Ready, Trouble> {
         let interrupt = &self.tools.interrupt;
         before_anything(interrupt, self.revive_routers()).await?;
-        let cut_off_rollback =
-            oldest_unfinished(acquired).map(|found| found.plan).filter(|plan| is_rollback(&plan.intent));
+        let cut_off_rollback = CutOff::oldest(acquired)
+            .and_then(|found| found.plan().filter(|plan| is_rollback(&plan.intent)).cloned());
         let towards = match want {
             Want::Deploy { .. } => Towards::End,
             // What was typed again after it had been cut off.

@@ -62,6 +62,8 @@ impl Session<'_> {
                     let gone =
                         |holder: &mut Holder| holder.has_expired(now) || (self.tools.surely_dead)(holder);
                     record.holder.take_if(gone);
+                    record.holder = record.holder.map(Holder::told);
+                    record.last = record.last.map(|end| end.told_by(&host));
                     status.leases.insert(host.clone(), record);
                 }
                 Err(failure) => {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use lockgate_engine::LeaseStore;
-use lockgate_model::{Failure, FailureKind, Holder, HostId, LeaseRecord, Timestamp};
+use lockgate_model::{Failure, FailureKind, Holder, HostId, LeaseRecord, TOLD_CHARS_MAX, Timestamp, quoted};
 use lockgate_ports::{Host, HostFile, HostPorts, Swapped};
 
 /// `<home>/.lockgate/lease.json` on one host.
@@ -48,6 +48,8 @@ impl HostLease {
     fn parse(&self, content: Option<&[u8]>) -> Result<LeaseRecord, Failure> {
         let Some(content) = content else { return Ok(LeaseRecord::default()) };
         serde_json::from_slice(content).map_err(|error| {
+            // The error has words of the record in it.
+            let error = quoted(&error.to_string(), TOLD_CHARS_MAX);
             Failure::new(FailureKind::Other, format!("{} does not parse: {error}", self.path))
                 .at(self.host.id())
                 .hint("a newer Lockgate may have written it; if the file is damaged, move it away")
@@ -59,6 +61,10 @@ impl HostLease {
 impl LeaseStore for HostLease {
     fn host(&self) -> &HostId {
         self.host.id()
+    }
+
+    fn place(&self) -> String {
+        self.path.clone()
     }
 
     async fn read(&self) -> Result<(LeaseRecord, Option<Vec<u8>>, Timestamp), Failure> {

@@ -3,7 +3,10 @@
 //! The recipe ([`blue_green`]) reads as pairs of do and undo.
 
 mod blue_green;
+mod difference;
+mod former;
 mod gates;
+mod matching;
 mod rollback;
 mod waves;
 
@@ -12,7 +15,9 @@ use lockgate_model::{
 };
 
 pub use blue_green::live_release;
+pub use difference::{Difference, Record, not_finished};
 pub use gates::resolve as resolve_gates;
+pub use matching::{Found, Here, Matched, match_run};
 pub use rollback::{is_named, named_release, previous_release};
 
 /// The steps that take `observed` to what `intent` wants. Empty when that is what is.

@@ -504,6 +504,7 @@ impl Nature for Actor {
             // No client could guard against a command that comes when its slot has the traffic by now.
             return !matches!(call.what, What::Start(slot) | What::Stop(slot) if machine.target() == Some(slot));
         }
+        self.world.notice_death(machine);
         self.meddle(call, machine);
         true
     }

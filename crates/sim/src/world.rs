@@ -254,15 +254,9 @@ impl World {
     }
 
     /// P1: the router points at a healthy running slot.
-    fn check_serving(&self, who: &str, call: &Call, machine: &mut Machine) {
+    fn check_serving(&self, who: &str, call: &Call, machine: &Machine) {
         let mut known = self.known();
-        let revived = std::mem::take(&mut machine.revived);
         let host = &machine.id;
-        // It was dark before it was started again.
-        if machine.target().is_some_and(|target| revived.contains(&target)) {
-            known.excused.insert(host.clone());
-            known.disturbed.insert(host.clone());
-        }
         if !known.serving.contains(host) {
             return;
         }
@@ -287,6 +281,15 @@ impl World {
                     "P1: after {who} did {call} the router points at {target:?}, which is {was}"
                 ));
             }
+        }
+    }
+
+    /// An app that died by itself since the last effect: what starts it again now is not why nobody is served.
+    pub fn notice_death(&self, machine: &Machine) {
+        let mut known = self.known();
+        if known.serving.contains(&machine.id) && machine.live().is_some_and(|(_, life)| life == Life::Died) {
+            known.excused.insert(machine.id.clone());
+            known.disturbed.insert(machine.id.clone());
         }
     }
 

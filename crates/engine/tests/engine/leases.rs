@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::common::Record;
 use lockgate_engine::{LeaseError, LeaseStore, Leases};
 use lockgate_model::{
-    Failure, FailureKind, Identity, Millis, Outcome, RunEnd, RunId, Stuck, Timestamp, WhoIsLive,
+    BELIEVED_TTL_SECONDS_MAX, Failure, FailureKind, Identity, LeaseRecord, Millis, Outcome, RunEnd, RunId,
+    Stuck, TOKEN_MAX, Timestamp, WhoIsLive,
 };
 use tokio::time::Instant;
 
@@ -177,4 +178,56 @@ async fn many_hosts_that_take_long_to_reach_are_held_by_leases_that_are_all_youn
     let (first, last) = (records[0].record(), records[99].record());
     let age = last.holder.unwrap().renewed_at.since(first.holder.unwrap().renewed_at);
     assert!(age < Millis::from_secs(1), "the first is {age} older than the last");
+}
+
+/// Whoever can write the record can say anything of its holder, and must not block others for ever.
+#[tokio::test(start_paused = true)]
+async fn a_forged_holder_blocks_for_a_bounded_time_and_its_name_is_one_short_line() {
+    for (renewed_at, ttl) in
+        [(i64::MAX, u64::MAX), (i64::MIN, u64::MAX), (i64::MAX, 0), (1_000_000_000, u64::MAX)]
+    {
+        let record = Record::of("web1");
+        let first = leases(&record, 1).acquire().await.unwrap();
+        let mut forged = record.record();
+        let holder = forged.holder.as_mut().unwrap();
+        (holder.renewed_at, holder.ttl) = (Timestamp(renewed_at), Millis(ttl));
+        holder.owner = format!("kim\n`rm -rf /`{}", "x".repeat(100_000));
+        *record.content.lock().unwrap() = Some(serde_json::to_vec(&forged).unwrap());
+        let start = Instant::now();
+        let second = leases(&record, 2).acquire().await.unwrap();
+        let bound = Duration::from_secs(BELIEVED_TTL_SECONDS_MAX + 1);
+        assert!(start.elapsed() <= bound, "{renewed_at} {ttl}: {:?}", start.elapsed());
+        assert_eq!(first.fence.check(None).await.unwrap_err().kind, FailureKind::LeaseLost);
+        let mut forged = record.record();
+        forged.holder.as_mut().unwrap().pid = 77;
+        forged.holder.as_mut().unwrap().owner = format!("kim\n`rm -rf /`{}", "x".repeat(100_000));
+        *record.content.lock().unwrap() = Some(serde_json::to_vec(&forged).unwrap());
+        let lost = second.fence.check(None).await.unwrap_err();
+        assert!(lost.message.starts_with("the lease was taken over by kim\\n'rm -rf /'xx"), "{lost}");
+        assert!(lost.message.len() < 200, "{lost}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_rise_is_refused_with_what_to_type() {
+    for (token, taken) in [(u64::MAX, false), (TOKEN_MAX, false), (TOKEN_MAX - 1, true), (0, true)] {
+        let record = Record::of("web1");
+        let forged = LeaseRecord { token, ..LeaseRecord::default() };
+        *record.content.lock().unwrap() = Some(serde_json::to_vec(&forged).unwrap());
+        match leases(&record, 1).acquire().await {
+            Ok(acquired) => {
+                assert!(taken, "{token}");
+                assert_eq!(record.record().token, token + 1);
+                acquired.fence.check(None).await.unwrap();
+                acquired.fence.release().await.unwrap();
+            }
+            Err(LeaseError::Host(failure)) => {
+                assert!(!taken, "{token}: {failure}");
+                assert_eq!((failure.kind, record.record().token), (FailureKind::Refused, token));
+                assert!(failure.message.contains(&token.to_string()), "{failure}");
+                assert!(failure.hint.unwrap().contains("move it away on web1 with `mv "));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
 }

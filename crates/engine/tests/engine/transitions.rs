@@ -234,3 +234,17 @@ fn an_intent_changes_nothing_by_itself() {
     state.apply(&event(1, intended(0))).unwrap();
     assert_eq!((state.steps[0].clone(), state.next_seq), (StepStatus::Pending, 2));
 }
+
+/// A step's status is found by its number.
+#[test]
+fn a_plan_whose_steps_are_not_numbered_one_after_the_other_does_not_begin() {
+    for ids in [&[1][..], &[0, 0], &[1, 0], &[0, 2], &[u32::MAX]] {
+        let mut wrong = plan();
+        let step = wrong.phases[0].lanes[0].steps[0].clone();
+        wrong.phases[0].lanes[0].steps =
+            ids.iter().map(|id| Step { id: StepId(*id), ..step.clone() }).collect();
+        let kind = EventKind::RunStarted { plan: Box::new(wrong), owner: "me".into() };
+        let refused = RunState::begin(&event(0, kind)).unwrap_err();
+        assert_eq!(refused.reason, "its steps are not numbered one after the other");
+    }
+}

@@ -127,8 +127,6 @@ pub struct Machine {
     pub counts_nothing: bool,
     /// Requests cut off so far; taken by who watches.
     pub dropped: Vec<Dropped>,
-    /// Slots whose app had died by itself when it was started anew; taken by who watches.
-    pub revived: BTreeSet<Slot>,
     next_request: u64,
     booted: Instant,
 }
@@ -162,7 +160,6 @@ impl Machine {
             router_identifies: true,
             counts_nothing: false,
             dropped: Vec::new(),
-            revived: BTreeSet::new(),
             next_request: 0,
             booted: Instant::now(),
         }
@@ -326,9 +323,6 @@ impl Machine {
         let (Some(artifact), true) = (known.cloned(), self.images.contains(&release.digest)) else {
             return Err(PortError::not_found(format!("the bytes of {release} are not on the host")));
         };
-        if self.slots.get(&slot).is_some_and(|app| app.life(now) == Life::Died) {
-            self.revived.insert(slot);
-        }
         self.cut_off(slot);
         let mut logs = self.slots.remove(&slot).map(|app| app.logs).unwrap_or_default();
         logs.push(format!("started {} in {slot}", release.tag));

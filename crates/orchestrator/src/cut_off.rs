@@ -1,0 +1,218 @@
+//! A run that was cut off, as the hosts have it. Each host speaks for itself only: what one says makes the run go forward
+//! on no other.
+
+use std::collections::BTreeMap;
+
+use lockgate_engine::Acquired;
+use lockgate_model::{
+    HostId, HostObserved, Observed, Outcome, Plan, Progress, Release, RunEnd, RunId, SlotState, Unfinished,
+};
+
+/// One run, and what each host that holds it as unfinished has of it.
+#[derive(Debug)]
+pub(crate) struct CutOff<'a> {
+    pub(crate) run: RunId,
+    /// Never empty.
+    pub(crate) held: BTreeMap<HostId, &'a Unfinished>,
+}
+
+impl<'a> CutOff<'a> {
+    /// The oldest that any host holds.
+    pub(crate) fn oldest(acquired: &'a Acquired) -> Option<Self> {
+        let run = acquired.unfinished.values().map(|held| held.run).min()?;
+        let held = acquired.unfinished.iter().filter(|(_, held)| held.run == run);
+        Some(Self { run, held: held.map(|(host, held)| (host.clone(), held)).collect() })
+    }
+
+    /// As the first host has it.
+    pub(crate) fn plan(&self) -> Option<&'a Plan> {
+        self.held.values().next().map(|held| &held.plan)
+    }
+
+    pub(crate) fn plans(&self) -> BTreeMap<HostId, &'a Plan> {
+        self.held.iter().map(|(host, held)| (host.clone(), &held.plan)).collect()
+    }
+
+    /// How far it got. Turning back is marked on a host before anything is undone there, and one that says so is enough.
+    /// That it was settled every host has to say itself, or show: else its gates are asked again.
+    pub(crate) fn progress(&self, last: &BTreeMap<HostId, RunEnd>, seen: &Observed) -> Progress {
+        let says = |held: &Unfinished, progress| held.progress == progress;
+        if self.held.values().all(|held| says(held, Progress::Committed)) {
+            return Progress::Committed;
+        }
+        if self.held.values().any(|held| says(held, Progress::Unwinding)) {
+            return Progress::Unwinding;
+        }
+        // A stuck run stays unfinished on purpose.
+        let ended = last.values().filter(|end| end.run == self.run && !is_stuck(&end.outcome));
+        let ended: Vec<&Outcome> = ended.map(|end| &end.outcome).collect();
+        let serves = |(host, held): (&HostId, &&Unfinished)| {
+            says(held, Progress::Committed)
+                || seen.hosts.get(host).is_some_and(|seen| went_live(seen, &held.plan.release))
+        };
+        match ended.as_slice() {
+            [] => Progress::Forward,
+            // Not every host was told so, or it is not so: there it is undone once more, which looks first.
+            ended if ended.iter().any(|outcome| was_undone(outcome)) => Progress::Unwinding,
+            _ if self.held.iter().all(serves) => Progress::Committed,
+            _ => Progress::Forward,
+        }
+    }
+
+    /// Another host says that the run was undone, and so it is on those that were not told, as is seen there.
+    pub(crate) fn undone<'l>(
+        &self,
+        last: &'l BTreeMap<HostId, RunEnd>,
+        seen: &Observed,
+    ) -> Option<&'l RunEnd> {
+        let end = last.values().find(|end| end.run == self.run && was_undone(&end.outcome))?;
+        let is_seen = |(host, held): (&HostId, &&Unfinished)| {
+            seen.hosts.get(host).is_some_and(|seen| is_undone(seen, &held.plan.release))
+        };
+        self.held.iter().all(is_seen).then_some(end)
+    }
+}
+
+/// Nothing of the release is left there that would have to be undone.
+fn is_undone(seen: &HostObserved, release: &Release) -> bool {
+    let runs = seen.slots.values().any(|slot| {
+        let held = slot.release.as_ref().is_some_and(|held| held.same_bytes(release));
+        held && slot.state == SlotState::Running
+    });
+    !runs && !went_live(seen, release)
+}
+
+/// The release has the traffic, or is recorded to have it, which is the last thing that is done before gates are asked.
+/// Whether it runs or has died does not matter, nor who has changed the route since.
+fn went_live(seen: &HostObserved, release: &Release) -> bool {
+    [seen.router.target, seen.recorded.active].into_iter().flatten().any(|slot| {
+        let held = seen.slots.get(&slot).and_then(|slot| slot.release.as_ref());
+        held.is_some_and(|held| held.same_bytes(release))
+    })
+}
+
+pub(crate) fn is_stuck(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Stuck(_))
+}
+
+pub(crate) fn was_undone(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::RolledBack { .. } | Outcome::Failed { .. })
+}
+
+/// True when the unfinished run is one whose undo failed before, and whose user was told so.
+pub(crate) fn known_stuck(acquired: &Acquired) -> bool {
+    CutOff::oldest(acquired)
+        .is_some_and(|found| acquired.last.values().any(|end| end.run == found.run && is_stuck(&end.outcome)))
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::{
+        Digest, EnvironmentName, Failure, FailureKind, Gates, Intent, ProjectName, Recorded, RouterObserved,
+        ServiceName, Slot, SlotObserved, Strategy, Tag, Timestamp,
+    };
+
+    use super::*;
+
+    fn run() -> RunId {
+        "00000000-0000-0000-0000-000000000007".parse().unwrap()
+    }
+
+    fn host(name: &str) -> HostId {
+        HostId::new(name).unwrap()
+    }
+
+    fn release() -> Release {
+        Release {
+            service: ServiceName::new("web").unwrap(),
+            tag: Tag::new("v2").unwrap(),
+            digest: Digest::new(format!("sha256:{}", "2".repeat(64))).unwrap(),
+            image: None,
+            commit: None,
+        }
+    }
+
+    fn held(progress: Progress) -> Unfinished {
+        let plan = Plan {
+            project: ProjectName::new("shop").unwrap(),
+            service: release().service,
+            environment: EnvironmentName::new("prod").unwrap(),
+            strategy: Strategy::BlueGreen,
+            intent: Intent::Deploy { release: release(), gates: Gates::All, again: false },
+            hosts: vec![host("web1"), host("web2")],
+            before: BTreeMap::new(),
+            release: release(),
+            phases: Vec::new(),
+        };
+        Unfinished { run: run(), plan, progress }
+    }
+
+    /// v2 in green, with the traffic or only recorded to have it, or nothing at all.
+    fn seen(target: Option<Slot>, active: Option<Slot>) -> Observed {
+        let slot = SlotObserved {
+            release: Some(release()),
+            state: SlotState::Running,
+            started_at: None,
+            restarts: 0,
+            endpoint: None,
+        };
+        let host_seen = HostObserved {
+            slots: target.or(active).map(|_| (Slot::Green, slot)).into_iter().collect(),
+            router: RouterObserved { target, ..RouterObserved::default() },
+            recorded: Recorded { active, previous: None },
+            ..HostObserved::default()
+        };
+        Observed { hosts: BTreeMap::from([(host("web2"), host_seen)]) }
+    }
+
+    fn ended(outcome: Outcome) -> BTreeMap<HostId, RunEnd> {
+        BTreeMap::from([(host("web1"), RunEnd { run: run(), at: Timestamp(0), outcome })])
+    }
+
+    fn cut_off<'a>(of: &[(&str, &'a Unfinished)]) -> CutOff<'a> {
+        CutOff { run: run(), held: of.iter().map(|(name, held)| (host(name), *held)).collect() }
+    }
+
+    #[test]
+    fn one_host_can_turn_a_run_back_and_none_can_settle_it_for_another() {
+        use Progress::{Committed, Forward, Unwinding};
+        for (one, other, progress) in [
+            (Forward, Forward, Forward),
+            (Committed, Committed, Committed),
+            (Committed, Forward, Forward),
+            (Forward, Committed, Forward),
+            (Unwinding, Forward, Unwinding),
+            (Forward, Unwinding, Unwinding),
+            (Committed, Unwinding, Unwinding),
+        ] {
+            let (one, other) = (held(one), held(other));
+            let found = cut_off(&[("web1", &one), ("web2", &other)]);
+            assert_eq!(found.progress(&BTreeMap::new(), &Observed::default()), progress, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn that_a_run_succeeded_elsewhere_settles_it_where_it_went_live() {
+        let forward = held(Progress::Forward);
+        let found = cut_off(&[("web2", &forward)]);
+        let last = ended(Outcome::Succeeded { warnings: Vec::new() });
+        let progress = |seen: &Observed| found.progress(&last, seen);
+        assert_eq!(progress(&Observed::default()), Progress::Forward);
+        assert_eq!(progress(&seen(None, None)), Progress::Forward);
+        assert_eq!(progress(&seen(Some(Slot::Blue), None)), Progress::Forward);
+        assert_eq!(progress(&seen(Some(Slot::Green), None)), Progress::Committed);
+        assert_eq!(progress(&seen(Some(Slot::Blue), Some(Slot::Green))), Progress::Committed);
+    }
+
+    #[test]
+    fn that_a_run_was_undone_elsewhere_is_believed_where_nothing_is_left_to_undo() {
+        let forward = held(Progress::Forward);
+        let found = cut_off(&[("web2", &forward)]);
+        let last = ended(Outcome::Failed { failure: Failure::new(FailureKind::Other, "as told") });
+        assert!(found.undone(&last, &seen(None, None)).is_some());
+        for seen in [Observed::default(), seen(Some(Slot::Green), None), seen(Some(Slot::Blue), None)] {
+            assert!(found.undone(&last, &seen).is_none());
+            assert_eq!(found.progress(&last, &seen), Progress::Unwinding);
+        }
+    }
+}
