@@ -72,3 +72,15 @@ fn a_router_that_does_not_find_the_slot_is_not_waited_for_while_users_get_its_er
     here.expect_live("v1");
     here.run("status").expect(0);
 }
+
+#[test]
+fn a_container_that_was_killed_is_brought_back_by_resume() {
+    let Some(here) = Here::start() else { return };
+    here.run("deploy web v1").expect(0);
+    here.docker(&["kill", &here.docker(&["ps", "-q"])]);
+    let status = here.run("status web --format json").expect(1).last();
+    assert_eq!(status["status"], "unwell", "{status:#}");
+    let resumed = here.run("resume web --format json").expect(0).last();
+    assert_eq!((&resumed["status"], &resumed["exit"]), (&"success".into(), &0.into()), "{resumed:#}");
+    here.expect_settled("v1");
+}

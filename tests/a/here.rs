@@ -110,10 +110,14 @@ impl Here {
         std::fs::write(&hosts, left).unwrap();
     }
 
+    pub fn signal_registry(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.scene.told["registry_pid"].as_i64().unwrap()).unwrap();
+        processes::send(pid, signal);
+    }
+
     /// The registry ends; it is not started again.
     pub fn registry_down(&self) {
-        let pid = i32::try_from(self.scene.told["registry_pid"].as_i64().unwrap()).unwrap();
-        processes::send(pid, rustix::process::Signal::KILL);
+        self.signal_registry(rustix::process::Signal::KILL);
         wait_for("the registry to end", 5, || std::net::TcpStream::connect(&self.registry).err());
     }
 

@@ -95,7 +95,13 @@ fn what_a_host_went_on_with_is_not_taken_back_by_a_run_that_it_does_not_know_any
 
     // The second host is back, with the old run that never came to it.
     fleet.configure_hosts("m1", 2);
-    fleet.run("m1", "resume web").expect(3).says(&["went on without it", &fleet.hosts[0].id]);
+    // It was rolled back where it was left, and the whole is not well for it.
+    let resumed = fleet.run("m1", "resume web --format json").expect(1);
+    assert!(resumed.stdout.contains(&format!("\"left\":[\"{}\"]", fleet.hosts[0].id)), "{resumed}");
+    let result = resumed.last();
+    assert_eq!(result["result"]["outcome"], "rolled_back", "{result:#}");
+    assert_eq!((&result["status"], &result["exit"]), (&"unwell".into(), &1.into()), "{result:#}");
+    assert!(result["hosts"][&fleet.hosts[0].id].is_object(), "{result:#}");
     let releases = [0, 1].map(|host| http::get(fleet.hosts[host].port, "/").unwrap().release().to_owned());
     assert_eq!(releases, ["v2", "v1"]);
     fleet.run("m1", "status web").expect(1).says(&["the hosts differ", "deploy web TAG"]);

@@ -64,6 +64,25 @@ fn a_registry_that_cannot_answer_is_said_in_bounded_time_and_nothing_is_changed(
 }
 
 #[test]
+fn ctrl_c_while_an_image_is_pulled_ends_at_once_and_changes_nothing() {
+    let Some(here) = Here::start() else { return };
+    here.run("deploy web v1").expect(0);
+    let before = here.world();
+    let running = Running::start(here.command("deploy web slow --format json"));
+    here.wait_until_begun(&running, "fetch");
+    here.signal_registry(Signal::STOP);
+    let interrupted = Instant::now();
+    running.signal(Signal::INT);
+    let ran = running.end().expect(1);
+    assert!(interrupted.elapsed() < Duration::from_secs(5), "{:?}", interrupted.elapsed());
+    assert!(ran.stdout.contains("interrupted by the user"), "{ran}");
+    assert_eq!(here.world(), before);
+    here.signal_registry(Signal::CONT);
+    here.run("deploy web slow").expect(0);
+    here.expect_settled("slow");
+}
+
+#[test]
 fn a_rollback_to_an_image_that_was_removed_fetches_it_again_or_changes_nothing() {
     let Some(here) = Here::start() else { return };
     here.run("deploy web v1").expect(0);

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::load::{Load, User};
 use crate::support::processes::Process;
-use crate::support::project::{DRAIN_BEGINS, Project, Running, Waits};
+use crate::support::project::{DRAIN_BEGINS, Project, Running, Setup, Waits};
 use crate::support::{http, wait_for};
 
 /// The processes of the app that came after `before`.
@@ -149,4 +149,50 @@ fn a_release_that_dies_again_and_again_is_gone_back_from() {
     project.expect_settled("v1");
     project.deploy("v3");
     project.expect_settled("v3");
+}
+
+fn kill_the_apps(project: &Project) {
+    project.apps().iter().for_each(|app| app.signal(Signal::KILL));
+    wait_for("the apps to end", 5, || project.apps().is_empty().then_some(()));
+}
+
+#[test]
+fn a_release_that_dies_with_nobody_at_work_is_brought_back_by_resume() {
+    // Nothing is asked of a release that has passed its gates.
+    let before = "[{ name: never, command: \"test ! -e ROOT/closed\" }]".to_owned();
+    let project = Project::with(&Setup { before, ..Setup::default() });
+    project.deploy("v1");
+    project.deploy("v2");
+    std::fs::write(project.path("closed"), "").unwrap();
+    kill_the_apps(&project);
+    project.run("status").expect(1).says(&["web in prod: unwell", "which does not run"]);
+    let status = project.run("status web --format json").expect(1).last();
+    assert_eq!(status["status"], "unwell", "{status:#}");
+    let resumed = project.run("resume --format json").expect(0).last();
+    assert_eq!((&resumed["status"], &resumed["exit"]), (&"success".into(), &0.into()), "{resumed:#}");
+    project.expect_settled("v2");
+    project.run("resume").expect(0).says(&["nothing was left unfinished"]);
+
+    // A reboot takes the proxy along.
+    kill_the_apps(&project);
+    project.kill_proxy();
+    project.run("resume").expect(0).says(&["what had died was started again: succeeded"]);
+    project.expect_settled("v2");
+    project.run("rollback web").expect(0);
+    project.expect_settled("v1");
+}
+
+#[test]
+fn a_release_that_died_and_cannot_be_brought_back_is_not_said_to_be_well() {
+    let project = Project::new();
+    project.deploy("v1");
+    project.script("app-v1", "#!/bin/sh\nexit 1\n");
+    kill_the_apps(&project);
+    project.run("resume").expect(1).says(&["what had died was started again: failed", "not all is well"]);
+    let result = project.run("resume --format json").expect(1).last();
+    assert_eq!((&result["status"], &result["exit"]), (&"unwell".into(), &1.into()), "{result:#}");
+    assert!(result["hosts"]["local"].is_object(), "{result:#}");
+    project.release("v1", "");
+    project.run("resume").expect(0);
+    project.expect_settled("v1");
 }

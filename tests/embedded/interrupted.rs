@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::support::http;
 use crate::support::load::{Load, User};
 use crate::support::processes;
-use crate::support::project::{DRAIN_BEGINS, Project, Setup, Waits};
+use crate::support::project::{DRAIN_BEGINS, Project, Running, Setup, Waits};
 
 #[test]
 fn ctrl_c_while_waiting_for_health_changes_nothing() {
@@ -156,4 +156,40 @@ fn ctrl_c_at_any_moment_ends_soon_and_leaves_the_old_release_or_the_new_one() {
         project.expect_settled("v1");
     }
     load.expect_no_failure();
+}
+
+#[test]
+fn a_terminal_that_goes_away_leaves_the_run_to_resume() {
+    let project = Project::waiting(Waits::AfterSwitch);
+    let load = Load::start(project.port, &[User::Get]);
+    let running = project.start("deploy web v2 --format json");
+    project.wait_at_gate("v2");
+    let began = Instant::now();
+    running.signal(Signal::HUP);
+    let ran = running.end().expect(4);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}\n{ran}", began.elapsed());
+    let result = ran.last();
+    assert_eq!((&result["event"], &result["exit"]), (&"result".into(), &4.into()), "{result:#}");
+    assert_eq!(result["result"]["outcome"], "abandoned", "{result:#}");
+    assert_eq!(project.lease()["unfinished"]["run"], result["run"], "{result:#}");
+    assert!(!ran.stdout.contains("unwind_started"), "nobody asked it to turn back: {ran}");
+    project.open_gate();
+    project.run("resume").expect(0);
+    load.expect_no_failure();
+    project.expect_settled("v2");
+}
+
+#[test]
+fn under_nohup_a_deployment_goes_on_without_its_terminal() {
+    let project = Project::waiting(Waits::AfterSwitch);
+    let typed = project.command(["deploy", "web", "v2"]);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(typed.get_program()).args(typed.get_args());
+    command.current_dir(typed.get_current_dir().unwrap());
+    let running = Running::start(command);
+    project.wait_at_gate("v2");
+    running.signal(Signal::HUP);
+    project.open_gate();
+    running.end().expect(0);
+    project.expect_settled("v2");
 }

@@ -81,3 +81,32 @@ fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() 
     load.expect_no_failure();
     project.expect_settled("v2");
 }
+
+/// What is told to be typed works where it was told: with the file and the environment that were typed.
+#[test]
+fn what_is_to_be_typed_names_the_file_that_was_typed() {
+    let project = Project::new();
+    let (there, here) = (project.path("m1/lockgate.yaml"), project.path("m1/my shop.yaml"));
+    std::fs::rename(there, here).unwrap();
+    let run = |args: &[&str]| {
+        let typed = [&["-c", "my shop.yaml", "--env", "prod"], args].concat();
+        crate::support::project::run(project.command(typed))
+    };
+    run(&["deploy", "web", "v1"]).expect(0);
+    project.apps().iter().for_each(|app| app.signal(rustix::process::Signal::KILL));
+    crate::support::wait_for("the app to end", 5, || project.apps().is_empty().then_some(()));
+    let again = "`lockgate --env prod deploy web v1 -c 'my shop.yaml'`";
+    run(&["status"]).expect(1).says(&[again]);
+    run(&["doctor"]).expect(1).says(&[again]);
+    let checks = run(&["doctor", "--format", "json"]).expect(1).lines();
+    let is_told = |line: &Value| line["check"]["mend"].as_str().is_some_and(|mend| mend.contains(again));
+    assert!(checks.iter().any(is_told), "{checks:#?}");
+    let refused = run(&["rollback", "web", "v9"]).expect(1);
+    refused.says(&["`lockgate deploy web v9 -c 'my shop.yaml' --env prod`"]);
+    // It can be pasted.
+    let mut shell = std::process::Command::new("sh");
+    let pasted = again.trim_matches('`').replacen("lockgate", "\"$0\"", 1);
+    shell.args(["-c", &pasted, env!("CARGO_BIN_EXE_lockgate")]).current_dir(project.path("m1"));
+    crate::support::project::run(shell).expect(0);
+    assert_eq!(project.ask("/").release(), "v1");
+}

@@ -16,7 +16,7 @@ pub struct Args {
 
 const EXIT_CODES: &str = "Exit codes: 0 succeeded or nothing to do · 1 failed, nothing was changed · 2 usage or \
 configuration error · 3 rolled back, the previous release is live · 4 stuck, look now · 5 a gate said not yet · \
-6 someone else holds the lease";
+6 someone else holds the lease · 7 the outcome is unknown, `lockgate status` says what is live";
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Global {

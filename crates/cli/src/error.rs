@@ -97,8 +97,31 @@ impl From<Trouble> for CliError {
             (Trouble::Held(_), Some(failure)) => {
                 Self { exit: Exit::Held, what: What::Failure(Box::new(failure)) }
             }
+            (Trouble::Midway(_), Some(failure)) => {
+                Self { exit: Exit::Unknown, what: What::Failure(Box::new(failure)) }
+            }
             (_, Some(failure)) => failure.into(),
             (other, None) => Self::failed(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_engine::{IllegalTransition, RunError};
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_left_in_the_middle_is_unknown_and_says_what_to_look_at() {
+        let illegal = || IllegalTransition { seq: 7, event: "step_started".into(), reason: "x".into() };
+        let error = CliError::from(Trouble::from(RunError::Midway(illegal())));
+        assert_eq!(error.exit.code(), 7);
+        let What::Failure(failure) = error.what else { panic!("it is a failure") };
+        assert!(failure.message.contains("not known") && failure.message.contains("event 7"), "{failure}");
+        let hint = failure.hint.unwrap();
+        assert!(hint.contains("`lockgate status`") && hint.contains("`lockgate resume`"), "{hint}");
+        // Nothing was begun where the journal did not make sense from the first.
+        assert_eq!(CliError::from(Trouble::from(RunError::Illegal(illegal()))).exit.code(), 1);
     }
 }

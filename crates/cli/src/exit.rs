@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lockgate_model::{FailureKind, Outcome};
+use lockgate_model::{FailureKind, Outcome, StatusWord};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -20,6 +20,8 @@ pub enum Exit {
     NotYet,
     /// Somebody else holds the lease.
     Held,
+    /// What the run came to is not known: it may still go on, and `status` says what is live.
+    Unknown,
 }
 
 impl Exit {
@@ -32,6 +34,7 @@ impl Exit {
             Exit::Stuck => 4,
             Exit::NotYet => 5,
             Exit::Held => 6,
+            Exit::Unknown => 7,
         }
     }
 
@@ -41,9 +44,30 @@ impl Exit {
             Exit::Succeeded => 0,
             Exit::NotYet => 1,
             Exit::RolledBack | Exit::Failed | Exit::Held | Exit::Usage => 2,
-            Exit::Stuck => 3,
+            Exit::Unknown => 3,
+            Exit::Stuck => 4,
         };
         if urgency(other) > urgency(self) { other } else { self }
+    }
+
+    /// For a command that only looks.
+    pub fn of_look(seen: StatusWord) -> Exit {
+        if seen.is_well() { Exit::Succeeded } else { Exit::Failed }
+    }
+
+    /// For a command that brought runs to these ends, after which the whole is `word`.
+    pub fn of_ends(ends: &[&Outcome], word: StatusWord) -> Exit {
+        match word {
+            StatusWord::Stuck => Exit::Stuck,
+            StatusWord::Unwell => Exit::Failed,
+            StatusWord::Success
+            | StatusWord::Failed
+            | StatusWord::RolledBack
+            | StatusWord::InProgress
+            | StatusWord::Unknown => {
+                ends.iter().fold(Exit::Succeeded, |worst, end| worst.or_worse(Exit::from(*end)))
+            }
+        }
     }
 }
 
@@ -62,5 +86,43 @@ impl From<&Outcome> for Exit {
             Outcome::RolledBack { .. } => Exit::RolledBack,
             Outcome::Stuck(_) => Exit::Stuck,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::Failure;
+
+    use super::*;
+
+    #[test]
+    fn an_exit_code_says_the_same_as_the_word_for_the_whole() {
+        use StatusWord::{Failed, RolledBack, Stuck, Success, Unknown, Unwell};
+        let failure = |kind| Failure::new(kind, "x");
+        let succeeded = Outcome::Succeeded { warnings: Vec::new() };
+        let failed = Outcome::Failed { failure: failure(FailureKind::Other) };
+        let not_yet = Outcome::Failed { failure: failure(FailureKind::GateNotYet) };
+        let rolled_back = Outcome::RolledBack { failure: failure(FailureKind::Other) };
+        let table: [(&[&Outcome], StatusWord, u8); 8] = [
+            (&[&succeeded], Success, 0),
+            (&[&succeeded], Unwell, 1),
+            (&[&failed], Failed, 1),
+            (&[&not_yet], Unknown, 5),
+            (&[&rolled_back, &succeeded], RolledBack, 3),
+            (&[&rolled_back, &failed], Success, 3),
+            (&[&rolled_back], Unwell, 1),
+            (&[&succeeded], Stuck, 4),
+        ];
+        for (ends, seen, code) in table {
+            let word = seen.after(ends);
+            assert_eq!(Exit::of_ends(ends, word).code(), code, "{ends:?}, then {seen:?}");
+            assert!(code != 0 || (word.is_well() && Exit::of_look(word) == Exit::Succeeded));
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_left_in_the_middle_is_more_urgent_than_one_that_went_back() {
+        assert_eq!(Exit::RolledBack.or_worse(Exit::Unknown).code(), 7);
+        assert_eq!(Exit::Unknown.or_worse(Exit::Stuck).code(), 4);
     }
 }

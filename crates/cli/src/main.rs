@@ -11,6 +11,7 @@ mod safe;
 mod secrets;
 mod sink;
 mod tools;
+mod typed;
 mod wiring;
 
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::args::{Format, Global};
 use crate::error::{CliError, What};
 use crate::secrets;
+use crate::typed::Typed;
 
 /// ANSI: cursor home, clear to the end.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -22,6 +23,7 @@ pub struct Output {
     pub paint: Paint,
     /// Of this machine's environment; a project's own secrets are masked where its runs are told.
     mask: Mask,
+    pub typed: Typed,
     colour: bool,
 }
 
@@ -35,6 +37,7 @@ impl Output {
             verbose: global.verbose,
             paint: Paint::new(colour),
             mask: Mask::of(&secrets::of_environment()),
+            typed: Typed::new(global),
             colour,
         }
     }
@@ -67,6 +70,11 @@ impl Output {
 
     /// Text for people, on stdout.
     pub fn text(&self, text: &str) {
+        self.line(&mut std::io::stdout(), &self.typed.in_text(text));
+    }
+
+    /// What others wrote, on stdout, without hints of ours to complete.
+    pub fn verbatim(&self, text: &str) {
         self.line(&mut std::io::stdout(), text);
     }
 
@@ -77,7 +85,14 @@ impl Output {
 
     /// One object on one line, on stdout.
     pub fn json(&self, value: &impl Serialize) {
-        self.written(serde_json::to_string(value));
+        if self.typed.adds_nothing() {
+            self.written(serde_json::to_string(value));
+            return;
+        }
+        self.written(serde_json::to_value(value).and_then(|mut value| {
+            self.typed.in_json(&mut value);
+            serde_json::to_string(&value)
+        }));
     }
 
     /// JSON that people read too, on stdout.
@@ -95,7 +110,7 @@ impl Output {
     /// Something beside the result, on stderr.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            self.line(&mut std::io::stderr(), text);
+            self.line(&mut std::io::stderr(), &self.typed.in_text(text));
         }
     }
 
@@ -113,7 +128,7 @@ impl Output {
             What::Stuck { outcome, plan } => outcome_text(outcome, plan, self.paint),
             What::Config(config) => config_text(config, self.paint),
         };
-        self.line(&mut std::io::stderr(), &text);
+        self.line(&mut std::io::stderr(), &self.typed.in_text(&text));
     }
 
     fn line(&self, writer: &mut impl Write, text: &str) {

@@ -10,10 +10,12 @@ use lockgate_render::{Detail, Json, Live, Options, Plain, Renderer, clock_time};
 
 use crate::args::Format;
 use crate::output::Output;
+use crate::typed::Typed;
 
 /// A renderer behind a lock: the engine's dispatcher is the only one that speaks.
 pub struct Screen {
     renderer: Mutex<Box<dyn Renderer>>,
+    typed: Typed,
     has_shown_events: AtomicBool,
 }
 
@@ -21,7 +23,7 @@ impl Screen {
     /// JSON lines on stdout; else a live view on a terminal and plain lines elsewhere, both on stderr.
     pub fn new(output: &Output) -> Arc<Self> {
         match output.format {
-            Format::Json => Self::with_renderer(Box::new(Json::new(std::io::stdout()))),
+            Format::Json => Self::with_renderer(Box::new(Json::new(std::io::stdout())), output),
             Format::Text => Self::on_stderr(output),
         }
     }
@@ -38,11 +40,12 @@ impl Screen {
             true => Box::new(Live::stderr(options)),
             false => Box::new(Plain::new(std::io::stderr(), options)),
         };
-        Self::with_renderer(renderer)
+        Self::with_renderer(renderer, output)
     }
 
-    fn with_renderer(renderer: Box<dyn Renderer>) -> Arc<Self> {
-        Arc::new(Self { renderer: Mutex::new(renderer), has_shown_events: AtomicBool::new(false) })
+    fn with_renderer(renderer: Box<dyn Renderer>, output: &Output) -> Arc<Self> {
+        let (renderer, typed) = (Mutex::new(renderer), output.typed.clone());
+        Arc::new(Self { renderer, typed, has_shown_events: AtomicBool::new(false) })
     }
 
     /// Whether a run has begun that is shown here.
@@ -51,7 +54,7 @@ impl Screen {
     }
 
     pub fn note(&self, text: &str) {
-        self.with(|renderer| renderer.note(text));
+        self.with(|renderer| renderer.note(&self.typed.in_text(text)));
     }
 
     /// Whether anybody could watch does not change how the run ended, so a closed pipe is only told.
@@ -72,6 +75,6 @@ impl Screen {
 impl EventSink for Screen {
     fn event(&self, event: &Event) {
         self.has_shown_events.store(true, Ordering::Relaxed);
-        self.with(|renderer| renderer.event(event));
+        self.with(|renderer| renderer.event(&self.typed.in_event(event)));
     }
 }

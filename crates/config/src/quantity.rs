@@ -9,17 +9,28 @@ pub const SIZE_EXPECTS: &str = "a size such as 500MiB or 1GiB";
 pub const STATUS_EXPECTS: &str = "a HTTP status such as 200, 2xx or 200-399";
 pub const WAVE_EXPECTS: &str = "a number of hosts, a share from 1% to 100%, or `rest`";
 
-/// `250ms`, `60s`, `1.5m`, `2h`; a bare number is seconds. At most [`SPAN_HOURS_MAX`].
+/// `250ms`, `60s`, `1.5m`, `2h`, and several of them from the largest unit to the smallest, as Lockgate prints them:
+/// `1m30s`. A bare number is seconds. At most [`SPAN_HOURS_MAX`].
 pub fn span(text: &str) -> Option<Millis> {
-    let (number, unit) = number_and_unit(text)?;
-    let factor = match unit {
-        "ms" => 1.0,
-        "s" | "" => 1000.0,
-        "m" => 60_000.0,
-        "h" => 3_600_000.0,
-        _ => return None,
-    };
-    let millis = (number * factor).round();
+    const UNITS: [(&str, f64); 4] = [("h", 3_600_000.0), ("m", 60_000.0), ("s", 1000.0), ("ms", 1.0)];
+    let mut rest = text.trim();
+    if let Some((seconds, "")) = number_and_unit(rest) {
+        return bounded((seconds * 1000.0).round());
+    }
+    let (mut units, mut millis) = (UNITS.as_slice(), 0.0);
+    while !rest.is_empty() {
+        let (number, behind) = number_and_unit(rest)?;
+        let end = behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len());
+        let at = units.iter().position(|(unit, _)| *unit == &behind[..end])?;
+        millis += (number * units[at].1).round();
+        units = &units[at + 1..];
+        rest = &behind[end..];
+    }
+    // A length has at least one part: without one there was no text.
+    if text.trim().is_empty() { None } else { bounded(millis) }
+}
+
+fn bounded(millis: f64) -> Option<Millis> {
     (millis <= (SPAN_HOURS_MAX * 3_600_000) as f64).then_some(Millis(millis as u64))
 }
 
@@ -94,13 +105,52 @@ mod tests {
             ("2h", 7_200_000),
             ("90", 90_000),
             (" 5 s ", 5000),
+            ("1m30s", 90_000),
+            ("1h0m", 3_600_000),
+            ("1m 30s", 90_000),
+            ("1h1m1.001s", 3_661_001),
+            ("1m7ms", 60_007),
         ] {
             assert_eq!(span(text), Some(Millis(millis)), "{text}");
         }
-        for bad in
-            ["", "s", "-5s", "5d", "1e3s", "5 s s", "1.2.3s", "inf", "NaN", "169h", "99999999999999999999h"]
-        {
+        for bad in [
+            "",
+            " ",
+            "s",
+            "-5s",
+            "5d",
+            "30s1m",
+            "1m1m",
+            "1m30",
+            "1mm",
+            "1m-5s",
+            "168h1ms",
+            "1e3s",
+            "5 s s",
+            "1.2.3s",
+            "inf",
+            "NaN",
+            "169h",
+            "99999999999999999999h",
+        ] {
             assert_eq!(span(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_length_that_is_printed_is_read_as_the_same() {
+        let same = |millis: u64| {
+            let shown = Millis(millis).to_string();
+            assert_eq!(span(&shown), Some(Millis(millis)), "{shown}");
+        };
+        let longest = SPAN_HOURS_MAX * 3_600_000;
+        (0..=125_000).for_each(same);
+        [3_599_999, 3_600_000, 3_600_001, 86_400_000, longest - 1, longest].into_iter().for_each(same);
+        // A linear congruential generator, so that the values are the same every time.
+        let mut random: u64 = 11;
+        for _ in 0..100_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            same((random >> 16) % (longest + 1));
         }
     }
 

@@ -3,26 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_model::{Action, Event, EventKind, Failure, FailureKind, HostId, Outcome, RunEnd, Seen, StepId};
+
+use tokio::time::Instant;
 
 use crate::fenced::{insist, perform};
 use crate::run::{mark, unfinished};
 use crate::scribe::Scribe;
 use crate::{Direction, Engine, JournalError, RunError, RunState, StepStatus, Work};
 
-/// How long an event may be in nobody's journal while a step is waited for.
-const UNWRITTEN_MILLIS_MAX: u64 = 50;
-
 type Finished = (Work, Result<Seen, Failure>);
 
 pub(crate) struct Dispatcher<'a, 'e> {
     engine: &'a Engine<'e>,
     pub(crate) state: RunState,
-    /// Whatever it has is written at the latest [`UNWRITTEN_MILLIS_MAX`] later.
+    /// Whatever it has is written when it is due.
     pub(crate) scribe: Scribe<'a>,
     /// The hosts have not been told that the run is settled: they are before the first step of tidying up, and before the
     /// run's end.
@@ -52,7 +50,17 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
 
     /// `trouble` is a failure that came from elsewhere than a step: from the journal, or from a host that could not be
     /// told of the run.
-    pub(crate) async fn drive(mut self, mut trouble: Option<Failure>) -> Result<Outcome, RunError> {
+    ///
+    /// # Errors
+    /// `LeaseLost` and `Midway`: from here on effects may have happened.
+    pub(crate) async fn drive(self, trouble: Option<Failure>) -> Result<Outcome, RunError> {
+        self.drive_on(trouble).await.map_err(|error| match error {
+            RunError::Illegal(illegal) => RunError::Midway(illegal),
+            RunError::LeaseLost(_) | RunError::Midway(_) | RunError::Journal(_) | RunError::Mark(_) => error,
+        })
+    }
+
+    async fn drive_on(mut self, mut trouble: Option<Failure>) -> Result<Outcome, RunError> {
         let keep_alive = self.engine.fence.keep_alive();
         let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
         loop {
@@ -76,6 +84,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             }
             let forward = !matches!(self.state.direction, Direction::Unwinding(_));
             let interruptible = forward && !self.engine.interrupt.requested();
+            let due = self.scribe.due();
             tokio::select! {
                 // What a step came to is never overtaken by Ctrl-C, and a replay goes the same way again.
                 biased;
@@ -87,9 +96,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                         self.cannot_write(&error, &mut trouble);
                     }
                 }
-                () = tokio::time::sleep(Duration::from_millis(UNWRITTEN_MILLIS_MAX)), if self.scribe.has_unwritten() => {
-                    self.scribe.send();
-                }
+                () = until(due) => self.scribe.send(),
             }
         }
         let outcome = self.end().await?;
@@ -371,6 +378,14 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             unwritten(&error);
         }
         Ok(())
+    }
+}
+
+/// Never, where there is nothing to wait for.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Actions under the fence.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ const UNDO_SECONDS_MAX: u64 = 40;
 const UNDO_PAUSE_MILLIS: u64 = 200;
 /// Looks at the lease in a row that took so long that their answer was worth nothing.
 const SLOW_FENCES_MAX: u32 = 3;
+/// Shortest pause between two looks at the lease beside an action.
+const LOOK_AGAIN_MILLIS: u64 = 200;
 
 pub(crate) async fn perform(
     engine: &Engine<'_>,
@@ -26,40 +28,104 @@ pub(crate) async fn perform(
 ) -> Result<Seen, Failure> {
     let mut seen = Seen::new();
     for action in actions {
-        seen.extend(fenced(engine, host, engine.performer.perform(host, action)).await?);
+        let fenced = Fenced { engine, host, looks: action.nature().only_looks };
+        seen.extend(fenced.perform(engine.performer.perform(host, action)).await?);
     }
     Ok(seen)
 }
 
-/// Goes on with an action only while nobody else can hold the lease: an orchestrator that was paused in the middle of
-/// one looks again before it does anything more.
-async fn fenced(
-    engine: &Engine<'_>,
-    host: Option<&HostId>,
-    action: impl Future<Output = Result<Seen, Failure>>,
-) -> Result<Seen, Failure> {
-    let mut action = pin!(action);
-    for _ in 0..SLOW_FENCES_MAX {
+/// How an action goes on only while nobody else can hold the lease: an orchestrator that was paused in the middle of one
+/// looks at the lease again before it does anything more.
+struct Fenced<'a> {
+    engine: &'a Engine<'a>,
+    host: Option<&'a HostId>,
+    /// The action changes nothing, so it goes on also while it is not known whose the lease is: what it measures is never
+    /// the time that a look at the lease takes.
+    looks: bool,
+}
+
+/// What came first.
+enum First<T> {
+    Action(Result<Seen, Failure>),
+    Other(T),
+}
+
+impl Fenced<'_> {
+    /// Nothing begins before the first look. Each next one is made when half of the time has passed for which the lease is
+    /// safe, and the action goes on beside it.
+    async fn perform(&self, action: impl Future<Output = Result<Seen, Failure>>) -> Result<Seen, Failure> {
+        let mut action = pin!(action);
+        let mut until = None;
+        let mut slow = 0;
         loop {
             let asked = Instant::now();
-            let trusted = engine.fence.check(host).await?;
-            let mut polled = false;
-            let result = poll_fn(|cx| {
-                if asked.elapsed() >= trusted {
-                    return Poll::Ready(None);
+            let look = self.engine.fence.check(self.host);
+            let looked = match until {
+                None => look.await,
+                Some(until) => match self.beside(action.as_mut(), until, look).await {
+                    First::Action(result) => return self.still_ours(until, result).await,
+                    First::Other(looked) => looked,
+                },
+            };
+            let safe = match (looked, until) {
+                (Ok(trusted), _) => asked + trusted,
+                // The host does not answer, which says nothing about the lease: it is asked again as long as it is safe.
+                (Err(failure), Some(safe))
+                    if failure.kind != FailureKind::LeaseLost && Instant::now() < safe =>
+                {
+                    tracing::debug!(%failure, "the lease could not be looked at");
+                    safe
                 }
-                polled = true;
-                action.as_mut().poll(cx).map(Some)
-            });
-            if let Some(result) = result.await {
-                return result;
+                (Err(failure), _) => return Err(failure),
+            };
+            let left = safe.saturating_duration_since(Instant::now());
+            slow = if left.is_zero() { slow + 1 } else { 0 };
+            if slow == SLOW_FENCES_MAX {
+                return Err(Failure::new(
+                    FailureKind::TimedOut,
+                    "looking at the lease takes longer than a lease lives",
+                ));
             }
-            if !polled {
-                break;
+            let pause = (left / 2).max(Duration::from_millis(LOOK_AGAIN_MILLIS)).min(left);
+            if let First::Action(result) = self.beside(action.as_mut(), safe, tokio::time::sleep(pause)).await
+            {
+                return self.still_ours(safe, result).await;
             }
+            until = Some(safe);
         }
     }
-    Err(Failure::new(FailureKind::TimedOut, "looking at the lease takes longer than a lease lives"))
+
+    /// What an action has seen that went on beyond the lease's safe time does not count when the lease is lost. Where that
+    /// cannot be said it counts: before the next effect it is asked again.
+    async fn still_ours(&self, safe: Instant, result: Result<Seen, Failure>) -> Result<Seen, Failure> {
+        if self.looks && Instant::now() >= safe {
+            match self.engine.fence.check(self.host).await {
+                Err(failure) if failure.kind == FailureKind::LeaseLost => return Err(failure),
+                Err(failure) => tracing::debug!(%failure, "the lease could not be looked at"),
+                Ok(_) => {}
+            }
+        }
+        result
+    }
+
+    /// The action and `other` beside each other, the action only until the lease is not `safe` any more.
+    async fn beside<T>(
+        &self,
+        mut action: Pin<&mut impl Future<Output = Result<Seen, Failure>>>,
+        safe: Instant,
+        other: impl Future<Output = T>,
+    ) -> First<T> {
+        let mut other = pin!(other);
+        poll_fn(|cx| {
+            if (self.looks || Instant::now() < safe)
+                && let Poll::Ready(result) = action.as_mut().poll(cx)
+            {
+                return Poll::Ready(First::Action(result));
+            }
+            other.as_mut().poll(cx).map(First::Other)
+        })
+        .await
+    }
 }
 
 /// All again from the first action when the world could not be reached: each looks before it acts.

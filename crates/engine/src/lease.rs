@@ -58,7 +58,7 @@ pub trait LeaseStore: Send + Sync {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
-    #[error("{owner} (pid {pid}) holds the lease on {host}, last heartbeat {age} ago", owner = holder.owner, pid = holder.pid)]
+    #[error("{owner} (pid {pid}) holds the lease on {host}, last heartbeat {age} ago", owner = holder.owner, pid = holder.pid, age = age.rounded())]
     Held { host: HostId, holder: Box<Holder>, age: Millis },
     #[error(transparent)]
     Host(#[from] Failure),
@@ -80,6 +80,8 @@ pub struct Acquired {
     pub unfinished: BTreeMap<HostId, Unfinished>,
     /// In the [words of the host](RunEnd::told_by) that has it.
     pub last: BTreeMap<HostId, RunEnd>,
+    /// How long ago the last run had ended when the lease was taken, by each host's own clock; missing where none has.
+    pub quiet: BTreeMap<HostId, Millis>,
 }
 
 impl Leases {
@@ -110,8 +112,13 @@ impl Leases {
         }
         let mut unfinished = BTreeMap::new();
         let mut last = BTreeMap::new();
+        let mut quiet = BTreeMap::new();
         for one in &held {
             let record = one.record.lock().await;
+            let taken = record.holder.as_ref().map(|holder| holder.since);
+            if let Some(quiet_for) = taken.and_then(|taken| record.quiet_for(taken)) {
+                quiet.insert(one.store.host().clone(), quiet_for);
+            }
             if let Some(run) = &record.unfinished {
                 unfinished.insert(one.store.host().clone(), run.clone());
             }
@@ -120,7 +127,7 @@ impl Leases {
             }
         }
         let fence = Arc::new(Fence { held, identity: self.identity.clone(), ttl: self.ttl });
-        Ok(Acquired { fence, unfinished, last })
+        Ok(Acquired { fence, unfinished, last, quiet })
     }
 
     /// `held`: those that were taken before it.
@@ -330,12 +337,13 @@ impl Fence {
     /// `LeaseLost` or a host's failure.
     pub async fn finish(&self, end: &RunEnd, settled: bool) -> Result<(), Failure> {
         let end = RunEnd { outcome: end.outcome.brief(), ..*end };
-        self.update(|record, left, _| {
+        self.update(|record, left, now| {
             record.holder = None;
             if left {
                 return;
             }
             record.last = Some(end.clone());
+            record.ended_at = Some(now);
             if settled {
                 record.unfinished = None;
             }

@@ -64,9 +64,13 @@ pub enum RunError {
     Journal(#[from] JournalError),
     #[error("nothing was done: the run cannot be written down on the hosts: {0}")]
     Mark(Failure),
-    /// The journal's events do not follow from one another.
+    /// The journal's events do not follow from one another. Nothing was done.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
+    /// The run was left in the middle, where its next event would not have followed. What it had begun may be done, and
+    /// the hosts still hold it as unfinished.
+    #[error("the run was left in the middle: {0}")]
+    Midway(IllegalTransition),
 }
 
 pub struct Engine<'a> {
@@ -84,7 +88,7 @@ impl Engine<'_> {
     /// Runs a new plan to its end.
     ///
     /// # Errors
-    /// [`RunError`]; for all but `LeaseLost` nothing was changed.
+    /// [`RunError`]; for all but `LeaseLost` and `Midway` nothing was changed.
     pub async fn run(&self, run: RunId, plan: Plan) -> Result<Outcome, RunError> {
         let kind = EventKind::RunStarted { plan: Box::new(plan), owner: self.owner.clone() };
         let event = Event { run, seq: 0, at: self.clock.now(), kind };

@@ -4,11 +4,17 @@
 //! the phase before it is under way, and what is no intent is written with the next event that has to be there.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use lockgate_model::{Event, EventKind, StepId};
 
+use tokio::time::Instant;
+
 use crate::{EventSink, Journal, JournalError};
+
+/// How long an event may be in nobody's journal while a step is waited for.
+const UNWRITTEN_MILLIS_MAX: u64 = 50;
 
 pub(crate) struct Scribe<'a> {
     journal: &'a dyn Journal,
@@ -18,6 +24,8 @@ pub(crate) struct Scribe<'a> {
     /// Not in the journal, nor on their way there. A journal may lack all of them but intents of effects: a step is then
     /// simply done again.
     unwritten: Vec<Event>,
+    /// When the first of those was taken.
+    since: Option<Instant>,
     /// How many of those the sink has been told.
     told: usize,
     /// On its way into the journal beside the steps.
@@ -34,7 +42,7 @@ struct Writing<'a> {
 impl<'a> Scribe<'a> {
     pub fn new(journal: &'a dyn Journal, sink: &'a dyn EventSink) -> Self {
         let (unwritten, intended) = (Vec::new(), BTreeSet::new());
-        Self { journal, sink, failed: false, unwritten, told: 0, writing: None, intended }
+        Self { journal, sink, failed: false, unwritten, since: None, told: 0, writing: None, intended }
     }
 
     /// Writes the run's beginning, which is told only if it is there.
@@ -51,10 +59,19 @@ impl<'a> Scribe<'a> {
     /// Takes events; the other methods say when they are written and told.
     pub fn take(&mut self, events: impl IntoIterator<Item = Event>) {
         self.unwritten.extend(events);
+        if !self.unwritten.is_empty() {
+            self.since.get_or_insert_with(Instant::now);
+        }
     }
 
-    pub fn has_unwritten(&self) -> bool {
-        !self.unwritten.is_empty()
+    /// When [`Scribe::send`] is to be called, whatever else happens until then. `None` while it would do nothing: there is
+    /// nothing to write, or all of it has been told and waits for what is on its way.
+    pub fn due(&self) -> Option<Instant> {
+        let untold = self.told < self.unwritten.len();
+        let sends = !self.is_writing() && !self.unwritten.is_empty();
+        self.since
+            .filter(|_| untold || sends)
+            .map(|since| since + Duration::from_millis(UNWRITTEN_MILLIS_MAX))
     }
 
     pub fn is_writing(&self) -> bool {
@@ -104,7 +121,7 @@ impl<'a> Scribe<'a> {
             return;
         }
         let (journal, events) = (self.journal, std::mem::take(&mut self.unwritten));
-        self.told = 0;
+        (self.told, self.since) = (0, None);
         let intended = intents(&events).collect();
         let appended = async move { journal.append_all(&events).await }.boxed();
         self.writing = Some(Writing { appended, intended });
@@ -138,7 +155,7 @@ impl<'a> Scribe<'a> {
     /// # Errors
     /// As there.
     pub async fn write_with(&mut self, event: Event) -> Result<(), JournalError> {
-        self.unwritten.push(event);
+        self.take([event]);
         let result = self.append().await;
         if result.is_err() {
             self.unwritten.pop();
@@ -168,7 +185,7 @@ impl<'a> Scribe<'a> {
     fn forget(&mut self) {
         self.tell();
         self.unwritten.clear();
-        self.told = 0;
+        (self.told, self.since) = (0, None);
     }
 }
 

@@ -33,6 +33,8 @@ pub enum FailureKind {
     /// Ctrl-C.
     Cancelled,
     DiskFull,
+    /// An answer or a file is larger than is read. It arrived, so what was asked for has happened.
+    TooLarge,
     /// The world is such that the step would do harm, so it was not done.
     Refused,
     Other,
@@ -53,6 +55,7 @@ impl FailureKind {
             FailureKind::LeaseLost => "lease lost",
             FailureKind::Cancelled => "cancelled",
             FailureKind::DiskFull => "disk full",
+            FailureKind::TooLarge => "too large",
             FailureKind::Refused => "refused",
             FailureKind::Other => "failed",
         }

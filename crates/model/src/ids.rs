@@ -264,6 +264,19 @@ impl Millis {
         Millis(secs * 1000)
     }
 
+    /// For people who want to know about how long something took: to a tenth of a second from one second on, to a second
+    /// from one minute on, to a minute from one hour on.
+    #[must_use]
+    pub const fn rounded(self) -> Millis {
+        let to: u64 = match self.0 {
+            0..1_000 => 1,
+            1_000..60_000 => 100,
+            60_000..3_600_000 => 1_000,
+            _ => 60_000,
+        };
+        Millis(self.0.saturating_add(to / 2) / to * to)
+    }
+
     #[must_use]
     pub const fn duration(self) -> std::time::Duration {
         std::time::Duration::from_millis(self.0)
@@ -276,16 +289,23 @@ impl From<std::time::Duration> for Millis {
     }
 }
 
-/// `250ms`, `1.5s`, `2m`, `3h`: the largest unit that keeps it readable.
+/// `250ms`, `1.5s`, `1m30s`, `3h0m`: exact, and read back as the same length by `lockgate.yaml`.
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            ms if ms < 1000 => write!(f, "{ms}ms"),
-            ms if ms < 60_000 && ms % 1000 == 0 => write!(f, "{}s", ms / 1000),
-            ms if ms < 60_000 => write!(f, "{:.1}s", ms as f64 / 1000.0),
-            ms if ms < 3_600_000 && ms % 60_000 == 0 => write!(f, "{}m", ms / 60_000),
-            ms if ms < 3_600_000 => write!(f, "{}m{}s", ms / 60_000, ms % 60_000 / 1000),
-            ms => write!(f, "{}h{}m", ms / 3_600_000, ms % 3_600_000 / 60_000),
+        let (hours, minutes, millis) = (self.0 / 3_600_000, self.0 % 3_600_000 / 60_000, self.0 % 60_000);
+        if hours > 0 {
+            write!(f, "{hours}h{minutes}m")?;
+        } else if minutes > 0 {
+            write!(f, "{minutes}m")?;
+        }
+        match (millis / 1000, millis % 1000) {
+            (0, 0) if self.0 > 0 => Ok(()),
+            (0, millis) => write!(f, "{millis}ms"),
+            (seconds, 0) => write!(f, "{seconds}s"),
+            (seconds, millis) => {
+                let fraction = format!("{millis:03}");
+                write!(f, "{seconds}.{}s", fraction.trim_end_matches('0'))
+            }
         }
     }
 }
@@ -314,5 +334,13 @@ mod tests {
         let shown: Vec<String> =
             [5, 1000, 1500, 60_000, 61_000, 3_600_000].map(|ms| Millis(ms).to_string()).into();
         assert_eq!(shown, ["5ms", "1s", "1.5s", "1m", "1m1s", "1h0m"]);
+        let rounded: Vec<String> = [999, 1_049, 1_050, 59_949, 59_990, 61_400, 3_661_001]
+            .map(|ms| Millis(ms).rounded().to_string())
+            .into();
+        assert_eq!(rounded, ["999ms", "1s", "1.1s", "59.9s", "1m", "1m1s", "1h1m"]);
+        let exact: Vec<String> = [0, 1_234, 1_050, 59_999, 60_007, 90_500, 5_400_000, 3_661_001]
+            .map(|ms| Millis(ms).to_string())
+            .into();
+        assert_eq!(exact, ["0ms", "1.234s", "1.05s", "59.999s", "1m7ms", "1m30.5s", "1h30m", "1h1m1.001s"]);
     }
 }

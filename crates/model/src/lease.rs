@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{HostId, Millis, Outcome, Plan, RunId, Timestamp};
 
+/// How far ahead of a host's clock the end of a run there is believed.
+const AHEAD_SECONDS_MAX: u64 = 3_600;
 /// Highest fencing token that another holder is taken after. It rises by one with every command, so a record with a
 /// higher one was not written by Lockgate.
 pub const TOKEN_MAX: u64 = u64::MAX >> 1;
@@ -27,9 +29,21 @@ pub struct LeaseRecord {
     pub unfinished: Option<Unfinished>,
     /// How the last finished run ended, in [brief](Outcome::brief): what cannot be read back would lock everybody out.
     pub last: Option<RunEnd>,
+    /// When that was written down, by the host's own clock: [`RunEnd::at`] is by that of the machine that ran it. `None`
+    /// in a record from before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
 }
 
 impl LeaseRecord {
+    /// How long ago the last run ended, for a host whose clock says `now`. `None` when none has, or when it says that this
+    /// was more than an hour ahead of now: a slot would be kept warm for ever.
+    #[must_use]
+    pub fn quiet_for(&self, now: Timestamp) -> Option<Millis> {
+        let ended = self.ended_at.or(self.last.as_ref().map(|end| end.at))?;
+        (ended <= now.plus(Millis::from_secs(AHEAD_SECONDS_MAX))).then(|| now.since(ended))
+    }
+
     /// What is unfinished is a run whose undo failed: it waits for a person.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
@@ -120,6 +134,7 @@ pub enum Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunEnd {
     pub run: RunId,
+    /// By the clock of the machine that ran it.
     pub at: Timestamp,
     pub outcome: Outcome,
 }
@@ -165,5 +180,17 @@ mod tests {
         let shown = forged.told().owner;
         assert!(shown.starts_with("kim\\n\\u{1b}[2J'rm -rf /'xxx"), "{shown}");
         assert_eq!(shown.chars().count(), OWNER_CHARS_MAX + 1);
+    }
+
+    /// As the program wrote it before [`LeaseRecord::ended_at`].
+    #[test]
+    fn an_older_record_tells_by_what_it_has_how_long_ago_its_run_ended() {
+        let old = r#"{"token":3,"holder":null,"unfinished":null,"last":{"run":"00000000-0000-0000-0000-000000000000","at":1000,"outcome":{"outcome":"succeeded","warnings":[]}}}"#;
+        let record: LeaseRecord = serde_json::from_str(old).unwrap();
+        assert_eq!(record.quiet_for(Timestamp(61_000)), Some(Millis::from_secs(60)));
+        assert_eq!(LeaseRecord::default().quiet_for(Timestamp(1)), None);
+        let newer = LeaseRecord { ended_at: Some(Timestamp(31_000)), ..record };
+        assert_eq!(newer.quiet_for(Timestamp(61_000)), Some(Millis::from_secs(30)));
+        assert_eq!(newer.quiet_for(Timestamp(-3_600_000)), None, "nobody's clock is that wrong");
     }
 }

@@ -17,6 +17,7 @@ mod release;
 mod template;
 mod token;
 mod variable;
+mod word;
 
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, ProcessRuntime, Router,
@@ -48,3 +49,4 @@ pub use query::without_query;
 pub use release::Release;
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};
+pub use word::StatusWord;

@@ -52,7 +52,8 @@ impl HostObserved {
         self.slots.is_empty() && self.recorded.active.is_none() && self.releases.is_empty()
     }
 
-    /// The live release does not stay up: it was started again by itself in the two minutes before `now`.
+    /// The live release does not stay up: it was started again by itself in the two minutes before `now`, by the host's own
+    /// clock.
     #[must_use]
     pub fn is_restarting(&self, now: Timestamp) -> bool {
         self.live().is_some_and(|(_, slot)| {
@@ -65,6 +66,19 @@ impl HostObserved {
     #[must_use]
     pub fn is_dark(&self) -> bool {
         self.live().is_none() && self.should_be_live().is_some() && !self.is_new()
+    }
+
+    /// The slot that has the traffic, as the router and the host's files agree, does not run.
+    #[must_use]
+    pub fn has_died(&self) -> bool {
+        self.is_dark() && self.router.target.is_some() && self.router.target == self.recorded.active
+    }
+
+    /// What ran in the slot that has the traffic, else what went live last.
+    #[must_use]
+    pub fn died_there(&self) -> Option<&Release> {
+        let held = self.router.target.and_then(|slot| self.slots.get(&slot));
+        held.and_then(|slot| slot.release.as_ref()).or_else(|| self.last_live())
     }
 
     /// The release that a host which went dark should have: what runs in the slot that is recorded as active, else what
@@ -132,6 +146,8 @@ pub struct ServiceStatus {
     /// Hosts of which it could be seen what is live.
     pub observed: Observed,
     pub leases: BTreeMap<HostId, LeaseRecord>,
+    /// Each host's own clock when it was looked at, which is what its slots' times are by.
+    pub clocks: BTreeMap<HostId, Timestamp>,
     /// Hosts that could not be looked at, or of which something could not be read, and why. What is known of them all
     /// the same is above.
     pub unseen: BTreeMap<HostId, Failure>,

@@ -5,6 +5,7 @@
 //!
 //! Absent: concrete drivers, printing, and the wall clock; the composition root hands all of them in.
 
+mod bring_back;
 mod check;
 mod cut_off;
 mod interrupted;
@@ -16,5 +17,5 @@ mod tell;
 
 pub use session::{Planned, Report, Session, Tools, Trouble, Want};
 pub use site::Site;
-pub use status::{StateLine, StatusWord, state_line};
+pub use status::{StateLine, state_line};
 pub use tell::{Teller, Telling};

@@ -1,11 +1,9 @@
 //! Finishing or undoing what another process left, from what the hosts say; the journal only adds detail.
 
-use std::collections::BTreeMap;
-
 use lockgate_engine::{Acquired, Direction, LeaseStore, RunFilter, RunState};
 use lockgate_model::{
     Event, EventKind, Failure, FailureKind, HostId, Intent, Millis, Observed, Outcome, Plan, Progress,
-    RunEnd, RunId, Timestamp, Unfinished,
+    RunEnd, RunId, Unfinished,
 };
 use lockgate_perform::{Depth, HostLease, glimpse};
 use lockgate_plan::Matched;
@@ -17,8 +15,6 @@ use crate::session::{Session, Trouble, give_back};
 
 /// Runs of the local journal looked at for ends that other machines gave them.
 const UNSETTLED_RUNS_MAX: u32 = 20;
-/// A run's end that lies further ahead of this machine's clock is not believed: a slot would be kept warm for ever.
-const AHEAD_SECONDS_MAX: u64 = 3_600;
 
 /// Where a run goes that was cut off before it was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +60,7 @@ impl Session<'_> {
 
     async fn tidy_up_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
         let keep_warm = self.site.environment.slots().map_or(Millis(0), |slots| slots.keep_warm);
-        let warm = is_warm(&acquired.last, self.tools.clock.now(), keep_warm);
+        let warm = acquired.quiet.values().any(|quiet| *quiet < keep_warm);
         if warm || !acquired.unfinished.is_empty() {
             return Ok(None);
         }
@@ -110,11 +106,14 @@ impl Session<'_> {
         let (events, unfinished) =
             self.known_events(&found, progress, known, matched, acquired, (towards, &left)).await?;
         let conductor = self.site.conductor();
-        let mut telling = self.tools.teller.adopting(self.tools, unfinished.run, &unfinished.plan);
-        let outcome =
-            self.engine(&conductor, acquired.fence.clone()).adopt(&events, &unfinished, &left).await?;
-        telling.ended(&outcome);
-        telling.finish().await;
+        let telling = self.tools.teller.adopting(self.tools, unfinished.run, &unfinished.plan);
+        let engine = self.engine(&conductor, acquired.fence.clone());
+        let ended = engine.adopt(&events, &unfinished, &left).await.map_err(Trouble::from);
+        // A run that could not be taken over is as unfinished as it was, of which people were told.
+        if matches!(ended, Ok(_) | Err(Trouble::Midway(_))) {
+            self.tell_end(telling, &acquired.fence, &ended).await;
+        }
+        let outcome = ended?;
         if matches!(outcome, Outcome::Stuck(_)) {
             let (outcome, plan) = (Box::new(outcome), Box::new(unfinished.plan));
             return Err(Trouble::Stuck { run: unfinished.run, outcome, plan });
@@ -325,13 +324,6 @@ impl Session<'_> {
         }
         Ok(())
     }
-}
-
-/// The last run ended less than `keep_warm` ago.
-fn is_warm(last: &BTreeMap<HostId, RunEnd>, now: Timestamp, keep_warm: Millis) -> bool {
-    let latest = now.plus(Millis::from_secs(AHEAD_SECONDS_MAX));
-    let ended = last.values().map(|end| end.at).filter(|at| *at <= latest).max().unwrap_or_default();
-    now.since(ended) < keep_warm
 }
 
 /// What this machine's journal has under a run's id.

@@ -18,7 +18,7 @@ use crate::Site;
 use crate::cut_off::{CutOff, is_stuck, known_stuck, was_undone};
 use crate::interrupted::before_anything;
 use crate::recover::Towards;
-use crate::tell::Teller;
+use crate::tell::{Teller, Telling};
 
 /// Unfinished runs that one command brings to their end before it does what it was asked for.
 const RECOVERIES_MAX: u32 = 5;
@@ -86,7 +86,8 @@ struct Ready {
     recovered: Option<(RunId, Outcome)>,
 }
 
-/// Why a command came to nothing; nothing was changed, but for `LeaseLost`, where somebody else goes on.
+/// Why a command came to nothing; nothing was changed, but for `LeaseLost`, where somebody else goes on, and for
+/// `Midway`.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
     #[error(transparent)]
@@ -99,6 +100,11 @@ pub enum Trouble {
     Journal(#[from] JournalError),
     #[error("the journal does not make sense: {0}")]
     Illegal(#[from] lockgate_engine::IllegalTransition),
+    /// The run was left in the middle: what it came to is not known, and what it had begun may still go on.
+    #[error(
+        "what the run came to is not known: it was left in the middle, for the journal does not make sense: {0}"
+    )]
+    Midway(lockgate_engine::IllegalTransition),
     /// An unfinished run was found first and could not be brought to a good end.
     #[error("an earlier run is stuck")]
     Stuck { run: RunId, outcome: Box<Outcome>, plan: Box<Plan> },
@@ -122,15 +128,19 @@ impl Trouble {
                 other(FailureKind::Other)
                     .hint("move .lockgate/journal.db away; the hosts are the truth, only history is lost"),
             ),
+            Trouble::Midway(_) => Some(other(FailureKind::Other).hint(
+                "`lockgate status` says what is live; `lockgate resume` finishes or undoes what was begun",
+            )),
             Trouble::Stuck { .. } => None,
         }
     }
 
     /// What to tell people who were not told that anything starts. Not that somebody else went on, who tells of it; nor
-    /// that an earlier run is stuck, of which they were told; nor of a Ctrl-C, which is no surprise to who typed it.
+    /// that an earlier run is stuck, or that one was left in the middle, of which they were told; nor of a Ctrl-C, which is
+    /// no surprise to who typed it.
     fn news(&self) -> Option<Failure> {
         match self {
-            Trouble::LeaseLost(_) | Trouble::Stuck { .. } => None,
+            Trouble::LeaseLost(_) | Trouble::Stuck { .. } | Trouble::Midway(_) => None,
             Trouble::Failure(_) | Trouble::Held(_) | Trouble::Journal(_) | Trouble::Illegal(_) => {
                 self.failure().filter(|failure| failure.kind != FailureKind::Cancelled)
             }
@@ -155,6 +165,7 @@ impl From<RunError> for Trouble {
             RunError::Mark(failure) if failure.kind == FailureKind::LeaseLost => Trouble::LeaseLost(failure),
             RunError::Mark(failure) => Trouble::Failure(failure),
             RunError::Illegal(error) => Trouble::Illegal(error),
+            RunError::Midway(error) => Trouble::Midway(error),
         }
     }
 }
@@ -357,21 +368,33 @@ impl<'a> Session<'a> {
         plan: &Plan,
     ) -> Result<Outcome, Trouble> {
         let conductor = self.site.conductor();
-        let mut telling = self.tools.teller.starting(self.tools, run, plan);
+        let telling = self.tools.teller.starting(self.tools, run, plan);
         let ended =
             self.engine(&conductor, fence.clone()).run(run, plan.clone()).await.map_err(Trouble::from);
-        match &ended {
+        self.tell_end(telling, &fence, &ended).await;
+        ended
+    }
+
+    /// Tells people how a run ended, also one that came to none of its ends, whose lease is given back.
+    pub(crate) async fn tell_end(
+        &self,
+        mut telling: Telling,
+        fence: &Fence,
+        ended: &Result<Outcome, Trouble>,
+    ) {
+        match ended {
             Ok(outcome) => telling.ended(outcome),
             Err(trouble) => {
-                give_back(&fence).await;
-                // For all but a lost lease nothing was changed.
+                give_back(fence).await;
+                // For all but a lost lease and a run that was left in the middle nothing was changed.
                 if let Some(failure) = trouble.news() {
                     telling.ended(&Outcome::Failed { failure });
+                } else if let (Trouble::Midway(_), Some(failure)) = (trouble, trouble.failure()) {
+                    telling.left(failure);
                 }
             }
         }
         telling.finish().await;
-        ended
     }
 
     pub(crate) fn engine<'e>(&'e self, conductor: &'e Conductor, fence: Arc<Fence>) -> Engine<'e> {

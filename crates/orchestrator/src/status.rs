@@ -2,8 +2,7 @@
 
 use lockgate_engine::LeaseStore;
 use lockgate_model::{
-    Failure, FailureKind, Holder, LeaseRecord, Mask, Millis, Observed, Outcome, Progress, RunEnd,
-    ServiceStatus, Timestamp,
+    Failure, FailureKind, Holder, Mask, Millis, Observed, ServiceStatus, StatusWord, Timestamp,
 };
 use lockgate_perform::{HostLease, glimpse, unless_silent};
 use serde::Serialize;
@@ -21,21 +20,6 @@ pub struct StateLine {
     #[serde(skip)]
     pub ended_at: Option<Timestamp>,
     pub notes: String,
-}
-
-/// System A's three words, and three for what it had none for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StatusWord {
-    Success,
-    /// Also a run that was cut off before its release had passed its gates.
-    Failed,
-    RolledBack,
-    /// Somebody is at work on a run.
-    InProgress,
-    Stuck,
-    /// Lockgate has not deployed it yet.
-    Unknown,
 }
 
 impl Session<'_> {
@@ -58,6 +42,7 @@ impl Session<'_> {
             };
             match lease {
                 Ok((mut record, _, now)) => {
+                    status.clocks.insert(host.clone(), now);
                     // Nobody is at work any more; what was left is.
                     let gone =
                         |holder: &mut Holder| holder.has_expired(now) || (self.tools.surely_dead)(holder);
@@ -98,6 +83,7 @@ impl Session<'_> {
                 Ok(seen) => {
                     all.observed.hosts.extend(seen.observed.hosts);
                     all.leases.extend(seen.leases);
+                    all.clocks.extend(seen.clocks);
                     all.unseen.extend(seen.unseen);
                 }
                 Err(host) => {
@@ -115,6 +101,7 @@ impl Session<'_> {
             environment: self.site.environment.name.clone(),
             observed: Observed::default(),
             leases: std::collections::BTreeMap::new(),
+            clocks: std::collections::BTreeMap::new(),
             unseen: std::collections::BTreeMap::new(),
         }
     }
@@ -129,32 +116,10 @@ fn mask(status: &mut ServiceStatus, mask: &Mask) {
     reasons.for_each(|reason| *reason = mask.hide(std::mem::take(reason)));
 }
 
-/// Of a run that has not ended, or that waits for a person.
-fn open_word(lease: &LeaseRecord) -> Option<StatusWord> {
-    let unfinished = lease.unfinished.as_ref()?;
-    Some(match (&lease.holder, unfinished.progress) {
-        (Some(_), _) => StatusWord::InProgress,
-        (None, _) if lease.is_stuck() => StatusWord::Stuck,
-        // Only tidying up is left, which the next run does too.
-        (None, Progress::Committed) => StatusWord::Success,
-        (None, Progress::Forward | Progress::Unwinding) => StatusWord::Failed,
-    })
-}
-
-/// System A's words for what was seen.
+/// System A's state for what was seen.
 #[must_use]
 pub fn state_line(status: &ServiceStatus) -> StateLine {
-    let last: Option<&RunEnd> =
-        status.leases.values().filter_map(|lease| lease.last.as_ref()).max_by_key(|end| end.at);
-    let open = status.leases.values().find_map(open_word);
-    // What an earlier run came to is not what is asked for while another one is open.
-    let last = last.filter(|_| open.is_none_or(|word| word == StatusWord::Stuck));
-    let word = open.or(last.map(|end| match end.outcome {
-        Outcome::Succeeded { .. } => StatusWord::Success,
-        Outcome::Failed { .. } => StatusWord::Failed,
-        Outcome::RolledBack { .. } => StatusWord::RolledBack,
-        Outcome::Stuck(_) => StatusWord::Stuck,
-    }));
+    let last = status.last_end();
     let live = |host: &lockgate_model::HostObserved| Some(host.live()?.1.release.as_ref()?.tag.to_string());
     let mut tags: Vec<String> = status.observed.hosts.values().filter_map(live).collect();
     tags.dedup();
@@ -175,7 +140,7 @@ pub fn state_line(status: &ServiceStatus) -> StateLine {
     StateLine {
         service: status.service.to_string(),
         image_tag: (tags.len() == 1).then(|| tags.remove(0)),
-        status: word.unwrap_or(StatusWord::Unknown),
+        status: status.word(),
         ended_at: last.map(|end| end.at),
         notes: notes.join("; "),
     }

@@ -111,6 +111,14 @@ impl Telling {
         self.send(kind, Some(outcome));
     }
 
+    /// The run came to none of its ends: somebody has to look.
+    pub(crate) fn left(&mut self, failure: Failure) {
+        let (service, environment) = (self.base.service.clone(), self.base.environment.clone());
+        let command = |what| format!("lockgate --env {environment} {what} {service}");
+        self.base.commands = ["status", "resume"].map(command).into();
+        self.send(MessageKind::Unknown, Some(&Outcome::Failed { failure }));
+    }
+
     fn send(&mut self, kind: MessageKind, outcome: Option<&Outcome>) {
         let mut message = Message { kind, at: self.clock.now(), ..self.base.clone() };
         message.failure =

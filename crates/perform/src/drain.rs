@@ -36,7 +36,7 @@ pub(crate) async fn drain(ports: &HostPorts, slot: Slot, deadline: Millis) -> Re
             Ok(count) if count.requests + count.upgraded == 0 => {
                 return Ok(vec![drained(
                     slot,
-                    format!("none after {}", Millis::from(start.elapsed())),
+                    format!("none after {}", Millis::from(start.elapsed()).rounded()),
                     true,
                 )]);
             }

@@ -75,7 +75,7 @@ pub(crate) async fn wait(
             }
         }
     }
-    Err(unhealthy(ports, slot, release, probe, &last, Millis::from(start.elapsed())).await)
+    Err(unhealthy(ports, slot, release, probe, &last, Millis::from(start.elapsed()).rounded()).await)
 }
 
 /// Whether a slot that does not answer through the router has stopped for good. Looks only as often as
@@ -96,7 +96,7 @@ pub(crate) async fn still_runs(
         look(ports, slot, release, patience, &mut last).await?;
     }
     match patience.is_over() {
-        true => Err(unhealthy(ports, slot, release, probe, &last, Millis::from(elapsed)).await),
+        true => Err(unhealthy(ports, slot, release, probe, &last, Millis::from(elapsed).rounded()).await),
         false => Ok(()),
     }
 }
@@ -225,7 +225,7 @@ fn passed(slot: Slot, health: &Health, answer: &Answer, after: Duration) -> Evid
     Evidence {
         check: format!("GET {} of {slot}", without_query(&health.path)),
         wanted: format!("{} {} times in a row", health.status, health.passes),
-        seen: format!("{} after {}", answer.status, Millis::from(after)),
+        seen: format!("{} after {}", answer.status, Millis::from(after).rounded()),
         ok: true,
     }
 }

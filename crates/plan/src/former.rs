@@ -178,8 +178,8 @@ impl<'a> Former<'a> {
     /// It ran, so that it had requests to finish.
     fn drains_before_commit(&self, slot: Slot) -> bool {
         let drains =
-            |step: &&Step| matches!(step.action, Action::Drain { slot: at, heir: Some(_), .. } if at == slot);
-        self.forward.iter().any(|step| drains(step))
+            |action: &Action| matches!(action, Action::Drain { slot: at, heir: Some(_), .. } if *at == slot);
+        self.forward.iter().any(|step| drains(&step.action))
     }
 
     /// The tidying up drains or stops the slot.

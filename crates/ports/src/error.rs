@@ -2,6 +2,8 @@
 
 use lockgate_model::{Failure, FailureKind};
 
+const MEBIBYTE: usize = 1024 * 1024;
+
 /// What went wrong at a port, told by what the caller may do about it.
 ///
 /// `Unreachable` and `TimedOut` leave the outcome *unknown*: look at the world, never blindly repeat.
@@ -47,6 +49,16 @@ impl PortError {
     #[must_use]
     pub fn timed_out(message: impl Into<String>) -> Self {
         Self::new(FailureKind::TimedOut, message)
+    }
+
+    /// `what` is more than `bytes_max` bytes, which is all that is read.
+    #[must_use]
+    pub fn too_large(what: impl std::fmt::Display, bytes_max: usize) -> Self {
+        let limit = match bytes_max / MEBIBYTE {
+            0 => format!("{bytes_max} bytes"),
+            mebibytes => format!("{mebibytes} MiB"),
+        };
+        Self::new(FailureKind::TooLarge, format!("{what} is larger than {limit}"))
     }
 
     #[must_use]

@@ -202,8 +202,8 @@ pub trait Host: Send + Sync {
     /// Reads anybody's file, after links.
     ///
     /// # Errors
-    /// `Unreachable`, `Unauthorized`. A missing file is `content: None`. Files over [`FILE_BYTES_MAX`] are refused, and
-    /// so is at once what is no file, such as a FIFO (`Refused`).
+    /// `Unreachable`, `Unauthorized`, `TooLarge` for files over [`FILE_BYTES_MAX`], and `Refused` at once for what is no
+    /// file, such as a FIFO. A missing file is `content: None`.
     async fn read(&self, path: &str) -> Result<HostFile, PortError>;
 
     /// Reads a file that only Lockgate writes and that something is done by before anything is written beside it: it must

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
-use lockgate_model::{Millis, without_query};
+use lockgate_model::{FailureKind, Millis, without_query};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::{Endpoint, Host, PortError};
@@ -70,8 +71,8 @@ impl Answer {
 /// Sends one request on a fresh connection to `endpoint` as seen from `host`.
 ///
 /// # Errors
-/// `Unreachable` when nothing listens or the connection breaks, `TimedOut` when `request.timeout` passes, `Other` for
-/// an answer that is not HTTP or too large.
+/// `Unreachable` when nothing listens or the connection breaks, `TimedOut` when `request.timeout` passes, `TooLarge`, and
+/// `Other` for an answer that is not HTTP.
 pub async fn send(host: &dyn Host, endpoint: &Endpoint, request: Request) -> Result<Answer, PortError> {
     let timeout = request.timeout;
     let what = format!("{} {}{}", request.method, endpoint, without_query(&request.target));
@@ -86,7 +87,9 @@ async fn exchange(host: &dyn Host, endpoint: &Endpoint, request: Request) -> Res
     let stream = host.connect(endpoint, request.timeout).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let driver = tokio::spawn(connection);
+    // Ends with this future, also where that is dropped: whoever is at the other end sees that nobody waits any more.
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
     let default_host = match endpoint {
         Endpoint::Tcp(address) => address.clone(),
         Endpoint::Unix(_) => "localhost".to_owned(),
@@ -104,16 +107,12 @@ async fn exchange(host: &dyn Host, endpoint: &Endpoint, request: Request) -> Res
         .map_err(|error| PortError::other(format!("the request cannot be sent: {error}")))?;
     let response = sender.send_request(message).await.map_err(broken)?;
     let (parts, body) = response.into_parts();
-    let collected = Limited::new(body, BODY_BYTES_MAX)
-        .collect()
-        .await
-        .map_err(|error| PortError::unreachable(format!("the answer broke off: {error}")))?;
+    let collected = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(broken_off)?;
     let mut headers = pairs(&parts.headers);
     if let Some(trailers) = collected.trailers() {
         headers.extend(pairs(trailers));
     }
     let body = collected.to_bytes().to_vec();
-    driver.abort();
     Ok(Answer { status: parts.status.as_u16(), headers, body, elapsed: start.elapsed() })
 }
 
@@ -123,8 +122,22 @@ fn pairs(map: &hyper::HeaderMap) -> Vec<(String, String)> {
         .collect()
 }
 
-fn broken(error: hyper::Error) -> PortError {
-    if error.is_parse() {
+fn broken_off(error: Box<dyn std::error::Error + Send + Sync>) -> PortError {
+    if error.is::<LengthLimitError>() {
+        return PortError::too_large("the answer", BODY_BYTES_MAX);
+    }
+    match error.downcast::<hyper::Error>() {
+        Ok(error) => broken(*error),
+        Err(error) => PortError::unreachable(format!("the answer broke off: {error}")),
+    }
+}
+
+/// What an error of the connection means for what was asked.
+#[must_use]
+pub fn broken(error: hyper::Error) -> PortError {
+    if error.is_parse_too_large() {
+        PortError::new(FailureKind::TooLarge, format!("the answer's head is too large to be read: {error}"))
+    } else if error.is_parse() {
         PortError::other(format!("the answer is not HTTP: {error}"))
     } else {
         PortError::unreachable(format!("the connection broke: {error}"))

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::PortError;
 
-/// System A's five messages.
+/// System A's five messages, and one for what it did not know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageKind {
@@ -18,6 +18,8 @@ pub enum MessageKind {
     Failed,
     /// The rollback failed too.
     Critical,
+    /// The run was left in the middle: what it came to is not known.
+    Unknown,
 }
 
 /// One message. Invariant: holds no secret.
@@ -42,7 +44,7 @@ pub struct Message {
     pub hosts: Vec<HostId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// What is live and what to type, for `Critical`.
+    /// What to type, for `Critical` and `Unknown`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
 }

@@ -116,7 +116,7 @@ impl Writer {
     }
 
     fn took(&self, took: Option<Millis>) -> String {
-        took.map(|took| format!(" {}", self.paint.faint(&took.to_string()))).unwrap_or_default()
+        took.map(|took| format!(" {}", self.paint.faint(&took.rounded().to_string()))).unwrap_or_default()
     }
 
     fn heading(&mut self, view: &mut RunView, step: StepId) {
@@ -162,8 +162,10 @@ impl Writer {
     }
 
     fn end(&mut self, view: &mut RunView, outcome: &Outcome) {
-        let after =
-            view.started.map(|started| format!(" after {}", self.at.since(started))).unwrap_or_default();
+        let after = view
+            .started
+            .map(|started| format!(" after {}", self.at.since(started).rounded()))
+            .unwrap_or_default();
         let counts = view.counts();
         let mut parts = vec![match counts.total {
             total if total == counts.done => format!("{total} steps"),

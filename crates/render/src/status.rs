@@ -9,8 +9,8 @@ use crate::outcome::hosts_text;
 use crate::plan::{deploy_again, live_text, warnings};
 use crate::{Paint, Table, escaped};
 
-/// A table per service and environment; below it what is out of order, who is at work and what was left unfinished.
-/// `time` formats points in time, as [`crate::rfc3339`]. Without a line feed at the end.
+/// The word for each service in an environment, and a table; below it what is out of order, who is at work and what was
+/// left unfinished. `time` formats points in time, as [`crate::rfc3339`]. Without a line feed at the end.
 #[must_use]
 pub fn status_text(all: &[ServiceStatus], time: &dyn Fn(Timestamp) -> String, paint: Paint) -> String {
     if all.is_empty() {
@@ -22,6 +22,9 @@ pub fn status_text(all: &[ServiceStatus], time: &dyn Fn(Timestamp) -> String, pa
 
 fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: Paint) -> String {
     let mut text = paint.bold(&format!("{} in {}", status.service, status.environment));
+    let word = status.word();
+    let shown = word.as_str().replace('_', " ");
+    let _ = write!(text, ": {}", if word.is_well() { shown } else { paint.red(&shown) });
     let mut table = Table::new(["host", "live", "since", "beside"]).indent(2);
     for (host, seen) in &status.observed.hosts {
         let since = seen.live().and_then(|(_, slot)| slot.started_at).map(time).unwrap_or_default();
@@ -145,6 +148,7 @@ mod tests {
             environment: environment(),
             observed: observed(),
             leases: BTreeMap::new(),
+            clocks: BTreeMap::new(),
             unseen: BTreeMap::new(),
         }
     }
@@ -160,14 +164,14 @@ mod tests {
             .insert(host("web2"), Failure::new(FailureKind::Unreachable, "no route").hint("is it up?"));
         other.leases = [(host("web1"), left_lease()), (host("web3"), LeaseRecord::default())].into();
         insta::assert_snapshot!(status_text(&[one, other], &time, Paint::plain()), @r"
-        web in prod
+        web in prod: rolled back
           host  live                       since           beside
           web1  v1 (0a0a0a0a0a0a) in blue  t1763640000000
           web2  v1 (0a0a0a0a0a0a) in blue  t1763640000000  unknown release in green, stopped
           → kim@desk is at work since t5
           last run: rolled back at t4 (run 00000000-0000-0000-0000-000000000007)
 
-        web in prod
+        web in prod: unwell
           host  live                       since           beside
           web1  v1 (0a0a0a0a0a0a) in blue  t1763640000000
           ✗ web2: unreachable: no route

@@ -200,7 +200,9 @@ impl<'a> Stage<'a> {
         // A pause is a reason too: what was waited for may have timed out meanwhile.
         let blameless = tally.faults == 0 && tally.pauses == 0 && !self.world.disturbed();
         match end {
-            Err(Trouble::Illegal(error)) => self.world.violated(format!("an illegal transition: {error}")),
+            Err(Trouble::Illegal(error) | Trouble::Midway(error)) => {
+                self.world.violated(format!("an illegal transition: {error}"))
+            }
             Err(Trouble::LeaseLost(_)) => self.world.count(|tally| tally.fenced += 1),
             Err(Trouble::Stuck { outcome, .. }) if blameless => {
                 self.world.violated(format!("stuck, and nothing was in the way: {outcome:?}"));

@@ -7,7 +7,6 @@ use lockgate_render::{outcome_text, rfc3339, status_text};
 
 use super::Context;
 use super::left::Signals;
-use super::status::is_well;
 use super::waiting;
 use crate::args;
 use crate::error::CliError;
@@ -126,34 +125,50 @@ pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit
     Ok(worst)
 }
 
+/// A run that `resume` brought to its end, and what that was for.
+struct Ended {
+    run: RunId,
+    outcome: Outcome,
+    what: &'static str,
+}
+
 async fn resume_one(context: &Context<'_>, session: &Session<'_>) -> Result<Exit, CliError> {
-    let service = session.site.service.name.as_str();
-    let resumed = session.resume().await?;
-    if let Some((run, outcome)) = &resumed {
-        told_resumed(context, service, *run, outcome, "what had been cut off was brought to its end");
-    }
-    let tidied = session.tidy_up().await?;
-    if let Some((run, outcome)) = &tidied {
-        told_resumed(context, service, *run, outcome, "what ran beside the live release was stopped");
-    }
-    if resumed.is_none() && tidied.is_none() {
+    let mut ended = Vec::new();
+    let all = bring_to_ends(session, &mut ended).await;
+    if ended.is_empty() {
+        all?;
         return Ok(nothing_left(context, &session.status().await));
     }
-    let exit = |ended: Option<(RunId, Outcome)>| ended.map_or(Exit::Succeeded, |(_, end)| Exit::from(&end));
-    Ok(exit(resumed).or_worse(exit(tidied)))
+    // How a run ended says nothing of hosts that it did not concern.
+    let exit = tell_resumed(context, &ended, &session.status().await);
+    all?;
+    Ok(exit)
+}
+
+/// What was cut off, what has died since, and what still runs beside the live release, in this order.
+async fn bring_to_ends(session: &Session<'_>, ended: &mut Vec<Ended>) -> Result<(), CliError> {
+    let mut add = |end: Option<(RunId, Outcome)>, what| {
+        ended.extend(end.map(|(run, outcome)| Ended { run, outcome, what }));
+    };
+    add(session.resume().await?, "what had been cut off was brought to its end");
+    add(session.bring_back().await?, "what had died was started again");
+    add(session.tidy_up().await?, "what ran beside the live release was stopped");
+    Ok(())
 }
 
 /// Whoever asks for it after a power failure wants to know that nothing is live, too.
 fn nothing_left(context: &Context<'_>, status: &ServiceStatus) -> Exit {
-    let is_well = is_well(status);
-    let exit = if is_well { Exit::Succeeded } else { Exit::Failed };
+    let word = status.word();
+    let exit = Exit::of_look(word);
     let (output, service) = (context.output, &status.service);
     match output.format {
         args::Format::Json => output.json(&serde_json::json!({
-            "event": "result", "service": service, "run": null, "hosts": status.observed.hosts,
-            "unseen": status.unseen, "exit": exit.code(),
+            "event": "result", "service": service, "run": null, "status": word,
+            "hosts": status.observed.hosts, "unseen": status.unseen, "exit": exit.code(),
         })),
-        args::Format::Text if is_well => output.text(&format!("{service}: nothing was left unfinished")),
+        args::Format::Text if word.is_well() => {
+            output.text(&format!("{service}: nothing was left unfinished"));
+        }
         args::Format::Text => output.text(&format!(
             "{service}: nothing was left unfinished, but not all is well:\n{}",
             status_text(std::slice::from_ref(status), &rfc3339, output.paint)
@@ -162,11 +177,33 @@ fn nothing_left(context: &Context<'_>, status: &ServiceStatus) -> Exit {
     exit
 }
 
-fn told_resumed(context: &Context<'_>, service: &str, run: RunId, outcome: &Outcome, what: &str) {
-    match context.output.format {
-        args::Format::Json => context.output.json(&serde_json::json!({
-            "event": "result", "service": service, "run": run, "result": outcome, "exit": Exit::from(outcome).code(),
-        })),
-        args::Format::Text => context.output.text(&format!("{service}: {what}: {} (run {run})", outcome.as_str())),
+/// Each end, and with the last of them what was seen after it.
+fn tell_resumed(context: &Context<'_>, ended: &[Ended], status: &ServiceStatus) -> Exit {
+    let outcomes: Vec<&Outcome> = ended.iter().map(|end| &end.outcome).collect();
+    let word = status.word().after(&outcomes);
+    let exit = Exit::of_ends(&outcomes, word);
+    let (output, service) = (context.output, &status.service);
+    for (index, Ended { run, outcome, what }) in ended.iter().enumerate() {
+        let is_last = index + 1 == ended.len();
+        if output.format == args::Format::Text {
+            output.text(&format!("{service}: {what}: {} (run {run})", outcome.as_str()));
+            continue;
+        }
+        let mut result =
+            serde_json::json!({ "event": "result", "service": service, "run": run, "result": outcome });
+        if is_last {
+            result["status"] = serde_json::json!(word);
+            result["hosts"] = serde_json::json!(status.observed.hosts);
+            result["unseen"] = serde_json::json!(status.unseen);
+        }
+        result["exit"] = if is_last { exit } else { Exit::from(outcome) }.code().into();
+        output.json(&result);
     }
+    if output.format == args::Format::Text && !word.is_well() {
+        output.text(&format!(
+            "but not all is well:\n{}",
+            status_text(std::slice::from_ref(status), &rfc3339, output.paint)
+        ));
+    }
+    exit
 }

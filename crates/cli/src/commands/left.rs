@@ -1,4 +1,5 @@
-//! Ctrl-C: once undoes what is not settled, twice leaves it, and says where that is.
+//! Ctrl-C: once undoes what is not settled, twice leaves it, and says where that is. So does the terminal that goes away
+//! (SIGHUP), at once.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,10 +22,10 @@ const HEEDED_SECONDS_MAX: u64 = 2;
 /// Longest look at the hosts once somebody wants to be gone; all are looked at beside each other.
 const LOOK_SECONDS_MAX: u64 = 2;
 
-/// Listens for Ctrl-C, and for SIGTERM, as CI systems cancel.
+/// Listens for Ctrl-C, for SIGTERM, as CI systems cancel, and for SIGHUP, as a lost SSH session ends.
 pub struct Signals {
     listener: tokio::task::JoinHandle<()>,
-    /// Told of the second one.
+    /// Told of the second one, or of a SIGHUP.
     leave: Arc<Notify>,
     screen: Arc<Screen>,
 }
@@ -35,18 +36,20 @@ impl Signals {
         let (told, shown) = (leave.clone(), screen.clone());
         let mut caught = Caught::new();
         let listener = tokio::spawn(async move {
-            caught.next().await;
-            shown.note(
-                "interrupted: what is not settled yet is undone, a release that has passed its gates stays. Once more leaves it to `lockgate resume`",
-            );
-            interrupt.request();
-            caught.next().await;
+            if caught.next().await == Wish::End {
+                shown.note(
+                    "interrupted: what is not settled yet is undone, a release that has passed its gates stays. Once more leaves it to `lockgate resume`",
+                );
+                interrupt.request();
+                caught.next().await;
+            }
             told.notify_one();
         });
         Signals { listener, leave, screen }
     }
 
-    /// What `work` comes to. A second Ctrl-C ends the process in the midst of it, after a short look at the hosts.
+    /// What `work` comes to. A second Ctrl-C or a SIGHUP ends the process in the midst of it, after a short look at the
+    /// hosts.
     pub async fn unless_left<T>(
         &self,
         context: &Context<'_>,
@@ -66,7 +69,9 @@ impl Signals {
             biased;
             done = &mut work => return done,
             () = session.tools.interrupt.heeded() => {}
-            () = tokio::time::sleep(bound) => {}
+            () = tokio::time::sleep(bound), if session.tools.interrupt.requested() => {}
+            // Nobody asked the run to turn back, so there is nothing that the hosts have to know of.
+            () = std::future::ready(()), if !session.tools.interrupt.requested() => {}
         }
         self.screen.finish();
         self.screen.note("left as it is; `lockgate resume` finishes or undoes it");
@@ -83,27 +88,65 @@ impl Drop for Signals {
     }
 }
 
-/// Both signals for as long as it lives: what comes between two questions is not missed.
-struct Caught(Option<(Signal, Signal)>);
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// To come to an end, undoing what is not settled.
+    End,
+    /// To be gone: nobody is there to wait for an end.
+    Leave,
+}
+
+/// The signals for as long as it lives: what comes between two questions is not missed.
+struct Caught(Option<Streams>);
+
+struct Streams {
+    int: Signal,
+    term: Signal,
+    /// `None` under `nohup`, which asks to go on without a terminal.
+    hup: Option<Signal>,
+}
 
 impl Caught {
     fn new() -> Caught {
-        match signal(SignalKind::interrupt()).and_then(|int| Ok((int, signal(SignalKind::terminate())?))) {
-            Ok(both) => Caught(Some(both)),
+        match Streams::open() {
+            Ok(streams) => Caught(Some(streams)),
             Err(error) => {
-                tracing::warn!(%error, "Ctrl-C and SIGTERM cannot be caught");
+                tracing::warn!(%error, "Ctrl-C, SIGTERM and SIGHUP cannot be caught");
                 Caught(None)
             }
         }
     }
 
-    async fn next(&mut self) {
-        let Some((int, term)) = &mut self.0 else { return std::future::pending().await };
+    async fn next(&mut self) -> Wish {
+        let Some(Streams { int, term, hup }) = &mut self.0 else { return std::future::pending().await };
+        let hangup = async {
+            match hup {
+                Some(hup) => drop(hup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = int.recv() => {}
-            _ = term.recv() => {}
+            _ = int.recv() => Wish::End,
+            _ = term.recv() => Wish::End,
+            () = hangup => Wish::Leave,
         }
     }
+}
+
+impl Streams {
+    fn open() -> std::io::Result<Streams> {
+        let hup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Streams { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())?, hup })
+    }
+}
+
+/// Whether whoever started this process had it ignore SIGHUP, as `nohup` does; see proc(5), `SigIgn`.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (SignalKind::hangup().as_raw_value() - 1) & 1 == 1
 }
 
 /// The run that was left, where it is ours: while somebody else's is waited for there is nothing of ours to finish.

@@ -42,9 +42,9 @@ pub async fn run(
                     context.output.json(&serde_json::json!({ "host": ports.id, "slot": slot, "line": line }));
                 }
                 Format::Text if site.hosts.len() > 1 => {
-                    context.output.text(&format!("{} {slot} | {}", ports.id, clean(&line)));
+                    context.output.verbatim(&format!("{} {slot} | {}", ports.id, clean(&line)));
                 }
-                Format::Text => context.output.text(&clean(&line)),
+                Format::Text => context.output.verbatim(&clean(&line)),
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use lockgate_model::{HostObserved, LeaseRecord, ServiceStatus};
+use lockgate_model::ServiceStatus;
 use lockgate_orchestrator::{Session, state_line};
 use lockgate_render::{rfc3339, status_text};
 
@@ -24,20 +24,11 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, watch: bool) -> R
         }
         show(context, &statuses);
         if !watch {
-            return Ok(if statuses.iter().all(is_well) { Exit::Succeeded } else { Exit::Failed });
+            let exits = statuses.iter().map(|status| Exit::of_look(status.word()));
+            return Ok(exits.fold(Exit::Succeeded, Exit::or_worse));
         }
         tokio::time::sleep(Duration::from_secs(WATCH_SECONDS)).await;
     }
-}
-
-/// All could be seen, what should be live is, the same everywhere, and no run waits for somebody to mend what kept it
-/// from being undone.
-pub(super) fn is_well(status: &ServiceStatus) -> bool {
-    let now = lockgate_local::now();
-    let is_ill =
-        |seen: &HostObserved| seen.is_dark() || seen.is_restarting(now) || seen.router.unreachable.is_some();
-    let is_ill = status.observed.hosts.values().any(is_ill) || status.differs();
-    status.unseen.is_empty() && !is_ill && !status.leases.values().any(LeaseRecord::is_stuck)
 }
 
 async fn look(

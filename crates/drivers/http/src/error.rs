@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use lockgate_model::FailureKind;
 use lockgate_ports::PortError;
 use reqwest::Url;
 
@@ -24,7 +25,10 @@ pub(crate) fn from_request(problem: reqwest::Error) -> PortError {
     let host = problem.url().and_then(Url::host_str).unwrap_or("the host").to_owned();
     let problem = problem.without_url();
     let cause = root_cause(&problem);
-    if problem.is_timeout() {
+    if is_too_large(&problem) {
+        let message = format!("the head of {host}'s answer is too large to be read: {cause}");
+        PortError::new(FailureKind::TooLarge, message)
+    } else if problem.is_timeout() {
         PortError::timed_out(format!("{host} does not answer in time: {cause}"))
     } else if problem.is_builder() {
         PortError::other(format!("the request cannot be sent: {cause}"))
@@ -41,7 +45,7 @@ pub(crate) fn from_request(problem: reqwest::Error) -> PortError {
 /// An error while the answer's body was read.
 pub(crate) fn from_body(problem: Box<dyn Error + Send + Sync>) -> PortError {
     if problem.is::<http_body_util::LengthLimitError>() {
-        return PortError::other(format!("the answer is larger than {} MiB", BODY_BYTES_MAX / 1024 / 1024));
+        return PortError::too_large("the answer", BODY_BYTES_MAX);
     }
     let cause = root_cause(problem.as_ref());
     PortError::unreachable(format!("the answer broke off: {cause}"))
@@ -54,6 +58,17 @@ pub(crate) fn root_cause(problem: &dyn Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+fn is_too_large(problem: &dyn Error) -> bool {
+    let mut cause = problem.source();
+    while let Some(problem) = cause {
+        if problem.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+            return true;
+        }
+        cause = problem.source();
+    }
+    false
 }
 
 fn is_certificate(cause: &str) -> bool {

@@ -139,7 +139,7 @@ async fn an_answer_of_eight_mebibytes_is_read_and_one_byte_more_is_an_error() {
     let fits = prober.send(&Request::get(format!("{}/fits", server.uri()), timeout)).await.unwrap();
     assert_eq!(fits.body.len(), BODY_BYTES_MAX);
     let error = prober.send(&Request::get(format!("{}/too-large", server.uri()), timeout)).await.unwrap_err();
-    assert_eq!(error.kind, FailureKind::Other);
+    assert_eq!(error.kind, FailureKind::TooLarge);
     assert!(error.message.contains("larger than 8 MiB"), "{error}");
 }
 

@@ -43,7 +43,7 @@ fn content(path: &Path, opened: Result<File, OwnError>) -> Result<Option<Vec<u8>
     let bound = FILE_BYTES_MAX as u64 + 1;
     file.take(bound).read_to_end(&mut content).map_err(|error| failed("read", path, error.into()))?;
     if content.len() > FILE_BYTES_MAX {
-        return Err(PortError::other(format!("{} is larger than {FILE_BYTES_MAX} bytes", path.display())));
+        return Err(PortError::too_large(path.display(), FILE_BYTES_MAX));
     }
     Ok(Some(content))
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use lockgate_local::{Local, LocalRunner};
-use lockgate_model::FailureKind;
-use lockgate_ports::{Command, CommandRunner, Host, Swapped, conformance};
+use lockgate_model::{FailureKind, Millis};
+use lockgate_ports::{Command, CommandRunner, Endpoint, Host, Request, Swapped, conformance, http};
 
 /// Rounds of a measurement; the median counts, so that a busy machine does not fail it.
 const ROUNDS: usize = 51;
@@ -124,4 +124,37 @@ async fn reading_and_swapping_fit_the_budget_of_a_deployment() {
     eprintln!("median of a read {read:?}, of a swap {swap:?}");
     assert!(read < Duration::from_millis(2), "a read takes {read:?}");
     assert!(swap < Duration::from_millis(100), "a swap takes {swap:?}");
+}
+
+/// What arrived in full measure has happened: to look whether it has would be in vain.
+#[tokio::test]
+async fn an_answer_or_a_file_that_is_too_large_is_said_so_and_is_not_unreachable() {
+    const MEBIBYTE: usize = 1024 * 1024;
+    let bodies = [
+        ("body", format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", "x".repeat(8 * MEBIBYTE + 1))),
+        ("head", format!("HTTP/1.1 200 OK\r\nx-large: {}\r\n\r\n", "x".repeat(MEBIBYTE))),
+    ];
+    for (what, answer) in bodies {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            // Who has read enough hangs up.
+            drop(stream.write_all(answer.as_bytes()).await);
+        });
+        let request = Request::get("/", Millis::from_secs(20));
+        let error = http::send(&Local::new(), &Endpoint::Tcp(address), request).await.unwrap_err();
+        assert_eq!(error.kind, FailureKind::TooLarge, "{what}: {error}");
+        assert!(!error.outcome_unknown(), "{what}: {error}");
+        assert!(error.message.contains("GET") && error.message.contains("large"), "{what}: {error}");
+        server.await.unwrap();
+    }
+    let folder = folder();
+    let path = format!("{}/file", path(&folder));
+    std::fs::write(&path, vec![b'x'; 4 * MEBIBYTE + 1]).unwrap();
+    let error = Local::new().read(&path).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::TooLarge, "{error}");
+    assert!(error.message.contains("larger than 4 MiB"), "{error}");
 }

@@ -170,7 +170,7 @@ impl Ssh {
         }
         let now = clock(&output.stdout)?;
         if content.len() > FILE_BYTES_MAX {
-            return Err(PortError::other(format!("{path} is larger than {FILE_BYTES_MAX} bytes")));
+            return Err(PortError::too_large(path, FILE_BYTES_MAX));
         }
         Ok(HostFile { content: output.ok().then_some(content), now })
     }

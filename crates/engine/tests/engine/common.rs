@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockgate_engine::LeaseStore;
 use lockgate_model::{
-    Digest, EnvironmentName, Failure, Gates, HostId, Intent, LeaseRecord, Phase, Plan, ProjectName, Release,
-    ServiceName, Strategy, Tag, Timestamp,
+    Digest, EnvironmentName, Failure, FailureKind, Gates, HostId, Intent, LeaseRecord, Phase, Plan,
+    ProjectName, Release, ServiceName, Strategy, Tag, Timestamp,
 };
 use tokio::time::Instant;
 
@@ -19,6 +19,9 @@ pub struct Record {
     began: Instant,
     pub clock_error_millis: Mutex<i64>,
     pub look: Mutex<Duration>,
+    /// How long every look takes that is not the next one.
+    pub every_look: Mutex<Duration>,
+    pub is_silent: Mutex<bool>,
 }
 
 impl Record {
@@ -29,6 +32,8 @@ impl Record {
             began: Instant::now(),
             clock_error_millis: Mutex::new(0),
             look: Mutex::new(Duration::ZERO),
+            every_look: Mutex::new(Duration::ZERO),
+            is_silent: Mutex::new(false),
         })
     }
 
@@ -56,8 +61,12 @@ impl LeaseStore for Record {
     }
 
     async fn read(&self) -> Result<(LeaseRecord, Option<Vec<u8>>, Timestamp), Failure> {
-        let look = std::mem::take(&mut *self.look.lock().unwrap());
+        let next = std::mem::take(&mut *self.look.lock().unwrap());
+        let look = next.max(*self.every_look.lock().unwrap());
         tokio::time::sleep(look).await;
+        if *self.is_silent.lock().unwrap() {
+            return Err(Failure::new(FailureKind::Unreachable, "no route"));
+        }
         let content = self.content.lock().unwrap().clone();
         Ok((self.record(), content, self.now()))
     }

@@ -110,6 +110,24 @@ async fn a_check_says_how_long_the_lease_is_safe_and_renews_one_that_is_not() {
     assert_eq!(record.record().holder.unwrap().renewed_at, record.now());
 }
 
+/// Whose clock said when the run ended is no matter: the next one may come from another machine.
+#[tokio::test(start_paused = true)]
+async fn how_long_ago_a_run_ended_is_told_by_the_hosts_own_clock() {
+    const YEAR_MILLIS: i64 = 365 * 24 * 3600 * 1000;
+    for error in [-YEAR_MILLIS, 0, YEAR_MILLIS] {
+        let record = Record::of("web1");
+        let first = leases(&record, 1).acquire().await.unwrap();
+        assert!(first.quiet.is_empty(), "no run has ended yet");
+        let at = Timestamp(record.now().0 + error);
+        let outcome = Outcome::Succeeded { warnings: Vec::new() };
+        first.fence.finish(&RunEnd { run: RunId(uuid::Uuid::nil()), at, outcome }, true).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let second = leases(&record, 2).acquire().await.unwrap();
+        assert_eq!(second.quiet[&record.host], Millis::from_secs(60), "{error}");
+        assert_eq!(second.last[&record.host].at, at, "people are told by the clock of who ran it");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_given_up_is_free_at_once() {
     let record = Record::of("web1");

@@ -216,7 +216,7 @@ pub async fn files(host: &dyn Host, dir: &str) {
     let make = format!("head -c {} /dev/zero >large", 4 * 1024 * 1024 + 1);
     assert!(host.exec(&Command::new(["sh", "-c", &make]).cwd(dir)).await.unwrap().ok());
     let error = host.read(&large).await.unwrap_err();
-    assert_eq!(error.kind, FailureKind::Other, "a file over 4 MiB: {error}");
+    assert_eq!(error.kind, FailureKind::TooLarge, "a file over 4 MiB: {error}");
     host.remove(&large).await.unwrap();
     nothing_is_written_that_cannot_be_read_back(host, &large).await;
 }

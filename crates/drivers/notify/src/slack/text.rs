@@ -58,6 +58,10 @@ fn headline(message: &Message) -> String {
             ":rotating_light: *{service}* is stuck in *{environment}* ({hosts}): {tag} failed and the rollback \
              failed too. Look now."
         ),
+        MessageKind::Unknown => format!(
+            ":rotating_light: *{service}* {tag} was left in the middle in *{environment}* ({hosts}): what it came to \
+             is not known. Look now."
+        ),
     }
 }
 
@@ -184,6 +188,17 @@ mod tests {
         lee@laptop · before a run began
         *not found*: no tag v9
         ");
+    }
+
+    #[test]
+    fn a_run_that_was_left_in_the_middle_is_not_said_to_have_ended() {
+        let mut left = message(MessageKind::Unknown);
+        left.commands = vec!["lockgate --env prod resume web".into()];
+        let text = text(&left);
+        for wanted in ["left in the middle", "not known", "lockgate --env prod resume web"] {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
+        assert!(!text.contains("nothing was changed"), "{text}");
     }
 
     #[test]
