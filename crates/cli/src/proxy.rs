@@ -31,6 +31,7 @@ async fn upgrade(args: &args::Proxy) -> Result<Exit, CliError> {
         hosts: Vec::new(),
         path: None,
         response_timeout: None,
+        stall_timeout: None,
         trusted_proxies: Vec::new(),
         launch: None,
     });

@@ -221,6 +221,7 @@ impl Wires<'_> {
             hosts,
             path: router.path.clone(),
             response_timeout: router.response_timeout,
+            stall_timeout: router.stall_timeout,
             trusted_proxies: router.trusted_proxies.clone(),
             launch: Some(launch.to_vec()),
         }))

@@ -210,6 +210,10 @@ pub struct Builtin {
     pub path: Option<At<String>>,
     /// How long a slot may take to begin its response; then the client is told 504. Default: `60s`.
     pub response_timeout: Option<At<Span>>,
+    /// How long the body of a request or a response may stand still before it is given up: a client that sends or takes
+    /// less than a kibibyte in that time, a slot that sends nothing. Streams such as `text/event-stream` may pause for as
+    /// long as they like. Default: `60s`.
+    pub stall_timeout: Option<At<Span>>,
     /// Addresses or networks of the proxies in front, such as `10.0.0.0/8`: their `X-Forwarded-For`, `-Proto` and
     /// `-Host` are passed on, everybody else's are replaced. Default: none.
     pub trusted_proxies: Option<At<Vec<At<String>>>>,

@@ -190,6 +190,7 @@ fn slots_that_would_collide() {
             "runtime: compose\nrouter: { builtin: { host: a, hosts: [b] } }",
             "runtime: compose\nrouter: { builtin: { path: api } }",
             "runtime: compose\nrouter: { builtin: { response_timeout: 0 } }",
+            "runtime: compose\nrouter: { builtin: { stall_timeout: 0 } }",
             "runtime: compose\nrouter: { builtin: { trusted_proxies: [10.0.0.0/33, lb.example, 10.0.0.1] } }",
         ],
         prod

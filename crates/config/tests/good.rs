@@ -245,10 +245,11 @@ fn short_forms_mean_their_long_ones() {
 
 #[test]
 fn what_the_builtin_proxy_is_told_about_its_route() {
-    let router = "runtime: process\nrouter: { builtin: { response_timeout: 5m, trusted_proxies: [10.0.0.0/8, 127.0.0.1, '::1'] } }";
+    let router = "runtime: process\nrouter: { builtin: { response_timeout: 5m, stall_timeout: 2m, trusted_proxies: [10.0.0.0/8, 127.0.0.1, '::1'] } }";
     let project = good(&with("command: ./server", router));
     let Router::Builtin(router) = &slots(&project, "prod").router else { panic!() };
     assert_eq!(router.response_timeout, Some(Millis(300_000)));
+    assert_eq!(router.stall_timeout, Some(Millis(120_000)));
     let networks: Vec<String> = router.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "127.0.0.1/32", "::1/128"]);
 }

@@ -128,6 +128,8 @@ pub struct BuiltinRouter {
     pub path: Option<String>,
     /// How long a slot may take to begin its response; absent: a minute.
     pub response_timeout: Option<Millis>,
+    /// How long a request's or a response's body may stand still; absent: a minute.
+    pub stall_timeout: Option<Millis>,
     /// Networks of the proxies in front whose `X-Forwarded-*` is passed on.
     pub trusted_proxies: Vec<IpNet>,
     /// Where the proxy's socket and state live on the host; default `<root>/.lockgate/proxy`.

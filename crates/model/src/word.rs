@@ -125,13 +125,13 @@ fn open_word(lease: &LeaseRecord) -> Option<StatusWord> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::{
         Digest, EnvironmentName, Failure, FailureKind, Gates, Holder, Intent, Millis, Observed, Plan,
         ProjectName, Recorded, Release, RouterObserved, RunId, ServiceName, Slot, SlotObserved, SlotState,
-        Strategy, Stuck, Tag, Timestamp, Unfinished,
+        Strategy, Stuck, Tag, Timestamp, Unfinished, WhoIsLive,
     };
 
     const NOW: Timestamp = Timestamp(10_000_000);
@@ -191,9 +191,8 @@ mod tests {
     }
 
     fn ends() -> [Outcome; 4] {
-        let (live, silent) = (BTreeMap::new(), BTreeSet::new());
-        let stuck =
-            Stuck { failure: failure(), undo_failures: Vec::new(), live, silent, commands: Vec::new() };
+        let seen = WhoIsLive::default();
+        let stuck = Stuck { failure: failure(), undo_failures: Vec::new(), seen, commands: Vec::new() };
         [
             Outcome::Succeeded { warnings: Vec::new() },
             Outcome::Failed { failure: failure() },

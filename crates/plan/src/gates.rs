@@ -167,6 +167,7 @@ mod tests {
                 hosts: Vec::new(),
                 path: None,
                 response_timeout: None,
+                stall_timeout: None,
                 trusted_proxies: Vec::new(),
                 dir: None,
             }),

@@ -18,20 +18,26 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::ProxyError;
+use crate::config::{ProxyError, STALL_BYTES_MIN};
 use crate::metrics;
+use crate::patience::Patience;
 use crate::router::Precondition;
 use crate::shared::{Command, Shared};
+use crate::socket::Socket;
 use crate::wire::{ErrorKind, ErrorView, RouteSpec, RouteView, RoutesView, UpgradeRequest};
 
 /// A larger request body is refused.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a request's head or body may take.
 const REQUEST_SECONDS_MAX: u64 = 10;
+/// How many connections are served at once; more wait in the kernel's queue. Their descriptors are reserved.
+const CONNECTIONS_MAX: usize = 32;
+/// How long a caller may let its answer stand still.
+const STALL_SECONDS_MAX: u64 = 10;
 /// How long answers may still take when the interface stops.
 const STOP_SECONDS_MAX: u64 = 2;
 /// The pause after accepting failed.
@@ -105,13 +111,21 @@ async fn accept(
     stop: CancellationToken,
     connections: TaskTracker,
 ) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let next = async || -> std::io::Result<(UnixStream, OwnedSemaphorePermit)> {
+        // The semaphore is never closed, so the error can't happen.
+        let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+        Ok((listener.accept().await?.0, permit))
+    };
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = next() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => drop(connections.spawn(serve(stream, shared.clone(), stop.clone()))),
+            Ok((stream, permit)) => {
+                drop(connections.spawn(serve(stream, shared.clone(), stop.clone(), permit)))
+            }
             Err(error) => {
                 tracing::warn!(%error, "accepting on the admin socket failed");
                 tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
@@ -120,7 +134,14 @@ async fn accept(
     }
 }
 
-async fn serve(stream: UnixStream, shared: Arc<Shared>, stop: CancellationToken) {
+async fn serve(
+    stream: UnixStream,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    permit: OwnedSemaphorePermit,
+) {
+    let patience = Patience::new(Duration::from_secs(STALL_SECONDS_MAX), STALL_BYTES_MIN);
+    let stream = Socket::new(stream, Arc::default(), Some(patience), permit);
     let service = service_fn(move |request| {
         let shared = shared.clone();
         // A task of its own, so that a change is finished even if the caller hangs up in the middle of it.

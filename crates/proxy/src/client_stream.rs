@@ -17,28 +17,29 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use crate::forward::Client;
+use crate::socket::Socket;
 
 /// How long a client that has closed its sending half is sent nothing before it counts as gone. It may wait for its
 /// answer, but mostly it has left, and a request that nobody waits for keeps a slot from being drained.
 const HALF_CLOSED_SECONDS_MAX: u64 = 10;
 
 pub(crate) struct ClientStream {
-    stream: TcpStream,
+    socket: Socket<TcpStream>,
     client: Arc<Client>,
     /// Runs since a client closed its sending half, or since it was sent something after that.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl ClientStream {
-    pub(crate) fn new(stream: TcpStream, client: Arc<Client>) -> Self {
-        Self { stream, client, pause: None }
+    pub(crate) fn new(socket: Socket<TcpStream>, client: Arc<Client>) -> Self {
+        Self { socket, client, pause: None }
     }
 
     /// An error once the client has left.
     fn look(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let mut byte = [0];
         // No system call unless something has arrived.
-        match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+        match self.socket.get_ref().poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
             Poll::Ready(Err(error)) => Err(error),
             Poll::Ready(Ok(0)) => {
                 let limit = Duration::from_secs(HALF_CLOSED_SECONDS_MAX);
@@ -71,13 +72,13 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        Pin::new(&mut self.socket).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.wrote(&written);
         written
     }
@@ -87,23 +88,23 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
         self.wrote(&written);
         written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.client.may_be_looked_at() {
             self.look(cx)?;
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -12,6 +12,11 @@ pub(crate) const CONNECT_SECONDS_MAX: u64 = 5;
 pub(crate) const RESPONSE_SECONDS_MAX: u64 = 60;
 /// How long a client may take for a request's head; also how long an idle client connection is kept.
 pub(crate) const HEAD_SECONDS_MAX: u64 = 60;
+/// How long a body may stand still: a request's for want of the client, a response's for want of the slot or of a client
+/// that takes it. A route can say otherwise for what it sends and gets; for a client that doesn't read this is it.
+pub(crate) const STALL_SECONDS_MAX: u64 = 60;
+/// What a client has to send or take in that time to count as moving.
+pub(crate) const STALL_BYTES_MIN: u64 = 1024;
 /// How long an idle connection to a slot is kept. Below the keep-alive of common servers (Node, uvicorn and Apache:
 /// 5 s), so that we close before they do. Gunicorn's threaded worker closes after 2 s: there a request that isn't
 /// repeatable can meet a closing connection, unless its `--keep-alive` is raised.
@@ -44,6 +49,8 @@ pub struct ProxyConfig {
     pub connect_timeout: Duration,
     /// How long a slot may take to begin its response (60 s); a route can say otherwise.
     pub response_timeout: Duration,
+    /// How long a request's or a response's body may stand still (60 s); a route can say otherwise.
+    pub stall_timeout: Duration,
     /// How long a client may take for a request's head, and how long it may stay idle (60 s).
     pub head_timeout: Duration,
     /// How long an idle connection to a slot is kept (4 s).
@@ -73,6 +80,7 @@ impl ProxyConfig {
             listen: Vec::new(),
             connect_timeout: seconds(CONNECT_SECONDS_MAX),
             response_timeout: seconds(RESPONSE_SECONDS_MAX),
+            stall_timeout: seconds(STALL_SECONDS_MAX),
             head_timeout: seconds(HEAD_SECONDS_MAX),
             upstream_idle: seconds(UPSTREAM_IDLE_SECONDS_MAX),
             upstream_idle_connections_max: UPSTREAM_IDLE_CONNECTIONS_MAX,

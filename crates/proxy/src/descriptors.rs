@@ -1,10 +1,12 @@
-//! How many descriptors this process may have open, and how many client connections that allows.
+//! How many descriptors this process may have open, and how many client connections that allows. Who gets them is
+//! decided in `places`.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What a connection takes while its request is served: itself and the connection to the slot.
+/// What a client connection is counted with: itself and one connection to a slot.
 const PER_CONNECTION: u64 = 2;
-/// Left for listeners, logs, the admin interface, files, an upgrade, and idle connections to slots.
+/// Never given to clients and slots: for the admin interface (32), looking up names of slots, listeners, logs, files, an
+/// upgrade.
 const RESERVED: u64 = 128;
 
 /// Raises the soft limit, which is 1,024 in most shells and units, to the hard one.

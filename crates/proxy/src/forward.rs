@@ -10,15 +10,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::access_log::Record;
 use crate::body::{Exchange, Progress, RequestBody, ResponseBody};
+use crate::flow::Flow;
 use crate::headers::{self, Origin};
 use crate::host;
-use crate::pool::{ConnectError, Sender};
+use crate::places::Place;
+use crate::pool::{ConnectError, Room, Sender};
 use crate::router::Claim;
 use crate::shared::{Phase, Shared};
 use crate::slots::CutOff;
@@ -27,6 +30,8 @@ use crate::wire::{RELEASE_HEADER, SLOT_HEADER};
 
 const SLOT: HeaderName = HeaderName::from_static(SLOT_HEADER);
 const RELEASE: HeaderName = HeaderName::from_static(RELEASE_HEADER);
+/// When a client that was refused for want of a place may come again.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// One client connection.
 #[derive(Debug)]
@@ -39,6 +44,15 @@ pub(crate) struct Client {
     pub(crate) http2: AtomicBool,
     /// It has become a tunnel.
     switched: AtomicBool,
+    /// The place that nobody else can take.
+    pub(crate) own_place: Arc<Semaphore>,
+    /// What its connection holds.
+    pub(crate) flow: Arc<Flow>,
+    /// How many requests have a place.
+    busy: AtomicU64,
+    since: Instant,
+    /// When the last request gave its place back, in milliseconds after `since`.
+    ended_ms: AtomicU64,
 }
 
 impl Client {
@@ -53,6 +67,11 @@ impl Client {
             requests: AtomicU64::new(0),
             http2: AtomicBool::new(false),
             switched: AtomicBool::new(false),
+            own_place: Arc::new(Semaphore::new(1)),
+            flow: Arc::new(Flow::default()),
+            busy: AtomicU64::new(0),
+            since: Instant::now(),
+            ended_ms: AtomicU64::new(0),
         }
     }
 
@@ -66,6 +85,24 @@ impl Client {
         let text = self.connected_to.map(|address| address.to_string()).unwrap_or_default();
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
     }
+
+    /// A request got a place.
+    pub(crate) fn began(&self) {
+        self.busy.fetch_add(1, Relaxed);
+    }
+
+    /// A request gave its place back.
+    pub(crate) fn ended(&self) {
+        let elapsed = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.ended_ms.store(elapsed, Relaxed);
+        self.busy.fetch_sub(1, Relaxed);
+    }
+
+    /// Since when nothing is on its way; `None` while something is.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let idle = self.busy.load(Relaxed) == 0;
+        idle.then(|| self.since + Duration::from_millis(self.ended_ms.load(Relaxed)))
+    }
 }
 
 /// Why there is no response from the slot.
@@ -76,8 +113,8 @@ enum Failure {
     TimedOut,
     /// The slot could not be sent the whole request, because the client's body was malformed or broke off.
     BadBody,
-    /// The same, because the client stopped sending it.
-    SlowBody,
+    /// The same, because the client sent it too slowly.
+    Late,
 }
 
 pub(crate) async fn handle(
@@ -90,10 +127,19 @@ pub(crate) async fn handle(
     if http2 {
         client.http2.store(true, Relaxed);
     }
-    let mut response = route(&shared, &client, request).await;
+    let host = host::requested(&request);
+    let named = host.as_ref().ok().cloned().flatten();
+    // Begun before there is a place, so that a client that leaves meanwhile is logged too.
+    let record = Record::begin(shared.access_log.clone(), client.address, &request, named);
+    let place = shared.places.request(&client).await;
+    let mut response = match &place {
+        Some(place) => route(&shared, &client, place, request, host, record).await,
+        None => refuse_for_now(http2, record),
+    };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         client.switched.store(true, Relaxed);
     }
+    response.body_mut().to(&client, place);
     if !http2 && shared.phase() != Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -103,11 +149,11 @@ pub(crate) async fn handle(
 async fn route(
     shared: &Arc<Shared>,
     client: &Client,
+    place: &Arc<Place>,
     mut request: Request<Incoming>,
+    host: Result<Option<HeaderValue>, &'static str>,
+    mut record: Record,
 ) -> Response<ResponseBody> {
-    let host = host::requested(&request);
-    let named = host.as_ref().ok().cloned().flatten();
-    let mut record = Record::begin(shared.access_log.clone(), client.address, &request, named);
     let host = match may_be_routed(&request, host) {
         Ok(host) => host,
         Err((status, reason)) => {
@@ -137,7 +183,7 @@ async fn route(
 
     // A connection that becomes a tunnel never comes back to the pool, so it isn't taken from there either.
     let pooled = client_side.is_none();
-    let mut request = request.map(RequestBody::new);
+    let mut request = request.map(|body| RequestBody::new(body, claim.live.stall_timeout, place));
     headers::announce_body(&mut request);
     let upload = request.body().progress();
     match send(shared, &claim, request, pooled).await {
@@ -162,7 +208,7 @@ async fn route(
         }
         Err(failure) => {
             let failure = failure.with(upload.as_deref());
-            if matches!(failure, Failure::BadBody | Failure::SlowBody) {
+            if matches!(failure, Failure::BadBody | Failure::Late) {
                 record.cut_off = Some(CutOff::Client);
             }
             let (status, reason) = explain(&claim, failure);
@@ -189,8 +235,9 @@ impl Failure {
     /// The same, unless it is the client's own doing, as its body's progress tells.
     fn with(self, upload: Option<&Progress>) -> Self {
         match (self, upload) {
+            (Self::Broken(_), Some(upload)) if upload.is_late() => Self::Late,
             (Self::Broken(_), Some(upload)) if upload.failed() => Self::BadBody,
-            (Self::TimedOut, Some(upload)) if upload.awaits_client() => Self::SlowBody,
+            (Self::TimedOut, Some(upload)) if upload.waits() => Self::Late,
             (failure, _) => failure,
         }
     }
@@ -210,7 +257,7 @@ fn pass_back(
         answer_ask(&mut head.headers, &claim);
     }
     record.status = head.status.as_u16();
-    let exchange = Exchange::new(incoming, sender, claim, record, upload);
+    let exchange = Exchange::new(incoming, sender, claim, record, upload, &head.headers);
     Response::from_parts(head, ResponseBody::Streamed(Box::new(exchange)))
 }
 
@@ -235,7 +282,7 @@ async fn send(
     if pooled && let Some(mut sender) = pool.checkout() {
         let spare = repeatable(&request);
         let progress = request.body().progress();
-        match within(limit, progress, sender.try_send_request(request)).await {
+        match within(limit, progress.as_deref(), sender.try_send_request(request)).await {
             None => return Err(Failure::TimedOut),
             Some(Ok(response)) => return Ok((response, sender)),
             Some(Err(mut error)) => {
@@ -252,9 +299,13 @@ async fn send(
         }
         shared.retried.fetch_add(1, Relaxed);
     }
-    let mut sender = pool.connect(shared.config.connect_timeout).await.map_err(Failure::Connect)?;
+    let connect_limit = shared.config.connect_timeout;
+    let permit = shared.places.upstream(connect_limit, || shared.router.close_idle()).await;
+    let permit = permit.ok_or(Failure::Connect(ConnectError::NoRoom))?;
+    let room = Room { permit, lookups: &shared.places.lookups };
+    let mut sender = pool.connect(connect_limit, room).await.map_err(Failure::Connect)?;
     let progress = request.body().progress();
-    match within(limit, progress, sender.try_send_request(request)).await {
+    match within(limit, progress.as_deref(), sender.try_send_request(request)).await {
         None => Err(Failure::TimedOut),
         Some(Ok(response)) => Ok((response, sender)),
         Some(Err(error)) => Err(Failure::Broken(error.into_error())),
@@ -274,13 +325,13 @@ fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
 }
 
 /// Waits for the response's head, at most `limit` from the last progress of the request's body.
-async fn within<F: Future>(limit: Duration, progress: Option<Arc<Progress>>, future: F) -> Option<F::Output> {
+async fn within<F: Future>(limit: Duration, progress: Option<&Progress>, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut since = Instant::now();
     loop {
         match timeout_at(since + limit, future.as_mut()).await {
             Ok(output) => return Some(output),
-            Err(_) => match progress.as_ref().map(|progress| progress.last()) {
+            Err(_) => match progress.map(Progress::last) {
                 Some(last) if last > since => since = last,
                 _ => return None,
             },
@@ -295,6 +346,9 @@ fn explain(claim: &Claim, failure: Failure) -> (StatusCode, &'static str) {
         Failure::Connect(ConnectError::TimedOut) => {
             (StatusCode::GATEWAY_TIMEOUT, "connecting to the slot took too long", None)
         }
+        Failure::Connect(ConnectError::NoRoom) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "too many connections to slots are open", None)
+        }
         Failure::Connect(ConnectError::Failed(detail)) => {
             (StatusCode::BAD_GATEWAY, "the slot can't be reached", Some(detail))
         }
@@ -305,16 +359,15 @@ fn explain(claim: &Claim, failure: Failure) -> (StatusCode, &'static str) {
         Failure::Broken(error) if error.is_parse() => {
             (StatusCode::BAD_GATEWAY, "the slot's answer is malformed", Some(error.to_string()))
         }
+        // It is the client that failed, so the log says nothing.
         Failure::BadBody => {
             return (StatusCode::BAD_REQUEST, "the request's body is malformed or was broken off");
-        }
-        Failure::SlowBody => {
-            return (StatusCode::REQUEST_TIMEOUT, "the rest of the request's body took too long to arrive");
         }
         Failure::Broken(error) => {
             (StatusCode::BAD_GATEWAY, "the slot broke the exchange off", Some(error.to_string()))
         }
         Failure::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "the slot took too long to answer", None),
+        Failure::Late => return (StatusCode::REQUEST_TIMEOUT, "the request's body came too slowly"),
     };
     if let Some(left_out) = claim.live.stats.failures.due() {
         let (route, slot) = (&claim.live.route, &claim.live.target.slot);
@@ -327,13 +380,25 @@ fn of_route(claim: &Claim, reason: &str) -> String {
     format!("route {}: {reason}", claim.live.route)
 }
 
+/// The answer to a request for which there is no place. On HTTP/2 it is a head alone: a client that takes no body would
+/// keep its stream.
+fn refuse_for_now(http2: bool, record: Record) -> Response<ResponseBody> {
+    let reason = "too many requests are on their way";
+    let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, reason, record);
+    response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    if http2 {
+        *response.body_mut() = ResponseBody::own(Bytes::new());
+    }
+    response
+}
+
 /// A short plain answer of our own.
 fn refuse(status: StatusCode, reason: &str, mut record: Record) -> Response<ResponseBody> {
     let text = format!("{status}\n{reason}\n");
     record.status = status.as_u16();
     record.bytes = text.len() as u64;
     record.finish();
-    let mut response = Response::new(ResponseBody::Own(Bytes::from(text)));
+    let mut response = Response::new(ResponseBody::own(Bytes::from(text)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

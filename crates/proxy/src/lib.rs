@@ -13,6 +13,8 @@
 //!   until it closes. A reader may see a count that is too high for an instant, never one that is too low.
 //! - A request that may have reached a slot is never sent twice, except a bodyless GET, HEAD, OPTIONS or TRACE whose
 //!   pooled connection broke before the response began.
+//! - Whatever clients do, the admin interface answers, a client connection can have one request on its way, and nothing
+//!   waits without a bound for a peer that does not go on.
 //! - An upgrade to a new executable loses no request: the listening sockets, the lock and the ask token are handed
 //!   over, and the old process answers what its clients still send on open connections.
 //!
@@ -28,6 +30,7 @@ mod claims;
 mod client_stream;
 mod config;
 mod descriptors;
+mod flow;
 mod forward;
 mod handover;
 mod headers;
@@ -36,6 +39,8 @@ mod inherit;
 mod listen;
 mod lock;
 mod metrics;
+mod patience;
+mod places;
 mod pool;
 mod predecessor;
 mod router;
@@ -44,7 +49,9 @@ mod serve;
 mod server;
 mod shared;
 mod slots;
+mod socket;
 mod store;
+mod streams;
 mod table;
 mod tunnel;
 mod wire;

@@ -69,9 +69,7 @@ async fn accept(listener: Arc<TcpListener>, shared: Arc<Shared>) {
     let server = Arc::new(server::builder(&shared.config));
     let failures = Seldom::new();
     let next = async || -> std::io::Result<(tokio::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        // The semaphore is never closed, so the error can't happen.
-        let permit =
-            shared.connection_permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+        let permit = shared.places.client().await?;
         let (stream, peer) = listener.accept().await?;
         Ok((stream, peer, permit))
     };

@@ -4,27 +4,66 @@
 //! sent at all, and because a retired target's idle connections are closed at the switch.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::RequestBody;
+use crate::flow::Flow;
+use crate::socket::Socket;
 
 /// How often connecting is tried for one request. Nothing was sent by then, so this is safe for any method.
 const CONNECT_ATTEMPTS_MAX: u32 = 2;
+/// How large a segment from a slot may be; the kernel on its side sizes its buffers by this. Loopback still moves many at
+/// once.
+const SEGMENT_BYTES_MAX: u32 = 1_400;
+/// How much of a response the kernel keeps for us. It would let this grow to tens of megabytes for a client that reads fast
+/// at first.
+const KERNEL_UNREAD_BYTES_MAX: u32 = 64 * 1024;
 /// The pause between two attempts.
 const CONNECT_PAUSE_MS: u64 = 20;
 
 /// How long no connection to a target is used twice after it sent something unasked on one.
 const DISTRUST_SECONDS: u64 = 60;
 
-pub(crate) type Sender = SendRequest<RequestBody>;
+/// One connection to a slot, for one request at a time.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    requests: SendRequest<RequestBody>,
+    flow: Arc<Flow>,
+}
+
+impl Sender {
+    fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.requests.is_ready()
+    }
+
+    /// Gives the request back when nothing of it was sent.
+    pub(crate) fn try_send_request(
+        &mut self,
+        mut request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+        request.body_mut().over(&self.flow);
+        self.requests.try_send_request(request)
+    }
+}
 
 /// Where a target is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +94,16 @@ impl Dial {
 #[derive(Debug)]
 pub(crate) enum ConnectError {
     TimedOut,
+    /// There are already as many connections as there may be.
+    NoRoom,
     Failed(String),
+}
+
+/// What a new connection takes.
+pub(crate) struct Room<'a> {
+    pub(crate) permit: OwnedSemaphorePermit,
+    /// Held while a name is looked up.
+    pub(crate) lookups: &'a Semaphore,
 }
 
 #[derive(Debug)]
@@ -153,18 +201,30 @@ impl Pool {
         self.lock().distrust();
     }
 
+    /// Closes what is idle, although it isn't old.
+    pub(crate) fn close_idle(&self) {
+        if let Some(idle) = self.lock().idle.as_mut() {
+            idle.clear();
+        }
+    }
+
     /// The target is no longer used: closes the idle connections now, and the busy ones when they come back.
     pub(crate) fn retire(&self) {
         self.lock().idle = None;
     }
 
     /// A fresh connection.
-    pub(crate) async fn connect(&self, limit: Duration) -> Result<Sender, ConnectError> {
+    pub(crate) async fn connect(&self, limit: Duration, room: Room<'_>) -> Result<Sender, ConnectError> {
         let deadline = tokio::time::Instant::now() + limit;
         let mut attempt = 1;
         loop {
-            match tokio::time::timeout_at(deadline, self.dial_once()).await {
-                Ok(Ok(sender)) => return Ok(sender),
+            match tokio::time::timeout_at(deadline, self.dial_once(room.lookups)).await {
+                Ok(Ok(Dialled::Tcp(stream))) => {
+                    return self.handshake(stream, room.permit).await.map_err(ConnectError::Failed);
+                }
+                Ok(Ok(Dialled::Unix(stream))) => {
+                    return self.handshake(stream, room.permit).await.map_err(ConnectError::Failed);
+                }
                 Err(_) => return Err(ConnectError::TimedOut),
                 Ok(Err(reason)) if attempt == CONNECT_ATTEMPTS_MAX => {
                     return Err(ConnectError::Failed(reason));
@@ -175,24 +235,40 @@ impl Pool {
         }
     }
 
-    async fn dial_once(&self) -> Result<Sender, String> {
+    async fn dial_once(&self, lookups: &Semaphore) -> Result<Dialled, String> {
         let text = |error: io::Error| error.to_string();
         match &self.dial {
             Dial::Tcp(host, port) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(text)?;
-                stream.set_nodelay(true).map_err(text)?;
-                self.handshake(stream).await
+                if let Ok(address) = host.parse::<IpAddr>() {
+                    return dial_tcp((address, *port).into()).await.map(Dialled::Tcp).map_err(text);
+                }
+                let addresses: Vec<SocketAddr> = {
+                    // The semaphore is never closed, so this can't fail.
+                    let _one_of_few = lookups.acquire().await;
+                    lookup_host((host.as_str(), *port)).await.map_err(text)?.collect()
+                };
+                let mut failed = "the name has no address".to_owned();
+                for address in addresses {
+                    match dial_tcp(address).await {
+                        Ok(stream) => return Ok(Dialled::Tcp(stream)),
+                        Err(error) => failed = error.to_string(),
+                    }
+                }
+                Err(failed)
             }
-            Dial::Unix(path) => self.handshake(UnixStream::connect(path).await.map_err(text)?).await,
+            Dial::Unix(path) => UnixStream::connect(path).await.map(Dialled::Unix).map_err(text),
         }
     }
 
-    async fn handshake(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    ) -> Result<Sender, String> {
-        let shaken = http1::Builder::new().handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = shaken.map_err(|error| error.to_string())?;
+    async fn handshake<S>(&self, stream: S, permit: OwnedSemaphorePermit) -> Result<Sender, String>
+    where
+        S: AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static,
+    {
+        let flow = Arc::new(Flow::default());
+        // A slot is trusted to read in its own time: what waits for it is bounded by the response timeout.
+        let socket = Socket::new(stream, flow.clone(), None, permit);
+        let shaken = http1::Builder::new().handshake(TokioIo::new(socket)).await;
+        let (requests, connection) = shaken.map_err(|error| error.to_string())?;
         let shelf = Arc::downgrade(&self.shelf);
         // The connection ends by itself when the sender is dropped or the other side closes; whoever waits for a
         // response gets the error, so it is only told to the debug log here.
@@ -204,7 +280,7 @@ impl Pool {
                 }
             }
         });
-        Ok(sender)
+        Ok(Sender { requests, flow })
     }
 }
 
@@ -214,6 +290,21 @@ fn is_unasked(error: &hyper::Error) -> bool {
     use std::error::Error;
     let known = error.is_closed() || error.is_canceled() || error.is_incomplete_message() || error.is_user();
     error.source().is_none() && !known
+}
+
+/// A slot on this machine would otherwise be given buffers for ten segments of 64 KiB twice over, and the kernel would keep
+/// 3 MiB for every client that doesn't read.
+async fn dial_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket2::SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES_MAX)?;
+    socket.set_recv_buffer_size(KERNEL_UNREAD_BYTES_MAX)?;
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
+}
+
+enum Dialled {
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 #[cfg(test)]

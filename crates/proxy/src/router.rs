@@ -119,8 +119,19 @@ impl Router {
                 sum.upgraded += more.upgraded;
             }
         }
-        let RouteSpec { hosts, path_prefix, target, response_timeout_ms, trusted_proxies } = spec;
-        RouteView { id, version, hosts, path_prefix, target, response_timeout_ms, trusted_proxies, in_flight }
+        let RouteSpec { hosts, path_prefix, target, response_timeout_ms, stall_timeout_ms, trusted_proxies } =
+            spec;
+        RouteView {
+            id,
+            version,
+            hosts,
+            path_prefix,
+            target,
+            response_timeout_ms,
+            stall_timeout_ms,
+            trusted_proxies,
+            in_flight,
+        }
     }
 
     /// Everything in flight, here and in the predecessor.
@@ -256,6 +267,7 @@ impl Router {
             let kept = old.by_id.get(&stored.id).filter(|entry| {
                 entry.stored.spec.target == stored.spec.target
                     && entry.stored.spec.response_timeout_ms == stored.spec.response_timeout_ms
+                    && entry.stored.spec.stall_timeout_ms == stored.spec.stall_timeout_ms
                     && entry.stored.spec.trusted_proxies == stored.spec.trusted_proxies
             });
             let live = kept.map_or_else(|| self.bring_to_life(stored), |entry| entry.live.clone());
@@ -284,6 +296,7 @@ impl Router {
             route: id.clone(),
             target: spec.target.clone(),
             response_timeout: spec.response_timeout_ms.map_or(config.response_timeout, Duration::from_millis),
+            stall_timeout: spec.stall_timeout_ms.map_or(config.stall_timeout, Duration::from_millis),
             trusted_proxies: spec.trusted_proxies.clone(),
             stats: self.slots.enlist(id, &spec.target.slot),
             pool: Arc::new(Pool::new(dial, config.upstream_idle, config.upstream_idle_connections_max)),
@@ -295,6 +308,11 @@ impl Router {
     /// Closes connections to the slots that were idle for too long. Called about once a second.
     pub(crate) fn reap(&self) {
         self.table.load_full().by_id.values().for_each(|entry| entry.live.pool.reap());
+    }
+
+    /// Closes all idle connections to the slots, to make room for busy ones.
+    pub(crate) fn close_idle(&self) {
+        self.table.load_full().by_id.values().for_each(|entry| entry.live.pool.close_idle());
     }
 
     /// Closes all idle connections: this process takes no more requests.

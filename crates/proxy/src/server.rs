@@ -6,29 +6,44 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Request, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::client_stream::ClientStream;
-use crate::config::ProxyConfig;
+use crate::config::{ProxyConfig, STALL_BYTES_MIN};
 use crate::forward::{self, Client};
+use crate::patience::Patience;
 use crate::shared::{Phase, Shared};
+use crate::socket::Socket;
+use crate::streams::Streams;
 
 /// The read buffer of a connection; a request's head must fit.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// How many requests one HTTP/2 connection may have at once.
-const STREAMS_MAX: u32 = 250;
+/// How many requests one HTTP/2 connection may have at once. Each costs some 400 bytes even while it is refused.
+const STREAMS_MAX: u32 = 32;
+/// How much of request bodies an HTTP/2 connection may send ahead, for one stream and for all. The least there is for all.
+const WINDOW_BYTES: u32 = 65_535;
+/// How much of a response is kept for an HTTP/2 stream whose client doesn't take it.
+const STREAM_SEND_BYTES_MAX: usize = 8 * 1024;
+/// How long an HTTP/2 connection that was idle for too long may take to leave once it was told goodbye.
+const GOODBYE_SECONDS_MAX: u64 = 5;
+/// How much the kernel keeps for a client beside what the network has under way.
+const KERNEL_UNSENT_BYTES_MAX: u32 = 16 * 1024;
+/// After how long without a sign of a client the kernel asks whether it is still there.
+const ALIVE_SECONDS: u64 = 60;
 
-pub(crate) type Server = auto::Builder<TokioExecutor>;
+pub(crate) type Server = auto::Builder<Streams>;
 
 pub(crate) fn builder(config: &ProxyConfig) -> Server {
-    let mut server = auto::Builder::new(TokioExecutor::new());
+    let mut server = auto::Builder::new(Streams { stall: config.stall_timeout });
     // The timer runs whenever a head is awaited, so it bounds idle keep-alive too.
     server
         .http1()
@@ -41,6 +56,9 @@ pub(crate) fn builder(config: &ProxyConfig) -> Server {
     http2
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_send_buf_size(STREAM_SEND_BYTES_MAX)
         .max_header_list_size(HEAD_BYTES_MAX as u32);
     // A dead HTTP/2 client is noticed by its missing answer to a ping.
     http2.keep_alive_interval(config.head_timeout).keep_alive_timeout(config.head_timeout);
@@ -54,7 +72,7 @@ pub(crate) async fn serve_connection(
     peer: IpAddr,
     permit: OwnedSemaphorePermit,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = prepare(&stream) {
         tracing::debug!(%error, "the client was gone before it was served");
         return;
     }
@@ -63,14 +81,16 @@ pub(crate) async fn serve_connection(
     let service = {
         let (shared, client) = (shared.clone(), client.clone());
         service_fn(move |request: Request<Incoming>| {
-            let answer = forward::handle(shared.clone(), client.clone(), request);
+            // On the heap, so that a response that waits for its client doesn't keep what made it.
+            let answer = Box::pin(forward::handle(shared.clone(), client.clone(), request));
             async { Ok::<_, Infallible>(answer.await) }
         })
     };
-    let stream = TokioIo::new(ClientStream::new(stream, client.clone()));
+    let patience = Patience::new(shared.config.stall_timeout, STALL_BYTES_MIN);
+    let socket = Socket::new(stream, client.flow.clone(), Some(patience), permit);
+    let stream = TokioIo::new(ClientStream::new(socket, client.clone()));
     let mut connection = pin!(server.serve_connection_with_upgrades(stream, service));
-    // Telling HTTP/1 from HTTP/2 waits for the first bytes without a bound of its own.
-    let mut first_head = Some(Box::pin(tokio::time::sleep(shared.config.head_timeout)));
+    let mut idle = Some(Idle::new(shared.config.head_timeout));
     let mut told = false;
     let ended = poll_fn(|cx| {
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
@@ -90,19 +110,71 @@ pub(crate) async fn serve_connection(
                 return Poll::Ready(ended.map_err(|error| told_off(&shared, error)));
             }
         }
-        if let Some(timer) = &mut first_head {
-            if client.requests.load(Relaxed) > 0 {
-                first_head = None;
-            } else if timer.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err("no request arrived".to_owned()));
-            }
+        // From its first request on hyper bounds how long an HTTP/1 connection is idle.
+        if client.requests.load(Relaxed) > 0 && !client.http2.load(Relaxed) {
+            idle = None;
         }
-        Poll::Pending
+        match idle.as_mut().map_or(Verdict::Busy, |idle| idle.poll(cx, &client)) {
+            Verdict::Busy => Poll::Pending,
+            Verdict::Goodbye => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+                connection.as_mut().poll(cx).map_err(|error| told_off(&shared, error))
+            }
+            Verdict::Over => Poll::Ready(Err("it was idle for too long".to_owned())),
+        }
     });
     if let Err(reason) = ended.await {
         tracing::debug!(%peer, reason, "a client connection ended");
     }
-    drop(permit);
+}
+
+/// Bounds what is kept for a client, in memory and in time.
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_notsent_lowat(KERNEL_UNSENT_BYTES_MAX)?;
+    let alive = Duration::from_secs(ALIVE_SECONDS);
+    socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(alive).with_interval(alive))
+}
+
+/// Watches a connection until its first request, and an HTTP/2 connection as long as it lasts: hyper waits for the first
+/// bytes without a bound, and takes an answer to a ping for life.
+struct Idle {
+    limit: Duration,
+    timer: std::pin::Pin<Box<Sleep>>,
+    goodbye: bool,
+}
+
+enum Verdict {
+    Busy,
+    Goodbye,
+    Over,
+}
+
+impl Idle {
+    fn new(limit: Duration) -> Self {
+        Self { limit, timer: Box::pin(sleep_until(Instant::now() + limit)), goodbye: false }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, client: &Client) -> Verdict {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let since = client.idle_since().unwrap_or(now);
+            let over = since + self.limit;
+            if over > now {
+                self.timer.as_mut().reset(over);
+                continue;
+            }
+            if self.goodbye || client.requests.load(Relaxed) == 0 && !client.http2.load(Relaxed) {
+                return Verdict::Over;
+            }
+            self.goodbye = true;
+            self.timer.as_mut().reset(now + Duration::from_secs(GOODBYE_SECONDS_MAX));
+            return Verdict::Goodbye;
+        }
+        Verdict::Busy
+    }
 }
 
 /// Counts a request that hyper refused by itself (400, 414 or 431), and says why the connection ended.

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::task::AtomicWaker;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access_log::AccessLog;
 use crate::config::ProxyConfig;
+use crate::places::Places;
 use crate::router::Router;
 use crate::wire::{ErrorView, ProxyState, StatusView, UpgradeRequest, UpgradeView};
 
@@ -57,7 +58,7 @@ pub(crate) struct Shared {
     pub(crate) refused: AtomicU64,
     /// Requests sent again because a pooled connection had broken.
     pub(crate) retried: AtomicU64,
-    pub(crate) connection_permits: Arc<Semaphore>,
+    pub(crate) places: Places,
     /// Cancelled when no further connection is accepted.
     pub(crate) stop_accepting: CancellationToken,
     /// Cancelled when everything must end now.
@@ -84,7 +85,7 @@ impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { config, router, access_log, ask_token, addresses, commands } = parts;
         Self {
-            connection_permits: Arc::new(Semaphore::new(config.connections_max)),
+            places: Places::new(config.connections_max),
             config,
             router,
             access_log,

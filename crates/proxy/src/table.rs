@@ -17,7 +17,7 @@ const TRUSTED_PROXIES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
 const RELEASE_BYTES_MAX: usize = 256;
 const PREFIX_BYTES_MAX: usize = 1024;
-const RESPONSE_TIMEOUT_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
+const TIMEOUT_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// One target as requests use it. It is replaced, connections and all, whenever slot, release or dial change.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(crate) struct LiveTarget {
     pub(crate) route: String,
     pub(crate) target: Target,
     pub(crate) response_timeout: Duration,
+    pub(crate) stall_timeout: Duration,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) stats: Arc<SlotStats>,
     pub(crate) pool: Arc<Pool>,
@@ -142,8 +143,12 @@ pub(crate) fn validate(id: &str, spec: &RouteSpec) -> Result<(), ErrorView> {
     {
         return invalid(format!("a path prefix starts with / and has no ?, # or space, not {prefix:?}"));
     }
-    if spec.response_timeout_ms.is_some_and(|limit| limit == 0 || limit > RESPONSE_TIMEOUT_MS_MAX) {
-        return invalid(format!("response_timeout_ms is 1 to {RESPONSE_TIMEOUT_MS_MAX}"));
+    for (name, limit) in
+        [("response_timeout_ms", spec.response_timeout_ms), ("stall_timeout_ms", spec.stall_timeout_ms)]
+    {
+        if limit.is_some_and(|limit| limit == 0 || limit > TIMEOUT_MS_MAX) {
+            return invalid(format!("{name} is 1 to {TIMEOUT_MS_MAX}"));
+        }
     }
     if spec.trusted_proxies.len() > TRUSTED_PROXIES_MAX {
         return invalid(format!("a route has at most {TRUSTED_PROXIES_MAX} trusted proxies"));
@@ -181,6 +186,7 @@ mod tests {
             route: id.to_owned(),
             target: spec.target.clone(),
             response_timeout: Duration::from_secs(1),
+            stall_timeout: Duration::from_secs(1),
             trusted_proxies: Vec::new(),
             stats: SlotRegister::default().enlist(id, "blue"),
             pool: Arc::new(Pool::new(Dial::parse("127.0.0.1:1").unwrap(), Duration::from_secs(1), 1)),
@@ -225,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_spec_that_cannot_be_served_is_refused() {
-        let broken: [fn(&mut RouteSpec); 8] = [
+        let broken: [fn(&mut RouteSpec); 9] = [
             |spec| spec.target.dial = "nowhere".into(),
             |spec| spec.target.dial = "unix:relative".into(),
             |spec| spec.target.slot = "b l".into(),
@@ -233,6 +239,7 @@ mod tests {
             |spec| spec.hosts = vec!["a:80".into()],
             |spec| spec.path_prefix = Some("api".into()),
             |spec| spec.response_timeout_ms = Some(0),
+            |spec| spec.stall_timeout_ms = Some(0),
             |spec| spec.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap(); TRUSTED_PROXIES_MAX + 1],
         ];
         for (n, breaks) in broken.iter().enumerate() {

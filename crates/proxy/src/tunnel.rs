@@ -50,7 +50,7 @@ pub(crate) fn open(
         }
         record.finish();
     });
-    Response::from_parts(head, ResponseBody::Own(Bytes::new()))
+    Response::from_parts(head, ResponseBody::own(Bytes::new()))
 }
 
 /// Answers with the number of bytes sent to the client.

@@ -42,6 +42,10 @@ pub struct RouteSpec {
     /// How long the slot may take to begin its response, in milliseconds; absent: the proxy's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_timeout_ms: Option<u64>,
+    /// How long a request's or a response's body may stand still, in milliseconds; absent: the proxy's default. A response
+    /// that says it is a stream (`text/event-stream` for example) may pause for as long as it likes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_timeout_ms: Option<u64>,
     /// Networks (`10.0.0.0/8`) of the proxies in front whose `X-Forwarded-*` is believed and passed on, at most 64; from
     /// everybody else it is replaced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -56,6 +60,7 @@ impl RouteSpec {
             path_prefix: None,
             target,
             response_timeout_ms: None,
+            stall_timeout_ms: None,
             trusted_proxies: Vec::new(),
         }
     }
@@ -94,6 +99,8 @@ pub struct RouteView {
     pub target: Target,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_timeout_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_timeout_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<IpNet>,
     /// The current slot, the recent ones, and every one that still has something in flight, here or in a

@@ -179,6 +179,7 @@ impl Scene {
                 hosts: Vec::new(),
                 path: None,
                 response_timeout: None,
+                stall_timeout: None,
                 trusted_proxies: Vec::new(),
                 dir: None,
             }),

@@ -1,6 +1,7 @@
 //! As much HTTP/2 as it takes to be a nuisance: frames written by hand.
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
@@ -36,6 +37,11 @@ pub fn get(stream: u32, path: &str) -> Vec<u8> {
 /// The head of a request whose body follows.
 pub fn post(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &block(0x83, path))
+}
+
+/// A part of a body, not the last.
+pub fn data(stream: u32, bytes: &[u8]) -> Vec<u8> {
+    frame(DATA, 0, stream, bytes)
 }
 
 fn block(method: u8, path: &str) -> Vec<u8> {

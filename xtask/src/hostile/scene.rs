@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -20,6 +21,7 @@ pub struct Scene {
     pub slots: [u16; 2],
     /// How many hostile clients there are at once.
     pub clients: usize,
+    programs: Programs,
     _processes: [Running; 2],
     _dir: TempDir,
 }
@@ -32,9 +34,15 @@ impl Scene {
         let proxy = Proxy::start(programs, &dir.path().join("proxy"))?;
         let address = proxy.listen.parse().context("the proxy's address")?;
         let slots = [blue_port, green_port];
-        let scene = Self { proxy, address, slots, clients, _processes: [blue, green], _dir: dir };
+        let (programs, processes) = (programs.clone(), [blue, green]);
+        let scene = Self { proxy, address, slots, clients, programs, _processes: processes, _dir: dir };
         scene.switch("blue")?;
         Ok(scene)
+    }
+
+    /// The same anew: a process keeps memory that it needed once.
+    pub fn anew(&self) -> Result<Self> {
+        Self::set(&self.programs, self.clients)
     }
 
     /// Sends the route to `blue` or `green`.
@@ -68,13 +76,37 @@ impl Scene {
 
     /// How many client connections the proxy has.
     pub fn connections(&self) -> Result<usize> {
+        Ok(self.gauges("lockgate_proxy_connections")? as usize)
+    }
+
+    /// How many requests the proxy has sent to slots and not answered to their end.
+    pub fn in_flight(&self) -> Result<usize> {
+        Ok(self.gauges("lockgate_proxy_in_flight")? as usize)
+    }
+
+    /// The sum of a metric over all its labels.
+    fn gauges(&self, name: &str) -> Result<u64> {
         let metrics = http::send(&self.proxy.admin(), &Request::get("/metrics"))?;
         let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
-        let value = metrics.lines().find_map(|line| line.strip_prefix("lockgate_proxy_connections "));
-        Ok(value.context("no connections in the metrics")?.parse()?)
+        let values = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{'])))
+            .map(|rest| rest.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok()));
+        let values: Option<Vec<u64>> = values.collect();
+        let values = values.filter(|values| !values.is_empty());
+        Ok(values.with_context(|| format!("no {name} in the metrics"))?.iter().sum())
     }
 
     pub fn admin(&self) -> Address {
         self.proxy.admin()
     }
+}
+
+/// What the kernel keeps for all TCP sockets of this machine, in bytes.
+pub fn kernel_memory() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/net/sockstat")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("TCP:")).context("no TCP in sockstat")?;
+    let pages = line.split_once(" mem ").map(|(_, pages)| pages.trim()).context("no mem in sockstat")?;
+    let page = place::run(Command::new("getconf").arg("PAGESIZE"))?;
+    Ok(pages.parse::<u64>()? * page.trim().parse::<u64>()?)
 }

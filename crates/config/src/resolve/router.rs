@@ -16,6 +16,7 @@ use crate::raw;
 const LISTEN: &str = "127.0.0.1:8080";
 /// The proxy's own, should what is written not be valid.
 const RESPONSE_SECONDS: u64 = 60;
+const STALL_SECONDS: u64 = 60;
 /// What the proxy takes.
 const TRUSTED_PROXIES_MAX: usize = 64;
 const CADDY_ADMIN: &str = "http://127.0.0.1:2019";
@@ -29,6 +30,7 @@ pub fn builtin_default() -> Router {
         hosts: Vec::new(),
         path: None,
         response_timeout: None,
+        stall_timeout: None,
         trusted_proxies: Vec::new(),
         dir: None,
     })
@@ -77,13 +79,16 @@ fn builtin(reader: &mut Reader<'_>, raw: &raw::Builtin) -> Option<BuiltinRouter>
     let response_timeout = raw.response_timeout.as_ref().map(|source| {
         reader.span("`response_timeout`", Some(source), Millis(1), Millis::from_secs(RESPONSE_SECONDS))
     });
+    let stall_timeout = raw.stall_timeout.as_ref().map(|source| {
+        reader.span("`stall_timeout`", Some(source), Millis(1), Millis::from_secs(STALL_SECONDS))
+    });
     let sources = raw.trusted_proxies.iter().flat_map(|sources| &sources.value);
     let trusted_proxies: Vec<IpNet> = sources.filter_map(|source| network(reader, source)).collect();
     if let Some(sources) = raw.trusted_proxies.as_ref().filter(|all| all.value.len() > TRUSTED_PROXIES_MAX) {
         let what = format!("`trusted_proxies` has more than {TRUSTED_PROXIES_MAX} networks");
         reader.invalid(sources.place, what, "write wider networks, such as 10.0.0.0/8");
     }
-    Some(BuiltinRouter { listen, hosts, path, response_timeout, trusted_proxies, dir })
+    Some(BuiltinRouter { listen, hosts, path, response_timeout, stall_timeout, trusted_proxies, dir })
 }
 
 /// An address is a network of one.

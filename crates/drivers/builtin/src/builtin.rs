@@ -48,6 +48,8 @@ pub struct BuiltinOptions {
     pub path: Option<String>,
     /// How long a slot may take to begin its response; absent: as the proxy does by itself.
     pub response_timeout: Option<Millis>,
+    /// How long a request's or a response's body may stand still; absent: as the proxy does by itself.
+    pub stall_timeout: Option<Millis>,
     /// Networks of the proxies in front whose `X-Forwarded-*` is passed on.
     pub trusted_proxies: Vec<IpNet>,
     /// Program and arguments that run the proxy on the host, in the foreground: `lockgate proxy --dir D --listen L`.
@@ -182,6 +184,7 @@ impl Builtin {
             path_prefix: self.options.path.clone(),
             target,
             response_timeout_ms: self.options.response_timeout.map(|limit| limit.0),
+            stall_timeout_ms: self.options.stall_timeout.map(|limit| limit.0),
             trusted_proxies: self.options.trusted_proxies.clone(),
         }
     }
@@ -251,11 +254,13 @@ fn conditional(request: Request, expected: &RouteVersion) -> Request {
 }
 
 fn is_at(current: &RouteView, spec: &RouteSpec) -> bool {
-    let RouteSpec { hosts, path_prefix, target, response_timeout_ms, trusted_proxies } = spec;
+    let RouteSpec { hosts, path_prefix, target, response_timeout_ms, stall_timeout_ms, trusted_proxies } =
+        spec;
     current.target == *target
         && current.hosts == *hosts
         && current.path_prefix == *path_prefix
         && current.response_timeout_ms == *response_timeout_ms
+        && current.stall_timeout_ms == *stall_timeout_ms
         && current.trusted_proxies == *trusted_proxies
 }
 

@@ -68,6 +68,7 @@ async fn it_asks_within_its_own_hosts_and_path() {
 async fn the_route_gets_what_the_configuration_says_of_it() {
     let (world, proxy) = with_proxy(|options| {
         options.response_timeout = Some(Millis::from_secs(300));
+        options.stall_timeout = Some(Millis::from_secs(120));
         options.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
     })
     .await;
@@ -76,6 +77,7 @@ async fn the_route_gets_what_the_configuration_says_of_it() {
     let stored: serde_json::Value = serde_json::from_slice(&stored).unwrap();
     let route = &stored["routes"][0]["spec"];
     assert_eq!(route["response_timeout_ms"], 300_000, "{stored:#}");
+    assert_eq!(route["stall_timeout_ms"], 120_000, "{stored:#}");
     assert_eq!(route["trusted_proxies"], serde_json::json!(["10.0.0.0/8"]), "{stored:#}");
     proxy.shutdown().await.unwrap();
 }

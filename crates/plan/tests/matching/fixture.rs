@@ -136,6 +136,7 @@ fn delivery(hosts: &[&str]) -> SlotDelivery {
             hosts: Vec::new(),
             path: None,
             response_timeout: None,
+            stall_timeout: None,
             trusted_proxies: Vec::new(),
             dir: None,
         }),

@@ -101,7 +101,13 @@ async fn respond(state: &Arc<State>, mut request: Request<Incoming>) -> Result<R
                 .body(full(head.join("\n")))
                 .unwrap())
         }
-        "/events" => {
+        "/endless" => {
+            let pieces =
+                futures_util::stream::repeat_with(|| Ok(Frame::data(Bytes::from(vec![b'.'; 16_384]))));
+            Ok(Response::new(StreamBody::new(pieces).boxed()))
+        }
+        "/events" | "/stall" => {
+            let kind = if path == "/events" { "text/event-stream" } else { "text/plain" };
             let state = state.clone();
             let events = futures_util::stream::unfold(0, move |n| {
                 let state = state.clone();
@@ -112,7 +118,7 @@ async fn respond(state: &Arc<State>, mut request: Request<Incoming>) -> Result<R
                     (n < 3).then(|| (Ok(Frame::data(Bytes::from(format!("data: {n}\n\n")))), n + 1))
                 }
             });
-            let response = Response::builder().header("content-type", "text/event-stream");
+            let response = Response::builder().header("content-type", kind);
             Ok(response.body(StreamBody::new(events).boxed()).unwrap())
         }
         "/socket" => {

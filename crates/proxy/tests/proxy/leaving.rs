@@ -26,11 +26,11 @@ async fn counted(admin: &Admin, name: &str, label: &str) -> u64 {
     line.unwrap_or_else(|| panic!("{start} is not in {text}")).parse().unwrap()
 }
 
-async fn by_status(admin: &Admin, class: &str) -> u64 {
+pub async fn by_status(admin: &Admin, class: &str) -> u64 {
     counted(admin, "requests", &format!("status=\"{class}\"")).await
 }
 
-async fn cut_off(admin: &Admin, by: &str) -> u64 {
+pub async fn cut_off(admin: &Admin, by: &str) -> u64 {
     counted(admin, "cut_off_requests", &format!("by=\"{by}\"")).await
 }
 

@@ -4,11 +4,13 @@ mod admin;
 mod backend;
 mod client;
 mod forward;
+mod frames;
 mod framing;
 mod heads;
 mod leaving;
 mod limits;
 mod load;
+mod stalls;
 mod switch;
 mod upgrade;
 

@@ -95,6 +95,7 @@ impl World {
             hosts: Vec::new(),
             path: None,
             response_timeout: None,
+            stall_timeout: None,
             trusted_proxies: Vec::new(),
             launch: None,
         };
