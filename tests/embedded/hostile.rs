@@ -1,5 +1,6 @@
 //! Names that want to be more than names, and secrets that must not be told.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,6 +90,125 @@ fn a_command_is_never_read_by_a_shell() {
     std::fs::write(project.path("m1/lockgate.yaml"), config).unwrap();
     project.deploy("v1");
     assert!(!project.path("pwned").exists());
+}
+
+/// As git does: somebody else's lockgate.yaml above us could make us run anything.
+#[test]
+fn a_configuration_of_another_owner_is_refused_until_it_is_allowed_or_named() {
+    let project = Project::new();
+    let below = project.path("m1/below/deeper");
+    std::fs::create_dir_all(&below).unwrap();
+    let (folder, file) = (project.path("m1"), project.path("m1/lockgate.yaml"));
+    let home = project.path("home");
+    std::fs::create_dir(&home).unwrap();
+    let status = || {
+        let mut command = project.command(["status", "web"]);
+        command.current_dir(&below).env("HOME", &home).env_remove("XDG_CONFIG_HOME").env_remove("SUDO_UID");
+        command
+    };
+    run(status()).expect(0);
+    let mode =
+        |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    for (path, wide, plain) in [(&folder, 0o777, 0o755), (&file, 0o666, 0o644)] {
+        mode(path, wide);
+        let ran = run(status()).expect(2).says(&["can be written by every user", "chmod go-w"]);
+        assert!(ran.stderr.contains(&path.display().to_string()), "{ran}");
+        mode(path, plain);
+    }
+    if folder.metadata().unwrap().uid() != 0 {
+        eprintln!("skipped: only root can give files away");
+        return;
+    }
+    for path in [&folder, &file] {
+        std::os::unix::fs::chown(path, Some(65534), None).unwrap();
+        for args in ["status web", "deploy web v1", "plan web v1", "doctor", "resume", "history"] {
+            let mut command = project.command(args.split(' '));
+            command
+                .current_dir(&below)
+                .env("HOME", &home)
+                .env_remove("XDG_CONFIG_HOME")
+                .env_remove("SUDO_UID");
+            run(command).expect(2).says(&["uid 65534", "safe-directories"]);
+        }
+        let mut command = status();
+        command.env("SUDO_UID", "65534");
+        run(command).expect(0);
+        let mut command = status();
+        command.env("LOCKGATE_SAFE_DIRECTORY", format!("/nowhere:{}", folder.display()));
+        run(command).expect(0);
+        let mut command = status();
+        command.args(["-c", file.to_str().unwrap()]);
+        run(command).expect(0);
+        let told = run(status()).expect(2).stderr;
+        let typed = told.split('`').find(|part| part.contains("mkdir")).expect("what to type");
+        let mut shell = std::process::Command::new("sh");
+        assert!(shell.args(["-c", typed]).status().unwrap().success(), "{typed}");
+        run(status()).expect(0);
+        std::fs::remove_dir_all(home.join(".config")).unwrap();
+        std::os::unix::fs::chown(path, Some(0), None).unwrap();
+    }
+    assert!(!project.path("host").exists(), "no state was made");
+}
+
+#[test]
+fn a_fifo_in_the_place_of_the_configuration_is_told_of_at_once() {
+    let project = Project::new();
+    std::fs::remove_file(project.path("m1/lockgate.yaml")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(project.path("m1/lockgate.yaml")).status().unwrap();
+    assert!(made.success());
+    project.run("status").expect(2).says(&["is not a file"]);
+}
+
+/// Nothing is signalled by such a number: the app that runs, and everybody else, stays.
+#[test]
+fn state_that_others_wrote_or_may_write_is_not_acted_on() {
+    let project = Project::new();
+    project.deploy("v1");
+    let run = project.path("host/prod/web/run");
+    let mode = |name: &str| run.join(name).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("blue.log"), mode("")), (0o600, 0o755));
+    for folder in [run.clone(), project.path("host/prod/web/.lockgate")] {
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+        project.run("deploy web v2").expect(1).says(&["can be written by every user", "chmod go-w"]);
+        project.run("doctor").expect(1).says(&["can be written by every user", "chmod go-w"]);
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let lock = project.path("host/prod/web/.lockgate/lease.json.lock");
+    std::fs::remove_file(&lock).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    project.run("deploy web v2").expect(1).says(&["is a FIFO"]);
+    std::fs::remove_file(&lock).unwrap();
+    project.expect_live("v1");
+    project.deploy("v2");
+    project.expect_settled("v2");
+}
+
+/// Its target's mode was changed once.
+#[test]
+fn a_journal_that_leads_elsewhere_is_told_of_and_what_it_leads_to_left_alone() {
+    let project = Project::new();
+    project.deploy("v1");
+    let (journal, kept, target) = (
+        project.path("m1/.lockgate/journal.db"),
+        project.path("m1/.lockgate/kept.db"),
+        project.path("target"),
+    );
+    std::fs::rename(&journal, &kept).unwrap();
+    std::fs::write(&target, "somebody's").unwrap();
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let link = || std::os::unix::fs::symlink(&target, &journal).unwrap();
+    let fifo = || assert!(std::process::Command::new("mkfifo").arg(&journal).status().unwrap().success());
+    for (put, wanted) in [(&link as &dyn Fn(), "is a symbolic link"), (&fifo, "is a FIFO")] {
+        put();
+        for command in ["deploy web v2", "history", "doctor"] {
+            project.run(command).expect(1).says(&[wanted, "journal.db", "rm "]);
+        }
+        std::fs::remove_file(&journal).unwrap();
+    }
+    assert_eq!(target.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "somebody's");
+    std::fs::rename(&kept, &journal).unwrap();
+    project.deploy("v2");
 }
 
 const SECRET: &str = "s3cr3t-0f-the-sh0p";

@@ -15,8 +15,10 @@ impl Tiny {
     /// `None` when this user may not mount.
     fn mount(path: &Path) -> Option<Tiny> {
         std::fs::create_dir_all(path).unwrap();
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"]).arg(path).output();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=512k,mode=755", "tmpfs"])
+            .arg(path)
+            .output();
         match mount {
             Ok(output) if output.status.success() => Some(Tiny(path.to_owned())),
             _ => {

@@ -9,27 +9,28 @@ use anyhow::{Context, Result, bail};
 /// A crate and the workspace crates it may depend on. A crate that is not listed must not exist.
 const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-model", &[]),
-    ("lockgate-config", &["lockgate-model"]),
+    ("lockgate-own", &[]),
+    ("lockgate-config", &["lockgate-model", "lockgate-own"]),
     ("lockgate-plan", &["lockgate-model"]),
     ("lockgate-engine", &["lockgate-model"]),
-    ("lockgate-ports", &["lockgate-model"]),
+    ("lockgate-ports", &["lockgate-model", "lockgate-own"]),
     ("lockgate-perform", &["lockgate-model", "lockgate-engine", "lockgate-ports"]),
     (
         "lockgate-orchestrator",
         &["lockgate-model", "lockgate-plan", "lockgate-engine", "lockgate-ports", "lockgate-perform"],
     ),
-    ("lockgate-proxy", &[]),
+    ("lockgate-proxy", &["lockgate-own"]),
     ("lockgate-render", &["lockgate-model"]),
     ("lockgate-hello", &[]),
-    ("lockgate-builtin", &["lockgate-model", "lockgate-ports", "lockgate-proxy"]),
+    ("lockgate-builtin", &["lockgate-model", "lockgate-ports", "lockgate-own", "lockgate-proxy"]),
     ("lockgate-caddy", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-compose", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-http", &["lockgate-model", "lockgate-ports"]),
-    ("lockgate-local", &["lockgate-model", "lockgate-ports"]),
-    ("lockgate-process", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-local", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
+    ("lockgate-process", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
     ("lockgate-notify", &["lockgate-model", "lockgate-ports"]),
-    ("lockgate-sqlite", &["lockgate-model", "lockgate-engine"]),
-    ("lockgate-ssh", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-sqlite", &["lockgate-model", "lockgate-engine", "lockgate-own"]),
+    ("lockgate-ssh", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
 ];
 
 /// May depend on everything: the composition root, and what never ships.

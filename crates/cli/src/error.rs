@@ -71,6 +71,7 @@ impl From<lockgate_proxy::ProxyError> for CliError {
             ProxyError::NothingToListenOn
             | ProxyError::Listen { .. }
             | ProxyError::Inherited { .. }
+            | ProxyError::NotOurs { .. }
             | ProxyError::RoutesCorrupt { .. } => FailureKind::Refused,
             ProxyError::Handover { .. } | ProxyError::Io { .. } | ProxyError::Stopped { .. } => {
                 FailureKind::Other

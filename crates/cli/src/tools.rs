@@ -9,7 +9,7 @@ use lockgate_engine::{
 };
 use lockgate_model::{Event, Millis, Notify, Project, RunId, Timestamp};
 use lockgate_orchestrator::{Teller, Tools};
-use lockgate_ports::Notifier;
+use lockgate_ports::{Check, Notifier};
 use lockgate_sqlite::SqliteJournal;
 use tokio::sync::OnceCell;
 
@@ -58,8 +58,17 @@ impl Journal for LazyJournal {
 }
 
 pub fn journal(project: &Project) -> Arc<LazyJournal> {
-    let path = project.root.join(".lockgate/journal.db");
-    Arc::new(LazyJournal { path, journal: OnceCell::new() })
+    Arc::new(LazyJournal { path: journal_path(project), journal: OnceCell::new() })
+}
+
+/// Why the journal would not be opened; `None` when it would. Makes and changes nothing.
+pub fn journal_check(project: &Project) -> Option<Check> {
+    let error = SqliteJournal::look(&journal_path(project)).err()?;
+    Some(Check::bad("journal", error.to_string(), error.hint()))
+}
+
+fn journal_path(project: &Project) -> PathBuf {
+    project.root.join(".lockgate/journal.db")
 }
 
 /// What a session needs that changes something: its journal is being opened while leases are taken and hosts looked at.

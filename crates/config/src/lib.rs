@@ -25,9 +25,11 @@ mod unknown;
 mod words;
 
 use std::cell::RefCell;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lockgate_model::Project;
+use lockgate_own::OwnError;
 
 pub use error::{ConfigError, Kind, Place, Problem};
 pub use schema::schema;
@@ -46,11 +48,31 @@ pub struct Loaded {
     pub path: PathBuf,
 }
 
-/// Reads a file. `env` is the environment (`|name| std::env::var(name).ok()`).
+/// As [`load_if`], whoever the file belongs to.
 ///
 /// # Errors
-/// [`ConfigError`] with [`Kind::Unreadable`] when the file cannot be read, else what is wrong in it.
+/// As [`load_if`].
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
+    load_if(path, env, |_, _| Ok(()))
+}
+
+/// Reads a file. `env` is the environment (`|name| std::env::var(name).ok()`). `trusted` is asked about the open file and
+/// its absolute path before anything of it is read.
+///
+/// # Errors
+/// [`ConfigError`] with [`Kind::Unreadable`] when the file cannot be read, else what is wrong in it; or that of `trusted`.
+pub fn load_if<E: From<ConfigError>>(
+    path: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    trusted: impl FnOnce(&std::fs::File, &Path) -> Result<(), E>,
+) -> Result<Loaded, E> {
+    let (file, shown, absolute) = open(path)?;
+    trusted(&file, &absolute)?;
+    Ok(read_open(file, shown, absolute, env)?)
+}
+
+/// The file, its name as given, and its absolute path.
+fn open(path: &Path) -> Result<(std::fs::File, String, PathBuf), ConfigError> {
     let shown = path.display().to_string();
     let unreadable =
         |message: String, hint: &str| ConfigError::whole(&shown, Kind::Unreadable, message, hint);
@@ -62,14 +84,29 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded,
         _ => unreadable(format!("cannot be read: {error}"), "check the path and its permissions"),
     };
     let absolute = std::path::absolute(path).map_err(read)?;
-    let metadata = std::fs::metadata(&absolute).map_err(read)?;
-    if !metadata.is_file() {
-        return Err(unreadable("is not a file".to_owned(), "name the lockgate.yaml itself"));
+    // Never waits, as opening a FIFO would.
+    match lockgate_own::open(&absolute) {
+        Ok(file) => Ok((file, shown, absolute)),
+        Err(OwnError::Io(error)) if error.kind() != std::io::ErrorKind::IsADirectory => Err(read(error)),
+        Err(_) => Err(unreadable("is not a file".to_owned(), "name the lockgate.yaml itself")),
     }
-    if metadata.len() > FILE_BYTES_MAX {
+}
+
+fn read_open(
+    file: std::fs::File,
+    shown: String,
+    absolute: PathBuf,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, ConfigError> {
+    let unreadable =
+        |message: String, hint: &str| ConfigError::whole(&shown, Kind::Unreadable, message, hint);
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| {
+        unreadable(format!("cannot be read: {error}"), "check the path and its permissions")
+    })?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(unreadable("is larger than 1 MiB".to_owned(), "is it the right file?"));
     }
-    let bytes = std::fs::read(&absolute).map_err(read)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| ConfigError::whole(&shown, Kind::Syntax, "is not UTF-8", "save it as UTF-8"))?;
     let root = absolute.parent().unwrap_or(Path::new("/"));
@@ -141,5 +178,6 @@ pub fn find(start: &Path) -> Option<PathBuf> {
     start
         .ancestors()
         .flat_map(|folder| FILE_NAMES.map(|name| folder.join(name)))
-        .find(|candidate| candidate.is_file())
+        // What is no file, such as a FIFO, is told of instead of one further up being taken.
+        .find(|candidate| candidate.metadata().is_ok_and(|seen| !seen.is_dir()))
 }

@@ -226,11 +226,14 @@ fn a_file_of_another_form_is_an_error_with_its_place() {
 fn a_file_that_cannot_be_read_is_an_error_that_says_why() {
     let (_parent, dir) = folder(&[("large.yaml", &"#".repeat(2 << 20)), ("sub/x", "")]);
     std::fs::write(dir.join("binary.yaml"), [0xff, 0xfe]).unwrap();
+    // To open one waits for its other end.
+    assert!(std::process::Command::new("mkfifo").arg(dir.join("fifo")).status().unwrap().success());
     for (name, why) in [
         ("missing.yaml", "No such file"),
         ("large.yaml", "it is larger than 1 MiB"),
         ("binary.yaml", "it is not UTF-8"),
         ("sub", "it is not a file"),
+        ("fifo", "it is not a file"),
     ] {
         let error = import_services_yaml(&dir.join(name), &dir, &prod()).unwrap_err();
         assert!(error.to_string().contains(why) && error.hint().contains("permissions"), "{error}");

@@ -417,6 +417,7 @@ fn interrupted() -> Failure {
 fn journal_failure(error: &JournalError) -> Failure {
     let kind = match error {
         JournalError::Full { .. } => FailureKind::DiskFull,
+        JournalError::NotOurs { .. } => FailureKind::Refused,
         JournalError::Damaged { .. } | JournalError::Other { .. } => FailureKind::Other,
     };
     Failure::new(kind, error.to_string()).hint(error.hint())

@@ -11,6 +11,9 @@ pub enum JournalError {
     /// A record is damaged or missing. The hosts are the truth, so nothing but history is lost.
     #[error("the journal is damaged: {message}")]
     Damaged { message: String },
+    /// Its file, one beside it or its folder is somebody else's, or no file: nothing in it was read or changed.
+    #[error("the journal is not used: {message}")]
+    NotOurs { message: String, hint: String },
     #[error("the journal cannot be used: {message}")]
     Other { message: String },
 }
@@ -18,7 +21,7 @@ pub enum JournalError {
 impl JournalError {
     /// What to type.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &str {
         match self {
             JournalError::Full { .. } => {
                 "free space on the disk that holds the journal, then run the same command again; it brings to its end what was left first"
@@ -26,6 +29,7 @@ impl JournalError {
             JournalError::Damaged { .. } => {
                 "move the journal file away; `lockgate resume` and `lockgate status` look at the hosts, which are the truth"
             }
+            JournalError::NotOurs { hint, .. } => hint,
             JournalError::Other { .. } => "check the journal file's folder and permissions",
         }
     }

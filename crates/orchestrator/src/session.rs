@@ -120,6 +120,9 @@ impl Trouble {
             Trouble::Held(_) => Some(other(FailureKind::Conflict).hint(
                 "wait for it, or look at `lockgate status`; a lease whose holder died frees itself within 15s",
             )),
+            Trouble::Journal(error @ JournalError::NotOurs { .. }) => {
+                Some(other(FailureKind::Refused).hint(error.hint()))
+            }
             Trouble::Journal(error) => Some(other(FailureKind::Other).hint(error.hint())),
             Trouble::Illegal(_) => Some(
                 other(FailureKind::Other)

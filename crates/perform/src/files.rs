@@ -91,7 +91,7 @@ async fn remember(ports: &HostPorts, release: &Release) -> Result<(), Failure> {
     let content = serde_json::to_vec_pretty(&releases).map_err(|error| {
         Failure::new(FailureKind::Other, format!("the list of releases cannot be written: {error}"))
     })?;
-    ports.host.write(&releases_path(&ports.home), &content, STATE_FILE_MODE).await?;
+    ports.host.write_own(&releases_path(&ports.home), &content, STATE_FILE_MODE).await?;
     Ok(())
 }
 

@@ -3,5 +3,6 @@
 //! A suite panics with what it wanted and saw. It asks only for what the port's documentation promises.
 
 pub mod host;
+pub mod own;
 pub mod router;
 pub mod runtime;

@@ -110,6 +110,22 @@ impl From<std::io::Error> for PortError {
     }
 }
 
+/// What is not ours is `Refused`, with what to type.
+impl From<lockgate_own::Foreign> for PortError {
+    fn from(foreign: lockgate_own::Foreign) -> PortError {
+        PortError::new(FailureKind::Refused, foreign.message).hint(foreign.hint)
+    }
+}
+
+impl From<lockgate_own::OwnError> for PortError {
+    fn from(error: lockgate_own::OwnError) -> PortError {
+        match error {
+            lockgate_own::OwnError::Foreign(foreign) => foreign.into(),
+            lockgate_own::OwnError::Io(error) => error.into(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

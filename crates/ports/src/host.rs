@@ -13,6 +13,8 @@ use crate::PortError;
 pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Free space below which a disk counts as full: leases, lists and a start write some KiB.
 pub const STATE_FREE_MIB_MIN: u64 = 1;
+/// Age from which a temporary file is one that a killed write left: no write takes that long.
+pub const TEMPORARY_SECONDS_MAX: u64 = 3600;
 /// Default bound for one command on a host.
 const COMMAND_SECONDS_DEFAULT: u64 = 60;
 
@@ -197,17 +199,36 @@ pub trait Host: Send + Sync {
     /// `NotFound` when the program does not exist, `Unreachable`, `TimedOut`, `Unauthorized` (host refuses us).
     async fn exec(&self, command: &Command) -> Result<Output, PortError>;
 
+    /// Reads anybody's file, after links.
+    ///
     /// # Errors
-    /// `Unreachable`, `Unauthorized`, `TooLarge` for files over [`FILE_BYTES_MAX`]. A missing file is `content: None`.
+    /// `Unreachable`, `Unauthorized`, `TooLarge` for files over [`FILE_BYTES_MAX`], and `Refused` at once for what is no
+    /// file, such as a FIFO. A missing file is `content: None`.
     async fn read(&self, path: &str) -> Result<HostFile, PortError>;
 
+    /// Reads a file that only Lockgate writes and that something is done by before anything is written beside it: it must
+    /// be [ours](lockgate_own). That others may write there may be refused only by [`Host::write_own`] and [`Host::swap`].
+    ///
+    /// # Errors
+    /// As for [`Host::read`], and `Refused` for a link and for what is not ours.
+    async fn read_own(&self, path: &str) -> Result<HostFile, PortError>;
+
     /// Replaces the file as a whole (temporary file beside it, fsync, rename, fsync of the folder), making its folder
-    /// where missing. A reader sees the old or the new content, never a part. `mode` is the file's permission bits.
+    /// where missing, which others may then read and not write, whatever the umask. A reader sees the old or the new
+    /// content, never a part. `mode` is the file's permission bits. Temporary files of this file that a write which was
+    /// killed left [long ago](TEMPORARY_SECONDS_MAX) are removed.
     ///
     /// # Errors
     /// `DiskFull`, `Unauthorized`, `Unreachable`, `Refused` for what is [not readable](readable) afterwards; the old
     /// file is then untouched, or for `Unreachable` unknown.
     async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError>;
+
+    /// As [`Host::write`], for a file that only Lockgate writes.
+    ///
+    /// # Errors
+    /// As for [`Host::write`], and `Refused` when its folder, what is there, or a `*.json` beside it is not
+    /// [ours](lockgate_own): nothing was written then. So after it succeeded what stands in the folder can be relied on.
+    async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError>;
 
     /// Removes the file; a missing one is fine.
     ///
@@ -217,10 +238,10 @@ pub trait Host: Send + Sync {
 
     /// Compare-and-swap of a whole file, atomic among all callers of this method on this host by whatever way they
     /// came: under an exclusive `flock(2)` on `<path>.lock`, compare the content with `expected` (`None`: no file),
-    /// then replace it as [`Host::write`] does (mode 0644, so that every user of the host may read it: no secrets).
+    /// then replace it as [`Host::write_own`] does (mode 0644, so that every user of the host may read it: no secrets).
     ///
     /// # Errors
-    /// As for [`Host::write`].
+    /// As for [`Host::write_own`]; the lock must be ours too.
     async fn swap(&self, path: &str, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError>;
 
     /// Connects to an address as seen from the host.

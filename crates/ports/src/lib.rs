@@ -23,7 +23,7 @@ pub use error::PortError;
 pub use gate::{CommandRunner, Prober};
 pub use host::{
     Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, Output, STATE_FREE_MIB_MIN, Swapped,
-    listens, readable,
+    TEMPORARY_SECONDS_MAX, listens, readable,
 };
 pub use http::{Answer, Request};
 pub use notify::{Message, MessageKind, Notifier};

@@ -7,6 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, Uri};
+use rustix::fs::OFlags;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -31,6 +33,8 @@ const GATHER_MS: u64 = 50;
 /// How long the end of the process waits for the writer.
 const FINISH_SECONDS_MAX: u64 = 2;
 
+/// The group may read it, for log collectors, whatever the umask gives to others.
+const MODE: u32 = 0o640;
 /// How much of a path is logged. A head may have 64 KiB, with which a few thousand requests could rotate everything away.
 const PATH_BYTES_MAX: usize = 1024;
 /// How much of a method is logged.
@@ -290,9 +294,10 @@ impl LogFile {
     }
 }
 
+/// May be led elsewhere by a link, which only who owns the folder can have made. Never waits for a FIFO's reader.
 fn append_to(path: &Path) -> std::io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+    let no_wait = OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().create(true).append(true).mode(MODE).custom_flags(no_wait).open(path)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lockgate_own::{Foreign, OwnError};
+
 /// How long connecting to a slot may take.
 pub(crate) const CONNECT_SECONDS_MAX: u64 = 5;
 /// How long a slot may take to begin its response (measured from the last progress of the request's body).
@@ -138,6 +140,9 @@ pub enum ProxyError {
     /// A file or socket in the state folder can't be used.
     #[error("can't {action} {path}: {source}")]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    /// The state folder or a file in it is somebody else's, or others may write it, or it is no file.
+    #[error("{message}")]
+    NotOurs { message: String, hint: String },
     /// The proxy's own main task ended abnormally.
     #[error("the proxy stopped unexpectedly: {reason}")]
     Stopped { reason: String },
@@ -148,8 +153,15 @@ impl ProxyError {
         Self::Io { action, path: path.into(), source }
     }
 
+    pub(crate) fn own(action: &'static str, path: impl Into<PathBuf>, error: OwnError) -> Self {
+        match error {
+            OwnError::Foreign(Foreign { message, hint }) => Self::NotOurs { message, hint },
+            OwnError::Io(source) => Self::io(action, path, source),
+        }
+    }
+
     /// What the operator can do about it.
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &str {
         match self {
             Self::AlreadyRunning { .. } => {
                 "one proxy owns a folder; upgrade the running one (SIGHUP, POST /v1/upgrade) or stop it first"
@@ -168,6 +180,7 @@ impl ProxyError {
             Self::Io { .. } => {
                 "look at the folder's owner, mode and free space; a socket's path may have at most 107 bytes"
             }
+            Self::NotOurs { hint, .. } => hint,
             Self::Stopped { .. } => "this is a bug in the proxy; its log says more",
         }
     }

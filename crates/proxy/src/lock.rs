@@ -6,10 +6,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::config::{ProxyConfig, ProxyError};
+
+/// Who can open it can hold it.
+const MODE: u32 = 0o600;
 
 #[derive(Debug)]
 pub(crate) struct Lock {
@@ -19,8 +23,10 @@ pub(crate) struct Lock {
 impl Lock {
     pub(crate) fn acquire(config: &ProxyConfig) -> Result<Self, ProxyError> {
         let path = config.lock_file();
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = options.map_err(|error| ProxyError::io("open", &path, error))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(MODE);
+        let opened = lockgate_own::open_own(&path, &mut options);
+        let mut file = opened.map_err(|error| ProxyError::own("open", &path, error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => {

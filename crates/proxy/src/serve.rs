@@ -121,6 +121,8 @@ async fn launch(mut config: ProxyConfig, inherited: Inherited) -> Result<ProxyHa
     config.connections_max = descriptors::connections(config.connections_max);
     let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.dir);
     created.map_err(|error| ProxyError::io("create", &config.dir, error))?;
+    let owned = lockgate_own::own_folder(&config.dir);
+    owned.map_err(|error| ProxyError::own("look at", &config.dir, error))?;
     let (mut lock, link) = match inherited.upgrade {
         Some((lock, link)) => (Lock::inherited(lock), Some(link)),
         None => (Lock::acquire(&config)?, None),

@@ -1,7 +1,8 @@
 //! `routes.json`: the routes, durable before they are served.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,9 @@ use crate::wire::RouteSpec;
 const FORMAT: u32 = 1;
 /// A routes file above this size is refused at the start instead of read.
 const ROUTES_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Only who runs the proxy, or root, may read it, whatever the umask.
+const MODE: u32 = 0o600;
 
 /// A route and its version, as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,15 +62,17 @@ impl RoutesFile {
 /// Reads the file; none yet is an empty one. Never writes.
 pub(crate) fn load(path: &Path) -> Result<RoutesFile, ProxyError> {
     let corrupt = |reason: String| ProxyError::RoutesCorrupt { path: path.to_owned(), reason };
-    match fs::metadata(path) {
-        Ok(meta) if meta.len() > ROUTES_FILE_BYTES_MAX => {
-            return Err(corrupt(format!("it has {} bytes", meta.len())));
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RoutesFile::new(1, Vec::new())),
-        Err(error) => return Err(ProxyError::io("read", path, error)),
+    let file = match lockgate_own::open_own(path, OpenOptions::new().read(true)) {
+        Ok(file) => file,
+        Err(error) if error.is_missing() => return Ok(RoutesFile::new(1, Vec::new())),
+        Err(error) => return Err(ProxyError::own("read", path, error)),
+    };
+    let mut bytes = Vec::new();
+    let read = file.take(ROUTES_FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| ProxyError::io("read", path, error))?;
+    if bytes.len() as u64 > ROUTES_FILE_BYTES_MAX {
+        return Err(corrupt(format!("it has more than {ROUTES_FILE_BYTES_MAX} bytes")));
     }
-    let bytes = fs::read(path).map_err(|error| ProxyError::io("read", path, error))?;
     let file: RoutesFile = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
     file.check().map_err(corrupt)?;
     Ok(file)
@@ -85,7 +91,12 @@ pub(crate) fn save(path: &Path, file: &RoutesFile, before: &RoutesFile) -> io::R
 
 fn replace(path: &Path, file: &RoutesFile) -> io::Result<()> {
     let temporary = temporary(path);
-    let mut out = File::create(&temporary)?;
+    // Left by a save that was killed.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&temporary)?;
     out.write_all(&serde_json::to_vec_pretty(file)?)?;
     out.write_all(b"\n")?;
     out.sync_all()?;

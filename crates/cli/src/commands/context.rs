@@ -28,8 +28,12 @@ impl EventSink for Deaf {
 
 impl<'a> Context<'a> {
     pub fn load(global: &Global, output: &'a Output) -> Result<Self, CliError> {
+        let env = |name: &str| std::env::var(name).ok();
         let path = match &global.config {
-            Some(path) => path.clone(),
+            Some(path) => {
+                let Loaded { project, .. } = lockgate_config::load(path, &env)?;
+                return Ok(Self { project: Arc::new(project), output, environment: global.env.clone() });
+            }
             None => lockgate_config::find(&std::env::current_dir()?).ok_or_else(|| {
                 CliError::usage(
                     "there is no lockgate.yaml here or in a folder above",
@@ -37,7 +41,7 @@ impl<'a> Context<'a> {
                 )
             })?,
         };
-        let Loaded { project, .. } = lockgate_config::load(&path, &|name| std::env::var(name).ok())?;
+        let Loaded { project, .. } = lockgate_config::load_if(&path, &env, crate::safe::require)?;
         Ok(Self { project: Arc::new(project), output, environment: global.env.clone() })
     }
 

@@ -1,6 +1,7 @@
 //! `doctor`: all that a deployment will need, looked at on every host, each with how to mend it.
 
 use lockgate_model::{Environment, HostId, HostObserved, Router, Service, SlotState, Timestamp};
+use lockgate_own::{Foreign, NOT_OURS, SHELL};
 use lockgate_perform::glimpse;
 use lockgate_ports::{Check, CheckState, Command, HostPorts, STATE_FREE_MIB_MIN};
 use lockgate_render::{clean, deploy_again, escaped, live_text};
@@ -24,6 +25,10 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
         let gates = only_checked(environment, gates);
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
         worst = show(context, &about, &gates, worst);
+    }
+    if let Some(check) = crate::tools::journal_check(&context.project) {
+        let about = About { environment, host: &HostId::local(), service: None, title: "this folder" };
+        worst = show(context, &about, &[check], worst);
     }
     for id in environment.hosts() {
         let checks = hosts.get(id, &context.project).check().await;
@@ -89,6 +94,7 @@ folder=$2
 while [ ! -e "$folder" ]; do folder=$(dirname -- "$folder"); done
 [ -d "$folder" ] && [ -w "$folder" ] && [ -x "$folder" ] || { echo "$folder"; exit 1; }
 [ "$folder" = "$2" ] || exit 0
+lg_ours "$2" "$2"/*.json "$2"/*.lock || exit 77
 for one in "$1" "$2"/*; do
   [ ! -e "$one" ] || [ -w "$one" ] || { echo "$one"; exit 1; }
 done
@@ -112,10 +118,16 @@ fn state_folder(home: &str) -> String {
 async fn home(ports: &HostPorts) -> Check {
     let what = "state folder";
     let folder = state_folder(&ports.home);
-    let asked = Command::new(["sh", "-c", MAY_WRITE, "sh", &ports.home, &folder]);
+    let script = format!("lg_me=; {SHELL}{MAY_WRITE}");
+    let asked = Command::new(["sh", "-c", &script, "sh", &ports.home, &folder]);
     let (may_write, free) = tokio::join!(ports.host.exec(&asked), ports.host.disk_free_mib(&folder));
     let mend = let_write(&ports.home);
     match (may_write, free) {
+        (Ok(output), _) if output.code == NOT_OURS => {
+            let foreign = Foreign::reported(&output.stderr_text());
+            let (seen, mend) = foreign.map_or((folder, mend), |foreign| (foreign.message, foreign.hint));
+            Check::bad(what, seen, mend)
+        }
         (Ok(output), _) if !output.ok() => {
             let seen = format!("this user may not write {}", output.stdout_text().trim());
             Check::bad(what, seen, mend)
@@ -285,7 +297,10 @@ mod tests {
                 assert_eq!(owner(&state.join("lease.json")), me);
                 assert!(me != 0 || owner(&app) == STRANGER, "what apps have they keep");
             }
-            assert!(shell(MAY_WRITE, &[home.to_str().unwrap(), state.to_str().unwrap()]));
+            assert!(shell(
+                &format!("lg_me=; {SHELL}{MAY_WRITE}"),
+                &[home.to_str().unwrap(), state.to_str().unwrap()]
+            ));
         }
     }
 }

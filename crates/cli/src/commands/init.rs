@@ -1,6 +1,7 @@
 //! `init`: a first lockgate.yaml from what lies in this folder.
 
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use lockgate_config::init::{InitError, import_services_yaml, propose};
@@ -57,14 +58,19 @@ fn folder(target: &Path) -> Result<std::path::PathBuf, CliError> {
 /// A file that is there is never touched, not even between looking and writing.
 fn write(target: &Path, text: &str) -> Result<(), CliError> {
     let shown = target.display();
-    let mut file = std::fs::File::create_new(target).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => CliError::usage(
-            format!("{shown} is there already and was left as it is"),
-            "`lockgate init --print` shows what would be written",
-        ),
-        ErrorKind::NotFound => unwritten(target, error, "make its folder first"),
-        _ => unwritten(target, error, ELSEWHERE),
-    })?;
+    // Who can write it can make everybody run anything who uses it, so no umask gives that away.
+    let mut options = std::fs::OpenOptions::new();
+    let mut file =
+        options.write(true).create_new(true).mode(0o644).open(target).map_err(|error| {
+            match error.kind() {
+                ErrorKind::AlreadyExists => CliError::usage(
+                    format!("{shown} is there already and was left as it is"),
+                    "`lockgate init --print` shows what would be written",
+                ),
+                ErrorKind::NotFound => unwritten(target, error, "make its folder first"),
+                _ => unwritten(target, error, ELSEWHERE),
+            }
+        })?;
     file.write_all(text.as_bytes()).map_err(|error| {
         // Half a file would be in the way of the next `init`.
         match std::fs::remove_file(target) {

@@ -186,7 +186,7 @@ fn look(dir: &Path, project: &str, notes: &mut Vec<String>) -> (String, Vec<Foun
 
 /// The text of a file, if it is one of reasonable size and UTF-8.
 fn read(path: &Path) -> Option<String> {
-    let file = fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
+    let file = lockgate_own::open(path).ok()?;
     let mut bytes = Vec::new();
     let length = file.take(LOOK_BYTES_MAX + 1).read_to_end(&mut bytes).ok()?;
     // Half a file would be read as another one.

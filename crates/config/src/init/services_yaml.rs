@@ -3,10 +3,11 @@
 //! Invariant: nothing in it is lost without a word. What has no place in a `lockgate.yaml` is named in a note.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use lockgate_model::EnvironmentName;
+use lockgate_own::OwnError;
 
 use super::{
     Draft, Found, Gateway, Home, InitError, LOOK_BYTES_MAX, Proposal, TEST, left_out, list, shown, slug,
@@ -59,14 +60,16 @@ pub fn import_services_yaml(
 
 fn text(path: &Path) -> Result<String, InitError> {
     let unreadable = |reason: String| InitError::Unreadable { path: path.to_owned(), reason };
-    let metadata = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
-    if !metadata.is_file() {
-        return Err(unreadable("it is not a file".to_owned()));
-    }
-    if metadata.len() > LOOK_BYTES_MAX {
+    // Never waits, as opening a FIFO would, and reads no more than it wants, whatever the size is said to be.
+    let file = lockgate_own::open(path).map_err(|error| match error {
+        OwnError::Io(error) if error.kind() != ErrorKind::IsADirectory => unreadable(error.to_string()),
+        _ => unreadable("it is not a file".to_owned()),
+    })?;
+    let mut bytes = Vec::new();
+    file.take(LOOK_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > LOOK_BYTES_MAX {
         return Err(unreadable("it is larger than 1 MiB".to_owned()));
     }
-    let bytes = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
     String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))
 }
 

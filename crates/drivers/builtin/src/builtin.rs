@@ -114,7 +114,7 @@ impl Builtin {
     /// While no proxy runs: this service has no route that one would serve.
     async fn require_no_route(&self) -> Result<(), PortError> {
         let path = format!("{}/routes.json", self.options.dir);
-        let Some(content) = self.options.host.read(&path).await?.content else { return Ok(()) };
+        let Some(content) = self.options.host.read_own(&path).await?.content else { return Ok(()) };
         // What is not understood may hold our route.
         let has_route = serde_json::from_slice::<StoredRoutes>(&content)
             .map_or(true, |stored| stored.routes.iter().any(|route| route.id == self.route_id));

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use lockgate_model::Millis;
+use lockgate_own::{Foreign, SHELL};
 use lockgate_ports::{Check, Command, Endpoint, listens};
 use lockgate_proxy::{ProxyState, StatusView};
 
@@ -14,6 +15,8 @@ use crate::listeners;
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// How long a look at the listen address may take.
 const CONNECT_MILLIS_MAX: u64 = 1000;
+/// Whether the proxy's folder `$1`, and what it keeps there, is ours.
+const OURS: &str = r#"lg_ours "$1" "$1"/*.json "$1/proxy.lock" "$1/proxy.log""#;
 const UPGRADE_HINT: &str = "lockgate proxy --upgrade replaces it without losing a request";
 
 pub(crate) async fn checks(admin: &Admin<'_>, options: &BuiltinOptions) -> Vec<Check> {
@@ -26,13 +29,24 @@ pub(crate) async fn checks(admin: &Admin<'_>, options: &BuiltinOptions) -> Vec<C
         let seen = format!("{:?} is not an address", options.listen);
         return vec![Check::bad("proxy address", seen, "write it as 127.0.0.1:8080 or [::1]:8080")];
     };
-    match admin.status().await {
+    let (status, foreign) = tokio::join!(admin.status(), foreign(admin));
+    let mut checks = match status {
         Ok(Some(status)) => vec![version(&status), address(&status, options)],
         Ok(None) => not_running(admin, options, listen).await,
         Err(error) => {
             vec![Check::bad("proxy", error.to_string(), "see whether something else has the socket")]
         }
-    }
+    };
+    checks.extend(foreign);
+    checks
+}
+
+/// The folder or a file in it that is not ours: no proxy starts there. `None` when all is, or nothing is there yet.
+async fn foreign(admin: &Admin<'_>) -> Option<Check> {
+    let script = format!("lg_me=; {SHELL}{OURS}");
+    let output = admin.host.exec(&Command::new(["sh", "-c", &script, "sh", admin.dir])).await.ok()?;
+    let Foreign { message, hint } = Foreign::reported(&output.stderr_text())?;
+    Some(Check::bad("proxy folder", message, hint))
 }
 
 fn version(status: &StatusView) -> Check {

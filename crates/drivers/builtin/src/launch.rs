@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockgate_own::{Foreign, NOT_OURS, SHELL};
 use lockgate_ports::{Command, PortError};
 use lockgate_proxy::StatusView;
 use tokio::time::Instant;
@@ -20,23 +21,35 @@ const LOG_LINES: &str = "5";
 const LAUNCH: &str = r#"
 dir=$1
 shift
-mkdir -p -m 700 -- "$dir" || exit 1
+(umask go-w && mkdir -p -m 700 -- "$dir") || exit 1
+[ ! -f "$dir/proxy.log" ] || [ -L "$dir/proxy.log" ] || [ ! -O "$dir/proxy.log" ] || chmod 600 "$dir/proxy.log"
+lg_ours "$dir" "$dir"/*.json "$dir/proxy.lock" "$dir/proxy.log" || exit 77
+(umask 077 && : >> "$dir/proxy.log") || exit 1
 set -- env -i PATH="$PATH" HOME="$HOME" LANG="$LANG" TZ="$TZ" "$@"
 exec >> "$dir/proxy.log" 2>&1 < /dev/null || exit 1
 setsid -f "$@" || { setsid "$@" & }
 "#;
 
+fn script() -> String {
+    format!("lg_me=; {SHELL}{LAUNCH}")
+}
+
 /// Starts it and waits until it answers. When somebody else starts one at the same time, one of the two gives way and
 /// the other answers.
 ///
 /// # Errors
-/// `TimedOut` with the end of its log, or as the host.
+/// `TimedOut` with the end of its log, `Refused` when its folder or a file in it is not ours, or as the host.
 pub(crate) async fn launch(admin: &Admin<'_>, argv: &[String]) -> Result<StatusView, PortError> {
-    let head = ["sh", "-c", LAUNCH, "sh", admin.dir].into_iter();
+    let script = script();
+    let head = ["sh", "-c", &script, "sh", admin.dir].into_iter();
     let command = Command::new(head.chain(argv.iter().map(String::as_str)));
     let output = admin.host.exec(&command).await.map_err(|error| error.context("start the proxy"))?;
     if !output.ok() {
-        return Err(PortError::other(format!("start the proxy: {}", output.stderr_text().trim())));
+        let said = output.stderr_text();
+        return Err(match (output.code, Foreign::reported(&said)) {
+            (NOT_OURS, Some(foreign)) => PortError::from(foreign).context("start the proxy"),
+            _ => PortError::other(format!("start the proxy: {}", said.trim())),
+        });
     }
     let limit = Instant::now() + Duration::from_secs(LAUNCH_SECONDS_MAX);
     loop {
@@ -60,5 +73,70 @@ async fn last_lines(admin: &Admin<'_>) -> String {
     match admin.host.exec(&Command::new(["tail", "-n", LOG_LINES, "--", &path])).await {
         Ok(output) => output.stdout_text().lines().collect::<Vec<_>>().join("; "),
         Err(error) => format!("its log cannot be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+    use std::process::Output;
+
+    use super::*;
+
+    /// With an umask that takes nothing away. What is started ends at once.
+    fn launched(dir: &Path) -> Output {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &format!("umask 000; {}", script()), "sh"]).arg(dir).arg("true");
+        shell.env("LANG", "C").env("TZ", "UTC").output().unwrap()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_made_is_nobody_elses_to_write_whatever_the_umask() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("state/it's proxy");
+        let output = launched(&dir);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!([mode(dir.parent().unwrap()), mode(&dir)], [0o755, 0o700]);
+        let log = dir.join("proxy.log");
+        assert_eq!(mode(&log), 0o600);
+        std::fs::set_permissions(&log, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(launched(&dir).status.success());
+        assert_eq!(mode(&log), 0o600, "what an earlier version made");
+    }
+
+    #[test]
+    fn what_somebody_else_can_have_put_there_is_told_of_and_nothing_started() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("proxy");
+        assert!(launched(&dir).status.success());
+        let refused = |wanted: &str| {
+            let output = launched(&dir);
+            let said = String::from_utf8(output.stderr).unwrap();
+            let foreign = Foreign::reported(&said).unwrap_or_else(|| panic!("{wanted}: {said}"));
+            assert_eq!(output.status.code(), Some(NOT_OURS), "{said}");
+            assert!(foreign.message.contains(wanted), "{foreign:?}");
+        };
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).unwrap();
+        refused("proxy can be written by every user");
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let target = root.path().join("target");
+        std::fs::write(&target, "somebody's").unwrap();
+        std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o644)).unwrap();
+        for name in ["proxy.log", "proxy.lock", "routes.json"] {
+            let path = dir.join(name);
+            let _none_yet = std::fs::remove_file(&path);
+            symlink(&target, &path).unwrap();
+            refused(&format!("{name} is a symbolic link"));
+            std::fs::remove_file(&path).unwrap();
+            assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+            refused(&format!("{name} is a FIFO"));
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert_eq!((std::fs::read_to_string(&target).unwrap(), mode(&target)), ("somebody's".into(), 0o644));
     }
 }

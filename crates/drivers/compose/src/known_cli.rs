@@ -54,7 +54,7 @@ impl Known {
     }
 
     pub(crate) async fn read(&self, host: &dyn Host) -> Option<Found> {
-        let content = host.read(&self.path).await.ok()?.content?;
+        let content = host.read_own(&self.path).await.ok()?.content?;
         let known: Remembered = serde_json::from_slice(&content).ok()?;
         (known.identity == self.identity).then_some(known.found)
     }
@@ -63,7 +63,7 @@ impl Known {
     pub(crate) async fn write(&self, host: &dyn Host, found: &Found) {
         let known = Remembered { identity: self.identity.clone(), found: found.clone() };
         let written = match serde_json::to_vec(&known) {
-            Ok(content) => host.write(&self.path, &content, FILE_MODE).await,
+            Ok(content) => host.write_own(&self.path, &content, FILE_MODE).await,
             Err(error) => Err(lockgate_ports::PortError::other(error.to_string())),
         };
         if let Err(error) = written {

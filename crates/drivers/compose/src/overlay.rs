@@ -34,7 +34,7 @@ impl Compose {
         let mut content = serde_json::to_vec_pretty(&document)
             .map_err(|error| PortError::other(format!("the override does not serialise: {error}")))?;
         content.push(b'\n');
-        self.host.write(&join(&place.dir, &file), &content, OVERLAY_MODE).await?;
+        self.host.write_own(&join(&place.dir, &file), &content, OVERLAY_MODE).await?;
         Ok(file)
     }
 

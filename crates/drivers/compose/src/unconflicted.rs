@@ -72,14 +72,14 @@ impl Key {
     }
 
     pub(crate) async fn is_remembered(&self, compose: &Compose, blue: &Place) -> bool {
-        let read = compose.host.read(&path(compose, blue)).await;
+        let read = compose.host.read_own(&path(compose, blue)).await;
         read.is_ok_and(|file| file.content.as_deref() == Some(self.0.as_bytes()))
     }
 
     /// Where it cannot be written, Compose is asked again next time.
     pub(crate) async fn remember(&self, compose: &Compose, blue: &Place) {
         let path = path(compose, blue);
-        if let Err(error) = compose.host.write(&path, self.0.as_bytes(), FILE_MODE).await {
+        if let Err(error) = compose.host.write_own(&path, self.0.as_bytes(), FILE_MODE).await {
             tracing::debug!(%error, path, "that the slots do not conflict is not remembered");
         }
     }
@@ -167,6 +167,14 @@ mod tests {
         async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
             self.local.write(path, content, mode).await
         }
+        async fn read_own(&self, path: &str) -> Result<HostFile, PortError> {
+            self.local.read_own(path).await
+        }
+
+        async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
+            self.local.write_own(path, content, mode).await
+        }
+
         async fn remove(&self, path: &str) -> Result<(), PortError> {
             self.local.remove(path).await
         }

@@ -1,6 +1,6 @@
 //! What `doctor` looks at on this machine.
 
-use lockgate_ports::{Check, Host, Swapped};
+use lockgate_ports::{Check, Host, PortError, Swapped};
 
 use crate::{Local, holder_identity};
 
@@ -26,12 +26,14 @@ fn identity() -> Check {
 /// Swaps a file as a lease is swapped.
 async fn files(host: &Local) -> Check {
     let what = "locked files";
-    let path = std::env::temp_dir().join(format!("lockgate-doctor-{}", std::process::id()));
-    let lock = format!("{}.lock", path.display());
-    let path = path.display().to_string();
     let mend = "make the temporary folder writable and put it on a local file system";
+    // Everybody may write in the temporary folder itself.
+    let folder = std::env::temp_dir().join(format!("lockgate-doctor-{}", std::process::id()));
+    let path = folder.join("file").display().to_string();
     let swapped = host.swap(&path, None, b"doctor").await;
-    let removed = host.remove(&path).await.and(host.remove(&lock).await);
+    let lock = host.remove(&format!("{path}.lock")).await;
+    let removed =
+        host.remove(&path).await.and(lock).and(std::fs::remove_dir(&folder).map_err(PortError::from));
     match (swapped, removed) {
         (Ok(Swapped::Yes), Ok(())) => Check::ok(what, "flock, fsync and rename work"),
         (Ok(Swapped::No), Ok(())) => Check::warn(what, format!("{path} was already there"), "try again"),

@@ -1,14 +1,16 @@
 //! Whole files: read, replaced and swapped. Everything here blocks; [`crate::Local`] says where it runs.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lockgate_model::FailureKind;
+use lockgate_own::OwnError;
 use lockgate_ports::{FILE_BYTES_MAX, PortError, Swapped, readable};
+
+use crate::temporary::{self, Temporary};
 
 /// Longest wait for somebody else's swap of the same file, which takes milliseconds.
 const LOCK_SECONDS_MAX: u64 = 10;
@@ -16,21 +18,30 @@ const LOCK_SECONDS_MAX: u64 = 10;
 const LOCK_POLL_MILLIS: u64 = 1;
 /// Permission bits of a swapped file: every user of the host may read it, so no secret is written there.
 const SWAP_MODE: u32 = 0o644;
-
-/// Keeps temporary files of one process apart.
-static TEMPORARY: AtomicU64 = AtomicU64::new(0);
+/// Those of a lock: whoever can open it can hold it.
+const LOCK_MODE: u32 = 0o600;
 
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, PortError> {
-    let file = match File::open(path) {
+    content(path, lockgate_own::open(path))
+}
+
+pub(crate) fn read_own(path: &Path) -> Result<Option<Vec<u8>>, PortError> {
+    let opened = lockgate_own::own_folder(folder(path))
+        .and_then(|()| lockgate_own::open_own(path, OpenOptions::new().read(true)));
+    content(path, opened)
+}
+
+fn content(path: &Path, opened: Result<File, OwnError>) -> Result<Option<Vec<u8>>, PortError> {
+    let file = match opened {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.is_missing() => return Ok(None),
         Err(error) => return Err(failed("read", path, error)),
     };
     // With one byte of room the end is found without another read.
     let length = file.metadata().map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
     let mut content = Vec::with_capacity(length.min(FILE_BYTES_MAX) + 1);
     let bound = FILE_BYTES_MAX as u64 + 1;
-    file.take(bound).read_to_end(&mut content).map_err(|error| failed("read", path, error))?;
+    file.take(bound).read_to_end(&mut content).map_err(|error| failed("read", path, error.into()))?;
     if content.len() > FILE_BYTES_MAX {
         return Err(PortError::too_large(path.display(), FILE_BYTES_MAX));
     }
@@ -40,26 +51,41 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, PortError> {
 pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), PortError> {
     readable(&path.to_string_lossy(), content)?;
     make_folder(path)?;
-    replace(path, content, mode).map_err(|error| failed("write", path, error))
+    replace(path, content, mode).map_err(|error| failed("write", path, error.into()))
+}
+
+pub(crate) fn write_own(path: &Path, content: &[u8], mode: u32) -> Result<(), PortError> {
+    readable(&path.to_string_lossy(), content)?;
+    make_folder(path)?;
+    require_own(path)?;
+    replace(path, content, mode).map_err(|error| failed("write", path, error.into()))
+}
+
+/// The folder, what stands in it, and what is to be replaced.
+fn require_own(path: &Path) -> Result<(), PortError> {
+    lockgate_own::own_records(folder(path))
+        .and_then(|()| lockgate_own::own_file(path))
+        .map_err(|error| failed("write", path, error))
 }
 
 pub(crate) fn remove(path: &Path) -> Result<(), PortError> {
     match std::fs::remove_file(path) {
-        Ok(()) => sync_folder(path).map_err(|error| failed("remove", path, error)),
+        Ok(()) => sync_folder(path).map_err(|error| failed("remove", path, error.into())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed("remove", path, error)),
+        Err(error) => Err(failed("remove", path, error.into())),
     }
 }
 
 pub(crate) fn swap(path: &Path, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError> {
     readable(&path.to_string_lossy(), content)?;
     make_folder(path)?;
+    require_own(path)?;
     // The lock is a file of its own, never removed: the file itself is replaced, and a lock on it would go with it.
     let _lock = lock(path)?;
     if read(path)?.as_deref() != expected {
         return Ok(Swapped::No);
     }
-    replace(path, content, SWAP_MODE).map_err(|error| failed("write", path, error))?;
+    replace(path, content, SWAP_MODE).map_err(|error| failed("write", path, error.into()))?;
     Ok(Swapped::Yes)
 }
 
@@ -67,16 +93,16 @@ pub(crate) fn swap(path: &Path, expected: Option<&[u8]>, content: &[u8]) -> Resu
 fn lock(path: &Path) -> Result<File, PortError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(&name)
-        .map_err(|error| failed("lock", Path::new(&name), error))?;
+    let file = lockgate_own::open_own(
+        Path::new(&name),
+        OpenOptions::new().append(true).create(true).mode(LOCK_MODE),
+    )
+    .map_err(|error| failed("lock", Path::new(&name), error))?;
     let bound = Instant::now() + Duration::from_secs(LOCK_SECONDS_MAX);
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(failed("lock", Path::new(&name), error)),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", Path::new(&name), error.into())),
             Err(TryLockError::WouldBlock) if Instant::now() >= bound => {
                 let shown = Path::new(&name).display();
                 return Err(PortError::timed_out(format!(
@@ -89,7 +115,7 @@ fn lock(path: &Path) -> Result<File, PortError> {
     }
 }
 
-fn folder(path: &Path) -> &Path {
+pub(crate) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -97,14 +123,7 @@ fn folder(path: &Path) -> &Path {
 }
 
 fn make_folder(path: &Path) -> Result<(), PortError> {
-    let folder = folder(path);
-    if folder.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new()
-        .recursive(true)
-        .create(folder)
-        .map_err(|error| failed("make the folder of", path, error))
+    lockgate_own::make_folder(folder(path)).map_err(|error| failed("make the folder of", path, error.into()))
 }
 
 fn sync_folder(path: &Path) -> std::io::Result<()> {
@@ -113,36 +132,20 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 
 /// Temporary file beside it, fsync, rename, fsync of the folder.
 fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
-    let temporary = temporary(path)?;
-    let result = fill(&temporary, content, mode).and_then(|()| std::fs::rename(&temporary, path));
-    if let Err(error) = result {
-        // The first error is the one to tell; a temporary file that stays behind harms nobody.
-        if let Err(left) = std::fs::remove_file(&temporary) {
-            tracing::debug!(error = %left, file = %temporary.display(), "a temporary file stays behind");
-        }
-        return Err(error);
-    }
+    temporary::remove_left(path);
+    let mut temporary = Temporary::beside(path)?;
+    fill(&mut temporary.file, content, mode)?;
+    temporary.rename(path)?;
     sync_folder(path)
 }
 
-fn temporary(path: &Path) -> std::io::Result<PathBuf> {
-    let name =
-        path.file_name().ok_or_else(|| std::io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.{}.tmp", std::process::id(), TEMPORARY.fetch_add(1, Ordering::Relaxed)));
-    Ok(folder(path).join(hidden))
-}
-
-fn fill(temporary: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
-    // Nobody else may read it before it has the permissions asked for: it may hold secrets.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
+fn fill(file: &mut File, content: &[u8], mode: u32) -> std::io::Result<()> {
     file.write_all(content)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
 }
 
-fn failed(what: &str, path: &Path, error: std::io::Error) -> PortError {
+fn failed(what: &str, path: &Path, error: OwnError) -> PortError {
     let shown = path.display();
     let error = PortError::from(error).context(format!("cannot {what} {shown}"));
     match error.kind {

@@ -56,9 +56,19 @@ impl Host for Local {
         Ok(HostFile { content: files::read(Path::new(path))?, now })
     }
 
+    async fn read_own(&self, path: &str) -> Result<HostFile, PortError> {
+        let now = now();
+        Ok(HostFile { content: files::read_own(Path::new(path))?, now })
+    }
+
     async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
         let (path, content) = (path.to_owned(), content.to_owned());
         aside(move || files::write(Path::new(&path), &content, mode)).await
+    }
+
+    async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
+        let (path, content) = (path.to_owned(), content.to_owned());
+        aside(move || files::write_own(Path::new(&path), &content, mode)).await
     }
 
     async fn remove(&self, path: &str) -> Result<(), PortError> {

@@ -13,6 +13,7 @@ mod doctor;
 mod files;
 mod host;
 mod identity;
+mod temporary;
 
 pub use command::LocalRunner;
 pub use host::Local;

@@ -24,6 +24,14 @@ async fn local_keeps_the_promises_of_a_host() {
 }
 
 #[tokio::test]
+async fn what_is_made_can_be_written_by_nobody_else_whatever_the_umask() {
+    let folder = folder();
+    // Each test is a process of its own.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    conformance::own::modes(&Local::new(), &format!("{}/new", path(&folder))).await;
+}
+
+#[tokio::test]
 async fn a_gate_command_runs_in_the_projects_folder() {
     let folder = folder();
     let root = path(&folder);
@@ -67,7 +75,7 @@ impl Small {
     fn mount() -> Option<Small> {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(folder.path());
+        mount.args(["-t", "tmpfs", "-o", "size=64k,mode=755", "none"]).arg(folder.path());
         if mount.output().is_ok_and(|output| output.status.success()) {
             return Some(Small(folder));
         }

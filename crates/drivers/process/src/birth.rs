@@ -20,6 +20,8 @@ use crate::look;
 const STAT_BYTES_MAX: usize = 2048;
 /// Room for as much of the record as names its token.
 const TOKEN_BYTES_MAX: usize = 256;
+/// Files are opened without waiting and without following links. The service does not inherit them.
+const NO_DETOUR: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// What the child ends with when it is no longer wanted.
 const SUPERSEDED: Errno = Errno::CANCELED;
 
@@ -70,8 +72,8 @@ impl Birth {
 
     /// `pid began boot_id`, by one call, so that a reader sees all of it or none.
     fn sign(&self, pid: &[u8], began: &[u8]) -> Result<(), Errno> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&*self.pid_file, flags, Mode::from_raw_mode(0o644))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | NO_DETOUR;
+        let file = rustix::fs::open(&*self.pid_file, flags, Mode::from_raw_mode(0o600))?;
         let line = [pid, b" ", began, b" ", self.boot_id.as_bytes(), b"\n"];
         let length: usize = line.iter().map(|part| part.len()).sum();
         match rustix::io::writev(&file, &line.map(IoSlice::new))? {
@@ -87,7 +89,7 @@ pub(crate) fn was_superseded(error: &io::Error) -> bool {
 }
 
 fn read<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let file = rustix::fs::open(path, OFlags::RDONLY | NO_DETOUR, Mode::empty())?;
     let length = rustix::io::read(&file, &mut *buffer)?;
     buffer.get(..length).ok_or(Errno::PROTO)
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use lockgate_model::{Digest, Timestamp};
+use lockgate_model::{Digest, FailureKind, Timestamp};
 use lockgate_ports::{Host, PortError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -74,10 +74,17 @@ pub(crate) async fn digest(
 /// SHA-256 of each file, from the cache where its identity is still the same.
 async fn hashes(host: &dyn Host, dir: &str, named: &[Named]) -> Result<Vec<String>, PortError> {
     let path = format!("{dir}/digests.json");
-    let file = host.read(&path).await.map_err(|error| error.context(&path))?;
+    let (content, now) = match host.read_own(&path).await {
+        Ok(file) => (file.content, file.now),
+        // What somebody else remembers is none of ours; the clock comes from the same place.
+        Err(error) if error.kind == FailureKind::Refused => {
+            (None, host.read(&format!("{path}.none")).await?.now)
+        }
+        Err(error) => return Err(error.context(&path)),
+    };
     // A cache that does not parse is as good as none.
     let mut cache: Cache =
-        file.content.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+        content.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
     let known = |cache: &Cache, one: &Named| {
         cache
             .0
@@ -92,7 +99,7 @@ async fn hashes(host: &dyn Host, dir: &str, named: &[Named]) -> Result<Vec<Strin
     let answer: Option<Vec<String>> =
         named.iter().map(|one| known(&cache, one).or_else(|| fresh.get(&one.path).cloned())).collect();
     let answer = answer.ok_or_else(|| PortError::other("a file of the command has no hash"))?;
-    let settled = |one: &&&Named| is_settled(one.changed, file.now);
+    let settled = |one: &&&Named| is_settled(one.changed, now);
     let mut changed = false;
     for one in missing.iter().filter(settled) {
         if let Some(sha256) = fresh.remove(&one.path) {
@@ -112,7 +119,7 @@ async fn hashes(host: &dyn Host, dir: &str, named: &[Named]) -> Result<Vec<Strin
 /// A hash that cannot be remembered costs time, not correctness.
 async fn remember(host: &dyn Host, path: &str, cache: &Cache) {
     let written = match serde_json::to_vec(cache) {
-        Ok(json) => host.write(path, &json, CACHE_MODE).await,
+        Ok(json) => host.write_own(path, &json, CACHE_MODE).await,
         Err(error) => Err(PortError::other(error.to_string())),
     };
     if let Err(error) = written {

@@ -1,6 +1,7 @@
 //! What a deployment will need of the host.
 
 use lockgate_model::Template;
+use lockgate_own::Foreign;
 use lockgate_ports::{Check, PortError, STATE_FREE_MIB_MIN};
 
 use crate::command::folder;
@@ -67,6 +68,9 @@ async fn look(options: &ProcessOptions) -> Result<Vec<Check>, PortError> {
         format!("{dir}: {seen}"),
         mend,
     );
+    if let Some(Foreign { message, hint }) = Foreign::reported(&output.stderr_text()) {
+        check(false, "slots' files", String::new(), message, &hint);
+    }
     let mend = "make the folder, or correct cwd";
     check(says("cwd"), "working folder", cwd.clone(), format!("{cwd} cannot be entered"), mend);
     let mend = "install them: util-linux (setsid), coreutils (tail, stat, sha256sum), grep";

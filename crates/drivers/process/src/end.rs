@@ -1,10 +1,14 @@
 //! Ending a slot's runs: on this machine by signals from here, elsewhere, and where a run's leader is gone, by one script.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockgate_model::{Millis, Slot};
+use lockgate_own::OwnError;
 use lockgate_ports::{Host, PortError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -89,7 +93,7 @@ impl End<'_> {
                 break;
             }
             // Nothing of it is left, so the next start need not look for it.
-            std::fs::write(path, "ended\n").map_err(|error| PortError::from(error).context(*path))?;
+            ended(path).map_err(|error| PortError::from(error).context(*path))?;
         }
         Ok(endings)
     }
@@ -111,6 +115,12 @@ impl End<'_> {
         }
         endings
     }
+}
+
+fn ended(pid_file: &str) -> Result<(), OwnError> {
+    let mut options = OpenOptions::new();
+    let mut file = lockgate_own::open_own(Path::new(pid_file), options.write(true).truncate(true))?;
+    Ok(file.write_all(b"ended\n")?)
 }
 
 /// Waits until the whole group has ended, leader and workers. A group outlives its leader while workers finish.

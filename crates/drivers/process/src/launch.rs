@@ -1,14 +1,15 @@
 //! Starting: on this machine from here, elsewhere by one script.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use lockgate_own::OwnError;
 use lockgate_ports::{Host, PortError};
 use rustix::io::Errno;
 use tokio::process::Child;
@@ -31,8 +32,8 @@ const PASSED_ON: [&str; 11] = [
     "TZ",
     "USER",
 ];
-/// Others may read what a service prints.
-const LOG_MODE: u32 = 0o644;
+/// A service may print secrets.
+const LOG_MODE: u32 = 0o600;
 /// How long a start looks for a listener, and how often.
 const BOOT_MILLIS_MAX: u64 = 4;
 const BOOT_LOOK_MICROS: u64 = 100;
@@ -88,11 +89,7 @@ impl Launch<'_> {
             script::run(host, what, &command).await?;
         }
         let log = format!("{}.log", self.prefix);
-        let failed = |error: std::io::Error| PortError::from(error).context(&log);
-        if std::fs::metadata(&log).is_ok_and(|meta| meta.len() > 0) {
-            std::fs::rename(&log, format!("{log}.1")).map_err(failed)?;
-        }
-        let file = OpenOptions::new().append(true).create(true).mode(LOG_MODE).open(&log).map_err(failed)?;
+        let file = new_log(Path::new(&log)).map_err(|error| PortError::from(error).context(&log))?;
         let started = self.spawn(file, what).await?;
         // Litter now, and gone by name: a look for them now could find the next start's. Nobody waits for them to go.
         drop(tokio::task::spawn_blocking(move || remove(&before)));
@@ -100,7 +97,7 @@ impl Launch<'_> {
     }
 
     /// Ends when the process has become the service. Beside, for that waits for the child and its disk.
-    async fn spawn(&self, log: std::fs::File, what: &str) -> Result<io::Result<Child>, PortError> {
+    async fn spawn(&self, log: File, what: &str) -> Result<io::Result<Child>, PortError> {
         let mut process = tokio::process::Command::new(&self.argv[0]);
         process.args(&self.argv[1..]).current_dir(self.folder).env_clear();
         process.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
@@ -138,6 +135,23 @@ impl Launch<'_> {
             _ => format!("{program}: {error}"),
         }
     }
+}
+
+/// The log of the next run; what the last one printed is put aside.
+fn new_log(log: &Path) -> Result<File, OwnError> {
+    let before = log.with_extension("log.1");
+    lockgate_own::own_file(&before)?;
+    lockgate_own::own_file(log)?;
+    if let Ok(seen) = log.symlink_metadata() {
+        // Earlier versions let others read it.
+        if seen.permissions().mode() & !LOG_MODE & 0o777 != 0 {
+            std::fs::set_permissions(log, Permissions::from_mode(LOG_MODE))?;
+        }
+        if seen.len() > 0 {
+            std::fs::rename(log, before)?;
+        }
+    }
+    lockgate_own::open_own(log, OpenOptions::new().append(true).create(true).mode(LOG_MODE))
 }
 
 /// Waits a moment for a program that boots at once, for health checks are at least a millisecond or two apart.

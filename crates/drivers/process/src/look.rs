@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::{self, Read};
+use std::io::Read;
+use std::path::Path;
 
 use lockgate_model::{FailureKind, Slot};
-use lockgate_ports::{Host, PortError};
+use lockgate_ports::{FILE_BYTES_MAX, Host, PortError};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process_group};
 
@@ -122,10 +123,17 @@ type Raws = BTreeMap<Slot, Raw>;
 
 /// A handful of small files, so they are read where we are, without handing them to another thread.
 fn here(dir: &str) -> Result<(String, Raws), PortError> {
-    let text = |path: &str| match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(PortError::from(error).context(path)),
+    let text = |path: &str| {
+        let read = lockgate_own::open(Path::new(path)).and_then(|file| {
+            let mut text = String::new();
+            file.take(FILE_BYTES_MAX as u64).read_to_string(&mut text)?;
+            Ok(text)
+        });
+        match read {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(PortError::from(error).context(path)),
+        }
     };
     let boot_id = boot_id()?;
     let mut raws = Raws::new();
@@ -182,6 +190,40 @@ mod tests {
         let text = "42 (a) R 1 (b) S 1 42 42 0 -1 4194304 98 454 0 6 0 0 0 1 20 0 1 0 249920 2654208 365";
         assert_eq!(parse_stat(text), Some(Stat { state: "S".to_owned(), began: 249_920 }));
         assert_eq!(parse_stat("42 (a"), None);
+    }
+
+    /// `kill(-1)` is a signal to everybody. Nothing is signalled here: only what would be is looked at, by us and by the
+    /// scripts' own function.
+    #[test]
+    fn a_number_that_stands_for_many_processes_is_no_run() {
+        let boot = boot_id().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let script =
+            concat!("lg_me=\n", include_str!("sh/lib.sh"), "lg_run \"$1\" && echo \"$lg_pid\"; exit 0");
+        for (pid, is_one) in [
+            ("1", false),
+            ("0", false),
+            ("-1", false),
+            ("-5", false),
+            ("01", false),
+            ("+1", false),
+            ("1x", false),
+            ("4194305", false),
+            ("4294967295", false),
+            ("4294967297", false),
+            ("2", true),
+            ("4194303", true),
+        ] {
+            let line = format!("{pid} 1000 {boot}\n");
+            assert_eq!(Run::parse(&line).is_some(), is_one, "{pid}");
+            std::fs::write(&file, line).unwrap();
+            let mut shell = std::process::Command::new("sh");
+            let output = shell.args(["-c", script, "sh"]).arg(&file).output().unwrap();
+            let taken = String::from_utf8(output.stdout).unwrap();
+            // The script knows the number of digits only.
+            assert!(taken.is_empty() != is_one || pid == "4194305", "{pid}: {taken}");
+        }
     }
 
     #[test]

@@ -1,5 +1,10 @@
 //! What a slot holds, as written on the host.
 
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
 use lockgate_model::{Release, Slot, Timestamp};
 use lockgate_ports::{Host, PortError, Swapped};
 use serde::{Deserialize, Serialize};
@@ -52,6 +57,11 @@ impl Record {
     }
 }
 
+/// Numbers of processes that can be one of ours. 1 is init, and to signal its group is to signal everybody; Linux gives
+/// none above (`PID_MAX_LIMIT`).
+const PIDS: RangeInclusive<u32> = 2..=4_194_304;
+/// A pid file is one short line.
+const PID_FILE_BYTES_MAX: u64 = 1024;
 /// `/proc/sys/kernel/random/boot_id` is a UUID.
 const BOOT_ID_LENGTH: usize = 36;
 
@@ -65,11 +75,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// `pid began boot_id`; `None` for a file that is not written to its end yet.
+    /// `pid began boot_id`; `None` for a file that is not written to its end yet, or names what no service can be.
     pub fn parse(line: &str) -> Option<Run> {
         let mut words = line.split_ascii_whitespace();
         let run = Run {
-            pid: words.next()?.parse().ok()?,
+            pid: words.next()?.parse().ok().filter(|pid| PIDS.contains(pid))?,
             began: words.next()?.parse().ok()?,
             boot_id: words.next()?.to_owned(),
         };
@@ -90,9 +100,13 @@ impl PidFile {
     /// All of a slot; none where the folder is missing.
     ///
     /// # Errors
-    /// Those of reading.
+    /// `Refused` when one of them, or what stands beside it, is not ours: whom they name is signalled. Those of reading.
     pub fn all(prefix: &str) -> Result<Vec<PidFile>, PortError> {
         let (dir, slot) = prefix.rsplit_once('/').unwrap_or((".", prefix));
+        match lockgate_own::own_records(Path::new(dir)) {
+            Err(error) if error.is_missing() => return Ok(Vec::new()),
+            looked => looked?,
+        }
         let failed = |error: std::io::Error| PortError::from(error).context(dir);
         let entries = match std::fs::read_dir(dir) {
             Ok(entries) => entries,
@@ -108,7 +122,12 @@ impl PidFile {
             if let Some(name) = name.to_str().filter(|name| token(name).is_some()) {
                 let path = format!("{dir}/{name}");
                 // Another orchestrator may just have removed it.
-                let line = std::fs::read_to_string(&path).unwrap_or_default();
+                let mut line = String::new();
+                match lockgate_own::open_own(Path::new(&path), OpenOptions::new().read(true)) {
+                    Ok(file) => file.take(PID_FILE_BYTES_MAX).read_to_string(&mut line).map_err(failed)?,
+                    Err(error) if error.is_missing() => 0,
+                    Err(error) => return Err(PortError::from(error)),
+                };
                 files.push(PidFile { path, run: Run::parse(&line).filter(|run| run.boot_id == boot_id) });
             }
         }

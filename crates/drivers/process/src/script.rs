@@ -1,11 +1,12 @@
 //! The scripts that run on the host, each a fixed text; whatever varies is a positional argument.
 
 use lockgate_model::Millis;
+use lockgate_own::{Foreign, NOT_OURS, SHELL};
 use lockgate_ports::{Command, Host, Output, PortError};
 
 macro_rules! with_lib {
     ($($file:literal),+) => {
-        concat!(include_str!("sh/lib.sh"), $(include_str!($file)),+)
+        concat!("lg_me=\n", include_str!("sh/lib.sh"), $(include_str!($file)),+)
     };
 }
 
@@ -21,10 +22,15 @@ pub(crate) const CHECK: &str = with_lib!("sh/check.sh");
 /// Bound for a script that only looks or starts.
 pub(crate) const SCRIPT_SECONDS_MAX: u64 = 30;
 
-/// The script as a command with these arguments.
+/// The script as a command with these arguments. It may call `lg_ours` of [`SHELL`].
 pub(crate) fn command<'a>(script: &'a str, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-    let head = ["sh", "-c", script, "sh"];
-    Command::new(head.into_iter().chain(arguments)).timeout(Millis::from_secs(SCRIPT_SECONDS_MAX))
+    let script = format!("{SHELL}{script}");
+    let head = ["sh", "-c", &script, "sh"];
+    let command = Command::new(head);
+    arguments
+        .into_iter()
+        .fold(command, |command, one| command.arg(one))
+        .timeout(Millis::from_secs(SCRIPT_SECONDS_MAX))
 }
 
 /// Runs it; a failed script is an error that says what it wrote.
@@ -34,6 +40,9 @@ pub(crate) async fn run(host: &dyn Host, what: &str, command: &Command) -> Resul
         return Ok(output);
     }
     let said = output.stderr_text();
+    if let (NOT_OURS, Some(foreign)) = (output.code, Foreign::reported(&said)) {
+        return Err(PortError::from(foreign).context(what));
+    }
     Err(PortError::other(format!("{what}: the host's shell ended with {}: {}", output.code, said.trim())))
 }
 

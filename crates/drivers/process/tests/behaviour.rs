@@ -103,6 +103,55 @@ async fn a_later_process_with_the_same_number_is_neither_taken_for_it_nor_killed
     }
 }
 
+/// When init began, as everybody may read: with it a file names init as well as a file can.
+fn init_began() -> u64 {
+    let stat = std::fs::read_to_string("/proc/1/stat").unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_pid_file_that_names_init_or_everybody_names_nobody() {
+    for host in [here(), elsewhere()] {
+        let world = World::new(host, Shape::default());
+        let v1 = world.runtime.resolve(&tag("v1")).await.unwrap();
+        world.runtime.start(Slot::Blue, &v1).await.unwrap();
+        let (file, pid, began, boot) = world.run(Slot::Blue);
+        for number in ["1", "0", "-1", "-2", "01"] {
+            // Only looked at: this is as convincing as it can be.
+            std::fs::write(&file, format!("{number} {} {boot}\n", init_began())).unwrap();
+            assert_eq!(state(&world, Slot::Blue).await, Some(SlotState::Stopped), "{number}");
+            // To be ended: it is not, nor waited for. Were the number believed, the time that it began would not be.
+            std::fs::write(&file, format!("{number} {} {boot}\n", began + 1)).unwrap();
+            let begin = Instant::now();
+            world.runtime.stop(Slot::Blue, GRACE).await.unwrap();
+            assert!(begin.elapsed() < GRACE.duration(), "{number}: it was waited for");
+        }
+        assert!(is_alive(pid));
+    }
+}
+
+#[tokio::test]
+async fn a_fifo_in_the_place_of_a_pid_file_is_told_of_at_once() {
+    for host in [here(), elsewhere()] {
+        let world = World::new(host, Shape::default());
+        let v1 = world.runtime.resolve(&tag("v1")).await.unwrap();
+        world.runtime.start(Slot::Blue, &v1).await.unwrap();
+        let (file, pid, ..) = world.run(Slot::Blue);
+        std::fs::remove_file(&file).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+        let begin = Instant::now();
+        let looked = world.runtime.slots().await.unwrap_err();
+        let stopped = world.runtime.stop(Slot::Blue, GRACE).await.unwrap_err();
+        let started = world.runtime.start(Slot::Blue, &v1).await.unwrap_err();
+        assert!(begin.elapsed() < GRACE.duration(), "they waited: {:?}", begin.elapsed());
+        for error in [looked, stopped, started] {
+            assert_eq!(error.kind, FailureKind::Refused, "{error}");
+            assert!(error.message.contains("is a FIFO") && error.hint.is_some(), "{error}");
+        }
+        assert!(is_alive(pid));
+    }
+}
+
 #[tokio::test]
 async fn what_ignores_sigterm_is_killed_after_the_grace() {
     for host in [here(), elsewhere()] {

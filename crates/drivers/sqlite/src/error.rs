@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use lockgate_engine::JournalError;
+use lockgate_own::{Foreign, OwnError};
 
 /// SQLite's result codes, from <https://www.sqlite.org/rescode.html>. The low byte is the primary code.
 mod code {
@@ -47,6 +48,13 @@ pub(crate) fn from_sqlx(path: &Path, problem: &sqlx::Error) -> JournalError {
 /// True when another process holds the file, so that trying again helps.
 pub(crate) fn is_busy(problem: &sqlx::Error) -> bool {
     code_of(problem).is_some_and(|code| code & 0xff == code::BUSY)
+}
+
+pub(crate) fn from_own(path: &Path, problem: OwnError) -> JournalError {
+    match problem {
+        OwnError::Foreign(Foreign { message, hint }) => JournalError::NotOurs { message, hint },
+        OwnError::Io(problem) => from_io(path, "it cannot be looked at", &problem),
+    }
 }
 
 pub(crate) fn from_io(path: &Path, what: &str, problem: &std::io::Error) -> JournalError {

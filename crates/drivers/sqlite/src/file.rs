@@ -11,7 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection};
 use tokio::time::Instant;
 
-use crate::error::{from_io, from_sqlx, is_busy};
+use crate::error::{from_io, from_own, from_sqlx, is_busy};
 
 /// Longest wait for another process that is writing; one event takes a millisecond or two.
 const BUSY_SECONDS_MAX: u64 = 5;
@@ -26,15 +26,13 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// Makes the folder (0700) and an empty file (0600), and takes a wider file's permissions back. SQLite gives the
 /// files beside it (`-wal`, `-shm`) the same permissions.
 pub(crate) fn prepare(path: &Path) -> Result<(), JournalError> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = folder(path);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)
         .map_err(|problem| from_io(folder, "the folder cannot be made", &problem))?;
+    require_own(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         // SQLite syncs the folder for the files that it makes itself, and this is not one of them.
         Ok(_) => File::open(folder)
@@ -45,10 +43,36 @@ pub(crate) fn prepare(path: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// Looks at a file that is there already.
+/// Looks at the folder, if it is there, and at what SQLite would open in it: it follows links, and waits for the other
+/// end of a FIFO.
+pub(crate) fn require_own(path: &Path) -> Result<(), JournalError> {
+    let folder = folder(path);
+    match lockgate_own::own_folder(folder) {
+        Err(problem) if problem.is_missing() => return Ok(()),
+        looked => looked.map_err(|problem| from_own(folder, problem))?,
+    }
+    for ending in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        let name = Path::new(&name);
+        lockgate_own::own_file(name).map_err(|problem| from_own(name, problem))?;
+    }
+    Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Looks at a file of ours that is there already.
 fn check(path: &Path) -> Result<(), JournalError> {
+    let file = lockgate_own::open_own(path, OpenOptions::new().read(true))
+        .map_err(|problem| from_own(path, problem))?;
     let metadata =
-        std::fs::metadata(path).map_err(|problem| from_io(path, "the file cannot be looked at", &problem))?;
+        file.metadata().map_err(|problem| from_io(path, "the file cannot be looked at", &problem))?;
     // SQLite would take a file of one byte for a new one.
     if (1..PAGE_BYTES_MIN).contains(&metadata.len()) {
         let message = format!("{}: it was cut off after {} bytes", path.display(), metadata.len());
@@ -57,7 +81,7 @@ fn check(path: &Path) -> Result<(), JournalError> {
     if metadata.permissions().mode() & 0o077 == 0 {
         return Ok(());
     }
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+    file.set_permissions(Permissions::from_mode(0o600))
         .map_err(|problem| from_io(path, "others may read the file, and that cannot be changed", &problem))
 }
 

@@ -66,11 +66,21 @@ impl Open {
 }
 
 impl SqliteJournal {
+    /// Looks whether what is at `path` may be opened, as far as that can be seen from outside. Makes nothing; what is
+    /// missing may be made.
+    ///
+    /// # Errors
+    /// [`JournalError::NotOurs`] when it, a file beside it or its folder is not [ours](lockgate_own), or no file.
+    pub fn look(path: &Path) -> Result<(), JournalError> {
+        file::require_own(path)
+    }
+
     /// Opens the journal at `path`, making folder (0700), file (0600) and tables where they are missing.
     ///
     /// # Errors
     /// [`JournalError::Damaged`] when the file is no journal, [`JournalError::Full`], and [`JournalError::Other`] when
     /// it may not be opened, another process holds it for 5 s, or a newer lockgate wrote it.
+    /// [`JournalError::NotOurs`] as for [`SqliteJournal::look`].
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, JournalError> {
         let path = path.into();
         let options = file::options(&path);

@@ -10,7 +10,7 @@ use crate::script::{Line, Script};
 use crate::session::{Again, Call};
 
 /// Programs that the scripts call.
-const PROGRAMS: &str = "cat chmod date df flock head mkdir mv rm setsid sha256sum sleep sync wc";
+const PROGRAMS: &str = "cat chmod date df flock head id ls mkdir mv rm setsid sha256sum sleep sync wc";
 /// Clocks further apart than this are worth a word: certificates, logs and schedules disagree. Leases do not, they
 /// only ever use the host's own clock.
 const CLOCK_SECONDS_MAX: u64 = 2;

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
+use lockgate_own::{Foreign, NOT_OURS};
 use lockgate_ports::{
     Check, Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, Output, PortError, Swapped,
-    readable,
+    TEMPORARY_SECONDS_MAX, readable,
 };
 use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
@@ -147,8 +148,39 @@ impl Ssh {
                 "cannot {what} {path}: {path}.lock was locked for {LOCK_SECONDS_MAX} s; nothing changed"
             ))
             .hint(format!("see who holds it, on {}: lsof {path}.lock", self.id)),
+            NOT_OURS => match Foreign::reported(&output.stderr_text()) {
+                Some(Foreign { message, hint }) => {
+                    PortError::new(FailureKind::Refused, format!("cannot {what} {path}: {message}"))
+                        .hint(format!("on {}: {hint}", self.id))
+                }
+                None => trouble::program(what, path, output),
+            },
             _ => trouble::program(what, path, output),
         }
+    }
+
+    async fn content(&self, path: &str, whose: Whose) -> Result<HostFile, PortError> {
+        let line = Line::new().path(path)?.set("max", &(FILE_BYTES_MAX + 1).to_string())?;
+        let line = line.set("strict", whose.strict())?.end();
+        let mut output = self.look(Script::Read, &line).await?;
+        let end = output.stdout.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+        let content = output.stdout.split_off((end + 1).min(output.stdout.len()));
+        if !output.ok() && !output.stderr_text().contains("No such file or directory") {
+            return Err(self.failed("read", path, &output));
+        }
+        let now = clock(&output.stdout)?;
+        if content.len() > FILE_BYTES_MAX {
+            return Err(PortError::too_large(path, FILE_BYTES_MAX));
+        }
+        Ok(HostFile { content: output.ok().then_some(content), now })
+    }
+
+    async fn replace(&self, path: &str, content: &[u8], mode: u32, whose: Whose) -> Result<(), PortError> {
+        readable(path, content)?;
+        let line = temporary(Line::new().path(path)?)?.set("mode", &format!("{mode:o}"))?;
+        let line = line.set("strict", whose.strict())?.end();
+        let output = self.change(Script::Write, &line, content).await?;
+        if output.ok() { Ok(()) } else { Err(self.failed("write", path, &output)) }
     }
 
     async fn try_connect(&self, link: &Link, endpoint: &Endpoint) -> Result<UnixStream, Broken> {
@@ -160,6 +192,28 @@ impl Ssh {
         };
         UnixStream::connect(path).await.map_err(|error| broken(&error))
     }
+}
+
+/// Whose a file may be.
+#[derive(Clone, Copy)]
+enum Whose {
+    Anybodys,
+    Ours,
+}
+
+impl Whose {
+    /// What the scripts take for it.
+    fn strict(self) -> &'static str {
+        match self {
+            Whose::Anybodys => "",
+            Whose::Ours => "1",
+        }
+    }
+}
+
+/// From when on a temporary file is one that was left.
+fn temporary(line: Line) -> Result<Line, PortError> {
+    line.set("minutes", &(TEMPORARY_SECONDS_MAX / 60).to_string())
 }
 
 #[async_trait]
@@ -196,25 +250,19 @@ impl Host for Ssh {
     }
 
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {
-        let line = Line::new().path(path)?.set("max", &(FILE_BYTES_MAX + 1).to_string())?.end();
-        let mut output = self.look(Script::Read, &line).await?;
-        let end = output.stdout.iter().position(|byte| *byte == b'\n').unwrap_or(0);
-        let content = output.stdout.split_off((end + 1).min(output.stdout.len()));
-        if !output.ok() && !output.stderr_text().contains("No such file or directory") {
-            return Err(self.failed("read", path, &output));
-        }
-        let now = clock(&output.stdout)?;
-        if content.len() > FILE_BYTES_MAX {
-            return Err(PortError::too_large(path, FILE_BYTES_MAX));
-        }
-        Ok(HostFile { content: output.ok().then_some(content), now })
+        self.content(path, Whose::Anybodys).await
+    }
+
+    async fn read_own(&self, path: &str) -> Result<HostFile, PortError> {
+        self.content(path, Whose::Ours).await
     }
 
     async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
-        readable(path, content)?;
-        let line = Line::new().path(path)?.set("mode", &format!("{mode:o}"))?.end();
-        let output = self.change(Script::Write, &line, content).await?;
-        if output.ok() { Ok(()) } else { Err(self.failed("write", path, &output)) }
+        self.replace(path, content, mode, Whose::Anybodys).await
+    }
+
+    async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
+        self.replace(path, content, mode, Whose::Ours).await
     }
 
     async fn remove(&self, path: &str) -> Result<(), PortError> {
@@ -228,7 +276,8 @@ impl Host for Ssh {
             .path(path)?
             .set("wait", &LOCK_SECONDS_MAX.to_string())?
             .set("expected", &expected.map_or_else(|| script::NO_FILE.to_owned(), digest))?
-            .end();
+            .set("strict", Whose::Ours.strict())?;
+        let line = temporary(line)?.end();
         let output = self.change(Script::Swap, &line, content).await?;
         match output.code {
             0 => Ok(Swapped::Yes),

@@ -19,6 +19,7 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::FailureKind;
+use lockgate_own::SHELL;
 use lockgate_ports::{Command, PortError};
 
 /// Exit code of a script that did not get its whole input: nothing was done.
@@ -66,7 +67,7 @@ impl Script {
 ///
 /// It keeps the session as 3 (input), 5 and 6 (outputs). A script gets its content through a pipe. One that succeeds has
 /// read all of it; what a failed one left is read to the end, for it would be taken for requests. Where that is not
-/// possible the worker kills itself.
+/// possible the worker kills itself. `lg_me` is the user who acts, asked for once.
 ///
 /// `exec` runs in a process group of its own, so that to kill one command hits nothing that an earlier one left running.
 /// Where there is no `setsid` it shares the worker's group, and the worker is used no more. It has pipes instead of the
@@ -93,6 +94,7 @@ lg_command() {
 lg_script() { ( exec 3<&- 5>&- 6>&-; LC_ALL=C; export LC_ALL; eval "$lg_line"; "lg_$lg_name" ); };
 lg_file() {
   IFS= read -r lg_line <&3 || exit 99;
+  case "$lg_name" in write|swap) [ -n "$lg_me" ] || lg_me=$(id -u);; esac;
   if [ "$lg_size" -eq 0 ]; then
     lg_script;
     lg_code=$?;
@@ -104,7 +106,7 @@ lg_file() {
 };
 unset TMOUT;
 exec 3<&0 5>&1 6>&2 </dev/null;
-lg_own=0;
+lg_me=; lg_own=0;
 if command -v setsid >/dev/null 2>&1; then lg_own=1; fi;
 while IFS=" " read -r lg_nonce lg_name lg_size <&3; do
   lg_mark start "$lg_own";
@@ -146,19 +148,29 @@ else
 fi
 "#;
 
-/// What several scripts do. The clock in milliseconds; the content into a temporary file beside the file, all of which
-/// must have come; its renaming.
+/// What several scripts do. The clock in milliseconds; removing what writes of this file that were killed left; the
+/// content into a temporary file beside the file, all of which must have come; its renaming. Nobody else can know the
+/// temporary file's name before it is there.
 const SHARED: &str = r#"
 lg_clock() {
   lg_now=$(date +%s%3N 2>/dev/null);
   case "$lg_now" in ""|*[!0-9]*) lg_now=$(date +%s)000;; esac;
   echo "$lg_now";
 };
+lg_left() {
+  for lg_old in "$lg_folder/.$lg_file_name".*.tmp; do
+    case "$lg_old" in "$lg_folder/.$lg_file_name".*[!0-9a-f.]*.tmp) continue;; esac;
+    [ -f "$lg_old" ] && [ ! -L "$lg_old" ] && [ -O "$lg_old" ] || continue;
+    find "$lg_old" -prune -type f -mmin "+$lg_minutes" -exec rm -f -- {} ";" 2>/dev/null;
+  done;
+};
 lg_receive() {
-  [ -d "$lg_folder" ] || mkdir -p -- "$lg_folder" || exit 1;
+  [ -d "$lg_folder" ] || ( umask go-w; mkdir -p -- "$lg_folder" ) || exit 1;
   if [ -d "$lg_path" ]; then echo "$lg_path: Is a directory" >&2; exit 1; fi;
+  [ -z "$lg_strict" ] || lg_ours "$lg_folder" "$lg_folder"/*.json "$lg_path" "$lg_path.lock" || exit 77;
   umask "$1";
-  lg_new="$lg_folder/.$lg_file_name.$$.tmp";
+  lg_left;
+  lg_new="$lg_folder/.$lg_file_name.$lg_nonce.tmp";
   trap "rm -f -- \"\$lg_new\"" EXIT;
   cat >"$lg_new" || exit 1;
   [ "$(wc -c <"$lg_new")" -eq "$lg_size" ] || exit 99;
@@ -174,6 +186,10 @@ lg_settle() {
 /// Says the clock in milliseconds on a line of its own, then the file, and one byte more than may be read.
 const READ: &str = r#"
 lg_clock;
+[ -z "$lg_strict" ] || lg_quick "$lg_folder" "$lg_path" || exit 77;
+if [ -e "$lg_path" ] && [ ! -f "$lg_path" ] && [ ! -d "$lg_path" ]; then
+  LC_ALL=C ls -ldnL -- "$lg_path" | lg_judge ""; exit 77;
+fi;
 exec head -c "$lg_max" -- "$lg_path"
 "#;
 
@@ -188,6 +204,7 @@ lg_settle
 const SWAP: &str = r#"
 lg_receive 022;
 command -v flock >/dev/null || { echo "flock: command not found" >&2; exit 1; };
+[ -e "$lg_path.lock" ] || ( umask 077; : >>"$lg_path.lock" ) || exit 1;
 exec 9>>"$lg_path.lock" || exit 1;
 flock -x -w "$lg_wait" -E 75 9 2>/dev/null;
 case $? in
@@ -233,7 +250,8 @@ done
 
 /// The worker as the one line that [`COMMAND_LINE`] reads.
 pub(crate) fn program() -> String {
-    let mut text = format!("lg_exec={}; {} ", quote(&one_line(EXEC)), one_line(SHARED));
+    let (exec, ours, shared) = (quote(&one_line(EXEC)), one_line(SHELL), one_line(SHARED));
+    let mut text = format!("lg_exec={exec}; {ours} {shared} ");
     for (script, body) in [
         (Script::Read, READ),
         (Script::Write, WRITE),
@@ -352,7 +370,7 @@ mod tests {
 
     #[test]
     fn the_worker_is_one_line_and_no_login_shell_reads_it() {
-        for script in [EXEC, SHARED, READ, WRITE, SWAP, REMOVE, SPACE, PROBE, WORK] {
+        for script in [EXEC, SHELL, SHARED, READ, WRITE, SWAP, REMOVE, SPACE, PROBE, WORK] {
             assert!(!script.contains('#'), "a comment would swallow the rest of the line: {script}");
         }
         assert!(!EXEC.contains('\''), "a single quote would need another backslash");

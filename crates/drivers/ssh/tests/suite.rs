@@ -192,14 +192,28 @@ async fn a_host_behind_a_jump_host_is_reached_through_it() {
 
 /// What start-up files may do: take their time, and talk.
 fn slow_and_talkative_shell() -> (tempfile::TempDir, String) {
+    shell_that_first("sleep 0.3\necho \"last login: today\"\necho \"you have mail\" >&2")
+}
+
+/// A login shell with these start-up files, and the line that makes sshd take it.
+fn shell_that_first(start_up: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let shell = folder.path().join("shell");
-    let script = "#!/bin/sh\nsleep 0.3\necho \"last login: today\"\necho \"you have mail\" >&2\n\
-                  exec sh -c \"$SSH_ORIGINAL_COMMAND\"\n";
+    let script = format!("#!/bin/sh\n{start_up}\nexec sh -c \"$SSH_ORIGINAL_COMMAND\"\n");
     std::fs::write(&shell, script).unwrap();
     std::fs::set_permissions(&shell, std::fs::Permissions::from_mode(0o755)).unwrap();
     let line = format!("ForceCommand {}", shell.display());
     (folder, line)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_there_can_be_written_by_nobody_else_whatever_the_umask() {
+    let (_folder, shell) = shell_that_first("umask 000");
+    let Some(sshd) = Sshd::start_with(&shell, "") else { return };
+    let host = sshd.host();
+    let umask = host.exec(&Command::new(["sh", "-c", "umask"])).await.unwrap().stdout_text();
+    assert_eq!(umask.trim_start_matches('0'), "\n");
+    conformance::own::modes(&host, &format!("{}/new", sshd.work())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -400,7 +414,7 @@ impl Small {
     fn mount() -> Option<Small> {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(folder.path());
+        mount.args(["-t", "tmpfs", "-o", "size=64k,mode=755", "none"]).arg(folder.path());
         if mount.output().is_ok_and(|output| output.status.success()) {
             return Some(Small(folder));
         }

@@ -57,6 +57,7 @@ pub async fn suite(host: &dyn Host, dir: &str) {
     killing(host, dir).await;
     files(host, dir).await;
     swapping(host, dir).await;
+    super::own::files(host, &format!("{dir}/own")).await;
     connections(host, dir).await;
     space_and_clock(host, dir).await;
 }

@@ -110,6 +110,14 @@ impl Host for FakeHost {
         self.0.call(What::Write, path, move |machine| machine.write(&owned, &content)).await
     }
 
+    async fn read_own(&self, path: &str) -> Result<HostFile, PortError> {
+        self.read(path).await
+    }
+
+    async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
+        self.write(path, content, mode).await
+    }
+
     async fn remove(&self, path: &str) -> Result<(), PortError> {
         let owned = path.to_owned();
         let act = move |machine: &mut Machine| {

@@ -1,7 +1,10 @@
 //! The admin interface: compare-and-swap, durability, refusals.
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use lockgate_proxy::{ErrorKind, ProxyError, ProxyState, RouteSpec, start};
@@ -9,6 +12,9 @@ use lockgate_proxy::{ErrorKind, ProxyError, ProxyState, RouteSpec, start};
 use crate::backend::Backend;
 use crate::client::{Admin, get, once};
 use crate::{config, eventually, spec, start_in};
+
+/// What must be refused is refused within this: nobody waits for the other end of a FIFO.
+const REFUSED_SECONDS_MAX: u64 = 10;
 
 #[tokio::test]
 async fn a_change_is_conditional_on_the_version_and_repeatable() {
@@ -86,6 +92,51 @@ async fn a_corrupt_routes_file_is_an_error_and_left_alone() {
         assert!(matches!(error, ProxyError::RoutesCorrupt { .. }), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
     }
+}
+
+#[tokio::test]
+async fn a_folder_or_file_that_others_can_have_written_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("it's proxy");
+    start_in(&dir).await.shutdown().await.unwrap();
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let refused = async |wanted: &str| {
+        let started =
+            tokio::time::timeout(Duration::from_secs(REFUSED_SECONDS_MAX), start(config(&dir))).await;
+        let error = started.expect("it waits").expect_err(wanted);
+        assert!(matches!(error, ProxyError::NotOurs { .. }), "{wanted}: {error}");
+        assert!(error.to_string().contains(wanted) && error.hint().contains("it"), "{wanted}: {error}");
+    };
+    mode(&dir, 0o777);
+    refused("it's proxy can be written by every user").await;
+    mode(&dir, 0o755);
+    for name in ["routes.json", "proxy.lock"] {
+        let path = dir.join(name);
+        std::fs::write(&path, "").unwrap();
+        mode(&path, 0o666);
+        refused(&format!("{name} can be written by every user")).await;
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        refused(&format!("{name} is a symbolic link")).await;
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        refused(&format!("{name} is a FIFO")).await;
+        std::fs::remove_file(&path).unwrap();
+    }
+    start_in(&dir).await.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn files_are_for_who_runs_the_proxy_and_a_killed_save_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = start_in(dir.path()).await;
+    // Where the next save writes first: not even through a link.
+    std::os::unix::fs::symlink("target", dir.path().join("routes.json.tmp")).unwrap();
+    Admin::of(dir.path()).put("app", &spec("blue", "127.0.0.1:1")).await;
+    let mode = |name| std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(["routes.json", "proxy.lock", "access.log"].map(mode), [0o600, 0o600, 0o640]);
+    assert!(!dir.path().join("target").exists() && !dir.path().join("routes.json.tmp").exists());
+    proxy.shutdown().await.unwrap();
 }
 
 #[tokio::test]

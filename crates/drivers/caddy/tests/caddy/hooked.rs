@@ -49,6 +49,14 @@ impl Host for Hooked {
         Ok(())
     }
 
+    async fn read_own(&self, path: &str) -> Result<HostFile, PortError> {
+        self.inner.read_own(path).await
+    }
+
+    async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
+        self.inner.write_own(path, content, mode).await
+    }
+
     async fn remove(&self, path: &str) -> Result<(), PortError> {
         self.inner.remove(path).await
     }

@@ -3,6 +3,9 @@
 lg_dir=$1
 while [ ! -e "$lg_dir" ] && [ -n "${lg_dir%/*}" ]; do lg_dir=${lg_dir%/*}; done
 [ -d "$lg_dir" ] && [ -w "$lg_dir" ] && echo dir
+for lg_slot in blue green; do
+    lg_ours "$1" "$1"/*.json "$1/$lg_slot".*.pid "$1/$lg_slot.log" "$1/$lg_slot.log.1" || break
+done
 cd "$2" 2>/dev/null && echo cwd
 case $3 in
 '') ;;

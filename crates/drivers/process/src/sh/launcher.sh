@@ -14,7 +14,7 @@ while IFS= read -r lg_line; do lg_text="$lg_text$lg_line "; done < "/proc/$$/sta
 lg_began ${lg_text##*") "}
 IFS= read -r lg_boot < /proc/sys/kernel/random/boot_id || lg_fail 'the boot id cannot be read'
 cd "$lg_cwd" || lg_fail 'the working folder cannot be entered'
-echo "$$ $lg_born $lg_boot" > "$lg_prefix.$lg_token.pid" || lg_fail 'the pid file cannot be written'
+(umask 077 && echo "$$ $lg_born $lg_boot" > "$lg_prefix.$lg_token.pid") || lg_fail 'the pid file cannot be written'
 IFS= read -r lg_record < "$lg_prefix.json"
 case $lg_record in
 '{"token":"'"$lg_token"'"'*) ;;

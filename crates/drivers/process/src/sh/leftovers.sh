@@ -1,5 +1,6 @@
 # leftovers.sh PREFIX: ends what earlier starts of the slot left behind. Prints nothing; sets lg_old to their tokens.
 lg_prefix=$1
+lg_mine "$lg_prefix"
 # A launcher of an earlier start, cut off between its intent and its process, may have come to life late; it never
 # had traffic. Or a run has ended and left workers behind.
 lg_old=

@@ -3,6 +3,17 @@
 
 { IFS= read -r lg_boot < /proc/sys/kernel/random/boot_id; } 2>/dev/null || lg_boot=
 
+# A file that may be read and written without waiting or being led elsewhere, or none.
+lg_plain() { [ ! -L "$1" ] && { [ -f "$1" ] || [ ! -e "$1" ]; }; }
+
+# What Lockgate wrote about the slots with this PREFIX: all of it ours, or the script ends and says which is not.
+lg_mine() {
+    lg_ours "${1%/*}" "${1%/*}"/*.json "$1".*.pid "$1.log" "$1.log.1" || exit 77
+}
+
+# A process that can be signalled: 1 and 0 and what is negative would stand for many others. Linux has at most 4194304.
+lg_number() { case $1 in '' | *[!0-9]* | 0* | 1 | ????????*) return 1 ;; esac; }
+
 # Fields of /proc/PID/stat behind the command's name, which may hold blanks, brackets and line ends.
 lg_fields() { lg_state=$1; shift 19; lg_began=$1; }
 
@@ -17,8 +28,9 @@ lg_look() {
 # lg_run FILE: sets lg_pid and lg_born to what the file names; fails unless that was on this boot.
 lg_run() {
     lg_pid= lg_born= lg_on=
+    lg_plain "$1" || return 1
     { read -r lg_pid lg_born lg_on < "$1"; } 2>/dev/null || return 1
-    [ -n "$lg_pid" ] && [ "$lg_on" = "$lg_boot" ]
+    lg_number "$lg_pid" && [ "$lg_on" = "$lg_boot" ]
 }
 
 # The very process of lg_run, not a later one with its number, and not a zombie.

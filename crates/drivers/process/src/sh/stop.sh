@@ -31,6 +31,7 @@ lg_end() {
     return 1
 }
 
+lg_mine "$1"
 for lg_file in "$1".*.pid; do
     [ -e "$lg_file" ] && lg_run "$lg_file" || continue
     lg_token=${lg_file#"$1."}

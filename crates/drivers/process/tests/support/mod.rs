@@ -38,6 +38,14 @@ impl Host for Elsewhere {
     async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
         self.0.write(path, content, mode).await
     }
+    async fn read_own(&self, path: &str) -> Result<HostFile, PortError> {
+        self.0.read_own(path).await
+    }
+
+    async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
+        self.0.write_own(path, content, mode).await
+    }
+
     async fn remove(&self, path: &str) -> Result<(), PortError> {
         self.0.remove(path).await
     }

@@ -186,6 +186,22 @@ async fn file_and_folder_are_for_their_owner_only() {
     assert_eq!(mode("state/deep/journal.db"), 0o600);
 }
 
+#[tokio::test]
+async fn a_journal_that_is_a_link_is_refused_and_what_it_leads_to_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("target");
+    std::fs::write(&target, "").unwrap();
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o644)).unwrap();
+    for name in ["journal.db", "journal.db-wal"] {
+        let path = folder.path().join(name);
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        let error = SqliteJournal::open(folder.path().join("journal.db")).await.unwrap_err();
+        assert!(error.to_string().contains("is a symbolic link"), "{error}");
+        assert_eq!(target.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_open_one_new_file_at_once_and_append_to_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -416,7 +432,7 @@ impl SmallDisk {
     fn new() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=512k,mode=755", "tmpfs"])
             .arg(folder.path())
             .output();
         if mount.is_ok_and(|mount| mount.status.success()) {
