@@ -21,8 +21,8 @@ mod variable;
 mod word;
 
 pub use delivery::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, ProcessRuntime, Router,
-    Runtime, SlotDelivery, Strategy, Wave,
+    BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
+    ProcessRuntime, Router, Runtime, SlotDelivery, Strategy, Wave,
 };
 pub use escape::{is_mark, push_escaped};
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck, WhoIsLive};

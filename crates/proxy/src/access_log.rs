@@ -54,6 +54,8 @@ pub(crate) struct Record {
     uri: Uri,
     /// The slot that it was sent to.
     target: Option<Arc<LiveTarget>>,
+    /// How long it waited for a held route. This is not the slot's doing.
+    pub(crate) held: Option<Duration>,
     pub(crate) status: u16,
     pub(crate) bytes: u64,
     pub(crate) cut_off: Option<CutOff>,
@@ -76,6 +78,7 @@ impl Record {
             host,
             uri: request.uri().clone(),
             target: None,
+            held: None,
             status: 0,
             bytes: 0,
             cut_off: None,
@@ -95,12 +98,14 @@ impl Record {
         }
         let took = self.begun.elapsed();
         if let Some(target) = &self.target {
-            target.stats.finished(self.status, took, self.cut_off);
+            let here = took.saturating_sub(self.held.unwrap_or_default());
+            target.stats.finished(self.status, here, self.cut_off);
         }
         let Some(shared) = &self.log.shared else { return };
         let line = Line {
             at_ms: self.at_ms,
             took,
+            held: self.held,
             client: self.client,
             method: std::mem::take(&mut self.method),
             host: self.host.take(),
@@ -133,6 +138,7 @@ impl Drop for Record {
 struct Line {
     at_ms: u64,
     took: Duration,
+    held: Option<Duration>,
     client: IpAddr,
     method: Method,
     host: Option<HeaderValue>,
@@ -156,6 +162,9 @@ struct Written<'a> {
     status: u16,
     bytes: u64,
     micros: u128,
+    /// How much of that it waited because its route was held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_micros: Option<u128>,
     route: Option<&'a str>,
     slot: Option<&'a str>,
     release: Option<&'a str>,
@@ -179,6 +188,7 @@ impl Line {
             status: self.status,
             bytes: self.bytes,
             micros: self.took.as_micros(),
+            held_micros: self.held.map(|held| held.as_micros()),
             route: target.map(|live| live.route.as_str()),
             slot: target.map(|live| live.target.slot.as_str()),
             release: target.map(|live| live.target.release.as_str()),

@@ -28,7 +28,7 @@ use crate::patience::Patience;
 use crate::router::Precondition;
 use crate::shared::{Command, Shared};
 use crate::socket::Socket;
-use crate::wire::{ErrorKind, ErrorView, RouteSpec, RouteView, RoutesView, UpgradeRequest};
+use crate::wire::{ErrorKind, ErrorView, HoldRequest, RouteSpec, RouteView, RoutesView, UpgradeRequest};
 
 /// A larger request body is refused.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -175,6 +175,13 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
 async fn dispatch(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Answer, ErrorView> {
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
+    if let Some(id) = path.strip_prefix("/v1/routes/").and_then(|rest| rest.strip_suffix("/hold")) {
+        return match method {
+            Method::POST => hold(shared, id, request).await,
+            Method::DELETE => Ok(route(StatusCode::OK, &shared.router.let_go(id).await?)),
+            _ => Err(wrong_method(&method, &path)),
+        };
+    }
     if let Some(id) = path.strip_prefix("/v1/routes/") {
         return match method {
             Method::GET => {
@@ -213,6 +220,14 @@ async fn put(shared: &Shared, id: &str, request: Request<Incoming>) -> Result<An
     })?;
     let (view, _changed) = shared.router.put(id, spec, precondition).await?;
     Ok(route(StatusCode::OK, &view))
+}
+
+async fn hold(shared: &Shared, id: &str, request: Request<Incoming>) -> Result<Answer, ErrorView> {
+    let wanted: HoldRequest = body(request).await?.ok_or_else(|| {
+        ErrorView::new(ErrorKind::Invalid, "the body is missing")
+            .hint(r#"send the bounds as JSON: {"time_ms":30000,"requests_max":1000}"#)
+    })?;
+    Ok(route(StatusCode::OK, &shared.router.hold(id, wanted).await?))
 }
 
 async fn upgrade(shared: &Shared, request: Request<Incoming>) -> Result<Answer, ErrorView> {

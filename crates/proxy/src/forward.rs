@@ -19,10 +19,11 @@ use crate::access_log::Record;
 use crate::body::{Exchange, Progress, RequestBody, ResponseBody};
 use crate::flow::Flow;
 use crate::headers::{self, Origin};
+use crate::hold::TurnedAway;
 use crate::host;
 use crate::places::Place;
 use crate::pool::{ConnectError, Room, Sender};
-use crate::router::Claim;
+use crate::router::{Claim, Found};
 use crate::shared::{Phase, Shared};
 use crate::slots::CutOff;
 use crate::tunnel;
@@ -32,6 +33,8 @@ const SLOT: HeaderName = HeaderName::from_static(SLOT_HEADER);
 const RELEASE: HeaderName = HeaderName::from_static(RELEASE_HEADER);
 /// When a client that was refused for want of a place may come again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// When a client that was turned away from a held route may come again.
+const HELD_RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// One client connection.
 #[derive(Debug)]
@@ -134,7 +137,7 @@ pub(crate) async fn handle(
     let place = shared.places.request(&client).await;
     let mut response = match &place {
         Some(place) => route(&shared, &client, place, request, host, record).await,
-        None => refuse_for_now(http2, record),
+        None => refuse_for_now(http2, "too many requests are on their way", RETRY_AFTER_SECONDS, record),
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         client.switched.store(true, Relaxed);
@@ -167,9 +170,17 @@ async fn route(
         }
     };
     let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host::without_port);
-    let Some(claim) = shared.router.claim(name.unwrap_or_default(), request.uri().path()) else {
-        shared.unrouted.fetch_add(1, Relaxed);
-        return refuse(StatusCode::NOT_FOUND, "no route matches this host and path", record);
+    let path = request.uri().path();
+    let claim = match claim(shared, name.unwrap_or_default(), path, place, &mut record).await {
+        Ok(claim) => claim,
+        Err(Unclaimed::NoRoute) => {
+            shared.unrouted.fetch_add(1, Relaxed);
+            return refuse(StatusCode::NOT_FOUND, "no route matches this host and path", record);
+        }
+        Err(Unclaimed::TurnedAway(why)) => {
+            let http2 = request.version() == Version::HTTP_2;
+            return refuse_for_now(http2, why.reason(), HELD_RETRY_AFTER_SECONDS, record);
+        }
     };
     record.sent_to(&claim.live);
     let asked = headers::take_ask(request.headers_mut(), shared.ask_token.as_bytes());
@@ -213,6 +224,38 @@ async fn route(
             }
             let (status, reason) = explain(&claim, failure);
             refuse(status, &of_route(&claim, reason), record)
+        }
+    }
+}
+
+/// Why a request is sent nowhere.
+enum Unclaimed {
+    NoRoute,
+    TurnedAway(TurnedAway),
+}
+
+/// Chooses a target; first waits where the route is held.
+async fn claim(
+    shared: &Shared,
+    host: &str,
+    path: &str,
+    place: &Place,
+    record: &mut Record,
+) -> Result<Claim, Unclaimed> {
+    let mut arrived = None;
+    loop {
+        match shared.router.claim(host, path) {
+            None => return Err(Unclaimed::NoRoute),
+            Some(Found::Target(claim)) => {
+                record.held = arrived.map(|arrived: Instant| arrived.elapsed());
+                return Ok(claim);
+            }
+            Some(Found::Held(route, gate)) => {
+                let arrived = *arrived.get_or_insert_with(Instant::now);
+                // On the heap, so that requests which don't wait have no room for it.
+                let waited = Box::pin(shared.router.holds.wait(&route, &gate, place, arrived)).await;
+                waited.map_err(Unclaimed::TurnedAway)?;
+            }
         }
     }
 }
@@ -382,10 +425,14 @@ fn of_route(claim: &Claim, reason: &str) -> String {
 
 /// The answer to a request for which there is no place. On HTTP/2 it is a head alone: a client that takes no body would
 /// keep its stream.
-fn refuse_for_now(http2: bool, record: Record) -> Response<ResponseBody> {
-    let reason = "too many requests are on their way";
+fn refuse_for_now(
+    http2: bool,
+    reason: &str,
+    retry_after: HeaderValue,
+    record: Record,
+) -> Response<ResponseBody> {
     let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, reason, record);
-    response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    response.headers_mut().insert(RETRY_AFTER, retry_after);
     if http2 {
         *response.body_mut() = ResponseBody::own(Bytes::new());
     }

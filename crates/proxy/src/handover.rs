@@ -40,12 +40,29 @@ const REPORT_MS: u64 = 10;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Message {
-    Ready { pid: u32 },
-    Go { pid: u32, ask_token: String, in_flight: InFlightByRoute },
+    Ready {
+        pid: u32,
+    },
+    Go {
+        pid: u32,
+        ask_token: String,
+        in_flight: InFlightByRoute,
+        /// This process and its own predecessors heed holds; older ones don't say so, and don't.
+        #[serde(default)]
+        heeds_holds: bool,
+    },
     Serving,
-    InFlight { in_flight: InFlightByRoute },
-    Apply { sequence: u64, routes: RoutesFile },
-    Applied { sequence: u64, in_flight: InFlightByRoute },
+    InFlight {
+        in_flight: InFlightByRoute,
+    },
+    Apply {
+        sequence: u64,
+        routes: RoutesFile,
+    },
+    Applied {
+        sequence: u64,
+        in_flight: InFlightByRoute,
+    },
 }
 
 /// One end of the socket pair.
@@ -142,7 +159,12 @@ async fn introduce(
         Err(reason) => return Err(format!("it didn't become ready: {reason}{}", ending(child).await)),
     };
     let ask_token = shared.ask_token.clone();
-    let go = Message::Go { pid: std::process::id(), ask_token, in_flight: shared.router.in_flight() };
+    let go = Message::Go {
+        pid: std::process::id(),
+        ask_token,
+        in_flight: shared.router.in_flight(),
+        heeds_holds: shared.router.predecessor().is_none_or(|predecessor| predecessor.heeds_holds),
+    };
     *asked_to_go = true;
     link.send(&go).await.map_err(|error| format!("it went away: {error}"))?;
     match link.expect(deadline).await {
@@ -230,6 +252,7 @@ pub(crate) async fn follow_successor(shared: Arc<Shared>, mut link: Link) {
         if let Err(error) = sent {
             // Without the successor's word our routes may be out of date: take no further request.
             tracing::warn!(%error, "the successor is gone; finishing what is in flight");
+            shared.router.holds.stop();
             shared.enter_phase(Phase::Finishing);
             return;
         }

@@ -13,6 +13,9 @@
 //!   until it closes. A reader may see a count that is too high for an instant, never one that is too low.
 //! - A request that may have reached a slot is never sent twice, except a bodyless GET, HEAD, OPTIONS or TRACE whose
 //!   pooled connection broke before the response began.
+//! - Once `POST /v1/routes/{id}/hold` has answered, no request is sent to any target of the route, until it is let go
+//!   (`DELETE`) or the hold's time has passed: they wait, within bounds, and hold no connection to a slot. A switch lets
+//!   nothing go. A hold survives a restart and an upgrade of the proxy, and ends when nobody renews it.
 //! - Whatever clients do, the admin interface answers, a client connection can have one request on its way, and nothing
 //!   waits without a bound for a peer that does not go on.
 //! - An upgrade to a new executable loses no request: the listening sockets, the lock and the ask token are handed
@@ -34,6 +37,7 @@ mod flow;
 mod forward;
 mod handover;
 mod headers;
+mod hold;
 mod host;
 mod inherit;
 mod listen;
@@ -59,6 +63,7 @@ mod wire;
 pub use config::{ProxyConfig, ProxyError};
 pub use serve::{ProxyHandle, serve, start};
 pub use wire::{
-    ASK_HEADER, ErrorKind, ErrorView, InFlight, InFlightByRoute, InFlightBySlot, ProxyState, RELEASE_HEADER,
-    RouteSpec, RouteView, RoutesView, SLOT_HEADER, StatusView, Target, UpgradeRequest, UpgradeView,
+    ASK_HEADER, ErrorKind, ErrorView, HoldRequest, HoldView, InFlight, InFlightByRoute, InFlightBySlot,
+    ProxyState, RELEASE_HEADER, RouteSpec, RouteView, RoutesView, SLOT_HEADER, StatusView, Target,
+    UpgradeRequest, UpgradeView,
 };

@@ -37,6 +37,7 @@ impl Collector for Slots {
         self.cut_off(&mut encoder)?;
         self.latency(&mut encoder)?;
         self.in_flight(&mut encoder)?;
+        self.holds(&mut encoder)?;
         let shared = &self.0;
         let gauge =
             &mut encoder.encode_descriptor("connections", "Client connections", None, MetricType::Gauge)?;
@@ -122,6 +123,36 @@ impl Slots {
                     family.encode_family(&labels)?.encode_gauge(&(count as i64))?;
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+impl Slots {
+    /// Routes that are or were held; what is refused there is no slot's.
+    fn holds(&self, encoder: &mut DescriptorEncoder) -> Result<(), Error> {
+        let mut holds = Vec::new();
+        self.0.router.holds.each(|route, waiting, longest, refused| {
+            holds.push((route.to_owned(), waiting, longest, refused));
+        });
+        let help = "Requests that wait because their route is held";
+        let mut family = encoder.encode_descriptor("held_requests", help, None, MetricType::Gauge)?;
+        for (route, waiting, ..) in &holds {
+            family.encode_family(&[("route", route.as_str())])?.encode_gauge(&(*waiting as i64))?;
+        }
+        let help = "How long the first of them has waited";
+        let unit = prometheus_client::registry::Unit::Seconds;
+        let mut family = encoder.encode_descriptor("held", help, Some(&unit), MetricType::Gauge)?;
+        for (route, _, longest, _) in &holds {
+            family.encode_family(&[("route", route.as_str())])?.encode_gauge(&longest.as_secs_f64())?;
+        }
+        let help = "Requests refused because their route was held";
+        let mut family =
+            encoder.encode_descriptor("hold_refused_requests", help, None, MetricType::Counter)?;
+        for (route, _, _, refused) in &holds {
+            let labels = [("route", route.as_str())];
+            let mut labelled = family.encode_family(&labels)?;
+            labelled.encode_counter::<[(&str, &str); 0], u64, u64>(refused, None)?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::forward::Client;
 use crate::seldom::Seldom;
 
 /// The part of all places that requests beyond the first of their connection may take together: one in this many.
-const EXTRA_ONE_IN: usize = 4;
+pub(crate) const EXTRA_ONE_IN: usize = 4;
 /// How long a request waits for a place before it is told to come again.
 const WAIT_SECONDS_MAX: u64 = 5;
 /// How many requests wait for a place at once.
@@ -37,7 +37,7 @@ pub(crate) struct Places {
 #[derive(Debug)]
 pub(crate) struct Place {
     client: Arc<Client>,
-    _permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+    permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 impl Place {
@@ -47,7 +47,12 @@ impl Place {
         second: Option<OwnedSemaphorePermit>,
     ) -> Arc<Self> {
         client.began();
-        Arc::new(Self { client: client.clone(), _permits: (own, second) })
+        Arc::new(Self { client: client.clone(), permits: (own, second) })
+    }
+
+    /// It comes out of the part that all connections share.
+    pub(crate) fn is_extra(&self) -> bool {
+        self.permits.1.is_some()
     }
 }
 

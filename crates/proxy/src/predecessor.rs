@@ -13,6 +13,8 @@ use crate::shared::Shared;
 use crate::store::RoutesFile;
 use crate::wire::InFlightByRoute;
 
+/// How much later than it should a predecessor may close its clients' idle connections.
+const LATE_SECONDS_MAX: u64 = 1;
 /// How long a switch waits for the predecessor to follow.
 const FOLLOW_SECONDS_MAX: u64 = 5;
 
@@ -22,6 +24,9 @@ type Switch = (Arc<RoutesFile>, oneshot::Sender<()>);
 #[derive(Debug)]
 pub(crate) struct Predecessor {
     pub(crate) pid: u32,
+    /// It keeps requests waiting when it is told that their route is held.
+    pub(crate) heeds_holds: bool,
+    since: Instant,
     in_flight: Mutex<InFlightByRoute>,
     switches: mpsc::Sender<Switch>,
     cut: CancellationToken,
@@ -40,6 +45,18 @@ impl Predecessor {
 
     fn tell(&self, in_flight: InFlightByRoute) {
         *self.in_flight.lock().unwrap_or_else(PoisonError::into_inner) = in_flight;
+    }
+
+    /// Returns once the predecessor sends no request to a held route: at once, unless it is too old to heed a hold. That
+    /// one is waited for until it has closed its clients' idle connections, `lame_duck` after the upgrade.
+    pub(crate) async fn can_be_held(&self, lame_duck: Duration) {
+        if !self.heeds_holds {
+            let closed = self.since + lame_duck + Duration::from_secs(LATE_SECONDS_MAX);
+            tokio::select! {
+                () = tokio::time::sleep_until(closed) => {}
+                () = self.ended() => {}
+            }
+        }
     }
 
     /// Returns once the predecessor sends no request to a target that is not in `routes`. If it doesn't answer, the
@@ -73,11 +90,18 @@ pub(crate) async fn introduce(mut link: Link, limit: Duration) -> Result<Handed,
     let ready = Message::Ready { pid: std::process::id() };
     link.send(&ready).await.map_err(|error| failed(error.to_string()))?;
     match link.expect(Instant::now() + limit).await.map_err(failed)? {
-        Message::Go { pid, ask_token, in_flight } => {
+        Message::Go { pid, ask_token, in_flight, heeds_holds } => {
             let (sender, switches) = mpsc::channel(1);
             let (cut, ended) = (CancellationToken::new(), CancellationToken::new());
-            let predecessor =
-                Predecessor { pid, in_flight: Mutex::new(in_flight), switches: sender, cut, ended };
+            let predecessor = Predecessor {
+                pid,
+                heeds_holds,
+                since: Instant::now(),
+                in_flight: Mutex::new(in_flight),
+                switches: sender,
+                cut,
+                ended,
+            };
             Ok(Handed { ask_token, predecessor: Arc::new(predecessor), link, switches })
         }
         _ => Err(failed("it said something else instead of go".to_owned())),
@@ -140,4 +164,41 @@ enum Ending {
     Gone,
     /// We stopped listening to it.
     CutOff,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a process says that was started before there were holds.
+    const OLD_GO: &str = r#"{"go":{"pid":1,"ask_token":"t","in_flight":{}}}"#;
+
+    fn predecessor(heeds_holds: bool) -> Predecessor {
+        Predecessor {
+            pid: 1,
+            heeds_holds,
+            since: Instant::now(),
+            in_flight: Mutex::default(),
+            switches: mpsc::channel(1).0,
+            cut: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_too_old_to_hold_is_waited_for_until_it_takes_no_further_request() {
+        let Message::Go { heeds_holds, .. } = serde_json::from_str(OLD_GO).unwrap() else { panic!() };
+        assert!(!heeds_holds);
+        let old = predecessor(heeds_holds);
+        let lame_duck = Duration::from_millis(50);
+        old.can_be_held(lame_duck).await;
+        assert!(old.since.elapsed() >= lame_duck + Duration::from_secs(LATE_SECONDS_MAX));
+        // One that has ended, and one that heeds holds, are not.
+        let gone = predecessor(false);
+        gone.ended.cancel();
+        let limit = Duration::from_secs(20);
+        for quick in [gone, predecessor(true)] {
+            assert!(tokio::time::timeout(limit, quick.can_be_held(10 * limit)).await.is_ok());
+        }
+    }
 }

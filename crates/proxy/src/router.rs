@@ -10,12 +10,13 @@ use hyper::header::HeaderValue;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::config::{ProxyConfig, ProxyError};
+use crate::hold::{self, Gate, Hold, Holds};
 use crate::pool::{Dial, Pool};
 use crate::predecessor::Predecessor;
 use crate::slots::SlotRegister;
 use crate::store::{self, RoutesFile, StoredRoute};
-use crate::table::{Entry, LiveTarget, Table, collide, validate};
-use crate::wire::{ErrorKind, ErrorView, InFlightByRoute, RouteSpec, RouteView};
+use crate::table::{Entry, LiveTarget, Table, Way, collide, validate};
+use crate::wire::{ErrorKind, ErrorView, HoldRequest, InFlightByRoute, RouteSpec, RouteView};
 
 /// More routes than this are refused.
 const ROUTES_MAX: usize = 1024;
@@ -42,6 +43,14 @@ impl Drop for Claim {
     }
 }
 
+/// What there is for a request.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Target(Claim),
+    /// The route is held: wait before its gate, then look again.
+    Held(String, Arc<Gate>),
+}
+
 /// What a change is conditional on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Precondition {
@@ -56,6 +65,7 @@ pub(crate) struct Router {
     config: ProxyConfig,
     table: ArcSwap<Table>,
     pub(crate) slots: SlotRegister,
+    pub(crate) holds: Holds,
     /// One change at a time. What is guarded is the order: stored, told to the predecessor, swapped.
     next_version: Arc<AsyncMutex<u64>>,
     /// Set, under the lock above, when a successor owns the routes.
@@ -70,6 +80,7 @@ impl Router {
             config: config.clone(),
             table: ArcSwap::default(),
             slots: SlotRegister::default(),
+            holds: Holds::new(config.connections_max),
             next_version: Arc::new(AsyncMutex::new(file.next_version)),
             handed_over: AtomicBool::new(false),
             predecessor: Mutex::new(None),
@@ -81,16 +92,20 @@ impl Router {
     /// Chooses the target and registers the request in flight there, as one atomic step: after the increment the
     /// table is looked at again, so a request whose target was chosen just before a switch is either already visible
     /// to whoever counts after the switch, or chooses anew.
-    pub(crate) fn claim(&self, host: &str, path: &str) -> Option<Claim> {
+    pub(crate) fn claim(&self, host: &str, path: &str) -> Option<Found> {
         loop {
             let table = self.table.load();
-            let live = table.find(host, path)?.clone();
+            let way = table.find(host, path)?;
+            if let Some(gate) = way.gate.as_ref().filter(|gate| !gate.is_over()) {
+                return Some(Found::Held(way.live.route.clone(), gate.clone()));
+            }
+            let live = way.live.clone();
             live.stats.enter();
             let claim = Claim { live, upgraded: false };
             fence(SeqCst);
             // The guard keeps the old table's address from being used again, so equal pointers mean no change.
             if Arc::ptr_eq(&table, &self.table.load()) {
-                return Some(claim);
+                return Some(Found::Target(claim));
             }
         }
     }
@@ -110,7 +125,8 @@ impl Router {
     }
 
     fn view_of(&self, entry: &Entry) -> RouteView {
-        let StoredRoute { id, version, spec } = entry.stored.clone();
+        let StoredRoute { id, version, spec, hold: _ } = entry.stored.clone();
+        let hold = self.holds.view(&id);
         let mut in_flight = self.slots.of_route(&id);
         if let Some(predecessor) = self.predecessor() {
             for (slot, more) in predecessor.in_flight().remove(&id).unwrap_or_default() {
@@ -131,6 +147,7 @@ impl Router {
             stall_timeout_ms,
             trusted_proxies,
             in_flight,
+            hold,
         }
     }
 
@@ -174,7 +191,9 @@ impl Router {
         if routes.len() >= ROUTES_MAX {
             return Err(ErrorView::new(ErrorKind::Invalid, format!("there are already {ROUTES_MAX} routes")));
         }
-        routes.push(StoredRoute { id: id.to_owned(), version: *next_version, spec });
+        let held = table.by_id.get(id).and_then(|entry| entry.stored.hold);
+        let hold = held.or_else(|| self.holds.left_behind(id));
+        routes.push(StoredRoute { id: id.to_owned(), version: *next_version, spec, hold });
         self.change(&mut next_version, &table, routes).await?;
         let view = self.view(id).ok_or_else(|| ErrorView::new(ErrorKind::NotFound, "the route vanished"))?;
         Ok((view, true))
@@ -185,14 +204,49 @@ impl Router {
         let mut next_version = self.next_version.lock().await;
         self.may_change()?;
         self.check(id, precondition)?;
-        let Some(view) = self.view(id) else {
-            return Err(ErrorView::new(ErrorKind::NotFound, format!("there is no route {id:?}")));
-        };
+        let Some(view) = self.view(id) else { return Err(missing(id)) };
         let table = self.table.load_full();
         let stored = table.by_id.values().map(|entry| &entry.stored);
         let routes = stored.filter(|stored| stored.id != id).cloned().collect();
         self.change(&mut next_version, &table, routes).await?;
         Ok(view)
+    }
+
+    /// Keeps requests waiting before a route, or goes on to, for so long from now. Its version stays.
+    pub(crate) async fn hold(&self, id: &str, wanted: HoldRequest) -> Result<RouteView, ErrorView> {
+        hold::validate(&wanted)?;
+        if let Some(predecessor) = self.predecessor() {
+            predecessor.can_be_held(self.config.lame_duck).await;
+        }
+        let mut next_version = self.next_version.lock().await;
+        self.may_change()?;
+        let table = self.table.load_full();
+        if !table.by_id.contains_key(id) {
+            return Err(missing(id));
+        }
+        let routes = with_hold(&table, id, Some(Hold::begin(wanted)));
+        self.change(&mut next_version, &table, routes).await?;
+        self.view(id).ok_or_else(|| missing(id))
+    }
+
+    /// Sends on what waits before a route, in order of arrival. That it can't be stored is no reason to keep users
+    /// waiting: a hold that a restart brings back ends by itself.
+    pub(crate) async fn let_go(&self, id: &str) -> Result<RouteView, ErrorView> {
+        let mut next_version = self.next_version.lock().await;
+        self.may_change()?;
+        let table = self.table.load_full();
+        let Some(entry) = table.by_id.get(id) else {
+            self.holds.open(id);
+            return Err(missing(id));
+        };
+        if entry.way.gate.is_some() {
+            let routes = with_hold(&table, id, None);
+            if let Err(error) = self.change(&mut next_version, &table, routes.clone()).await {
+                tracing::warn!(route = id, error = error.message, "the route is let go without being stored");
+                self.follow(Arc::new(RoutesFile::new(*next_version, routes))).await;
+            }
+        }
+        self.view(id).ok_or_else(|| missing(id))
     }
 
     fn check(&self, id: &str, precondition: Precondition) -> Result<(), ErrorView> {
@@ -243,16 +297,13 @@ impl Router {
                 .hint("look at the state folder's free space and mode")
         };
         saved.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
-        if let Some(predecessor) = self.predecessor() {
-            predecessor.apply(new.clone()).await;
-        }
+        self.follow(new).await;
         *next_version += 1;
-        self.swap(&new.routes);
         Ok(())
     }
 
-    /// Takes over a successor's table, without storing it: the file is the successor's. A predecessor of our own, if
-    /// one still drains after two upgrades in a row, follows first.
+    /// Puts a table in force without storing it: it is stored, or a successor's. A predecessor of our own, if one still
+    /// drains, follows first.
     pub(crate) async fn follow(&self, file: Arc<RoutesFile>) {
         if let Some(predecessor) = self.predecessor() {
             predecessor.apply(file.clone()).await;
@@ -260,29 +311,34 @@ impl Router {
         self.swap(&file.routes);
     }
 
-    /// The switch. Targets that stay the same keep their connections.
+    /// The switch. Targets that stay the same keep their connections, unless the route is held from now on: what is sent
+    /// later goes to an app that may have been started anew.
     fn swap(&self, routes: &[StoredRoute]) {
         let old = self.table.load_full();
         let entries = routes.iter().map(|stored| {
+            let gate = self.holds.gate(&stored.id, stored.hold);
             let kept = old.by_id.get(&stored.id).filter(|entry| {
                 entry.stored.spec.target == stored.spec.target
                     && entry.stored.spec.response_timeout_ms == stored.spec.response_timeout_ms
                     && entry.stored.spec.stall_timeout_ms == stored.spec.stall_timeout_ms
                     && entry.stored.spec.trusted_proxies == stored.spec.trusted_proxies
+                    && (gate.is_none() || same(gate.as_ref(), entry.way.gate.as_ref()))
             });
-            let live = kept.map_or_else(|| self.bring_to_life(stored), |entry| entry.live.clone());
-            Entry { stored: stored.clone(), live }
+            let live = kept.map_or_else(|| self.bring_to_life(stored), |entry| entry.way.live.clone());
+            let hold = stored.hold.filter(|_| gate.is_some());
+            Entry { stored: StoredRoute { hold, ..stored.clone() }, way: Way { live, gate } }
         });
         let new = Arc::new(Table::build(entries.collect()));
         self.table.store(new.clone());
         // Pairs with the fence in `claim`.
         fence(SeqCst);
         for (id, entry) in &old.by_id {
-            let kept = new.by_id.get(id).is_some_and(|now| Arc::ptr_eq(&now.live, &entry.live));
+            let kept = new.by_id.get(id).is_some_and(|now| Arc::ptr_eq(&now.way.live, &entry.way.live));
             if !kept {
-                entry.live.pool.retire();
+                entry.way.live.pool.retire();
             }
         }
+        self.holds.open_others(|id| new.by_id.get(id).map(|entry| entry.way.gate.is_some()));
         self.slots.prune(|id| new.by_id.contains_key(id));
     }
 
@@ -307,17 +363,17 @@ impl Router {
 
     /// Closes connections to the slots that were idle for too long. Called about once a second.
     pub(crate) fn reap(&self) {
-        self.table.load_full().by_id.values().for_each(|entry| entry.live.pool.reap());
+        self.table.load_full().by_id.values().for_each(|entry| entry.way.live.pool.reap());
     }
 
     /// Closes all idle connections to the slots, to make room for busy ones.
     pub(crate) fn close_idle(&self) {
-        self.table.load_full().by_id.values().for_each(|entry| entry.live.pool.close_idle());
+        self.table.load_full().by_id.values().for_each(|entry| entry.way.live.pool.close_idle());
     }
 
     /// Closes all idle connections: this process takes no more requests.
     pub(crate) fn retire_all(&self) {
-        self.table.load_full().by_id.values().for_each(|entry| entry.live.pool.retire());
+        self.table.load_full().by_id.values().for_each(|entry| entry.way.live.pool.retire());
     }
 
     /// Keeps the routes from changing while they are handed over.
@@ -332,6 +388,23 @@ impl Router {
     pub(crate) fn set_predecessor(&self, predecessor: Option<Arc<Predecessor>>) {
         *self.predecessor.lock().unwrap_or_else(PoisonError::into_inner) = predecessor;
     }
+}
+
+fn missing(id: &str) -> ErrorView {
+    ErrorView::new(ErrorKind::NotFound, format!("there is no route {id:?}"))
+}
+
+/// The routes of a table, this one with another hold or none.
+fn with_hold(table: &Table, id: &str, hold: Option<Hold>) -> Vec<StoredRoute> {
+    let mut routes: Vec<_> = table.by_id.values().map(|entry| entry.stored.clone()).collect();
+    for route in routes.iter_mut().filter(|route| route.id == id) {
+        route.hold = hold;
+    }
+    routes
+}
+
+fn same(one: Option<&Arc<Gate>>, other: Option<&Arc<Gate>>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| Arc::ptr_eq(one, other))
 }
 
 /// No route changes while this lives.
@@ -358,7 +431,7 @@ mod tests {
         let target =
             Target { slot: slot.to_owned(), release: "r".to_owned(), dial: "127.0.0.1:1".to_owned() };
         let spec = RouteSpec::to(target);
-        [StoredRoute { id: "app".to_owned(), version: 1, spec }]
+        [StoredRoute { id: "app".to_owned(), version: 1, spec, hold: None }]
     }
 
     /// Threads claim as fast as they can; another switches back and forth and marks a slot as stopped as soon as it
@@ -383,7 +456,7 @@ mod tests {
                     scope.spawn(|| {
                         let mut claimed = 0_u64;
                         while !done.load(SeqCst) {
-                            let claim = router.claim("any", "/").unwrap();
+                            let Some(Found::Target(claim)) = router.claim("any", "/") else { panic!() };
                             let slot = usize::from(claim.live.target.slot == "green");
                             assert!(
                                 !stopped[slot].load(SeqCst),

@@ -283,6 +283,10 @@ async fn drain(shared: &Arc<Shared>, inbox: &mut mpsc::Receiver<Command>, handed
         false => (Duration::ZERO, config.shutdown_drain),
     };
     shared.tasks.close();
+    if !handed_over {
+        // Nobody will let go what waits. In a successor somebody can, and it passes that on.
+        shared.router.holds.stop();
+    }
     shared.enter_phase(Phase::LameDuck);
     let gently = async {
         if timeout_at(begun + patience, idle(shared, handed_over)).await.is_ok() {

@@ -149,6 +149,7 @@ impl Shared {
             access_log_dropped: self.access_log.dropped(),
             predecessor: self.router.predecessor().map(|predecessor| predecessor.pid),
             in_flight: self.router.in_flight(),
+            holds: self.router.holds.views(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ProxyError;
+use crate::hold::Hold;
 use crate::wire::RouteSpec;
 
 /// The format this version writes and the only one it reads.
@@ -24,6 +25,9 @@ pub(crate) struct StoredRoute {
     pub(crate) id: String,
     pub(crate) version: u64,
     pub(crate) spec: RouteSpec,
+    /// `None` unless it is held, or was until lately. A proxy that is older than this reads over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hold: Option<Hold>,
 }
 
 /// The file's content.

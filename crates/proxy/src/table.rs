@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 use ipnet::IpNet;
 
+use crate::hold::Gate;
 use crate::pool::{Dial, Pool};
 use crate::slots::SlotStats;
 use crate::store::StoredRoute;
@@ -33,15 +34,22 @@ pub(crate) struct LiveTarget {
     pub(crate) release_header: HeaderValue,
 }
 
-/// A route together with its live target.
+/// Where a route's requests go, and what stands before it while the route is held.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    pub(crate) live: Arc<LiveTarget>,
+    pub(crate) gate: Option<Arc<Gate>>,
+}
+
+/// A route together with its way.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) stored: StoredRoute,
-    pub(crate) live: Arc<LiveTarget>,
+    pub(crate) way: Way,
 }
 
-/// Prefix (without a trailing slash) and target, longest prefix first.
-type Prefixes = Vec<(String, Arc<LiveTarget>)>;
+/// Prefix (without a trailing slash) and way, longest prefix first.
+type Prefixes = Vec<(String, Way)>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -57,11 +65,11 @@ impl Table {
             let spec = &entry.stored.spec;
             let prefix = canonical_prefix(spec.path_prefix.as_deref()).to_owned();
             if spec.hosts.is_empty() {
-                table.any_host.push((prefix, entry.live.clone()));
+                table.any_host.push((prefix, entry.way.clone()));
             } else {
                 for host in &spec.hosts {
                     let prefixes = table.by_host.entry(host.to_ascii_lowercase()).or_default();
-                    prefixes.push((prefix.clone(), entry.live.clone()));
+                    prefixes.push((prefix.clone(), entry.way.clone()));
                 }
             }
             table.by_id.insert(entry.stored.id.clone(), entry);
@@ -73,8 +81,8 @@ impl Table {
         table
     }
 
-    /// The target for a host (without port) and a path, if there is one.
-    pub(crate) fn find(&self, host: &str, path: &str) -> Option<&Arc<LiveTarget>> {
+    /// The way for a host (without port) and a path, if there is one.
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<&Way> {
         let named = if self.by_host.is_empty() {
             None
         } else if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -86,12 +94,12 @@ impl Table {
     }
 }
 
-fn longest<'a>(prefixes: &'a Prefixes, path: &str) -> Option<&'a Arc<LiveTarget>> {
+fn longest<'a>(prefixes: &'a Prefixes, path: &str) -> Option<&'a Way> {
     let found = prefixes.iter().find(|(prefix, _)| {
         let rest = path.strip_prefix(prefix.as_str());
         prefix.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     });
-    found.map(|(_, live)| live)
+    found.map(|(_, way)| way)
 }
 
 fn canonical_prefix(prefix: Option<&str>) -> &str {
@@ -193,7 +201,8 @@ mod tests {
             slot_header: HeaderValue::from_static("blue"),
             release_header: HeaderValue::from_static("r1"),
         });
-        Entry { stored: StoredRoute { id: id.to_owned(), version: 1, spec }, live }
+        let stored = StoredRoute { id: id.to_owned(), version: 1, spec, hold: None };
+        Entry { stored, way: Way { live, gate: None } }
     }
 
     #[test]
@@ -204,7 +213,7 @@ mod tests {
             entry("named", spec(&["App.example"], Some("/"))),
             entry("named-v2", spec(&["app.example"], Some("/api/v2"))),
         ]);
-        let found = |host, path| table.find(host, path).map(|live| live.route.as_str());
+        let found = |host, path| table.find(host, path).map(|way| way.live.route.as_str());
         assert_eq!(found("other", "/"), Some("any"));
         assert_eq!(found("other", "/api"), Some("any-api"));
         assert_eq!(found("other", "/api/x"), Some("any-api"));

@@ -66,6 +66,41 @@ impl RouteSpec {
     }
 }
 
+/// What `POST /v1/routes/{id}/hold` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldRequest {
+    /// How long the hold lasts unless it is asked for again, and how long one request waits at most, in milliseconds: 1 to
+    /// 86,400,000 (a day).
+    pub time_ms: u64,
+    /// How many requests may wait at once, at most 100,000; more are answered 503. All held routes together have half of
+    /// the proxy's connections for it.
+    #[serde(default = "hold_requests_max")]
+    pub requests_max: u32,
+}
+
+/// How many requests wait for a held route when nobody says so.
+fn hold_requests_max() -> u32 {
+    1_000
+}
+
+/// A route that is held, as it is at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldView {
+    /// When it ends by itself, in milliseconds since 1970.
+    pub until_ms: u64,
+    /// As asked for in [`HoldRequest::time_ms`].
+    pub time_ms: u64,
+    /// As asked for in [`HoldRequest::requests_max`].
+    pub requests_max: u32,
+    /// How many requests wait. Those that wait in a predecessor process are not among them.
+    pub waiting: u64,
+    /// How long the first of them has waited, in milliseconds.
+    pub longest_ms: u64,
+    /// How many requests of this route were refused since this process started because it was held.
+    pub refused: u64,
+}
+
 /// How many requests a slot is working on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
@@ -106,6 +141,9 @@ pub struct RouteView {
     /// The current slot, the recent ones, and every one that still has something in flight, here or in a
     /// predecessor process that drains after an upgrade.
     pub in_flight: InFlightBySlot,
+    /// Absent unless requests wait instead of being sent to the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldView>,
 }
 
 /// What `GET /v1/routes` answers, ordered by id.
@@ -144,6 +182,9 @@ pub struct StatusView {
     pub predecessor: Option<u32>,
     /// Everything in flight, deleted routes included. Slots with nothing in flight are left out.
     pub in_flight: InFlightByRoute,
+    /// The routes that are held.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub holds: BTreeMap<String, HoldView>,
 }
 
 /// What `POST /v1/upgrade` takes. What is left out stays as this process was started.

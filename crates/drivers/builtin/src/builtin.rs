@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use lockgate_model::{FailureKind, Millis, Slot};
+use lockgate_model::{FailureKind, HoldBounds, Millis, Slot};
 use lockgate_ports::{
     Check, Endpoint, Host, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
     http, listens,
 };
 use lockgate_proxy::{
-    ASK_HEADER, ErrorKind, RELEASE_HEADER, RouteSpec, RouteView, SLOT_HEADER, StatusView, Target,
-    UpgradeRequest, UpgradeView,
+    ASK_HEADER, ErrorKind, HoldRequest, RELEASE_HEADER, RouteSpec, RouteView, SLOT_HEADER, StatusView,
+    Target, UpgradeRequest, UpgradeView,
 };
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -201,6 +201,28 @@ impl Builtin {
         }
     }
 
+    /// Holds the route or lets it go. A route that isn't there has nothing to hold.
+    async fn change_hold(&self, method: &'static str, body: Vec<u8>) -> Result<(), PortError> {
+        let request = admin::send(method, &format!("{}/hold", self.route_path), body);
+        match self.admin().call::<RouteView>(&request).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err((_, refused))) if refused.kind == ErrorKind::NotFound => Ok(()),
+            Ok(Err((_, refused))) if refused.kind == ErrorKind::MethodNotAllowed => Err(self.too_old()),
+            Ok(Err((error, _))) => Err(error),
+            Err(error) if nothing_there(&error) => self.require_no_route().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The proxy that runs knows nothing of holding.
+    fn too_old(&self) -> PortError {
+        let dir = &self.options.dir;
+        let message = format!("the proxy in {dir} is older than this Lockgate and cannot hold requests");
+        let hint =
+            format!("upgrade it on its host, without losing a request: lockgate proxy --upgrade --dir {dir}");
+        PortError::new(FailureKind::Refused, message).hint(hint)
+    }
+
     /// The request as a user's would be, so that it matches this route and no other.
     fn as_users_do(&self, request: &Request, token: &str) -> Request {
         let mut request = request.clone();
@@ -280,6 +302,7 @@ impl Router for Builtin {
                 target: view.target.slot.parse().ok(),
                 dial: Some(view.target.dial),
                 version: RouteVersion(view.version.to_string()),
+                held: view.hold.is_some(),
             }),
             Ok(Err((_, refused))) if refused.kind == ErrorKind::NotFound => Ok(Route::default()),
             Ok(Err((error, _))) => Err(error),
@@ -331,6 +354,20 @@ impl Router for Builtin {
             Err((_, refused)) if is_gone(&refused) => Ok(()),
             Err((error, _)) => Err(error),
         }
+    }
+
+    fn can_hold(&self) -> bool {
+        true
+    }
+
+    async fn hold(&self, bounds: &HoldBounds) -> Result<(), PortError> {
+        let wanted = HoldRequest { time_ms: bounds.time.0, requests_max: bounds.requests_max };
+        let body = serde_json::to_vec(&wanted).map_err(|error| PortError::other(error.to_string()))?;
+        self.change_hold("POST", body).await
+    }
+
+    async fn let_go(&self) -> Result<(), PortError> {
+        self.change_hold("DELETE", Vec::new()).await
     }
 
     async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError> {

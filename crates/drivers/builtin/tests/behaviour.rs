@@ -5,13 +5,14 @@ mod support;
 use std::time::{Duration, Instant};
 
 use lockgate_builtin::BuiltinOptions;
-use lockgate_model::{FailureKind, Millis, Slot};
-use lockgate_ports::conformance::router::{RouterFixture, suite};
+use lockgate_model::{FailureKind, HoldBounds, Millis, Slot};
+use lockgate_ports::conformance::router::{RouterFixture, holding_within_bounds, suite};
 use lockgate_ports::{CheckState, Request, Route, Router};
 use lockgate_proxy::{ProxyConfig, ProxyHandle, start};
 use support::{Reaper, World, example, free_address, launch_by_example};
 
 const WAIT_SECONDS_MAX: u64 = 10;
+const HOLD: HoldBounds = HoldBounds { time: Millis::from_secs(60), requests_max: 10 };
 
 /// A world with a proxy that runs in this process.
 async fn with_proxy(change: impl FnOnce(&mut BuiltinOptions)) -> (World, ProxyHandle) {
@@ -35,6 +36,68 @@ fn ask(path: &str) -> Request {
 async fn it_passes_the_suite() {
     let (world, _proxy) = with_proxy(|_| ()).await;
     suite(&world).await;
+}
+
+#[tokio::test]
+async fn it_holds_within_bounds() {
+    let (world, _proxy) = with_proxy(|_| ()).await;
+    holding_within_bounds(&world).await;
+}
+
+#[tokio::test]
+async fn without_a_route_there_is_nothing_to_hold() {
+    let (world, _proxy) = with_proxy(|_| ()).await;
+    world.router.hold(&HOLD).await.unwrap();
+    assert_eq!(world.router.route().await.unwrap(), Route::default());
+    world.router.let_go().await.unwrap();
+    // And without a proxy none is started for it.
+    let world = World::new(tempfile::tempdir().unwrap(), free_address(), launch_by_example).await;
+    world.router.hold(&HOLD).await.unwrap();
+    world.router.let_go().await.unwrap();
+    assert!(!world.folder().exists());
+}
+
+#[tokio::test]
+async fn a_hold_outlives_the_proxys_death() {
+    let world = World::new(tempfile::tempdir().unwrap(), free_address(), launch_by_example).await;
+    let reaper = Reaper(world.folder());
+    switch(&world, Slot::Blue).await;
+    world.router.hold(&HOLD).await.unwrap();
+    reaper.kill();
+    let limit = Instant::now() + Duration::from_secs(WAIT_SECONDS_MAX);
+    while world.router.route().await.is_ok() {
+        assert!(Instant::now() < limit, "it still answers");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let error = world.router.let_go().await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unreachable, "a route that nobody serves cannot be let go: {error}");
+    world.router.revive().await.unwrap();
+    assert!(world.router.route().await.unwrap().held);
+    let (asked, let_go) = (ask("/slot"), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.router.let_go().await
+    });
+    let (answer, let_go) = tokio::join!(world.router.ask(&asked), let_go);
+    let_go.unwrap();
+    assert_eq!(answer.unwrap().answer.text(), "blue");
+    assert!(!world.router.route().await.unwrap().held);
+}
+
+/// One that was started before this program was brought up to date.
+#[tokio::test]
+async fn a_proxy_that_is_too_old_to_hold_is_to_be_upgraded() {
+    let world = World::new(tempfile::tempdir().unwrap(), free_address(), |_| ()).await;
+    std::fs::create_dir_all(world.folder()).unwrap();
+    let socket = tokio::net::UnixListener::bind(world.folder().join("admin.sock")).unwrap();
+    let old = tokio::spawn(support::old_proxy(socket));
+    let error = world.router.hold(&HOLD).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Refused, "{error}");
+    assert!(error.message.contains("is older than this Lockgate and cannot hold requests"), "{error}");
+    let hint = format!("lockgate proxy --upgrade --dir {}", world.folder().display());
+    assert!(error.hint.as_ref().is_some_and(|found| found.ends_with(&hint)), "{error:?}");
+    // What it cannot hold it need not let go.
+    world.router.let_go().await.unwrap();
+    old.abort();
 }
 
 #[tokio::test]

@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lockgate_model::{FailureKind, Millis, Slot};
+use lockgate_model::{FailureKind, HoldBounds, Millis, Slot};
 use tokio::time::Instant;
 
-use crate::{InFlight, Request, Route, Router, Upstream};
+use crate::{InFlight, PortError, Request, Route, Router, RouterAnswer, Upstream};
 
 /// What the suite asks through the router; the app of a slot answers it at once with the slot's name as its body.
 pub const ASK_PATH: &str = "/slot";
@@ -22,6 +22,19 @@ const COUNT_SECONDS_MAX: u64 = 5;
 const COUNT_LOOK_MILLIS: u64 = 10;
 /// Switches in [`many_switches_in_a_row`].
 const SWITCHES: usize = 50;
+
+/// How long a request that must wait is seen to.
+const WAITS_MILLIS: u64 = 400;
+/// A hold that ends by itself while the suite waits for it.
+const SHORT_HOLD_MILLIS: u64 = 500;
+/// A hold that outlasts the suite, and how many requests it lets wait.
+const LONG_HOLD: HoldBounds = HoldBounds { time: Millis::from_secs(60), requests_max: 2 };
+
+/// Longest wait for the answer of a request that is held meanwhile.
+const HELD_ASK_SECONDS_MAX: u64 = 40;
+/// Longest wait for the place of a client that has closed its connection. It may have closed only its sending half, and
+/// still wait for its answer, so a router may give it some time.
+const GONE_SECONDS_MAX: u64 = 20;
 
 /// A router with two running slots behind it.
 #[async_trait]
@@ -56,6 +69,12 @@ pub async fn suite(fixture: &dyn RouterFixture) {
     a_slow_request_finishes_on_the_slot_that_lost_the_traffic(fixture).await;
     both_slots_drain_in_turn(fixture).await;
     many_switches_in_a_row(fixture).await;
+    if fixture.router().can_hold() {
+        a_held_request_goes_where_the_route_leads_when_it_is_let_go(fixture).await;
+        a_hold_ends_by_itself_unless_it_is_renewed(fixture).await;
+    } else {
+        a_router_that_cannot_hold_says_so(fixture).await;
+    }
     withdrawing_puts_back_what_was_there(fixture, &found).await;
 }
 
@@ -145,6 +164,119 @@ async fn many_switches_in_a_row(fixture: &dyn RouterFixture) {
         switch(fixture, slot).await;
         assert_serves(fixture, slot, &format!("after switch {turn}")).await;
     }
+}
+
+async fn a_held_request_goes_where_the_route_leads_when_it_is_let_go(fixture: &dyn RouterFixture) {
+    switch(fixture, Slot::Blue).await;
+    await_count(fixture, Slot::Blue, 0, "blue is idle at first").await;
+    let before = route(fixture, "before the hold").await;
+    hold(fixture, LONG_HOLD).await;
+    let held = route(fixture, "while it is held").await;
+    assert_eq!(held, Route { held: true, ..before }, "a hold shows and changes nothing else");
+
+    let mut asked = std::pin::pin!(ask(fixture));
+    assert!(waits(&mut asked).await, "a request waits while the route is held");
+    assert_eq!(total(in_flight(fixture, Slot::Blue).await), 0, "one that waits is not in flight");
+    switch(fixture, Slot::Green).await;
+    assert!(route(fixture, "after a switch").await.held, "a switch leaves the hold");
+    assert!(waits(&mut asked).await, "a switch lets nothing go");
+    let_go(fixture).await;
+    assert_answers(asked.await, Slot::Green, "that was let go");
+    assert!(!route(fixture, "after it was let go").await.held, "nothing is held any more");
+    assert_serves(fixture, Slot::Green, "after it was let go").await;
+    let_go(fixture).await;
+    assert_serves(fixture, Slot::Green, "after it was let go twice").await;
+}
+
+async fn a_hold_ends_by_itself_unless_it_is_renewed(fixture: &dyn RouterFixture) {
+    let short = HoldBounds { time: Millis(SHORT_HOLD_MILLIS), ..LONG_HOLD };
+    switch(fixture, Slot::Blue).await;
+    let begun = Instant::now();
+    hold(fixture, short).await;
+    assert_answers(ask(fixture).await, Slot::Blue, "that nobody lets go");
+    let took = begun.elapsed();
+    assert!(took >= short.time.duration(), "it waits as long as the hold lasts; saw {took:?}");
+    assert!(!route(fixture, "after the hold's time").await.held, "a hold ends by itself");
+
+    hold(fixture, short).await;
+    hold(fixture, LONG_HOLD).await;
+    tokio::time::sleep(short.time.duration()).await;
+    assert!(route(fixture, "after the first hold's time").await.held, "holding again renews the hold");
+    let mut asked = std::pin::pin!(ask(fixture));
+    assert!(waits(&mut asked).await, "a request waits while the hold is renewed");
+    let_go(fixture).await;
+    assert_answers(asked.await, Slot::Blue, "that was let go");
+}
+
+async fn a_router_that_cannot_hold_says_so(fixture: &dyn RouterFixture) {
+    for refused in [fixture.router().hold(&LONG_HOLD).await, fixture.router().let_go().await] {
+        let kind = refused.as_ref().err().map(|error| error.kind);
+        assert_eq!(kind, Some(FailureKind::Refused), "a router that cannot hold refuses to; saw {refused:?}");
+    }
+}
+
+/// What a hold may cost, for a router whose waiting requests are real ones. To be run beside [`suite`].
+///
+/// # Panics
+/// With the case, what it wanted and what it saw.
+pub async fn holding_within_bounds(fixture: &dyn RouterFixture) {
+    assert!(fixture.router().can_hold(), "this is for routers that can hold");
+    switch(fixture, Slot::Blue).await;
+    hold(fixture, LONG_HOLD).await;
+    let (mut first, mut second) = (Box::pin(ask(fixture)), Box::pin(ask(fixture)));
+    assert!(waits(&mut first).await && waits(&mut second).await, "as many wait as the bounds allow");
+    assert_refuses(ask(fixture).await, "beyond the bound");
+    drop(second);
+    let deadline = Instant::now() + Duration::from_secs(GONE_SECONDS_MAX);
+    let third = loop {
+        let mut third = Box::pin(ask(fixture));
+        if waits(&mut third).await {
+            break third;
+        }
+        assert!(Instant::now() < deadline, "a client that goes away frees its place");
+        tokio::time::sleep(Duration::from_millis(WAITS_MILLIS)).await;
+    };
+    // The first has waited longer than this, while the hold goes on.
+    hold(fixture, HoldBounds { time: Millis(2 * WAITS_MILLIS), ..LONG_HOLD }).await;
+    assert_refuses(first.await, "whose own time is over");
+    let_go(fixture).await;
+    // It came later than the first, so it may have been let go or not.
+    third.await.unwrap_or_else(|error| panic!("whoever waits is answered; saw {error}"));
+    assert_serves(fixture, Slot::Blue, "after the hold").await;
+}
+
+async fn hold(fixture: &dyn RouterFixture, bounds: HoldBounds) {
+    if let Err(error) = fixture.router().hold(&bounds).await {
+        panic!("holding works; saw {error} ({:?})", error.hint);
+    }
+}
+
+async fn let_go(fixture: &dyn RouterFixture) {
+    if let Err(error) = fixture.router().let_go().await {
+        panic!("letting go works; saw {error} ({:?})", error.hint);
+    }
+}
+
+async fn ask(fixture: &dyn RouterFixture) -> Result<RouterAnswer, PortError> {
+    let request = Request::get(ASK_PATH, Millis::from_secs(HELD_ASK_SECONDS_MAX));
+    fixture.router().ask(&request).await
+}
+
+/// Whether a request has no answer for a while.
+async fn waits<A: Future + Unpin>(asked: &mut A) -> bool {
+    tokio::time::timeout(Duration::from_millis(WAITS_MILLIS), asked).await.is_err()
+}
+
+fn assert_answers(seen: Result<RouterAnswer, PortError>, slot: Slot, which: &str) {
+    let seen = seen.unwrap_or_else(|error| panic!("a request {which} is answered; saw {error}"));
+    let seen = (seen.answer.status, seen.answer.text());
+    assert_eq!((seen.0, seen.1.trim()), (200, slot.as_str()), "{slot} answers a request {which}");
+}
+
+fn assert_refuses(seen: Result<RouterAnswer, PortError>, which: &str) {
+    let answer = seen.unwrap_or_else(|error| panic!("a request {which} is answered; saw {error}")).answer;
+    assert_eq!(answer.status, 503, "a request {which} is refused; body {:?}", answer.text());
+    assert!(answer.header("retry-after").is_some(), "a request {which} is told when to come again");
 }
 
 async fn withdrawing_puts_back_what_was_there(fixture: &dyn RouterFixture, found: &Route) {

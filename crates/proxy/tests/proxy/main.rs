@@ -7,6 +7,7 @@ mod forward;
 mod frames;
 mod framing;
 mod heads;
+mod hold;
 mod leaving;
 mod limits;
 mod load;

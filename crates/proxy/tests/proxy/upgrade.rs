@@ -64,7 +64,7 @@ impl Process {
         serde_json::from_str(&text).ok()
     }
 
-    async fn upgrade(&self, body: &str) -> Result<UpgradeView, ErrorView> {
+    pub async fn upgrade(&self, body: &str) -> Result<UpgradeView, ErrorView> {
         let upgrade = self.admin.raw(Method::POST, "/v1/upgrade", None, body.into());
         let (status, text) = upgrade.await.expect("the upgrade is answered");
         if status == StatusCode::OK {
@@ -74,7 +74,7 @@ impl Process {
         }
     }
 
-    async fn ended(&mut self) {
+    pub async fn ended(&mut self) {
         let child = std::cell::RefCell::new(&mut self.child);
         eventually("the first process ends", async || {
             let status = child.borrow_mut().try_wait().unwrap();
