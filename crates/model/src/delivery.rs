@@ -145,6 +145,21 @@ pub struct BuiltinRouter {
     pub dir: Option<Template>,
 }
 
+impl BuiltinRouter {
+    /// For any host and path, with the proxy's own bounds.
+    pub fn on(listen: impl Into<String>) -> Self {
+        Self {
+            listen: listen.into(),
+            hosts: Vec::new(),
+            path: None,
+            response_timeout: None,
+            stall_timeout: None,
+            trusted_proxies: Vec::new(),
+            dir: None,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct CaddyRouter {
     /// Admin API as seen from the host.

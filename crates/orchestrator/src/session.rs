@@ -408,11 +408,17 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// As whom it holds leases: it alone, and no other session of this process.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity { session: self.id.to_string(), ..self.tools.identity.clone() }
+    }
+
     pub(crate) fn leases(&self) -> Leases {
         let store = |ports| -> Arc<dyn LeaseStore> { Arc::new(HostLease::new(ports)) };
         Leases {
             stores: self.site.hosts.iter().map(store).collect(),
-            identity: Identity { session: self.id.to_string(), ..self.tools.identity.clone() },
+            identity: self.identity(),
             surely_dead: self.tools.surely_dead.clone(),
             ttl: self.tools.lease_ttl,
         }

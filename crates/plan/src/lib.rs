@@ -69,6 +69,9 @@ pub fn plan(
             (live, lockgate_model::Gates::None)
         }
     };
+    if let Intent::Rollback { .. } = intent {
+        rollback::demand_own_image(Here { project, service, environment }, &release, observed)?;
+    }
     match slots.strategy {
         Strategy::BlueGreen => blue_green::plan(
             &blue_green::Wanted { project, service, environment, slots, intent, release, gates, again },
@@ -94,15 +97,7 @@ mod tests {
 
     #[test]
     fn a_router_that_is_down_is_refused_with_what_starts_it() {
-        let ours = Router::Builtin(BuiltinRouter {
-            listen: "127.0.0.1:8080".into(),
-            hosts: Vec::new(),
-            path: None,
-            response_timeout: None,
-            stall_timeout: None,
-            trusted_proxies: Vec::new(),
-            dir: None,
-        });
+        let ours = Router::Builtin(BuiltinRouter::on("127.0.0.1:8080"));
         let theirs = Router::Caddy(CaddyRouter {
             admin: "http://127.0.0.1:2019".into(),
             id: None,

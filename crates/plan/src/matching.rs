@@ -252,7 +252,7 @@ fn make(here: Here<'_>, plan: &Plan, then: &Observed) -> Result<Plan, Failure> {
 }
 
 /// It is of the service, and of the image that the configuration names.
-fn is_ours(here: Here<'_>, release: &Release) -> bool {
+pub(crate) fn is_ours(here: Here<'_>, release: &Release) -> bool {
     release.service == here.service.name
         && (release.image == here.service.image || (release.image.is_none() && runs_processes(here)))
         && release.commit.as_deref().is_none_or(is_commit)
@@ -268,7 +268,7 @@ fn is_commit(commit: &str) -> bool {
 }
 
 /// The host has it in a slot or on its list: an image that the configuration named before.
-fn is_known(now: Option<&HostObserved>, release: &Release) -> bool {
+pub(crate) fn is_known(now: Option<&HostObserved>, release: &Release) -> bool {
     let known = |now: &HostObserved| {
         let held = now.slots.values().filter_map(|slot| slot.release.as_ref());
         held.chain(&now.releases).any(|known| {

@@ -1,10 +1,14 @@
 //! Which release a rollback means. Found on the hosts alone, so that a machine that has never seen a deployment can roll
 //! it back; and always one that was live, for nothing that has not passed its gates goes live by a rollback.
 
-use lockgate_model::{Failure, FailureKind, HostObserved, Observed, Release, SlotObserved, Tag};
+use lockgate_model::{Failure, FailureKind, HostObserved, Observed, Release, SlotObserved, Tag, quoted};
+
+use crate::matching::{Here, is_known, is_ours};
 
 /// Most releases that a refusal names.
 const NAMED_MAX: usize = 10;
+/// Longest image that a refusal shows, in characters.
+const IMAGE_CHARS_MAX: usize = 200;
 /// Fewest hex digits that name a digest.
 const DIGEST_DIGITS_MIN: usize = 7;
 
@@ -42,16 +46,27 @@ pub fn previous_release(observed: &Observed) -> Result<Release, Failure> {
 /// The release that was live on some host, by its tag (the newest of that name) or its digest's first digits.
 ///
 /// # Errors
-/// `NotFound`, with those that there are.
+/// `NotFound`, with those that there are; `Refused` when the name means different releases on different hosts, for one
+/// host's list must not decide what the others start.
 pub fn named_release(observed: &Observed, named: &str) -> Result<Release, Failure> {
-    let known = || {
-        let hosts = observed.hosts.values();
-        hosts.flat_map(|seen| seen.releases.iter().chain(was_live_beside(seen)).chain(current(seen)))
-    };
-    let found = known().find(|release| is_named(named, release));
+    let on = |seen| known_on(seen).find(|release| is_named(named, release));
+    let mut found: Option<&Release> = None;
+    for (host, release) in observed.hosts.iter().filter_map(|(host, seen)| Some((host, on(seen)?))) {
+        match found {
+            Some(other) if !other.same_bytes(release) => {
+                let message = format!("hosts know different releases as {named}: {other} and {release}");
+                return Err(Failure::new(FailureKind::Refused, message).at(host).hint(format!(
+                    "name the one to go back to by its digest: `lockgate rollback {} {}`",
+                    other.service, other.digest
+                )));
+            }
+            _ => found = Some(release),
+        }
+    }
     if let Some(release) = found {
         return Ok(release.clone());
     }
+    let known = || observed.hosts.values().flat_map(known_on);
     let mut tags: Vec<&str> = Vec::new();
     for release in known() {
         if !tags.contains(&release.tag.as_str()) && tags.len() < NAMED_MAX {
@@ -66,6 +81,36 @@ pub fn named_release(observed: &Observed, named: &str) -> Result<Release, Failur
     };
     Err(Failure::new(FailureKind::NotFound, format!("{named} was never live here"))
         .hint(format!("releases to go back to: {those}; {deploy}")))
+}
+
+/// What was live on a host, or is.
+fn known_on(seen: &HostObserved) -> impl Iterator<Item = &Release> {
+    seen.releases.iter().chain(was_live_beside(seen)).chain(current(seen))
+}
+
+/// Whoever can write one host's list must not choose what image the others start: it is the one that the configuration
+/// names, or, for one that it named before, known with that image to every host.
+///
+/// # Errors
+/// `Refused`.
+pub(crate) fn demand_own_image(
+    here: Here<'_>,
+    release: &Release,
+    observed: &Observed,
+) -> Result<(), Failure> {
+    if is_ours(here, release) || observed.hosts.values().all(|seen| is_known(Some(seen), release)) {
+        return Ok(());
+    }
+    let image = release.image.as_deref().unwrap_or("no image");
+    let message = format!(
+        "{release} is of {}, which is not this service's image on every host",
+        quoted(image, IMAGE_CHARS_MAX)
+    );
+    Err(Failure::new(FailureKind::Refused, message).hint(format!(
+        "if the host's list of releases is right, set `services.{}.image` to it; `lockgate deploy` brings a release of \
+         the image that the configuration names",
+        here.service.name
+    )))
 }
 
 /// By its tag, or by the beginning of its digest.
@@ -259,5 +304,24 @@ mod tests {
         alone.slots.remove(&Slot::Green);
         let refused = previous(alone).unwrap_err();
         assert_eq!(refused.message, "no earlier release is known on this host");
+    }
+
+    #[test]
+    fn a_name_that_means_different_releases_on_different_hosts_is_refused() {
+        let host = |name: &str, digit| {
+            let mut seen = host(Some(Slot::Green), 50);
+            seen.releases = vec![release("v7", digit)];
+            (HostId::new(name).unwrap(), seen)
+        };
+        let named = |digits: [char; 2], named: &str| {
+            let hosts = BTreeMap::from([host("web1", digits[0]), host("web2", digits[1])]);
+            named_release(&Observed { hosts }, named)
+        };
+        assert_eq!(named(['7', '7'], "v7"), Ok(release("v7", '7')));
+        let refused = named(['7', '8'], "v7").unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Refused);
+        assert!(refused.message.starts_with("hosts know different releases as v7: "), "{refused}");
+        assert!(refused.hint.unwrap().ends_with(&format!("rollback web sha256:{}`", "7".repeat(64))));
+        assert_eq!(named(['7', '8'], "sha256:7777777"), Ok(release("v7", '7')), "a digest says which");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lockgate_engine::Interrupt;
 use lockgate_model::{HostId, HostObserved, Millis, ServiceStatus, Slot, Unfinished};
-use lockgate_orchestrator::{Session, Site, Tools};
+use lockgate_orchestrator::Session;
 use lockgate_render::{clean, failure_text, hosts_text, live_text};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -76,7 +76,7 @@ impl Signals {
         self.screen.finish();
         self.screen.note("left as it is; `lockgate resume` finishes or undoes it");
         let status = session.status_within(Millis::from_secs(LOOK_SECONDS_MAX)).await;
-        tell(context, session.site, session.tools, &status);
+        tell(context, session, &status);
         lockgate_ssh::end_masters();
         std::process::exit(i32::from(Exit::Stuck.code()))
     }
@@ -150,19 +150,21 @@ fn ignores_hangup() -> bool {
 }
 
 /// The run that was left, where it is ours: while somebody else's is waited for there is nothing of ours to finish.
-fn ours<'a>(status: &'a ServiceStatus, tools: &Tools) -> Option<&'a Unfinished> {
+fn ours<'a>(status: &'a ServiceStatus, session: &Session<'_>) -> Option<&'a Unfinished> {
+    let identity = session.identity();
     let mut held = status.leases.values();
     held.find_map(|lease| {
-        lease.unfinished.as_ref().filter(|_| lease.holder.as_ref().is_some_and(|one| tools.identity.is(one)))
+        lease.unfinished.as_ref().filter(|_| lease.holder.as_ref().is_some_and(|one| identity.is(one)))
     })
 }
 
-fn tell(context: &Context<'_>, site: &Site, tools: &Tools, status: &ServiceStatus) {
+fn tell(context: &Context<'_>, session: &Session<'_>, status: &ServiceStatus) {
+    let site = session.site;
     let (service, environment) = (&site.service.name, &site.environment.name);
     let commands = ["status", "resume"].map(|what| format!("lockgate --env {environment} {what} {service}"));
     let output = context.output;
     if output.format == Format::Json {
-        let run = ours(status, tools);
+        let run = ours(status, session);
         let slot = |seen: &HostObserved| seen.live().map(|(slot, _)| slot);
         let hosts = status.observed.hosts.iter();
         let live: Vec<(&HostId, Slot)> = hosts.filter_map(|(host, seen)| Some((host, slot(seen)?))).collect();

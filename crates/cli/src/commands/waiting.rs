@@ -48,5 +48,6 @@ async fn tell(session: &Session<'_>, screen: &Screen) {
 async fn other_holder(session: &Session<'_>) -> Option<Holder> {
     let looks = session.site.hosts.iter().map(|ports| async move { HostLease::new(ports).read().await });
     let holders = join_all(looks).await.into_iter().flatten().filter_map(|(record, ..)| record.holder);
-    holders.into_iter().find(|holder| !session.tools.identity.is(holder)).map(Holder::told)
+    let identity = session.identity();
+    holders.into_iter().find(|holder| !identity.is(holder)).map(Holder::told)
 }

@@ -25,15 +25,7 @@ const CADDY_ID: &str = "{service}_upstream";
 type Services = BTreeMap<ServiceName, Service>;
 
 pub fn builtin_default() -> Router {
-    Router::Builtin(BuiltinRouter {
-        listen: LISTEN.to_owned(),
-        hosts: Vec::new(),
-        path: None,
-        response_timeout: None,
-        stall_timeout: None,
-        trusted_proxies: Vec::new(),
-        dir: None,
-    })
+    Router::Builtin(BuiltinRouter::on(LISTEN))
 }
 
 pub fn resolve(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockgate_model::{Action, FailureKind, GateKind, Plan, Slot, Template};
+use lockgate_model::{Action, FailureKind, GateKind, Intent, Plan, Release, Slot, Template};
 use lockgate_plan::{Found, Matched, not_finished};
 
 use crate::fixture::{Config, deploy, differs, foreign, holding, host, live, on, release, tidying, undos};
@@ -175,4 +175,23 @@ fn a_host_on_which_nothing_was_live_gets_its_own_route_back() {
     for name in ["web1", "web2"] {
         assert_eq!(undos(&back, &host(name)), undos(&plan, &host(name)));
     }
+}
+
+/// A host's list of releases is what a rollback chooses from, and no more than that.
+#[test]
+fn a_rollback_starts_no_image_that_one_host_alone_knows() {
+    let config = Config::new(&["web1", "web2"]);
+    let former = Release { image: Some("old.example.com/web".into()), ..release(0) };
+    let back = Intent::Rollback { release: Some(former.clone()) };
+    let mut knows = live(1);
+    knows.releases = vec![release(1), former.clone()];
+    let refused = config.plan(&back, &on(&[("web1", knows.clone()), ("web2", live(1))])).unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Refused);
+    assert_eq!(
+        refused.message,
+        format!("{former} is of old.example.com/web, which is not this service's image on every host")
+    );
+    assert!(refused.hint.unwrap().contains("set `services.web.image` to it"));
+    let planned = config.plan(&back, &on(&[("web1", knows.clone()), ("web2", knows)])).unwrap();
+    assert_eq!(planned.release, former, "the configuration named another image when it was live");
 }
