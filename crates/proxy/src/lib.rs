@@ -36,6 +36,7 @@ mod handover;
 mod headers;
 mod host;
 mod inherit;
+mod lanes;
 mod listen;
 mod lock;
 mod metrics;
