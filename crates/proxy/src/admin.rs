@@ -141,7 +141,7 @@ async fn serve(
     permit: OwnedSemaphorePermit,
 ) {
     let patience = Patience::new(Duration::from_secs(STALL_SECONDS_MAX), STALL_BYTES_MIN);
-    let stream = Socket::new(stream, Arc::default(), Some(patience), permit);
+    let stream = Socket::new(stream, Arc::default(), Some(patience), None, permit);
     let service = service_fn(move |request| {
         let shared = shared.clone();
         // A task of its own, so that a change is finished even if the caller hangs up in the middle of it.

@@ -17,17 +17,15 @@ use crate::config::STALL_BYTES_MIN;
 use crate::flow::Flow;
 use crate::forward::Client;
 use crate::headers;
+use crate::lanes::{LANE_AFTER_BYTES, LANE_REUSE_BYTES_MAX, Lane};
 use crate::patience::Patience;
 use crate::places::Place;
 use crate::pool::Sender;
 use crate::router::Claim;
 use crate::slots::CutOff;
-use crate::socket::READ_BYTES_MAX;
 use crate::streams::Stream;
 
-/// A body is asked for its next piece when its connection holds less than this.
-const UNSENT_BYTES_MAX: usize = 2 * READ_BYTES_MAX;
-/// What a stream of an HTTP/2 connection that holds more than that is given at once: hyper may keep a piece for every
+/// What a stream of an HTTP/2 connection that has no room is given at once: hyper may keep a piece for every
 /// stream whose client doesn't take it, and a stream that waits for the others could wait for ever.
 const SLICE_BYTES_MAX: usize = 512;
 /// What is meant to go on for as long as it likes, quiet or not.
@@ -98,7 +96,10 @@ pub(crate) struct Upload {
     patience: Patience,
     /// The connection to the slot; `None` until one is chosen.
     flow: Option<Arc<Flow>>,
-    _place: Arc<Place>,
+    /// How much of it has moved.
+    bytes: u64,
+    lane: Option<Lane>,
+    place: Arc<Place>,
 }
 
 impl RequestBody {
@@ -109,7 +110,9 @@ impl RequestBody {
         }
         let patience = Patience::new(stall, STALL_BYTES_MIN);
         let progress = Arc::new(Progress::now());
-        Self::Streamed(Box::new(Upload { incoming, progress, patience, flow: None, _place: place.clone() }))
+        let place = place.clone();
+        let upload = Upload { incoming, progress, patience, flow: None, bytes: 0, lane: None, place };
+        Self::Streamed(Box::new(upload))
     }
 
     pub(crate) fn progress(&self) -> Option<Arc<Progress>> {
@@ -137,7 +140,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let Self::Streamed(upload) = self.get_mut() else { return Poll::Ready(None) };
         if let Some(flow) = &upload.flow {
-            ready!(flow.poll_room(cx, UNSENT_BYTES_MAX));
+            ready!(flow.poll_room(cx));
         }
         let Poll::Ready(frame) = Pin::new(&mut upload.incoming).poll_frame(cx) else {
             upload.progress.waits.store(true, Ordering::Relaxed);
@@ -154,8 +157,12 @@ impl Body for RequestBody {
         }
         let bytes = data_bytes(frame.as_ref());
         upload.patience.moved(bytes as u64);
+        upload.bytes += bytes as u64;
         if let Some(flow) = &upload.flow {
             flow.handed(bytes);
+            if upload.lane.is_none() && upload.bytes >= LANE_AFTER_BYTES {
+                upload.lane = upload.place.lane(flow);
+            }
         }
         Poll::Ready(frame.map(|frame| frame.map(passed_on).map_err(io::Error::other)))
     }
@@ -203,6 +210,7 @@ pub(crate) struct Exchange {
     ended: bool,
     /// With the slot; `None` for a response that may pause for as long as it likes.
     patience: Option<Patience>,
+    lane: Option<Lane>,
     /// What came from the slot and was too much for one piece.
     rest: Bytes,
     taker: Taker,
@@ -212,7 +220,7 @@ pub(crate) struct Exchange {
 #[derive(Default)]
 struct Taker {
     client: Option<Arc<Client>>,
-    _place: Option<Arc<Place>>,
+    place: Option<Arc<Place>>,
     /// `None` on HTTP/1.
     stream: Option<Arc<Stream>>,
 }
@@ -228,14 +236,25 @@ impl Exchange {
     ) -> Self {
         let patience = (!is_endless(headers)).then(|| Patience::new(claim.live.stall_timeout, 1));
         let (rest, taker) = (Bytes::new(), Taker::default());
-        Self { incoming, sender: Some(sender), claim, record, upload, ended: false, patience, rest, taker }
+        Self {
+            incoming,
+            sender: Some(sender),
+            claim,
+            record,
+            upload,
+            ended: false,
+            patience,
+            lane: None,
+            rest,
+            taker,
+        }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(stream) = &self.taker.stream {
             stream.asked();
         } else if let Some(client) = &self.taker.client {
-            ready!(client.flow.poll_room(cx, UNSENT_BYTES_MAX));
+            ready!(client.flow.poll_room(cx));
         }
         let frame = match std::mem::take(&mut self.rest) {
             rest if rest.is_empty() => ready!(self.poll_slot(cx)),
@@ -247,10 +266,20 @@ impl Exchange {
         if let Some(client) = &self.taker.client {
             client.flow.handed(bytes);
         }
+        self.take_lane();
         if let Some(stream) = &self.taker.stream {
             stream.handed();
         }
         Poll::Ready(frame)
+    }
+
+    fn take_lane(&mut self) {
+        if self.lane.is_none()
+            && self.record.bytes >= LANE_AFTER_BYTES
+            && let (Some(place), Some(sender)) = (&self.taker.place, &self.sender)
+        {
+            self.lane = place.lane(sender.flow());
+        }
     }
 
     fn poll_slot(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
@@ -297,7 +326,7 @@ impl Exchange {
     /// What is passed on of a frame now.
     fn portion(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         let client = self.taker.client.as_ref().filter(|_| self.taker.stream.is_some());
-        if client.is_none_or(|client| client.flow.unsent() < UNSENT_BYTES_MAX) {
+        if client.is_none_or(|client| client.flow.has_room()) {
             return frame;
         }
         match frame.into_data() {
@@ -318,7 +347,10 @@ impl Exchange {
         if self.is_read()
             && let Some(sender) = self.sender.take()
         {
-            self.claim.live.pool.put_back(sender);
+            let grown = self.lane.take().is_some() && self.record.bytes > LANE_REUSE_BYTES_MAX;
+            if !grown {
+                self.claim.live.pool.put_back(sender);
+            }
         }
     }
 }
@@ -361,7 +393,7 @@ impl ResponseBody {
 
     /// It goes to this client, and keeps its place until it is sent or given up.
     pub(crate) fn to(&mut self, client: &Arc<Client>, place: Option<Arc<Place>>) {
-        let taker = Taker { client: Some(client.clone()), _place: place, stream: Stream::current() };
+        let taker = Taker { client: Some(client.clone()), place, stream: Stream::current() };
         match self {
             Self::Own(own) => own.taker = taker,
             Self::Streamed(exchange) => exchange.taker = taker,

@@ -9,11 +9,21 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
+use crate::lanes::{LANE_READ_BYTES_MAX, LANE_UNSENT_BYTES_MAX};
+
+/// How much is read at once. One byte below hyper's first buffer size: one that is filled is doubled, up to hundreds of
+/// kilobytes, and a client that stops reading would then hold pieces of that size.
+const READ_BYTES_MAX: usize = 8 * 1024 - 1;
+/// A body is asked for its next piece when its connection holds less than this.
+const UNSENT_BYTES_MAX: usize = READ_BYTES_MAX;
+
 /// One connection's account. Heads and frames are not entered when they are handed over but leave with the rest, so it
 /// may say too little for a moment, never too much for long.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
     unsent: AtomicUsize,
+    /// How many bodies on it have a lane.
+    lanes: AtomicUsize,
     waits: AtomicBool,
     waker: AtomicWaker,
 }
@@ -34,17 +44,36 @@ impl Flow {
         }
     }
 
-    pub(crate) fn unsent(&self) -> usize {
-        self.unsent.load(Acquire)
+    pub(crate) fn widen(&self) {
+        self.lanes.fetch_add(1, AcqRel);
     }
 
-    /// Ready when the connection holds less than this. One body at a time may wait.
-    pub(crate) fn poll_room(&self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
-        if self.unsent() < most {
+    pub(crate) fn narrow(&self) {
+        self.lanes.fetch_sub(1, AcqRel);
+    }
+
+    /// Whether a body on it has a lane.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.lanes.load(Acquire) > 0
+    }
+
+    /// How much is read at once.
+    pub(crate) fn read_bytes_max(&self) -> usize {
+        if self.is_wide() { LANE_READ_BYTES_MAX } else { READ_BYTES_MAX }
+    }
+
+    /// Whether it holds little enough to be given more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.unsent.load(Acquire) < if self.is_wide() { LANE_UNSENT_BYTES_MAX } else { UNSENT_BYTES_MAX }
+    }
+
+    /// Ready when the connection has room. One body at a time may wait.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_room() {
             return Poll::Ready(());
         }
         self.waker.register(cx.waker());
         self.waits.store(true, std::sync::atomic::Ordering::SeqCst);
-        if self.unsent() < most { Poll::Ready(()) } else { Poll::Pending }
+        if self.has_room() { Poll::Ready(()) } else { Poll::Pending }
     }
 }

@@ -40,6 +40,7 @@ mod headers;
 mod hold;
 mod host;
 mod inherit;
+mod lanes;
 mod listen;
 mod lock;
 mod metrics;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::flow::Flow;
 use crate::forward::Client;
+use crate::lanes::{LANES_MAX, Lane};
 use crate::seldom::Seldom;
 
 /// The part of all places that requests beyond the first of their connection may take together: one in this many.
@@ -28,6 +30,7 @@ pub(crate) struct Places {
     /// One for every open connection to a slot.
     upstream: Arc<Semaphore>,
     waiting: Semaphore,
+    lanes: Arc<Semaphore>,
     pub(crate) lookups: Semaphore,
     /// When to tell the log that there was no place.
     refused: Seldom,
@@ -37,22 +40,19 @@ pub(crate) struct Places {
 #[derive(Debug)]
 pub(crate) struct Place {
     client: Arc<Client>,
+    lanes: Arc<Semaphore>,
     permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 impl Place {
-    fn new(
-        client: &Arc<Client>,
-        own: OwnedSemaphorePermit,
-        second: Option<OwnedSemaphorePermit>,
-    ) -> Arc<Self> {
-        client.began();
-        Arc::new(Self { client: client.clone(), permits: (own, second) })
-    }
-
     /// It comes out of the part that all connections share.
     pub(crate) fn is_extra(&self) -> bool {
         self.permits.1.is_some()
+    }
+
+    /// For a body between its client and the slot on this connection; `None` when there is none left.
+    pub(crate) fn lane(&self, slot: &Arc<Flow>) -> Option<Lane> {
+        Lane::take(&self.lanes, &self.client.flow, slot)
     }
 }
 
@@ -70,6 +70,7 @@ impl Places {
             extra: Arc::new(Semaphore::new((connections / EXTRA_ONE_IN).max(1))),
             upstream: Arc::new(Semaphore::new(connections)),
             waiting: Semaphore::new(WAITING_REQUESTS_MAX),
+            lanes: Arc::new(Semaphore::new(LANES_MAX)),
             lookups: Semaphore::new(LOOKUPS_MAX),
             refused: Seldom::new(),
         }
@@ -81,15 +82,25 @@ impl Places {
         self.clients.clone().acquire_owned().await.map_err(std::io::Error::other)
     }
 
+    fn place(
+        &self,
+        client: &Arc<Client>,
+        own: OwnedSemaphorePermit,
+        second: Option<OwnedSemaphorePermit>,
+    ) -> Arc<Place> {
+        client.began();
+        Arc::new(Place { client: client.clone(), lanes: self.lanes.clone(), permits: (own, second) })
+    }
+
     /// A place for one more request of this client; `None` when there is none in time.
     pub(crate) async fn request(&self, client: &Arc<Client>) -> Option<Arc<Place>> {
         if let Ok(own) = client.own_place.clone().try_acquire_owned() {
-            return Some(Place::new(client, own, None));
+            return Some(self.place(client, own, None));
         }
         if let Ok(extra) = self.extra.clone().try_acquire_owned()
             && let Ok(second) = self.clients.clone().try_acquire_owned()
         {
-            return Some(Place::new(client, extra, Some(second)));
+            return Some(self.place(client, extra, Some(second)));
         }
         let waited = async {
             let _waits = self.waiting.try_acquire().ok()?;
@@ -99,8 +110,8 @@ impl Places {
                     Some((extra, self.clients.clone().acquire_owned().await.ok()?))
                 };
                 tokio::select! {
-                    own = client.own_place.clone().acquire_owned() => Some(Place::new(client, own.ok()?, None)),
-                    extra = extra => extra.map(|(extra, second)| Place::new(client, extra, Some(second))),
+                    own = client.own_place.clone().acquire_owned() => Some(self.place(client, own.ok()?, None)),
+                    extra = extra => extra.map(|(extra, second)| self.place(client, extra, Some(second))),
                 }
             };
             tokio::time::timeout(Duration::from_secs(WAIT_SECONDS_MAX), either).await.ok().flatten()

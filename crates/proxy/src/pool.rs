@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::RequestBody;
 use crate::flow::Flow;
-use crate::socket::Socket;
+use crate::socket::{Socket, Stretch};
 
 /// How often connecting is tried for one request. Nothing was sent by then, so this is safe for any method.
 const CONNECT_ATTEMPTS_MAX: u32 = 2;
@@ -33,6 +33,8 @@ const SEGMENT_BYTES_MAX: u32 = 1_400;
 /// How much of a response the kernel keeps for us. It would let this grow to tens of megabytes for a client that reads fast
 /// at first.
 const KERNEL_UNREAD_BYTES_MAX: u32 = 64 * 1024;
+/// The same for a response that has a lane.
+const LANE_KERNEL_UNREAD_BYTES_MAX: u32 = 1024 * 1024;
 /// The pause between two attempts.
 const CONNECT_PAUSE_MS: u64 = 20;
 
@@ -47,6 +49,10 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
+    pub(crate) fn flow(&self) -> &Arc<Flow> {
+        &self.flow
+    }
+
     fn is_closed(&self) -> bool {
         self.requests.is_closed()
     }
@@ -220,10 +226,13 @@ impl Pool {
         loop {
             match tokio::time::timeout_at(deadline, self.dial_once(room.lookups)).await {
                 Ok(Ok(Dialled::Tcp(stream))) => {
-                    return self.handshake(stream, room.permit).await.map_err(ConnectError::Failed);
+                    let shaken = self.handshake(stream, Some(stretch), room.permit).await;
+                    return shaken.map_err(ConnectError::Failed);
                 }
                 Ok(Ok(Dialled::Unix(stream))) => {
-                    return self.handshake(stream, room.permit).await.map_err(ConnectError::Failed);
+                    // The kernel's buffers of these are small.
+                    let shaken = self.handshake(stream, None, room.permit).await;
+                    return shaken.map_err(ConnectError::Failed);
                 }
                 Err(_) => return Err(ConnectError::TimedOut),
                 Ok(Err(reason)) if attempt == CONNECT_ATTEMPTS_MAX => {
@@ -260,13 +269,18 @@ impl Pool {
         }
     }
 
-    async fn handshake<S>(&self, stream: S, permit: OwnedSemaphorePermit) -> Result<Sender, String>
+    async fn handshake<S>(
+        &self,
+        stream: S,
+        stretch: Option<Stretch>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Sender, String>
     where
         S: AsyncRead + AsyncWrite + AsFd + Send + Unpin + 'static,
     {
         let flow = Arc::new(Flow::default());
         // A slot is trusted to read in its own time: what waits for it is bounded by the response timeout.
-        let socket = Socket::new(stream, flow.clone(), None, permit);
+        let socket = Socket::new(stream, flow.clone(), None, stretch, permit);
         let shaken = http1::Builder::new().handshake(TokioIo::new(socket)).await;
         let (requests, connection) = shaken.map_err(|error| error.to_string())?;
         let shelf = Arc::downgrade(&self.shelf);
@@ -297,9 +311,17 @@ fn is_unasked(error: &hyper::Error) -> bool {
 async fn dial_tcp(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket2::SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES_MAX)?;
-    socket.set_recv_buffer_size(KERNEL_UNREAD_BYTES_MAX)?;
+    // How far the window can ever open is settled when connecting.
+    socket.set_recv_buffer_size(LANE_KERNEL_UNREAD_BYTES_MAX)?;
     socket.set_nodelay(true)?;
-    socket.connect(address).await
+    let stream = socket.connect(address).await?;
+    stretch(stream.as_fd(), false)?;
+    Ok(stream)
+}
+
+fn stretch(socket: BorrowedFd<'_>, wide: bool) -> io::Result<()> {
+    let bytes = if wide { LANE_KERNEL_UNREAD_BYTES_MAX } else { KERNEL_UNREAD_BYTES_MAX };
+    socket2::SockRef::from(&socket).set_recv_buffer_size(bytes as usize)
 }
 
 enum Dialled {

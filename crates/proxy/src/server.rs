@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,8 +36,9 @@ const WINDOW_BYTES: u32 = 65_535;
 const STREAM_SEND_BYTES_MAX: usize = 8 * 1024;
 /// How long an HTTP/2 connection that was idle for too long may take to leave once it was told goodbye.
 const GOODBYE_SECONDS_MAX: u64 = 5;
-/// How much the kernel keeps for a client beside what the network has under way.
+/// How much the kernel keeps for a client beside what the network has under way, and for one that has a lane.
 const KERNEL_UNSENT_BYTES_MAX: u32 = 16 * 1024;
+const LANE_KERNEL_UNSENT_BYTES_MAX: u32 = 512 * 1024;
 /// After how long without a sign of a client the kernel asks whether it is still there.
 const ALIVE_SECONDS: u64 = 60;
 
@@ -87,7 +89,7 @@ pub(crate) async fn serve_connection(
         })
     };
     let patience = Patience::new(shared.config.stall_timeout, STALL_BYTES_MIN);
-    let socket = Socket::new(stream, client.flow.clone(), Some(patience), permit);
+    let socket = Socket::new(stream, client.flow.clone(), Some(patience), Some(stretch), permit);
     let stream = TokioIo::new(ClientStream::new(socket, client.clone()));
     let mut connection = pin!(server.serve_connection_with_upgrades(stream, service));
     let mut idle = Some(Idle::new(shared.config.head_timeout));
@@ -132,10 +134,15 @@ pub(crate) async fn serve_connection(
 /// Bounds what is kept for a client, in memory and in time.
 fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
+    stretch(stream.as_fd(), false)?;
     let socket = socket2::SockRef::from(stream);
-    socket.set_tcp_notsent_lowat(KERNEL_UNSENT_BYTES_MAX)?;
     let alive = Duration::from_secs(ALIVE_SECONDS);
     socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(alive).with_interval(alive))
+}
+
+fn stretch(socket: BorrowedFd<'_>, wide: bool) -> std::io::Result<()> {
+    let bytes = if wide { LANE_KERNEL_UNSENT_BYTES_MAX } else { KERNEL_UNSENT_BYTES_MAX };
+    socket2::SockRef::from(&socket).set_tcp_notsent_lowat(bytes)
 }
 
 /// Watches a connection until its first request, and an HTTP/2 connection as long as it lasts: hyper waits for the first

@@ -1,7 +1,7 @@
 //! A connection's bytes: read in small pieces, written with a bound on how long that may stand still.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,9 +13,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::flow::Flow;
 use crate::patience::Patience;
 
-/// How much is read at once. One byte below hyper's first buffer size: one that is filled is doubled, up to hundreds of
-/// kilobytes, and a client that stops reading would then hold pieces of that size.
-pub(crate) const READ_BYTES_MAX: usize = 8 * 1024 - 1;
+/// Sets how much the kernel keeps for a socket: more while one of its bodies has a lane.
+pub(crate) type Stretch = fn(BorrowedFd<'_>, bool) -> io::Result<()>;
 
 /// A connected socket. What it was permitted by is given back when it is closed, even after an upgrade.
 pub(crate) struct Socket<S> {
@@ -23,6 +22,9 @@ pub(crate) struct Socket<S> {
     flow: Arc<Flow>,
     /// `None`: the other side may take as long as it likes.
     patience: Option<Patience>,
+    /// `None`: always the same.
+    stretch: Option<Stretch>,
+    is_wide: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -31,9 +33,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + AsFd> Socket<S> {
         io: S,
         flow: Arc<Flow>,
         patience: Option<Patience>,
+        stretch: Option<Stretch>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        Self { io: io.take(READ_BYTES_MAX as u64), flow, patience, _permit: permit }
+        let io = io.take(flow.read_bytes_max() as u64);
+        Self { io, flow, patience, stretch, is_wide: false, _permit: permit }
+    }
+
+    /// Follows the lanes of its bodies.
+    fn adapt(&mut self) {
+        let wide = self.flow.is_wide();
+        if wide != self.is_wide {
+            self.is_wide = wide;
+            if let Some(stretch) = self.stretch
+                && let Err(error) = stretch(self.io.get_ref().as_fd(), wide)
+            {
+                tracing::debug!(%error, wide, "a connection keeps the buffers that it has");
+            }
+        }
     }
 
     pub(crate) fn get_ref(&self) -> &S {
@@ -73,13 +90,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + AsFd> AsyncRead for Socket<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.io.set_limit(READ_BYTES_MAX as u64);
+        self.adapt();
+        let limit = self.flow.read_bytes_max() as u64;
+        self.io.set_limit(limit);
         Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + AsFd> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.adapt();
         let wrote = Pin::new(self.io.get_mut()).poll_write(cx, bytes);
         self.wrote(cx, wrote)
     }
@@ -89,6 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + AsFd> AsyncWrite for Socket<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.adapt();
         let wrote = Pin::new(self.io.get_mut()).poll_write_vectored(cx, slices);
         self.wrote(cx, wrote)
     }

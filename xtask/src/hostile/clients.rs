@@ -30,6 +30,8 @@ const STREAMS_HAD: usize = 32;
 /// How many clients of each kind there are while it is measured how long they last.
 const LASTING_CLIENTS: usize = 100;
 const ACCEPT_SECONDS_MAX: u64 = 20;
+/// Well before the proxy gives the first of them up, after 60 s.
+const STAND_STILL_SECONDS_MAX: u64 = 30;
 
 /// One kind of hostile client.
 struct Kind {
@@ -163,7 +165,12 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn gather(scene: &Scene, kinds: impl Iterator<Item = (&'static Kind, usize)>) -> Result<Self> {
+    /// So many of each kind, once each has the requests in flight that it is said to have, but no more than `requests_max`.
+    fn gather(
+        scene: &Scene,
+        kinds: impl Iterator<Item = (&'static Kind, usize)>,
+        requests_max: usize,
+    ) -> Result<Self> {
         let mut clients = Vec::new();
         for (kind, count) in kinds {
             let bytes = (kind.says)();
@@ -175,7 +182,7 @@ impl Crowd {
         }
         let begun = Instant::now();
         let limit = begun + Duration::from_secs(ACCEPT_SECONDS_MAX);
-        let requests: usize = clients.iter().map(|(_, kind)| kind.requests).sum();
+        let requests: usize = clients.iter().map(|(_, kind)| kind.requests.min(requests_max)).sum();
         loop {
             let (accepted, in_flight) = (scene.connections()?, scene.in_flight()?);
             if accepted >= clients.len() && in_flight >= requests {
@@ -213,7 +220,8 @@ fn cost(scene: &Scene, findings: &mut Findings, kind: &'static Kind) -> Result<(
     while !rounds.are_enough() {
         rounds.quiet.push(Load::of(scene, MEASURE)?);
         let before = (scene.memory()?, scene::kernel_memory()?);
-        let crowd = Crowd::gather(scene, std::iter::once((kind, count)))?;
+        let crowd = Crowd::gather(scene, std::iter::once((kind, count)), kind.requests)?;
+        stand_still()?;
         // A process keeps memory that it needed once, so that only the first crowd shows what one costs.
         let first = rounds.attacked.is_empty();
         if first {
@@ -227,6 +235,22 @@ fn cost(scene: &Scene, findings: &mut Findings, kind: &'static Kind) -> Result<(
         settle(scene)?;
     }
     findings.tell(&case, rounds.are_right(), &rounds.saw());
+    Ok(())
+}
+
+/// Waits until the hostile have got all that they will get. Until then their slot is busy with what they asked for (5,000
+/// times 100 MB, of which it fills its own kernel's buffers), as it would be without a proxy.
+fn stand_still() -> Result<()> {
+    let limit = Instant::now() + Duration::from_secs(STAND_STILL_SECONDS_MAX);
+    let mut before = scene::kernel_memory()?;
+    while Instant::now() < limit {
+        std::thread::sleep(Duration::from_secs(1));
+        let now = scene::kernel_memory()?;
+        if now.abs_diff(before) <= before / 100 {
+            break;
+        }
+        before = now;
+    }
     Ok(())
 }
 
@@ -332,7 +356,7 @@ fn settle(scene: &Scene) -> Result<()> {
 /// How long each kind lasts: some of each at once.
 fn duration(scene: &Scene, findings: &mut Findings) -> Result<()> {
     let each = LASTING_CLIENTS.min(scene.clients);
-    let mut crowd = Crowd::gather(scene, KINDS.iter().map(|kind| (kind, each)))?;
+    let mut crowd = Crowd::gather(scene, KINDS.iter().map(|kind| (kind, each)), 1)?;
     let limit = crowd.begun + Duration::from_secs(GONE_SECONDS_MAX);
     while scene.connections()? > 0 && Instant::now() < limit {
         std::thread::sleep(Duration::from_secs(1));
