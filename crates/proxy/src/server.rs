@@ -28,8 +28,9 @@ use crate::streams::Streams;
 
 /// The read buffer of a connection; a request's head must fit.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// How many requests one HTTP/2 connection may have at once. Each costs some 400 bytes even while it is refused.
-const STREAMS_MAX: u32 = 32;
+/// How many requests one HTTP/2 connection may have at once. With 32 one that asks for all costs more than 64 KiB: what it
+/// needs for a stream it keeps as long as it lasts.
+const STREAMS_MAX: u32 = 16;
 /// How much of request bodies an HTTP/2 connection may send ahead, for one stream and for all. The least there is for all.
 const WINDOW_BYTES: u32 = 65_535;
 /// How much of a response is kept for an HTTP/2 stream whose client doesn't take it.

@@ -26,7 +26,7 @@ const ROUNDS_MAX: usize = 5;
 const GONE_SECONDS_MAX: u64 = 150;
 /// How many streams an HTTP/2 client asks for at once, and how many of them the proxy lets it have.
 const STREAMS: u32 = 250;
-const STREAMS_HAD: usize = 32;
+const STREAMS_HAD: usize = 16;
 /// How many clients of each kind there are while it is measured how long they last.
 const LASTING_CLIENTS: usize = 100;
 const ACCEPT_SECONDS_MAX: u64 = 20;
