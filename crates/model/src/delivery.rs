@@ -83,6 +83,15 @@ impl Strategy {
     }
 }
 
+/// What a hold may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldBounds {
+    /// Longest that one request waits, and that a hold lasts which nobody asks for again.
+    pub time: Millis,
+    /// Requests that wait at once; one more is refused.
+    pub requests_max: u32,
+}
+
 #[derive(Debug, Clone)]
 pub enum Runtime {
     Compose(ComposeRuntime),

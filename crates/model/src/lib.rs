@@ -16,8 +16,8 @@ mod release;
 mod template;
 
 pub use delivery::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, ProcessRuntime, Router,
-    Runtime, SlotDelivery, Strategy, Wave,
+    BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
+    ProcessRuntime, Router, Runtime, SlotDelivery, Strategy, Wave,
 };
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck, WhoIsLive};
 pub use failure::{

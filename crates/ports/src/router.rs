@@ -1,7 +1,7 @@
 //! What sends traffic to a slot, for one service on one host.
 
 use async_trait::async_trait;
-use lockgate_model::{Release, Slot};
+use lockgate_model::{FailureKind, HoldBounds, Release, Slot};
 
 use crate::{Answer, Check, Endpoint, PortError, Request};
 
@@ -17,6 +17,8 @@ pub struct Route {
     /// What it dials, in its own words; `None` when it has no route.
     pub dial: Option<String>,
     pub version: RouteVersion,
+    /// True while requests wait at the router instead of being sent on: see [`Router::hold`].
+    pub held: bool,
 }
 
 /// Where to send traffic.
@@ -87,6 +89,37 @@ pub trait Router: Send + Sync {
     /// As [`Router::switch`].
     async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError>;
 
+    /// Whether [`Router::hold`] is more than a refusal.
+    fn can_hold(&self) -> bool {
+        false
+    }
+
+    /// From its return on no new request is sent to any slot: requests wait, at most `bounds.requests_max` of them and
+    /// each for at most `bounds.time`; any beyond that are answered 503 with `Retry-After`. The body of a request that
+    /// waits is not read beyond a bound, and a client that goes away frees its place. Requests in flight go on, and only
+    /// they are counted by [`Router::in_flight`]. [`Router::switch`] and [`Router::withdraw`] work meanwhile and let
+    /// nothing go. A restart of the router keeps the hold.
+    ///
+    /// Holding what is held is no error: the bounds are the new ones, and the hold's time begins anew (a request's own
+    /// does not). `bounds.time` after the newest call it ends by itself, as by [`Router::let_go`], so that it does not
+    /// outlive an orchestrator that is gone. Does nothing where the service has no route. The route's version does not
+    /// change with it.
+    ///
+    /// # Errors
+    /// `Refused` by a router that cannot; else as [`Router::route`].
+    async fn hold(&self, bounds: &HoldBounds) -> Result<(), PortError> {
+        let _ = bounds;
+        Err(cannot_hold(self.name()))
+    }
+
+    /// Sends the requests that wait, and all later ones, to where the route leads now. Does nothing when nothing is held.
+    ///
+    /// # Errors
+    /// As [`Router::hold`].
+    async fn let_go(&self) -> Result<(), PortError> {
+        Err(cannot_hold(self.name()))
+    }
+
     /// Requests that the slot has not finished answering, even when it has lost the traffic; exact or too high, never
     /// too low by more than what one call takes.
     ///
@@ -102,4 +135,8 @@ pub trait Router: Send + Sync {
 
     /// What a deployment will need of this router, looked at without changing anything.
     async fn check(&self) -> Vec<Check>;
+}
+
+fn cannot_hold(router: &str) -> PortError {
+    PortError::new(FailureKind::Refused, format!("the router {router} cannot hold requests"))
 }

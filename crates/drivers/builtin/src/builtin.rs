@@ -275,6 +275,7 @@ impl Router for Builtin {
                 target: view.target.slot.parse().ok(),
                 dial: Some(view.target.dial),
                 version: RouteVersion(view.version.to_string()),
+                held: false,
             }),
             Ok(Err((_, refused))) if refused.kind == ErrorKind::NotFound => Ok(Route::default()),
             Ok(Err((error, _))) => Err(error),

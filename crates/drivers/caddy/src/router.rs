@@ -296,7 +296,7 @@ impl Router for Caddy {
         self.refuse_killing(&live).await?;
         let dials = &live.handler.dials;
         let dial = (!dials.is_empty()).then(|| dials.join(", "));
-        Ok(Route { target: self.target(&live), dial, version: live.version })
+        Ok(Route { target: self.target(&live), dial, version: live.version, held: false })
     }
 
     async fn switch(&self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError> {

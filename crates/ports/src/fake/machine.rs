@@ -380,6 +380,7 @@ impl Machine {
             target: self.target(),
             dial: self.dial.clone(),
             version: RouteVersion(self.route_version.to_string()),
+            held: false,
         }
     }
 
