@@ -13,6 +13,8 @@ mod killed;
 mod leases;
 mod load;
 mod notifications;
+mod recreate;
 mod router;
 mod stuck;
 mod watch;
+mod workers;

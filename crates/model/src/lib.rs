@@ -3,6 +3,7 @@
 //! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
+mod dark;
 mod delivery;
 mod event;
 mod failure;
@@ -15,6 +16,7 @@ mod project;
 mod release;
 mod template;
 
+pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
     ProcessRuntime, Router, Runtime, SlotDelivery, Strategy, Wave,
@@ -31,8 +33,9 @@ pub use lease::{Holder, Identity, LeaseRecord, Progress, RunEnd, Unfinished};
 pub use mask::Mask;
 pub use observed::{
     HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState,
+    live_without_router,
 };
-pub use plan::{Action, Gates, Intent, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
+pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
 pub use project::{
     CommandGate, Gate, GateKind, GateTarget, Health, HttpGate, Notify, Project, Secret, Service, Ssh,
     StatusRange, Verify,

@@ -1,9 +1,11 @@
 //! Pure planning: what is wanted and what is observed make a plan. No I/O, no clock, no randomness.
 //!
-//! The recipe ([`blue_green`]) reads as pairs of do and undo.
+//! A recipe ([`blue_green`], [`recreate`]) reads as pairs of do and undo.
 
 mod blue_green;
 mod gates;
+mod recipe;
+mod recreate;
 mod rollback;
 mod waves;
 
@@ -11,8 +13,8 @@ use lockgate_model::{
     Environment, Failure, FailureKind, Intent, Observed, Plan, Project, Router, Service, Strategy,
 };
 
-pub use blue_green::live_release;
 pub use gates::resolve as resolve_gates;
+pub use recipe::live_release;
 pub use rollback::{is_named, named_release, previous_release};
 
 /// The steps that take `observed` to what `intent` wants. Empty when that is what is.
@@ -58,17 +60,16 @@ pub fn plan(
             (rollback::previous_release(observed)?, lockgate_model::Gates::None)
         }
         Intent::TidyUp => {
-            let live = blue_green::live_release(observed).ok_or_else(|| {
+            let live = recipe::live_release(observed).ok_or_else(|| {
                 Failure::new(FailureKind::NotFound, "nothing is live, so nothing runs beside it")
             })?;
             (live, lockgate_model::Gates::None)
         }
     };
+    let wanted = recipe::Wanted { project, service, environment, slots, intent, release, gates, again };
     match slots.strategy {
-        Strategy::BlueGreen => blue_green::plan(
-            &blue_green::Wanted { project, service, environment, slots, intent, release, gates, again },
-            observed,
-        ),
+        Strategy::BlueGreen => blue_green::plan(&wanted, observed),
+        Strategy::Recreate => recreate::plan(&wanted, observed),
     }
 }
 
@@ -76,6 +77,7 @@ pub fn plan(
 fn router_down(router: &Router, reason: &str) -> Failure {
     let hint = match router {
         Router::Builtin(_) => "`lockgate resume` starts the proxy again, and so does `lockgate deploy`",
+        Router::None => "`lockgate doctor` says what is missing",
         Router::Caddy(_) => "start Caddy on that host; `lockgate doctor` says what is missing",
     };
     Failure::new(FailureKind::Unreachable, format!("the router cannot be asked: {reason}")).hint(hint)

@@ -1,17 +1,19 @@
-# look.sh DIR: for each slot its record, its run, and the state and start time of the process that has the run's
+# look.sh DIR SLOT…: for each slot its record, its run, and the state and start time of the process that has the run's
 # number now. What is not there is not printed.
 printf 'boot %s\n' "$lg_boot"
-for lg_slot in blue green; do
+lg_dir=$1
+shift
+for lg_slot; do
     lg_record=
-    { IFS= read -r lg_record < "$1/$lg_slot.json"; } 2>/dev/null
+    { IFS= read -r lg_record < "$lg_dir/$lg_slot.json"; } 2>/dev/null
     if [ -z "$lg_record" ]; then
-        [ ! -e "$1/$lg_slot.json" ] || [ -r "$1/$lg_slot.json" ] || printf 'unreadable %s\n' "$lg_slot"
+        [ ! -e "$lg_dir/$lg_slot.json" ] || [ -r "$lg_dir/$lg_slot.json" ] || printf 'unreadable %s\n' "$lg_slot"
         continue
     fi
     printf 'record %s %s\n' "$lg_slot" "$lg_record"
     lg_token=${lg_record#'{"token":"'}
     lg_line=
-    { IFS= read -r lg_line < "$1/$lg_slot.${lg_token%%\"*}.pid"; } 2>/dev/null || continue
+    { IFS= read -r lg_line < "$lg_dir/$lg_slot.${lg_token%%\"*}.pid"; } 2>/dev/null || continue
     printf 'run %s %s\n' "$lg_slot" "$lg_line"
     lg_look "${lg_line%% *}" && printf 'stat %s %s %s\n' "$lg_slot" "$lg_state" "$lg_began"
 done
