@@ -7,6 +7,7 @@ mod dark;
 mod delivery;
 mod event;
 mod failure;
+mod health;
 mod ids;
 mod lease;
 mod mask;
@@ -25,6 +26,7 @@ pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck, WhoIsLive}
 pub use failure::{
     BRIEF_CHARS_MAX, Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX,
 };
+pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
 pub use ids::{
     Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot, StepId, Tag,
     Timestamp,
@@ -37,8 +39,8 @@ pub use observed::{
 };
 pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
 pub use project::{
-    CommandGate, Gate, GateKind, GateTarget, Health, HttpGate, Notify, Project, Secret, Service, Ssh,
-    StatusRange, Verify,
+    CommandGate, Gate, GateKind, GateTarget, HttpGate, Notify, Project, Secret, Service, Ssh, StatusRange,
+    Verify,
 };
 pub use release::Release;
 pub use template::{Template, TemplateError, Vars};

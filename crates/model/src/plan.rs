@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Digest, EnvironmentName, Evidence, Gate, GateKind, GateTarget, Health, HoldBounds, HostId, HttpGate,
-    Millis, ProjectName, Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify,
+    Digest, DockerHealth, EnvironmentName, Evidence, Gate, GateKind, GateTarget, Health, HoldBounds, HostId,
+    HttpGate, Millis, ProjectName, Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify,
 };
 
 /// What somebody asked for.
@@ -214,12 +214,17 @@ impl Action {
             }
             Action::Fetch { release } => format!("fetch {release}"),
             Action::Start { slot, release } => format!("start {} in {slot}", release.tag),
-            Action::AwaitHealthy { slot, probe, .. } => {
-                format!(
-                    "wait until {slot} is healthy ({}, up to {})",
-                    probe.health.path, probe.health.timeout
-                )
-            }
+            Action::AwaitHealthy { slot, probe, .. } => match &probe.health {
+                Health::Http(http) => {
+                    format!("wait until {slot} is healthy ({}, up to {})", http.path, http.timeout)
+                }
+                Health::Docker(DockerHealth { timeout: None, .. }) => {
+                    format!("wait until {slot} is healthy ({}, as long as that takes)", probe.health)
+                }
+                health => {
+                    format!("wait until {slot} is healthy ({health}, up to {})", health.timeout())
+                }
+            },
             Action::Switch { slot, .. } => format!("switch traffic to {slot}"),
             Action::Hold { bounds } => {
                 format!("let requests wait (up to {}, {} of them)", bounds.time, bounds.requests_max)
