@@ -6,6 +6,7 @@ mod configuration;
 mod demo;
 mod died;
 mod everyday;
+mod held;
 mod hostile;
 mod interrupted;
 mod journal;
