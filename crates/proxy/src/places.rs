@@ -46,7 +46,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// For a body between its client and the slot on this connection; `None` when there is none left.
-    pub(crate) fn lane(&self, slot: &Arc<Flow>) -> Option<Lane> {
+    pub(crate) fn lane(&self, slot: &Flow) -> Option<Lane> {
         Lane::take(&self.lanes, &self.client.flow, slot)
     }
 }
