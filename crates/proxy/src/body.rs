@@ -17,7 +17,7 @@ use crate::config::STALL_BYTES_MIN;
 use crate::flow::Flow;
 use crate::forward::Client;
 use crate::headers;
-use crate::lanes::{LANE_AFTER_BYTES, LANE_REUSE_BYTES_MAX, Lane};
+use crate::lanes::{LANE_AFTER_BYTES, Lane};
 use crate::patience::Patience;
 use crate::places::Place;
 use crate::pool::Sender;
@@ -160,7 +160,9 @@ impl Body for RequestBody {
         upload.bytes += bytes as u64;
         if let Some(flow) = &upload.flow {
             flow.handed(bytes);
-            if upload.lane.is_none() && upload.bytes >= LANE_AFTER_BYTES {
+            let known_to_be_large =
+                flow.is_wide() && upload.bytes + upload.incoming.size_hint().lower() >= LANE_AFTER_BYTES;
+            if upload.lane.is_none() && (known_to_be_large || upload.bytes >= LANE_AFTER_BYTES) {
                 upload.lane = upload.place.lane(flow);
             }
         }
@@ -347,10 +349,7 @@ impl Exchange {
         if self.is_read()
             && let Some(sender) = self.sender.take()
         {
-            let grown = self.lane.take().is_some() && self.record.bytes > LANE_REUSE_BYTES_MAX;
-            if !grown {
-                self.claim.live.pool.put_back(sender);
-            }
+            self.claim.live.pool.put_back(sender);
         }
     }
 }

@@ -5,9 +5,11 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::lanes::{LANE_READ_BYTES_MAX, LANE_UNSENT_BYTES_MAX};
 
@@ -22,8 +24,10 @@ const UNSENT_BYTES_MAX: usize = READ_BYTES_MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
     unsent: AtomicUsize,
-    /// How many bodies on it have a lane.
-    lanes: AtomicUsize,
+    /// A connection to a slot keeps its lane until it ends.
+    lane: OnceLock<OwnedSemaphorePermit>,
+    /// How many bodies on a client's connection have a lane.
+    bodies: AtomicUsize,
     waits: AtomicBool,
     waker: AtomicWaker,
 }
@@ -44,17 +48,28 @@ impl Flow {
         }
     }
 
+    /// Whether it has a lane now.
+    pub(crate) fn keep_lane(&self, lanes: &Arc<Semaphore>) -> bool {
+        if self.lane.get().is_none()
+            && let Ok(permit) = lanes.clone().try_acquire_owned()
+        {
+            // If the other direction was faster, this permit is one too many.
+            drop(self.lane.set(permit));
+        }
+        self.lane.get().is_some()
+    }
+
     pub(crate) fn widen(&self) {
-        self.lanes.fetch_add(1, AcqRel);
+        self.bodies.fetch_add(1, AcqRel);
     }
 
     pub(crate) fn narrow(&self) {
-        self.lanes.fetch_sub(1, AcqRel);
+        self.bodies.fetch_sub(1, AcqRel);
     }
 
-    /// Whether a body on it has a lane.
+    /// Whether it may hold more, for a lane.
     pub(crate) fn is_wide(&self) -> bool {
-        self.lanes.load(Acquire) > 0
+        self.bodies.load(Acquire) > 0 || self.lane.get().is_some()
     }
 
     /// How much is read at once.

@@ -51,7 +51,7 @@ impl Place {
     }
 
     /// For a body between its client and the slot on this connection; `None` when there is none left.
-    pub(crate) fn lane(&self, slot: &Arc<Flow>) -> Option<Lane> {
+    pub(crate) fn lane(&self, slot: &Flow) -> Option<Lane> {
         Lane::take(&self.lanes, &self.client.flow, slot)
     }
 }

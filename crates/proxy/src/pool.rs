@@ -34,7 +34,7 @@ const SEGMENT_BYTES_MAX: u32 = 1_400;
 /// at first.
 const KERNEL_UNREAD_BYTES_MAX: u32 = 64 * 1024;
 /// The same for a response that has a lane.
-const LANE_KERNEL_UNREAD_BYTES_MAX: u32 = 1024 * 1024;
+const LANE_KERNEL_UNREAD_BYTES_MAX: u32 = 512 * 1024;
 /// The pause between two attempts.
 const CONNECT_PAUSE_MS: u64 = 20;
 
@@ -49,7 +49,7 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn flow(&self) -> &Arc<Flow> {
+    pub(crate) fn flow(&self) -> &Flow {
         &self.flow
     }
 
