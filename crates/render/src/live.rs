@@ -193,6 +193,8 @@ impl Drop for Live {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
     use indicatif::{InMemoryTerm, TermLike};
     use lockgate_model::EventKind;
 
@@ -200,29 +202,84 @@ mod tests {
     use crate::Paint;
     use crate::fixtures::{deploy_events, fleet_events, rolled_back_events, stuck_events};
 
-    fn live(rows: u16) -> (InMemoryTerm, Live) {
-        let term = InMemoryTerm::new(rows, 120);
+    fn live(rows: u16) -> (Screen, Live) {
+        let screen = Screen { term: InMemoryTerm::new(rows, 120), shown: Arc::default() };
         let options = Options { paint: Paint::plain(), time: None, detail: Detail::Normal };
-        let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
-        (term.clone(), Live::with_target(target, Box::new(Lines(term)), options))
+        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+        (screen.clone(), Live::with_target(target, Box::new(screen), options))
     }
 
-    struct Lines(InMemoryTerm);
+    /// What a person sees: whole pictures. The spinners' own threads draw too, line by line, and a look at the terminal in the
+    /// middle of that would find half a picture; a real terminal gets each as one write.
+    #[derive(Clone, Debug)]
+    struct Screen {
+        term: InMemoryTerm,
+        shown: Arc<Mutex<String>>,
+    }
 
-    impl Write for Lines {
+    impl Screen {
+        fn contents(&self) -> String {
+            self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        }
+    }
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            self.term.width()
+        }
+
+        fn height(&self) -> u16 {
+            self.term.height()
+        }
+
+        fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+            self.term.move_cursor_up(n)
+        }
+
+        fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+            self.term.move_cursor_down(n)
+        }
+
+        fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+            self.term.move_cursor_right(n)
+        }
+
+        fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+            self.term.move_cursor_left(n)
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.term.write_line(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.term.write_str(text)
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.term.clear_line()
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = self.term.contents();
+            self.term.flush()
+        }
+    }
+
+    impl Write for Screen {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write_str(std::str::from_utf8(bytes).map_err(io::Error::other)?)?;
+            self.term.write_str(std::str::from_utf8(bytes).map_err(io::Error::other)?)?;
             Ok(bytes.len())
         }
 
         fn flush(&mut self) -> io::Result<()> {
-            self.0.flush()
+            TermLike::flush(self)
         }
     }
 
     #[test]
     fn running_steps_move_below_the_finished_ones_and_are_gone_in_the_end() {
-        let (term, mut live) = live(40);
+        let (screen, mut live) = live(40);
         let events = deploy_events();
         let second_fetch_done = events
             .iter()
@@ -233,7 +290,7 @@ mod tests {
         for event in &events[..=second_fetch_done] {
             live.event(event);
         }
-        let shown = term.contents();
+        let shown = screen.contents();
         assert!(shown.contains("✓ web1: fetch v2 (1f3a5b7c9d0e) 240ms"), "{shown}");
         let last = shown.lines().last().unwrap();
         assert!(last.ends_with("web2: fetch v2 (1f3a5b7c9d0e)"), "{shown}");
@@ -241,7 +298,7 @@ mod tests {
             live.event(event);
         }
         live.finish().unwrap();
-        let shown = term.contents();
+        let shown = screen.contents();
         assert!(shown.lines().last().unwrap().starts_with("succeeded after"), "{shown}");
         assert_eq!(
             shown.matches("✓ web").count(),
@@ -256,12 +313,12 @@ mod tests {
             (rolled_back_events(), vec!["✗ gate after: smoke", "↩ undone: web1: switch traffic to blue"]),
             (stuck_events(), vec!["✗ cannot undo: web2: switch traffic to blue", "caddy does not answer"]),
         ] {
-            let (term, mut live) = live(80);
+            let (screen, mut live) = live(80);
             for event in &events {
                 live.event(event);
             }
             drop(live);
-            let shown = term.contents();
+            let shown = screen.contents();
             for text in wanted {
                 assert!(shown.contains(text), "{text} is missing in:\n{shown}");
             }
@@ -270,11 +327,11 @@ mod tests {
 
     #[test]
     fn on_a_hundred_hosts_the_moving_lines_are_few_and_the_rest_is_counted() {
-        let (term, mut live) = live(40);
+        let (screen, mut live) = live(40);
         for event in &fleet_events(100) {
             live.event(event);
         }
-        let shown = term.contents();
+        let shown = screen.contents();
         assert!(shown.contains("and 88 more under way"), "{shown}");
         assert_eq!(shown.matches(": fetch v2").count(), MOVING_LINES_MAX, "{shown}");
         assert_eq!(live.counts().running, 100);
