@@ -90,6 +90,7 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
         strategy: wanted.slots.strategy,
         intent: wanted.intent.clone(),
         hosts: wanted.slots.hosts.clone(),
+        without: Vec::new(),
         before: live_releases(observed),
         release: wanted.release.clone(),
         phases: phases.phases,

@@ -132,6 +132,7 @@ pub(crate) fn plan_for(hosts: &[HostId]) -> Plan {
         strategy: Strategy::BlueGreen,
         intent: Intent::Deploy { release: new.clone(), gates: Gates::All, again: false },
         hosts: hosts.to_vec(),
+        without: Vec::new(),
         before: hosts.iter().map(|host| (host.clone(), old.clone())).collect(),
         release: new,
         phases: vec![prepare, swap, check, tidy],

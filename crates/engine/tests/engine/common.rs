@@ -109,6 +109,7 @@ pub fn plan(hosts: Vec<HostId>, phases: Vec<Phase>) -> Plan {
         strategy: Strategy::BlueGreen,
         intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
         hosts,
+        without: Vec::new(),
         before: BTreeMap::new(),
         release,
         phases,
