@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use lockgate_model::{HostId, HostObserved, LeaseRecord, ServiceStatus, Slot, SlotState, Timestamp};
+use lockgate_model::{Behind, HostId, HostObserved, LeaseRecord, ServiceStatus, Slot, SlotState, Timestamp};
 
 use crate::failure::failure_text;
 use crate::outcome::hosts_text;
@@ -62,8 +62,37 @@ fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: P
             status.service
         );
     }
+    for (host, behind) in status.behind() {
+        let _ = write!(text, "\n  {} {}", paint.yellow("!"), behind_text(status, &host, &behind, time));
+    }
     push_leases(&mut text, status, time, paint);
     text
+}
+
+/// Who went on without a host, and what brings it along.
+fn behind_text(
+    status: &ServiceStatus,
+    host: &HostId,
+    behind: &Behind,
+    time: &dyn Fn(Timestamp) -> String,
+) -> String {
+    let of = behind.by.as_ref().map(|by| format!(" of {}", escaped(by))).unwrap_or_default();
+    let ended = behind.at.map(|at| format!(" at {}", time(at))).unwrap_or_default();
+    let others = status.observed.hosts.iter().filter(|(other, _)| *other != host);
+    let mut live: Vec<&str> = others
+        .filter_map(|(_, seen)| Some(seen.live()?.1.release.as_ref()?.tag.as_str()))
+        .collect();
+    live.dedup();
+    let tag = match live.as_slice() {
+        [tag] => tag,
+        _ => "TAG",
+    };
+    let deploy = format!("lockgate --env {} deploy {}", status.environment, status.service);
+    format!(
+        "{} is behind: run {}{of} went on without it{ended}\n    when it is back: `{deploy} {tag}` brings it along; until then: `{deploy} TAG --skip {host}`",
+        hosts_text(std::slice::from_ref(host)),
+        behind.run
+    )
 }
 
 /// The slot that gets no traffic, as far as something is in it.
