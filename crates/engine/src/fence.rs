@@ -1,7 +1,7 @@
 //! The leases that we hold: asked before every effect, renewed by heartbeats, told of the run.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};

@@ -63,7 +63,10 @@ impl Fenced<'_> {
 
     /// Nothing begins before the first look. Each next one is made when half of the time has passed for which the lease is
     /// safe, and the action goes on beside it.
-    async fn perform_fenced(&self, action: impl Future<Output = Result<Seen, Failure>>) -> Result<Seen, Failure> {
+    async fn perform_fenced(
+        &self,
+        action: impl Future<Output = Result<Seen, Failure>>,
+    ) -> Result<Seen, Failure> {
         let mut action = pin!(action);
         let mut until = None;
         let mut slow = 0;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use lockgate_engine::Acquired;
 use lockgate_model::{
-    EnvironmentName, Failure, Gates, HostId, HostObserved, Observed, Outcome, Progress, RunEnd, RunId, ServiceName,
-    Unfinished,
+    EnvironmentName, Failure, Gates, HostId, HostObserved, Observed, Outcome, Progress, RunEnd, RunId,
+    ServiceName, Unfinished,
 };
 
-use crate::cut_off::{CutOff, went_live, was_undone};
+use crate::cut_off::{CutOff, was_undone, went_live};
 use crate::recover::Towards;
 use crate::session::{Session, Trouble, Want, cut_off_rollback, give_back, towards};
 
@@ -112,11 +112,7 @@ impl CutOff<'_> {
     /// How far the run got, where not all of its hosts can say so. It does not go on then: it is finished where one host
     /// says that it was settled and each of the others says or shows that it went live there, else undone. One that was
     /// told to have been undone is undone, also where the host that was missing then had settled it.
-    pub(crate) fn progress_without_some(
-        &self,
-        last: &BTreeMap<HostId, RunEnd>,
-        seen: &Observed,
-    ) -> Progress {
+    pub(crate) fn progress_without_some(&self, last: &BTreeMap<HostId, RunEnd>, seen: &Observed) -> Progress {
         let progress = self.progress(last, seen);
         let is_settled = |held: &Unfinished| held.progress == Progress::Committed;
         let serves = |host: &HostId, held: &Unfinished| {

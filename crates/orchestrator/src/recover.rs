@@ -110,8 +110,16 @@ impl Session<'_> {
         let known = self.known(found.run).await?;
         let matched = self.matched(&found, &known, &seen, progress)?;
         let left = self.left_behind(&found);
-        let (events, unfinished) =
-            self.known_events(&found, progress, known, matched, acquired, reason_to_turn(towards, &left, &missing)).await?;
+        let (events, unfinished) = self
+            .known_events(
+                &found,
+                progress,
+                known,
+                matched,
+                acquired,
+                reason_to_turn(towards, &left, &missing),
+            )
+            .await?;
         let conductor = self.site.conductor();
         let telling = self.tools.teller.adopting(self.tools, unfinished.run, &unfinished.plan);
         let engine = self.engine(&conductor, acquired.fence.clone());

@@ -427,8 +427,7 @@ impl<'a> Session<'a> {
 
 /// The plan of the run that was cut off, if it is a rollback.
 pub(crate) fn cut_off_rollback(acquired: &Acquired) -> Option<Plan> {
-    CutOff::oldest(acquired)
-        .and_then(|found| found.plan().filter(|plan| is_rollback(&plan.intent)).cloned())
+    CutOff::oldest(acquired).and_then(|found| found.plan().filter(|plan| is_rollback(&plan.intent)).cloned())
 }
 
 /// Where a run that was cut off is brought for somebody who wants this.
@@ -436,7 +435,9 @@ pub(crate) fn towards(want: &Want, cut_off_rollback: Option<&Plan>) -> Towards {
     match want {
         Want::Deploy { .. } => Towards::End,
         // What was typed again after it had been cut off.
-        Want::Rollback { release } if cut_off_rollback.is_some_and(|plan| is_of(plan, release)) => Towards::End,
+        Want::Rollback { release } if cut_off_rollback.is_some_and(|plan| is_of(plan, release)) => {
+            Towards::End
+        }
         Want::Rollback { .. } => Towards::Back,
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockgate_model::{
-    Environment, Failure, FailureKind, HostId, Intent, Mask, Observed, Plan, Project, Release, Secret, Service,
-    Tag,
+    Environment, Failure, FailureKind, HostId, Intent, Mask, Observed, Plan, Project, Release, Secret,
+    Service, Tag,
 };
 use lockgate_perform::{Conductor, Subject, masked};
 use lockgate_ports::{CommandRunner, HostPorts, Prober};

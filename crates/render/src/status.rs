@@ -79,9 +79,8 @@ fn behind_text(
     let of = behind.by.as_ref().map(|by| format!(" of {}", escaped(by))).unwrap_or_default();
     let ended = behind.at.map(|at| format!(" at {}", time(at))).unwrap_or_default();
     let others = status.observed.hosts.iter().filter(|(other, _)| *other != host);
-    let mut live: Vec<&str> = others
-        .filter_map(|(_, seen)| Some(seen.live()?.1.release.as_ref()?.tag.as_str()))
-        .collect();
+    let mut live: Vec<&str> =
+        others.filter_map(|(_, seen)| Some(seen.live()?.1.release.as_ref()?.tag.as_str())).collect();
     live.dedup();
     let tag = match live.as_slice() {
         [tag] => tag,

@@ -72,7 +72,8 @@ impl Stage<'_> {
         let end = self.command(&actor, &calm).await;
         told.ends.push(word(&end));
         match &end {
-            Ended::Returned(Ok(Came::Ran(report))) if matches!(report.outcome, Outcome::Succeeded { .. }) => {}
+            Ended::Returned(Ok(Came::Ran(report))) if matches!(report.outcome, Outcome::Succeeded { .. }) => {
+            }
             _ => return self.world.violated(format!("P4: deploy without {gone:?}: {}", word(&end))),
         }
         for host in self.world.machines.keys().filter(|host| !gone.contains(*host)) {

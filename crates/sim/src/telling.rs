@@ -172,7 +172,9 @@ impl<'a> Stage<'a> {
         let session = Session::new(&site, &tools);
         let command = async {
             match turn.command {
-                Command::Resume => session.resume().await.map(|resumed| Came::Resumed(Box::new(resumed.ended))),
+                Command::Resume => {
+                    session.resume().await.map(|resumed| Came::Resumed(Box::new(resumed.ended)))
+                }
                 Command::Deploy(number) => {
                     let want =
                         Want::Deploy { tag: tag(&format!("v{number}")), gates: Gates::All, again: false };

@@ -137,7 +137,8 @@ impl<'a> Context<'a> {
             }
         }
         if !hosts.is_empty() && skipped.len() == hosts.len() {
-            let message = format!("without {} no host of {} is left", skip.hosts.join(", "), environment.name);
+            let message =
+                format!("without {} no host of {} is left", skip.hosts.join(", "), environment.name);
             return Err(CliError::usage(message, there_are()));
         }
         Ok(skipped)

@@ -5,9 +5,9 @@ use lockgate_model::{Gates, HostId, Intent, Outcome, Plan, RunId, ServiceStatus,
 use lockgate_orchestrator::{Report, Session, Want};
 use lockgate_render::{outcome_text, rfc3339, status_text};
 
-use super::{Context, missing};
 use super::left::Signals;
 use super::waiting;
+use super::{Context, missing};
 use crate::args::{self, Skip};
 use crate::error::CliError;
 use crate::exit::Exit;

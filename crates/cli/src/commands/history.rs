@@ -33,8 +33,17 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
         context.output.text("no run is in this folder's journal; `lockgate status` looks at the hosts");
         return Ok(Exit::Succeeded);
     }
-    let mut table =
-        Table::new(["started", "service", "environment", "what", "release", "outcome", "by", "without", "run"]);
+    let mut table = Table::new([
+        "started",
+        "service",
+        "environment",
+        "what",
+        "release",
+        "outcome",
+        "by",
+        "without",
+        "run",
+    ]);
     for (run, left_out) in runs.into_iter().zip(left_out) {
         table.push(vec![
             rfc3339(run.started_at),

@@ -10,11 +10,12 @@ pub fn without(want: &Want, plan: &Plan, outcome: &Outcome, site: &Site) -> Vec<
     let mut lines = Vec::new();
     if let (Outcome::Succeeded { .. }, [_, ..]) = (outcome, left_out.as_slice()) {
         let names: Vec<&str> = left_out.iter().map(HostId::as_str).collect();
-        let deploy = format!(
-            "lockgate --env {} deploy {} {}",
-            plan.environment, plan.service, plan.release.tag
-        );
-        lines.push(format!("behind: {} (left out); `{deploy}` brings it along when it is back", names.join(", ")));
+        let deploy =
+            format!("lockgate --env {} deploy {} {}", plan.environment, plan.service, plan.release.tag);
+        lines.push(format!(
+            "behind: {} (left out); `{deploy}` brings it along when it is back",
+            names.join(", ")
+        ));
     }
     if let Some(host) = outcome.failure().and_then(silent).filter(|_| plan.hosts.len() > 1) {
         let mut without = left_out;

@@ -124,7 +124,9 @@ fn adopted_with(
     left: Vec<HostId>,
 ) -> (StepStatus, Direction) {
     state.steps[0] = status;
-    state.apply(&event(1, EventKind::Adopted { owner: "you".into(), progress, left, without: Vec::new() })).unwrap();
+    state
+        .apply(&event(1, EventKind::Adopted { owner: "you".into(), progress, left, without: Vec::new() }))
+        .unwrap();
     (state.steps[0].clone(), state.direction)
 }
 

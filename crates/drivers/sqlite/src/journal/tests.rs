@@ -56,7 +56,12 @@ fn events(run: RunId, service: &str) -> Vec<Event> {
         EventKind::StepStarted { step: StepId(4) },
         EventKind::StepFailed { step: StepId(4), failure: failure.clone() },
         EventKind::UnwindStarted { cause: failure.clone() },
-        EventKind::Adopted { owner: "kim@desk".into(), progress: Progress::Unwinding, left: Vec::new(), without: Vec::new() },
+        EventKind::Adopted {
+            owner: "kim@desk".into(),
+            progress: Progress::Unwinding,
+            left: Vec::new(),
+            without: Vec::new(),
+        },
         EventKind::UndoStarted { step },
         EventKind::UndoFailed { step, failure: failure.clone() },
         EventKind::UndoStarted { step },
