@@ -99,3 +99,119 @@ impl ServiceStatus {
         others.filter_map(|(_, other)| Some(other.last.as_ref()?.run)).filter(|run| *run > held).max()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Digest, EnvironmentName, Failure, FailureKind, HostObserved, Observed, Outcome, Release,
+        RouterObserved, RunEnd, ServiceName, Slot, SlotObserved, SlotState, StatusWord, Tag,
+    };
+
+    fn run(number: u128) -> RunId {
+        RunId(uuid::Uuid::from_u128(number))
+    }
+
+    fn host(name: &str) -> HostId {
+        HostId::new(name).unwrap()
+    }
+
+    fn serves(tag: &str) -> HostObserved {
+        let release = Release {
+            service: ServiceName::new("web").unwrap(),
+            tag: Tag::new(tag).unwrap(),
+            digest: Digest::new(format!("sha256:{}", &tag[1..].repeat(64))).unwrap(),
+            image: None,
+            commit: None,
+        };
+        let slot = SlotObserved {
+            release: Some(release),
+            state: SlotState::Running,
+            started_at: None,
+            restarts: 0,
+            endpoint: None,
+        };
+        HostObserved {
+            slots: BTreeMap::from([(Slot::Blue, slot)]),
+            router: RouterObserved { target: Some(Slot::Blue), ..RouterObserved::default() },
+            ..HostObserved::default()
+        }
+    }
+
+    /// web1 to web3; run 7, on web1 and web2, left web3 out.
+    fn status(seen: [Option<HostObserved>; 3]) -> ServiceStatus {
+        let left_out =
+            LeftOut { run: run(7), hosts: vec![host("web3")], by: "kim@desk".into(), at: Timestamp(5) };
+        let end = |number| RunEnd {
+            run: run(number),
+            at: Timestamp(5),
+            outcome: Outcome::Succeeded { warnings: Vec::new() },
+        };
+        let mut status = ServiceStatus {
+            service: ServiceName::new("web").unwrap(),
+            environment: EnvironmentName::new("prod").unwrap(),
+            observed: Observed::default(),
+            leases: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+            unseen: BTreeMap::new(),
+        };
+        for (number, seen) in (1..).zip(seen) {
+            let name = host(&format!("web{number}"));
+            let Some(seen) = seen else {
+                status.unseen.insert(name, Failure::new(FailureKind::TimedOut, "no answer"));
+                continue;
+            };
+            status.observed.hosts.insert(name.clone(), seen);
+            let (last, left_out) =
+                if number == 3 { (end(6), None) } else { (end(7), Some(left_out.clone())) };
+            let record = LeaseRecord { last: Some(last), left_out, ..LeaseRecord::default() };
+            status.leases.insert(name, record);
+        }
+        status
+    }
+
+    fn behind(status: &ServiceStatus) -> Vec<String> {
+        let behind = status.behind();
+        let is_unwell = status.word() == StatusWord::Unwell;
+        assert!(behind.is_empty() || is_unwell, "the word and the exit code say it");
+        behind.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_host_that_was_left_out_is_behind_until_it_has_what_the_others_have() {
+        let v = |tag: &str| Some(serves(tag));
+        let nothing = || Some(HostObserved::default());
+        let none: [String; 0] = [];
+        assert_eq!(behind(&status([v("v2"), v("v2"), v("v1")])), ["web3"]);
+        assert_eq!(behind(&status([v("v2"), v("v2"), None])), ["web3"], "it cannot be seen");
+        assert_eq!(behind(&status([v("v2"), v("v2"), nothing()])), ["web3"], "nothing is live there");
+        assert_eq!(behind(&status([v("v2"), v("v2"), v("v2")])), none, "somebody has brought it along");
+        let mut not_asked = status([v("v2"), v("v2"), v("v1")]);
+        not_asked.observed.hosts.remove(&host("web3"));
+        assert_eq!(behind(&not_asked), none, "it is not in the configuration any more");
+    }
+
+    #[test]
+    fn the_newest_run_says_who_was_left_out() {
+        let mut status = status([Some(serves("v2")), Some(serves("v3")), Some(serves("v3"))]);
+        let record = status.leases.get_mut(&host("web3")).unwrap();
+        let left_out =
+            LeftOut { run: run(8), hosts: vec![host("web1")], by: "lee@ci".into(), at: Timestamp(9) };
+        record.left_out = Some(left_out);
+        let told = status.behind();
+        assert_eq!(told.keys().collect::<Vec<_>>(), [&host("web1")]);
+        assert_eq!((told[&host("web1")].run, told[&host("web1")].by.as_deref()), (run(8), Some("lee@ci")));
+    }
+
+    #[test]
+    fn a_record_names_few_hosts_and_a_name_in_it_is_quoted() {
+        let many = |number: usize| (0..number).map(|index| host(&format!("h{index}"))).collect::<Vec<_>>();
+        let new = LeftOut { run: run(2), hosts: many(2), by: "`x`\u{1b}".into(), at: Timestamp(2) };
+        let old = LeftOut { run: run(1), hosts: many(LEFT_OUT_HOSTS_MAX + 4), ..new.clone() };
+        let both = new.clone().and(Some(&old));
+        assert_eq!((both.run, both.hosts.len()), (run(2), LEFT_OUT_HOSTS_MAX));
+        assert_eq!(both.hosts[..2], many(2)[..]);
+        assert_eq!(new.clone().and(None), new);
+        assert_eq!(old.told().by, "'x'\\x1b");
+    }
+}

@@ -194,6 +194,35 @@ mod tests {
         }
     }
 
+    /// A third host of the run cannot say anything.
+    #[test]
+    fn without_a_host_a_run_is_settled_where_one_says_so_and_the_others_show_it() {
+        use Progress::{Committed, Forward, Unwinding};
+        let shown = || seen(Some(Slot::Green), None);
+        for (one, other, seen, progress) in [
+            (Forward, Forward, shown(), Forward),
+            (Committed, Committed, Observed::default(), Committed),
+            (Committed, Forward, shown(), Committed),
+            // Nobody is believed about another.
+            (Committed, Forward, Observed::default(), Forward),
+            (Committed, Forward, seen(Some(Slot::Blue), None), Forward),
+            (Committed, Unwinding, shown(), Unwinding),
+        ] {
+            let (one, other) = (held(one), held(other));
+            let found = cut_off(&[("web1", &one), ("web2", &other)]);
+            assert_eq!(found.progress_without_some(&BTreeMap::new(), &seen), progress, "{found:?}");
+        }
+    }
+
+    /// It was away while the others turned back.
+    #[test]
+    fn what_was_told_to_be_undone_is_undone_also_where_it_was_settled() {
+        let committed = held(Progress::Committed);
+        let found = cut_off(&[("web2", &committed)]);
+        let last = ended(Outcome::Failed { failure: Failure::new(FailureKind::Other, "as told") });
+        assert_eq!(found.progress(&last, &seen(Some(Slot::Green), None)), Progress::Unwinding);
+    }
+
     #[test]
     fn that_a_run_succeeded_elsewhere_settles_it_where_it_went_live() {
         let forward = held(Progress::Forward);

@@ -151,3 +151,43 @@ pub(crate) fn reason_to_turn(towards: Towards, left: &[HostId], missing: &[HostI
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::Tag;
+
+    use super::*;
+
+    fn hosts(names: &[&str]) -> Vec<HostId> {
+        names.iter().map(|name| HostId::new(*name).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_command_that_goes_on_without_hosts_has_all_that_was_typed() {
+        let (service, environment) =
+            (ServiceName::new("web").unwrap(), EnvironmentName::new("prod").unwrap());
+        let typed = |want: &Want, without: &[&str]| want.typed(&service, &environment, &hosts(without));
+        let tag = Tag::new("v2").unwrap();
+        let deploy = Want::Deploy { tag: tag.clone(), gates: Gates::All, again: false };
+        assert_eq!(typed(&deploy, &["web3"]), "lockgate --env prod deploy web v2 --skip web3");
+        let all = Want::Deploy { tag, gates: Gates::None, again: true };
+        assert_eq!(
+            typed(&all, &["web1", "web3"]),
+            "lockgate --env prod deploy web v2 --only-swap --again --skip web1 --skip web3"
+        );
+        assert_eq!(typed(&Want::Rollback { release: None }, &[]), "lockgate --env prod rollback web");
+        let named = Want::Rollback { release: Some("v1".into()) };
+        assert_eq!(typed(&named, &["web3"]), "lockgate --env prod rollback web v1 --skip web3");
+    }
+
+    #[test]
+    fn a_run_without_some_of_its_hosts_is_turned_back_with_the_reason() {
+        let [none, web2, web3] = [&[][..], &["web2"], &["web3"]].map(hosts);
+        assert_eq!(reason_to_turn(Towards::End, &none, &none), None);
+        let missing = reason_to_turn(Towards::End, &none, &web3).unwrap();
+        assert!(missing.contains("cannot be said of web3"), "{missing}");
+        assert_eq!(reason_to_turn(Towards::Back, &none, &web3), Some(missing));
+        let left = reason_to_turn(Towards::End, &web2, &web3).unwrap();
+        assert!(left.contains("web2 went on without it"), "{left}");
+    }
+}

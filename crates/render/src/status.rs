@@ -161,7 +161,7 @@ fn lease_lines(lease: &LeaseRecord, time: &dyn Fn(Timestamp) -> String, paint: P
 mod tests {
     use std::collections::BTreeMap;
 
-    use lockgate_model::{Failure, FailureKind};
+    use lockgate_model::{Failure, FailureKind, LeftOut};
 
     use super::*;
     use crate::fixtures::{environment, held_lease, host, left_lease, observed, service};
@@ -205,6 +205,25 @@ mod tests {
           ✗ web2: unreachable: no route
             hint: is it up?
           ! run 00000000-0000-0000-0000-000000000007 was left unfinished: type `lockgate resume` (on web1)
+        ");
+    }
+
+    #[test]
+    fn who_is_behind_is_said_with_what_brings_it_along() {
+        let mut one = status();
+        let run = left_lease().unfinished.unwrap().run;
+        let left_out = LeftOut { run, hosts: vec![host("web3")], by: "kim@desk".into(), at: Timestamp(7) };
+        one.leases =
+            [(host("web1"), LeaseRecord { left_out: Some(left_out), ..LeaseRecord::default() })].into();
+        one.unseen.insert(host("web3"), Failure::new(FailureKind::TimedOut, "it does not answer"));
+        insta::assert_snapshot!(status_text(&[one], &time, Paint::plain()), @r"
+        web in prod: unwell
+          host  live                       since           beside
+          web1  v1 (0a0a0a0a0a0a) in blue  t1763640000000
+          web2  v1 (0a0a0a0a0a0a) in blue  t1763640000000  unknown release in green, stopped
+          ✗ web3: timed out: it does not answer
+          ! web3 is behind: run 00000000-0000-0000-0000-000000000007 of kim@desk went on without it at t7
+            when it is back: `lockgate --env prod deploy web v1` brings it along; until then: `lockgate --env prod deploy web TAG --skip web3`
         ");
     }
 

@@ -120,10 +120,8 @@ impl<'a> Context<'a> {
     pub fn skipped(&self, skip: &Skip) -> Result<Vec<HostId>, CliError> {
         let environment = self.environment()?;
         let hosts = environment.hosts();
-        let there_are = || {
-            let names: Vec<&str> = hosts.iter().map(HostId::as_str).collect();
-            format!("there are: {}", names.join(", "))
-        };
+        let listed = |hosts: &[HostId]| hosts.iter().map(HostId::as_str).collect::<Vec<_>>().join(", ");
+        let there_are = || format!("there are: {}", listed(hosts));
         let mut skipped: Vec<HostId> = Vec::new();
         for name in &skip.hosts {
             let host = hosts.iter().find(|host| host.as_str() == name).ok_or_else(|| {
@@ -137,8 +135,7 @@ impl<'a> Context<'a> {
             }
         }
         if !hosts.is_empty() && skipped.len() == hosts.len() {
-            let message =
-                format!("without {} no host of {} is left", skip.hosts.join(", "), environment.name);
+            let message = format!("without {} no host of {} is left", listed(&skipped), environment.name);
             return Err(CliError::usage(message, there_are()));
         }
         Ok(skipped)

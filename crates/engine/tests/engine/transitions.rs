@@ -250,3 +250,22 @@ fn a_plan_whose_steps_are_not_numbered_one_after_the_other_does_not_begin() {
         assert_eq!(refused.reason, "its steps are not numbered one after the other");
     }
 }
+
+/// Nothing is done on a host that a run goes on without, also where only this machine's journal knows that it was settled.
+#[test]
+fn adopting_does_nothing_on_hosts_that_are_left_out() {
+    let table = [
+        (Direction::Forward, Progress::Unwinding, StepStatus::Pending),
+        (Direction::Forward, Progress::Committed, StepStatus::Done),
+        (Direction::Committed, Progress::Forward, StepStatus::Done),
+    ];
+    for (direction, progress, wanted) in table {
+        let mut state = begin();
+        state.direction = direction.clone();
+        let without: Vec<HostId> =
+            state.plan.steps().find_map(|(_, host, _)| host.cloned()).into_iter().collect();
+        let adopted = EventKind::Adopted { owner: "you".into(), progress, left: Vec::new(), without };
+        state.apply(&event(1, adopted)).unwrap();
+        assert_eq!(state.steps[0], wanted, "{direction:?}, {progress:?}");
+    }
+}
