@@ -328,7 +328,11 @@ impl World {
                 self.count(|tally| tally.takeovers += 1);
                 let went_on = left.iter().filter(|host| self.last_run(host) != Some(event.run));
                 let hosts = went_on.chain(without).cloned().collect();
-                self.known().not_touched.insert(event.run, hosts);
+                let mut known = self.known();
+                known.not_touched.insert(event.run, hosts);
+                // What was moved there belongs to an end that was told before.
+                let moves = known.moves.entry(event.run).or_default();
+                moves.retain(|host| !left.contains(host) && !without.contains(host));
             }
             EventKind::RunEnded { outcome } => self.check_end(event.run, outcome),
             _ => {}
