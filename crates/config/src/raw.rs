@@ -101,12 +101,14 @@ pub struct Environment {
     /// SSH destinations (`user@name`, an alias, `ssh://user@name:port`), `local` for this machine. Default:
     /// `${DEPLOY_HOST}` when that variable is set, else `local`.
     pub hosts: Option<At<Vec<At<String>>>>,
-    /// How a release goes live. Default: `blue-green`.
+    /// How a release goes live: beside the old one (`blue-green`), or in its place (`recreate`), where the old one stops
+    /// before the new one starts. Default: `blue-green`.
     #[schemars(with = "Option<StrategyName>")]
     pub strategy: Option<At<String>>,
     /// What runs a slot: `compose` or `process`.
     pub runtime: Option<At<Either<Runtime>>>,
-    /// What sends traffic to a slot: `builtin` or `caddy`. Default: `builtin` on 127.0.0.1:8080.
+    /// What sends traffic to a slot: `builtin`, `caddy`, or `none` for workers and services that are reached without one.
+    /// Default: `builtin` on 127.0.0.1:8080; `none` with `strategy: recreate`.
     pub router: Option<At<Either<Router>>>,
     /// Gates before anything is touched.
     #[serde(default)]
@@ -138,6 +140,7 @@ pub struct Environment {
 )]
 enum StrategyName {
     BlueGreen,
+    Recreate,
 }
 
 /// One of `compose` and `process`.
@@ -156,18 +159,20 @@ impl ShortForm for Runtime {
     }
 }
 
-/// Docker Compose: a folder for each slot (`dir`), or one file with both slots' services (`file`).
+/// Docker Compose: a folder for each slot (`dir`), or one file with both slots' services (`file`). With `recreate` there is
+/// one slot, and either is the service's own.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct Compose {
-    /// Folder on the host with the slot's `docker-compose.yml`; must name `{slot}`. Default:
-    /// `${DEPLOY_COMPOSE_DIR:-/srv/apps}/{service}/{slot}`.
+    /// Folder on the host with the slot's `docker-compose.yml`; must name `{slot}` for `blue-green`. Default:
+    /// `${DEPLOY_COMPOSE_DIR:-/srv/apps}/{service}/{slot}`; without `/{slot}` with `recreate`.
     pub dir: Option<At<String>>,
-    /// One Compose file on the host that has both slots' services.
+    /// One Compose file on the host that has the slots' services.
     pub file: Option<At<String>>,
-    /// The service within the Compose file. Default: `{service}` with `dir`, `{service}-{slot}` with `file`.
+    /// The service within the Compose file. Default: `{service}` with `dir` and with `recreate`, `{service}-{slot}` with
+    /// `file`.
     pub service: Option<At<String>>,
-    /// The Compose project. Default: `{service}-{slot}` with `dir`, Compose's own with `file`.
+    /// The Compose project. Default: `{service}-{slot}` with `dir`, Compose's own with `file` and with `recreate`.
     pub project: Option<At<String>>,
 }
 
@@ -180,7 +185,7 @@ pub struct Process {
     pub dir: Option<At<String>>,
 }
 
-/// One of `builtin` and `caddy`.
+/// One of `builtin` and `caddy`; `none` is written as it is.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
@@ -190,9 +195,9 @@ pub struct Router {
 }
 
 impl ShortForm for Router {
-    const EXPECTS: &'static str = "`builtin`, `caddy`, or a mapping with one of them";
+    const EXPECTS: &'static str = "`builtin`, `caddy`, `none`, or a mapping with one of the first two";
     fn short() -> Schema {
-        json_schema!({ "enum": ["builtin", "caddy"] })
+        json_schema!({ "enum": ["builtin", "caddy", "none"] })
     }
 }
 

@@ -70,7 +70,10 @@ pub struct SlotDelivery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
+    /// Beside each other: the old release serves until the new one does.
     BlueGreen,
+    /// In one place: the old release stops before the new one starts.
+    Recreate,
 }
 
 impl Strategy {
@@ -79,6 +82,7 @@ impl Strategy {
     pub fn slots(self) -> &'static [Slot] {
         match self {
             Strategy::BlueGreen => &[Slot::Blue, Slot::Green],
+            Strategy::Recreate => &[Slot::Main],
         }
     }
 }
@@ -101,9 +105,10 @@ pub enum Runtime {
 #[derive(Debug, Clone)]
 pub struct ComposeRuntime {
     pub layout: ComposeLayout,
-    /// The Compose service within the file; default `{service}` for folders, `{service}-{slot}` for one file.
+    /// The Compose service within the file; default `{service}` for folders and where there is one slot, `{service}-{slot}`
+    /// for one file with two.
     pub service: Option<Template>,
-    /// The Compose project name; default `{service}-{slot}` for folders, the folder's own for one file.
+    /// The Compose project name; default `{service}-{slot}` for folders with two slots, else the folder's own.
     pub project: Option<Template>,
 }
 
@@ -111,7 +116,7 @@ pub struct ComposeRuntime {
 pub enum ComposeLayout {
     /// A folder per slot with its own `docker-compose.yml` (system A): `/srv/apps/{service}/{slot}`.
     Folders(Template),
-    /// One file that holds both slots' services (system D): `/srv/app/compose.yaml`.
+    /// One file that holds the slots' services (systems B and D): `/srv/app/compose.yaml`.
     File(Template),
 }
 
@@ -123,6 +128,8 @@ pub struct ProcessRuntime {
 
 #[derive(Debug, Clone)]
 pub enum Router {
+    /// Nothing sends requests: a worker, or a service whose users reach its port themselves. What is live is what runs.
+    None,
     Builtin(BuiltinRouter),
     Caddy(CaddyRouter),
 }

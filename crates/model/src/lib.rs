@@ -3,6 +3,7 @@
 //! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
+mod dark;
 mod delivery;
 mod escape;
 mod event;
@@ -20,6 +21,7 @@ mod token;
 mod variable;
 mod word;
 
+pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
     ProcessRuntime, Router, Runtime, SlotDelivery, Strategy, Wave,
@@ -41,8 +43,9 @@ pub use lease::{
 pub use mask::Mask;
 pub use observed::{
     HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState,
+    live_without_router,
 };
-pub use plan::{Action, Gates, Intent, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
+pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
 pub use project::{
     CommandGate, Gate, GateKind, GateTarget, Health, HttpGate, Notify, Project, Secret, Service, Ssh,
     StatusRange, Verify,

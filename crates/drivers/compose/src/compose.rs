@@ -19,6 +19,8 @@ pub struct ComposeOptions {
     pub project: ProjectName,
     pub environment: EnvironmentName,
     pub service: Service,
+    /// What its strategy uses: blue and green, or one.
+    pub slots: &'static [Slot],
     pub runtime: ComposeRuntime,
     /// Free space wanted in Docker's data folder before an image is pulled, in MiB.
     pub disk_free_mib: u64,
@@ -30,6 +32,7 @@ pub struct Compose {
     pub(crate) project: ProjectName,
     pub(crate) environment: EnvironmentName,
     pub(crate) service: Service,
+    pub(crate) slots: &'static [Slot],
     pub(crate) runtime: ComposeRuntime,
     pub(crate) disk_free_mib: u64,
     pub(crate) engine: Engine,
@@ -42,7 +45,7 @@ pub struct Compose {
 impl Compose {
     #[must_use]
     pub fn new(options: ComposeOptions) -> Self {
-        let ComposeOptions { host, project, environment, service, runtime, disk_free_mib } = options;
+        let ComposeOptions { host, project, environment, service, slots, runtime, disk_free_mib } = options;
         let engine = Engine::new(host.clone(), DOCKER_SOCKET_DEFAULT.to_owned());
         let cli = Cli::new(host.clone(), engine.docker_host());
         let (dialled, docker_config) = (BTreeMap::new(), OnceCell::new());
@@ -51,6 +54,7 @@ impl Compose {
             project,
             environment,
             service,
+            slots,
             runtime,
             disk_free_mib,
             engine,

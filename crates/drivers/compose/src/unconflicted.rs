@@ -137,7 +137,7 @@ mod tests {
     use lockgate_local::Local;
     use lockgate_model::{
         ComposeLayout, ComposeRuntime, EnvironmentName, Health, HostId, Millis, ProjectName, Service,
-        ServiceName, StatusRange, Template,
+        ServiceName, StatusRange, Strategy, Template,
     };
     use lockgate_ports::{Command, Endpoint, Host, HostFile, HostStream, Output, Runtime, Swapped};
 
@@ -231,6 +231,7 @@ mod tests {
                 project: ProjectName::new("p").unwrap(),
                 environment: EnvironmentName::new("prod").unwrap(),
                 service: service(),
+                slots: Strategy::BlueGreen.slots(),
                 runtime: ComposeRuntime {
                     layout: ComposeLayout::Folders(layout),
                     service: None,

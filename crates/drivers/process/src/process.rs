@@ -34,6 +34,8 @@ pub struct ProcessOptions {
     pub project: ProjectName,
     pub environment: EnvironmentName,
     pub service: Service,
+    /// What its strategy uses: blue and green, or one.
+    pub slots: &'static [Slot],
     /// Absolute folder on the host for records and logs; no other service or environment uses it.
     pub dir: String,
     /// Absolute folder on the host in which relative paths of the command start.
@@ -66,17 +68,18 @@ impl Process {
     }
 
     async fn look(&self) -> Result<BTreeMap<Slot, Seen>, PortError> {
-        look(self.host(), &self.options.dir).await
+        look(self.host(), &self.options.dir, self.options.slots).await
     }
 
     fn fill(&self, slot: Slot, tag: &Tag) -> Result<Filled, PortError> {
         command::fill(self.service(), &self.options.environment, &self.options.root, slot, tag)
     }
 
-    /// The digest that the tag's bytes have now; as filled for blue, so that both slots agree.
+    /// The digest that the tag's bytes have now; as filled for the first slot, so that all agree.
     async fn digest(&self, tag: &Tag) -> Result<Digest, PortError> {
         let slotless = command::slotless(self.service())?;
-        let filled = self.fill(Slot::Blue, tag)?;
+        let first = self.options.slots.first().copied().unwrap_or(Slot::Main);
+        let filled = self.fill(first, tag)?;
         let path = self.service().env.get("PATH").map(lockgate_model::Secret::reveal);
         let digest = bytes::digest(self.host(), &self.options.dir, &filled, &slotless, path).await?;
         digest.ok_or_else(|| {
@@ -119,7 +122,14 @@ impl Process {
             return port::require_free(self.host(), port).await.map(|()| port);
         }
         let recorded = |slot: Slot| seen.get(&slot).map(|seen| seen.record.port);
-        port::choose(self.host(), recorded(slot), recorded(slot.other())).await
+        let avoid: Vec<u16> = self
+            .options
+            .slots
+            .iter()
+            .filter(|other| **other != slot)
+            .filter_map(|other| recorded(*other))
+            .collect();
+        port::choose(self.host(), recorded(slot), &avoid).await
     }
 
     /// Ends every run of the slot, known or left over.

@@ -1,9 +1,11 @@
-//! One host in memory: files, images, two slots, a router.
+//! One host in memory: files, images, slots, a router.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use lockgate_model::{Digest, FailureKind, HostId, Millis, Release, Slot, SlotState, Tag, Timestamp};
+use lockgate_model::{
+    Digest, FailureKind, HoldBounds, HostId, Millis, Release, Slot, SlotState, Tag, Timestamp,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -123,6 +125,12 @@ pub struct Machine {
     pub route_version: u64,
     /// Whether the router names the slot and the release in its answers.
     pub router_identifies: bool,
+    /// Until when requests wait at the router; past or `None`: they are sent on.
+    pub held_until: Option<Instant>,
+    /// How many may wait, as the newest hold has it.
+    pub held_max: u32,
+    /// Requests that wait at the router and since when.
+    pub waiting: BTreeMap<u64, Instant>,
     /// The router forgets to count.
     pub counts_nothing: bool,
     /// Requests cut off so far; taken by who watches.
@@ -158,6 +166,9 @@ impl Machine {
             routed: None,
             route_version: 0,
             router_identifies: true,
+            held_until: None,
+            held_max: 0,
+            waiting: BTreeMap::new(),
             counts_nothing: false,
             dropped: Vec::new(),
             next_request: 0,
@@ -171,11 +182,12 @@ impl Machine {
         match slot {
             Slot::Blue => "10.0.0.1:5000".to_owned(),
             Slot::Green => "10.0.0.2:5000".to_owned(),
+            Slot::Main => "10.0.0.3:5000".to_owned(),
         }
     }
 
     fn slot_at(address: &str) -> Option<Slot> {
-        Slot::ALL.into_iter().find(|slot| Self::address(*slot) == address)
+        [Slot::Blue, Slot::Green, Slot::Main].into_iter().find(|slot| Self::address(*slot) == address)
     }
 
     #[must_use]
@@ -212,6 +224,24 @@ impl Machine {
             logs: vec![format!("started {tag} in {slot}")],
         };
         self.slots.insert(slot, app);
+    }
+
+    /// Requests wait at the router now.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    pub(super) fn hold(&mut self, bounds: &HoldBounds) {
+        // Without a route there is nothing to hold.
+        if self.dial.is_some() {
+            self.held_until = Some(Instant::now() + bounds.time.duration());
+            self.held_max = bounds.requests_max;
+        }
+    }
+
+    pub(super) fn let_go(&mut self) {
+        self.held_until = None;
     }
 
     /// A user's request through the router; its id, if an app took it.
@@ -374,7 +404,7 @@ impl Machine {
             target: self.target(),
             dial: self.dial.clone(),
             version: RouteVersion(self.route_version.to_string()),
-            held: false,
+            held: self.is_held(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use lockgate_model::{HostId, Millis, Release, Slot, Tag};
+use lockgate_model::{HoldBounds, HostId, Millis, Release, Slot, Tag};
 
 use crate::fake::stream::FakeStream;
 use crate::fake::{Call, Fate, Machine, Nature, SharedMachine, What};
@@ -244,6 +244,27 @@ impl Router for FakeRouter {
         let (owned, expected) = (dial.map(str::to_owned), expected.clone());
         let act = move |machine: &mut Machine| machine.withdraw(owned.as_deref(), &expected);
         self.0.call(What::Withdraw, dial.unwrap_or(""), act).await
+    }
+
+    fn can_hold(&self) -> bool {
+        true
+    }
+
+    async fn hold(&self, bounds: &HoldBounds) -> Result<(), PortError> {
+        let bounds = *bounds;
+        let act = move |machine: &mut Machine| {
+            machine.hold(&bounds);
+            Ok(())
+        };
+        self.0.call(What::Hold, "", act).await
+    }
+
+    async fn let_go(&self) -> Result<(), PortError> {
+        let act = |machine: &mut Machine| {
+            machine.let_go();
+            Ok(())
+        };
+        self.0.call(What::LetGo, "", act).await
     }
 
     async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError> {

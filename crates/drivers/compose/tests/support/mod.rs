@@ -14,7 +14,7 @@ use lockgate_compose::{Compose, ComposeCli, ComposeOptions};
 use lockgate_local::Local;
 use lockgate_model::{
     ComposeLayout, ComposeRuntime, EnvironmentName, Health, Millis, ProjectName, Secret, Service,
-    ServiceName, StatusRange, Tag, Template,
+    ServiceName, StatusRange, Strategy, Tag, Template,
 };
 use lockgate_ports::{Answer, Endpoint, Host, PortError, Request, http};
 
@@ -247,6 +247,7 @@ impl World {
             project: ProjectName::new(&self.name).unwrap(),
             environment: EnvironmentName::new("prod").unwrap(),
             service: self.service(),
+            slots: Strategy::BlueGreen.slots(),
             runtime: ComposeRuntime { layout, service: None, project: None },
             disk_free_mib: 1,
         }
