@@ -11,15 +11,21 @@ use crate::support::wait_for;
 const LINES_MAX: usize = 60;
 
 fn project() -> Project {
+    with_health("{ path: /health, timeout: 2s }")
+}
+
+/// `ROOT` in the health check is the project's folder.
+fn with_health(health: &str) -> Project {
     let project = Project::empty();
     let root = project.root().display().to_string();
+    let health = health.replace("ROOT", &root);
     let config = format!(
         r#"project: shop
 services:
   web:
     command: ["{root}/app-{{tag}}"]
     cwd: "{root}"
-    health: {{ path: /health, timeout: 2s }}
+    health: {health}
 environments:
   prod:
     runtime: {{ process: {{ dir: "{root}/host" }} }}
@@ -112,4 +118,41 @@ fn a_workers_killed_deployment_is_finished_by_anybody() {
         expect_settled(&project, status["image_tag"].as_str().unwrap());
     }
     panic!("a deployment has more than {LINES_MAX} lines");
+}
+
+/// It listens nowhere: a program says whether it is ready, with the environment that the app has.
+#[test]
+fn a_worker_without_http_is_healthy_when_its_command_says_so() {
+    let project = with_health("{ command: [\"ROOT/ready\", \"{tag}\"], timeout: 2s }");
+    project.script(
+        "ready",
+        "#!/bin/sh\necho \"$1 in $LOCKGATE_SLOT asked\"\ntest \"$1\" != v2 || test -n \"$PORT\"\n",
+    );
+    for tag in ["v1", "v2"] {
+        project.script(&format!("app-{tag}"), "#!/bin/sh\nwhile :; do sleep 0.05; done\n");
+    }
+    project.run("doctor").expect(0);
+    project.run("plan web v1").expect(0).says(&["wait until blue is healthy (`", "/ready"]);
+    for tag in ["v1", "v2", "v1"] {
+        project.deploy(tag);
+        let status: Value = project.run("status web --format json").expect(0).last();
+        assert_eq!(status["image_tag"], tag, "{status:#}");
+    }
+}
+
+#[test]
+fn what_a_health_checks_program_said_is_in_the_error() {
+    let project = with_health("{ command: \"ROOT/ready {tag}\", timeout: 300ms }");
+    project.script(
+        "ready",
+        "#!/bin/sh\ntest \"$1\" != v2 && exit\necho 'the queue is not reached' >&2\nexit 3\n",
+    );
+    project.deploy("v1");
+    let before = project.apps()[0].pid;
+    project.run("deploy web v2").expect(1).says(&[
+        "it exited with 3, wanted 0",
+        "(its health check) the queue is not reached",
+        "nothing was changed",
+    ]);
+    assert_eq!(project.apps()[0].pid, before);
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    ComposeLayout, Environment, EnvironmentName, Gate, GateKind, GateTarget, Project, Router, Runtime,
-    Service, Slot, SlotDelivery, Strategy, Template, Vars,
+    ComposeLayout, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, Project, Router,
+    Runtime, Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
 
 use crate::at::At;
@@ -75,6 +75,15 @@ fn fits(
             Runtime::Process(_) if service.command.is_empty() => reader.report(missing("command").hint(
                 format!("`{name}` runs processes: add `command: ./server`, or give it another runtime"),
             )),
+            Runtime::Process(_) if matches!(service.health, Health::Docker(_)) => {
+                let message =
+                    format!("`{name}` runs processes, and `{}` asks a container's HEALTHCHECK", service.name);
+                reader.conflict(
+                    place_of(service),
+                    message,
+                    "write `health: /path` or `health: { command: … }`",
+                );
+            }
             Runtime::Process(_) if service.port.is_some() && strategy.slots().len() > 1 => {
                 let message =
                     format!("both slots of `{}` would listen on the same port in `{name}`", service.name);

@@ -45,7 +45,8 @@ pub struct Service {
     pub env: Entries<At<String>>,
     /// The port the service listens on inside its container. Leave it out for `process`: a free one is chosen.
     pub port: Option<At<Whole>>,
-    /// How a new slot shows that it is ready. Default: `/health`.
+    /// How a new slot shows that it is ready: a path, `docker` for the container's own HEALTHCHECK, or a mapping. Default:
+    /// `/health`.
     pub health: Option<At<Either<Health>>>,
     /// Paths that must answer, besides the health path; the default of HTTP gates.
     #[serde(default)]
@@ -57,15 +58,21 @@ pub struct Service {
     pub urls: Entries<At<String>>,
 }
 
-/// The health probe: `GET path` until it has passed often enough, or time is up.
+/// The health check: `GET path`, or a `command`, or the container's own (`docker`), until it has passed often enough, or time
+/// is up.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a path or a mapping")]
 pub struct Health {
     /// Default: `/health`.
     pub path: Option<At<String>>,
-    /// Longest wait. Default: `${DEPLOY_TIMEOUT:-60}` seconds.
+    /// A program that runs inside the slot's container, or beside its process with the same environment: exit code 0 is a
+    /// pass. A list, or text that is split at blanks and quotes; no shell is involved, and no `${NAME}` is filled in.
+    pub command: Option<At<Words>>,
+    /// True: what Docker says of the container's HEALTHCHECK. `health: docker` is short for it.
+    pub docker: Option<At<bool>>,
+    /// Longest wait. Default: `${DEPLOY_TIMEOUT:-60}` seconds; with `docker`, as long as the HEALTHCHECK itself may take.
     pub timeout: Option<At<Span>>,
-    /// Passes wanted in a row. Default: 2.
+    /// Passes wanted in a row. Default: 2; with `docker` 1.
     pub passes: Option<At<Whole>>,
     /// `200`, `2xx` or `200-399`. Default: `2xx`.
     pub status: Option<At<Status>>,
@@ -74,8 +81,7 @@ pub struct Health {
 }
 
 impl ShortForm for Health {
-    const EXPECTS: &'static str =
-        "a path such as `/health`, or a mapping with `path`, `timeout`, `passes`, `status`, `body`";
+    const EXPECTS: &'static str = "a path such as `/health`, `docker`, or a mapping with `path`, `command` or `docker`, and `timeout`, `passes`, `status`, `body`";
 }
 
 /// What the new release answers and the old one does not: `body` or `header`.

@@ -8,6 +8,7 @@ mod delivery;
 mod escape;
 mod event;
 mod failure;
+mod health;
 mod ids;
 mod lease;
 mod mask;
@@ -32,6 +33,7 @@ pub use failure::{
     BRIEF_CHARS_MAX, Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX,
     TOLD_CHARS_MAX, quoted,
 };
+pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
 pub use ids::{
     Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot, StepId, Tag,
     Timestamp,
@@ -47,8 +49,8 @@ pub use observed::{
 };
 pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
 pub use project::{
-    CommandGate, Gate, GateKind, GateTarget, Health, HttpGate, Notify, Project, Secret, Service, Ssh,
-    StatusRange, Verify,
+    CommandGate, Gate, GateKind, GateTarget, HttpGate, Notify, Project, Secret, Service, Ssh, StatusRange,
+    Verify,
 };
 pub use query::without_query;
 pub use release::Release;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Digest, EnvironmentName, Evidence, Gate, GateKind, GateTarget, Health, HoldBounds, HostId, HttpGate,
-    Millis, ProjectName, Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify, without_query,
+    Digest, DockerHealth, EnvironmentName, Evidence, Gate, GateKind, GateTarget, Health, HoldBounds, HostId,
+    HttpGate, Millis, ProjectName, Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify,
+    without_query,
 };
 
 /// What somebody asked for.
@@ -214,13 +215,19 @@ impl Action {
             }
             Action::Fetch { release } => format!("fetch {release}"),
             Action::Start { slot, release } => format!("start {} in {slot}", release.tag),
-            Action::AwaitHealthy { slot, probe, .. } => {
-                format!(
+            Action::AwaitHealthy { slot, probe, .. } => match &probe.health {
+                Health::Http(http) => format!(
                     "wait until {slot} is healthy ({}, up to {})",
-                    without_query(&probe.health.path),
-                    probe.health.timeout
-                )
-            }
+                    without_query(&http.path),
+                    http.timeout
+                ),
+                Health::Docker(DockerHealth { timeout: None, .. }) => {
+                    format!("wait until {slot} is healthy ({}, as long as that takes)", probe.health)
+                }
+                health => {
+                    format!("wait until {slot} is healthy ({health}, up to {})", health.timeout())
+                }
+            },
             Action::Switch { slot, .. } => format!("switch traffic to {slot}"),
             Action::Hold { bounds } => {
                 format!("let requests wait (up to {}, {} of them)", bounds.time, bounds.requests_max)

@@ -145,7 +145,7 @@ pub(crate) async fn verify(
     probe: &Probe,
 ) -> Result<Seen, Failure> {
     let start = Instant::now();
-    let path = verify.map_or(&probe.health.path, |verify| &verify.path);
+    let path = verify.map_or(probe.health.path(), |verify| &verify.path);
     let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
     let mut in_a_row = 0;
     let mut last = String::new();

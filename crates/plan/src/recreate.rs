@@ -144,7 +144,7 @@ impl Wanted<'_> {
     /// A request waits through all that may pass until the new release answers.
     fn hold(&self) -> Action {
         let SlotDelivery { drain, stop_grace, .. } = self.slots;
-        let time = Millis(drain.0 + stop_grace.0 + self.service.health.timeout.0);
+        let time = Millis(drain.0 + stop_grace.0 + self.service.health.timeout().0);
         Action::Hold { bounds: HoldBounds { time, requests_max: HOLD_REQUESTS_MAX } }
     }
 

@@ -5,9 +5,9 @@ use std::fmt::Write;
 
 use lockgate_model::{
     BuiltinRouter, Delivery, Digest, Environment, EnvironmentName, FailureKind, Gates, Health, HostId,
-    HostObserved, Intent, Interruption, Millis, Observed, Plan, ProcessRuntime, Project, ProjectName,
-    Recorded, Release, Router, RouterObserved, Runtime, Service, ServiceName, Slot, SlotDelivery,
-    SlotObserved, SlotState, Ssh, StatusRange, Strategy, Tag, Wave,
+    HostObserved, HttpHealth, Intent, Interruption, Millis, Observed, Plan, ProcessRuntime, Project,
+    ProjectName, Recorded, Release, Router, RouterObserved, Runtime, Service, ServiceName, Slot,
+    SlotDelivery, SlotObserved, SlotState, Ssh, StatusRange, Strategy, Tag, Wave,
 };
 
 fn release(tag: &str) -> Release {
@@ -29,13 +29,13 @@ fn service() -> Service {
         cwd: None,
         env: BTreeMap::new(),
         port: None,
-        health: Health {
+        health: Health::Http(HttpHealth {
             path: "/health".into(),
             timeout: Millis::from_secs(60),
             passes: 2,
             status: StatusRange::OK,
             body: None,
-        },
+        }),
         critical_paths: Vec::new(),
         verify: None,
         urls: BTreeMap::new(),

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use lockgate_model::{
     Action, Digest, EnvironmentName, Event, EventKind, Evidence, Failure, FailureKind, Gate, GateKind,
-    GateTarget, Gates, Health, Holder, HostId, HostObserved, HttpGate, Intent, Lane, LeaseRecord, Millis,
-    Moment, Observed, Outcome, Phase, Plan, Probe, Progress, ProjectName, Recorded, Release, RouterObserved,
-    RunEnd, RunId, ServiceName, Slot, SlotObserved, SlotState, StatusRange, Step, StepId, Strategy, Stuck,
-    Tag, Timestamp, Unfinished, WhoIsLive,
+    GateTarget, Gates, Health, Holder, HostId, HostObserved, HttpGate, HttpHealth, Intent, Lane, LeaseRecord,
+    Millis, Moment, Observed, Outcome, Phase, Plan, Probe, Progress, ProjectName, Recorded, Release,
+    RouterObserved, RunEnd, RunId, ServiceName, Slot, SlotObserved, SlotState, StatusRange, Step, StepId,
+    Strategy, Stuck, Tag, Timestamp, Unfinished, WhoIsLive,
 };
 
 /// 2025-11-20T12:00:00Z.
@@ -60,13 +60,13 @@ pub(crate) fn run() -> RunId {
 }
 
 fn probe() -> Probe {
-    let health = Health {
+    let health = Health::Http(HttpHealth {
         path: "/health".into(),
         timeout: Millis::from_secs(60),
         passes: 1,
         status: StatusRange::OK,
         body: None,
-    };
+    });
     Probe { health, port: Some(5000) }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use lockgate_model::{
     BuiltinRouter, CommandGate, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment,
-    EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate, Millis, Project, ProjectName,
-    Release, Router, Runtime, Service, ServiceName, Slot, SlotDelivery, Ssh, StatusRange, Strategy, Tag,
-    Template, Wave,
+    EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate, HttpHealth, Millis, Project,
+    ProjectName, Release, Router, Runtime, Service, ServiceName, Slot, SlotDelivery, Ssh, StatusRange,
+    Strategy, Tag, Template, Wave,
 };
 use lockgate_ports::fake::{Artifact, Behaviour, Catalogue, Machine, SharedMachine, shared};
 
@@ -133,13 +133,13 @@ impl Scene {
             cwd: None,
             env: BTreeMap::new(),
             port: Some(5000),
-            health: Health {
+            health: Health::Http(HttpHealth {
                 path: "/health".to_owned(),
                 timeout: self.health_timeout,
                 passes: 2,
                 status: StatusRange::OK,
                 body: None,
-            },
+            }),
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),

@@ -29,6 +29,9 @@ impl Compose {
             checks.extend(self.check_conflicts().await);
         }
         checks.push(self.check_login().await);
+        if matches!(self.service.health, lockgate_model::Health::Docker(_)) {
+            checks.extend(self.check_health().await);
+        }
         if engine_answers {
             checks.push(self.check_disk().await);
         }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_model::{ComposeRuntime, EnvironmentName, Millis, ProjectName, Release, Service, Slot, Tag};
-use lockgate_ports::{Check, Diagnosis, Host, PortError, Runtime, RuntimeSlot};
+use lockgate_model::{
+    ComposeRuntime, EnvironmentName, Health, Millis, ProjectName, Release, Service, Slot, Tag, Template,
+};
+use lockgate_ports::{Check, Diagnosis, Host, Output, OwnHealth, PortError, Runtime, RuntimeSlot};
 use tokio::sync::OnceCell;
 
 use crate::cli::{Cli, ComposeCli};
@@ -129,7 +131,11 @@ impl Runtime for Compose {
     }
 
     async fn fetch(&self, release: &Release) -> Result<(), PortError> {
-        self.fetch_image(release).await
+        self.fetch_image(release).await?;
+        match &self.service.health {
+            Health::Docker(_) => self.demand_healthcheck(release).await,
+            Health::Http(_) | Health::Command(_) => Ok(()),
+        }
     }
 
     async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
@@ -146,6 +152,14 @@ impl Runtime for Compose {
 
     async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Diagnosis {
         self.find_reasons(slot, port).await
+    }
+
+    async fn health(&self, slot: Slot) -> Result<OwnHealth, PortError> {
+        self.health_of(slot).await
+    }
+
+    async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
+        self.exec_in(slot, argv, limit).await
     }
 
     async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use lockgate_compose::{Compose, ComposeCli, ComposeOptions};
 use lockgate_local::Local;
 use lockgate_model::{
-    ComposeLayout, ComposeRuntime, EnvironmentName, Health, Millis, ProjectName, Secret, Service,
+    ComposeLayout, ComposeRuntime, EnvironmentName, Health, HttpHealth, Millis, ProjectName, Secret, Service,
     ServiceName, StatusRange, Strategy, Tag, Template,
 };
 use lockgate_ports::{Answer, Endpoint, Host, PortError, Request, http};
@@ -228,13 +228,13 @@ impl World {
             cwd: None,
             env: BTreeMap::from([("TOKEN".to_owned(), Secret::new("a$b ${HOME} \"q\""))]),
             port: Some(PORT),
-            health: Health {
+            health: Health::Http(HttpHealth {
                 path: "/".to_owned(),
                 timeout: Millis::from_secs(10),
                 passes: 1,
                 status: StatusRange::OK,
                 body: None,
-            },
+            }),
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use lockgate_local::Local;
 use lockgate_model::{
-    EnvironmentName, Health, HostId, Millis, ProjectName, Secret, Service, ServiceName, Slot, StatusRange,
-    Strategy, Tag, Template,
+    EnvironmentName, Health, HostId, HttpHealth, Millis, ProjectName, Secret, Service, ServiceName, Slot,
+    StatusRange, Strategy, Tag, Template,
 };
 use lockgate_ports::conformance::runtime::RuntimeFixture;
 use lockgate_ports::{
@@ -109,13 +109,13 @@ impl World {
             cwd: None,
             env: shape.env,
             port: shape.port,
-            health: Health {
+            health: Health::Http(HttpHealth {
                 path: "/".into(),
                 timeout: Millis::from_secs(5),
                 passes: 1,
                 status: StatusRange::OK,
                 body: None,
-            },
+            }),
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
