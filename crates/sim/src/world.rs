@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockgate_model::{
     Action, Event, EventKind, Holder, HostId, LeaseRecord, Millis, Outcome, Plan, Release, RunId, Slot,
+    Strategy,
 };
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
@@ -59,6 +60,8 @@ struct Known {
     excused: BTreeSet<HostId>,
     /// Hosts that nature meddled with since the story began.
     disturbed: BTreeSet<HostId>,
+    /// Hosts whose only slot was stopped while requests were held, until it is healthy again.
+    stopped: BTreeSet<HostId>,
     lease_tokens: BTreeMap<HostId, u64>,
     plans: BTreeMap<RunId, Plan>,
     /// Switches and withdrawals done for a run, by whomever.
@@ -75,6 +78,7 @@ struct Known {
 
 pub struct World {
     pub machines: BTreeMap<HostId, SharedMachine>,
+    strategy: Strategy,
     drain: Millis,
     tracing: bool,
     began: Instant,
@@ -91,6 +95,7 @@ impl World {
         let known = Known { serving, ..Known::default() };
         Arc::new(Self {
             machines: scene.machines(),
+            strategy: scene.strategy,
             drain: scene.drain,
             tracing,
             began: Instant::now(),
@@ -266,10 +271,17 @@ impl World {
         if !known.serving.contains(host) {
             return;
         }
+        if self.strategy == Strategy::Recreate && matches!(call.what, What::Stop(_)) && machine.is_held() {
+            known.stopped.insert(host.clone());
+        }
         match machine.live().map(|(_, life)| life) {
             Some(Life::Healthy) => {
                 known.excused.remove(host);
+                known.stopped.remove(host);
             }
+            // Requests wait, or waited until nobody was there to let them go; they are never let go to nobody.
+            Some(Life::Stopped | Life::Starting | Life::Sick)
+                if known.stopped.contains(host) && call.what != What::LetGo => {}
             Some(Life::Died) => {
                 known.excused.insert(host.clone());
                 known.disturbed.insert(host.clone());

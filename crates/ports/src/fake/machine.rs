@@ -127,10 +127,6 @@ pub struct Machine {
     pub router_identifies: bool,
     /// Until when requests wait at the router; past or `None`: they are sent on.
     pub held_until: Option<Instant>,
-    /// How many may wait, as the newest hold has it.
-    pub held_max: u32,
-    /// Requests that wait at the router and since when.
-    pub waiting: BTreeMap<u64, Instant>,
     /// The router forgets to count.
     pub counts_nothing: bool,
     /// Requests cut off so far; taken by who watches.
@@ -167,8 +163,6 @@ impl Machine {
             route_version: 0,
             router_identifies: true,
             held_until: None,
-            held_max: 0,
-            waiting: BTreeMap::new(),
             counts_nothing: false,
             dropped: Vec::new(),
             next_request: 0,
@@ -234,24 +228,37 @@ impl Machine {
 
     pub(super) fn hold(&mut self, bounds: &HoldBounds) {
         // Without a route there is nothing to hold.
-        if self.dial.is_some() {
-            self.held_until = Some(Instant::now() + bounds.time.duration());
-            self.held_max = bounds.requests_max;
+        if self.dial.is_none() {
+            return;
+        }
+        let (now, again) = (Instant::now(), self.is_held());
+        self.held_until = Some(now + bounds.time.duration());
+        let target = self.target();
+        if let Some(app) = target.filter(|_| !again).and_then(|slot| self.slots.get_mut(&slot)) {
+            app.without_traffic_since = Some(now);
         }
     }
 
     pub(super) fn let_go(&mut self) {
         self.held_until = None;
+        if let Some(app) = self.target().and_then(|slot| self.slots.get_mut(&slot)) {
+            app.without_traffic_since = None;
+        }
     }
 
-    /// A user's request through the router; its id, if an app took it.
+    /// A user's request through the router; its id, if an app took it. One that waits at the router is not followed.
     pub fn request(&mut self, until: Option<Instant>) -> Option<u64> {
+        if self.is_held() {
+            return None;
+        }
         let slot = self.target()?;
         let now = Instant::now();
         let id = self.next_request;
         let app = self.slots.get_mut(&slot).filter(|app| app.life(now) == Life::Healthy)?;
         app.requests.retain(|_, until| until.is_none_or(|until| until > now));
         app.requests.insert(id, until);
+        // A hold that has ended by itself.
+        app.without_traffic_since = None;
         self.next_request += 1;
         Some(id)
     }
@@ -362,7 +369,7 @@ impl Machine {
             running_since: Some(now),
             started_at: self.now(),
             requests: BTreeMap::new(),
-            without_traffic_since: (self.target() != Some(slot)).then_some(now),
+            without_traffic_since: (self.is_held() || self.target() != Some(slot)).then_some(now),
             logs,
         };
         self.slots.insert(slot, app);
