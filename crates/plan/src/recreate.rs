@@ -48,7 +48,9 @@ fn runs(host: &HostPlan<'_>) -> bool {
 /// # Errors
 /// `Refused` for a host on which something runs that could not be started again.
 fn require_a_way_back(host: &HostPlan<'_>) -> Result<(), Failure> {
-    if !runs(host) || old(host).is_some() {
+    // What runs and is not live was left by a run that was cut off: there is nothing to go back to.
+    let is_live = host.seen.should_be_live() == Some(SLOT);
+    if !runs(host) || !is_live || old(host).is_some() {
         return Ok(());
     }
     let message = format!("what runs in {SLOT} cannot be told, so it could not be started again");
@@ -74,9 +76,9 @@ impl Wanted<'_> {
         let mut steps = Vec::new();
         if self.holds(host) {
             steps.push(step(self.hold(), vec![Action::LetGo]));
-            if runs(host) {
-                steps.push(step(self.drain_main(), vec![]));
-            }
+        }
+        if self.is_routed() && runs(host) {
+            steps.push(step(self.drain_main(), vec![]));
         }
         if let Some(old) = old(host) {
             steps.push(step(self.stop_release(old), self.bring_back(host, old)));

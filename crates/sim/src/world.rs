@@ -60,6 +60,9 @@ struct Known {
     excused: BTreeSet<HostId>,
     /// Hosts that nature meddled with since the story began.
     disturbed: BTreeSet<HostId>,
+    /// Hosts whose requests were held and not let go since. A hold that ended by itself counts: an orchestrator that fell
+    /// asleep before its stop, or an answer that took as long, is what no guard sees.
+    held: BTreeSet<HostId>,
     /// Hosts whose only slot was stopped while requests were held, until it is healthy again.
     stopped: BTreeSet<HostId>,
     lease_tokens: BTreeMap<HostId, u64>,
@@ -254,8 +257,10 @@ impl World {
 
     /// P2: requests end with their slot only after the drain's bound.
     fn check_dropped(&self, who: &str, call: &Call, machine: &mut Machine) {
+        // A hold that ended by itself let them in again.
+        let lapsed = !machine.is_held() && self.known().held.contains(&machine.id);
         for dropped in std::mem::take(&mut machine.dropped) {
-            if !call.late && dropped.without_traffic < self.drain {
+            if !lapsed && !call.late && dropped.without_traffic < self.drain {
                 let (requests, after) = (dropped.requests, dropped.without_traffic);
                 self.violated(format!(
                     "P2: {who} did {call} with {requests} requests in flight, {after} after the slot lost the traffic"
@@ -271,8 +276,13 @@ impl World {
         if !known.serving.contains(host) {
             return;
         }
-        if self.strategy == Strategy::Recreate && matches!(call.what, What::Stop(_)) && machine.is_held() {
-            known.stopped.insert(host.clone());
+        match call.what {
+            What::Hold => drop(known.held.insert(host.clone())),
+            What::LetGo => drop(known.held.remove(host)),
+            What::Stop(_) if self.strategy == Strategy::Recreate && known.held.contains(host) => {
+                known.stopped.insert(host.clone());
+            }
+            _ => {}
         }
         match machine.live().map(|(_, life)| life) {
             Some(Life::Healthy) => {
