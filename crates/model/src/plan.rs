@@ -105,7 +105,8 @@ pub enum Action {
     /// Write the state files and, when a release went live, add it to the host's list of releases.
     Record { recorded: Recorded, release: Option<Release> },
     /// Look at the slot's requests in flight until there are none, or the deadline has passed. `heir` is the slot that
-    /// the traffic went to: until it is settled there, this one is all there is to go back to.
+    /// the traffic went to: until it is settled there, this one is all there is to go back to. It is the slot itself where
+    /// requests are held until another release is in it.
     Drain {
         slot: Slot,
         deadline: Millis,

@@ -78,7 +78,9 @@ impl Wanted<'_> {
             steps.push(step(self.hold(), vec![Action::LetGo]));
         }
         if self.is_routed() && runs(host) {
-            steps.push(step(self.drain_main(), vec![]));
+            // A hold that ended by itself let requests in again, so whoever holds again drains again.
+            let heir = self.holds(host).then_some(SLOT);
+            steps.push(step(Action::Drain { slot: SLOT, deadline: self.slots.drain, heir }, vec![]));
         }
         if let Some(old) = old(host) {
             steps.push(step(self.stop_release(old), self.bring_back(host, old)));
