@@ -7,6 +7,7 @@ mod demo;
 mod died;
 mod everyday;
 mod forged;
+mod held;
 mod hostile;
 mod interrupted;
 mod journal;
