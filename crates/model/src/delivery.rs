@@ -1,5 +1,7 @@
 //! An environment, and how it is delivered to: each way owns what it needs, so that nothing half can be written down.
 
+use std::fmt;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +86,16 @@ impl Strategy {
             Strategy::BlueGreen => &[Slot::Blue, Slot::Green],
             Strategy::Recreate => &[Slot::Main],
         }
+    }
+}
+
+/// As in `lockgate.yaml`.
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Strategy::BlueGreen => "blue-green",
+            Strategy::Recreate => "recreate",
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use lockgate_model::{Action, Failure, HostObserved, Lane, Observed, Plan, Slot, 
 use crate::recipe::{HostPlan, Phases, Sorted, Wanted, lane, step};
 
 /// The slot beside this one.
-fn beside(slot: Slot) -> Slot {
+pub(crate) fn beside(slot: Slot) -> Slot {
     match slot {
         Slot::Blue => Slot::Green,
         // `main` is what a recipe of one slot had: nothing runs beside it.

@@ -12,7 +12,7 @@ use lockgate_model::{
 use crate::recipe::{HostPlan, Phases, Sorted, Wanted, lane, step};
 
 /// The one slot.
-const SLOT: Slot = Slot::Main;
+pub(crate) const SLOT: Slot = Slot::Main;
 /// Requests that may wait at the router of a host at once.
 const HOLD_REQUESTS_MAX: u32 = 1_000;
 

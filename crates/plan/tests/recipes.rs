@@ -43,14 +43,7 @@ fn service() -> Service {
 }
 
 fn builtin() -> Router {
-    Router::Builtin(BuiltinRouter {
-        listen: "127.0.0.1:8080".into(),
-        hosts: Vec::new(),
-        path: None,
-        response_timeout: None,
-        trusted_proxies: Vec::new(),
-        dir: None,
-    })
+    Router::Builtin(BuiltinRouter::on("127.0.0.1:8080"))
 }
 
 fn hosts(names: &[&str]) -> Vec<HostId> {

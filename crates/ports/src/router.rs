@@ -132,7 +132,8 @@ pub trait Router: Send + Sync {
     /// As [`Router::route`].
     async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError>;
 
-    /// Sends a request through the router's data path, as a user's request would come.
+    /// Sends a request through the router's data path, as a user's request would come: it waits too while requests are
+    /// held.
     ///
     /// # Errors
     /// `Unreachable` when the router does not listen; an error status is an answer, not an error.
