@@ -13,13 +13,15 @@ use crate::logs::demultiplex;
 const INTERVAL: Millis = Millis::from_secs(30);
 const TIMEOUT: Millis = Millis::from_secs(30);
 const RETRIES: u64 = 3;
+/// Longest that a HEALTHCHECK is given by its own times. Who wants to wait longer says so: `timeout` beside `docker`.
+const PATIENCE_SECONDS_MAX: u64 = 3_600;
 
 impl Healthcheck {
     fn is_there(&self) -> bool {
         self.test.first().is_some_and(|kind| kind != "NONE")
     }
 
-    /// The start period, and all retries with the checks between them.
+    /// The start period, and all retries with the checks between them; at most `PATIENCE_SECONDS_MAX`.
     fn patience(&self) -> Millis {
         let millis = |nanos: u64, default: Millis| match nanos {
             0 => default.0,
@@ -27,7 +29,8 @@ impl Healthcheck {
         };
         let retries = if self.retries == 0 { RETRIES } else { self.retries };
         let round = millis(self.interval, INTERVAL) + millis(self.timeout, TIMEOUT);
-        Millis(millis(self.start_period, Millis(0)).saturating_add(retries.saturating_mul(round)))
+        let patience = millis(self.start_period, Millis(0)).saturating_add(retries.saturating_mul(round));
+        Millis(patience).min(Millis::from_secs(PATIENCE_SECONDS_MAX))
     }
 }
 
@@ -197,6 +200,8 @@ mod tests {
         let none = seen(serde_json::json!({ "State": { "Status": "running" } }));
         assert_eq!(none.state, OwnHealthState::Missing);
         assert_eq!(Healthcheck::default().patience(), Millis::from_secs(180), "Docker's defaults");
+        let endless = Healthcheck { retries: u64::MAX, start_period: u64::MAX, ..Healthcheck::default() };
+        assert_eq!(endless.patience(), Millis::from_secs(PATIENCE_SECONDS_MAX));
     }
 
     #[test]
