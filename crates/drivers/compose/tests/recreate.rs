@@ -170,17 +170,22 @@ async fn a_release_that_is_known_by_its_digest_alone_is_started_again() {
 
 #[tokio::test]
 async fn the_containers_own_health_is_followed_and_programs_run_inside_it() {
-    if !ready(None) {
-        return;
+    for cli in [ComposeCli::Plugin, ComposeCli::Standalone] {
+        if ready(Some(cli)) {
+            own_health_with(cli).await;
+        }
     }
+}
+
+async fn own_health_with(cli: ComposeCli) {
     let world = World::new();
     world.publish("v1");
     let check = "    healthcheck: { test: [CMD, /bin/busybox, test, -e, /www/ready], interval: 1s, timeout: 2s, \
                  start_period: 4s, retries: 2 }\n";
     let layout = existing(&world, &format!("{}:${{IMAGE_TAG}}", world.repository()), check);
     let own = Health::Docker(DockerHealth { timeout: None, passes: 1 });
-    let compose = one_slot(&world, layout, Some(own));
-    up_by_hand(&world, ComposeCli::Plugin);
+    let compose = one_slot(&world, layout, Some(own)).compose_cli(cli);
+    up_by_hand(&world, cli);
     let v1 = fetched(&compose, "v1").await;
     compose.stop(Slot::Main, GRACE).await.unwrap();
     assert_eq!(compose.health(Slot::Main).await.unwrap_err().kind, FailureKind::NotFound);
@@ -212,16 +217,21 @@ async fn the_containers_own_health_is_followed_and_programs_run_inside_it() {
 
 #[tokio::test]
 async fn a_container_without_a_healthcheck_is_refused_before_anything_is_changed() {
-    if !ready(None) {
-        return;
+    for cli in [ComposeCli::Plugin, ComposeCli::Standalone] {
+        if ready(Some(cli)) {
+            no_healthcheck_with(cli).await;
+        }
     }
+}
+
+async fn no_healthcheck_with(cli: ComposeCli) {
     let world = World::new();
     world.publish("v1");
     world.publish("v2");
     let layout = existing(&world, &format!("{}:${{IMAGE_TAG}}", world.repository()), "");
     let own = Health::Docker(DockerHealth { timeout: None, passes: 1 });
-    let compose = one_slot(&world, layout, Some(own));
-    up_by_hand(&world, ComposeCli::Plugin);
+    let compose = one_slot(&world, layout, Some(own)).compose_cli(cli);
+    up_by_hand(&world, cli);
     let v2 = compose.resolve(&tag("v2")).await.unwrap();
     let refused = compose.fetch(&v2).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::Refused, "{refused}");
