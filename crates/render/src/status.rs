@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use lockgate_model::{Behind, HostId, HostObserved, LeaseRecord, ServiceStatus, Slot, SlotState, Timestamp};
+use lockgate_model::{Behind, HostId, HostObserved, LeaseRecord, ServiceStatus, SlotState, Timestamp};
 
 use crate::failure::failure_text;
 use crate::outcome::hosts_text;
@@ -96,16 +96,15 @@ fn behind_text(
 
 /// The slot that gets no traffic, as far as something is in it.
 fn beside(seen: &HostObserved) -> String {
-    let others = Slot::ALL.into_iter().filter(|slot| Some(*slot) != seen.router.target);
+    let others = seen.slots.iter().filter(|(slot, _)| Some(**slot) != seen.router.target);
     let shown: Vec<String> = others
-        .filter_map(|slot| {
-            let inside = seen.slots.get(&slot)?;
+        .map(|(slot, inside)| {
             let state = match inside.state {
                 SlotState::Running => "running",
                 SlotState::Stopped => "stopped",
             };
             let release = inside.release.as_ref().map_or("unknown release".to_owned(), ToString::to_string);
-            Some(format!("{release} in {slot}, {state}"))
+            format!("{release} in {slot}, {state}")
         })
         .collect();
     shown.join("; ")

@@ -1,9 +1,11 @@
 //! `deploy`, `rollback`, `resume`: the commands that change something.
 
+use std::collections::BTreeMap;
+
 use lockgate_engine::Interrupt;
-use lockgate_model::{Gates, HostId, Intent, Outcome, Plan, RunId, ServiceStatus, Tag};
+use lockgate_model::{Gates, HostId, Intent, Millis, Outcome, Plan, RunId, ServiceStatus, Tag};
 use lockgate_orchestrator::{Report, Session, Want};
-use lockgate_render::{outcome_text, rfc3339, status_text};
+use lockgate_render::{dark_text, outcome_text, rfc3339, status_text};
 
 use super::left::Signals;
 use super::waiting;
@@ -57,14 +59,14 @@ async fn run(context: &Context<'_>, service: &str, want: &Want, skip: &Skip) -> 
     let result = signals.unless_left(context, &session, run).await;
     drop(signals);
     screen.finish();
-    let Report { run, plan, outcome, recovered } = result?;
+    let Report { run, plan, outcome, dark, recovered } = result?;
     if let Some((run, outcome)) = recovered {
         screen.note(&format!(
             "first, run {run}, which had been cut off, was brought to its end: {}",
             outcome.as_str()
         ));
     }
-    tell(context, run, &plan, &outcome);
+    tell(context, run, &plan, &outcome, &dark);
     if context.output.format == args::Format::Text {
         let lines = missing::without(want, &plan, &outcome, &site);
         lines.iter().for_each(|line| context.output.text(line));
@@ -73,10 +75,16 @@ async fn run(context: &Context<'_>, service: &str, want: &Want, skip: &Skip) -> 
 }
 
 /// The result, as the last thing said.
-fn tell(context: &Context<'_>, run: Option<RunId>, plan: &Plan, outcome: &Outcome) {
+fn tell(
+    context: &Context<'_>,
+    run: Option<RunId>,
+    plan: &Plan,
+    outcome: &Outcome,
+    dark: &BTreeMap<HostId, Millis>,
+) {
     let output = context.output;
     if output.format == args::Format::Json {
-        output.json(&serde_json::json!({
+        let mut result = serde_json::json!({
             "event": "result",
             "run": run,
             "service": plan.service,
@@ -85,7 +93,11 @@ fn tell(context: &Context<'_>, run: Option<RunId>, plan: &Plan, outcome: &Outcom
             "without": plan.without,
             "result": outcome,
             "exit": Exit::from(outcome).code(),
-        }));
+        });
+        if !dark.is_empty() {
+            result["dark_ms"] = serde_json::json!(dark);
+        }
+        output.json(&result);
         return;
     }
     match run {
@@ -96,7 +108,12 @@ fn tell(context: &Context<'_>, run: Option<RunId>, plan: &Plan, outcome: &Outcom
                     .say("what it is started with has changed? `--again` starts it anew beside the live one");
             }
         }
-        Some(_) => output.text(&outcome_text(outcome, plan, output.paint)),
+        Some(_) => {
+            output.text(&outcome_text(outcome, plan, output.paint));
+            if !dark.is_empty() {
+                output.text(&dark_text(dark));
+            }
+        }
     }
 }
 
