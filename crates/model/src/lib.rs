@@ -3,6 +3,7 @@
 //! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
+mod behind;
 mod dark;
 mod delivery;
 mod escape;
@@ -22,6 +23,7 @@ mod token;
 mod variable;
 mod word;
 
+pub use behind::{Behind, LEFT_OUT_HOSTS_MAX, LeftOut};
 pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,

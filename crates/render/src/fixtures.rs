@@ -132,6 +132,7 @@ pub(crate) fn plan_for(hosts: &[HostId]) -> Plan {
         strategy: Strategy::BlueGreen,
         intent: Intent::Deploy { release: new.clone(), gates: Gates::All, again: false },
         hosts: hosts.to_vec(),
+        without: Vec::new(),
         before: hosts.iter().map(|host| (host.clone(), old.clone())).collect(),
         release: new,
         phases: vec![prepare, swap, check, tidy],
@@ -300,10 +301,24 @@ pub(crate) fn held_lease() -> LeaseRecord {
     };
     let last =
         RunEnd { run: run(), at: Timestamp(4), outcome: Outcome::RolledBack { failure: failure_smoke() } };
-    LeaseRecord { token: 1, holder: Some(holder), unfinished: None, last: Some(last), ended_at: None }
+    LeaseRecord {
+        token: 1,
+        holder: Some(holder),
+        unfinished: None,
+        last: Some(last),
+        ended_at: None,
+        left_out: None,
+    }
 }
 
 pub(crate) fn left_lease() -> LeaseRecord {
     let unfinished = Unfinished { run: run(), plan: plan(), progress: Progress::Forward };
-    LeaseRecord { token: 1, holder: None, unfinished: Some(unfinished), last: None, ended_at: None }
+    LeaseRecord {
+        token: 1,
+        holder: None,
+        unfinished: Some(unfinished),
+        last: None,
+        ended_at: None,
+        left_out: None,
+    }
 }

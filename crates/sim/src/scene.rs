@@ -113,6 +113,14 @@ impl Scene {
             .collect()
     }
 
+    /// All hosts begin with the same release.
+    #[must_use]
+    pub fn is_alike(&self) -> bool {
+        self.hosts
+            .windows(2)
+            .all(|two| matches!((two[0], two[1]), (Initial::Live(_), Initial::Live(_))) || two[0] == two[1])
+    }
+
     /// The hosts as they are before the story. Must be called within a tokio runtime.
     #[must_use]
     pub fn machines(&self) -> BTreeMap<HostId, SharedMachine> {
