@@ -67,7 +67,10 @@ impl<'a> CutOff<'a> {
     ) -> Option<&'l RunEnd> {
         let end = last.values().find(|end| end.run == self.run && was_undone(&end.outcome))?;
         let is_seen = |(host, held): (&HostId, &&Unfinished)| {
-            seen.hosts.get(host).is_some_and(|seen| is_undone(seen, &held.plan.release))
+            let Plan { before, release, .. } = &held.plan;
+            // The release was there before the run: none of it is the run's to undo.
+            let was_there = before.get(host).is_some_and(|before| before.same_bytes(release));
+            seen.hosts.get(host).is_some_and(|seen| was_there || is_undone(seen, release))
         };
         self.held.iter().all(is_seen).then_some(end)
     }
@@ -214,5 +217,11 @@ mod tests {
             assert!(found.undone(&last, &seen).is_none());
             assert_eq!(found.progress(&last, &seen), Progress::Unwinding);
         }
+        // Found by the simulation, seed 871.
+        let mut ahead = held(Progress::Forward);
+        ahead.plan.before.insert(host("web2"), release());
+        let found = cut_off(&[("web2", &ahead)]);
+        assert!(found.undone(&last, &seen(Some(Slot::Green), Some(Slot::Green))).is_some(), "it was there");
+        assert!(found.undone(&last, &Observed::default()).is_none(), "not looked at");
     }
 }
