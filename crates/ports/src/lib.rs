@@ -7,6 +7,7 @@
 //! Absent: the engine. Nothing here knows that there are plans.
 
 pub mod conformance;
+pub mod docker_login;
 mod error;
 pub mod fake;
 mod gate;
