@@ -14,6 +14,7 @@ mod observed;
 mod plan;
 mod project;
 mod query;
+mod registry;
 mod release;
 mod template;
 mod token;
@@ -48,6 +49,7 @@ pub use project::{
     StatusRange, Verify,
 };
 pub use query::without_query;
+pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
 pub use release::Release;
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};
