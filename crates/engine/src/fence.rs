@@ -1,12 +1,14 @@
 //! The leases that we hold: asked before every effect, renewed by heartbeats, told of the run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use lockgate_model::{
-    Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, RunEnd, Timestamp, Unfinished,
+    Failure, FailureKind, Holder, HostId, Identity, LEFT_OUT_HOSTS_MAX, LeaseRecord, LeftOut, Millis,
+    Outcome, RunEnd, Timestamp, Unfinished,
 };
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
@@ -119,11 +121,13 @@ impl Lease {
 pub struct Fence {
     held: Vec<Held>,
     ttl: Millis,
+    /// Hosts of the environment that what is run goes without.
+    left_out: OnceLock<Vec<HostId>>,
 }
 
 impl Fence {
     pub(crate) fn new(held: Vec<Held>, ttl: Millis) -> Self {
-        Self { held, ttl }
+        Self { held, ttl, left_out: OnceLock::new() }
     }
 
     /// Looks at the host's record (at every host's beside each other for a step of no single host): the lease must still
@@ -139,6 +143,38 @@ impl Fence {
             asked.map(|one| async { one.lease.check().await.map_err(|failure| failure.at(one.host())) });
         let trusted = try_join_all(looks).await?;
         Ok(trusted.into_iter().min().unwrap_or(self.ttl.duration()))
+    }
+
+    /// Returns when the host (for a step of no single host: any host) [has stopped answering](LeaseStore::gone).
+    pub(crate) async fn gone(&self, host: Option<&HostId>) -> Failure {
+        let asked = self.held.iter().filter(|one| host.is_none_or(|host| host == one.host()));
+        let mut all: FuturesUnordered<_> =
+            asked.map(|one| async { one.lease.store.gone().await.at(one.host()) }).collect();
+        match all.next().await {
+            Some(failure) => failure,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The ends of runs say from here on that they went without these hosts. Only the first call counts.
+    pub fn leave_out(&self, hosts: Vec<HostId>) {
+        self.left_out.get_or_init(|| hosts);
+    }
+
+    /// What a record says of whom runs left out, when `end` is the last: who had `before` been left out stays behind until
+    /// a run that leaves out nobody succeeds.
+    fn left_out(&self, end: &RunEnd, by: &Identity, before: Option<LeftOut>) -> Option<LeftOut> {
+        let succeeded = matches!(end.outcome, Outcome::Succeeded { .. });
+        let hosts = self.left_out.get().map(Vec::as_slice).unwrap_or_default();
+        match hosts.get(..LEFT_OUT_HOSTS_MAX).unwrap_or(hosts) {
+            [] if succeeded => None,
+            [] => before,
+            hosts => {
+                let left_out =
+                    LeftOut { run: end.run, hosts: hosts.to_vec(), by: by.owner.clone(), at: end.at };
+                Some(left_out.and(before.as_ref().filter(|_| !succeeded)))
+            }
+        }
     }
 
     /// From here on the records of these hosts say nothing of the run; their leases are held as before.
@@ -180,11 +216,13 @@ impl Fence {
     /// `LeaseLost` or a host's failure.
     pub async fn finish(&self, end: &RunEnd, settled: bool) -> Result<(), Failure> {
         let end = RunEnd { outcome: end.outcome.brief(), ..*end };
+        let Some(by) = self.held.first().map(|one| one.lease.identity.clone()) else { return Ok(()) };
         self.update(|record, left, now| {
             record.holder = None;
             if left {
                 return;
             }
+            record.left_out = self.left_out(&end, &by, record.left_out.take());
             record.last = Some(end.clone());
             record.ended_at = Some(now);
             if settled {

@@ -30,6 +30,10 @@ pub enum EventKind {
         /// Hosts that do not know of the run any more, for a later one has changed them: they are left as they are.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<HostId>,
+        /// Hosts of the run that did not answer, or that somebody left out by name (`--skip`): nothing is done there, and
+        /// what they hold of the run is ended by whoever reaches them next.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<HostId>,
     },
     /// Effects that come next, written down ahead of their time: from here on each may have happened.
     Intended {

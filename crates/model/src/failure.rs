@@ -128,6 +128,12 @@ impl Failure {
         self
     }
 
+    /// The host (or what is asked there) does not answer, so whether something was done is not known.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self.kind, FailureKind::Unreachable | FailureKind::TimedOut)
+    }
+
     /// For where it must not grow and anybody may read it: message and hint cut to [`BRIEF_CHARS_MAX`], no log lines
     /// and no evidence. The journal has all of it.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostId, Millis, Outcome, Plan, RunId, Timestamp};
+use crate::{HostId, LeftOut, Millis, Outcome, Plan, RunId, Timestamp};
 
 /// How far ahead of a host's clock the end of a run there is believed.
 const AHEAD_SECONDS_MAX: u64 = 3_600;
@@ -33,6 +33,9 @@ pub struct LeaseRecord {
     /// in a record from before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// Whom the last run left out that did. `None` when none has, and since a run that left out nobody succeeded here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
 }
 
 impl LeaseRecord {

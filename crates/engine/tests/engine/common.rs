@@ -10,6 +10,7 @@ use lockgate_model::{
     Digest, EnvironmentName, Failure, FailureKind, Gates, HostId, Intent, LeaseRecord, Phase, Plan,
     ProjectName, Release, ServiceName, Strategy, Tag, Timestamp,
 };
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// One host's record, its clock, and how long a look takes.
@@ -22,6 +23,8 @@ pub struct Record {
     /// How long every look takes that is not the next one.
     pub every_look: Mutex<Duration>,
     pub is_silent: Mutex<bool>,
+    /// Told when it is noticed that the host has fallen silent.
+    pub noticed: Notify,
 }
 
 impl Record {
@@ -34,6 +37,7 @@ impl Record {
             look: Mutex::new(Duration::ZERO),
             every_look: Mutex::new(Duration::ZERO),
             is_silent: Mutex::new(false),
+            noticed: Notify::new(),
         })
     }
 
@@ -79,6 +83,11 @@ impl LeaseStore for Record {
         Ok((self.record(), content, self.now()))
     }
 
+    async fn gone(&self) -> Failure {
+        self.noticed.notified().await;
+        Failure::new(FailureKind::Unreachable, "no route any more")
+    }
+
     async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure> {
         let mut content = self.content.lock().unwrap();
         if content.as_deref() != version {
@@ -109,6 +118,7 @@ pub fn plan(hosts: Vec<HostId>, phases: Vec<Phase>) -> Plan {
         strategy: Strategy::BlueGreen,
         intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
         hosts,
+        without: Vec::new(),
         before: BTreeMap::new(),
         release,
         phases,
