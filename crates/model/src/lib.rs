@@ -17,6 +17,7 @@ mod observed;
 mod plan;
 mod project;
 mod query;
+mod registry;
 mod release;
 mod template;
 mod token;
@@ -54,6 +55,7 @@ pub use project::{
     Verify,
 };
 pub use query::without_query;
+pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
 pub use release::Release;
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};

@@ -108,6 +108,7 @@ fn plan(
         services: BTreeMap::new(),
         environments: vec![environment.clone()],
         notify: Vec::new(),
+        registries: BTreeMap::new(),
         ssh: Ssh::default(),
     };
     let hosts = seen.iter().map(|(name, seen)| (HostId::new(*name).unwrap(), seen.clone())).collect();
