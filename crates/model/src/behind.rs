@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::failure::in_bytes;
+use crate::lease::noted;
 use crate::{HostId, LeaseRecord, OWNER_CHARS_MAX, RunId, ServiceStatus, Timestamp, quoted};
 
-/// Hosts that a record names; of more the status is still known by what they serve.
-pub const LEFT_OUT_HOSTS_MAX: usize = 16;
+/// How long the names of hosts in a record are together, in bytes. Of more hosts the status is still known by what they serve.
+const HOSTS_BYTES_MAX: usize = 60;
+/// Longest name of who left them out, in bytes of JSON.
+const BY_BYTES_MAX: usize = 24;
 
 /// Whom a run left out, as the hosts that it did not leave out have it in their records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     pub run: RunId,
-    /// By name or because they did not answer: the first [`LEFT_OUT_HOSTS_MAX`], never empty.
+    /// By name or because they did not answer, as records name hosts: the first ones, never empty.
     pub hosts: Vec<HostId>,
     /// `user@machine` of who ran it.
     pub by: String,
@@ -22,6 +26,17 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
+    /// `None` when nobody was left out. `by` is `user@machine`.
+    #[must_use]
+    pub fn new(run: RunId, hosts: &[HostId], by: &str, at: Timestamp) -> Option<Self> {
+        let hosts = few(hosts.iter().map(noted).collect());
+        (!hosts.is_empty()).then(|| Self { run, hosts, by: in_bytes(by, BY_BYTES_MAX), at })
+    }
+
+    fn names(&self, host: &HostId) -> bool {
+        self.hosts.contains(&noted(host))
+    }
+
     /// With what `earlier` says of an earlier run that these hosts are still behind for.
     #[must_use]
     pub fn and(mut self, earlier: Option<&LeftOut>) -> Self {
@@ -29,7 +44,7 @@ impl LeftOut {
         let others = earlier.into_iter().flat_map(|earlier| &earlier.hosts);
         let others: Vec<HostId> = others.filter(|host| !known.contains(host)).cloned().collect();
         self.hosts.extend(others);
-        self.hosts.truncate(LEFT_OUT_HOSTS_MAX);
+        self.hosts = few(self.hosts);
         self
     }
 
@@ -37,9 +52,19 @@ impl LeftOut {
     #[must_use]
     pub fn told(mut self) -> Self {
         self.by = quoted(&self.by, OWNER_CHARS_MAX);
-        self.hosts.truncate(LEFT_OUT_HOSTS_MAX);
+        self.hosts = few(self.hosts);
         self
     }
+}
+
+/// The first of them, as many as a record has room for.
+fn few(mut hosts: Vec<HostId>) -> Vec<HostId> {
+    let mut bytes = 0;
+    hosts.retain(|host| {
+        bytes += host.as_str().len() + 3;
+        bytes <= HOSTS_BYTES_MAX
+    });
+    hosts
 }
 
 /// Why a host is behind the others.
@@ -67,7 +92,8 @@ impl ServiceStatus {
         if let Some(newest) = left_out.max_by_key(|left_out| left_out.run) {
             let LeftOut { run, by, at, .. } = newest;
             let why = Behind { run: *run, by: Some(by.clone()), at: Some(*at) };
-            let hosts = newest.hosts.iter().filter(|host| self.is_asked(host) && !self.has_caught_up(host));
+            let asked = self.observed.hosts.keys().chain(self.unseen.keys());
+            let hosts = asked.filter(|host| newest.names(host) && !self.has_caught_up(host));
             behind.extend(hosts.map(|host| (host.clone(), why.clone())));
         }
         for (host, lease) in &self.leases {
@@ -76,11 +102,6 @@ impl ServiceStatus {
             }
         }
         behind
-    }
-
-    /// The configuration has it.
-    fn is_asked(&self, host: &HostId) -> bool {
-        self.observed.hosts.contains_key(host) || self.unseen.contains_key(host)
     }
 
     /// It serves what all others serve, and has nothing unfinished.
@@ -152,6 +173,7 @@ mod tests {
             environment: EnvironmentName::new("prod").unwrap(),
             observed: Observed::default(),
             leases: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             clocks: BTreeMap::new(),
             unseen: BTreeMap::new(),
         };
@@ -206,12 +228,17 @@ mod tests {
     #[test]
     fn a_record_names_few_hosts_and_a_name_in_it_is_quoted() {
         let many = |number: usize| (0..number).map(|index| host(&format!("h{index}"))).collect::<Vec<_>>();
-        let new = LeftOut { run: run(2), hosts: many(2), by: "`x`\u{1b}".into(), at: Timestamp(2) };
-        let old = LeftOut { run: run(1), hosts: many(LEFT_OUT_HOSTS_MAX + 4), ..new.clone() };
+        let new = LeftOut::new(run(2), &many(2), "kim@desk", Timestamp(2)).unwrap();
+        let old = LeftOut::new(run(1), &many(200), "`x`\u{1b}", Timestamp(2)).unwrap();
         let both = new.clone().and(Some(&old));
-        assert_eq!((both.run, both.hosts.len()), (run(2), LEFT_OUT_HOSTS_MAX));
-        assert_eq!(both.hosts[..2], many(2)[..]);
+        assert_eq!((both.run, &both.hosts), (run(2), &many(11)));
         assert_eq!(new.clone().and(None), new);
-        assert_eq!(old.told().by, "'x'\\x1b");
+        assert_eq!(old.told().by, "'x'\\\\x1b");
+        assert_eq!(LeftOut::new(run(2), &[], "kim@desk", Timestamp(2)), None);
+        let long = [host(&"h".repeat(250))];
+        let left_out = LeftOut::new(run(2), &long, "kim@desk", Timestamp(2)).unwrap();
+        assert!(
+            left_out.hosts[0].as_str().len() < 50 && left_out.names(&long[0]) && !left_out.names(&host("h"))
+        );
     }
 }

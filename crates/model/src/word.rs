@@ -130,9 +130,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        Digest, EnvironmentName, Failure, FailureKind, Gates, Holder, Intent, Millis, Observed, Plan,
-        ProjectName, Recorded, Release, RouterObserved, RunId, ServiceName, Slot, SlotObserved, SlotState,
-        Strategy, Stuck, Tag, Timestamp, Unfinished, WhoIsLive,
+        Begun, Digest, EnvironmentName, Failure, FailureKind, Gates, Holder, Intent, Millis, Observed, Plan,
+        PlanPlace, ProjectName, Recorded, Release, RouterObserved, RunId, ServiceName, Slot, SlotObserved,
+        SlotState, Strategy, Stuck, Tag, Timestamp, WhoIsLive,
     };
 
     const NOW: Timestamp = Timestamp(10_000_000);
@@ -182,6 +182,7 @@ mod tests {
             observed: Observed { hosts: names.iter().cloned().zip(hosts.iter().cloned()).collect() },
             leases: BTreeMap::from([(names[0].clone(), lease)]),
             // Each host's own: started at NOW is a moment ago.
+            wanted: BTreeMap::new(),
             clocks: names.iter().map(|name| (name.clone(), NOW)).collect(),
             unseen: BTreeMap::new(),
         }
@@ -236,7 +237,7 @@ mod tests {
             ttl: Millis(1),
         };
         LeaseRecord {
-            unfinished: Some(Unfinished { run: run(), plan, progress }),
+            unfinished: Some(Begun { run: run(), plan: PlanPlace::Within(Box::new(plan)), progress }),
             holder: is_held.then_some(holder),
             ..LeaseRecord::default()
         }

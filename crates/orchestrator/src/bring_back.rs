@@ -27,7 +27,7 @@ impl Session<'_> {
     }
 
     async fn bring_back_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
-        if !acquired.unfinished.is_empty() {
+        if !acquired.is_at_rest() {
             return Ok(None);
         }
         let observed = before_anything(&self.tools.interrupt, self.observe(Depth::Plan)).await?;

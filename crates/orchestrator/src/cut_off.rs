@@ -86,6 +86,10 @@ fn is_undone(seen: &HostObserved, plan: &Plan, host: &HostId) -> bool {
         return false;
     }
     let release = &plan.release;
+    if plan.before.get(host).is_some_and(|before| before.same_bytes(release)) {
+        // It was there before the run: none of it is the run's to undo.
+        return true;
+    }
     let runs = seen.slots.values().any(|slot| {
         let held = slot.release.as_ref().is_some_and(|held| held.same_bytes(release));
         held && slot.state == SlotState::Running
@@ -256,6 +260,12 @@ mod tests {
             assert!(found.undone(&last, &seen).is_none());
             assert_eq!(found.progress(&last, &seen), Progress::Unwinding);
         }
+        // Found by the simulation, seed 871.
+        let mut ahead = held(Progress::Forward);
+        ahead.plan.before.insert(host("web2"), release());
+        let found = cut_off(&[("web2", &ahead)]);
+        assert!(found.undone(&last, &seen(Some(Slot::Green), Some(Slot::Green))).is_some(), "it was there");
+        assert!(found.undone(&last, &Observed::default()).is_none(), "not looked at");
     }
 
     /// Between the stop of the old release and the start of the new one nothing runs, which is not what was before.

@@ -41,7 +41,7 @@ impl Session<'_> {
     ) -> Trouble {
         let site = self.site.without(gone.keys());
         let others = self.at(&site);
-        let recovered = match acquired.unfinished.is_empty() {
+        let recovered = match acquired.is_at_rest() {
             true => Ok(None),
             false => {
                 let towards = towards(want, cut_off_rollback(&acquired).as_ref());

@@ -12,7 +12,7 @@ use crate::Site;
 use crate::cut_off::CutOff;
 use crate::interrupted::before_anything;
 use crate::missing::{Resumed, reason_to_turn};
-use crate::session::{Session, Trouble, give_back};
+use crate::session::{RECOVERIES_MAX, Session, Trouble, give_back};
 
 /// Runs of the local journal looked at for ends that other machines gave them.
 const UNSETTLED_RUNS_MAX: u32 = 20;
@@ -26,14 +26,28 @@ pub(crate) enum Towards {
 }
 
 impl Session<'_> {
-    /// Brings an unfinished run to its end, on the hosts that answer.
+    /// Brings what is unfinished to its end, on the hosts that answer. Where they hold different runs, each is, and the end is
+    /// that of the first that did not succeed.
     ///
     /// # Errors
     /// [`Trouble`]; `Stuck` when an undo failed again.
     pub async fn resume(&self) -> Result<Resumed, Trouble> {
-        let (acquired, gone) = self.acquire_reached().await?;
+        let (mut acquired, gone) = self.acquire_reached().await?;
         let site = self.site.without(gone.keys());
-        let ended = self.at(&site).resume_leased(&acquired).await?;
+        let others = self.at(&site);
+        let mut ended: Option<(RunId, Outcome)> = None;
+        for round in 1..=RECOVERIES_MAX {
+            let oldest = CutOff::oldest(&acquired).map(|found| found.run);
+            // One that went on under another id, while not every host could be told, is two by now.
+            let is_last = acquired.unfinished.values().all(|held| Some(held.run) == oldest);
+            let end = others.resume_leased(&acquired).await?;
+            let is_better = matches!(ended, Some((_, Outcome::Succeeded { .. })) | None);
+            ended = if is_better { end.or(ended) } else { ended };
+            if is_last || round == RECOVERIES_MAX {
+                break;
+            }
+            acquired = others.acquire().await?;
+        }
         Ok(Resumed { ended, gone })
     }
 
@@ -66,7 +80,7 @@ impl Session<'_> {
     async fn tidy_up_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
         let keep_warm = self.site.environment.slots().map_or(Millis(0), |slots| slots.keep_warm);
         let warm = acquired.quiet.values().any(|quiet| *quiet < keep_warm);
-        if warm || !acquired.unfinished.is_empty() {
+        if warm || !acquired.is_at_rest() {
             return Ok(None);
         }
         let observed = self.observe(Depth::Status).await?;
@@ -90,6 +104,7 @@ impl Session<'_> {
         towards: Towards,
     ) -> Result<Option<(RunId, Outcome)>, Trouble> {
         self.settle_journal(acquired).await?;
+        self.require_plans(acquired)?;
         let Some(found) = CutOff::oldest(acquired) else { return Ok(None) };
         for (host, plan) in found.plans() {
             self.require_own(plan).map_err(|failure| failure.at(&host))?;
@@ -176,6 +191,16 @@ impl Session<'_> {
         let found = lockgate_plan::Found { held: &held, journaled, seen, settled };
         let here = lockgate_plan::Here { project, service, environment };
         lockgate_plan::match_run(here, found).map_err(|failure| self.where_it_is(failure))
+    }
+
+    /// A run whose plan a host does not have any more cannot be matched, nor is it known to be over.
+    fn require_plans(&self, acquired: &Acquired) -> Result<(), Failure> {
+        let Some((host, unread)) = acquired.unread.iter().next() else { return Ok(()) };
+        let message = format!(
+            "the run {} that was cut off cannot be matched with this configuration: {}",
+            unread.run, unread.failure.message
+        );
+        Err(self.where_it_is(Failure::new(FailureKind::Refused, message).at(host)))
     }
 
     /// With what to type about a record that no plan of ours can be made from.
@@ -329,6 +354,7 @@ impl Session<'_> {
             .into_iter()
             .map(|run| run.run)
             .filter(|run| acquired.unfinished.values().all(|unfinished| unfinished.run != *run))
+            .filter(|run| acquired.unread.values().all(|unread| unread.run != *run))
             .collect();
         for run in open {
             let events = self.tools.journal.load(run).await?;

@@ -22,7 +22,7 @@ use crate::recover::Towards;
 use crate::tell::{Teller, Telling};
 
 /// Unfinished runs that one command brings to their end before it does what it was asked for.
-const RECOVERIES_MAX: u32 = 5;
+pub(crate) const RECOVERIES_MAX: u32 = 5;
 
 /// What the composition root hands to every session.
 #[derive(Clone)]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    Action, Digest, EnvironmentName, Event, EventKind, Evidence, Failure, FailureKind, Gate, GateKind,
-    GateTarget, Gates, Health, Holder, HostId, HostObserved, HttpGate, HttpHealth, Intent, Lane, LeaseRecord,
-    Millis, Moment, Observed, Outcome, Phase, Plan, Probe, Progress, ProjectName, Recorded, Release,
-    RouterObserved, RunEnd, RunId, ServiceName, Slot, SlotObserved, SlotState, StatusRange, Step, StepId,
-    Strategy, Stuck, Tag, Timestamp, Unfinished, WhoIsLive,
+    Action, Begun, Checksum, Digest, EnvironmentName, Event, EventKind, Evidence, Failure, FailureKind, Gate,
+    GateKind, GateTarget, Gates, Health, Holder, HostId, HostObserved, HttpGate, HttpHealth, Intent, Lane,
+    LeaseRecord, Millis, Moment, Observed, Outcome, Phase, Plan, PlanPlace, Probe, Progress, ProjectName,
+    Recorded, Release, RouterObserved, RunEnd, RunId, ServiceName, Slot, SlotObserved, SlotState,
+    StatusRange, Step, StepId, Strategy, Stuck, Tag, Timestamp, WhoIsLive,
 };
 
 /// 2025-11-20T12:00:00Z.
@@ -312,7 +312,8 @@ pub(crate) fn held_lease() -> LeaseRecord {
 }
 
 pub(crate) fn left_lease() -> LeaseRecord {
-    let unfinished = Unfinished { run: run(), plan: plan(), progress: Progress::Forward };
+    let plan = PlanPlace::Beside(Checksum::of(b""));
+    let unfinished = Begun { run: run(), plan, progress: Progress::Forward };
     LeaseRecord {
         token: 1,
         holder: None,

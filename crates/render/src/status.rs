@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use lockgate_model::{Behind, HostId, HostObserved, LeaseRecord, ServiceStatus, SlotState, Timestamp};
+use lockgate_model::{
+    Behind, HostId, HostObserved, LeaseRecord, Release, ServiceStatus, SlotState, Timestamp,
+};
 
 use crate::failure::failure_text;
 use crate::outcome::hosts_text;
@@ -114,7 +116,7 @@ fn beside(seen: &HostObserved) -> String {
 fn push_leases(text: &mut String, status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: Paint) {
     let mut said: Vec<(String, Vec<HostId>)> = Vec::new();
     for (host, lease) in &status.leases {
-        for line in lease_lines(lease, time, paint) {
+        for line in lease_lines(lease, status.wanted.get(host), time, paint) {
             match said.iter_mut().find(|(known, _)| *known == line) {
                 Some((_, hosts)) => hosts.push(host.clone()),
                 None => said.push((line, vec![host.clone()])),
@@ -132,14 +134,21 @@ fn push_leases(text: &mut String, status: &ServiceStatus, time: &dyn Fn(Timestam
     }
 }
 
-fn lease_lines(lease: &LeaseRecord, time: &dyn Fn(Timestamp) -> String, paint: Paint) -> Vec<String> {
+/// `wanted` is the release that its unfinished run is about, where that is known.
+fn lease_lines(
+    lease: &LeaseRecord,
+    wanted: Option<&Release>,
+    time: &dyn Fn(Timestamp) -> String,
+    paint: Paint,
+) -> Vec<String> {
     let mut lines = Vec::new();
     match (&lease.holder, &lease.unfinished) {
         (Some(holder), unfinished) => {
             let (owner, since) = (escaped(&holder.owner), time(holder.since));
-            let what = unfinished
-                .as_ref()
-                .map_or(String::new(), |run| format!(" on {} (run {})", run.plan.release, run.run));
+            let what = unfinished.as_ref().map_or(String::new(), |begun| {
+                let release = wanted.map_or(String::new(), |release| format!(" on {release}"));
+                format!("{release} (run {})", begun.run)
+            });
             lines.push(format!("{} {owner} is at work{what} since {since}", paint.yellow("→")));
         }
         (None, Some(unfinished)) => lines.push(format!(
@@ -175,6 +184,7 @@ mod tests {
             environment: environment(),
             observed: observed(),
             leases: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             clocks: BTreeMap::new(),
             unseen: BTreeMap::new(),
         }

@@ -80,8 +80,9 @@ impl Story {
         // Drawn last, so that the stories of before stay what they were.
         if random.chance(250) {
             scene.strategy = Strategy::Recreate;
-            // A release that only seems well because it has run for long is not one to go back to.
-            let ahead = scene.hosts.iter_mut().filter(|host| **host == Initial::Ahead);
+            // A release that only seems well because it has run for long is not one to go back to, and there is one slot.
+            let ahead =
+                scene.hosts.iter_mut().filter(|host| matches!(host, Initial::Ahead | Initial::Switched(_)));
             ahead.for_each(|host| *host = Initial::Live(Beside::Nothing));
         }
         Self { seed, scene, turns, last_machine, mutation: None, come_back: true }

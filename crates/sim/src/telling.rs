@@ -125,15 +125,16 @@ impl<'a> Stage<'a> {
         let actor = self.actor(&calm, 1002);
         let end = self.command(&actor, &calm).await;
         told.ends.push(word(&end));
-        match end {
+        let began = match end {
             Ended::Returned(Ok(Came::Ran(report))) if matches!(report.outcome, Outcome::Succeeded { .. }) => {
+                report.run.is_some()
             }
             other => {
                 return self
                     .world
                     .violated(format!("P4: the last deployment did not succeed: {}", word(&other)));
             }
-        }
+        };
         for host in self.world.machines.keys() {
             let machine = self.world.machine(host);
             let live = machine.live().map(|(app, life)| (app.release.tag.clone(), life));
@@ -143,6 +144,13 @@ impl<'a> Stage<'a> {
             }
         }
         self.world.check_settled();
+        // A run sweeps what was left by who died, and removes its own.
+        for host in self.world.machines.keys().filter(|_| began) {
+            let left = self.world.run_files(host);
+            if !left.is_empty() {
+                self.world.violated(format!("P4: {host}: nobody removed {left:?}"));
+            }
+        }
     }
 
     pub(crate) fn actor(&self, turn: &Turn, pid: u32) -> Arc<Actor> {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockgate_model::{
-    Action, Event, EventKind, Holder, HostId, LeaseRecord, Millis, Outcome, Plan, Release, RunId, Slot,
-    Strategy,
+    Action, Begun, Event, EventKind, Holder, HostId, LeaseRecord, Millis, Outcome, Plan, Release,
+    RunFileName, RunId, Slot, Strategy,
 };
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
@@ -96,12 +96,19 @@ impl World {
     /// Must be called within a tokio runtime.
     #[must_use]
     pub fn new(scene: &Scene, tracing: bool) -> Arc<Self> {
-        let live = |initial: &Initial| matches!(initial, Initial::Live(_) | Initial::Ahead);
+        let live =
+            |initial: &Initial| matches!(initial, Initial::Live(_) | Initial::Ahead | Initial::Switched(_));
         let hosts = scene.host_ids().into_iter().zip(&scene.hosts);
         let serving = hosts.filter(|(_, initial)| live(initial)).map(|(host, _)| host).collect();
-        let known = Known { serving, ..Known::default() };
+        let machines = scene.machines();
+        let tokens = machines.iter().filter_map(|(host, machine)| {
+            let machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+            let content = machine.files.get(&format!("{HOME}/.lockgate/lease.json"))?;
+            Some((host.clone(), token_of(content)?))
+        });
+        let known = Known { serving, lease_tokens: tokens.collect(), ..Known::default() };
         Arc::new(Self {
-            machines: scene.machines(),
+            machines,
             strategy: scene.strategy,
             drain: scene.drain,
             tracing,
@@ -238,7 +245,10 @@ impl World {
             .known()
             .jumped_at
             .is_some_and(|at| at.elapsed() < Millis::from_secs(LEASE_SECONDS).duration());
-        if call.what != What::Swap && !call.late && !jumped && token.unwrap_or(0) < lease {
+        // A run's file is named by what is in it and removed by who has seen its record name it no more: whoever comes late
+        // with one harms nobody.
+        let fenced = call.what != What::Swap && !is_run_file(&call.detail);
+        if fenced && !call.late && !jumped && token.unwrap_or(0) < lease {
             self.violated(format!(
                 "{who} was replaced (token {token:?}, the lease has {lease}) and still did {call}"
             ));
@@ -248,6 +258,7 @@ impl World {
         {
             self.known().moves.entry(run).or_default().insert(machine.id.clone());
         }
+        self.check_run_file(who, call, machine);
         self.check_dropped(who, call, machine);
         self.check_serving(who, call, machine);
     }
@@ -272,6 +283,32 @@ impl World {
     pub fn holder(&self, machine: &Machine) -> Option<Holder> {
         let content = machine.files.get(&format!("{HOME}/.lockgate/lease.json"))?;
         serde_json::from_slice::<LeaseRecord>(content).ok()?.holder
+    }
+
+    /// P4: the plan of the run that a record names is there, whatever was cut off or came late.
+    fn check_run_file(&self, who: &str, call: &Call, machine: &Machine) {
+        let about = match call.what {
+            What::Swap => true,
+            What::Write | What::Remove => is_run_file(&call.detail),
+            _ => false,
+        };
+        let record = machine.files.get(&format!("{HOME}/.lockgate/lease.json")).filter(|_| about);
+        let Some(Ok(record)) = record.map(|content| serde_json::from_slice::<LeaseRecord>(content)) else {
+            return;
+        };
+        let Some(name) = record.unfinished.as_ref().and_then(Begun::file) else { return };
+        if !machine.files.contains_key(&format!("{HOME}/.lockgate/{name}")) {
+            let host = &machine.id;
+            self.violated(format!(
+                "P4: {host}: after {who} did {call} the record names {name}, which is missing"
+            ));
+        }
+    }
+
+    /// Files of runs on a host, whether a record names them or not.
+    #[must_use]
+    pub fn run_files(&self, host: &HostId) -> Vec<String> {
+        self.machine(host).files.keys().filter(|path| is_run_file(path)).cloned().collect()
     }
 
     /// P2: requests end with their slot only after the drain's bound.
@@ -527,7 +564,12 @@ fn from_nothing(plan: &Plan, host: &HostId) -> bool {
         .all(|(_, _, step)| matches!(step.undo.first(), Some(Action::Withdraw { dial: None })))
 }
 
-/// The first field of a lease record, without reading the plan in it.
+/// A path that is one of a run's file.
+fn is_run_file(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.parse::<RunFileName>().is_ok())
+}
+
+/// The first field of a lease record, without reading the rest.
 fn token_of(content: &[u8]) -> Option<u64> {
     let rest = content.strip_prefix(b"{\"token\":")?;
     let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
 use lockgate_own::{Foreign, NOT_OURS};
 use lockgate_ports::{
-    Check, Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, Output, PortError, Swapped,
-    TEMPORARY_SECONDS_MAX, readable,
+    Check, Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, NAMES_MAX, Output, PortError,
+    Swapped, TEMPORARY_SECONDS_MAX, readable,
 };
 use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
@@ -299,6 +299,16 @@ impl Host for Ssh {
 
     async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
         self.replace(path, content, mode, Whose::Ours).await
+    }
+
+    async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
+        let line =
+            Line::new().set("path", folder)?.set("prefix", prefix)?.set("max", &NAMES_MAX.to_string())?;
+        let output = self.look(Script::Names, &line.end()).await?;
+        if !output.ok() {
+            return Err(self.failed("look into", folder, &output));
+        }
+        Ok(output.stdout_text().lines().map(str::to_owned).collect())
     }
 
     async fn remove(&self, path: &str) -> Result<(), PortError> {
