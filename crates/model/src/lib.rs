@@ -18,6 +18,7 @@ mod plan;
 mod project;
 mod query;
 mod release;
+mod split;
 mod template;
 mod token;
 mod variable;
@@ -56,6 +57,7 @@ pub use project::{
 };
 pub use query::without_query;
 pub use release::Release;
+pub use split::{InSlot, InvalidSplit, Split};
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};
 pub use word::StatusWord;
