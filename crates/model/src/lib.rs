@@ -19,6 +19,7 @@ mod project;
 mod query;
 mod registry;
 mod release;
+mod split;
 mod template;
 mod token;
 mod variable;
@@ -57,6 +58,7 @@ pub use project::{
 pub use query::without_query;
 pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
 pub use release::Release;
+pub use split::{InSlot, InvalidSplit, Split};
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};
 pub use word::StatusWord;
