@@ -12,6 +12,7 @@ pub mod fake;
 mod gate;
 mod host;
 pub mod http;
+mod lock;
 mod notify;
 mod router;
 mod runtime;
@@ -26,6 +27,7 @@ pub use host::{
     Swapped, TEMPORARY_SECONDS_MAX, listens, readable,
 };
 pub use http::{Answer, Request};
+pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier};
 pub use router::{InFlight, Route, RouteVersion, Router, RouterAnswer, Upstream};
 pub use runtime::{Check, CheckState, Diagnosis, Finding, Runtime, RuntimeSlot};
