@@ -13,6 +13,7 @@ pub mod fake;
 mod gate;
 mod host;
 pub mod http;
+mod lock;
 mod notify;
 pub mod registry;
 mod router;
@@ -28,6 +29,7 @@ pub use host::{
     Swapped, TEMPORARY_SECONDS_MAX, listens, readable,
 };
 pub use http::{Answer, Request};
+pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier};
 pub use registry::{Manifest, Registry, Resolved};
 pub use router::{InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Upstream, only_upstream};
