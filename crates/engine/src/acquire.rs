@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::{self, StreamExt};
 use lockgate_model::{
-    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, PlanPlace, Progress, RunEnd,
-    RunId, TOKEN_MAX, Timestamp, Unfinished,
+    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, Place, PlanPlace, Progress,
+    RunEnd, RunId, TOKEN_MAX, Timestamp, Unfinished,
 };
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::lease::{HOSTS_AT_ONCE_MAX, LeaseError, LeaseStore, SWAP_ATTEMPTS_MAX,
 /// Pause between looks at a lease that somebody else holds.
 const LOOK_AGAIN_MILLIS: u64 = 200;
 
-/// The leases of one service in one environment, one on every host.
+/// The leases of one service in one environment, one on every host, and one in the store where that holds one.
 pub struct Leases {
     pub stores: Vec<Arc<dyn LeaseStore>>,
     /// Of the session that asks: two sessions of one process are two holders.
@@ -40,13 +40,25 @@ pub struct Acquired {
     pub last: BTreeMap<HostId, RunEnd>,
     /// How long ago the last run had ended when the lease was taken, by each host's own clock; missing where none has.
     pub quiet: BTreeMap<HostId, Millis>,
+    /// The same, of the store; all `None` where no lease is held there.
+    pub stored: Stored,
+}
+
+/// What was found under the lease in the store. It is in nobody else's words: only who deploys writes there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stored {
+    pub unfinished: Option<Unfinished>,
+    pub unread: Option<Unread>,
+    pub last: Option<RunEnd>,
+    pub quiet: Option<Millis>,
 }
 
 impl Acquired {
-    /// No host holds a run that has not ended.
+    /// No place holds a run that has not ended.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.unfinished.is_empty() && self.unread.is_empty()
+        let Stored { unfinished, unread, .. } = &self.stored;
+        self.unfinished.is_empty() && self.unread.is_empty() && unfinished.is_none() && unread.is_none()
     }
 }
 
@@ -94,7 +106,7 @@ impl Watched {
 }
 
 impl Leases {
-    /// Takes the lease on every host or on none. The first host by name decides between two callers; who has it asks the
+    /// Takes the lease on every place or on none. The first by name (hosts before the store) decides between two callers; who has it asks the
     /// others beside each other. Nobody waits while holding: where somebody else holds one, all are given back first.
     ///
     /// A lease that is neither expired nor renewed is watched for at most one lifetime: then its holder is dead, even
@@ -121,23 +133,23 @@ impl Leases {
 
     fn in_order(&self) -> Vec<Arc<dyn LeaseStore>> {
         let mut stores = self.stores.clone();
-        stores.sort_by(|a, b| a.host().cmp(b.host()));
+        stores.sort_by(|a, b| a.place().cmp(b.place()));
         stores
     }
 
     async fn acquire_on(&self, stores: Vec<Arc<dyn LeaseStore>>) -> Result<Acquired, LeaseError> {
-        let mut watched: BTreeMap<HostId, Watched> = BTreeMap::new();
+        let mut watched: BTreeMap<Place, Watched> = BTreeMap::new();
         loop {
             let busy = match self.take_all(&stores, &watched).await? {
                 Ok(taken) => return Ok(self.acquired(taken).await?),
                 Err(busy) => busy,
             };
-            let host = busy.store.host().clone();
+            let place = busy.store.place().clone();
             let look = busy.look();
-            let seen = *watched.entry(host.clone()).or_insert(Watched { look, since: Instant::now() });
+            let seen = *watched.entry(place.clone()).or_insert(Watched { look, since: Instant::now() });
             if seen.look != look {
                 let holder = Box::new(busy.holder.told());
-                return Err(LeaseError::Held { host, holder, age: busy.age });
+                return Err(LeaseError::Held { place, holder, age: busy.age });
             }
             self.watch(&busy, seen).await?;
         }
@@ -147,15 +159,15 @@ impl Leases {
     async fn take_all(
         &self,
         stores: &[Arc<dyn LeaseStore>],
-        watched: &BTreeMap<HostId, Watched>,
+        watched: &BTreeMap<Place, Watched>,
     ) -> Result<Result<Vec<Held>, Busy>, LeaseError> {
         let Some((first, rest)) = stores.split_first() else { return Ok(Ok(Vec::new())) };
         let mut taken = Vec::with_capacity(stores.len());
-        match self.try_take(first, watched.get(first.host())).await? {
+        match self.try_take(first, watched.get(first.place())).await? {
             Tried::Taken(held) => taken.push(held),
             Tried::Busy(busy) => return Ok(Err(busy)),
         }
-        let tries = rest.iter().map(|store| self.try_take(store, watched.get(store.host())));
+        let tries = rest.iter().map(|store| self.try_take(store, watched.get(store.place())));
         let tried: Vec<_> = stream::iter(tries).buffer_unordered(HOSTS_AT_ONCE_MAX).collect().await;
         let mut refusal = None;
         for one in tried {
@@ -167,7 +179,7 @@ impl Leases {
             }
         }
         let Some(refusal) = refusal else {
-            taken.sort_by(|a, b| a.host().cmp(b.host()));
+            taken.sort_by(|a, b| a.place().cmp(b.place()));
             return Ok(Ok(taken));
         };
         // What cannot be given back now expires by itself.
@@ -186,9 +198,9 @@ impl Leases {
             let (mut record, version, now) = store.read().await?;
             if let Some(holder) = &record.holder {
                 if self.identity.is(holder)
-                    && let Some(other) = holder.other_name(store.host())
+                    && let Some(other) = holder.other_name(store.place())
                 {
-                    return Err(same_machine(other, store.host()));
+                    return Err(same_machine(other, store.place()));
                 }
                 let outlived = watched.is_some_and(|watched| {
                     watched.look == (record.token, holder.renewed_at) && watched.has_outlived(holder)
@@ -200,13 +212,13 @@ impl Leases {
                 }
             }
             record.token = next_token(record.token, store.as_ref())?;
-            record.holder = Some(self.identity.holder(store.host(), now, self.ttl));
+            record.holder = Some(self.identity.holder(store.place(), now, self.ttl));
             bring_up_to_date(store.as_ref(), &mut record).await?;
             if store.swap(version.as_deref(), &record).await? {
                 return Ok(Tried::Taken(Held::new(store.clone(), self.identity.clone(), self.ttl, record)));
             }
         }
-        Err(restless().at(store.host()))
+        Err(restless().at_place(store.place()))
     }
 
     /// Glances at a held lease until it looks otherwise, may be taken, or has not changed for a lifetime.
@@ -229,7 +241,16 @@ impl Leases {
         match found(fence.held()).await {
             Ok((unfinished, unread)) => {
                 let (last, quiet) = ended(fence.held()).await;
-                Ok(Acquired { fence: Arc::new(fence), unfinished, unread, last, quiet })
+                let (unfinished, stored_unfinished) = apart(unfinished);
+                let (unread, stored_unread) = apart(unread);
+                let ((last, stored_last), (quiet, stored_quiet)) = (apart(last), apart(quiet));
+                let stored = Stored {
+                    unfinished: stored_unfinished,
+                    unread: stored_unread,
+                    last: stored_last,
+                    quiet: stored_quiet,
+                };
+                Ok(Acquired { fence: Arc::new(fence), unfinished, unread, last, quiet, stored })
             }
             Err(failure) => {
                 if let Err(failure) = fence.release().await {
@@ -274,36 +295,36 @@ impl Leases {
 /// What was written by an older Lockgate, or by anybody, is written again as it is now: a plan in the record goes into a file
 /// beside it, and how the last run ended is told in brief.
 async fn bring_up_to_date(store: &dyn LeaseStore, record: &mut LeaseRecord) -> Result<(), Failure> {
-    record.last = record.last.take().map(|end| end.noted(store.host()));
+    record.last = record.last.take().map(|end| end.noted(store.place()));
     if let Some(Begun { run, plan, .. }) = &mut record.unfinished
         && let PlanPlace::Within(within) = plan
     {
         let file = RunFile::of(*run, within)?;
-        store.keep(&file).await.map_err(|failure| failure.at(store.host()))?;
+        store.keep(&file).await.map_err(|failure| failure.at_place(store.place()))?;
         *plan = PlanPlace::Beside(file.name.checksum);
     }
     Ok(())
 }
 
-type Found = (BTreeMap<HostId, Unfinished>, BTreeMap<HostId, Unread>);
+/// What is unfinished at the places, with its plans; and the places whose plan cannot be had.
+type Found = (BTreeMap<Place, Unfinished>, BTreeMap<Place, Unread>);
 
-/// What is unfinished on the hosts, with its plans.
 async fn found(held: &[Held]) -> Result<Found, Failure> {
     let looks = held.iter().map(|one| async move {
         let begun = one.record().await.unfinished.clone()?;
         let plan = match begun.file() {
-            Some(name) => one.store().plan(&name).await.map_err(|failure| failure.at(one.host())),
-            None => Err(Failure::new(FailureKind::Other, "its plan is in the record").at(one.host())),
+            Some(name) => one.store().plan(&name).await,
+            None => Err(Failure::new(FailureKind::Other, "its plan is in the record")),
         };
-        Some((one.host().clone(), begun, plan))
+        Some((one.place().clone(), begun, plan.map_err(|failure| failure.at_place(one.place()))))
     });
     let (mut unfinished, mut unread) = (BTreeMap::new(), BTreeMap::new());
     let looked: Vec<_> = stream::iter(looks).buffer_unordered(HOSTS_AT_ONCE_MAX).collect().await;
-    for (host, Begun { run, progress, .. }, plan) in looked.into_iter().flatten() {
+    for (place, Begun { run, progress, .. }, plan) in looked.into_iter().flatten() {
         match plan {
-            Ok(plan) => drop(unfinished.insert(host, Unfinished { run, plan, progress })),
+            Ok(plan) => drop(unfinished.insert(place, Unfinished { run, plan, progress })),
             Err(failure) if is_silence(failure.kind) => return Err(failure),
-            Err(failure) => drop(unread.insert(host, Unread { run, progress, failure })),
+            Err(failure) => drop(unread.insert(place, Unread { run, progress, failure })),
         }
     }
     Ok((unfinished, unread))
@@ -314,34 +335,44 @@ fn is_silence(kind: FailureKind) -> bool {
     matches!(kind, FailureKind::Unreachable | FailureKind::TimedOut)
 }
 
-/// How the last run ended on the hosts, and how long ago.
-async fn ended(held: &[Held]) -> (BTreeMap<HostId, RunEnd>, BTreeMap<HostId, Millis>) {
+/// How the last run ended at the places, and how long ago.
+async fn ended(held: &[Held]) -> (BTreeMap<Place, RunEnd>, BTreeMap<Place, Millis>) {
     let (mut last, mut quiet) = (BTreeMap::new(), BTreeMap::new());
     for one in held {
-        let host = one.host();
+        let place = one.place();
         let record = one.record().await;
         let taken = record.holder.as_ref().map(|holder| holder.since);
         if let Some(quiet_for) = taken.and_then(|taken| record.quiet_for(taken)) {
-            quiet.insert(host.clone(), quiet_for);
+            quiet.insert(place.clone(), quiet_for);
         }
         if let Some(end) = &record.last {
-            last.insert(host.clone(), end.told_by(host));
+            let told = place.host().map_or_else(|| end.clone(), |host| end.told_by(host));
+            last.insert(place.clone(), told);
         }
     }
     (last, quiet)
 }
 
+/// What hosts have, and what the store has.
+fn apart<T>(mut all: BTreeMap<Place, T>) -> (BTreeMap<HostId, T>, Option<T>) {
+    let stored = all.remove(&Place::Store);
+    let on_hosts = all.into_iter().filter_map(|(place, one)| Some((place.host()?.clone(), one)));
+    (on_hosts.collect(), stored)
+}
+
 /// The fencing token of the next holder: it must rise, whatever was written into the record.
 fn next_token(token: u64, store: &dyn LeaseStore) -> Result<u64, Failure> {
     token.checked_add(1).filter(|next| *next <= TOKEN_MAX).ok_or_else(|| {
-        let (host, place) = (store.host(), store.place());
+        let (place, path) = (store.place(), store.path());
+        let message = format!("the fencing token in {path} is {token}: no number of deployments leads there");
+        let failure = Failure::new(FailureKind::Refused, message).at_place(place);
+        let Some(host) = place.host() else {
+            return failure.hint("something else than Lockgate wrote it; look at what is in the store");
+        };
         let on = if host.is_local() { String::new() } else { format!(" on {host}") };
-        let message = format!("the fencing token in {place} is {token}: no number of deployments leads there");
-        Failure::new(FailureKind::Refused, message)
-            .hint(format!(
-                "something else than Lockgate wrote it; when nobody deploys, move it away{on} with `mv {place} {place}.bad`, look at `lockgate status`, and deploy again"
-            ))
-            .at(host)
+        failure.hint(format!(
+            "something else than Lockgate wrote it; when nobody deploys, move it away{on} with `mv {path} {path}.bad`, look at `lockgate status`, and deploy again"
+        ))
     })
 }
 
@@ -363,10 +394,10 @@ async fn reached(
     }
     let looks = join_all(stores.iter().map(|store| store.glance())).await;
     for (store, looked) in stores.into_iter().zip(looks) {
-        match looked.map_err(|failure| failure.at(store.host())) {
-            Ok(_) => there.push(store),
-            Err(failure) if failure.is_silence() => drop(gone.insert(store.host().clone(), failure)),
-            Err(failure) => return Err(failure),
+        match (looked.map_err(|failure| failure.at_place(store.place())), store.place().host()) {
+            (Ok(_), _) => there.push(store),
+            (Err(failure), Some(host)) if failure.is_silence() => drop(gone.insert(host.clone(), failure)),
+            (Err(failure), _) => return Err(failure),
         }
     }
     match (there.is_empty(), gone.pop_first()) {
@@ -379,7 +410,8 @@ async fn reached(
 }
 
 /// Two names lead to one record.
-fn same_machine(one: &HostId, other: &HostId) -> Failure {
+fn same_machine(one: &HostId, other: &Place) -> Failure {
+    let (one, other) = (one.to_string(), other.to_string());
     let (one, other) = if one < other { (one, other) } else { (other, one) };
     let message = format!("{one} and {other} are the same machine: they have one lease");
     Failure::new(FailureKind::Refused, message).hint("name it once in `hosts`")

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::future::{FutureExt, join_all, try_join_all};
 use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use lockgate_model::{
-    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, LeftOut, Millis, Outcome, PlanPlace,
-    Progress, RunEnd, RunFileName, Timestamp,
+    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, LeftOut, Millis, Outcome, Place,
+    PlanPlace, Progress, RunEnd, RunFileName, Timestamp,
 };
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
@@ -23,7 +23,7 @@ const REMOVAL_SECONDS_MAX: u64 = 5;
 /// Files of earlier runs that are removed at once.
 const SWEPT_FILES_MAX: usize = 16;
 
-/// One host's lease, held, and renewed for as long as this lives.
+/// One place's lease, held, and renewed for as long as this lives.
 pub(crate) struct Held {
     lease: Arc<Lease>,
     heartbeat: JoinHandle<()>,
@@ -47,8 +47,8 @@ impl Held {
         Self { heartbeat: tokio::spawn(lease.clone().renew()), lease }
     }
 
-    pub fn host(&self) -> &HostId {
-        self.lease.store.host()
+    pub fn place(&self) -> &Place {
+        self.lease.store.place()
     }
 
     pub fn store(&self) -> &dyn LeaseStore {
@@ -77,7 +77,7 @@ impl Lease {
                 return;
             }
             if let Err(failure) = self.update(&renewed).await {
-                tracing::debug!(%failure, host = %self.store.host(), "a heartbeat failed");
+                tracing::debug!(%failure, place = %self.store.place(), "a heartbeat failed");
             }
         }
     }
@@ -102,7 +102,7 @@ impl Lease {
         let by = holder.map_or("somebody who is done".to_owned(), |holder| holder.clone().told().owner);
         Err(Failure::new(FailureKind::LeaseLost, format!("the lease was taken over by {by}"))
             .hint("nothing more was changed from here; `lockgate status` shows what the other one made of it")
-            .at(self.store.host()))
+            .at_place(self.store.place()))
     }
 
     async fn update(&self, change: &impl Fn(&mut LeaseRecord, Timestamp)) -> Result<(), Failure> {
@@ -135,7 +135,7 @@ impl Lease {
         let bound = Duration::from_secs(REMOVAL_SECONDS_MAX);
         let removed = tokio::time::timeout(bound, self.store.forget(&name)).await;
         if !matches!(removed, Ok(Ok(()))) {
-            tracing::debug!(?removed, host = %self.store.host(), %name, "a run's file stays for now");
+            tracing::debug!(?removed, place = %self.store.place(), %name, "a run's file stays for now");
         }
     }
 
@@ -149,7 +149,7 @@ impl Lease {
         let (kept, there) = tokio::join!(self.store.keep(file), self.store.files());
         kept?;
         let mut others = there.unwrap_or_else(|failure| {
-            tracing::debug!(%failure, host = %self.store.host(), "files of earlier runs stay for now");
+            tracing::debug!(%failure, place = %self.store.place(), "files of earlier runs stay for now");
             Vec::new()
         });
         others.retain(|name| *name != file.name && Some(name) != known.as_ref());
@@ -194,18 +194,20 @@ impl Fence {
     /// # Errors
     /// `LeaseLost`, or the host's failure when it cannot be asked.
     pub async fn check(&self, host: Option<&HostId>) -> Result<Duration, Failure> {
-        let asked = self.held.iter().filter(|one| host.is_none_or(|host| host == one.host()));
-        let looks =
-            asked.map(|one| async { one.lease.check().await.map_err(|failure| failure.at(one.host())) });
+        // Where no lease is held on the host itself, all of them stand for it.
+        let host = host.filter(|host| self.held.iter().any(|one| one.place().is(host)));
+        let asked = self.held.iter().filter(|one| host.is_none_or(|host| one.place().is(host)));
+        let looks = asked
+            .map(|one| async { one.lease.check().await.map_err(|failure| failure.at_place(one.place())) });
         let trusted = try_join_all(looks).await?;
         Ok(trusted.into_iter().min().unwrap_or(self.ttl.duration()))
     }
 
     /// Returns when the host (for a step of no single host: any host) [has stopped answering](LeaseStore::gone).
     pub(crate) async fn gone(&self, host: Option<&HostId>) -> Failure {
-        let asked = self.held.iter().filter(|one| host.is_none_or(|host| host == one.host()));
+        let asked = self.held.iter().filter(|one| host.is_none_or(|host| one.place().is(host)));
         let mut all: FuturesUnordered<_> =
-            asked.map(|one| async { one.lease.store.gone().await.at(one.host()) }).collect();
+            asked.map(|one| async { one.lease.store.gone().await.at_place(one.place()) }).collect();
         match all.next().await {
             Some(failure) => failure,
             None => std::future::pending().await,
@@ -231,7 +233,8 @@ impl Fence {
 
     /// From here on the records of these hosts say nothing of the run; their leases are held as before.
     pub fn leave(&self, hosts: &[HostId]) {
-        for one in self.held.iter().filter(|one| hosts.contains(one.host())) {
+        for one in self.held.iter().filter(|one| one.place().host().is_some_and(|host| hosts.contains(host)))
+        {
             one.lease.left.store(true, Ordering::Relaxed);
         }
     }
@@ -250,7 +253,7 @@ impl Fence {
     /// # Errors
     /// As there.
     pub async fn mark_on(&self, host: &HostId, file: &RunFile, progress: Progress) -> Result<(), Failure> {
-        let ours: Vec<&Held> = self.held.iter().filter(|one| one.host() == host).collect();
+        let ours: Vec<&Held> = self.held.iter().filter(|one| one.place().is(host)).collect();
         self.mark_each(ours.into_iter(), file, progress).await
     }
 
@@ -269,7 +272,7 @@ impl Fence {
         let lease = &one.lease;
         let others = match lease.left.load(Ordering::Relaxed) {
             true => Vec::new(),
-            false => lease.keep(file).await.map_err(|failure| failure.at(one.host()))?,
+            false => lease.keep(file).await.map_err(|failure| failure.at_place(one.place()))?,
         };
         let plan = PlanPlace::Beside(file.name.checksum.clone());
         let begun = Begun { run: file.name.run, plan, progress };
@@ -293,13 +296,13 @@ impl Fence {
     /// `LeaseLost` or a host's failure.
     pub async fn finish(&self, end: &RunEnd, settled: bool) -> Result<(), Failure> {
         let Some(by) = self.held.first().map(|one| one.lease.identity.clone()) else { return Ok(()) };
-        self.update(|record, left, host, now| {
+        self.update(|record, left, place, now| {
             record.holder = None;
             if left {
                 return;
             }
             record.left_out = self.left_out(end, &by, record.left_out.take());
-            record.last = Some(end.noted(host));
+            record.last = Some(end.noted(place));
             record.ended_at = Some(now);
             if settled {
                 record.unfinished = None;
@@ -331,7 +334,7 @@ impl Fence {
 
     async fn update(
         &self,
-        change: impl Fn(&mut LeaseRecord, bool, &HostId, Timestamp),
+        change: impl Fn(&mut LeaseRecord, bool, &Place, Timestamp),
     ) -> Result<(), Failure> {
         self.update_each(self.held.iter(), change).await
     }
@@ -340,13 +343,13 @@ impl Fence {
     async fn update_each(
         &self,
         held: impl Iterator<Item = &Held>,
-        change: impl Fn(&mut LeaseRecord, bool, &HostId, Timestamp),
+        change: impl Fn(&mut LeaseRecord, bool, &Place, Timestamp),
     ) -> Result<(), Failure> {
         let change = &change;
         let updates = held.map(|one| async move {
             let left = one.lease.left.load(Ordering::Relaxed);
-            let change = |record: &mut LeaseRecord, now| change(record, left, one.host(), now);
-            one.lease.update(&change).await.map_err(|failure| failure.at(one.host()))
+            let change = |record: &mut LeaseRecord, now| change(record, left, one.place(), now);
+            one.lease.update(&change).await.map_err(|failure| failure.at_place(one.place()))
         });
         // All hosts are told even when one cannot be: the others need to know.
         join_all(updates).await.into_iter().collect()

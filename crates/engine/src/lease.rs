@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use lockgate_model::{
-    Failure, FailureKind, Holder, HostId, LeaseRecord, Millis, Plan, RunFileName, Timestamp,
+    Failure, FailureKind, Holder, LeaseRecord, Millis, Place, Plan, RunFileName, Timestamp,
 };
 
 use crate::RunFile;
@@ -15,13 +15,15 @@ pub(crate) const SWAP_ATTEMPTS_MAX: u32 = 50;
 /// Hosts whose files are written or read at once.
 pub(crate) const HOSTS_AT_ONCE_MAX: usize = 64;
 
-/// One host's lease record: read it with the host's clock, change it by compare-and-swap. Beside it stand the plans of runs.
+/// The lease record of one place: read it with the place's clock, change it by compare-and-swap. Beside it stand the plans
+/// of runs. Every implementation passes [`crate::conformance`]. Where it says host, it may be the store.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
-    fn host(&self) -> &HostId;
+    /// What the lease is held on.
+    fn place(&self) -> &Place;
 
     /// Where the record is, for people.
-    fn place(&self) -> String {
+    fn path(&self) -> String {
         "the lease record".to_owned()
     }
 
@@ -81,8 +83,8 @@ pub trait LeaseStore: Send + Sync {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
-    #[error("{owner} (pid {pid}) holds the lease on {host}, last heartbeat {age} ago", owner = holder.owner, pid = holder.pid, age = age.rounded())]
-    Held { host: HostId, holder: Box<Holder>, age: Millis },
+    #[error("{owner} (pid {pid}) holds the lease on {place}, last heartbeat {age} ago", owner = holder.owner, pid = holder.pid, age = age.rounded())]
+    Held { place: Place, holder: Box<Holder>, age: Millis },
     #[error(transparent)]
     Host(#[from] Failure),
 }

@@ -6,6 +6,7 @@
 
 mod acquire;
 mod clock;
+pub mod conformance;
 mod dispatcher;
 mod fence;
 mod fenced;
@@ -17,7 +18,7 @@ mod run_file;
 mod scribe;
 mod state;
 
-pub use acquire::{Acquired, Leases, Unread};
+pub use acquire::{Acquired, Leases, Stored, Unread};
 pub use clock::Clock;
 pub use fence::Fence;
 pub use journal::{Journal, JournalError, RunFilter, RunSummary};

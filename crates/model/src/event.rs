@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Evidence, Failure, HostId, Plan, Progress, RunId, Slot, StepId, Timestamp};
+use crate::{Evidence, Failure, HostId, Place, Plan, Progress, RunId, Slot, StepId, Timestamp};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -135,12 +135,13 @@ impl Outcome {
         }
     }
 
-    /// For `host`'s own record, which must not grow: its [failures](Failure::noted), and of warnings and failed undos the
-    /// first that is about that host. What is live there is looked at, and what to type is said by who ran it.
+    /// For the record of `place`, which must not grow: its [failures](Failure::noted), and of warnings and failed undos the
+    /// first that is about that host (of the store's any). What is live there is looked at, and what to type is said by who ran it.
     #[must_use]
-    pub fn noted(&self, host: &HostId) -> Self {
+    pub fn noted(&self, place: &Place) -> Self {
         let one = |failures: &[Failure]| -> Vec<Failure> {
-            let here = failures.iter().find(|failure| failure.host.as_ref().is_none_or(|at| at == host));
+            let is_about = |at: &HostId| place.host().is_none_or(|host| at == host);
+            let here = failures.iter().find(|failure| failure.host.as_ref().is_none_or(is_about));
             here.map(|failure| failure.noted(NOTED_ASIDE_BYTES_MAX)).into_iter().collect()
         };
         match self {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostId, Slot, push_escaped};
+use crate::{HostId, Place, Slot, push_escaped};
 
 /// Longest log line that is kept, in characters. A line has no bound of its own, and many end up in a failure.
 pub const LOG_LINE_CHARS_MAX: usize = 2_000;
@@ -104,6 +104,15 @@ impl Failure {
     pub fn at(mut self, host: &HostId) -> Self {
         self.host.get_or_insert_with(|| host.clone());
         self
+    }
+
+    /// As [`Failure::at`], where the place is a host.
+    #[must_use]
+    pub fn at_place(self, place: &Place) -> Self {
+        match place {
+            Place::Host(host) => self.at(host),
+            Place::Store => self,
+        }
     }
 
     #[must_use]

@@ -23,7 +23,7 @@ pub const RECORD_BYTES_MAX: usize = 1_023;
 /// Longest name of a holder, boot id, session and host in a record, in bytes of JSON.
 pub(crate) const NAME_BYTES_MAX: usize = 40;
 
-/// One host's lease file, changed only by compare-and-swap. It outlives its holder: the token must keep rising, and
+/// The lease record of one [`Place`], a file on a host, changed only by compare-and-swap. It outlives its holder: the token must keep rising, and
 /// what was left unfinished must be found by whoever comes next, from whatever machine.
 ///
 /// Every user of the host may read it. It holds who deploys (`user@machine`, process), which run is unfinished, whose plan
@@ -65,6 +65,46 @@ impl LeaseRecord {
     }
 }
 
+/// What a lease is held on: a host, or the store, where there is no host to keep it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    Host(HostId),
+    /// The one store of everybody who deploys to an environment.
+    Store,
+}
+
+impl Place {
+    /// `None` for the store.
+    #[must_use]
+    pub fn host(&self) -> Option<&HostId> {
+        match self {
+            Place::Host(host) => Some(host),
+            Place::Store => None,
+        }
+    }
+
+    #[must_use]
+    pub fn is(&self, host: &HostId) -> bool {
+        self.host() == Some(host)
+    }
+}
+
+impl From<HostId> for Place {
+    fn from(host: HostId) -> Self {
+        Place::Host(host)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Host(host) => host.fmt(f),
+            Place::Store => f.write_str("the store"),
+        }
+    }
+}
+
 /// Who asks for a lease: one session of one process on one boot of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -88,9 +128,9 @@ impl Identity {
             && named(&self.session) == holder.session
     }
 
-    /// A holder of the lease on `host` since `now`, by that host's clock.
+    /// A holder of the lease on `place` since `now`, by that place's clock.
     #[must_use]
-    pub fn holder(&self, host: &HostId, now: Timestamp, ttl: Millis) -> Holder {
+    pub fn holder(&self, place: &Place, now: Timestamp, ttl: Millis) -> Holder {
         let named = |text| in_bytes(text, NAME_BYTES_MAX);
         Holder {
             owner: named(&self.owner),
@@ -98,7 +138,7 @@ impl Identity {
             pid: self.pid,
             started: self.started,
             session: named(&self.session),
-            host: Some(noted(host)),
+            host: place.host().map(noted),
             since: now,
             renewed_at: now,
             ttl,
@@ -128,7 +168,8 @@ pub struct Holder {
     /// [`Identity::session`]; empty in a record of a program that had none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub session: String,
-    /// By which name of the machine it was taken, which tells two names of one machine apart. `None` as for `session`.
+    /// By which name of the machine it was taken, which tells two names of one machine apart. `None` as for `session`, and
+    /// in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostId>,
     /// By the host's own clock.
@@ -138,10 +179,10 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// The name of the machine by which it was taken, where that is another one than `host`: a long one in short.
+    /// The name of the machine by which it was taken, where that is another one than `place`'s: a long one in short.
     #[must_use]
-    pub fn other_name(&self, host: &HostId) -> Option<&HostId> {
-        self.host.as_ref().filter(|name| **name != noted(host))
+    pub fn other_name(&self, place: &Place) -> Option<&HostId> {
+        self.host.as_ref().filter(|name| place.host().map(noted).as_ref() != Some(name))
     }
 
     /// No heartbeat for a lifetime, by the host's own clock.
@@ -253,10 +294,10 @@ pub struct RunEnd {
 }
 
 impl RunEnd {
-    /// For `host`'s own record: its [outcome in brief](Outcome::noted).
+    /// For the record of `place`: its [outcome in brief](Outcome::noted).
     #[must_use]
-    pub fn noted(&self, host: &HostId) -> RunEnd {
-        RunEnd { outcome: self.outcome.noted(host), ..*self }
+    pub fn noted(&self, place: &Place) -> RunEnd {
+        RunEnd { outcome: self.outcome.noted(place), ..*self }
     }
 
     /// As `host` has it in its record: the [outcome](Outcome::told_by) in its words.
@@ -309,6 +350,7 @@ mod tests {
     fn no_record_is_larger_than_its_bound() {
         let long = |text: &str| text.repeat(10_000);
         let host = HostId::new("h".repeat(255)).unwrap();
+        let place = Place::from(host.clone());
         let failure = |text: &str| {
             Failure::new(FailureKind::GateNotYet, long(text)).hint(long(text)).slot(Slot::Green).at(&host)
         };
@@ -344,9 +386,9 @@ mod tests {
                     started: u64::MAX,
                     session: long(text),
                 };
-                let holder = identity.holder(&host, at, Millis::from_secs(BELIEVED_TTL_SECONDS_MAX));
-                assert!(identity.is(&holder) && holder.other_name(&host).is_none());
-                assert!(holder.other_name(&hosts[0]).is_some(), "another long name");
+                let holder = identity.holder(&place, at, Millis::from_secs(BELIEVED_TTL_SECONDS_MAX));
+                assert!(identity.is(&holder) && holder.other_name(&place).is_none());
+                assert!(holder.other_name(&hosts[0].clone().into()).is_some(), "another long name");
                 let record = LeaseRecord {
                     token: TOKEN_MAX,
                     holder: Some(holder),
@@ -355,7 +397,7 @@ mod tests {
                         plan: PlanPlace::Beside(Checksum::of(b"")),
                         progress: Progress::Committed,
                     }),
-                    last: Some(RunEnd { run, at, outcome: outcome.clone() }.noted(&host)),
+                    last: Some(RunEnd { run, at, outcome: outcome.clone() }.noted(&place)),
                     ended_at: Some(at),
                     left_out: LeftOut::new(run, &hosts, &long(text), at),
                 };

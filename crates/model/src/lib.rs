@@ -42,8 +42,8 @@ pub use ids::{
     StepId, Tag, Timestamp,
 };
 pub use lease::{
-    BELIEVED_TTL_SECONDS_MAX, Begun, Holder, Identity, LeaseRecord, OWNER_CHARS_MAX, PlanPlace, Progress,
-    RECORD_BYTES_MAX, RunEnd, RunFileName, TOKEN_MAX, Unfinished,
+    BELIEVED_TTL_SECONDS_MAX, Begun, Holder, Identity, LeaseRecord, OWNER_CHARS_MAX, Place, PlanPlace,
+    Progress, RECORD_BYTES_MAX, RunEnd, RunFileName, TOKEN_MAX, Unfinished,
 };
 pub use mask::Mask;
 pub use observed::{

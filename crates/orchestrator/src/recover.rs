@@ -210,7 +210,7 @@ impl Session<'_> {
             return failure;
         };
         let (service, environment) = (&self.site.service.name, &self.site.environment.name);
-        let place = HostLease::new(ports).place();
+        let place = HostLease::new(ports).path();
         let on = if ports.id.is_local() { String::new() } else { format!(" on {}", ports.id) };
         failure.hint(format!(
             "nothing was done; see with `lockgate --env {environment} status {service}` what is live, move the record away{on} with `mv {place} {place}.bad`, and deploy again"

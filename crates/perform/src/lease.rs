@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use lockgate_engine::{LeaseStore, RunFile};
 use lockgate_model::{
-    Begun, Failure, FailureKind, Holder, HostId, LeaseRecord, Plan, PlanPlace, RunFileName, TOLD_CHARS_MAX,
+    Begun, Failure, FailureKind, Holder, LeaseRecord, Place, Plan, PlanPlace, RunFileName, TOLD_CHARS_MAX,
     Timestamp, quoted,
 };
 use lockgate_ports::{Host, HostFile, HostPorts, PortError, Swapped};
@@ -16,6 +16,7 @@ const RUN_FILE_MODE: u32 = 0o644;
 /// `<home>/.lockgate/lease.json` on one host.
 pub struct HostLease {
     host: Arc<dyn Host>,
+    place: Place,
     folder: String,
     path: String,
     /// Who held the record whose bytes these are: they are asked for before every effect and change with every
@@ -34,7 +35,8 @@ impl HostLease {
     pub fn new(ports: &HostPorts) -> Self {
         let folder = format!("{}/.lockgate", ports.home);
         let path = format!("{folder}/lease.json");
-        Self { host: ports.host.clone(), folder, path, glanced: Mutex::new(None) }
+        let place = Place::from(ports.host.id().clone());
+        Self { host: ports.host.clone(), place, folder, path, glanced: Mutex::new(None) }
     }
 
     fn path_of(&self, name: &RunFileName) -> String {
@@ -102,11 +104,11 @@ impl HostLease {
 
 #[async_trait]
 impl LeaseStore for HostLease {
-    fn host(&self) -> &HostId {
-        self.host.id()
+    fn place(&self) -> &Place {
+        &self.place
     }
 
-    fn place(&self) -> String {
+    fn path(&self) -> String {
         self.path.clone()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockgate_engine::{LeaseStore, Leases, RunFile};
+use lockgate_engine::{LeaseStore, Leases, RunFile, conformance};
 use lockgate_model::{
     FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, Plan, PlanPlace, Progress, RECORD_BYTES_MAX,
     RunFileName, RunId,
@@ -54,6 +54,13 @@ impl Place {
         let stores = vec![self.lease.clone() as Arc<dyn LeaseStore>];
         Leases { stores, identity, surely_dead: Arc::new(|_: &Holder| true), ttl: Millis::from_secs(15) }
     }
+}
+
+#[tokio::test]
+async fn a_hosts_lease_keeps_the_promises_of_one() {
+    let place = Place::new(None);
+    let ports = FakePorts::new(place.machine.clone(), Arc::new(Calm)).host_ports("/srv/web");
+    conformance::lease_store(place.lease.as_ref(), &HostLease::new(&ports)).await;
 }
 
 /// As it was written, read without this program's types.

@@ -72,18 +72,26 @@ fn stat(pid: u32) -> Option<Stat> {
 
 #[cfg(test)]
 mod tests {
-    use lockgate_model::{HostId, Millis};
+    use lockgate_model::{HostId, Millis, Place};
 
     use super::*;
 
     fn holder_of(pid: u32) -> Holder {
         let started = stat(pid).expect("it runs").started;
-        Identity { pid, started, ..holder_identity() }.holder(&HostId::local(), now(), Millis::from_secs(30))
+        Identity { pid, started, ..holder_identity() }.holder(
+            &Place::from(HostId::local()),
+            now(),
+            Millis::from_secs(30),
+        )
     }
 
     #[test]
     fn this_process_is_not_dead() {
-        assert!(!surely_dead(&holder_identity().holder(&HostId::local(), now(), Millis::from_secs(30))));
+        assert!(!surely_dead(&holder_identity().holder(
+            &Place::from(HostId::local()),
+            now(),
+            Millis::from_secs(30)
+        )));
     }
 
     #[test]

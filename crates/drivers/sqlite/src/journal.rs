@@ -92,7 +92,7 @@ impl SqliteJournal {
         options: SqliteConnectOptions,
     ) -> Result<Self, JournalError> {
         file::prepare(&path)?;
-        let connection = file::connect(&path, &options).await?;
+        let connection = file::connect(&path, &options, &file::JOURNAL).await?;
         Ok(Self { path, options, open: Mutex::new(Some(Open::new(connection))) })
     }
 
@@ -122,7 +122,7 @@ impl SqliteJournal {
             let mut guard = self.open.lock().await;
             let mut open = match guard.take() {
                 Some(open) => open,
-                None => Open::new(file::connect(&self.path, &self.options).await?),
+                None => Open::new(file::connect(&self.path, &self.options, &file::JOURNAL).await?),
             };
             // On an error the connection is dropped, not closed: closing waits for the worker thread.
             let value = work(&mut open).await?;

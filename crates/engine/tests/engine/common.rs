@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockgate_engine::{LeaseStore, RunFile};
 use lockgate_model::{
-    Digest, EnvironmentName, Failure, FailureKind, Gates, HostId, Intent, LeaseRecord, Phase, Plan,
+    Digest, EnvironmentName, Failure, FailureKind, Gates, HostId, Intent, LeaseRecord, Phase, Place, Plan,
     ProjectName, RECORD_BYTES_MAX, Release, RunFileName, ServiceName, Strategy, Tag, Timestamp,
 };
 use tokio::sync::Notify;
@@ -24,6 +24,7 @@ pub struct Counts {
 /// One host's record, its clock, and how long a look takes.
 pub struct Record {
     pub host: HostId,
+    pub place: Place,
     pub content: Arc<Mutex<Option<Vec<u8>>>>,
     /// The files of runs beside it.
     pub files: Arc<Mutex<BTreeMap<RunFileName, Vec<u8>>>>,
@@ -44,6 +45,7 @@ impl Record {
     pub fn of(host: &str) -> Arc<Self> {
         Arc::new(Self {
             host: HostId::new(host).unwrap(),
+            place: HostId::new(host).unwrap().into(),
             content: Arc::default(),
             files: Arc::default(),
             counts: Mutex::default(),
@@ -55,6 +57,13 @@ impl Record {
             is_silent: Mutex::new(false),
             noticed: Notify::new(),
         })
+    }
+
+    /// What the store has instead of a host.
+    pub fn stored() -> Arc<Self> {
+        let mut record = Self::of("store");
+        Arc::get_mut(&mut record).unwrap().place = Place::Store;
+        record
     }
 
     /// The same machine under another name.
@@ -92,8 +101,8 @@ impl Record {
 
 #[async_trait]
 impl LeaseStore for Record {
-    fn host(&self) -> &HostId {
-        &self.host
+    fn place(&self) -> &Place {
+        &self.place
     }
 
     async fn read(&self) -> Result<(LeaseRecord, Option<Vec<u8>>, Timestamp), Failure> {

@@ -4,5 +4,6 @@ mod common;
 mod going_on;
 mod leases;
 mod overhead;
+mod places;
 mod transitions;
 mod turning_back;

@@ -286,7 +286,7 @@ async fn a_changed_swapped_or_missing_record_is_an_error_that_names_run_and_even
     for (damage, named) in cases {
         let folder = tempfile::tempdir().unwrap();
         let (path, _) = written(folder.path()).await;
-        let mut connection = file::connect(&path, &file::options(&path)).await.unwrap();
+        let mut connection = file::connect(&path, &file::options(&path), &file::JOURNAL).await.unwrap();
         sqlx::raw_sql(damage).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         let journal = SqliteJournal::open(&path).await.unwrap();
@@ -381,7 +381,7 @@ async fn what_is_no_journal_is_damaged_and_a_newer_one_is_refused() {
     assert!(matches!(SqliteJournal::open(&path).await, Err(JournalError::Damaged { .. })));
     let path = folder.path().join("newer.db");
     SqliteJournal::open(&path).await.unwrap().close().await.unwrap();
-    let mut connection = file::connect(&path, &file::options(&path)).await.unwrap();
+    let mut connection = file::connect(&path, &file::options(&path), &file::JOURNAL).await.unwrap();
     sqlx::query("PRAGMA user_version = 2").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let error = SqliteJournal::open(&path).await.unwrap_err();
