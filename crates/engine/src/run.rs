@@ -173,12 +173,12 @@ pub(crate) async fn mark(engine: &Engine<'_>, state: &RunState) -> Result<(), Fa
 }
 
 pub(crate) fn unfinished(state: &RunState) -> Unfinished {
-    let progress = match state.direction {
-        Direction::Forward => Progress::Forward,
-        Direction::Unwinding(_) => Progress::Unwinding,
-        Direction::Committed => Progress::Committed,
+    let (progress, cause) = match &state.direction {
+        Direction::Forward => (Progress::Forward, None),
+        Direction::Unwinding(cause) => (Progress::Unwinding, Some(cause.in_short())),
+        Direction::Committed => (Progress::Committed, None),
     };
-    Unfinished { run: state.run, plan: state.plan.clone(), progress }
+    Unfinished { run: state.run, plan: state.plan.clone(), progress, cause }
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub const LOG_LINE_CHARS_MAX: usize = 2_000;
 /// Longest message or hint of a failure in brief, in characters.
 pub const BRIEF_CHARS_MAX: usize = 1_000;
 
+/// Longest message of a failure in short, in characters: it stands in a record that is read before every effect.
+pub const SHORT_CHARS_MAX: usize = 160;
 /// Longest message that a host tells, in characters.
 pub const TOLD_CHARS_MAX: usize = 300;
 
@@ -141,6 +143,13 @@ impl Failure {
             logs: Vec::new(),
             evidence: Vec::new(),
         }
+    }
+
+    /// What and where: the message cut to [`SHORT_CHARS_MAX`], and nothing else.
+    #[must_use]
+    pub fn in_short(&self) -> Self {
+        let message = cut(self.message.clone(), SHORT_CHARS_MAX);
+        Self { host: self.host.clone(), slot: self.slot, ..Self::new(self.kind, message) }
     }
 
     /// As `host` has it in its record, which whoever is on that host can write: the message is [quoted] as its words and

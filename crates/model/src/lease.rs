@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostId, Millis, Outcome, Plan, RunId, Timestamp};
+use crate::{Failure, HostId, Millis, Outcome, Plan, RunId, Timestamp};
 
 /// How far ahead of a host's clock the end of a run there is believed.
 const AHEAD_SECONDS_MAX: u64 = 3_600;
@@ -129,6 +129,10 @@ pub struct Unfinished {
     pub run: RunId,
     pub plan: Plan,
     pub progress: Progress,
+    /// Why it turned back, [in short](Failure::in_short): whoever finishes the undoing says it too. `None` for a run that
+    /// did not, and in a record of a program that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Failure>,
 }
 
 /// How far a run got, as far as another machine must know: everything finer is found by looking.

@@ -15,6 +15,7 @@ mod plan;
 mod project;
 mod query;
 mod release;
+mod releases;
 mod template;
 mod token;
 mod variable;
@@ -40,7 +41,7 @@ pub use lease::{
 };
 pub use mask::Mask;
 pub use observed::{
-    HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState,
+    HostObserved, Observed, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
 };
 pub use plan::{Action, Gates, Intent, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
 pub use project::{
@@ -49,6 +50,7 @@ pub use project::{
 };
 pub use query::without_query;
 pub use release::Release;
+pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tried, WasLive, condemns};
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};
 pub use word::StatusWord;

@@ -72,6 +72,7 @@ fn strip_action(action: &mut Action) {
         | Action::Start { .. }
         | Action::Withdraw { .. }
         | Action::Record { .. }
+        | Action::TakeBack { .. }
         | Action::Drain { .. }
         | Action::Stop { .. }
         | Action::Prune { .. } => {}

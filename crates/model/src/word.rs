@@ -234,7 +234,7 @@ mod tests {
             ttl: Millis(1),
         };
         LeaseRecord {
-            unfinished: Some(Unfinished { run: run(), plan, progress }),
+            unfinished: Some(Unfinished { run: run(), plan, progress, cause: None }),
             holder: is_held.then_some(holder),
             ..LeaseRecord::default()
         }

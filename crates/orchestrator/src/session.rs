@@ -9,8 +9,8 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Failure, FailureKind, Gates, Holder, Identity, Intent, Millis, Observed, Outcome, Plan, Release, RunEnd,
-    RunId, Tag,
+    Failure, FailureKind, Gates, Holder, Identity, Intent, Millis, Observed, Outcome, Plan, Rejected,
+    Release, RunEnd, RunId, Tag,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
@@ -76,6 +76,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// How an unfinished run that was found first ended.
     pub recovered: Option<(RunId, Outcome)>,
+    /// What was said against the release when it was asked for.
+    pub rejected: Option<Rejected>,
 }
 
 /// What a run needs to begin.
@@ -84,6 +86,7 @@ struct Ready {
     fence: Option<Arc<Fence>>,
     plan: Plan,
     recovered: Option<(RunId, Outcome)>,
+    rejected: Option<Rejected>,
 }
 
 /// Why a command came to nothing; nothing was changed, but for `LeaseLost`, where somebody else goes on, and for
@@ -247,14 +250,17 @@ impl<'a> Session<'a> {
                 return Err(trouble);
             }
         };
-        let Ready { fence, plan, recovered } = ready;
+        let Ready { fence, plan, recovered, rejected } = ready;
+        if let Some(rejected) = &rejected {
+            self.tools.sink.rejected(rejected);
+        }
         let Some(fence) = fence else {
             let outcome = Outcome::Succeeded { warnings: Vec::new() };
-            return Ok(Report { run: None, plan, outcome, recovered });
+            return Ok(Report { run: None, plan, outcome, recovered, rejected });
         };
         let run = (self.tools.new_run)();
         let outcome = self.run_plan(fence, run, &plan).await?;
-        Ok(Report { run: Some(run), plan, outcome, recovered })
+        Ok(Report { run: Some(run), plan, outcome, recovered, rejected })
     }
 
     /// All that comes before the run.
@@ -302,9 +308,11 @@ impl<'a> Session<'a> {
             Some(_) => matches!(outcome, Outcome::Succeeded { .. }),
             None => was_undone(outcome),
         });
-        let plan = before_anything(interrupt, self.plan_for(want, release, gone_back)).await?.plan;
+        let Planned { plan, observed } =
+            before_anything(interrupt, self.plan_for(want, release, gone_back)).await?;
+        let rejected = observed.rejected(&plan.release);
         if !plan.is_empty() {
-            return Ok(Ready { fence: Some(fence), plan, recovered });
+            return Ok(Ready { fence: Some(fence), plan, recovered, rejected });
         }
         match &recovered {
             // What could not be undone is superseded by what is: nothing is left to resume.
@@ -314,7 +322,7 @@ impl<'a> Session<'a> {
             }
             _ => fence.release().await?,
         }
-        Ok(Ready { fence: None, plan, recovered })
+        Ok(Ready { fence: None, plan, recovered, rejected })
     }
 
     /// Brings what was left to its end. That gives the lease up, so it is taken again, and what is found then is

@@ -94,7 +94,12 @@ async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
         Action::Verify { slot, release, verify, probe } => {
             traffic::verify(ports, *slot, release, verify.as_ref(), probe).await
         }
-        Action::Record { recorded, release } => files::record(ports, recorded, release.as_ref()).await,
+        Action::Record { recorded, release, tried } => {
+            files::record(ports, recorded, release.as_ref(), tried.as_ref()).await
+        }
+        Action::TakeBack { release, instead, because } => {
+            files::take_back(ports, release, instead.as_ref(), because.as_ref()).await
+        }
         Action::Drain { slot, deadline, .. } => drain::drain(ports, *slot, *deadline).await,
         Action::Stop { slot, grace, heir } => stop(ports, *slot, *grace, *heir).await,
         Action::Prune { keep } => prune(ports, *keep).await,
@@ -146,7 +151,7 @@ async fn stop(ports: &HostPorts, slot: Slot, grace: Millis, heir: Option<Slot>) 
 }
 
 async fn prune(ports: &HostPorts, keep: u32) -> Result<Seen, Failure> {
-    let releases = files::newest(files::read_releases(ports).await?, keep);
+    let releases = files::newest(&files::read_releases(ports).await?, keep);
     let removed = ports.runtime.prune(&releases).await?;
     Ok(removed
         .into_iter()

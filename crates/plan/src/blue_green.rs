@@ -29,6 +29,16 @@ struct HostPlan<'a> {
     slot: Slot,
 }
 
+impl HostPlan<'_> {
+    /// What had the traffic, running or not; where the route was lost, what should have it. It is what is gone back to.
+    fn former(&self) -> Option<(Slot, &Release)> {
+        let seen = self.seen;
+        let lost = || seen.recorded.active.filter(|slot| seen.router.dial.is_none() && *slot != self.slot);
+        let slot = seen.router.target.or_else(lost)?;
+        Some((slot, seen.slots.get(&slot)?.release.as_ref()?))
+    }
+}
+
 pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Failure> {
     let environment = wanted.environment;
     let mut changing = Vec::new();
@@ -44,7 +54,10 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
         let lives_on = wanted.lives_on(seen);
         mending.extend(lives_on.filter(|_| seen.router.stale).map(|slot| HostPlan { host, seen, slot }));
         match lives_on {
-            Some(slot) if seen.recorded.active == Some(slot) && is_listed_first(seen) => {}
+            Some(slot)
+                if seen.recorded.active == Some(slot)
+                    && is_listed_first(seen)
+                    && !wanted.is_rejected(seen) => {}
             Some(slot) => recording.push(HostPlan { host, seen, slot }),
             None => changing.push(HostPlan { host, seen, slot: wanted.slot_for(seen) }),
         }
@@ -77,7 +90,7 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
         false,
         recording
             .iter()
-            .map(|host| lane(host.host, vec![wanted.record(host, Some(&wanted.release))]))
+            .map(|host| lane(host.host, vec![wanted.record(host, Listed::Live(&wanted.release))]))
             .collect(),
     );
     phases.push("tidy up", true, changing.iter().flat_map(|host| wanted.tidy_up(host)).collect());
@@ -177,7 +190,8 @@ impl Wanted<'_> {
             steps.extend(self.retire(slot, None));
         }
         let drain_first = warm.then(|| self.drain(slot, None));
-        let stop_again = drain_first.into_iter().chain([Action::Stop { slot, grace, heir: None }]).collect();
+        let stop = Action::Stop { slot, grace, heir: None };
+        let stop_again = drain_first.into_iter().chain([stop]).chain(self.take_back(host)).collect();
         steps.extend([
             step(Action::Start { slot, release: release.clone() }, stop_again),
             step(Action::AwaitHealthy { slot, release: release.clone(), probe: probe.clone() }, vec![]),
@@ -186,7 +200,7 @@ impl Wanted<'_> {
                 self.switch_back(host),
             ),
             step(self.verify(slot, release), vec![]),
-            self.record(host, None),
+            self.record(host, Listed::Tried(release)),
         ]);
         lane(host.host, steps)
     }
@@ -221,11 +235,7 @@ impl Wanted<'_> {
     }
 
     fn restore_traffic(&self, host: &HostPlan<'_>) -> Vec<Action> {
-        let seen = host.seen;
-        let lost = || seen.recorded.active.filter(|slot| seen.router.dial.is_none() && *slot != host.slot);
-        let had = seen.router.target.or_else(lost);
-        let former = had.and_then(|slot| Some((slot, seen.slots.get(&slot)?.release.as_ref()?)));
-        let Some((slot, release)) = former else {
+        let Some((slot, release)) = host.former() else {
             return vec![Action::Withdraw { dial: host.seen.router.dial.clone() }];
         };
         vec![
@@ -236,20 +246,42 @@ impl Wanted<'_> {
         ]
     }
 
-    /// `release` joins the host's list, which says what a rollback may go back to: only what has passed its gates.
-    fn record(&self, host: &HostPlan<'_>, release: Option<&Release>) -> Step {
+    fn record(&self, host: &HostPlan<'_>, listed: Listed<'_>) -> Step {
         let before = host.seen.recorded.clone();
         let previous = match host.seen.router.target {
             Some(target) if target != host.slot => Some(target),
             _ => before.previous,
         };
+        let (release, tried) = match listed {
+            Listed::Tried(release) => (None, Some(release.clone())),
+            Listed::Live(release) => (Some(release.clone()), None),
+        };
         step(
-            Action::Record {
-                recorded: Recorded { active: Some(host.slot), previous },
-                release: release.cloned(),
-            },
-            vec![Action::Record { recorded: before, release: None }],
+            Action::Record { recorded: Recorded { active: Some(host.slot), previous }, release, tried },
+            vec![Action::Record { recorded: before, release: None, tried: None }],
         )
+    }
+
+    /// What starts the release takes back too that it was tried. Where it is what the host should have anyway, nothing is
+    /// said against it: it was started anew, or had died.
+    fn take_back(&self, host: &HostPlan<'_>) -> Option<Action> {
+        let has_it = host.former().is_some_and(|(_, held)| held.same_bytes(&self.release));
+        let release = bare(&self.release);
+        (!has_it).then_some(Action::TakeBack { release, instead: None, because: None })
+    }
+
+    /// Who goes back from a release does not want it to come again by itself. Who goes back to one that was rejected here
+    /// takes that word back, and says nothing against what was live meanwhile.
+    fn reject_former(&self, host: &HostPlan<'_>) -> Option<Step> {
+        let (_, left) = host.former().filter(|(_, held)| !held.same_bytes(&self.release))?;
+        let goes_back = matches!(self.intent, Intent::Rollback { .. }) && !self.is_rejected(host.seen);
+        let (release, instead) = (bare(left), Some(bare(&self.release)));
+        goes_back.then(|| step(Action::TakeBack { release, instead, because: None }, vec![]))
+    }
+
+    /// By what the host itself says.
+    fn is_rejected(&self, seen: &HostObserved) -> bool {
+        seen.rejection(&self.release).is_some()
     }
 
     fn fetch(&self, host: &HostPlan<'_>) -> Lane {
@@ -276,10 +308,11 @@ impl Wanted<'_> {
         // What was live without Lockgate is on no list yet, what could not be written down is not its first, and it is
         // what a rollback goes back to.
         let live = host.seen.live().and_then(|(_, seen)| seen.release.as_ref());
-        let unlisted = live.filter(|_| !is_listed_first(host.seen));
+        let unlisted = live.filter(|live| !is_listed_first(host.seen) && host.seen.rejection(live).is_none());
         let listed = unlisted.into_iter().chain(released);
-        let records = listed.map(|release| Step { undo: Vec::new(), ..self.record(host, Some(release)) });
-        lane(host.host, records.collect())
+        let records =
+            listed.map(|release| Step { undo: Vec::new(), ..self.record(host, Listed::Live(release)) });
+        lane(host.host, records.chain(released.and_then(|_| self.reject_former(host))).collect())
     }
 
     /// After both: it asks the list what to keep, and leaves what a container still uses.
@@ -319,6 +352,14 @@ impl Wanted<'_> {
     }
 }
 
+/// What the host's list of releases learns.
+enum Listed<'a> {
+    /// It has the traffic, and has still to pass its gates.
+    Tried(&'a Release),
+    /// It joins the list, which says what a rollback may go back to: only what has passed its gates.
+    Live(&'a Release),
+}
+
 /// Numbers the steps as they come; phases and lanes without steps are left out.
 #[derive(Default)]
 struct Phases {
@@ -340,10 +381,15 @@ impl Phases {
     }
 }
 
+/// What somebody calls it and its digest: no more is kept of a release that is rejected.
+fn bare(release: &Release) -> Release {
+    Release { image: None, commit: None, ..release.clone() }
+}
+
 /// The list of releases begins with what is live, as far as that is known.
 fn is_listed_first(seen: &HostObserved) -> bool {
     let live = seen.live().and_then(|(_, live)| live.release.as_ref());
-    live.is_none_or(|live| seen.releases.first().is_some_and(|first| first.same_bytes(live)))
+    live.is_none_or(|live| seen.was_live().next().is_some_and(|first| first.same_bytes(live)))
 }
 
 fn lane(host: &HostId, steps: Vec<Step>) -> Lane {

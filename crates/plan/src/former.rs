@@ -5,8 +5,8 @@
 //! recorded, what the router dialled. With it the plan is made again from this configuration.
 
 use lockgate_model::{
-    Action, HostId, HostObserved, Intent, Plan, Recorded, Release, RouterObserved, Slot, SlotObserved,
-    SlotState, Step,
+    Action, HostId, HostObserved, Intent, Plan, Recorded, Rejection, Release, RouterObserved, Slot,
+    SlotObserved, SlotState, Step, Timestamp, WasLive,
 };
 
 /// Most steps of a plan that concern one host; the recipe has about fifteen.
@@ -89,6 +89,7 @@ impl<'a> Former<'a> {
             }
             _ => return Err("it does not say what had the traffic before".to_owned()),
         };
+        let restored = held;
         let ran = self.before.is_some() || self.drains_before_commit(other);
         // A known release that ran with the traffic was live, and is named as what was before.
         let ran_aside = ran && self.before.is_none() && held.is_some();
@@ -111,7 +112,10 @@ impl<'a> Former<'a> {
         };
         seen.slots.extend(warm.map(|warm| (slot, warm)));
         let listings = self.tidying.iter().filter(|step| lists(step)).count();
-        seen.releases = self.before.filter(|_| listings < 2).cloned().into_iter().collect();
+        seen.releases = self.listed(listings < 2);
+        if restored.is_some_and(|restored| self.spares(restored)) {
+            seen.rejected = vec![some_rejection(self.wanted)];
+        }
         Ok(seen)
     }
 
@@ -152,8 +156,19 @@ impl<'a> Former<'a> {
                 true
             }
         };
-        seen.releases = self.before.filter(|_| listed).cloned().into_iter().collect();
+        seen.releases = self.listed(listed);
         seen
+    }
+
+    fn listed(&self, is_listed: bool) -> Vec<WasLive> {
+        self.before.filter(|_| is_listed).cloned().map(WasLive::from).into_iter().collect()
+    }
+
+    /// It is a rollback that says nothing against the release that it goes back from, for the one that it goes back to was
+    /// rejected there. (Or of a program that never did.)
+    fn spares(&self, left: &Release) -> bool {
+        let rejects = self.tidying.iter().any(|step| matches!(step.action, Action::TakeBack { .. }));
+        matches!(self.intent, Intent::Rollback { .. }) && !left.same_bytes(self.wanted) && !rejects
     }
 
     /// What the first of these steps that records something writes, and what was there before.
@@ -193,6 +208,12 @@ impl<'a> Former<'a> {
 
 fn lists(step: &Step) -> bool {
     matches!(step.action, Action::Record { release: Some(_), .. })
+}
+
+/// That it was is all that a plan depends on.
+fn some_rejection(release: &Release) -> Rejection {
+    let (release, by, why) = (release.clone(), String::new(), String::new());
+    Rejection { release, rejected_at: Timestamp(0), by, why }
 }
 
 fn holding(release: Option<Release>, state: SlotState) -> SlotObserved {

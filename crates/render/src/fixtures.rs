@@ -170,6 +170,7 @@ pub(crate) fn observed() -> Observed {
         },
         recorded: Recorded { active: Some(Slot::Blue), previous: None },
         releases: vec![],
+        rejected: vec![],
         conflicts: vec![],
     };
     let first = seen(BTreeMap::from([(Slot::Blue, blue.clone())]));
@@ -304,6 +305,6 @@ pub(crate) fn held_lease() -> LeaseRecord {
 }
 
 pub(crate) fn left_lease() -> LeaseRecord {
-    let unfinished = Unfinished { run: run(), plan: plan(), progress: Progress::Forward };
+    let unfinished = Unfinished { run: run(), plan: plan(), progress: Progress::Forward, cause: None };
     LeaseRecord { token: 1, holder: None, unfinished: Some(unfinished), last: None, ended_at: None }
 }

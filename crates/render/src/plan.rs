@@ -8,6 +8,8 @@ use lockgate_model::{
 
 use crate::lines::headline;
 use crate::outcome::hosts_text;
+use crate::status::rejected_text;
+use crate::time::rfc3339;
 use crate::{Paint, Table, escaped};
 
 /// A table of what is live on each host now and would be after, what was seen that is out of order, and the steps by
@@ -21,6 +23,9 @@ pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
             let _ =
                 write!(text, "\n{} {}: {warning}", paint.yellow("!"), hosts_text(std::slice::from_ref(host)));
         }
+    }
+    if let Some(rejected) = observed.rejected(&plan.release) {
+        let _ = write!(text, "\n{} {}", paint.yellow("!"), rejected_text(&rejected, &rfc3339));
     }
     if plan.is_empty() {
         let _ = write!(text, "\n\nnothing to do: what is wanted is what is");

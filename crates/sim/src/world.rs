@@ -9,6 +9,7 @@ use lockgate_model::{
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
 
+use crate::listed::condemns_the_release;
 use crate::scene::{HOME, Initial, LEASE_SECONDS, Scene};
 
 /// Counts of what happened, to see that the bad days were as bad as they were meant to be.
@@ -63,6 +64,12 @@ struct Known {
     plans: BTreeMap<RunId, Plan>,
     /// Switches and withdrawals done for a run, by whomever.
     moves: BTreeMap<RunId, BTreeSet<HostId>>,
+    /// Slots started for a run, by whomever.
+    starts: BTreeMap<RunId, BTreeSet<HostId>>,
+    /// Hosts that whoever took a run over left as they were.
+    left: BTreeMap<RunId, BTreeSet<HostId>>,
+    /// Runs of which a host knows that they turned back for their release's fault.
+    condemned: BTreeSet<RunId>,
     dead: BTreeSet<u32>,
     hosts_down: BTreeMap<HostId, Instant>,
     routers_down: BTreeMap<HostId, Instant>,
@@ -221,6 +228,15 @@ impl World {
         {
             self.known().moves.entry(run).or_default().insert(machine.id.clone());
         }
+        if let (What::Start(_), Some(run), false) = (call.what, run, call.late) {
+            self.known().starts.entry(run).or_default().insert(machine.id.clone());
+        }
+        if let (What::Swap, Some(run)) = (call.what, run) {
+            let record = machine.files.get(&format!("{HOME}/.lockgate/lease.json"));
+            if record.is_some_and(|record| condemns_the_release(record)) {
+                self.known().condemned.insert(run);
+            }
+        }
         self.check_dropped(who, call, machine);
         self.check_serving(who, call, machine);
     }
@@ -305,7 +321,10 @@ impl World {
             EventKind::RunStarted { plan, .. } => {
                 self.known().plans.entry(event.run).or_insert_with(|| (**plan).clone());
             }
-            EventKind::Adopted { .. } => self.count(|tally| tally.takeovers += 1),
+            EventKind::Adopted { left, .. } => {
+                self.count(|tally| tally.takeovers += 1);
+                self.known().left.entry(event.run).or_default().extend(left.iter().cloned());
+            }
             EventKind::RunEnded { outcome } => self.check_end(event.run, outcome),
             _ => {}
         }
@@ -362,6 +381,19 @@ impl World {
             }
         }
         self.check_words(run, &plan, outcome);
+        self.check_listed(run, &plan, outcome);
+    }
+
+    pub(crate) fn was_left(&self, run: RunId, host: &HostId) -> bool {
+        self.known().left.get(&run).is_some_and(|left| left.contains(host))
+    }
+
+    pub(crate) fn was_started(&self, run: RunId, host: &HostId) -> bool {
+        self.known().starts.get(&run).is_some_and(|started| started.contains(host))
+    }
+
+    pub(crate) fn was_condemned(&self, run: RunId) -> bool {
+        self.known().condemned.contains(&run)
     }
 
     fn check_words(&self, run: RunId, plan: &Plan, outcome: &Outcome) {

@@ -1,7 +1,7 @@
 //! `deploy`, `rollback`, `resume`: the commands that change something.
 
 use lockgate_engine::Interrupt;
-use lockgate_model::{Gates, Intent, Outcome, Plan, RunId, ServiceStatus, Tag};
+use lockgate_model::{Gates, Intent, Outcome, Plan, Rejected, RunId, ServiceStatus, Tag};
 use lockgate_orchestrator::{Report, Session, Want};
 use lockgate_render::{outcome_text, rfc3339, status_text};
 
@@ -55,22 +55,28 @@ async fn run(context: &Context<'_>, service: &str, want: &Want) -> Result<Exit, 
     let result = signals.unless_left(context, &session, run).await;
     drop(signals);
     screen.finish();
-    let Report { run, plan, outcome, recovered } = result?;
+    let Report { run, plan, outcome, recovered, rejected } = result?;
     if let Some((run, outcome)) = recovered {
         screen.note(&format!(
             "first, run {run}, which had been cut off, was brought to its end: {}",
             outcome.as_str()
         ));
     }
-    tell(context, run, &plan, &outcome);
+    tell(context, run, &plan, &outcome, rejected.as_ref());
     Ok(Exit::from(&outcome))
 }
 
-/// The result, as the last thing said.
-fn tell(context: &Context<'_>, run: Option<RunId>, plan: &Plan, outcome: &Outcome) {
+/// The result, as the last thing said. `rejected` is what was said against the release before.
+fn tell(
+    context: &Context<'_>,
+    run: Option<RunId>,
+    plan: &Plan,
+    outcome: &Outcome,
+    rejected: Option<&Rejected>,
+) {
     let output = context.output;
     if output.format == args::Format::Json {
-        output.json(&serde_json::json!({
+        let mut result = serde_json::json!({
             "event": "result",
             "run": run,
             "service": plan.service,
@@ -78,7 +84,11 @@ fn tell(context: &Context<'_>, run: Option<RunId>, plan: &Plan, outcome: &Outcom
             "release": plan.release,
             "result": outcome,
             "exit": Exit::from(outcome).code(),
-        }));
+        });
+        if let Some(rejected) = rejected {
+            result["was_rejected"] = serde_json::json!(rejected);
+        }
+        output.json(&result);
         return;
     }
     match run {

@@ -1,6 +1,7 @@
 //! `history`: past runs from this project's journal.
 
 use lockgate_engine::{Journal, RunFilter};
+use lockgate_model::Outcome;
 use lockgate_render::{Table, escaped, rfc3339};
 
 use super::Context;
@@ -14,7 +15,11 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
     let filter = RunFilter { service, limit, ..RunFilter::default() };
     let runs = tools::journal(&context.project).runs(&filter).await?;
     if context.output.format == Format::Json {
-        runs.iter().for_each(|run| context.output.json(run));
+        for run in &runs {
+            let mut line = serde_json::json!(run);
+            line["rejected"] = run.outcome.as_ref().is_some_and(Outcome::rejects).into();
+            context.output.json(&line);
+        }
         return Ok(Exit::Succeeded);
     }
     if runs.is_empty() {
@@ -22,19 +27,28 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
         return Ok(Exit::Succeeded);
     }
     let mut table =
-        Table::new(["started", "service", "environment", "what", "release", "outcome", "by", "run"]);
+        Table::new(["started", "ended", "service", "environment", "what", "release", "outcome", "by", "run"]);
     for run in runs {
         table.push(vec![
             rfc3339(run.started_at),
+            run.ended_at.map(rfc3339).unwrap_or_default(),
             run.service.to_string(),
             run.environment.to_string(),
             escaped(&run.intent),
             run.release.to_string(),
-            run.outcome.as_ref().map_or("unfinished", |outcome| outcome.as_str()).to_owned(),
+            run.outcome.as_ref().map_or("unfinished".to_owned(), shown),
             escaped(&run.owner),
             run.run.to_string(),
         ]);
     }
     context.output.text(&table.text());
     Ok(Exit::Succeeded)
+}
+
+/// How a run ended, and whether its release was rejected by it.
+fn shown(outcome: &Outcome) -> String {
+    match outcome.rejects() {
+        true => format!("{}, rejected", outcome.as_str()),
+        false => outcome.as_str().to_owned(),
+    }
 }

@@ -7,9 +7,11 @@ use lockgate_model::{
 };
 use lockgate_plan::Matched;
 
-use crate::fixture::{Config, deploy, differs, foreign, holding, host, live, on, release, tidying, undos};
+use crate::fixture::{
+    Config, deploy, differs, foreign, holding, host, live, on, rejection, release, tidying, undos,
+};
 
-/// All that a host may look like, as far as a plan depends on it: some 13,000, of which the tests take every so manyth.
+/// All that a host may look like, as far as a plan depends on it: some 39,000, of which the tests take every so manyth.
 fn worlds() -> Vec<HostObserved> {
     let colours = [None, Some(Slot::Blue), Some(Slot::Green)];
     let mut held: Vec<Option<SlotObserved>> = vec![None];
@@ -23,7 +25,7 @@ fn worlds() -> Vec<HostObserved> {
                 for previous in [None, Some(Slot::Green)] {
                     for blue in &held {
                         for green in &held {
-                            for listed in [None, Some(1), Some(2)] {
+                            for (listed, rejected) in lists() {
                                 let slots = [(Slot::Blue, blue), (Slot::Green, green)];
                                 let slots =
                                     slots.into_iter().filter_map(|(slot, held)| Some((slot, held.clone()?)));
@@ -36,7 +38,8 @@ fn worlds() -> Vec<HostObserved> {
                                         unreachable: None,
                                     },
                                     recorded: Recorded { active, previous },
-                                    releases: listed.map(release).into_iter().collect(),
+                                    releases: listed.map(release).map(Into::into).into_iter().collect(),
+                                    rejected: rejected.map(rejection).into_iter().collect(),
                                     conflicts: Vec::new(),
                                 });
                             }
@@ -47,6 +50,12 @@ fn worlds() -> Vec<HostObserved> {
         }
     }
     worlds
+}
+
+/// What a host may have on its list, and what was rejected there.
+fn lists() -> impl Iterator<Item = (Option<u8>, Option<u8>)> {
+    let any = [None, Some(1), Some(2)];
+    any.into_iter().flat_map(move |listed| any.map(|rejected| (listed, rejected)))
 }
 
 fn intents() -> Vec<Intent> {
@@ -72,7 +81,7 @@ fn on_one_host() {
             service: config.service.clone(),
             project: config.project.clone(),
         };
-        for world in worlds().into_iter().step_by(5) {
+        for world in worlds().into_iter().step_by(11) {
             let seen = on(&[("web1", world)]);
             for intent in intents() {
                 let Ok(plan) = config.plan(&intent, &seen) else { continue };
@@ -101,7 +110,7 @@ fn on_several_hosts() {
     let config = Config::new(&["web1", "web2", "web3"]);
     let worlds = worlds();
     let mut counted = 0;
-    for (index, first) in worlds.iter().step_by(11).enumerate() {
+    for (index, first) in worlds.iter().step_by(29).enumerate() {
         let second = &worlds[index * 31 % worlds.len()];
         let seen = on(&[("web1", first.clone()), ("web2", second.clone()), ("web3", live(1))]);
         for intent in intents() {

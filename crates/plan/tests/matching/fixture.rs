@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use lockgate_model::{
     Action, BuiltinRouter, CommandGate, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment,
     EnvironmentName, Failure, Gate, GateKind, GateTarget, Gates, Health, HostId, HostObserved, HttpGate,
-    Intent, Millis, Observed, Plan, Project, ProjectName, Recorded, Release, Router, RouterObserved, Runtime,
-    Service, ServiceName, Slot, SlotDelivery, SlotObserved, SlotState, Ssh, StatusRange, Strategy, Tag,
-    Template, Verify, Wave,
+    Intent, Millis, Observed, Plan, Project, ProjectName, Recorded, Rejection, Release, Router,
+    RouterObserved, Runtime, Service, ServiceName, Slot, SlotDelivery, SlotObserved, SlotState, Ssh,
+    StatusRange, Strategy, Tag, Template, Timestamp, Verify, Wave,
 };
 use lockgate_plan::{Found, Here, Matched, match_run};
 
@@ -141,6 +141,15 @@ fn delivery(hosts: &[&str]) -> SlotDelivery {
     }
 }
 
+pub fn rejection(number: u8) -> Rejection {
+    Rejection {
+        release: release(number),
+        rejected_at: Timestamp(9),
+        by: "kim@desk".into(),
+        why: "gate failed: smoke".into(),
+    }
+}
+
 pub fn holding(release: Option<Release>, state: SlotState) -> SlotObserved {
     SlotObserved { release, state, started_at: None, restarts: 0, endpoint: None }
 }
@@ -158,7 +167,8 @@ pub fn live(number: u8) -> HostObserved {
             ..RouterObserved::default()
         },
         recorded: Recorded { active: Some(Slot::Blue), previous: Some(Slot::Green) },
-        releases: vec![release(number), release(0)],
+        releases: vec![release(number).into(), release(0).into()],
+        rejected: Vec::new(),
         conflicts: Vec::new(),
     }
 }

@@ -116,6 +116,7 @@ fn harmless(config: &Config, plan: &Plan) {
                     );
                 }
                 Action::Record { .. } => {}
+                Action::TakeBack { because, .. } => assert_eq!(*because, None),
             }
         }
     }
