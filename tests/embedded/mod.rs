@@ -14,6 +14,7 @@ mod killed;
 mod leases;
 mod load;
 mod notifications;
+mod rejected;
 mod router;
 mod secrets;
 mod stuck;

@@ -90,6 +90,12 @@ pub enum Mutation {
     SwitchesEarly,
     /// Takes intents for written that are not.
     ActsBeforeIntent,
+    /// Writes no rejection down.
+    NeverRejects,
+    /// Does not tell the hosts why a run turned back.
+    ForgetsCause,
+    /// Does not write down since when a release is live.
+    ForgetsSince,
 }
 
 struct Inner {
