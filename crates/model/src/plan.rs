@@ -259,6 +259,13 @@ impl Action {
     }
 }
 
+impl Step {
+    /// What undoing it does, as [`Action::title`] says it: that something is noted about its release is not told as an undo.
+    pub fn undo_titles(&self) -> impl Iterator<Item = String> {
+        self.undo.iter().filter(|action| !matches!(action, Action::TakeBack { .. })).map(Action::title)
+    }
+}
+
 impl Plan {
     /// True when what is wanted is what is.
     #[must_use]

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use lockgate_model::{
     Action, EnvironmentName, HostId, HostObserved, Lane, Observed, Phase, Plan, ServiceName, Slot, SlotState,
+    Step,
 };
 
 use crate::lines::headline;
@@ -178,9 +179,8 @@ fn push_lanes(text: &mut String, phase: &Phase, several_hosts: bool, paint: Pain
 type StepTitles = (String, String);
 
 fn step_titles(lane: &Lane) -> Vec<StepTitles> {
-    let undo =
-        |actions: &[Action]| actions.iter().map(|one| escaped(&one.title())).collect::<Vec<_>>().join(", ");
-    lane.steps.iter().map(|step| (escaped(&step.action.title()), undo(&step.undo))).collect()
+    let undo = |step: &Step| step.undo_titles().map(|title| escaped(&title)).collect::<Vec<_>>().join(", ");
+    lane.steps.iter().map(|step| (escaped(&step.action.title()), undo(step))).collect()
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! own fault is rejected wherever it was tried.
 
 use lockgate_model::{Action, HostId, Outcome, Plan, Releases, RunId, condemns};
-use lockgate_ports::fake::Machine;
+use lockgate_ports::fake::{Call, Machine};
 
+use crate::actor::Mutation;
 use crate::scene::HOME;
 use crate::world::World;
 
@@ -70,6 +71,24 @@ impl World {
 pub(crate) fn condemns_the_release(record: &[u8]) -> bool {
     let text = String::from_utf8_lossy(record);
     CONDEMNED.iter().any(|words| text.contains(words))
+}
+
+/// What a broken Lockgate leaves out of what it writes.
+pub(crate) fn forget(mutation: Mutation, call: &Call, machine: &mut Machine) {
+    let file = match mutation {
+        Mutation::NeverRejects | Mutation::ForgetsSince => "releases.json",
+        Mutation::ForgetsCause => "lease.json",
+        _ => return,
+    };
+    let written = machine.files.get_mut(&format!("{HOME}/.lockgate/{file}"));
+    let Some(written) = written.filter(|_| call.detail.ends_with(file)) else { return };
+    let text = String::from_utf8_lossy(written);
+    *written = match mutation {
+        Mutation::NeverRejects => text.replace("rejected\"", "refused\""),
+        Mutation::ForgetsSince => text.replace("live_since", "since_when"),
+        _ => text.replace(r#""cause":{"kind""#, r#""why":{"kind""#),
+    }
+    .into_bytes();
 }
 
 fn list(machine: &Machine) -> Releases {
