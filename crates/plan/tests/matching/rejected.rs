@@ -12,7 +12,10 @@ fn after_two() -> HostObserved {
     seen
 }
 
-fn taken_back(actions: &[Action]) -> Vec<(Release, Option<Release>)> {
+/// A release, and what a person went back to from it.
+type Taken = (Release, Option<Release>);
+
+fn taken_back(actions: &[Action]) -> Vec<Taken> {
     let taken = |action: &Action| match action {
         Action::TakeBack { release, instead, .. } => {
             Some((with_image(release), instead.as_ref().map(with_image)))
@@ -29,7 +32,7 @@ fn with_image(bare: &Release) -> Release {
 }
 
 /// Of the steps that are undone, and of those behind the commit.
-fn says(plan: &Plan) -> (Vec<(Release, Option<Release>)>, Vec<(Release, Option<Release>)>) {
+fn says(plan: &Plan) -> (Vec<Taken>, Vec<Taken>) {
     (taken_back(&undos(plan, &host("web1"))), taken_back(&tidying(plan, &host("web1"))))
 }
 
