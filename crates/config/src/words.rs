@@ -32,8 +32,8 @@ const LATER: &[(&[&str], &str)] = &[
         ],
         "it comes with the promotion gates",
     ),
-    (&["nginx"], "the routers of this version are `builtin` and `caddy`"),
-    (&["recreate", "gitops", "canary"], "the strategy of this version is `blue-green`"),
+    (&["nginx"], "the routers of this version are `builtin`, `caddy` and `none`"),
+    (&["gitops", "canary"], "the strategies of this version are `blue-green` and `recreate`"),
     (
         &["registry", "github", "argocd", "forge", "repo"],
         "it comes with promotion through registries and repositories",

@@ -98,6 +98,10 @@ fn values_of_a_service() {
             "health: { passes: 0 }",
             "health: { status: 2x }",
             "health: { body: {tag} }",
+            "health: { docker: true, path: /x }",
+            "health: { command: ./x, status: 200 }",
+            "health: { command: './x ${KEY}' }",
+            "health: { command: [] }",
             "critical_paths: [metrics, '/a b', \"/a\\nb\"]",
             "image: acme/web:v1",
             "image: acme/web@sha256:00",
@@ -249,6 +253,15 @@ fn parts_that_do_not_fit_together() {
         one("{ image: i/a }", "  prod: { runtime: process }"),
         one("{ command: x, port: 80 }", "  prod: { runtime: process, router: caddy }"),
         one("{ command: x }", "  a: { from: b, url: https://a }\n  b: { from: c }\n  c: { from: a }"),
+        one("{ image: i/a, port: 80 }", "  prod: { strategy: recreate, runtime: compose, router: caddy }"),
+        two("  prod: { strategy: recreate, runtime: { compose: { dir: /srv/x } } }"),
+        two("  prod: { strategy: recreate, runtime: { compose: { file: /srv/x.yml, service: app } } }"),
+        one("{ command: x }", "  prod: { runtime: process, router: none, after: [ { http: {} } ] }"),
+        one(
+            "{ command: x }",
+            "  prod: { strategy: recreate, runtime: process, before: [ { http: { in: prod } } ] }",
+        ),
+        one("{ command: x, health: docker }", "  prod: { runtime: process }"),
         one("{ command: x }", "  test: {}\n  prod: { runtime: process, before: [ { http: { in: test } } ] }"),
     ];
     let cases: Vec<&str> = cases.iter().map(String::as_str).collect();

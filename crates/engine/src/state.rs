@@ -321,12 +321,13 @@ impl RunState {
                 if !undo_failures.is_empty() {
                     return Outcome::Stuck(self.stuck(cause.clone(), undo_failures));
                 }
-                // A switch that was at least begun moved traffic, or may have. Where there was no route before, there
-                // is nothing that is live again.
+                // A switch that was at least begun moved traffic, or may have; a stop of what was live took it away.
+                // Where there was no route before, there is nothing that is live again.
                 let moved = self.plan.steps().any(|(_, _, step)| {
                     let from_nothing = matches!(step.undo.first(), Some(Action::Withdraw { dial: None }));
                     let undone = *self.status(step) == StepStatus::Undone;
-                    undone && step.action.nature().moves_traffic && !from_nothing
+                    let moved = step.action.nature().moves_traffic && !from_nothing;
+                    undone && (moved || step.takes_away())
                 });
                 match moved {
                     true => Outcome::RolledBack { failure: cause.clone() },

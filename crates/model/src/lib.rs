@@ -3,10 +3,12 @@
 //! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
+mod dark;
 mod delivery;
 mod escape;
 mod event;
 mod failure;
+mod health;
 mod ids;
 mod lease;
 mod mask;
@@ -21,6 +23,7 @@ mod token;
 mod variable;
 mod word;
 
+pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
     ProcessRuntime, Router, Runtime, SlotDelivery, Strategy, Wave,
@@ -31,6 +34,7 @@ pub use failure::{
     BRIEF_CHARS_MAX, Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX,
     TOLD_CHARS_MAX, quoted,
 };
+pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
 pub use ids::{
     Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot, StepId, Tag,
     Timestamp,
@@ -42,11 +46,12 @@ pub use lease::{
 pub use mask::Mask;
 pub use observed::{
     HostObserved, Observed, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
+    live_without_router,
 };
-pub use plan::{Action, Gates, Intent, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
+pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
 pub use project::{
-    CommandGate, Gate, GateKind, GateTarget, Health, HttpGate, Notify, Project, Secret, Service, Ssh,
-    StatusRange, Verify,
+    CommandGate, Gate, GateKind, GateTarget, HttpGate, Notify, Project, Secret, Service, Ssh, StatusRange,
+    Verify,
 };
 pub use query::without_query;
 pub use release::Release;

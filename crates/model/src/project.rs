@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Environment, EnvironmentName, HostId, Millis, ProjectName, ServiceName, Template};
+use crate::{Environment, EnvironmentName, Health, HostId, Millis, ProjectName, ServiceName, Template};
 
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -46,18 +46,6 @@ pub struct Service {
     pub verify: Option<Verify>,
     /// Per-environment URL of this service, overriding the environment's (system A's `test_url`, `prod_url`).
     pub urls: BTreeMap<EnvironmentName, String>,
-}
-
-/// The health probe of a slot: `GET path` until `passes` in a row answered with `status`, or `timeout` has passed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    pub path: String,
-    pub timeout: Millis,
-    /// Consecutive passes wanted, at least 1.
-    pub passes: u32,
-    pub status: StatusRange,
-    /// Text the body must contain.
-    pub body: Option<String>,
 }
 
 /// Accepted HTTP statuses, both ends included.

@@ -74,14 +74,23 @@ impl<'a> CutOff<'a> {
     ) -> Option<&'l RunEnd> {
         let end = last.values().find(|end| end.run == self.run && was_undone(&end.outcome))?;
         let is_seen = |(host, held): (&HostId, &&Unfinished)| {
-            seen.hosts.get(host).is_some_and(|seen| is_undone(seen, &held.plan.release))
+            seen.hosts.get(host).is_some_and(|seen| is_undone(seen, &held.plan, host))
         };
         self.held.iter().all(is_seen).then_some(end)
     }
 }
 
-/// Nothing of the release is left there that would have to be undone.
-fn is_undone(seen: &HostObserved, release: &Release) -> bool {
+/// Nothing of the release is left there that would have to be undone, and nothing that was stopped for it is missing.
+fn is_undone(seen: &HostObserved, plan: &Plan, host: &HostId) -> bool {
+    let is_live = |before: &Release| {
+        let live = seen.live().and_then(|(_, live)| live.release.as_ref());
+        live.is_some_and(|live| live.same_bytes(before))
+    };
+    let took_away = plan.steps().any(|(_, on, step)| on == Some(host) && step.takes_away());
+    if took_away && !plan.before.get(host).is_none_or(is_live) {
+        return false;
+    }
+    let release = &plan.release;
     let runs = seen.slots.values().any(|slot| {
         let held = slot.release.as_ref().is_some_and(|held| held.same_bytes(release));
         held && slot.state == SlotState::Running
@@ -115,8 +124,8 @@ pub(crate) fn known_stuck(acquired: &Acquired) -> bool {
 #[cfg(test)]
 mod tests {
     use lockgate_model::{
-        Digest, EnvironmentName, FailureKind, Gates, Intent, ProjectName, Recorded, RouterObserved,
-        ServiceName, Slot, SlotObserved, Strategy, Tag, Timestamp,
+        Action, Digest, EnvironmentName, FailureKind, Gates, Intent, Lane, Millis, Phase, ProjectName,
+        Recorded, RouterObserved, ServiceName, Slot, SlotObserved, Step, StepId, Strategy, Tag, Timestamp,
     };
 
     use super::*;
@@ -221,5 +230,42 @@ mod tests {
             assert!(found.undone(&last, &seen).is_none());
             assert_eq!(found.progress(&last, &seen), Progress::Unwinding);
         }
+    }
+
+    /// Between the stop of the old release and the start of the new one nothing runs, which is not what was before.
+    #[test]
+    fn a_host_that_was_left_dark_is_not_undone_by_another_hosts_word() {
+        let before = Release {
+            tag: Tag::new("v1").unwrap(),
+            digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
+            ..release()
+        };
+        let mut forward = held(Progress::Forward);
+        forward.plan.before.insert(host("web2"), before.clone());
+        let stop = Action::Stop { slot: Slot::Main, grace: Millis(0), heir: None, holding: None };
+        let undo = vec![Action::Start { slot: Slot::Main, release: before.clone() }];
+        let steps = vec![Step { id: StepId(0), action: stop, undo }];
+        let lanes = vec![Lane { host: Some(host("web2")), steps }];
+        forward.plan.phases = vec![Phase { title: "go live".into(), committed: false, lanes }];
+        let found = cut_off(&[("web2", &forward)]);
+        let last = ended(Outcome::Failed { failure: Failure::new(FailureKind::Other, "as told") });
+        let main = |state| {
+            let slot = SlotObserved {
+                release: Some(before.clone()),
+                state,
+                started_at: None,
+                restarts: 0,
+                endpoint: None,
+            };
+            let seen = HostObserved {
+                slots: BTreeMap::from([(Slot::Main, slot)]),
+                router: RouterObserved { target: Some(Slot::Main), ..RouterObserved::default() },
+                ..HostObserved::default()
+            };
+            Observed { hosts: BTreeMap::from([(host("web2"), seen)]) }
+        };
+        assert!(found.undone(&last, &main(SlotState::Stopped)).is_none());
+        assert_eq!(found.progress(&last, &main(SlotState::Stopped)), Progress::Unwinding);
+        assert!(found.undone(&last, &main(SlotState::Running)).is_some());
     }
 }

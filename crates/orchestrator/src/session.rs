@@ -1,5 +1,6 @@
 //! One command on one service: lease, recover what was left, look, plan, run.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Failure, FailureKind, Gates, Holder, Identity, Intent, Millis, Observed, Outcome, Plan, Rejected,
-    Release, RunEnd, RunId, Tag,
+    Failure, FailureKind, Gates, Holder, HostId, Identity, Intent, Interruption, Millis, Observed, Outcome,
+    Plan, Rejected, Release, RunEnd, RunId, Tag, dark_times,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
@@ -74,6 +75,9 @@ pub struct Report {
     pub run: Option<RunId>,
     pub plan: Plan,
     pub outcome: Outcome,
+    /// How long nothing was live, of hosts on which the run stopped what was before it started what is: see
+    /// [`lockgate_model::dark_times`].
+    pub dark: BTreeMap<HostId, Millis>,
     /// How an unfinished run that was found first ended.
     pub recovered: Option<(RunId, Outcome)>,
     /// What was said against the release when it was asked for.
@@ -256,11 +260,20 @@ impl<'a> Session<'a> {
         }
         let Some(fence) = fence else {
             let outcome = Outcome::Succeeded { warnings: Vec::new() };
-            return Ok(Report { run: None, plan, outcome, recovered, rejected });
+            let dark = BTreeMap::new();
+            return Ok(Report { run: None, plan, outcome, dark, recovered, rejected });
         };
         let run = (self.tools.new_run)();
         let outcome = self.run_plan(fence, run, &plan).await?;
-        Ok(Report { run: Some(run), plan, outcome, recovered, rejected })
+        let dark = self.dark_times(run, &plan).await?;
+        Ok(Report { run: Some(run), plan, outcome, dark, recovered, rejected })
+    }
+
+    async fn dark_times(&self, run: RunId, plan: &Plan) -> Result<BTreeMap<HostId, Millis>, Trouble> {
+        match plan.interruption() {
+            Some(Interruption::Dark) => Ok(dark_times(plan, &self.tools.journal.load(run).await?)),
+            Some(Interruption::Waits(_)) | None => Ok(BTreeMap::new()),
+        }
     }
 
     /// All that comes before the run.

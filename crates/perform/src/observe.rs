@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockgate_model::{
     Failure, FailureKind, HostObserved, Observed, Recorded, Rejection, Releases, RouterObserved, Slot,
-    SlotObserved,
+    SlotObserved, SlotState, live_without_router,
 };
 use lockgate_ports::{HostPorts, RuntimeSlot};
 
@@ -63,14 +63,26 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
     });
     let slots: BTreeMap<Slot, SlotObserved> =
         slots.into_iter().map(|slot| (slot.slot, observed(slot))).collect();
-    let stale = ports.router.dials_slots() && dials_elsewhere(&router, &slots);
+    let recorded = recorded.unwrap_or_else(|failure| {
+        missing.get_or_insert(failure);
+        Recorded::default()
+    });
+    let router = match ports.router.sends_traffic() {
+        true => {
+            let stale = ports.router.dials_slots() && dials_elsewhere(&router, &slots);
+            RouterObserved { stale, ..router }
+        }
+        false => {
+            let runs = slots.iter().filter(|(_, seen)| seen.state == SlotState::Running);
+            let running = runs.map(|(slot, seen)| (*slot, seen.started_at));
+            let target = live_without_router(recorded.active, running);
+            RouterObserved { absent: true, target, ..RouterObserved::default() }
+        }
+    };
     let seen = HostObserved {
         slots,
-        router: RouterObserved { stale, ..router },
-        recorded: recorded.unwrap_or_else(|failure| {
-            missing.get_or_insert(failure);
-            Recorded::default()
-        }),
+        router,
+        recorded,
         releases: releases.live,
         rejected: releases.rejected.into_iter().map(Rejection::told).collect(),
         conflicts: Vec::new(),

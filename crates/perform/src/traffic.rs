@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockgate_model::{
-    Evidence, Failure, FailureKind, Millis, Probe, Release, Seen, Slot, Verify, without_query,
+    Evidence, Failure, FailureKind, HoldBounds, Millis, Probe, Release, Seen, Slot, Verify, without_query,
 };
 use lockgate_ports::{HostPorts, PortError, Request, Route, Router, Upstream, http};
 use tokio::time::Instant;
@@ -61,6 +61,20 @@ pub(crate) async fn switch(
 pub(crate) async fn withdraw(ports: &HostPorts, dial: Option<&str>) -> Result<Seen, Failure> {
     let before = patiently(ports, route(ports).await, &Change::Withdraw { dial }).await?;
     Ok(vec![moved(ports, &before, dial.unwrap_or("nothing"))])
+}
+
+/// Has requests wait from now on.
+pub(crate) async fn hold(ports: &HostPorts, bounds: &HoldBounds) -> Result<Seen, Failure> {
+    // A router of ours that died in the middle of a run is brought up again.
+    route(ports).await?;
+    ports.router.hold(bounds).await?;
+    Ok(Seen::new())
+}
+
+pub(crate) async fn let_go(ports: &HostPorts) -> Result<Seen, Failure> {
+    route(ports).await?;
+    ports.router.let_go().await?;
+    Ok(Seen::new())
 }
 
 fn moved(ports: &HostPorts, before: &Route, to: &str) -> Evidence {
@@ -131,7 +145,7 @@ pub(crate) async fn verify(
     probe: &Probe,
 ) -> Result<Seen, Failure> {
     let start = Instant::now();
-    let path = verify.map_or(&probe.health.path, |verify| &verify.path);
+    let path = verify.map_or(probe.health.path(), |verify| &verify.path);
     let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
     let mut in_a_row = 0;
     let mut last = String::new();

@@ -27,8 +27,8 @@ pub use host::{
 };
 pub use http::{Answer, Request};
 pub use notify::{Message, MessageKind, Notifier};
-pub use router::{InFlight, Route, RouteVersion, Router, RouterAnswer, Upstream};
-pub use runtime::{Check, CheckState, Diagnosis, Finding, Runtime, RuntimeSlot};
+pub use router::{InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Upstream};
+pub use runtime::{Check, CheckState, Diagnosis, Finding, OwnHealth, OwnHealthState, Runtime, RuntimeSlot};
 pub use tail::Tail;
 
 use lockgate_model::HostId;

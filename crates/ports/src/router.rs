@@ -53,6 +53,11 @@ pub trait Router: Send + Sync {
     /// For people: `caddy`, `builtin`.
     fn name(&self) -> &'static str;
 
+    /// False only for [`NoRouter`].
+    fn sends_traffic(&self) -> bool {
+        true
+    }
+
     /// True when a route's dial is the endpoint that the runtime gave for the slot, so that one which differs is out of
     /// date.
     fn dials_slots(&self) -> bool {
@@ -127,7 +132,8 @@ pub trait Router: Send + Sync {
     /// As [`Router::route`].
     async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError>;
 
-    /// Sends a request through the router's data path, as a user's request would come.
+    /// Sends a request through the router's data path, as a user's request would come: it waits too while requests are
+    /// held.
     ///
     /// # Errors
     /// `Unreachable` when the router does not listen; an error status is an answer, not an error.
@@ -139,4 +145,49 @@ pub trait Router: Send + Sync {
 
 fn cannot_hold(router: &str) -> PortError {
     PortError::new(FailureKind::Refused, format!("the router {router} cannot hold requests"))
+}
+
+/// In the place of a router where there is none: no route, nothing in flight, nothing that could be changed. What is live is
+/// then what runs.
+pub struct NoRouter;
+
+impl NoRouter {
+    fn refused() -> PortError {
+        PortError::new(FailureKind::Refused, "there is no router (`router: none`)")
+    }
+}
+
+#[async_trait]
+impl Router for NoRouter {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+
+    fn sends_traffic(&self) -> bool {
+        false
+    }
+
+    async fn route(&self) -> Result<Route, PortError> {
+        Ok(Route::default())
+    }
+
+    async fn switch(&self, _: &Upstream, _: &RouteVersion) -> Result<(), PortError> {
+        Err(Self::refused())
+    }
+
+    async fn withdraw(&self, _: Option<&str>, _: &RouteVersion) -> Result<(), PortError> {
+        Err(Self::refused())
+    }
+
+    async fn in_flight(&self, _: Slot) -> Result<InFlight, PortError> {
+        Ok(InFlight::default())
+    }
+
+    async fn ask(&self, _: &Request) -> Result<RouterAnswer, PortError> {
+        Err(Self::refused())
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        Vec::new()
+    }
 }

@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-use lockgate_model::{
-    HostId, HostObserved, LeaseRecord, Rejected, ServiceStatus, Slot, SlotState, Timestamp,
-};
+use lockgate_model::{HostId, HostObserved, LeaseRecord, Rejected, ServiceStatus, SlotState, Timestamp};
 
 use crate::failure::failure_text;
 use crate::outcome::hosts_text;
@@ -107,16 +105,15 @@ fn push_rejected(
 
 /// The slot that gets no traffic, as far as something is in it.
 fn beside(seen: &HostObserved) -> String {
-    let others = Slot::ALL.into_iter().filter(|slot| Some(*slot) != seen.router.target);
+    let others = seen.slots.iter().filter(|(slot, _)| Some(**slot) != seen.router.target);
     let shown: Vec<String> = others
-        .filter_map(|slot| {
-            let inside = seen.slots.get(&slot)?;
+        .map(|(slot, inside)| {
             let state = match inside.state {
                 SlotState::Running => "running",
                 SlotState::Stopped => "stopped",
             };
             let release = inside.release.as_ref().map_or("unknown release".to_owned(), ToString::to_string);
-            Some(format!("{release} in {slot}, {state}"))
+            format!("{release} in {slot}, {state}")
         })
         .collect();
     shown.join("; ")

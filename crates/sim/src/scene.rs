@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use lockgate_model::{
     BuiltinRouter, CommandGate, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment,
-    EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate, Millis, Project, ProjectName,
-    Release, Router, Runtime, Service, ServiceName, Slot, SlotDelivery, Ssh, StatusRange, Strategy, Tag,
-    Template, Wave,
+    EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate, HttpHealth, Millis, Project,
+    ProjectName, Release, Router, Runtime, Service, ServiceName, Slot, SlotDelivery, Ssh, StatusRange,
+    Strategy, Tag, Template, Wave,
 };
 use lockgate_ports::fake::{Artifact, Behaviour, Catalogue, Machine, SharedMachine, shared};
 
@@ -42,6 +42,7 @@ pub enum Initial {
 
 #[derive(Debug, Clone)]
 pub struct Scene {
+    pub strategy: Strategy,
     /// One per host.
     pub hosts: Vec<Initial>,
     /// Of v2; all others are good.
@@ -59,6 +60,7 @@ pub struct Scene {
 impl Default for Scene {
     fn default() -> Self {
         Self {
+            strategy: Strategy::BlueGreen,
             hosts: vec![Initial::Live(Beside::Stopped)],
             v2: Behaviour { healthy_after: Some(Millis(40)), dies_after: None },
             smoke_fails: false,
@@ -118,7 +120,7 @@ impl Scene {
         let build = |(id, initial): (HostId, &Initial)| {
             let mut machine = Machine::new(id.clone(), catalogue.clone());
             machine.router_identifies = self.router_identifies;
-            furnish(&mut machine, *initial);
+            furnish(&mut machine, *initial, self.strategy);
             (id, shared(machine))
         };
         self.host_ids().into_iter().zip(&self.hosts).map(build).collect()
@@ -133,13 +135,13 @@ impl Scene {
             cwd: None,
             env: BTreeMap::new(),
             port: Some(5000),
-            health: Health {
+            health: Health::Http(HttpHealth {
                 path: "/health".to_owned(),
                 timeout: self.health_timeout,
                 passes: 2,
                 status: StatusRange::OK,
                 body: None,
-            },
+            }),
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
@@ -168,7 +170,7 @@ impl Scene {
         let dir = Template::new("/srv/{service}/{slot}").unwrap_or_else(|error| panic!("{error}"));
         SlotDelivery {
             hosts: self.host_ids(),
-            strategy: Strategy::BlueGreen,
+            strategy: self.strategy,
             runtime: Runtime::Compose(ComposeRuntime {
                 layout: ComposeLayout::Folders(dir),
                 service: None,
@@ -226,7 +228,8 @@ fn through_the_router() -> Gate {
     }
 }
 
-fn furnish(machine: &mut Machine, initial: Initial) {
+fn furnish(machine: &mut Machine, initial: Initial, strategy: Strategy) {
+    let slot = strategy.slots()[0];
     let live = match initial {
         Initial::Fresh => return,
         Initial::Foreign => {
@@ -235,6 +238,8 @@ fn furnish(machine: &mut Machine, initial: Initial) {
         }
         Initial::Live(beside) => {
             match beside {
+                // Nothing can be beside the only slot.
+                _ if strategy == Strategy::Recreate => {}
                 Beside::Nothing => {}
                 Beside::Stopped => machine.place(Slot::Green, &tag("v0"), false),
                 Beside::Warm => {
@@ -246,14 +251,16 @@ fn furnish(machine: &mut Machine, initial: Initial) {
         }
         Initial::Ahead => release(2),
     };
-    machine.place(Slot::Blue, &live.tag, true);
+    machine.place(slot, &live.tag, true);
     // It has been running for long, whatever its behaviour.
-    if let Some(app) = machine.slots.get_mut(&Slot::Blue) {
+    if let Some(app) = machine.slots.get_mut(&slot) {
         app.behaviour = Behaviour::default();
     }
-    machine.point_at(Some(Machine::address(Slot::Blue)), Some(live.digest.clone()));
-    machine.files.insert(format!("{HOME}/active_color"), b"blue\n".to_vec());
-    machine.files.insert(format!("{HOME}/previous_color"), b"green\n".to_vec());
+    machine.point_at(Some(Machine::address(slot)), Some(live.digest.clone()));
+    machine.files.insert(format!("{HOME}/active_color"), format!("{slot}\n").into_bytes());
+    if strategy == Strategy::BlueGreen {
+        machine.files.insert(format!("{HOME}/previous_color"), b"green\n".to_vec());
+    }
     let list = serde_json::to_vec(&[live, release(0)]).unwrap_or_else(|error| panic!("{error}"));
     machine.files.insert(format!("{HOME}/.lockgate/releases.json"), list);
 }

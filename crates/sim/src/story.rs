@@ -1,6 +1,6 @@
 //! What is played: a fleet, some commands, and each one's bad day.
 
-use lockgate_model::{Millis, Wave};
+use lockgate_model::{Millis, Strategy, Wave};
 use lockgate_ports::fake::Behaviour;
 
 use crate::Random;
@@ -62,7 +62,7 @@ impl Story {
     #[must_use]
     pub fn random(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let scene = scene(&mut random);
+        let mut scene = scene(&mut random);
         let mut turns = Vec::new();
         for index in 0..=random.below(3) {
             let mut turn = turn(&mut random, &scene, index == 0);
@@ -73,6 +73,13 @@ impl Story {
             turns.push(turn);
         }
         let last_machine = usize::try_from(random.below(MACHINES as u64)).unwrap_or(0);
+        // Drawn last, so that the stories of before stay what they were.
+        if random.chance(250) {
+            scene.strategy = Strategy::Recreate;
+            // A release that only seems well because it has run for long is not one to go back to.
+            let ahead = scene.hosts.iter_mut().filter(|host| **host == Initial::Ahead);
+            ahead.for_each(|host| *host = Initial::Live(Beside::Nothing));
+        }
         Self { seed, scene, turns, last_machine, mutation: None }
     }
 }

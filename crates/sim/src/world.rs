@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockgate_model::{
     Action, Event, EventKind, Holder, HostId, LeaseRecord, Millis, Outcome, Plan, Release, RunId, Slot,
+    Strategy,
 };
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
@@ -60,6 +61,11 @@ struct Known {
     excused: BTreeSet<HostId>,
     /// Hosts that nature meddled with since the story began.
     disturbed: BTreeSet<HostId>,
+    /// Hosts whose requests were held and not let go since. A hold that ended by itself counts: an orchestrator that fell
+    /// asleep before its stop, or an answer that took as long, is what no guard sees.
+    held: BTreeSet<HostId>,
+    /// Hosts whose only slot was stopped while requests were held, until it is healthy again.
+    stopped: BTreeSet<HostId>,
     lease_tokens: BTreeMap<HostId, u64>,
     plans: BTreeMap<RunId, Plan>,
     /// Switches and withdrawals done for a run, by whomever.
@@ -82,6 +88,7 @@ struct Known {
 
 pub struct World {
     pub machines: BTreeMap<HostId, SharedMachine>,
+    strategy: Strategy,
     drain: Millis,
     tracing: bool,
     began: Instant,
@@ -98,6 +105,7 @@ impl World {
         let known = Known { serving, ..Known::default() };
         Arc::new(Self {
             machines: scene.machines(),
+            strategy: scene.strategy,
             drain: scene.drain,
             tracing,
             began: Instant::now(),
@@ -265,8 +273,10 @@ impl World {
 
     /// P2: requests end with their slot only after the drain's bound.
     fn check_dropped(&self, who: &str, call: &Call, machine: &mut Machine) {
+        // A hold that ended by itself let them in again.
+        let lapsed = !machine.is_held() && self.known().held.contains(&machine.id);
         for dropped in std::mem::take(&mut machine.dropped) {
-            if !call.late && dropped.without_traffic < self.drain {
+            if !lapsed && !call.late && dropped.without_traffic < self.drain {
                 let (requests, after) = (dropped.requests, dropped.without_traffic);
                 self.violated(format!(
                     "P2: {who} did {call} with {requests} requests in flight, {after} after the slot lost the traffic"
@@ -282,10 +292,22 @@ impl World {
         if !known.serving.contains(host) {
             return;
         }
+        match call.what {
+            What::Hold => drop(known.held.insert(host.clone())),
+            What::LetGo => drop(known.held.remove(host)),
+            What::Stop(_) if self.strategy == Strategy::Recreate && known.held.contains(host) => {
+                known.stopped.insert(host.clone());
+            }
+            _ => {}
+        }
         match machine.live().map(|(_, life)| life) {
             Some(Life::Healthy) => {
                 known.excused.remove(host);
+                known.stopped.remove(host);
             }
+            // Requests wait, or waited until nobody was there to let them go; they are never let go to nobody.
+            Some(Life::Stopped | Life::Starting | Life::Sick)
+                if known.stopped.contains(host) && call.what != What::LetGo => {}
             Some(Life::Died) => {
                 known.excused.insert(host.clone());
                 known.disturbed.insert(host.clone());

@@ -1,9 +1,11 @@
 //! `deploy`, `rollback`, `resume`: the commands that change something.
 
+use std::collections::BTreeMap;
+
 use lockgate_engine::Interrupt;
-use lockgate_model::{Gates, Intent, Outcome, Plan, Rejected, RunId, ServiceStatus, Tag};
+use lockgate_model::{Gates, HostId, Intent, Millis, Outcome, Plan, Rejected, RunId, ServiceStatus, Tag};
 use lockgate_orchestrator::{Report, Session, Want};
-use lockgate_render::{outcome_text, rfc3339, status_text};
+use lockgate_render::{dark_text, outcome_text, rfc3339, status_text};
 
 use super::Context;
 use super::left::Signals;
@@ -55,14 +57,14 @@ async fn run(context: &Context<'_>, service: &str, want: &Want) -> Result<Exit, 
     let result = signals.unless_left(context, &session, run).await;
     drop(signals);
     screen.finish();
-    let Report { run, plan, outcome, recovered, rejected } = result?;
+    let Report { run, plan, outcome, dark, recovered, rejected } = result?;
     if let Some((run, outcome)) = recovered {
         screen.note(&format!(
             "first, run {run}, which had been cut off, was brought to its end: {}",
             outcome.as_str()
         ));
     }
-    tell(context, run, &plan, &outcome, rejected.as_ref());
+    tell(context, run, &plan, &outcome, &dark, rejected.as_ref());
     Ok(Exit::from(&outcome))
 }
 
@@ -72,6 +74,7 @@ fn tell(
     run: Option<RunId>,
     plan: &Plan,
     outcome: &Outcome,
+    dark: &BTreeMap<HostId, Millis>,
     rejected: Option<&Rejected>,
 ) {
     let output = context.output;
@@ -88,6 +91,9 @@ fn tell(
         if let Some(rejected) = rejected {
             result["was_rejected"] = serde_json::json!(rejected);
         }
+        if !dark.is_empty() {
+            result["dark_ms"] = serde_json::json!(dark);
+        }
         output.json(&result);
         return;
     }
@@ -99,7 +105,12 @@ fn tell(
                     .say("what it is started with has changed? `--again` starts it anew beside the live one");
             }
         }
-        Some(_) => output.text(&outcome_text(outcome, plan, output.paint)),
+        Some(_) => {
+            output.text(&outcome_text(outcome, plan, output.paint));
+            if !dark.is_empty() {
+                output.text(&dark_text(dark));
+            }
+        }
     }
 }
 

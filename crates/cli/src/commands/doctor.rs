@@ -177,7 +177,8 @@ fn live_check(service: &Service, environment: &Environment, seen: &HostObserved,
     let Some(slot) = seen.should_be_live().filter(|_| seen.is_dark()) else {
         return Check::ok(LIVE, "none yet");
     };
-    let elsewhere = seen.router.target.zip(seen.recorded.active).filter(|(target, active)| target != active);
+    let elsewhere = seen.router.target.zip(seen.recorded.active);
+    let elsewhere = elsewhere.filter(|(target, active)| target != active && !seen.router.absent);
     let told = match (&seen.router.unreachable, elsewhere) {
         (Some(reason), _) => format!("{slot} should be live: {reason}"),
         (None, None) => format!("{slot} should be live: it does not run"),
@@ -193,7 +194,7 @@ fn live_check(service: &Service, environment: &Environment, seen: &HostObserved,
     };
     let deploy = deploy_again(&service.name, &environment.name, seen);
     // A proxy of ours is started by it, another router is not.
-    let is_theirs = environment.slots().is_some_and(|slots| !matches!(slots.router, Router::Builtin(_)));
+    let is_theirs = environment.slots().is_some_and(|slots| matches!(slots.router, Router::Caddy(_)));
     Check::bad(
         LIVE,
         told,

@@ -3,8 +3,8 @@
 use crate::common;
 use lockgate_engine::{Direction, RunState, StepStatus};
 use lockgate_model::{
-    Action, Event, EventKind, Failure, FailureKind, Health, HostId, Lane, Millis, Outcome, Phase, Plan,
-    Probe, Progress, RunId, Slot, StatusRange, Step, StepId, Timestamp,
+    Action, Event, EventKind, Failure, FailureKind, Health, HostId, HttpHealth, Lane, Millis, Outcome, Phase,
+    Plan, Probe, Progress, RunId, Slot, StatusRange, Step, StepId, Timestamp,
 };
 
 fn failure() -> Failure {
@@ -170,7 +170,8 @@ fn long_plan() -> Plan {
     let (release, host) = (plan.release.clone(), Some(plan.hosts[0].clone()));
     let (slot, old, grace) = (Slot::Green, Slot::Blue, Millis(0));
     let status = StatusRange { from: 200, to: 299 };
-    let health = Health { path: "/".into(), timeout: Millis(1), passes: 1, status, body: None };
+    let health =
+        Health::Http(HttpHealth { path: "/".into(), timeout: Millis(1), passes: 1, status, body: None });
     let probe = Probe { health, port: None };
     let mut ids = (0..).map(StepId);
     let mut phase = |committed, actions: Vec<Action>| Phase {
@@ -199,7 +200,7 @@ fn long_plan() -> Plan {
             true,
             vec![
                 Action::Drain { slot: old, deadline: grace, heir: None },
-                Action::Stop { slot: old, grace, heir: Some(slot) },
+                Action::Stop { slot: old, grace, heir: Some(slot), holding: None },
             ],
         ),
         phase(true, vec![Action::Prune { keep: 1 }]),

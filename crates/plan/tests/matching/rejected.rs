@@ -3,7 +3,9 @@
 use lockgate_model::{Action, FailureKind, HostObserved, Intent, Plan, Release};
 use lockgate_plan::Matched;
 
-use crate::fixture::{Config, deploy, host, live, on, rejection, release, tidying, undos};
+use crate::fixture::{
+    Config, deploy, host, live, live_in_main, on, rejection, release, tidying, undos, unrouted,
+};
 
 /// v2 is live in blue, and v1 and v0 were before it.
 fn after_two() -> HostObserved {
@@ -125,4 +127,26 @@ fn deploying_what_is_live_and_rejected_ends_the_rejection() {
             _ => None,
         };
     assert_eq!(plan.steps().filter_map(listed).collect::<Vec<_>>(), [release(3)]);
+}
+
+#[test]
+fn every_recipe_takes_back_what_it_tried_and_rejects_what_a_rollback_leaves() {
+    let back = Intent::Rollback { release: Some(release(1)) };
+    let main = || HostObserved { releases: after_two().releases, ..live_in_main(2) };
+    for (config, seen) in [
+        (Config::new(&["web1"]).unrouted(), unrouted(after_two())),
+        (Config::recreate(&["web1"]), main()),
+        (Config::recreate(&["web1"]).unrouted(), unrouted(main())),
+    ] {
+        let plan = config.plan(&deploy(3), &on(&[("web1", seen.clone())])).unwrap();
+        assert_eq!(says(&plan), (vec![(release(3), None)], vec![]), "{plan:#?}");
+        let tries = |action: &Action| matches!(action, Action::Record { tried: Some(_), .. });
+        assert_eq!(plan.steps().filter(|(_, _, step)| tries(&step.action)).count(), 1);
+        let plan = config.plan(&back, &on(&[("web1", seen)])).unwrap();
+        assert_eq!(
+            says(&plan),
+            (vec![(release(1), None)], vec![(release(2), Some(release(1)))]),
+            "{plan:#?}"
+        );
+    }
 }

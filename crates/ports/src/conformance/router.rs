@@ -160,7 +160,7 @@ async fn both_slots_drain_in_turn(fixture: &dyn RouterFixture) {
 
 async fn many_switches_in_a_row(fixture: &dyn RouterFixture) {
     for turn in 0..SWITCHES {
-        let slot = Slot::ALL[turn % 2];
+        let slot = [Slot::Blue, Slot::Green][turn % 2];
         switch(fixture, slot).await;
         assert_serves(fixture, slot, &format!("after switch {turn}")).await;
     }

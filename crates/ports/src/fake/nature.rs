@@ -41,6 +41,8 @@ pub enum What {
     Route,
     Switch(Slot),
     Withdraw,
+    Hold,
+    LetGo,
     InFlight(Slot),
     Ask,
     Check,
@@ -64,13 +66,24 @@ impl What {
                 | What::Prune
                 | What::Switch(_)
                 | What::Withdraw
+                | What::Hold
+                | What::LetGo
         )
     }
 
     /// True when it is the router that is called.
     #[must_use]
     pub fn is_router(self) -> bool {
-        matches!(self, What::Route | What::Switch(_) | What::Withdraw | What::InFlight(_) | What::Ask)
+        matches!(
+            self,
+            What::Route
+                | What::Switch(_)
+                | What::Withdraw
+                | What::Hold
+                | What::LetGo
+                | What::InFlight(_)
+                | What::Ask
+        )
     }
 }
 

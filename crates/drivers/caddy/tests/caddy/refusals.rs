@@ -192,7 +192,7 @@ async fn a_count_of_a_slot_that_caddy_does_not_dial_is_an_error_and_never_zero()
 
 #[test]
 fn slots_with_the_same_address_are_refused() {
-    let dial = Slot::ALL.into_iter().map(|slot| (slot, "web:5000".to_owned())).collect();
+    let dial = [Slot::Blue, Slot::Green].into_iter().map(|slot| (slot, "web:5000".to_owned())).collect();
     let options = CaddyOptions {
         host: crate::support::local(),
         label: "web".into(),

@@ -283,7 +283,10 @@ impl Setup {
                 Endpoint::Unix(path) => format!("unix/{path}"),
             },
             id: None,
-            dial: Slot::ALL.into_iter().map(|slot| (slot, self.dial(slot))).collect::<BTreeMap<_, _>>(),
+            dial: [Slot::Blue, Slot::Green]
+                .into_iter()
+                .map(|slot| (slot, self.dial(slot)))
+                .collect::<BTreeMap<_, _>>(),
             ask: None,
             snippet: None,
         }
