@@ -1,6 +1,9 @@
 //! A lease record that somebody on the host has written: nothing of it is executed here, sent elsewhere, or said as if it
 //! were ours.
 
+use std::path::PathBuf;
+
+use lockgate_model::Checksum;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -20,11 +23,32 @@ fn cut_off(end: String) -> Project {
     project
 }
 
+/// Who forges a record sees the plan in it, as an older program had it, and writes it again into the file that the record
+/// names.
 fn forge(project: &Project, forge: impl FnOnce(&mut Value)) {
     let mut lease = project.lease();
+    if let Some(path) = run_file(&project.lease()) {
+        let file: Value = serde_json::from_slice(&std::fs::read(state(project, &path)).unwrap()).unwrap();
+        lease["unfinished"]["plan"] = file["plan"].clone();
+    }
     forge(&mut lease);
-    let path = project.path("host/prod/web/.lockgate/lease.json");
-    std::fs::write(path, serde_json::to_vec(&lease).unwrap()).unwrap();
+    if lease["unfinished"]["plan"].is_object() {
+        let file = json!({ "run": lease["unfinished"]["run"], "plan": lease["unfinished"]["plan"] });
+        let content = serde_json::to_vec(&file).unwrap();
+        lease["unfinished"]["plan"] = json!(Checksum::of(&content));
+        std::fs::write(state(project, &run_file(&lease).unwrap()), content).unwrap();
+    }
+    std::fs::write(state(project, "lease.json"), serde_json::to_vec(&lease).unwrap()).unwrap();
+}
+
+fn state(project: &Project, name: &str) -> PathBuf {
+    project.path("host/prod/web/.lockgate").join(name)
+}
+
+/// The name of the file with the plan of what a record has as unfinished.
+fn run_file(lease: &Value) -> Option<String> {
+    let unfinished = &lease["unfinished"];
+    Some(format!("run.{}.{}.json", unfinished["run"].as_str()?, unfinished["plan"].as_str()?))
 }
 
 /// The step that asks the gate.
@@ -151,6 +175,7 @@ fn an_honest_run_is_finished_and_one_that_the_configuration_outgrew_is_taken_bac
 fn a_record_that_no_plan_of_ours_can_be_made_from_is_refused_with_what_to_type() {
     let project = cut_off(String::new());
     let honest = project.lease();
+    let kept = std::fs::read(state(&project, &run_file(&honest).unwrap())).unwrap();
     forge(&project, |lease| {
         let steps = lease["unfinished"]["plan"]["phases"][0]["lanes"][0]["steps"].as_array_mut().unwrap();
         steps[0]["id"] = json!(u32::MAX);
@@ -166,9 +191,79 @@ error: refused: the run that was cut off cannot be matched with this configurati
 "#;
     assert_eq!(shown(&project, &ran), wanted);
     assert_eq!(project.lease()["unfinished"], forged["unfinished"], "nothing was done");
+    std::fs::write(state(&project, &run_file(&honest).unwrap()), kept).unwrap();
     forge(&project, |lease| *lease = honest);
     project.run("resume").expect(0);
     project.expect_settled("v2");
+}
+
+/// Nothing of it is executed, and the run is never taken for one that is over.
+#[test]
+fn a_run_file_that_is_missing_or_another_one_is_refused_with_what_to_type() {
+    let project = cut_off(String::new());
+    let lease = project.lease();
+    assert!(std::fs::read(state(&project, "lease.json")).unwrap().len() <= lockgate_model::RECORD_BYTES_MAX);
+    let (name, run) = (run_file(&lease).unwrap(), lease["unfinished"]["run"].as_str().unwrap());
+    let path = state(&project, &name);
+    let good = std::fs::read(&path).unwrap();
+    let place = "ROOT/host/prod/web/.lockgate";
+    let shown_name = name.replace(run, "RUN");
+    let cut = good[..good.len() / 2].to_vec();
+    let long = [good.clone(), vec![b' '; 5 * 1024 * 1024]].concat();
+    let forged = String::from_utf8(good.clone()).unwrap().replace("v2", "v9").into_bytes();
+    for (what, put, wanted) in [
+        ("missing", None, format!("{place}/{shown_name}, which has the plan of the run RUN, is missing")),
+        ("cut", Some(cut), format!("{place}/{shown_name} is not what was written there")),
+        ("another", Some(forged), format!("{place}/{shown_name} is not what was written there")),
+        ("long", Some(long), format!("{place}/{shown_name} is larger than 4 MiB")),
+    ] {
+        std::fs::remove_file(&path).unwrap();
+        if let Some(content) = put {
+            std::fs::write(&path, content).unwrap();
+        }
+        for command in ["resume", "deploy web v2", "rollback web"] {
+            for machine in ["m1", "m2"] {
+                let ran = project.run_on(machine, command).expect(1);
+                let shown = ran
+                    .to_string()
+                    .replace(&project.root().display().to_string(), "ROOT")
+                    .replace(run, "RUN");
+                for says in [
+                    wanted.as_str(),
+                    "the run RUN that was cut off cannot be matched",
+                    "nothing was done; see with `lockgate --env prod status web` what is live, move the record away with `mv ROOT/",
+                ] {
+                    assert!(shown.contains(says), "{what}: {says}\n{shown}");
+                }
+            }
+        }
+        project.run("status").expect(1).says(&["was left unfinished", &name]);
+        assert_eq!(project.lease()["unfinished"], lease["unfinished"], "{what}");
+        std::fs::write(&path, &good).unwrap();
+    }
+    project.run_on("m2", "resume").expect(0);
+    project.expect_settled("v2");
+    assert!(!path.exists(), "the run has ended");
+}
+
+/// As a program before 2026-11-27 left it: the plan is in the record.
+#[test]
+fn a_run_whose_plan_is_in_the_record_is_finished_and_its_record_is_small_then() {
+    let project = cut_off(String::new());
+    let mut lease = project.lease();
+    let path = state(&project, &run_file(&lease).unwrap());
+    let file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    lease["unfinished"]["plan"] = file["plan"].clone();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(state(&project, "lease.json"), serde_json::to_vec(&lease).unwrap()).unwrap();
+    project.run("status").expect(0).says(&["was left unfinished"]);
+    project.run_on("m2", "resume").expect(0);
+    project.expect_settled("v2");
+    assert!(std::fs::read(state(&project, "lease.json")).unwrap().len() <= lockgate_model::RECORD_BYTES_MAX);
+    let left = std::fs::read_dir(state(&project, ""))
+        .unwrap()
+        .filter(|one| one.as_ref().unwrap().file_name().to_str().unwrap().starts_with("run."));
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

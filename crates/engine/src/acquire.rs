@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::{self, StreamExt};
 use lockgate_model::{
-    Failure, FailureKind, Holder, HostId, Identity, Millis, RunEnd, TOKEN_MAX, Timestamp, Unfinished,
+    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, PlanPlace, Progress, RunEnd,
+    RunId, TOKEN_MAX, Timestamp, Unfinished,
 };
 use tokio::time::Instant;
 
+use crate::RunFile;
 use crate::fence::{Fence, Held};
-use crate::lease::{LeaseError, LeaseStore, SWAP_ATTEMPTS_MAX, restless};
+use crate::lease::{HOSTS_AT_ONCE_MAX, LeaseError, LeaseStore, SWAP_ATTEMPTS_MAX, restless};
 
 /// Pause between looks at a lease that somebody else holds.
 const LOOK_AGAIN_MILLIS: u64 = 200;
-/// Hosts that are asked for their lease at once.
-const HOSTS_AT_ONCE_MAX: usize = 64;
 
 /// The leases of one service in one environment, one on every host.
 pub struct Leases {
@@ -34,10 +34,29 @@ pub struct Acquired {
     pub fence: Arc<Fence>,
     /// As the hosts have it: nothing of it is performed before it was matched with what this configuration would do.
     pub unfinished: BTreeMap<HostId, Unfinished>,
+    /// Hosts that hold a run whose plan cannot be had from them: nothing is done with it.
+    pub unread: BTreeMap<HostId, Unread>,
     /// In the [words of the host](RunEnd::told_by) that has it.
     pub last: BTreeMap<HostId, RunEnd>,
     /// How long ago the last run had ended when the lease was taken, by each host's own clock; missing where none has.
     pub quiet: BTreeMap<HostId, Millis>,
+}
+
+impl Acquired {
+    /// No host holds a run that has not ended.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.unfinished.is_empty() && self.unread.is_empty()
+    }
+}
+
+/// An unfinished run whose plan is missing, damaged, too large or not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    pub run: RunId,
+    pub progress: Progress,
+    /// Names the file and says what is wrong with it.
+    pub failure: Failure,
 }
 
 /// A lease that could not be taken at once.
@@ -85,13 +104,32 @@ impl Leases {
     /// # Errors
     /// [`LeaseError::Held`], or a host's failure.
     pub async fn acquire(&self) -> Result<Acquired, LeaseError> {
+        let stores = self.in_order();
+        reach(&stores).await?;
+        self.acquire_on(stores).await
+    }
+
+    /// As [`Leases::acquire`], on the hosts that answer; and why the others do not. Whoever else comes to some of the same
+    /// hosts is kept away by these hosts' own records, whichever of them is the first that each of the two reaches.
+    ///
+    /// # Errors
+    /// As there; the first host's failure when none answers.
+    pub async fn acquire_reached(&self) -> Result<(Acquired, BTreeMap<HostId, Failure>), LeaseError> {
+        let (stores, gone) = reached(self.in_order()).await?;
+        Ok((self.acquire_on(stores).await?, gone))
+    }
+
+    fn in_order(&self) -> Vec<Arc<dyn LeaseStore>> {
         let mut stores = self.stores.clone();
         stores.sort_by(|a, b| a.host().cmp(b.host()));
-        reach(&stores).await?;
+        stores
+    }
+
+    async fn acquire_on(&self, stores: Vec<Arc<dyn LeaseStore>>) -> Result<Acquired, LeaseError> {
         let mut watched: BTreeMap<HostId, Watched> = BTreeMap::new();
         loop {
             let busy = match self.take_all(&stores, &watched).await? {
-                Ok(taken) => return Ok(self.acquired(taken).await),
+                Ok(taken) => return Ok(self.acquired(taken).await?),
                 Err(busy) => busy,
             };
             let host = busy.store.host().clone();
@@ -148,7 +186,7 @@ impl Leases {
             let (mut record, version, now) = store.read().await?;
             if let Some(holder) = &record.holder {
                 if self.identity.is(holder)
-                    && let Some(other) = holder.host.as_ref().filter(|host| *host != store.host())
+                    && let Some(other) = holder.other_name(store.host())
                 {
                     return Err(same_machine(other, store.host()));
                 }
@@ -163,6 +201,7 @@ impl Leases {
             }
             record.token = next_token(record.token, store.as_ref())?;
             record.holder = Some(self.identity.holder(store.host(), now, self.ttl));
+            bring_up_to_date(store.as_ref(), &mut record).await?;
             if store.swap(version.as_deref(), &record).await? {
                 return Ok(Tried::Taken(Held::new(store.clone(), self.identity.clone(), self.ttl, record)));
             }
@@ -184,25 +223,21 @@ impl Leases {
         Ok(())
     }
 
-    async fn acquired(&self, held: Vec<Held>) -> Acquired {
-        let mut unfinished = BTreeMap::new();
-        let mut last = BTreeMap::new();
-        let mut quiet = BTreeMap::new();
-        for one in &held {
-            let host = one.host();
-            let record = one.record().await;
-            let taken = record.holder.as_ref().map(|holder| holder.since);
-            if let Some(quiet_for) = taken.and_then(|taken| record.quiet_for(taken)) {
-                quiet.insert(host.clone(), quiet_for);
+    /// Gives all back where a host cannot be asked for the plan of what is unfinished there.
+    async fn acquired(&self, held: Vec<Held>) -> Result<Acquired, Failure> {
+        let fence = Fence::new(held, self.ttl);
+        match found(fence.held()).await {
+            Ok((unfinished, unread)) => {
+                let (last, quiet) = ended(fence.held()).await;
+                Ok(Acquired { fence: Arc::new(fence), unfinished, unread, last, quiet })
             }
-            if let Some(run) = &record.unfinished {
-                unfinished.insert(host.clone(), run.clone());
-            }
-            if let Some(end) = &record.last {
-                last.insert(host.clone(), end.told_by(host));
+            Err(failure) => {
+                if let Err(failure) = fence.release().await {
+                    tracing::debug!(%failure, "a lease was left to expire");
+                }
+                Err(failure)
             }
         }
-        Acquired { fence: Arc::new(Fence::new(held, self.ttl)), unfinished, last, quiet }
     }
 
     /// Gives up what an [`Leases::acquire`] that was broken off had already taken. What cannot be given up expires. Says
@@ -236,6 +271,66 @@ impl Leases {
     }
 }
 
+/// What was written by an older Lockgate, or by anybody, is written again as it is now: a plan in the record goes into a file
+/// beside it, and how the last run ended is told in brief.
+async fn bring_up_to_date(store: &dyn LeaseStore, record: &mut LeaseRecord) -> Result<(), Failure> {
+    record.last = record.last.take().map(|end| end.noted(store.host()));
+    if let Some(Begun { run, plan, .. }) = &mut record.unfinished
+        && let PlanPlace::Within(within) = plan
+    {
+        let file = RunFile::of(*run, within)?;
+        store.keep(&file).await.map_err(|failure| failure.at(store.host()))?;
+        *plan = PlanPlace::Beside(file.name.checksum);
+    }
+    Ok(())
+}
+
+type Found = (BTreeMap<HostId, Unfinished>, BTreeMap<HostId, Unread>);
+
+/// What is unfinished on the hosts, with its plans.
+async fn found(held: &[Held]) -> Result<Found, Failure> {
+    let looks = held.iter().map(|one| async move {
+        let begun = one.record().await.unfinished.clone()?;
+        let plan = match begun.file() {
+            Some(name) => one.store().plan(&name).await.map_err(|failure| failure.at(one.host())),
+            None => Err(Failure::new(FailureKind::Other, "its plan is in the record").at(one.host())),
+        };
+        Some((one.host().clone(), begun, plan))
+    });
+    let (mut unfinished, mut unread) = (BTreeMap::new(), BTreeMap::new());
+    let looked: Vec<_> = stream::iter(looks).buffer_unordered(HOSTS_AT_ONCE_MAX).collect().await;
+    for (host, Begun { run, progress, cause, .. }, plan) in looked.into_iter().flatten() {
+        match plan {
+            Ok(plan) => drop(unfinished.insert(host, Unfinished { run, plan, progress, cause })),
+            Err(failure) if is_silence(failure.kind) => return Err(failure),
+            Err(failure) => drop(unread.insert(host, Unread { run, progress, failure })),
+        }
+    }
+    Ok((unfinished, unread))
+}
+
+/// The host did not answer, which says nothing of the file.
+fn is_silence(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Unreachable | FailureKind::TimedOut)
+}
+
+/// How the last run ended on the hosts, and how long ago.
+async fn ended(held: &[Held]) -> (BTreeMap<HostId, RunEnd>, BTreeMap<HostId, Millis>) {
+    let (mut last, mut quiet) = (BTreeMap::new(), BTreeMap::new());
+    for one in held {
+        let host = one.host();
+        let record = one.record().await;
+        let taken = record.holder.as_ref().map(|holder| holder.since);
+        if let Some(quiet_for) = taken.and_then(|taken| record.quiet_for(taken)) {
+            quiet.insert(host.clone(), quiet_for);
+        }
+        if let Some(end) = &record.last {
+            last.insert(host.clone(), end.told_by(host));
+        }
+    }
+    (last, quiet)
+}
+
 /// The fencing token of the next holder: it must rise, whatever was written into the record.
 fn next_token(token: u64, store: &dyn LeaseStore) -> Result<u64, Failure> {
     token.checked_add(1).filter(|next| *next <= TOKEN_MAX).ok_or_else(|| {
@@ -256,6 +351,31 @@ async fn reach(stores: &[Arc<dyn LeaseStore>]) -> Result<(), Failure> {
         try_join_all(stores.iter().map(|store| store.glance())).await?;
     }
     Ok(())
+}
+
+/// Looks at all beside each other: those that answer, and why the others do not.
+async fn reached(
+    stores: Vec<Arc<dyn LeaseStore>>,
+) -> Result<(Vec<Arc<dyn LeaseStore>>, BTreeMap<HostId, Failure>), Failure> {
+    let (mut there, mut gone) = (Vec::new(), BTreeMap::new());
+    if stores.len() < 2 {
+        return Ok((stores, gone));
+    }
+    let looks = join_all(stores.iter().map(|store| store.glance())).await;
+    for (store, looked) in stores.into_iter().zip(looks) {
+        match looked.map_err(|failure| failure.at(store.host())) {
+            Ok(_) => there.push(store),
+            Err(failure) if failure.is_silence() => drop(gone.insert(store.host().clone(), failure)),
+            Err(failure) => return Err(failure),
+        }
+    }
+    match (there.is_empty(), gone.pop_first()) {
+        (true, Some((_, failure))) => Err(failure),
+        (_, first) => {
+            gone.extend(first);
+            Ok((there, gone))
+        }
+    }
 }
 
 /// Two names lead to one record.

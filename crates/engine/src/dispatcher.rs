@@ -11,15 +11,17 @@ use lockgate_model::{Action, Event, EventKind, Failure, FailureKind, HostId, Out
 use tokio::time::Instant;
 
 use crate::fenced::{insist, perform};
-use crate::run::{mark, unfinished};
+use crate::run::{mark, progress};
 use crate::scribe::Scribe;
-use crate::{Direction, Engine, JournalError, RunError, RunState, StepStatus, Work};
+use crate::{Direction, Engine, JournalError, RunError, RunFile, RunState, StepStatus, Work};
 
 type Finished = (Work, Result<Seen, Failure>);
 
 pub(crate) struct Dispatcher<'a, 'e> {
     engine: &'a Engine<'e>,
     pub(crate) state: RunState,
+    /// Its plan, as the hosts keep it.
+    pub(crate) file: Arc<RunFile>,
     /// Whatever it has is written when it is due.
     pub(crate) scribe: Scribe<'a>,
     /// The hosts have not been told that the run is settled: they are before the first step of tidying up, and before the
@@ -35,10 +37,11 @@ pub(crate) struct Dispatcher<'a, 'e> {
 }
 
 impl<'a, 'e> Dispatcher<'a, 'e> {
-    pub(crate) fn new(engine: &'a Engine<'e>, state: RunState) -> Self {
+    pub(crate) fn new(engine: &'a Engine<'e>, state: RunState, file: Arc<RunFile>) -> Self {
         Self {
             engine,
             state,
+            file,
             scribe: Scribe::new(engine.journal, engine.sink),
             unmarked: false,
             untold: BTreeSet::new(),
@@ -204,14 +207,14 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         let judged = self.judged && !effects.is_empty();
         // What is undone is not known before its time.
         let anew = judged || ready.iter().any(|work| matches!(work, Work::Undo(_)));
-        let Self { engine, state, scribe, unmarked, .. } = self;
+        let Self { engine, state, file, scribe, unmarked, .. } = self;
         let journal = async {
             match anew {
                 true => scribe.write().await,
                 false => scribe.until_intended(&effects).await,
             }
         };
-        let hosts = async { if *unmarked { mark(engine, state).await } else { Ok(()) } };
+        let hosts = async { if *unmarked { mark(engine, state, file).await } else { Ok(()) } };
         let (written, marked) = tokio::join!(journal, hosts);
         (self.unmarked, self.judged) = (false, self.judged && !judged);
         or_go_on(marked)?;
@@ -229,13 +232,14 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
 
     /// Each by itself: one that cannot be reached must not keep the others from being put back.
     fn tell_hosts_to_turn(&mut self) {
-        let unfinished = Arc::new(unfinished(&self.state));
+        let (progress, cause) = progress(&self.state);
         for host in &self.state.plan.hosts {
-            let (host, fence, unfinished) = (host.clone(), self.engine.fence.clone(), unfinished.clone());
+            let (host, fence, file) = (host.clone(), self.engine.fence.clone(), self.file.clone());
+            let cause = cause.cloned();
             self.untold.insert(host.clone());
             self.telling.push(
                 async move {
-                    let told = fence.mark_on(&host, &unfinished).await;
+                    let told = fence.mark_on(&host, &file, progress, cause.as_ref()).await;
                     (host, told)
                 }
                 .boxed(),
@@ -333,7 +337,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     async fn end(&mut self) -> Result<Outcome, RunError> {
         // Where nothing was left to do on the way, this is where somebody who was overtaken learns of it.
         if self.unmarked {
-            or_go_on(mark(self.engine, &self.state).await)?;
+            or_go_on(mark(self.engine, &self.state, &self.file).await)?;
         }
         let mut outcome = self.state.outcome();
         if let Outcome::Stuck(stuck) = &mut outcome {

@@ -1,20 +1,27 @@
 //! The leases that we hold: asked before every effect, renewed by heartbeats, told of the run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{FutureExt, join_all, try_join_all};
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use lockgate_model::{
-    Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, RunEnd, Timestamp, Unfinished,
+    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, LeftOut, Millis, Outcome, PlanPlace,
+    Progress, RunEnd, RunFileName, Timestamp,
 };
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 
-use crate::lease::{LeaseStore, SWAP_ATTEMPTS_MAX, restless};
+use crate::RunFile;
+use crate::lease::{HOSTS_AT_ONCE_MAX, LeaseStore, SWAP_ATTEMPTS_MAX, restless};
 
 /// A living holder renews this often per lifetime, so that two lost heartbeats do no harm.
 const RENEWALS_PER_TTL: u32 = 3;
+/// Longest wait for the removal of a file that nothing depends on.
+const REMOVAL_SECONDS_MAX: u64 = 5;
+/// Files of earlier runs that are removed at once.
+const SWEPT_FILES_MAX: usize = 16;
 
 /// One host's lease, held, and renewed for as long as this lives.
 pub(crate) struct Held {
@@ -42,6 +49,10 @@ impl Held {
 
     pub fn host(&self) -> &HostId {
         self.lease.store.host()
+    }
+
+    pub fn store(&self) -> &dyn LeaseStore {
+        self.lease.store.as_ref()
     }
 
     /// As last written by us.
@@ -105,25 +116,74 @@ impl Lease {
                 // Given up already, and somebody else went on: nothing of ours is left to say.
                 return Ok(());
             }
+            let before = named(&record);
             change(&mut record, now);
             if self.store.swap(version.as_deref(), &record).await? {
+                let gone = before.filter(|name| named(&record).as_ref() != Some(name));
                 *written = record;
+                drop(written);
+                self.forget(gone).await;
                 return Ok(());
             }
         }
         Err(restless())
     }
+
+    /// What the record does not name any more. What stays all the same is swept by a later run.
+    async fn forget(&self, gone: Option<RunFileName>) {
+        let Some(name) = gone else { return };
+        let bound = Duration::from_secs(REMOVAL_SECONDS_MAX);
+        let removed = tokio::time::timeout(bound, self.store.forget(&name)).await;
+        if !matches!(removed, Ok(Ok(()))) {
+            tracing::debug!(?removed, host = %self.store.host(), %name, "a run's file stays for now");
+        }
+    }
+
+    /// Puts the run's file beside the record, where the record does not name it already. Heartbeats go on meanwhile. Says
+    /// which other files stand there that the record does not name.
+    async fn keep(&self, file: &RunFile) -> Result<Vec<RunFileName>, Failure> {
+        let known = named(&*self.record.lock().await);
+        if known.as_ref() == Some(&file.name) {
+            return Ok(Vec::new());
+        }
+        let (kept, there) = tokio::join!(self.store.keep(file), self.store.files());
+        kept?;
+        let mut others = there.unwrap_or_else(|failure| {
+            tracing::debug!(%failure, host = %self.store.host(), "files of earlier runs stay for now");
+            Vec::new()
+        });
+        others.retain(|name| *name != file.name && Some(name) != known.as_ref());
+        Ok(others)
+    }
+
+    /// Removes some files of earlier runs, which were there while the lease was ours, as it has shown since: whoever put
+    /// them there is too late to name them.
+    async fn sweep(&self, others: Vec<RunFileName>) {
+        for name in others.into_iter().take(SWEPT_FILES_MAX) {
+            self.forget(Some(name)).await;
+        }
+    }
+}
+
+fn named(record: &LeaseRecord) -> Option<RunFileName> {
+    record.unfinished.as_ref().and_then(Begun::file)
 }
 
 /// The leases we hold, renewed until this is dropped or they are given up. Every effect asks [`Fence::check`] first.
 pub struct Fence {
     held: Vec<Held>,
     ttl: Millis,
+    /// Hosts of the environment that what is run goes without.
+    left_out: OnceLock<Vec<HostId>>,
 }
 
 impl Fence {
     pub(crate) fn new(held: Vec<Held>, ttl: Millis) -> Self {
-        Self { held, ttl }
+        Self { held, ttl, left_out: OnceLock::new() }
+    }
+
+    pub(crate) fn held(&self) -> &[Held] {
+        &self.held
     }
 
     /// Looks at the host's record (at every host's beside each other for a step of no single host): the lease must still
@@ -141,6 +201,34 @@ impl Fence {
         Ok(trusted.into_iter().min().unwrap_or(self.ttl.duration()))
     }
 
+    /// Returns when the host (for a step of no single host: any host) [has stopped answering](LeaseStore::gone).
+    pub(crate) async fn gone(&self, host: Option<&HostId>) -> Failure {
+        let asked = self.held.iter().filter(|one| host.is_none_or(|host| host == one.host()));
+        let mut all: FuturesUnordered<_> =
+            asked.map(|one| async { one.lease.store.gone().await.at(one.host()) }).collect();
+        match all.next().await {
+            Some(failure) => failure,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The ends of runs say from here on that they went without these hosts. Only the first call counts.
+    pub fn leave_out(&self, hosts: Vec<HostId>) {
+        self.left_out.get_or_init(|| hosts);
+    }
+
+    /// What a record says of whom runs left out, when `end` is the last: who had `before` been left out stays behind until
+    /// a run that leaves out nobody succeeds.
+    fn left_out(&self, end: &RunEnd, by: &Identity, before: Option<LeftOut>) -> Option<LeftOut> {
+        let succeeded = matches!(end.outcome, Outcome::Succeeded { .. });
+        let hosts = self.left_out.get().map(Vec::as_slice).unwrap_or_default();
+        match LeftOut::new(end.run, hosts, &by.owner, end.at) {
+            None if succeeded => None,
+            None => before,
+            Some(left_out) => Some(left_out.and(before.as_ref().filter(|_| !succeeded))),
+        }
+    }
+
     /// From here on the records of these hosts say nothing of the run; their leases are held as before.
     pub fn leave(&self, hosts: &[HostId]) {
         for one in self.held.iter().filter(|one| hosts.contains(one.host())) {
@@ -148,21 +236,66 @@ impl Fence {
         }
     }
 
-    /// Writes the run down on every host, so that any machine can finish it.
+    /// Writes down on every host which run is under way, how far it got and why it turned back, so that any machine can
+    /// finish it. Its plan is there first.
     ///
     /// # Errors
-    /// `LeaseLost` or a host's failure.
-    pub async fn mark(&self, unfinished: &Unfinished) -> Result<(), Failure> {
-        self.tell(self.held.iter(), |record| record.unfinished = Some(unfinished.clone())).await
+    /// `LeaseLost` or a host's failure. Of several hosts each is told, where that can be.
+    pub async fn mark(
+        &self,
+        file: &RunFile,
+        progress: Progress,
+        cause: Option<&Failure>,
+    ) -> Result<(), Failure> {
+        self.mark_each(self.held.iter(), file, progress, cause).await
     }
 
     /// As [`Fence::mark`], on one host.
     ///
     /// # Errors
     /// As there.
-    pub async fn mark_on(&self, host: &HostId, unfinished: &Unfinished) -> Result<(), Failure> {
-        let ours = self.held.iter().filter(|one| one.host() == host);
-        self.tell(ours, |record| record.unfinished = Some(unfinished.clone())).await
+    pub async fn mark_on(
+        &self,
+        host: &HostId,
+        file: &RunFile,
+        progress: Progress,
+        cause: Option<&Failure>,
+    ) -> Result<(), Failure> {
+        let ours: Vec<&Held> = self.held.iter().filter(|one| one.host() == host).collect();
+        self.mark_each(ours.into_iter(), file, progress, cause).await
+    }
+
+    async fn mark_each(
+        &self,
+        held: impl Iterator<Item = &Held>,
+        file: &RunFile,
+        progress: Progress,
+        cause: Option<&Failure>,
+    ) -> Result<(), Failure> {
+        let cause = cause.map(Failure::in_short);
+        let cause = &cause;
+        let marks: Vec<_> = held.map(|one| self.mark_one(one, file, progress, cause).boxed()).collect();
+        let told: Vec<_> = stream::iter(marks).buffer_unordered(HOSTS_AT_ONCE_MAX).collect().await;
+        told.into_iter().collect()
+    }
+
+    async fn mark_one(
+        &self,
+        one: &Held,
+        file: &RunFile,
+        progress: Progress,
+        cause: &Option<Failure>,
+    ) -> Result<(), Failure> {
+        let lease = &one.lease;
+        let others = match lease.left.load(Ordering::Relaxed) {
+            true => Vec::new(),
+            false => lease.keep(file).await.map_err(|failure| failure.at(one.host()))?,
+        };
+        let plan = PlanPlace::Beside(file.name.checksum.clone());
+        let begun = Begun { run: file.name.run, plan, progress, cause: cause.clone() };
+        self.tell(std::iter::once(one), |record| record.begin(begun.clone())).await?;
+        lease.sweep(others).await;
+        Ok(())
     }
 
     /// Takes a mark back: the run did not begin.
@@ -179,17 +312,16 @@ impl Fence {
     /// # Errors
     /// `LeaseLost` or a host's failure.
     pub async fn finish(&self, end: &RunEnd, settled: bool) -> Result<(), Failure> {
-        let end = RunEnd { outcome: end.outcome.brief(), ..*end };
-        self.update(|record, left, now| {
+        let Some(by) = self.held.first().map(|one| one.lease.identity.clone()) else { return Ok(()) };
+        self.update(|record, left, host, now| {
             record.holder = None;
             if left {
                 return;
             }
-            record.last = Some(end.clone());
+            record.left_out = self.left_out(end, &by, record.left_out.take());
+            record.last = Some(end.noted(host));
             record.ended_at = Some(now);
-            if settled {
-                record.unfinished = None;
-            }
+            record.end(settled);
         })
         .await
     }
@@ -199,7 +331,7 @@ impl Fence {
         held: impl Iterator<Item = &Held>,
         change: impl Fn(&mut LeaseRecord),
     ) -> Result<(), Failure> {
-        self.update_each(held, |record, left, _| {
+        self.update_each(held, |record, left, _, _| {
             if !left {
                 change(record);
             }
@@ -212,23 +344,26 @@ impl Fence {
     /// # Errors
     /// A host's failure; the lease then expires.
     pub async fn release(&self) -> Result<(), Failure> {
-        self.update(|record, _, _| record.holder = None).await
+        self.update(|record, _, _, _| record.holder = None).await
     }
 
-    async fn update(&self, change: impl Fn(&mut LeaseRecord, bool, Timestamp)) -> Result<(), Failure> {
+    async fn update(
+        &self,
+        change: impl Fn(&mut LeaseRecord, bool, &HostId, Timestamp),
+    ) -> Result<(), Failure> {
         self.update_each(self.held.iter(), change).await
     }
 
-    /// `change` is told whether the host was left, and its time.
+    /// `change` is told whether the host was left, which it is, and its time.
     async fn update_each(
         &self,
         held: impl Iterator<Item = &Held>,
-        change: impl Fn(&mut LeaseRecord, bool, Timestamp),
+        change: impl Fn(&mut LeaseRecord, bool, &HostId, Timestamp),
     ) -> Result<(), Failure> {
         let change = &change;
         let updates = held.map(|one| async move {
             let left = one.lease.left.load(Ordering::Relaxed);
-            let change = |record: &mut LeaseRecord, now| change(record, left, now);
+            let change = |record: &mut LeaseRecord, now| change(record, left, one.host(), now);
             one.lease.update(&change).await.map_err(|failure| failure.at(one.host()))
         });
         // All hosts are told even when one cannot be: the others need to know.

@@ -1,14 +1,21 @@
 //! Leases on the hosts: expiring, owned, renewed by heartbeat, fenced by a rising token. Nobody clears one by hand.
 
 use async_trait::async_trait;
-use lockgate_model::{Failure, FailureKind, Holder, HostId, LeaseRecord, Millis, Timestamp};
+use lockgate_model::{
+    Failure, FailureKind, Holder, HostId, LeaseRecord, Millis, Plan, RunFileName, Timestamp,
+};
+
+use crate::RunFile;
 
 /// How long a lease lives without a heartbeat. A killed orchestrator blocks others for no longer than this.
 pub const TTL_SECONDS: u64 = 15;
 /// A swap that loses this often means that somebody changes the record in a tight loop.
 pub(crate) const SWAP_ATTEMPTS_MAX: u32 = 50;
 
-/// One host's lease record: read it with the host's clock, change it by compare-and-swap.
+/// Hosts whose files are written or read at once.
+pub(crate) const HOSTS_AT_ONCE_MAX: usize = 64;
+
+/// One host's lease record: read it with the host's clock, change it by compare-and-swap. Beside it stand the plans of runs.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
     fn host(&self) -> &HostId;
@@ -34,11 +41,42 @@ pub trait LeaseStore: Send + Sync {
         Ok((record.token, record.holder, now))
     }
 
+    /// Returns when the host, which answered until then, does so no more, so that whatever is waited for there is waited for
+    /// in vain. Never for a host of which that is not noticed by itself.
+    async fn gone(&self) -> Failure {
+        std::future::pending().await
+    }
+
     /// False when the record is no longer at `version`.
     ///
     /// # Errors
     /// The host's failure; whether the record changed is then unknown.
     async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure>;
+
+    /// Puts a run's file beside the record, whole and on disk, before a record names it.
+    ///
+    /// # Errors
+    /// The host's failure; `Refused` for a plan that is larger than is read back.
+    async fn keep(&self, file: &RunFile) -> Result<(), Failure>;
+
+    /// The plan in a file that a record names, as somebody has written it.
+    ///
+    /// # Errors
+    /// The host's failure. `NotFound`, `Refused`, `TooLarge` and `Other` for a file that is missing, not ours, larger than
+    /// is read, or another than the name tells.
+    async fn plan(&self, name: &RunFileName) -> Result<Plan, Failure>;
+
+    /// Removes a file that no record names any more; a missing one is fine.
+    ///
+    /// # Errors
+    /// The host's failure.
+    async fn forget(&self, name: &RunFileName) -> Result<(), Failure>;
+
+    /// The files of runs that stand beside the record, named or not, at most a bounded number.
+    ///
+    /// # Errors
+    /// The host's failure.
+    async fn files(&self) -> Result<Vec<RunFileName>, Failure>;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,14 +13,16 @@ mod journal;
 mod lease;
 mod performer;
 mod run;
+mod run_file;
 mod scribe;
 mod state;
 
-pub use acquire::{Acquired, Leases};
+pub use acquire::{Acquired, Leases, Unread};
 pub use clock::Clock;
 pub use fence::Fence;
 pub use journal::{Journal, JournalError, RunFilter, RunSummary};
 pub use lease::{LeaseError, LeaseStore, TTL_SECONDS};
 pub use performer::{EventSink, Performer};
 pub use run::{Engine, Interrupt, RunError};
+pub use run_file::RunFile;
 pub use state::{Direction, IllegalTransition, RunState, StepStatus, Work};

@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use crate::dispatcher::Dispatcher;
 use crate::{
-    Clock, Direction, EventSink, Fence, IllegalTransition, Journal, JournalError, Performer, RunState,
+    Clock, Direction, EventSink, Fence, IllegalTransition, Journal, JournalError, Performer, RunFile,
+    RunState,
 };
 
 /// Ctrl-C, asked once: the run turns back and undoes.
@@ -100,14 +101,16 @@ impl Engine<'_> {
     /// # Errors
     /// [`RunError`]; for all but `LeaseLost` and `Midway` nothing was changed.
     pub async fn run(&self, run: RunId, plan: Plan) -> Result<Outcome, RunError> {
+        let file = Arc::new(RunFile::of(run, &plan).map_err(RunError::Mark)?);
         let kind = EventKind::RunStarted { plan: Box::new(plan), owner: self.owner.clone() };
         let event = Event { run, seq: 0, at: self.clock.now(), kind };
-        let mut dispatcher = Dispatcher::new(self, RunState::begin(&event)?);
+        let mut dispatcher = Dispatcher::new(self, RunState::begin(&event)?, file);
         let mut events = vec![event];
         events.extend(dispatcher.intend(dispatcher.state.ahead())?);
         // Beside each other, for nothing is done before both: a run that only the hosts know is resumed from its plan,
         // and one that only the journal knows has done nothing.
-        let (written, marked) = tokio::join!(dispatcher.scribe.begin(events), mark(self, &dispatcher.state));
+        let marked = mark(self, &dispatcher.state, &dispatcher.file);
+        let (written, marked) = tokio::join!(dispatcher.scribe.begin(events), marked);
         if let Err(error) = written {
             if let Err(failure) = self.fence.unmark().await {
                 tracing::warn!(%failure, "a host still names a run that did not begin");
@@ -126,7 +129,8 @@ impl Engine<'_> {
     }
 
     /// Takes over a run that another process left, from its events if there are any, else from the plan alone. The hosts
-    /// in `left` have moved on without it and are not touched, so such a run cannot go forward.
+    /// in `left` have moved on without it, those in `without` do not answer or are left out: none of them is touched, so
+    /// such a run cannot go forward.
     ///
     /// # Errors
     /// [`RunError`].
@@ -135,6 +139,7 @@ impl Engine<'_> {
         events: &[Event],
         unfinished: &Unfinished,
         left: &[HostId],
+        without: &[HostId],
     ) -> Result<Outcome, RunError> {
         self.fence.leave(left);
         let state = match RunState::replay(events)? {
@@ -154,31 +159,34 @@ impl Engine<'_> {
                 RunState::begin(&event)?
             }
         };
-        let mut dispatcher = Dispatcher::new(self, state);
+        let file = Arc::new(RunFile::of(state.run, &state.plan).map_err(RunError::Mark)?);
+        let mut dispatcher = Dispatcher::new(self, state, file);
         let adopted = EventKind::Adopted {
             owner: self.owner.clone(),
             progress: unfinished.progress,
             left: left.to_vec(),
+            without: without.to_vec(),
         };
         if let Err(error) = dispatcher.record(adopted).await? {
             return Err(error.into());
         }
-        mark(self, &dispatcher.state).await.map_err(RunError::Mark)?;
+        mark(self, &dispatcher.state, &dispatcher.file).await.map_err(RunError::Mark)?;
         dispatcher.drive(None).await
     }
 }
 
-pub(crate) async fn mark(engine: &Engine<'_>, state: &RunState) -> Result<(), Failure> {
-    engine.fence.mark(&unfinished(state)).await
+pub(crate) async fn mark(engine: &Engine<'_>, state: &RunState, file: &RunFile) -> Result<(), Failure> {
+    let (progress, cause) = progress(state);
+    engine.fence.mark(file, progress, cause).await
 }
 
-pub(crate) fn unfinished(state: &RunState) -> Unfinished {
-    let (progress, cause) = match &state.direction {
+/// As the hosts' records have it, with why it turned back.
+pub(crate) fn progress(state: &RunState) -> (Progress, Option<&Failure>) {
+    match &state.direction {
         Direction::Forward => (Progress::Forward, None),
-        Direction::Unwinding(cause) => (Progress::Unwinding, Some(cause.in_short())),
+        Direction::Unwinding(cause) => (Progress::Unwinding, Some(cause)),
         Direction::Committed => (Progress::Committed, None),
-    };
-    Unfinished { run: state.run, plan: state.plan.clone(), progress, cause }
+    }
 }
 
 #[cfg(test)]

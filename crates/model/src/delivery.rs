@@ -32,6 +32,16 @@ impl Environment {
         }
     }
 
+    /// As if it did not name these hosts.
+    #[must_use]
+    pub fn without(&self, hosts: &[HostId]) -> Environment {
+        let mut fewer = self.clone();
+        if let Delivery::Slots(slots) = &mut fewer.delivery {
+            slots.hosts.retain(|host| !hosts.contains(host));
+        }
+        fewer
+    }
+
     /// The hosts that have slots of this environment; none for one that is only checked.
     #[must_use]
     pub fn hosts(&self) -> &[HostId] {

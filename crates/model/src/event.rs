@@ -32,6 +32,10 @@ pub enum EventKind {
         /// Hosts that do not know of the run any more, for a later one has changed them: they are left as they are.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<HostId>,
+        /// Hosts of the run that did not answer, or that somebody left out by name (`--skip`): nothing is done there, and
+        /// what they hold of the run is ended by whoever reaches them next.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<HostId>,
     },
     /// Effects that come next, written down ahead of their time: from here on each may have happened.
     Intended {
@@ -69,8 +73,12 @@ pub enum EventKind {
     },
 }
 
-/// Failures that an outcome in brief lists.
+/// Failures of each kind that a record tells.
 pub const BRIEF_FAILURES_MAX: usize = 20;
+/// Longest message of the failure that an outcome in a host's record is about, in bytes.
+const NOTED_BYTES_MAX: usize = 100;
+/// Longest message of each of two failures in a host's record, and of a warning, in bytes.
+const NOTED_ASIDE_BYTES_MAX: usize = 40;
 
 /// How a run ends (P8). There is no other way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,22 +137,25 @@ impl Outcome {
         }
     }
 
-    /// For where it must not grow: its failures in brief, and of warnings and failed undos the first
-    /// [`BRIEF_FAILURES_MAX`].
+    /// For `host`'s own record, which must not grow: its [failures](Failure::noted), and of warnings and failed undos the
+    /// first that is about that host. What is live there is looked at, and what to type is said by who ran it.
     #[must_use]
-    pub fn brief(&self) -> Self {
-        let few = |failures: &[Failure]| -> Vec<Failure> {
-            failures.iter().take(BRIEF_FAILURES_MAX).map(Failure::brief).collect()
+    pub fn noted(&self, host: &HostId) -> Self {
+        let one = |failures: &[Failure]| -> Vec<Failure> {
+            let here = failures.iter().find(|failure| failure.host.as_ref().is_none_or(|at| at == host));
+            here.map(|failure| failure.noted(NOTED_ASIDE_BYTES_MAX)).into_iter().collect()
         };
         match self {
-            Outcome::Succeeded { warnings } => Outcome::Succeeded { warnings: few(warnings) },
-            Outcome::Failed { failure } => Outcome::Failed { failure: failure.brief() },
-            Outcome::RolledBack { failure } => Outcome::RolledBack { failure: failure.brief() },
+            Outcome::Succeeded { warnings } => Outcome::Succeeded { warnings: one(warnings) },
+            Outcome::Failed { failure } => Outcome::Failed { failure: failure.noted(NOTED_BYTES_MAX) },
+            Outcome::RolledBack { failure } => {
+                Outcome::RolledBack { failure: failure.noted(NOTED_BYTES_MAX) }
+            }
             Outcome::Stuck(stuck) => Outcome::Stuck(Stuck {
-                failure: stuck.failure.brief(),
-                undo_failures: few(&stuck.undo_failures),
-                seen: stuck.seen.clone(),
-                commands: stuck.commands.clone(),
+                failure: stuck.failure.noted(NOTED_ASIDE_BYTES_MAX),
+                undo_failures: one(&stuck.undo_failures),
+                seen: WhoIsLive::default(),
+                commands: Vec::new(),
             }),
         }
     }

@@ -6,11 +6,8 @@ use crate::{HostId, Slot, push_escaped};
 
 /// Longest log line that is kept, in characters. A line has no bound of its own, and many end up in a failure.
 pub const LOG_LINE_CHARS_MAX: usize = 2_000;
-/// Longest message or hint of a failure in brief, in characters.
-pub const BRIEF_CHARS_MAX: usize = 1_000;
-
-/// Longest message of a failure in short, in characters: it stands in a record that is read before every effect.
-pub const SHORT_CHARS_MAX: usize = 160;
+/// Longest message of a failure in short, in bytes of JSON: it stands in a record that is read before every effect.
+const SHORT_BYTES_MAX: usize = 30;
 /// Longest message that a host tells, in characters.
 pub const TOLD_CHARS_MAX: usize = 300;
 
@@ -130,26 +127,23 @@ impl Failure {
         self
     }
 
-    /// For where it must not grow and anybody may read it: message and hint cut to [`BRIEF_CHARS_MAX`], no log lines
-    /// and no evidence. The journal has all of it.
+    /// The host (or what is asked there) does not answer, so whether something was done is not known.
     #[must_use]
-    pub fn brief(&self) -> Self {
-        Self {
-            kind: self.kind,
-            message: cut(self.message.clone(), BRIEF_CHARS_MAX),
-            hint: self.hint.clone().map(|hint| cut(hint, BRIEF_CHARS_MAX)),
-            host: self.host.clone(),
-            slot: self.slot,
-            logs: Vec::new(),
-            evidence: Vec::new(),
-        }
+    pub fn is_silence(&self) -> bool {
+        matches!(self.kind, FailureKind::Unreachable | FailureKind::TimedOut)
     }
 
-    /// What and where: the message cut to [`SHORT_CHARS_MAX`], and nothing else.
+    /// For a host's own record, which must not grow and which anybody may read: what kind it is, its slot, and the message
+    /// on one line, in at most `bytes_max` bytes of JSON (three more where it was cut). The journal has all of it.
+    #[must_use]
+    pub fn noted(&self, bytes_max: usize) -> Self {
+        Self { slot: self.slot, ..Self::new(self.kind, in_bytes(&self.message, bytes_max)) }
+    }
+
+    /// As [`Failure::noted`], for a record that is full of other things: what kind it is and the beginning of the message.
     #[must_use]
     pub fn in_short(&self) -> Self {
-        let message = cut(self.message.clone(), SHORT_CHARS_MAX);
-        Self { host: self.host.clone(), slot: self.slot, ..Self::new(self.kind, message) }
+        Self::new(self.kind, in_bytes(&self.message, SHORT_BYTES_MAX))
     }
 
     /// As `host` has it in its record, which whoever is on that host can write: the message is [quoted] as its words and
@@ -177,6 +171,23 @@ pub fn quoted(text: &str, chars_max: usize) -> String {
         }
     }
     cut(shown, chars_max)
+}
+
+/// Text on one line, in at most `bytes_max` bytes of JSON, with an ellipsis (three more) behind where more was.
+pub(crate) fn in_bytes(text: &str, bytes_max: usize) -> String {
+    let (mut shown, mut bytes) = (String::new(), 0);
+    for character in text.chars() {
+        let start = shown.len();
+        push_escaped(&mut shown, character);
+        bytes +=
+            shown[start..].bytes().map(|byte| 1 + usize::from(matches!(byte, b'"' | b'\\'))).sum::<usize>();
+        if bytes > bytes_max {
+            shown.truncate(start);
+            shown.push('…');
+            break;
+        }
+    }
+    shown
 }
 
 /// At most `chars_max` characters, with an ellipsis behind where more was.
@@ -251,18 +262,26 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_in_brief_keeps_what_and_where_and_nothing_without_a_bound() {
+    fn what_is_noted_of_a_failure_is_what_and_where_on_one_line_within_its_bound() {
         let evidence =
             Evidence { check: "GET /".into(), wanted: "200".into(), seen: "500".into(), ok: false };
-        let whole = Failure::new(FailureKind::Unhealthy, "m".repeat(BRIEF_CHARS_MAX + 1))
+        let whole = Failure::new(FailureKind::Unhealthy, "say \"no\"\n".repeat(100))
             .hint("look")
+            .at(&HostId::new("web9").unwrap())
             .slot(Slot::Blue)
             .logs(vec!["TOKEN=hunter2".into()])
             .evidence(vec![evidence]);
-        let wanted = Failure::new(FailureKind::Unhealthy, format!("{}…", "m".repeat(BRIEF_CHARS_MAX)))
-            .hint("look")
-            .slot(Slot::Blue);
-        assert_eq!(whole.brief(), wanted);
+        let wanted = Failure::new(FailureKind::Unhealthy, "say \"no\"\\nsay \"n…").slot(Slot::Blue);
+        assert_eq!(whole.noted(20), wanted);
+        for text in ["\u{1}", "é", "\\", "\"", "x", "\u{202e}", "🦀"] {
+            for bytes_max in [0, 1, 7, 100] {
+                let noted = Failure::new(FailureKind::Other, text.repeat(1_000)).noted(bytes_max).message;
+                let written = serde_json::to_string(&noted).unwrap();
+                assert!(written.len() <= bytes_max + "\"…\"".len(), "{text:?} {bytes_max}: {written}");
+            }
+        }
+        let short = Failure::new(FailureKind::Other, "no route");
+        assert_eq!(short.noted(8), short);
     }
 
     #[test]

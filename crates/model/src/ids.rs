@@ -4,11 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
 
 /// Longest name accepted for services, environments and projects; leaves room for `<project>-<service>-<slot>` in a DNS label.
 const NAME_LENGTH_MAX: usize = 40;
 /// Longest image tag, from the OCI distribution specification's `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
 const TAG_LENGTH_MAX: usize = 128;
+/// Hex digits of a checksum.
+const CHECKSUM_LENGTH: usize = 16;
 
 /// A name that may not be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +95,11 @@ name!(
     Digest, "digest", check_digest
 );
 name!(
+    /// The beginning of a content's SHA-256, 16 lower-case hex digits: tells a content from another one, and from one that
+    /// was cut off. No proof against who wants two contents to be taken for one.
+    Checksum, "checksum", check_checksum
+);
+name!(
     /// A host: `local` for this machine, else an SSH destination (`user@name`, an alias, or `ssh://user@name:port`).
     HostId, "host", check_host
 );
@@ -106,6 +114,14 @@ impl HostId {
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.0 == "local"
+    }
+}
+
+impl Checksum {
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        let hash = sha2::Sha256::digest(content);
+        Self(hash.iter().take(CHECKSUM_LENGTH / 2).map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
@@ -147,6 +163,13 @@ fn check_digest(text: &str) -> Result<(), &'static str> {
     match text.strip_prefix("sha256:") {
         Some(hex) if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => Ok(()),
         _ => Err("a digest is 'sha256:' and 64 lower-case hex digits"),
+    }
+}
+
+fn check_checksum(text: &str) -> Result<(), &'static str> {
+    match text.len() == CHECKSUM_LENGTH && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        true => Ok(()),
+        false => Err("a checksum is 16 lower-case hex digits"),
     }
 }
 

@@ -1,8 +1,12 @@
 //! The lease: the expiring, owned right to change one service in one environment, kept on every host it concerns.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, HostId, Millis, Outcome, Plan, RunId, Timestamp};
+use crate::failure::in_bytes;
+use crate::{Checksum, Failure, HostId, LeftOut, Millis, Outcome, Plan, RunId, Timestamp};
 
 /// How far ahead of a host's clock the end of a run there is believed.
 const AHEAD_SECONDS_MAX: u64 = 3_600;
@@ -14,25 +18,34 @@ pub const BELIEVED_TTL_SECONDS_MAX: u64 = 60;
 /// Longest name of a holder that is shown, in characters.
 pub const OWNER_CHARS_MAX: usize = 120;
 
+/// Largest record that is written, in bytes of JSON, whatever the fleet: it is read before every action.
+pub const RECORD_BYTES_MAX: usize = 1_023;
+/// Longest name of a holder, boot id, session and host in a record, in bytes of JSON.
+pub(crate) const NAME_BYTES_MAX: usize = 40;
+
 /// One host's lease file, changed only by compare-and-swap. It outlives its holder: the token must keep rising, and
 /// what was left unfinished must be found by whoever comes next, from whatever machine.
 ///
-/// Every user of the host may read it. It holds who deploys (`user@machine`, process), the plan of an unfinished run
-/// (releases, hosts, addresses, and the gates as they are written in `lockgate.yaml`), and how the last one ended, in
-/// brief: no log lines and no evidence. Variables of a service (`env`) are nowhere in it.
+/// Every user of the host may read it. It holds who deploys (`user@machine`, process), which run is unfinished, whose plan
+/// stands in a [file beside it](RunFileName), and how the last one ended, in brief: no log lines and no evidence. The plan
+/// has releases, hosts, addresses, and the gates as they are written in `lockgate.yaml`. Variables of a service (`env`) are
+/// in neither. What is written of it is at most [`RECORD_BYTES_MAX`] long.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRecord {
     /// Fencing token: rises by one with every new holder.
     pub token: u64,
     pub holder: Option<Holder>,
     /// The run whose steps may be half done.
-    pub unfinished: Option<Unfinished>,
-    /// How the last finished run ended, in [brief](Outcome::brief): what cannot be read back would lock everybody out.
+    pub unfinished: Option<Begun>,
+    /// How the last finished run ended, [in brief](Outcome::noted): what cannot be read back would lock everybody out.
     pub last: Option<RunEnd>,
     /// When that was written down, by the host's own clock: [`RunEnd::at`] is by that of the machine that ran it. `None`
     /// in a record from before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// Whom the last run left out that did. `None` when none has, and since a run that left out nobody succeeded here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
 }
 
 impl LeaseRecord {
@@ -42,6 +55,25 @@ impl LeaseRecord {
     pub fn quiet_for(&self, now: Timestamp) -> Option<Millis> {
         let ended = self.ended_at.or(self.last.as_ref().map(|end| end.at))?;
         (ended <= now.plus(Millis::from_secs(AHEAD_SECONDS_MAX))).then(|| now.since(ended))
+    }
+
+    /// A run is under way. Of one that was stuck and is undone again it is not kept any more what could not be undone: there
+    /// is no place for that and for why the run turned back.
+    pub fn begin(&mut self, begun: Begun) {
+        if let (Some(_), Some(RunEnd { outcome: Outcome::Stuck(stuck), .. })) = (&begun.cause, &mut self.last)
+        {
+            stuck.undo_failures.clear();
+        }
+        self.unfinished = Some(begun);
+    }
+
+    /// The last run is over, and where it is stuck it stays as what is unfinished. Its end says why it turned back.
+    pub fn end(&mut self, settled: bool) {
+        match (&mut self.unfinished, settled) {
+            (unfinished, true) => *unfinished = None,
+            (Some(begun), false) => begun.cause = None,
+            (None, false) => {}
+        }
     }
 
     /// What is unfinished is a run whose undo failed: it waits for a person.
@@ -69,16 +101,38 @@ pub struct Identity {
 impl Identity {
     #[must_use]
     pub fn is(&self, holder: &Holder) -> bool {
-        let process = (&self.boot_id, self.pid, self.started);
-        process == (&holder.boot_id, holder.pid, holder.started) && self.session == holder.session
+        let named = |text| in_bytes(text, NAME_BYTES_MAX);
+        (self.pid, self.started) == (holder.pid, holder.started)
+            && named(&self.boot_id) == holder.boot_id
+            && named(&self.session) == holder.session
     }
 
     /// A holder of the lease on `host` since `now`, by that host's clock.
     #[must_use]
     pub fn holder(&self, host: &HostId, now: Timestamp, ttl: Millis) -> Holder {
-        let Identity { owner, boot_id, pid, started, session } = self.clone();
-        let host = Some(host.clone());
-        Holder { owner, boot_id, pid, started, session, host, since: now, renewed_at: now, ttl }
+        let named = |text| in_bytes(text, NAME_BYTES_MAX);
+        Holder {
+            owner: named(&self.owner),
+            boot_id: named(&self.boot_id),
+            pid: self.pid,
+            started: self.started,
+            session: named(&self.session),
+            host: Some(noted(host)),
+            since: now,
+            renewed_at: now,
+            ttl,
+        }
+    }
+}
+
+/// A host as a record names it: a long name by its beginning and its checksum.
+pub(crate) fn noted(host: &HostId) -> HostId {
+    match host.as_str().split_at_checked(NAME_BYTES_MAX / 2) {
+        Some((begin, rest)) if rest.len() > NAME_BYTES_MAX / 2 => {
+            let short = format!("{begin}..{}", Checksum::of(host.as_str().as_bytes()));
+            HostId::new(short).unwrap_or_else(|_| host.clone())
+        }
+        Some(_) | None => host.clone(),
     }
 }
 
@@ -103,6 +157,12 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// The name of the machine by which it was taken, where that is another one than `host`: a long one in short.
+    #[must_use]
+    pub fn other_name(&self, host: &HostId) -> Option<&HostId> {
+        self.host.as_ref().filter(|name| **name != noted(host))
+    }
+
     /// No heartbeat for a lifetime, by the host's own clock.
     #[must_use]
     pub fn has_expired(&self, now: Timestamp) -> bool {
@@ -124,14 +184,78 @@ impl Holder {
     }
 }
 
+/// A run as a record names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unfinished {
+pub struct Begun {
     pub run: RunId,
-    pub plan: Plan,
+    pub plan: PlanPlace,
     pub progress: Progress,
     /// Why it turned back, [in short](Failure::in_short): whoever finishes the undoing says it too. `None` for a run that
     /// did not, and in a record of a program that did not keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Failure>,
+}
+
+impl Begun {
+    /// The file with its plan; `None` where the plan is in the record itself.
+    #[must_use]
+    pub fn file(&self) -> Option<RunFileName> {
+        match &self.plan {
+            PlanPlace::Beside(checksum) => Some(RunFileName { run: self.run, checksum: checksum.clone() }),
+            PlanPlace::Within(_) => None,
+        }
+    }
+}
+
+/// Where an unfinished run's plan is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PlanPlace {
+    /// In the file of the run that has this content.
+    Beside(Checksum),
+    /// In the record, as Lockgate wrote it before there were such files.
+    Within(Box<Plan>),
+}
+
+/// The file beside a record that has a run's plan, `run.<id>.<checksum>.json`. It is named by what is in it, so that
+/// nobody, however late, writes another plan over one that a record names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunFileName {
+    pub run: RunId,
+    /// Of the whole file.
+    pub checksum: Checksum,
+}
+
+impl RunFileName {
+    /// How all such names begin.
+    pub const PREFIX: &str = "run.";
+}
+
+impl fmt::Display for RunFileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}.{}.json", Self::PREFIX, self.run, self.checksum)
+    }
+}
+
+/// Only a name exactly as it is written.
+impl FromStr for RunFileName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let inner = text.strip_prefix(Self::PREFIX).and_then(|rest| rest.strip_suffix(".json")).ok_or(())?;
+        let (run, checksum) = inner.split_once('.').ok_or(())?;
+        let name = Self { run: run.parse().map_err(|_| ())?, checksum: checksum.parse().map_err(|_| ())? };
+        if name.to_string() == text { Ok(name) } else { Err(()) }
+    }
+}
+
+/// A run that has not ended, with its plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    pub run: RunId,
+    pub plan: Plan,
+    pub progress: Progress,
+    /// As [`Begun::cause`].
     pub cause: Option<Failure>,
 }
 
@@ -154,6 +278,12 @@ pub struct RunEnd {
 }
 
 impl RunEnd {
+    /// For `host`'s own record: its [outcome in brief](Outcome::noted).
+    #[must_use]
+    pub fn noted(&self, host: &HostId) -> RunEnd {
+        RunEnd { outcome: self.outcome.noted(host), ..*self }
+    }
+
     /// As `host` has it in its record: the [outcome](Outcome::told_by) in its words.
     #[must_use]
     pub fn told_by(&self, host: &HostId) -> RunEnd {
@@ -164,6 +294,7 @@ impl RunEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Failure, FailureKind, Slot, Stuck, WhoIsLive};
 
     fn holder(renewed_at: i64, ttl: u64) -> Holder {
         Holder {
@@ -196,6 +327,95 @@ mod tests {
         let shown = forged.told().owner;
         assert!(shown.starts_with("kim\\n\\x1b[2J'rm -rf /'xxx"), "{shown}");
         assert_eq!(shown.chars().count(), OWNER_CHARS_MAX + 1);
+    }
+
+    /// The largest that can be written: every name and message as long as it gets, for every outcome.
+    #[test]
+    fn no_record_is_larger_than_its_bound() {
+        let long = |text: &str| text.repeat(10_000);
+        let host = HostId::new("h".repeat(255)).unwrap();
+        let failure = |text: &str| {
+            Failure::new(FailureKind::GateNotYet, long(text)).hint(long(text)).slot(Slot::Green).at(&host)
+        };
+        let hosts: Vec<HostId> =
+            (0..200).map(|number| HostId::new(format!("{number}{}", "h".repeat(250))).unwrap()).collect();
+        for text in ["x", "\"", "\u{1}", "🦀", "\\"] {
+            let stuck = Stuck {
+                failure: failure(text),
+                undo_failures: hosts
+                    .iter()
+                    .map(|at| Failure { host: Some(at.clone()), ..failure(text) })
+                    .chain([failure(text)])
+                    .collect(),
+                seen: WhoIsLive {
+                    live: hosts.iter().map(|host| (host.clone(), Slot::Green)).collect(),
+                    silent: hosts.iter().cloned().collect(),
+                },
+                commands: vec![long(text); 200],
+            };
+            let outcomes = [
+                Outcome::Succeeded { warnings: vec![failure(text); 200] },
+                Outcome::Failed { failure: failure(text) },
+                Outcome::RolledBack { failure: failure(text) },
+                Outcome::Stuck(stuck),
+            ];
+            for outcome in outcomes {
+                let run = RunId(uuid::Uuid::max());
+                let at = Timestamp(253_402_300_799_999); // the last millisecond of the year 9999
+                let identity = Identity {
+                    owner: long(text),
+                    boot_id: long(text),
+                    pid: u32::MAX,
+                    started: u64::MAX,
+                    session: long(text),
+                };
+                let holder = identity.holder(&host, at, Millis::from_secs(BELIEVED_TTL_SECONDS_MAX));
+                assert!(identity.is(&holder) && holder.other_name(&host).is_none());
+                assert!(holder.other_name(&hosts[0]).is_some(), "another long name");
+                let mut record = LeaseRecord {
+                    token: TOKEN_MAX,
+                    holder: Some(holder),
+                    unfinished: Some(Begun {
+                        run,
+                        plan: PlanPlace::Beside(Checksum::of(b"")),
+                        progress: Progress::Unwinding,
+                        cause: None,
+                    }),
+                    last: Some(RunEnd { run, at, outcome: outcome.clone() }.noted(&host)),
+                    ended_at: Some(at),
+                    left_out: LeftOut::new(run, &hosts, &long(text), at),
+                };
+                let unfinished = record.unfinished.clone().unwrap();
+                let written = serde_json::to_string(&record).unwrap();
+                assert!(written.len() <= RECORD_BYTES_MAX, "{} bytes: {written}", written.len());
+                // And when it is undone after that.
+                record.begin(Begun { cause: Some(failure(text).in_short()), ..unfinished });
+                let written = serde_json::to_string(&record).unwrap();
+                assert!(written.len() <= RECORD_BYTES_MAX, "{} bytes: {written}", written.len());
+                assert_eq!(serde_json::from_str::<LeaseRecord>(&written).unwrap(), record);
+                assert_eq!(record.last.unwrap().outcome.as_str(), outcome.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_file_is_named_exactly() {
+        let name = RunFileName { run: RunId(uuid::Uuid::nil()), checksum: Checksum::of(b"{}") };
+        let text = "run.00000000-0000-0000-0000-000000000000.44136fa355b3678a.json";
+        assert_eq!(name.to_string(), text);
+        assert_eq!(text.parse(), Ok(name));
+        for other in [
+            "",
+            "run..json",
+            "run.00000000-0000-0000-0000-000000000000.json",
+            "run.00000000-0000-0000-0000-000000000000.../../x.json",
+            "run.00000000-0000-0000-0000-000000000000.44136FA355B3678A.json",
+            "run.00000000000000000000000000000000.44136fa355b3678a.json",
+            "run.00000000-0000-0000-0000-000000000000.44136fa355b3678a.json.tmp",
+            ".run.00000000-0000-0000-0000-000000000000.44136fa355b3678a.json",
+        ] {
+            assert_eq!(other.parse::<RunFileName>(), Err(()), "{other}");
+        }
     }
 
     /// As the program wrote it before [`LeaseRecord::ended_at`].

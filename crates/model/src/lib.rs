@@ -3,6 +3,7 @@
 //! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
+mod behind;
 mod dark;
 mod delivery;
 mod escape;
@@ -23,6 +24,7 @@ mod token;
 mod variable;
 mod word;
 
+pub use behind::{Behind, LeftOut};
 pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
@@ -31,17 +33,16 @@ pub use delivery::{
 pub use escape::{is_mark, push_escaped};
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck, WhoIsLive};
 pub use failure::{
-    BRIEF_CHARS_MAX, Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX,
-    TOLD_CHARS_MAX, quoted,
+    Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX, TOLD_CHARS_MAX, quoted,
 };
 pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
 pub use ids::{
-    Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot, StepId, Tag,
-    Timestamp,
+    Checksum, Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot,
+    StepId, Tag, Timestamp,
 };
 pub use lease::{
-    BELIEVED_TTL_SECONDS_MAX, Holder, Identity, LeaseRecord, OWNER_CHARS_MAX, Progress, RunEnd, TOKEN_MAX,
-    Unfinished,
+    BELIEVED_TTL_SECONDS_MAX, Begun, Holder, Identity, LeaseRecord, OWNER_CHARS_MAX, PlanPlace, Progress,
+    RECORD_BYTES_MAX, RunEnd, RunFileName, TOKEN_MAX, Unfinished,
 };
 pub use mask::Mask;
 pub use observed::{

@@ -192,6 +192,9 @@ pub struct ServiceStatus {
     /// Hosts of which it could be seen what is live.
     pub observed: Observed,
     pub leases: BTreeMap<HostId, LeaseRecord>,
+    /// Which release the run is about that a host holds as unfinished; a host is missing where its plan cannot be read.
+    #[serde(default)]
+    pub wanted: BTreeMap<HostId, Release>,
     /// Each host's own clock when it was looked at, which is what its slots' times are by.
     pub clocks: BTreeMap<HostId, Timestamp>,
     /// Hosts that could not be looked at, or of which something could not be read, and why. What is known of them all
@@ -363,6 +366,7 @@ mod tests {
             leases: BTreeMap::new(),
             clocks,
             unseen: BTreeMap::new(),
+            wanted: BTreeMap::new(),
         }
     }
 

@@ -45,6 +45,10 @@ pub struct Plan {
     pub strategy: Strategy,
     pub intent: Intent,
     pub hosts: Vec<HostId>,
+    /// Hosts of the environment that somebody left out by name (`--skip`), in the configuration's order: none of the steps
+    /// concerns them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<HostId>,
     /// What was live on each host when the plan was made; absent: nothing.
     pub before: BTreeMap<HostId, Release>,
     /// What will be live on every host.

@@ -89,7 +89,8 @@ impl ServiceStatus {
         let is_ill = |(host, seen): (&HostId, &HostObserved)| {
             seen.is_dark() || restarts(host, seen) || seen.router.unreachable.is_some()
         };
-        if !self.unseen.is_empty() || self.differs() || self.observed.hosts.iter().any(is_ill) {
+        let is_behind = !self.behind().is_empty();
+        if !self.unseen.is_empty() || self.differs() || is_behind || self.observed.hosts.iter().any(is_ill) {
             return StatusWord::Unwell;
         }
         let open = self.leases.values().find_map(open_word);
@@ -129,9 +130,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        Digest, EnvironmentName, Failure, FailureKind, Gates, Holder, Intent, Millis, Observed, Plan,
-        ProjectName, Recorded, Release, RouterObserved, RunId, ServiceName, Slot, SlotObserved, SlotState,
-        Strategy, Stuck, Tag, Timestamp, Unfinished, WhoIsLive,
+        Begun, Digest, EnvironmentName, Failure, FailureKind, Gates, Holder, Intent, Millis, Observed, Plan,
+        PlanPlace, ProjectName, Recorded, Release, RouterObserved, RunId, ServiceName, Slot, SlotObserved,
+        SlotState, Strategy, Stuck, Tag, Timestamp, WhoIsLive,
     };
 
     const NOW: Timestamp = Timestamp(10_000_000);
@@ -181,6 +182,7 @@ mod tests {
             observed: Observed { hosts: names.iter().cloned().zip(hosts.iter().cloned()).collect() },
             leases: BTreeMap::from([(names[0].clone(), lease)]),
             // Each host's own: started at NOW is a moment ago.
+            wanted: BTreeMap::new(),
             clocks: names.iter().map(|name| (name.clone(), NOW)).collect(),
             unseen: BTreeMap::new(),
         }
@@ -218,6 +220,7 @@ mod tests {
             strategy: Strategy::BlueGreen,
             intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
             hosts: Vec::new(),
+            without: Vec::new(),
             before: BTreeMap::new(),
             release,
             phases: Vec::new(),
@@ -234,7 +237,12 @@ mod tests {
             ttl: Millis(1),
         };
         LeaseRecord {
-            unfinished: Some(Unfinished { run: run(), plan, progress, cause: None }),
+            unfinished: Some(Begun {
+                run: run(),
+                plan: PlanPlace::Within(Box::new(plan)),
+                progress,
+                cause: None,
+            }),
             holder: is_held.then_some(holder),
             ..LeaseRecord::default()
         }

@@ -27,14 +27,13 @@ impl Session<'_> {
     }
 
     async fn bring_back_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
-        if !acquired.unfinished.is_empty() {
+        if !acquired.is_at_rest() {
             return Ok(None);
         }
         let observed = before_anything(&self.tools.interrupt, self.observe(Depth::Plan)).await?;
         let Some(release) = died(&observed) else { return Ok(None) };
-        let site = self.site;
         let intent = Intent::Deploy { release, gates: Gates::None, again: false };
-        let plan = lockgate_plan::plan(&site.project, &site.service, &site.environment, &intent, &observed)?;
+        let plan = self.site.plan(&intent, &observed)?;
         if plan.is_empty() {
             return Ok(None);
         }

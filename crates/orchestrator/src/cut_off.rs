@@ -38,6 +38,10 @@ impl<'a> CutOff<'a> {
     /// That it was settled every host has to say itself, or show: else its gates are asked again.
     pub(crate) fn progress(&self, last: &BTreeMap<HostId, RunEnd>, seen: &Observed) -> Progress {
         let says = |held: &Unfinished, progress| held.progress == progress;
+        // Also where a host was missing that had settled it: it has been told of as undone.
+        if self.was_undone_elsewhere(last) {
+            return Progress::Unwinding;
+        }
         if self.held.values().all(|held| says(held, Progress::Committed)) {
             return Progress::Committed;
         }
@@ -53,8 +57,6 @@ impl<'a> CutOff<'a> {
         };
         match ended.as_slice() {
             [] => Progress::Forward,
-            // Not every host was told so, or it is not so: there it is undone once more, which looks first.
-            ended if ended.iter().any(|outcome| was_undone(outcome)) => Progress::Unwinding,
             _ if self.held.iter().all(serves) => Progress::Committed,
             _ => Progress::Forward,
         }
@@ -91,6 +93,10 @@ fn is_undone(seen: &HostObserved, plan: &Plan, host: &HostId) -> bool {
         return false;
     }
     let release = &plan.release;
+    if plan.before.get(host).is_some_and(|before| before.same_bytes(release)) {
+        // It was there before the run: none of it is the run's to undo.
+        return true;
+    }
     let runs = seen.slots.values().any(|slot| {
         let held = slot.release.as_ref().is_some_and(|held| held.same_bytes(release));
         held && slot.state == SlotState::Running
@@ -100,7 +106,7 @@ fn is_undone(seen: &HostObserved, plan: &Plan, host: &HostId) -> bool {
 
 /// The release has the traffic, or is recorded to have it, which is the last thing that is done before gates are asked.
 /// Whether it runs or has died does not matter, nor who has changed the route since.
-fn went_live(seen: &HostObserved, release: &Release) -> bool {
+pub(crate) fn went_live(seen: &HostObserved, release: &Release) -> bool {
     [seen.router.target, seen.recorded.active].into_iter().flatten().any(|slot| {
         let held = seen.slots.get(&slot).and_then(|slot| slot.release.as_ref());
         held.is_some_and(|held| held.same_bytes(release))
@@ -156,6 +162,7 @@ mod tests {
             strategy: Strategy::BlueGreen,
             intent: Intent::Deploy { release: release(), gates: Gates::All, again: false },
             hosts: vec![host("web1"), host("web2")],
+            without: Vec::new(),
             before: BTreeMap::new(),
             release: release(),
             phases: Vec::new(),
@@ -207,6 +214,35 @@ mod tests {
         }
     }
 
+    /// A third host of the run cannot say anything.
+    #[test]
+    fn without_a_host_a_run_is_settled_where_one_says_so_and_the_others_show_it() {
+        use Progress::{Committed, Forward, Unwinding};
+        let shown = || seen(Some(Slot::Green), None);
+        for (one, other, seen, progress) in [
+            (Forward, Forward, shown(), Forward),
+            (Committed, Committed, Observed::default(), Committed),
+            (Committed, Forward, shown(), Committed),
+            // Nobody is believed about another.
+            (Committed, Forward, Observed::default(), Forward),
+            (Committed, Forward, seen(Some(Slot::Blue), None), Forward),
+            (Committed, Unwinding, shown(), Unwinding),
+        ] {
+            let (one, other) = (held(one), held(other));
+            let found = cut_off(&[("web1", &one), ("web2", &other)]);
+            assert_eq!(found.progress_without_some(&BTreeMap::new(), &seen), progress, "{found:?}");
+        }
+    }
+
+    /// It was away while the others turned back.
+    #[test]
+    fn what_was_told_to_be_undone_is_undone_also_where_it_was_settled() {
+        let committed = held(Progress::Committed);
+        let found = cut_off(&[("web2", &committed)]);
+        let last = ended(Outcome::Failed { failure: Failure::new(FailureKind::Other, "as told") });
+        assert_eq!(found.progress(&last, &seen(Some(Slot::Green), None)), Progress::Unwinding);
+    }
+
     #[test]
     fn that_a_run_succeeded_elsewhere_settles_it_where_it_went_live() {
         let forward = held(Progress::Forward);
@@ -230,6 +266,12 @@ mod tests {
             assert!(found.undone(&last, &seen).is_none());
             assert_eq!(found.progress(&last, &seen), Progress::Unwinding);
         }
+        // Found by the simulation, seed 871.
+        let mut ahead = held(Progress::Forward);
+        ahead.plan.before.insert(host("web2"), release());
+        let found = cut_off(&[("web2", &ahead)]);
+        assert!(found.undone(&last, &seen(Some(Slot::Green), Some(Slot::Green))).is_some(), "it was there");
+        assert!(found.undone(&last, &Observed::default()).is_none(), "not looked at");
     }
 
     /// Between the stop of the old release and the start of the new one nothing runs, which is not what was before.

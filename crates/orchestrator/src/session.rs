@@ -22,7 +22,7 @@ use crate::recover::Towards;
 use crate::tell::{Teller, Telling};
 
 /// Unfinished runs that one command brings to their end before it does what it was asked for.
-const RECOVERIES_MAX: u32 = 5;
+pub(crate) const RECOVERIES_MAX: u32 = 5;
 
 /// What the composition root hands to every session.
 #[derive(Clone)]
@@ -190,6 +190,14 @@ impl<'a> Session<'a> {
         Self { site, tools, id: (tools.new_run)() }
     }
 
+    /// The same holder of leases, at another site.
+    pub(crate) fn at<'s>(&self, site: &'s Site) -> Session<'s>
+    where
+        'a: 's,
+    {
+        Session { site, tools: self.tools, id: self.id }
+    }
+
     /// # Errors
     /// A host that cannot be looked at.
     pub async fn observe(&self, depth: Depth) -> Result<Observed, Failure> {
@@ -234,8 +242,7 @@ impl<'a> Session<'a> {
                 Intent::Rollback { release: live }
             }
         };
-        let site = self.site;
-        let plan = lockgate_plan::plan(&site.project, &site.service, &site.environment, &intent, &observed)?;
+        let plan = self.site.plan(&intent, &observed)?;
         Ok(Planned { plan, observed })
     }
 
@@ -280,12 +287,15 @@ impl<'a> Session<'a> {
     async fn prepare(&self, want: &Want) -> Result<Ready, Trouble> {
         // A registry takes longer to answer than a lease to be taken.
         let release = self.release(want).boxed().shared();
-        let mut acquire = pin!(self.acquire());
-        let mut acquired = tokio::select! {
+        let mut acquire = pin!(self.acquire_reached());
+        let (mut acquired, gone) = tokio::select! {
             biased;
             acquired = &mut acquire => acquired?,
             _ = release.clone() => acquire.await?,
         };
+        if !gone.is_empty() {
+            return Err(self.refuse(want, acquired, &gone).await);
+        }
         match self.prepare_leased(want, release, &mut acquired).await {
             Ok(ready) => Ok(ready),
             Err(trouble) => {
@@ -303,18 +313,8 @@ impl<'a> Session<'a> {
     ) -> Result<Ready, Trouble> {
         let interrupt = &self.tools.interrupt;
         before_anything(interrupt, self.revive_routers()).await?;
-        let cut_off_rollback = CutOff::oldest(acquired)
-            .and_then(|found| found.plan().filter(|plan| is_rollback(&plan.intent)).cloned());
-        let towards = match want {
-            Want::Deploy { .. } => Towards::End,
-            // What was typed again after it had been cut off.
-            Want::Rollback { release }
-                if cut_off_rollback.as_ref().is_some_and(|plan| is_of(plan, release)) =>
-            {
-                Towards::End
-            }
-            Want::Rollback { .. } => Towards::Back,
-        };
+        let cut_off_rollback = cut_off_rollback(acquired);
+        let towards = towards(want, cut_off_rollback.as_ref());
         let recovered = self.recover_all(acquired, towards).await?;
         let fence = acquired.fence.clone();
         let gone_back = recovered.as_ref().is_some_and(|(_, outcome)| match cut_off_rollback {
@@ -342,7 +342,7 @@ impl<'a> Session<'a> {
     /// looked at anew: somebody may have come in between.
     ///
     /// A run that was stuck before, and is again, is superseded by what is wanted now: plans start from the world.
-    async fn recover_all(
+    pub(crate) async fn recover_all(
         &self,
         acquired: &mut Acquired,
         towards: Towards,
@@ -443,6 +443,23 @@ impl<'a> Session<'a> {
             surely_dead: self.tools.surely_dead.clone(),
             ttl: self.tools.lease_ttl,
         }
+    }
+}
+
+/// The plan of the run that was cut off, if it is a rollback.
+pub(crate) fn cut_off_rollback(acquired: &Acquired) -> Option<Plan> {
+    CutOff::oldest(acquired).and_then(|found| found.plan().filter(|plan| is_rollback(&plan.intent)).cloned())
+}
+
+/// Where a run that was cut off is brought for somebody who wants this.
+pub(crate) fn towards(want: &Want, cut_off_rollback: Option<&Plan>) -> Towards {
+    match want {
+        Want::Deploy { .. } => Towards::End,
+        // What was typed again after it had been cut off.
+        Want::Rollback { release } if cut_off_rollback.is_some_and(|plan| is_of(plan, release)) => {
+            Towards::End
+        }
+        Want::Rollback { .. } => Towards::Back,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use lockgate_engine::LeaseStore;
 use lockgate_model::{
-    Failure, FailureKind, Holder, Mask, Millis, Observed, ServiceStatus, StatusWord, Timestamp,
+    Failure, FailureKind, Holder, LeaseRecord, LeftOut, Mask, Millis, Observed, Plan, ServiceStatus,
+    StatusWord, Timestamp,
 };
 use lockgate_perform::{HostLease, glimpse, unless_silent};
 use serde::Serialize;
@@ -31,7 +32,7 @@ impl Session<'_> {
     pub async fn status(&self) -> ServiceStatus {
         let looks = self.site.hosts.iter().map(|ports| async move {
             let lease = HostLease::new(ports);
-            let looked = tokio::try_join!(unless_silent(glimpse(ports)), unless_silent(lease.read()));
+            let looked = tokio::try_join!(unless_silent(glimpse(ports)), unless_silent(read(&lease)));
             (ports.id.clone(), looked)
         });
         let mut status = self.nothing_seen();
@@ -44,7 +45,7 @@ impl Session<'_> {
                 }
             };
             match lease {
-                Ok((mut record, _, now)) => {
+                Ok((mut record, plan, now)) => {
                     status.clocks.insert(host.clone(), now);
                     // Nobody is at work any more; what was left is.
                     let gone =
@@ -52,7 +53,13 @@ impl Session<'_> {
                     record.holder.take_if(gone);
                     record.holder = record.holder.map(Holder::told);
                     record.last = record.last.map(|end| end.told_by(&host));
+                    record.left_out = record.left_out.map(LeftOut::told);
                     status.leases.insert(host.clone(), record);
+                    match plan {
+                        None => {}
+                        Some(Ok(plan)) => drop(status.wanted.insert(host.clone(), plan.release)),
+                        Some(Err(failure)) => drop(status.unseen.insert(host.clone(), failure)),
+                    }
                 }
                 Err(failure) => {
                     status.unseen.insert(host.clone(), failure);
@@ -86,6 +93,7 @@ impl Session<'_> {
                 Ok(seen) => {
                     all.observed.hosts.extend(seen.observed.hosts);
                     all.leases.extend(seen.leases);
+                    all.wanted.extend(seen.wanted);
                     all.clocks.extend(seen.clocks);
                     all.unseen.extend(seen.unseen);
                 }
@@ -104,10 +112,21 @@ impl Session<'_> {
             environment: self.site.environment.name.clone(),
             observed: Observed::default(),
             leases: std::collections::BTreeMap::new(),
+            wanted: std::collections::BTreeMap::new(),
             clocks: std::collections::BTreeMap::new(),
             unseen: std::collections::BTreeMap::new(),
         }
     }
+}
+
+/// The record, the plan of what is unfinished, and the host's clock.
+async fn read(lease: &HostLease) -> Result<(LeaseRecord, Option<Result<Plan, Failure>>, Timestamp), Failure> {
+    let (record, _, now) = lease.read().await?;
+    let plan = match &record.unfinished {
+        Some(begun) => Some(lease.glimpse_plan(begun).await),
+        None => None,
+    };
+    Ok((record, plan, now))
 }
 
 /// Why something could not be seen is said by hosts and routers.
@@ -129,16 +148,19 @@ pub fn state_line(status: &ServiceStatus) -> StateLine {
     let mut notes: Vec<String> =
         last.and_then(|end| end.outcome.failure()).map(ToString::to_string).into_iter().collect();
     notes.extend(status.unseen.iter().map(|(host, failure)| format!("{host}: {failure}")));
-    let at_work =
-        status.leases.values().find_map(|lease| lease.holder.as_ref().zip(lease.unfinished.as_ref()));
-    if let Some((holder, unfinished)) = at_work {
-        notes.push(format!("{} is at work on {}", holder.owner, unfinished.plan.release));
+    let held = status.leases.iter().filter(|(_, lease)| lease.unfinished.is_some());
+    let at_work = held.filter_map(|(host, lease)| lease.holder.as_ref().zip(status.wanted.get(host))).next();
+    if let Some((holder, release)) = at_work {
+        notes.push(format!("{} is at work on {release}", holder.owner));
     }
     if tags.len() > 1 {
         notes.push(format!("hosts differ: {}", tags.join(", ")));
     }
     if status.leases.values().any(|lease| lease.unfinished.is_some() && lease.holder.is_none()) {
         notes.push("a run was left unfinished; `lockgate resume` finishes or undoes it".to_owned());
+    }
+    for (host, behind) in status.behind() {
+        notes.push(format!("{host} is behind: run {} went on without it", behind.run));
     }
     StateLine {
         service: status.service.to_string(),

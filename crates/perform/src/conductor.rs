@@ -151,6 +151,13 @@ async fn stop(
     }
     let refused = |message: String| Failure::new(FailureKind::Refused, message).slot(slot);
     let route = routed?;
+    if route.target == Some(slot) && !route.held && holding.is_some() {
+        // The hold before it lapsed: whoever undoes holds and drains again.
+        let message = format!("{slot} has the traffic again, so it is not stopped: requests waited too long");
+        return Err(Failure::new(FailureKind::Conflict, message)
+            .slot(slot)
+            .hint("run the same command again; a longer `drain` lets them wait longer"));
+    }
     if route.target == Some(slot) && !route.held {
         return Err(refused(format!("{slot} has the traffic, so it is not stopped"))
             .hint("the router was changed behind our back; `lockgate status` shows where the traffic goes"));

@@ -1,18 +1,25 @@
-//! The lease record as a file on the host, changed by the host's compare-and-swap.
+//! The lease record as a file on the host, changed by the host's compare-and-swap, and the files of runs beside it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use lockgate_engine::LeaseStore;
-use lockgate_model::{Failure, FailureKind, Holder, HostId, LeaseRecord, TOLD_CHARS_MAX, Timestamp, quoted};
-use lockgate_ports::{Host, HostFile, HostPorts, Swapped};
+use lockgate_engine::{LeaseStore, RunFile};
+use lockgate_model::{
+    Begun, Failure, FailureKind, Holder, HostId, LeaseRecord, Plan, PlanPlace, RunFileName, TOLD_CHARS_MAX,
+    Timestamp, quoted,
+};
+use lockgate_ports::{Host, HostFile, HostPorts, PortError, Swapped};
+
+/// Permission bits of a run's file: who may only look sees what is under way, as with the record.
+const RUN_FILE_MODE: u32 = 0o644;
 
 /// `<home>/.lockgate/lease.json` on one host.
 pub struct HostLease {
     host: Arc<dyn Host>,
+    folder: String,
     path: String,
     /// Who held the record whose bytes these are: they are asked for before every effect and change with every
-    /// heartbeat only, and the plan in them is long.
+    /// heartbeat only.
     glanced: Mutex<Option<Glanced>>,
 }
 
@@ -25,8 +32,44 @@ struct Glanced {
 impl HostLease {
     #[must_use]
     pub fn new(ports: &HostPorts) -> Self {
-        let path = format!("{}/.lockgate/lease.json", ports.home);
-        Self { host: ports.host.clone(), path, glanced: Mutex::new(None) }
+        let folder = format!("{}/.lockgate", ports.home);
+        let path = format!("{folder}/lease.json");
+        Self { host: ports.host.clone(), folder, path, glanced: Mutex::new(None) }
+    }
+
+    fn path_of(&self, name: &RunFileName) -> String {
+        format!("{}/{name}", self.folder)
+    }
+
+    fn failure(&self, error: PortError) -> Failure {
+        Failure::from(error).at(self.host.id())
+    }
+
+    /// The plan of what is unfinished, for who only looks: whoever wrote it.
+    ///
+    /// # Errors
+    /// As for [`LeaseStore::plan`].
+    pub async fn glimpse_plan(&self, begun: &Begun) -> Result<Plan, Failure> {
+        match (&begun.plan, begun.file()) {
+            (PlanPlace::Within(plan), _) => Ok((**plan).clone()),
+            (PlanPlace::Beside(_), None) => Err(self.odd(&self.path, "names no file")),
+            (PlanPlace::Beside(_), Some(name)) => {
+                self.parse_plan(&name, self.host.read(&self.path_of(&name)).await)
+            }
+        }
+    }
+
+    fn parse_plan(&self, name: &RunFileName, file: Result<HostFile, PortError>) -> Result<Plan, Failure> {
+        let path = self.path_of(name);
+        let content = file.map_err(|error| self.failure(error))?.content.ok_or_else(|| {
+            let message = format!("{path}, which has the plan of the run {}, is missing", name.run);
+            Failure::new(FailureKind::NotFound, message).at(self.host.id())
+        })?;
+        RunFile::plan(name, &content).map_err(|why| self.odd(&path, &why))
+    }
+
+    fn odd(&self, path: &str, why: &str) -> Failure {
+        Failure::new(FailureKind::Other, format!("{path} {why}")).at(self.host.id())
     }
 
     fn remember(&self, content: Vec<u8>, record: &LeaseRecord) {
@@ -41,7 +84,7 @@ impl HostLease {
     }
 
     async fn look(&self) -> Result<HostFile, Failure> {
-        self.host.read(&self.path).await.map_err(|error| Failure::from(error).at(self.host.id()))
+        self.host.read(&self.path).await.map_err(|error| self.failure(error))
     }
 
     /// Taking an unreadable record for a free lease would let two run at once.
@@ -83,15 +126,38 @@ impl LeaseStore for HostLease {
         Ok((record.token, record.holder, file.now))
     }
 
+    async fn gone(&self) -> Failure {
+        Failure::from(self.host.gone().await).at(self.host.id())
+    }
+
     async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure> {
         let content = serde_json::to_vec(record).map_err(|error| {
             Failure::new(FailureKind::Other, format!("the lease cannot be written: {error}"))
         })?;
         let swapped = self.host.swap(&self.path, version, &content).await;
-        let swapped = swapped.map_err(|error| Failure::from(error).at(self.host.id()))? == Swapped::Yes;
+        let swapped = swapped.map_err(|error| self.failure(error))? == Swapped::Yes;
         if swapped {
             self.remember(content, record);
         }
         Ok(swapped)
+    }
+
+    async fn keep(&self, file: &RunFile) -> Result<(), Failure> {
+        let path = self.path_of(&file.name);
+        self.host.write_own(&path, &file.content, RUN_FILE_MODE).await.map_err(|error| self.failure(error))
+    }
+
+    async fn plan(&self, name: &RunFileName) -> Result<Plan, Failure> {
+        self.parse_plan(name, self.host.read_own(&self.path_of(name)).await)
+    }
+
+    async fn forget(&self, name: &RunFileName) -> Result<(), Failure> {
+        self.host.remove(&self.path_of(name)).await.map_err(|error| self.failure(error))
+    }
+
+    async fn files(&self) -> Result<Vec<RunFileName>, Failure> {
+        let names = self.host.names(&self.folder, RunFileName::PREFIX).await;
+        let names = names.map_err(|error| self.failure(error))?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 }

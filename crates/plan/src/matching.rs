@@ -54,6 +54,10 @@ pub enum Matched {
 /// # Errors
 /// `Refused`, at the host whose record no plan of ours can be made from.
 pub fn match_run(here: Here<'_>, found: Found<'_>) -> Result<Matched, Failure> {
+    let base = found.journaled.or(found.held.values().next().copied());
+    // Whoever began it left these out by name.
+    let environment = here.environment.without(base.map_or(&[], |plan| &plan.without));
+    let here = Here { environment: &environment, ..here };
     let Some(slots) = here.environment.slots() else {
         let message = format!("{} is only checked, so no run of it can be taken over", here.environment.name);
         return Err(Failure::new(FailureKind::Refused, message));
@@ -68,7 +72,7 @@ pub fn match_run(here: Here<'_>, found: Found<'_>) -> Result<Matched, Failure> {
             );
         }
     }
-    let Some(base) = found.journaled.or(found.held.values().next().copied()) else {
+    let Some(base) = base else {
         return Err(Failure::new(FailureKind::NotFound, "no host holds the run"));
     };
     let differences = differences((here, slots), found, base, &own);
@@ -82,6 +86,7 @@ pub fn match_run(here: Here<'_>, found: Found<'_>) -> Result<Matched, Failure> {
         strategy: slots.strategy,
         intent: told_intent(here, &base.intent),
         hosts: Vec::new(),
+        without: base.without.clone(),
         before: BTreeMap::new(),
         release: told(here, &base.release),
         phases: Vec::new(),
@@ -256,7 +261,7 @@ fn make(here: Here<'_>, plan: &Plan, then: &Observed) -> Result<Plan, Failure> {
         asked @ (Intent::Deploy { .. } | Intent::Rollback { .. } | Intent::TidyUp) => asked.clone(),
     };
     let made = crate::plan(project, service, environment, &intent, then)?;
-    Ok(Plan { intent: plan.intent.clone(), ..made })
+    Ok(Plan { intent: plan.intent.clone(), without: plan.without.clone(), ..made })
 }
 
 /// It is of the service, and of the image that the configuration names.

@@ -88,6 +88,7 @@ impl Wanted<'_> {
             strategy: self.slots.strategy,
             intent: self.intent.clone(),
             hosts: self.slots.hosts.clone(),
+            without: Vec::new(),
             before: live_releases(observed),
             release: self.release.clone(),
             phases: phases.phases,

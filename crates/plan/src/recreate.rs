@@ -13,6 +13,9 @@ use crate::recipe::{HostPlan, Listed, Phases, Sorted, Wanted, lane, step};
 
 /// The one slot.
 pub(crate) const SLOT: Slot = Slot::Main;
+/// What looking, starting and switching take by themselves, beyond the bounds of what they wait for. A hold that ended by
+/// itself in between would keep the slot from being stopped.
+const HOLD_EXTRA_SECONDS: u64 = 5;
 /// Requests that may wait at the router of a host at once.
 const HOLD_REQUESTS_MAX: u32 = 1_000;
 
@@ -155,7 +158,8 @@ impl Wanted<'_> {
     /// A request waits through all that may pass until the new release answers.
     fn hold(&self) -> Action {
         let SlotDelivery { drain, stop_grace, .. } = self.slots;
-        let time = Millis(drain.0 + stop_grace.0 + self.service.health.timeout().0);
+        let waits = drain.0 + stop_grace.0 + self.service.health.timeout().0;
+        let time = Millis(waits + Millis::from_secs(HOLD_EXTRA_SECONDS).0);
         Action::Hold { bounds: HoldBounds { time, requests_max: HOLD_REQUESTS_MAX } }
     }
 

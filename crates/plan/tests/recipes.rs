@@ -159,10 +159,10 @@ fn recreate_behind_a_router_that_holds_lets_requests_wait() {
       web1: fetch v2 (222222222222)
       web1: fetch v1 (111111111111)
     go live
-      web1: let requests wait (up to 1m40s, 1000 of them)  ↩ let the waiting requests go
+      web1: let requests wait (up to 1m45s, 1000 of them)  ↩ let the waiting requests go
       web1: drain main (up to 30s)
       web1: stop main  ↩ start v1 in main, wait until main is healthy (/health, up to 1m), switch traffic to main, let the waiting requests go, ask through the router: v1 from main
-      web1: start v2 in main  ↩ let requests wait (up to 1m40s, 1000 of them), drain main (up to 30s), stop main
+      web1: start v2 in main  ↩ let requests wait (up to 1m45s, 1000 of them), drain main (up to 30s), stop main
       web1: wait until main is healthy (/health, up to 1m)
       web1: switch traffic to main
       web1: let the waiting requests go

@@ -11,6 +11,8 @@ use crate::PortError;
 
 /// Largest file that is read from or written to a host.
 pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most names of files that are asked for at once.
+pub const NAMES_MAX: usize = 1_000;
 /// Free space below which a disk counts as full: leases, lists and a start write some KiB.
 pub const STATE_FREE_MIB_MIN: u64 = 1;
 /// Age from which a temporary file is one that a killed write left: no write takes that long.
@@ -230,6 +232,13 @@ pub trait Host: Send + Sync {
     /// [ours](lockgate_own): nothing was written then. So after it succeeded what stands in the folder can be relied on.
     async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError>;
 
+    /// Names of the files in `folder` that begin with `prefix`, in any order, at most [`NAMES_MAX`] of them. Links, folders
+    /// and names with control characters are left out; a missing folder has none.
+    ///
+    /// # Errors
+    /// `Unauthorized`, `Unreachable`.
+    async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError>;
+
     /// Removes the file; a missing one is fine.
     ///
     /// # Errors
@@ -249,6 +258,13 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// `Unreachable` when nothing listens, `TimedOut`.
     async fn connect(&self, endpoint: &Endpoint, timeout: Millis) -> Result<Box<dyn HostStream>, PortError>;
+
+    /// Returns when the host, which answered until then, does so no more, within seconds and whatever is under way there:
+    /// long before each thing that is waited for has timed out. Never where that is not noticed by itself, as on this
+    /// machine.
+    async fn gone(&self) -> PortError {
+        std::future::pending().await
+    }
 
     /// Free space in MiB on the file system that holds `path` or its nearest existing parent.
     ///

@@ -22,8 +22,8 @@ use std::sync::Arc;
 pub use error::PortError;
 pub use gate::{CommandRunner, Prober};
 pub use host::{
-    Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, Output, STATE_FREE_MIB_MIN, Swapped,
-    TEMPORARY_SECONDS_MAX, listens, readable,
+    Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, NAMES_MAX, Output, STATE_FREE_MIB_MIN,
+    Swapped, TEMPORARY_SECONDS_MAX, listens, readable,
 };
 pub use http::{Answer, Request};
 pub use notify::{Message, MessageKind, Notifier};

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    Action, Digest, EnvironmentName, Event, EventKind, Evidence, Failure, FailureKind, Gate, GateKind,
-    GateTarget, Gates, Health, Holder, HostId, HostObserved, HttpGate, HttpHealth, Intent, Lane, LeaseRecord,
-    Millis, Moment, Observed, Outcome, Phase, Plan, Probe, Progress, ProjectName, Recorded, Release,
-    RouterObserved, RunEnd, RunId, ServiceName, Slot, SlotObserved, SlotState, StatusRange, Step, StepId,
-    Strategy, Stuck, Tag, Timestamp, Unfinished, WhoIsLive,
+    Action, Begun, Checksum, Digest, EnvironmentName, Event, EventKind, Evidence, Failure, FailureKind, Gate,
+    GateKind, GateTarget, Gates, Health, Holder, HostId, HostObserved, HttpGate, HttpHealth, Intent, Lane,
+    LeaseRecord, Millis, Moment, Observed, Outcome, Phase, Plan, PlanPlace, Probe, Progress, ProjectName,
+    Recorded, Release, RouterObserved, RunEnd, RunId, ServiceName, Slot, SlotObserved, SlotState,
+    StatusRange, Step, StepId, Strategy, Stuck, Tag, Timestamp, WhoIsLive,
 };
 
 /// 2025-11-20T12:00:00Z.
@@ -132,6 +132,7 @@ pub(crate) fn plan_for(hosts: &[HostId]) -> Plan {
         strategy: Strategy::BlueGreen,
         intent: Intent::Deploy { release: new.clone(), gates: Gates::All, again: false },
         hosts: hosts.to_vec(),
+        without: Vec::new(),
         before: hosts.iter().map(|host| (host.clone(), old.clone())).collect(),
         release: new,
         phases: vec![prepare, swap, check, tidy],
@@ -301,10 +302,25 @@ pub(crate) fn held_lease() -> LeaseRecord {
     };
     let last =
         RunEnd { run: run(), at: Timestamp(4), outcome: Outcome::RolledBack { failure: failure_smoke() } };
-    LeaseRecord { token: 1, holder: Some(holder), unfinished: None, last: Some(last), ended_at: None }
+    LeaseRecord {
+        token: 1,
+        holder: Some(holder),
+        unfinished: None,
+        last: Some(last),
+        ended_at: None,
+        left_out: None,
+    }
 }
 
 pub(crate) fn left_lease() -> LeaseRecord {
-    let unfinished = Unfinished { run: run(), plan: plan(), progress: Progress::Forward, cause: None };
-    LeaseRecord { token: 1, holder: None, unfinished: Some(unfinished), last: None, ended_at: None }
+    let plan = PlanPlace::Beside(Checksum::of(b""));
+    let unfinished = Begun { run: run(), plan, progress: Progress::Forward, cause: None };
+    LeaseRecord {
+        token: 1,
+        holder: None,
+        unfinished: Some(unfinished),
+        last: None,
+        ended_at: None,
+        left_out: None,
+    }
 }

@@ -141,7 +141,9 @@ fn stuck_text(stuck: &Stuck, plan: &Plan, paint: Paint) -> String {
         let _ = write!(text, "\n  {}", clean(command));
     }
     if !stuck.seen.silent.is_empty() && plan.hosts.len() > 1 {
-        text.push_str("\n  where a host is gone for good: take it out of `hosts`, then deploy");
+        text.push_str(
+            "\n  where a host is gone for good, `lockgate resume` goes on without it; then take it out of `hosts`, or deploy with `--skip HOST`",
+        );
     }
     text
 }
@@ -240,7 +242,7 @@ mod tests {
         next: type, in this order:
           lockgate status web
           lockgate resume
-          where a host is gone for good: take it out of `hosts`, then deploy
+          where a host is gone for good, `lockgate resume` goes on without it; then take it out of `hosts`, or deploy with `--skip HOST`
         ");
         let mut known = stuck();
         known.seen.live.insert(host("web2"), lockgate_model::Slot::Green);

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use lockgate_model::{HostId, HostObserved, LeaseRecord, Rejected, ServiceStatus, SlotState, Timestamp};
+use lockgate_model::{
+    Behind, HostId, HostObserved, LeaseRecord, Rejected, Release, ServiceStatus, SlotState, Timestamp,
+};
 
 use crate::failure::failure_text;
 use crate::outcome::hosts_text;
@@ -67,6 +69,9 @@ fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: P
             status.service
         );
     }
+    for (host, behind) in status.behind() {
+        let _ = write!(text, "\n  {} {}", paint.yellow("!"), behind_text(status, &host, &behind, time));
+    }
     push_rejected(&mut text, status, time, paint);
     push_leases(&mut text, status, time, paint);
     text
@@ -103,6 +108,31 @@ fn push_rejected(
     }
 }
 
+/// Who went on without a host, and what brings it along.
+fn behind_text(
+    status: &ServiceStatus,
+    host: &HostId,
+    behind: &Behind,
+    time: &dyn Fn(Timestamp) -> String,
+) -> String {
+    let of = behind.by.as_ref().map(|by| format!(" of {}", escaped(by))).unwrap_or_default();
+    let ended = behind.at.map(|at| format!(" at {}", time(at))).unwrap_or_default();
+    let others = status.observed.hosts.iter().filter(|(other, _)| *other != host);
+    let mut live: Vec<&str> =
+        others.filter_map(|(_, seen)| Some(seen.live()?.1.release.as_ref()?.tag.as_str())).collect();
+    live.dedup();
+    let tag = match live.as_slice() {
+        [tag] => tag,
+        _ => "TAG",
+    };
+    let deploy = format!("lockgate --env {} deploy {}", status.environment, status.service);
+    format!(
+        "{} is behind: run {}{of} went on without it{ended}\n    when it is back: `{deploy} {tag}` brings it along; until then: `{deploy} TAG --skip {host}`",
+        hosts_text(std::slice::from_ref(host)),
+        behind.run
+    )
+}
+
 /// The slot that gets no traffic, as far as something is in it.
 fn beside(seen: &HostObserved) -> String {
     let others = seen.slots.iter().filter(|(slot, _)| Some(**slot) != seen.router.target);
@@ -123,7 +153,7 @@ fn beside(seen: &HostObserved) -> String {
 fn push_leases(text: &mut String, status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: Paint) {
     let mut said: Vec<(String, Vec<HostId>)> = Vec::new();
     for (host, lease) in &status.leases {
-        for line in lease_lines(lease, time, paint) {
+        for line in lease_lines(lease, status.wanted.get(host), time, paint) {
             match said.iter_mut().find(|(known, _)| *known == line) {
                 Some((_, hosts)) => hosts.push(host.clone()),
                 None => said.push((line, vec![host.clone()])),
@@ -141,14 +171,21 @@ fn push_leases(text: &mut String, status: &ServiceStatus, time: &dyn Fn(Timestam
     }
 }
 
-fn lease_lines(lease: &LeaseRecord, time: &dyn Fn(Timestamp) -> String, paint: Paint) -> Vec<String> {
+/// `wanted` is the release that its unfinished run is about, where that is known.
+fn lease_lines(
+    lease: &LeaseRecord,
+    wanted: Option<&Release>,
+    time: &dyn Fn(Timestamp) -> String,
+    paint: Paint,
+) -> Vec<String> {
     let mut lines = Vec::new();
     match (&lease.holder, &lease.unfinished) {
         (Some(holder), unfinished) => {
             let (owner, since) = (escaped(&holder.owner), time(holder.since));
-            let what = unfinished
-                .as_ref()
-                .map_or(String::new(), |run| format!(" on {} (run {})", run.plan.release, run.run));
+            let what = unfinished.as_ref().map_or(String::new(), |begun| {
+                let release = wanted.map_or(String::new(), |release| format!(" on {release}"));
+                format!("{release} (run {})", begun.run)
+            });
             lines.push(format!("{} {owner} is at work{what} since {since}", paint.yellow("→")));
         }
         (None, Some(unfinished)) => lines.push(format!(
@@ -169,7 +206,7 @@ fn lease_lines(lease: &LeaseRecord, time: &dyn Fn(Timestamp) -> String, paint: P
 mod tests {
     use std::collections::BTreeMap;
 
-    use lockgate_model::{Failure, FailureKind};
+    use lockgate_model::{Failure, FailureKind, LeftOut};
 
     use super::*;
     use crate::fixtures::{environment, held_lease, host, left_lease, observed, service};
@@ -184,6 +221,7 @@ mod tests {
             environment: environment(),
             observed: observed(),
             leases: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             clocks: BTreeMap::new(),
             unseen: BTreeMap::new(),
         }
@@ -213,6 +251,25 @@ mod tests {
           ✗ web2: unreachable: no route
             hint: is it up?
           ! run 00000000-0000-0000-0000-000000000007 was left unfinished: type `lockgate resume` (on web1)
+        ");
+    }
+
+    #[test]
+    fn who_is_behind_is_said_with_what_brings_it_along() {
+        let mut one = status();
+        let run = left_lease().unfinished.unwrap().run;
+        let left_out = LeftOut { run, hosts: vec![host("web3")], by: "kim@desk".into(), at: Timestamp(7) };
+        one.leases =
+            [(host("web1"), LeaseRecord { left_out: Some(left_out), ..LeaseRecord::default() })].into();
+        one.unseen.insert(host("web3"), Failure::new(FailureKind::TimedOut, "it does not answer"));
+        insta::assert_snapshot!(status_text(&[one], &time, Paint::plain()), @r"
+        web in prod: unwell
+          host  live                       since           beside
+          web1  v1 (0a0a0a0a0a0a) in blue  t1763640000000
+          web2  v1 (0a0a0a0a0a0a) in blue  t1763640000000  unknown release in green, stopped
+          ✗ web3: timed out: it does not answer
+          ! web3 is behind: run 00000000-0000-0000-0000-000000000007 of kim@desk went on without it at t7
+            when it is back: `lockgate --env prod deploy web v1` brings it along; until then: `lockgate --env prod deploy web TAG --skip web3`
         ");
     }
 

@@ -51,6 +51,8 @@ pub enum Event {
     ImagesGone,
     ClockJump(i64),
     HostDown(Millis),
+    /// Until the story says that it comes back.
+    HostGone,
     RouterDown(Millis),
     DiskFull,
 }
@@ -363,6 +365,7 @@ impl Actor {
                 self.world.count(|tally| tally.faults += 1);
             }
             Event::HostDown(span) => self.world.host_down(host, span),
+            Event::HostGone => self.world.host_gone(host),
             Event::RouterDown(span) => self.world.router_down(host, span),
         }
     }

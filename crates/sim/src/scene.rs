@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use lockgate_model::{
     BuiltinRouter, CommandGate, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment,
@@ -38,6 +38,8 @@ pub enum Initial {
     Live(Beside),
     /// v2 in blue already.
     Ahead,
+    /// v1 in blue, and v2 in green, which has the traffic; the slot that is recorded as active.
+    Switched(Slot),
 }
 
 #[derive(Debug, Clone)]
@@ -55,6 +57,8 @@ pub struct Scene {
     pub drain: Millis,
     pub health_timeout: Millis,
     pub router_identifies: bool,
+    /// Lease records that are there already, one per host; empty for none.
+    pub records: Vec<Vec<u8>>,
 }
 
 impl Default for Scene {
@@ -70,6 +74,7 @@ impl Default for Scene {
             drain: Millis(2_000),
             health_timeout: Millis(1_500),
             router_identifies: true,
+            records: Vec::new(),
         }
     }
 }
@@ -113,6 +118,14 @@ impl Scene {
             .collect()
     }
 
+    /// All hosts begin with the same release.
+    #[must_use]
+    pub fn is_alike(&self) -> bool {
+        self.hosts
+            .windows(2)
+            .all(|two| matches!((two[0], two[1]), (Initial::Live(_), Initial::Live(_))) || two[0] == two[1])
+    }
+
     /// The hosts as they are before the story. Must be called within a tokio runtime.
     #[must_use]
     pub fn machines(&self) -> BTreeMap<HostId, SharedMachine> {
@@ -123,7 +136,12 @@ impl Scene {
             furnish(&mut machine, *initial, self.strategy);
             (id, shared(machine))
         };
-        self.host_ids().into_iter().zip(&self.hosts).map(build).collect()
+        let machines: BTreeMap<_, _> = self.host_ids().into_iter().zip(&self.hosts).map(build).collect();
+        for (machine, record) in machines.values().zip(&self.records) {
+            let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+            machine.files.insert(format!("{HOME}/.lockgate/lease.json"), record.clone());
+        }
+        machines
     }
 
     #[must_use]
@@ -250,6 +268,7 @@ fn furnish(machine: &mut Machine, initial: Initial, strategy: Strategy) {
             release(1)
         }
         Initial::Ahead => release(2),
+        Initial::Switched(_) => release(1),
     };
     machine.place(slot, &live.tag, true);
     // It has been running for long, whatever its behaviour.
@@ -263,6 +282,14 @@ fn furnish(machine: &mut Machine, initial: Initial, strategy: Strategy) {
     }
     let list = serde_json::to_vec(&[live, release(0)]).unwrap_or_else(|error| panic!("{error}"));
     machine.files.insert(format!("{HOME}/.lockgate/releases.json"), list);
+    if let Initial::Switched(active) = initial {
+        let to = release(2);
+        machine.place(Slot::Green, &to.tag, true);
+        machine.point_at(Some(Machine::address(Slot::Green)), Some(to.digest));
+        machine.files.insert(format!("{HOME}/active_color"), format!("{active}\n").into_bytes());
+        let previous = if active == Slot::Green { Slot::Blue } else { Slot::Green };
+        machine.files.insert(format!("{HOME}/previous_color"), format!("{previous}\n").into_bytes());
+    }
 }
 
 /// A slot that had the traffic until just now and is still answering a request.

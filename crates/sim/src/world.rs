@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockgate_model::{
-    Action, Event, EventKind, Holder, HostId, LeaseRecord, Millis, Outcome, Plan, Release, RunId, Slot,
-    Strategy,
+    Action, Begun, Event, EventKind, Holder, HostId, LeaseRecord, Millis, Outcome, Plan, Release,
+    RunFileName, RunId, Slot, Strategy,
 };
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
@@ -68,6 +68,8 @@ struct Known {
     stopped: BTreeSet<HostId>,
     lease_tokens: BTreeMap<HostId, u64>,
     plans: BTreeMap<RunId, Plan>,
+    /// Hosts of a run that went on without it, or that it goes on without: its end says nothing of them.
+    not_touched: BTreeMap<RunId, BTreeSet<HostId>>,
     /// Switches and withdrawals done for a run, by whomever.
     moves: BTreeMap<RunId, BTreeSet<HostId>>,
     /// Slots started for a run, by whomever.
@@ -78,6 +80,8 @@ struct Known {
     condemned: BTreeSet<RunId>,
     dead: BTreeSet<u32>,
     hosts_down: BTreeMap<HostId, Instant>,
+    /// Hosts that are gone, for good or until [`World::come_back`].
+    gone: BTreeSet<HostId>,
     routers_down: BTreeMap<HostId, Instant>,
     /// When a host's clock last went forward, and leases that are alive expired.
     jumped_at: Option<Instant>,
@@ -99,12 +103,19 @@ impl World {
     /// Must be called within a tokio runtime.
     #[must_use]
     pub fn new(scene: &Scene, tracing: bool) -> Arc<Self> {
-        let live = |initial: &Initial| matches!(initial, Initial::Live(_) | Initial::Ahead);
+        let live =
+            |initial: &Initial| matches!(initial, Initial::Live(_) | Initial::Ahead | Initial::Switched(_));
         let hosts = scene.host_ids().into_iter().zip(&scene.hosts);
         let serving = hosts.filter(|(_, initial)| live(initial)).map(|(host, _)| host).collect();
-        let known = Known { serving, ..Known::default() };
+        let machines = scene.machines();
+        let tokens = machines.iter().filter_map(|(host, machine)| {
+            let machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+            let content = machine.files.get(&format!("{HOME}/.lockgate/lease.json"))?;
+            Some((host.clone(), token_of(content)?))
+        });
+        let known = Known { serving, lease_tokens: tokens.collect(), ..Known::default() };
         Arc::new(Self {
-            machines: scene.machines(),
+            machines,
             strategy: scene.strategy,
             drain: scene.drain,
             tracing,
@@ -181,7 +192,22 @@ impl World {
     pub fn is_down(&self, host: &HostId, what: What) -> bool {
         let (known, now) = (self.known(), Instant::now());
         let down = |of: &BTreeMap<HostId, Instant>| of.get(host).is_some_and(|until| now < *until);
-        down(&known.hosts_down) || (what.is_router() && down(&known.routers_down))
+        down(&known.hosts_down)
+            || known.gone.contains(host)
+            || (what.is_router() && down(&known.routers_down))
+    }
+
+    pub fn host_gone(&self, host: &HostId) {
+        self.known().gone.insert(host.clone());
+    }
+
+    #[must_use]
+    pub fn gone(&self) -> BTreeSet<HostId> {
+        self.known().gone.clone()
+    }
+
+    pub fn come_back(&self) {
+        self.known().gone.clear();
     }
 
     pub fn clock_jumped(&self) {
@@ -226,7 +252,10 @@ impl World {
             .known()
             .jumped_at
             .is_some_and(|at| at.elapsed() < Millis::from_secs(LEASE_SECONDS).duration());
-        if call.what != What::Swap && !call.late && !jumped && token.unwrap_or(0) < lease {
+        // A run's file is named by what is in it and removed by who has seen its record name it no more: whoever comes late
+        // with one harms nobody.
+        let fenced = call.what != What::Swap && !is_run_file(&call.detail);
+        if fenced && !call.late && !jumped && token.unwrap_or(0) < lease {
             self.violated(format!(
                 "{who} was replaced (token {token:?}, the lease has {lease}) and still did {call}"
             ));
@@ -236,6 +265,7 @@ impl World {
         {
             self.known().moves.entry(run).or_default().insert(machine.id.clone());
         }
+        self.check_run_file(who, call, machine);
         if let (What::Start(_), Some(run), false) = (call.what, run, call.late) {
             self.known().starts.entry(run).or_default().insert(machine.id.clone());
         }
@@ -269,6 +299,32 @@ impl World {
     pub fn holder(&self, machine: &Machine) -> Option<Holder> {
         let content = machine.files.get(&format!("{HOME}/.lockgate/lease.json"))?;
         serde_json::from_slice::<LeaseRecord>(content).ok()?.holder
+    }
+
+    /// P4: the plan of the run that a record names is there, whatever was cut off or came late.
+    fn check_run_file(&self, who: &str, call: &Call, machine: &Machine) {
+        let about = match call.what {
+            What::Swap => true,
+            What::Write | What::Remove => is_run_file(&call.detail),
+            _ => false,
+        };
+        let record = machine.files.get(&format!("{HOME}/.lockgate/lease.json")).filter(|_| about);
+        let Some(Ok(record)) = record.map(|content| serde_json::from_slice::<LeaseRecord>(content)) else {
+            return;
+        };
+        let Some(name) = record.unfinished.as_ref().and_then(Begun::file) else { return };
+        if !machine.files.contains_key(&format!("{HOME}/.lockgate/{name}")) {
+            let host = &machine.id;
+            self.violated(format!(
+                "P4: {host}: after {who} did {call} the record names {name}, which is missing"
+            ));
+        }
+    }
+
+    /// Files of runs on a host, whether a record names them or not.
+    #[must_use]
+    pub fn run_files(&self, host: &HostId) -> Vec<String> {
+        self.machine(host).files.keys().filter(|path| is_run_file(path)).cloned().collect()
     }
 
     /// P2: requests end with their slot only after the drain's bound.
@@ -343,9 +399,16 @@ impl World {
             EventKind::RunStarted { plan, .. } => {
                 self.known().plans.entry(event.run).or_insert_with(|| (**plan).clone());
             }
-            EventKind::Adopted { left, .. } => {
+            EventKind::Adopted { left, without, .. } => {
                 self.count(|tally| tally.takeovers += 1);
-                self.known().left.entry(event.run).or_default().extend(left.iter().cloned());
+                let went_on = left.iter().filter(|host| self.last_run(host) != Some(event.run));
+                let hosts = went_on.chain(without).cloned().collect();
+                let mut known = self.known();
+                known.left.entry(event.run).or_default().extend(left.iter().chain(without).cloned());
+                known.not_touched.insert(event.run, hosts);
+                // What was moved there belongs to an end that was told before.
+                let moves = known.moves.entry(event.run).or_default();
+                moves.retain(|host| !left.contains(host) && !without.contains(host));
             }
             EventKind::RunEnded { outcome } => self.check_end(event.run, outcome),
             _ => {}
@@ -380,7 +443,8 @@ impl World {
             };
             plan
         };
-        for host in &plan.hosts {
+        let not_touched = self.known().not_touched.get(&run).cloned().unwrap_or_default();
+        for host in plan.hosts.iter().filter(|host| !not_touched.contains(host)) {
             if self.known().disturbed.contains(host) {
                 continue;
             }
@@ -402,7 +466,7 @@ impl World {
                 ));
             }
         }
-        self.check_words(run, &plan, outcome);
+        self.check_words(run, &plan, outcome, &not_touched);
         self.check_listed(run, &plan, outcome);
     }
 
@@ -418,10 +482,27 @@ impl World {
         self.known().condemned.contains(&run)
     }
 
-    fn check_words(&self, run: RunId, plan: &Plan, outcome: &Outcome) {
+    /// The last run that ended on a host, as its record says.
+    fn last_run(&self, host: &HostId) -> Option<RunId> {
+        self.record(host)?.last.map(|end| end.run)
+    }
+
+    /// A host's lease record. `None` where there is none that can be read.
+    #[must_use]
+    pub fn record(&self, host: &HostId) -> Option<LeaseRecord> {
+        let machine = self.machine(host);
+        let content = machine.files.get(&format!("{HOME}/.lockgate/lease.json"))?;
+        serde_json::from_slice(content).ok()
+    }
+
+    fn says_who_is_behind(&self, host: &HostId) -> bool {
+        self.record(host).is_some_and(|record| record.left_out.is_some())
+    }
+
+    fn check_words(&self, run: RunId, plan: &Plan, outcome: &Outcome, not_touched: &BTreeSet<HostId>) {
         match outcome {
             Outcome::Succeeded { .. } => {
-                for host in &plan.hosts {
+                for host in plan.hosts.iter().filter(|host| !not_touched.contains(host)) {
                     self.check_recorded(host);
                     self.known().serving.insert(host.clone());
                 }
@@ -483,16 +564,22 @@ impl World {
                 Err(error) => self.violated(format!("P4: {host}: the lease does not parse: {error}")),
             }
         }
-        if self.disturbed() {
+        // Where a host was behind, `status` says so until a deployment brings it along.
+        if self.disturbed() || self.machines.keys().any(|host| self.says_who_is_behind(host)) {
             return;
         }
         let fleet: BTreeMap<HostId, Release> =
             self.machines.keys().filter_map(|host| Some((host.clone(), self.live_release(host)?))).collect();
         let plans: Vec<Plan> = self.known().plans.values().cloned().collect();
-        let wanted = |plan: &Plan| {
-            fleet.len() == plan.hosts.len() && fleet.values().all(|live| live.same_bytes(&plan.release))
+        let is_in_order = |plan: &Plan| {
+            // What it leaves out is not its business.
+            let mut fleet = fleet.clone();
+            fleet.retain(|host, _| !plan.without.contains(host));
+            let is_wanted =
+                fleet.len() == plan.hosts.len() && fleet.values().all(|live| live.same_bytes(&plan.release));
+            is_wanted || fleet == plan.before
         };
-        if !plans.is_empty() && !plans.iter().any(|plan| wanted(plan) || fleet == plan.before) {
+        if !plans.is_empty() && !plans.iter().any(is_in_order) {
             let shown: Vec<String> =
                 fleet.iter().map(|(host, live)| format!("{host} {}", live.tag)).collect();
             self.violated(format!("P3: the fleet is mixed: {}", shown.join(", ")));
@@ -507,7 +594,12 @@ fn from_nothing(plan: &Plan, host: &HostId) -> bool {
         .all(|(_, _, step)| matches!(step.undo.first(), Some(Action::Withdraw { dial: None })))
 }
 
-/// The first field of a lease record, without reading the plan in it.
+/// A path that is one of a run's file.
+fn is_run_file(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.parse::<RunFileName>().is_ok())
+}
+
+/// The first field of a lease record, without reading the rest.
 fn token_of(content: &[u8]) -> Option<u64> {
     let rest = content.strip_prefix(b"{\"token\":")?;
     let end = rest.iter().position(|byte| !byte.is_ascii_digit())?;

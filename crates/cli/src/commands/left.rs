@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_engine::Interrupt;
-use lockgate_model::{HostId, HostObserved, Millis, ServiceStatus, Slot, Unfinished};
+use lockgate_model::{Begun, HostId, HostObserved, Millis, ServiceStatus, Slot};
 use lockgate_orchestrator::Session;
 use lockgate_render::{clean, failure_text, hosts_text, live_text};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -149,12 +149,13 @@ fn ignores_hangup() -> bool {
     mask >> (SignalKind::hangup().as_raw_value() - 1) & 1 == 1
 }
 
-/// The run that was left, where it is ours: while somebody else's is waited for there is nothing of ours to finish.
-fn ours<'a>(status: &'a ServiceStatus, session: &Session<'_>) -> Option<&'a Unfinished> {
+/// The run that was left and a host that holds it, where it is ours: while somebody else's is waited for there is nothing of ours to finish.
+fn ours<'a>(status: &'a ServiceStatus, session: &Session<'_>) -> Option<(&'a HostId, &'a Begun)> {
     let identity = session.identity();
-    let mut held = status.leases.values();
-    held.find_map(|lease| {
-        lease.unfinished.as_ref().filter(|_| lease.holder.as_ref().is_some_and(|one| identity.is(one)))
+    let mut held = status.leases.iter();
+    held.find_map(|(host, lease)| {
+        let ours = lease.holder.as_ref().is_some_and(|one| identity.is(one));
+        lease.unfinished.as_ref().filter(|_| ours).map(|begun| (host, begun))
     })
 }
 
@@ -170,10 +171,10 @@ fn tell(context: &Context<'_>, session: &Session<'_>, status: &ServiceStatus) {
         let live: Vec<(&HostId, Slot)> = hosts.filter_map(|(host, seen)| Some((host, slot(seen)?))).collect();
         output.json(&serde_json::json!({
             "event": "result",
-            "run": run.map(|unfinished| unfinished.run),
+            "run": run.map(|(_, begun)| begun.run),
             "service": service,
             "environment": environment,
-            "release": run.map(|unfinished| &unfinished.plan.release),
+            "release": run.and_then(|(host, _)| status.wanted.get(host)),
             "result": {
                 "outcome": "abandoned",
                 "live": std::collections::BTreeMap::from_iter(live),

@@ -62,6 +62,7 @@ fn show(context: &Context<'_>, statuses: &[ServiceStatus]) {
                 "rejected": status.rejected(),
                 "hosts": status.observed.hosts,
                 "unseen": status.unseen,
+                "behind": status.behind(),
             }));
         }),
     }

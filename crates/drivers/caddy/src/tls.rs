@@ -66,6 +66,10 @@ impl Host for TlsHost<'_> {
         self.inner.write_own(path, content, mode).await
     }
 
+    async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
+        self.inner.names(folder, prefix).await
+    }
+
     async fn remove(&self, path: &str) -> Result<(), PortError> {
         self.inner.remove(path).await
     }

@@ -175,6 +175,10 @@ mod tests {
             self.local.write_own(path, content, mode).await
         }
 
+        async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
+            self.local.names(folder, prefix).await
+        }
+
         async fn remove(&self, path: &str) -> Result<(), PortError> {
             self.local.remove(path).await
         }

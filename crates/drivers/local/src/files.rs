@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lockgate_model::FailureKind;
 use lockgate_own::OwnError;
-use lockgate_ports::{FILE_BYTES_MAX, PortError, Swapped, readable};
+use lockgate_ports::{FILE_BYTES_MAX, NAMES_MAX, PortError, Swapped, readable};
 
 use crate::temporary::{self, Temporary};
 
@@ -66,6 +66,27 @@ fn require_own(path: &Path) -> Result<(), PortError> {
     lockgate_own::own_records(folder(path))
         .and_then(|()| lockgate_own::own_file(path))
         .map_err(|error| failed("write", path, error))
+}
+
+pub(crate) fn names(folder: &Path, prefix: &str) -> Result<Vec<String>, PortError> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("look into", folder, error.into())),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| failed("look into", folder, error.into()))?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && name.starts_with(prefix) && !name.chars().any(char::is_control) {
+            names.push(name);
+        }
+        if names.len() == NAMES_MAX {
+            break;
+        }
+    }
+    Ok(names)
 }
 
 pub(crate) fn remove(path: &Path) -> Result<(), PortError> {

@@ -71,6 +71,11 @@ impl Host for Local {
         aside(move || files::write_own(Path::new(&path), &content, mode)).await
     }
 
+    async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
+        let (folder, prefix) = (folder.to_owned(), prefix.to_owned());
+        aside(move || files::names(Path::new(&folder), &prefix)).await
+    }
+
     async fn remove(&self, path: &str) -> Result<(), PortError> {
         let path = path.to_owned();
         aside(move || files::remove(Path::new(&path))).await

@@ -43,6 +43,7 @@ pub(crate) enum Script {
     Read,
     Write,
     Swap,
+    Names,
     Remove,
     Space,
     Probe,
@@ -56,6 +57,7 @@ impl Script {
             Script::Read => "read",
             Script::Write => "write",
             Script::Swap => "swap",
+            Script::Names => "names",
             Script::Remove => "remove",
             Script::Space => "space",
             Script::Probe => "probe",
@@ -223,6 +225,16 @@ fi;
 lg_settle
 "#;
 
+/// Says the names of files, each on a line of its own.
+const NAMES: &str = r#"
+[ -d "$lg_path" ] || exit 0;
+unset CDPATH; cd -- "$lg_path/." || exit 1;
+for lg_one in "$lg_prefix"*; do
+  case "$lg_one" in *[[:cntrl:]]*) continue;; esac;
+  if [ -f "$lg_one" ] && [ ! -L "$lg_one" ]; then printf "%s\n" "$lg_one"; fi;
+done | head -n "$lg_max"
+"#;
+
 const REMOVE: &str = r#"
 [ -e "$lg_path" ] || [ -L "$lg_path" ] || [ ! -d "$lg_folder" ] || [ ! -x "$lg_folder" ] || exit 0;
 rm -f -- "$lg_path" || exit 1;
@@ -256,6 +268,7 @@ pub(crate) fn program() -> String {
         (Script::Read, READ),
         (Script::Write, WRITE),
         (Script::Swap, SWAP),
+        (Script::Names, NAMES),
         (Script::Remove, REMOVE),
         (Script::Space, SPACE),
         (Script::Probe, PROBE),
@@ -370,7 +383,7 @@ mod tests {
 
     #[test]
     fn the_worker_is_one_line_and_no_login_shell_reads_it() {
-        for script in [EXEC, SHELL, SHARED, READ, WRITE, SWAP, REMOVE, SPACE, PROBE, WORK] {
+        for script in [EXEC, SHELL, SHARED, READ, WRITE, SWAP, NAMES, REMOVE, SPACE, PROBE, WORK] {
             assert!(!script.contains('#'), "a comment would swallow the rest of the line: {script}");
         }
         assert!(!EXEC.contains('\''), "a single quote would need another backslash");

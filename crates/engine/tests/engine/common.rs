@@ -5,23 +5,39 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lockgate_engine::LeaseStore;
+use lockgate_engine::{LeaseStore, RunFile};
 use lockgate_model::{
     Digest, EnvironmentName, Failure, FailureKind, Gates, HostId, Intent, LeaseRecord, Phase, Plan,
-    ProjectName, Release, ServiceName, Strategy, Tag, Timestamp,
+    ProjectName, RECORD_BYTES_MAX, Release, RunFileName, ServiceName, Strategy, Tag, Timestamp,
 };
+use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// What was asked of a host's record and the files beside it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub operations: u64,
+    pub record_bytes: u64,
+    pub file_bytes: u64,
+}
 
 /// One host's record, its clock, and how long a look takes.
 pub struct Record {
     pub host: HostId,
     pub content: Arc<Mutex<Option<Vec<u8>>>>,
+    /// The files of runs beside it.
+    pub files: Arc<Mutex<BTreeMap<RunFileName, Vec<u8>>>>,
+    pub counts: Mutex<Counts>,
+    /// How long the next file takes to be written.
+    pub writing: Mutex<Duration>,
     began: Instant,
     pub clock_error_millis: Mutex<i64>,
     pub look: Mutex<Duration>,
     /// How long every look takes that is not the next one.
     pub every_look: Mutex<Duration>,
     pub is_silent: Mutex<bool>,
+    /// Told when it is noticed that the host has fallen silent.
+    pub noticed: Notify,
 }
 
 impl Record {
@@ -29,11 +45,15 @@ impl Record {
         Arc::new(Self {
             host: HostId::new(host).unwrap(),
             content: Arc::default(),
+            files: Arc::default(),
+            counts: Mutex::default(),
+            writing: Mutex::new(Duration::ZERO),
             began: Instant::now(),
             clock_error_millis: Mutex::new(0),
             look: Mutex::new(Duration::ZERO),
             every_look: Mutex::new(Duration::ZERO),
             is_silent: Mutex::new(false),
+            noticed: Notify::new(),
         })
     }
 
@@ -42,6 +62,7 @@ impl Record {
         let mut alias = Self::of(host);
         let fresh = Arc::get_mut(&mut alias).unwrap();
         (fresh.content, fresh.began) = (self.content.clone(), self.began);
+        fresh.files = self.files.clone();
         alias
     }
 
@@ -51,6 +72,13 @@ impl Record {
                 + self.began.elapsed().as_millis() as i64
                 + *self.clock_error_millis.lock().unwrap(),
         )
+    }
+
+    fn count(&self, record_bytes: usize, file_bytes: usize) {
+        let mut counts = self.counts.lock().unwrap();
+        counts.operations += 1;
+        counts.record_bytes += record_bytes as u64;
+        counts.file_bytes += file_bytes as u64;
     }
 
     pub fn record(&self) -> LeaseRecord {
@@ -76,7 +104,13 @@ impl LeaseStore for Record {
             return Err(Failure::new(FailureKind::Unreachable, "no route"));
         }
         let content = self.content.lock().unwrap().clone();
+        self.count(content.as_ref().map_or(0, Vec::len), 0);
         Ok((self.record(), content, self.now()))
+    }
+
+    async fn gone(&self) -> Failure {
+        self.noticed.notified().await;
+        Failure::new(FailureKind::Unreachable, "no route any more")
     }
 
     async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure> {
@@ -84,8 +118,37 @@ impl LeaseStore for Record {
         if content.as_deref() != version {
             return Ok(false);
         }
-        *content = Some(serde_json::to_vec(record).unwrap());
+        let written = serde_json::to_vec(record).unwrap();
+        assert!(written.len() <= RECORD_BYTES_MAX, "{} bytes", written.len());
+        self.count(written.len(), 0);
+        *content = Some(written);
         Ok(true)
+    }
+
+    async fn keep(&self, file: &RunFile) -> Result<(), Failure> {
+        let writing = std::mem::take(&mut *self.writing.lock().unwrap());
+        tokio::time::sleep(writing).await;
+        self.count(0, file.content.len());
+        self.files.lock().unwrap().insert(file.name.clone(), file.content.clone());
+        Ok(())
+    }
+
+    async fn plan(&self, name: &RunFileName) -> Result<Plan, Failure> {
+        let content = self.files.lock().unwrap().get(name).cloned();
+        let content = content.ok_or_else(|| Failure::new(FailureKind::NotFound, "it is not there"))?;
+        self.count(0, content.len());
+        RunFile::plan(name, &content).map_err(|why| Failure::new(FailureKind::Other, why))
+    }
+
+    async fn forget(&self, name: &RunFileName) -> Result<(), Failure> {
+        self.count(0, 0);
+        self.files.lock().unwrap().remove(name);
+        Ok(())
+    }
+
+    async fn files(&self) -> Result<Vec<RunFileName>, Failure> {
+        self.count(0, 0);
+        Ok(self.files.lock().unwrap().keys().cloned().collect())
     }
 }
 
@@ -109,6 +172,7 @@ pub fn plan(hosts: Vec<HostId>, phases: Vec<Phase>) -> Plan {
         strategy: Strategy::BlueGreen,
         intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
         hosts,
+        without: Vec::new(),
         before: BTreeMap::new(),
         release,
         phases,

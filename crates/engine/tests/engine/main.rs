@@ -1,7 +1,8 @@
-//! The engine's rooms from the outside: leases, transitions, turning back.
+//! The engine's rooms from the outside: leases, what they cost, transitions, turning back.
 
 mod common;
 mod going_on;
 mod leases;
+mod overhead;
 mod transitions;
 mod turning_back;

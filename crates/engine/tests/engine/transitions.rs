@@ -124,7 +124,9 @@ fn adopted_with(
     left: Vec<HostId>,
 ) -> (StepStatus, Direction) {
     state.steps[0] = status;
-    state.apply(&event(1, EventKind::Adopted { owner: "you".into(), progress, left })).unwrap();
+    state
+        .apply(&event(1, EventKind::Adopted { owner: "you".into(), progress, left, without: Vec::new() }))
+        .unwrap();
     (state.steps[0].clone(), state.direction)
 }
 
@@ -247,5 +249,24 @@ fn a_plan_whose_steps_are_not_numbered_one_after_the_other_does_not_begin() {
         let kind = EventKind::RunStarted { plan: Box::new(wrong), owner: "me".into() };
         let refused = RunState::begin(&event(0, kind)).unwrap_err();
         assert_eq!(refused.reason, "its steps are not numbered one after the other");
+    }
+}
+
+/// Nothing is done on a host that a run goes on without, also where only this machine's journal knows that it was settled.
+#[test]
+fn adopting_does_nothing_on_hosts_that_are_left_out() {
+    let table = [
+        (Direction::Forward, Progress::Unwinding, StepStatus::Pending),
+        (Direction::Forward, Progress::Committed, StepStatus::Done),
+        (Direction::Committed, Progress::Forward, StepStatus::Done),
+    ];
+    for (direction, progress, wanted) in table {
+        let mut state = begin();
+        state.direction = direction.clone();
+        let without: Vec<HostId> =
+            state.plan.steps().find_map(|(_, host, _)| host.cloned()).into_iter().collect();
+        let adopted = EventKind::Adopted { owner: "you".into(), progress, left: Vec::new(), without };
+        state.apply(&event(1, adopted)).unwrap();
+        assert_eq!(state.steps[0], wanted, "{direction:?}, {progress:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use lockgate_model::FailureKind;
 
-use crate::{Command, Host, HostFile, PortError, Swapped, TEMPORARY_SECONDS_MAX};
+use crate::{Command, Host, HostFile, NAMES_MAX, PortError, Swapped, TEMPORARY_SECONDS_MAX};
 
 /// What must be refused is refused within this: nobody waits for the other end of a FIFO.
 const REFUSED_SECONDS_MAX: u64 = 10;
@@ -27,9 +27,31 @@ pub async fn files(host: &dyn Host, dir: &str) {
     host.write_own(&path, b"own", 0o600).await.unwrap();
     let content = host.read_own(&path).await.unwrap().content;
     assert_eq!(content.as_deref(), Some(b"own".as_slice()), "what was written is read");
+    files_are_named(host, &format!("{dir}/named")).await;
     what_is_no_file_is_refused_at_once(host, dir).await;
     what_is_not_ours_is_refused(host, dir).await;
     temporary_files_of_killed_writes_go(host, dir).await;
+}
+
+async fn files_are_named(host: &dyn Host, folder: &str) {
+    assert_eq!(host.names(folder, "run.").await.unwrap(), [""; 0], "a missing folder");
+    let names = ["run.1.json", "run.a b'c.json", "run.*", "run."];
+    for name in names.iter().chain(&["other", ".run.1.tmp", "run.\n2"]) {
+        host.write(&format!("{folder}/{name}"), b"x", 0o644).await.unwrap();
+    }
+    std::fs::create_dir(format!("{folder}/run.folder")).unwrap();
+    symlink(format!("{folder}/other"), format!("{folder}/run.link")).unwrap();
+    let mut seen = host.names(folder, "run.").await.unwrap();
+    seen.sort_unstable();
+    let mut wanted = names;
+    wanted.sort_unstable();
+    assert_eq!(seen, wanted);
+    assert_eq!(host.names(folder, "run.[a1").await.unwrap(), [""; 0], "a prefix is no pattern");
+    for number in 0..NAMES_MAX {
+        std::fs::write(format!("{folder}/many.{number}"), "").unwrap();
+    }
+    std::fs::write(format!("{folder}/many.more"), "").unwrap();
+    assert_eq!(host.names(folder, "many.").await.unwrap().len(), NAMES_MAX);
 }
 
 /// Ends well only within the bound.

@@ -272,6 +272,12 @@ impl Machine {
         HostFile { content: self.files.get(path).cloned(), now: self.now() }
     }
 
+    pub(super) fn names(&self, within: &str, begin: &str) -> Vec<String> {
+        let found = self.files.keys().filter(|path| path.starts_with(begin));
+        let names = found.filter_map(|path| path.strip_prefix(within)).filter(|name| !name.contains('/'));
+        names.take(crate::NAMES_MAX).map(str::to_owned).collect()
+    }
+
     pub(super) fn write(&mut self, path: &str, content: &[u8]) -> Result<(), PortError> {
         crate::readable(path, content)?;
         if self.disk_free_mib == 0 {

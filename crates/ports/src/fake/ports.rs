@@ -127,6 +127,13 @@ impl Host for FakeHost {
         self.write(path, content, mode).await
     }
 
+    async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
+        let begin = format!("{folder}/{prefix}");
+        let within = format!("{folder}/");
+        let act = move |machine: &mut Machine| Ok(machine.names(&within, &begin));
+        self.0.call(What::Read, format!("{folder}/{prefix}*"), act).await
+    }
+
     async fn remove(&self, path: &str) -> Result<(), PortError> {
         let owned = path.to_owned();
         let act = move |machine: &mut Machine| {

@@ -57,6 +57,10 @@ impl Host for Hooked {
         self.inner.write_own(path, content, mode).await
     }
 
+    async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
+        self.inner.names(folder, prefix).await
+    }
+
     async fn remove(&self, path: &str) -> Result<(), PortError> {
         self.inner.remove(path).await
     }
