@@ -10,12 +10,13 @@ use lockgate_compose::{Compose, ComposeOptions};
 use lockgate_http::HttpProber;
 use lockgate_local::{Local, LocalRunner};
 use lockgate_model::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, HostId, Project, Router, Runtime, Service, Slot,
-    SlotDelivery, Strategy, Template, Vars,
+    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, HostId, Project, Router, Runtime, Secret,
+    Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
 use lockgate_orchestrator::Site;
-use lockgate_ports::{Check, Host, HostPorts, NoRouter};
+use lockgate_ports::{Check, Host, HostPorts, NoRouter, Registry};
 use lockgate_process::{Process, ProcessOptions};
+use lockgate_registry::{RegistryClient, RegistryOptions};
 use lockgate_ssh::Ssh;
 
 use crate::error::CliError;
@@ -91,6 +92,17 @@ pub fn site(
         runner: Arc::new(LocalRunner { cwd: project.root.clone() }),
         secrets: secrets::of_project(project),
     })
+}
+
+/// Image registries, asked from this machine with the configuration's logins, Docker's, or `GITHUB_TOKEN`.
+pub fn registry(project: &Project) -> Arc<dyn Registry> {
+    let github_token = std::env::var("GITHUB_TOKEN").ok().filter(|token| !token.trim().is_empty());
+    Arc::new(RegistryClient::new(RegistryOptions {
+        logins: project.registries.clone(),
+        host: Arc::new(Local::new()),
+        docker_config: None,
+        github_token: github_token.map(Secret::new),
+    }))
 }
 
 struct Wires<'a> {

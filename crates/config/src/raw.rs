@@ -25,6 +25,10 @@ pub struct File {
     pub environments: At<Entries<At<Environment>>>,
     /// Who is told. Default: Slack, when the variable `SLACK_WEBHOOK_URL` is set.
     pub notify: Option<Vec<At<Notify>>>,
+    /// Logins for image registries, by host (`ghcr.io`, `127.0.0.1:5000`). Default: what `docker login` left on this machine,
+    /// and for `ghcr.io` the variable `GITHUB_TOKEN`.
+    #[serde(default)]
+    pub registries: Entries<At<RegistryLogin>>,
     /// How `ssh` is called, beyond your own `ssh_config`.
     pub ssh: Option<At<Ssh>>,
 }
@@ -333,6 +337,16 @@ pub struct Webhook {
     /// Headers to send along; values are treated as secrets.
     #[serde(default)]
     pub headers: Entries<At<String>>,
+}
+
+/// The login for one registry.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `user` and `password`")]
+pub struct RegistryLogin {
+    /// The account's name; for `ghcr.io` any.
+    pub user: At<String>,
+    /// Its password or access token, best as `${REGISTRY_PASSWORD:-}`. Empty: there is no login here.
+    pub password: At<String>,
 }
 
 /// How `ssh` is called.

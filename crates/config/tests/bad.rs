@@ -301,6 +301,37 @@ fn variables() {
 }
 
 #[test]
+fn logins_for_registries() {
+    let whole =
+        |keys: &str| bad(&format!("{}registries: {keys}\n", with("command: x", "runtime: process"))).plain();
+    assert_snapshot!(table(
+        &[
+            "[]",
+            "ghcr.io",
+            "{ ghcr.io: ann }",
+            "{ ghcr.io: {} }",
+            "{ ghcr.io: { user: ann } }",
+            "{ ghcr.io: { password: x } }",
+            "{ ghcr.io: { user: ann, password: x, email: a@b } }",
+            "{ ghcr.io: { usr: ann, password: x } }",
+            "{ ghcr.io: { user: \"\", password: x } }",
+            "{ ghcr.io: { user: \"a:b\", password: x } }",
+            "{ ghcr.io: { user: ann, password: \"x\\n\" } }",
+            "{ ghcr.io: { user: \"a\\nb\", password: x } }",
+            "{ ghcr.io: { user: ann, password: \"${TOKEN}\" } }",
+            "{ ghcr.io: { user: ann, password: \"x${TOKEN}\" } }",
+            "{ https://ghcr.io: { user: ann, password: x } }",
+            "{ ghcr.io/acme: { user: ann, password: x } }",
+            "{ acme: { user: ann, password: x } }",
+            "{ \"ghcr.io:0\": { user: ann, password: x } }",
+            "{ docker.io: { user: ann, password: x }, index.docker.io: { user: ann, password: y } }",
+            "{ GHCR.io: { user: ann, password: x }, ghcr.io: { user: ann, password: y } }",
+        ],
+        whole
+    ));
+}
+
+#[test]
 fn every_unknown_key_is_told_at_once() {
     let text = "project: shop\nport: 1\nservices:\n  web: { prt: 80, env: { ANY: x }, health: { passess: 1, verify: [] } }\nenvironments:\n  prod: { runtime: process, hosts: 5, after: [ { http: { smaples: 1 } }, { htpp: {} } ] }\nnotify: [ { slak: {} } ]\n";
     assert_snapshot!(bad(text).plain());

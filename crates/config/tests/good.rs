@@ -4,8 +4,8 @@ mod common;
 
 use common::{FULL, FULL_ENV, good, parse_with, with};
 use lockgate_model::{
-    ComposeLayout, DockerHealth, GateKind, GateTarget, Health, HostId, Millis, Notify, Project, Router,
-    Runtime, Slot, StatusRange, Strategy, Wave,
+    ComposeLayout, DockerHealth, GateKind, GateTarget, Health, HostId, Millis, Notify, Project, RegistryHost,
+    Router, Runtime, Slot, StatusRange, Strategy, Wave,
 };
 
 /// The sketch for system A in the design, without `schedule`, which is refused until the daemon is there.
@@ -122,8 +122,26 @@ fn every_key_arrives_in_the_model() {
     assert!(matches!(&project.notify[0], Notify::Slack { channel: None, .. }), "an empty channel is none");
     let Notify::Webhook { headers, .. } = &project.notify[1] else { panic!() };
     assert_eq!(headers["Authorization"].reveal(), "Bearer s3 cr;et");
+    let login = &project.registries[&RegistryHost::new("ghcr.io").unwrap()];
+    assert_eq!((login.user.as_str(), login.password.reveal()), ("ann", "s3 cr;et"));
     assert_eq!(project.ssh.options, ["-i", "my key"]);
     assert_eq!((project.ssh.port, project.ssh.accept_new_host_keys), (Some(2222), true));
+}
+
+#[test]
+fn a_login_for_a_registry_is_optional_where_its_password_is_empty() {
+    let text = with("command: ./server", "runtime: process")
+        + "registries:\n  docker.io: { user: \"${HUB_USER:-}\", password: \"${HUB_PASSWORD:-}\" }\n  \"127.0.0.1:5000\": { user: ann, password: \" p w \" }\n";
+    let logins = |env: &[(&str, &str)]| parse_with(&text, env).unwrap().registries;
+    let hub = RegistryHost::docker_hub();
+    assert_eq!(logins(&[]).keys().map(RegistryHost::as_str).collect::<Vec<_>>(), ["127.0.0.1:5000"]);
+    let set = logins(&[("HUB_USER", "bob"), ("HUB_PASSWORD", "hunter2")]);
+    assert_eq!((set[&hub].user.as_str(), set[&hub].password.reveal()), ("bob", "hunter2"));
+    let here = RegistryHost::new("127.0.0.1:5000").unwrap();
+    assert_eq!(set[&here].password.reveal(), " p w ", "blanks are a part of a password");
+    let error = parse_with(&text, &[("HUB_PASSWORD", "hunter2")]).unwrap_err();
+    assert!(error.message().contains("the user is empty") && !error.plain().contains("hunter2"), "{error}");
+    assert!(good(&with("command: ./server", "runtime: process")).registries.is_empty());
 }
 
 #[test]

@@ -17,8 +17,10 @@ mod observed;
 mod plan;
 mod project;
 mod query;
+mod registry;
 mod release;
 mod releases;
+mod split;
 mod template;
 mod token;
 mod variable;
@@ -55,8 +57,10 @@ pub use project::{
     Verify,
 };
 pub use query::without_query;
+pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
 pub use release::Release;
 pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tried, WasLive, condemns};
+pub use split::{InSlot, InvalidSplit, Split};
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};
 pub use word::StatusWord;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EnvironmentName, Failure, HostId, LeaseRecord, Millis, Rejection, Release, ServiceName, Slot, Timestamp,
-    WasLive,
+    EnvironmentName, Failure, HostId, LeaseRecord, Millis, Rejection, Release, ServiceName, Slot, Split,
+    Timestamp, WasLive,
 };
 
 /// One service in one environment, on all its hosts.
@@ -162,8 +162,12 @@ pub enum SlotState {
 /// What the router says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterObserved {
-    /// The slot it sends traffic to; without a router the one that counts as live, by [`live_without_router`].
+    /// The slot it sends traffic to, or most of it; without a router the one that counts as live, by
+    /// [`live_without_router`].
     pub target: Option<Slot>,
+    /// How it splits the traffic, where several slots get some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Split>,
     /// There is no router: the rest of this says nothing.
     #[serde(default, skip_serializing_if = "is_false")]
     pub absent: bool,

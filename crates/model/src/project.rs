@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Environment, EnvironmentName, Health, HostId, Millis, ProjectName, ServiceName, Template};
+use crate::{
+    Environment, EnvironmentName, Health, HostId, Millis, ProjectName, RegistryHost, RegistryLogin,
+    ServiceName, Template,
+};
 
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -16,6 +19,8 @@ pub struct Project {
     /// In the order of the file, which is the order of promotion.
     pub environments: Vec<Environment>,
     pub notify: Vec<Notify>,
+    /// Logins for registries, beside those that `docker login` left on this machine.
+    pub registries: BTreeMap<RegistryHost, RegistryLogin>,
     pub ssh: Ssh,
 }
 

@@ -113,7 +113,7 @@ async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
 /// The slot that has the traffic is never replaced: what is live changes only by a switch (P1).
 async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen, Failure> {
     let route = traffic::route(ports).await?;
-    if route.target == Some(slot) {
+    if route.sends_to(slot) {
         let live = find(ports, slot).await?.filter(|seen| seen.state == SlotState::Running);
         let other =
             live.filter(|seen| seen.release.as_ref().is_none_or(|running| !running.same_bytes(release)));
@@ -151,19 +151,19 @@ async fn stop(
     }
     let refused = |message: String| Failure::new(FailureKind::Refused, message).slot(slot);
     let route = routed?;
-    if route.target == Some(slot) && !route.held && holding.is_some() {
+    if route.sends_to(slot) && !route.held && holding.is_some() {
         // The hold before it lapsed: whoever undoes holds and drains again.
         let message = format!("{slot} has the traffic again, so it is not stopped: requests waited too long");
         return Err(Failure::new(FailureKind::Conflict, message)
             .slot(slot)
             .hint("run the same command again; a longer `drain` lets them wait longer"));
     }
-    if route.target == Some(slot) && !route.held {
+    if route.sends_to(slot) && !route.held {
         return Err(refused(format!("{slot} has the traffic, so it is not stopped"))
             .hint("the router was changed behind our back; `lockgate status` shows where the traffic goes"));
     }
     // Where there is no router, what runs is live.
-    let serves = |heir| (!ports.router.sends_traffic() || route.target == Some(heir)) && runs(heir);
+    let serves = |heir| (!ports.router.sends_traffic() || route.sends_to(heir)) && runs(heir);
     if let Some(heir) = heir.filter(|heir| !serves(*heir)) {
         return Err(refused(format!(
             "{heir}, which should have the traffic, does not run with it, so {slot} is not stopped"
@@ -195,11 +195,13 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use lockgate_model::{HoldBounds, Tag};
+    use lockgate_model::{HoldBounds, Split, Tag};
     use lockgate_ports::fake::{
         Artifact, Behaviour, Call, Calm, FakePorts, Fate, Machine, Nature, What, shared,
     };
-    use lockgate_ports::{NoRouter, PortError};
+    use lockgate_ports::{
+        InFlight, NoRouter, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
+    };
 
     use super::*;
 
@@ -313,6 +315,66 @@ mod tests {
         assert_eq!(drain::drain(&ports, Slot::Main, Millis(0)).await.map(|seen| seen.len()), Ok(1));
         stop(&ports, Slot::Main, Millis(0), None, None).await.unwrap();
         assert!(!runs(&machine, Slot::Main));
+    }
+
+    /// A tenth of the requests is as much traffic as all of them.
+    #[tokio::test]
+    async fn a_slot_that_shares_the_traffic_is_neither_stopped_nor_replaced_nor_drained() {
+        let (machine, mut ports) = serving(Slot::Blue, "v1");
+        machine.lock().unwrap().place(Slot::Green, &Tag::new("v2").unwrap(), true);
+        let shares = [(Slot::Blue, 90), (Slot::Green, 10)];
+        ports.router = Arc::new(Splitting(Split::new(shares).unwrap(), ports.router));
+        let v1 = releases(&["v1", "v2"])[&Tag::new("v1").unwrap()].release.clone();
+        for slot in [Slot::Blue, Slot::Green] {
+            for refused in
+                [stop(&ports, slot, Millis(0), None, None).await, drain::drain(&ports, slot, Millis(0)).await]
+            {
+                assert_eq!(refused.unwrap_err().kind, FailureKind::Refused, "{slot}");
+            }
+        }
+        assert_eq!(start(&ports, Slot::Green, &v1).await.unwrap_err().kind, FailureKind::Refused);
+        assert!(runs(&machine, Slot::Blue) && runs(&machine, Slot::Green));
+        let seen = crate::glimpse(&ports).await.unwrap().0.router;
+        assert_eq!(
+            (seen.target, seen.shared.unwrap().to_string()),
+            (Some(Slot::Blue), "blue 90 %, green 10 %".into())
+        );
+        let host = HostId::new("web1").unwrap();
+        assert_eq!(live::look([(&host, Some(&ports))].into_iter()).await.live[&host], Slot::Blue);
+    }
+
+    /// Says that it splits, and is another router in all else.
+    struct Splitting(Split, Arc<dyn Router>);
+
+    #[async_trait]
+    impl Router for Splitting {
+        fn name(&self) -> &'static str {
+            "splitting"
+        }
+
+        async fn route(&self) -> Result<Route, PortError> {
+            Ok(Route { split: Some(self.0.clone()), ..self.1.route().await? })
+        }
+
+        async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
+            self.1.set(to, expected).await
+        }
+
+        async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError> {
+            self.1.withdraw(dial, expected).await
+        }
+
+        async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError> {
+            self.1.in_flight(slot).await
+        }
+
+        async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {
+            self.1.ask(request).await
+        }
+
+        async fn check(&self) -> Vec<Check> {
+            self.1.check().await
+        }
     }
 
     /// After a crash it is not known whether the slot has the old release or the new one by now.

@@ -23,7 +23,7 @@ pub(crate) async fn drain(ports: &HostPorts, slot: Slot, deadline: Millis) -> Re
         return Ok(Seen::new());
     }
     let route = routed?;
-    if route.target == Some(slot) && !route.held {
+    if route.sends_to(slot) && !route.held {
         return Err(Failure::new(
             FailureKind::Refused,
             format!("{slot} has the traffic, so it does not drain"),

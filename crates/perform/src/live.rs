@@ -18,7 +18,7 @@ pub(crate) async fn look<'a>(hosts: impl Iterator<Item = (&'a HostId, Option<&'a
         let Some(ports) = ports else { return (host, None, true) };
         let target = async {
             match ports.router.sends_traffic() {
-                true => Ok(ports.router.route().await?.target),
+                true => Ok(ports.router.route().await?.most()),
                 false => what_runs(ports).await,
             }
         };

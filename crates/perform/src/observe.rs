@@ -116,7 +116,12 @@ where
 
 async fn observe_router(ports: &HostPorts) -> RouterObserved {
     match ports.router.route().await {
-        Ok(route) => RouterObserved { target: route.target, dial: route.dial, ..RouterObserved::default() },
+        Ok(route) => RouterObserved {
+            target: route.most(),
+            shared: route.split.filter(|split| split.only().is_none()),
+            dial: route.dial,
+            ..RouterObserved::default()
+        },
         Err(error) => {
             let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             let reason = match error.kind {

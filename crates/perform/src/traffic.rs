@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lockgate_model::{
-    Evidence, Failure, FailureKind, HoldBounds, Millis, Probe, Release, Seen, Slot, Verify, without_query,
+    Evidence, Failure, FailureKind, HoldBounds, Millis, Probe, Release, Seen, Slot, Split, Verify,
+    without_query,
 };
 use lockgate_ports::{HostPorts, PortError, Request, Route, Router, Upstream, http};
 use tokio::time::Instant;
@@ -53,8 +54,9 @@ pub(crate) async fn switch(
 ) -> Result<Seen, Failure> {
     let (endpoint, known) = tokio::join!(health::once(ports, slot, release, probe), route(ports));
     let upstream = Upstream { slot, release: release.clone(), endpoint: endpoint? };
-    let before =
-        patiently(ports, known, &Change::To(&upstream)).await.map_err(|failure| failure.slot(slot))?;
+    let before = patiently(ports, known, &Change::To(&Split::all_to(upstream)))
+        .await
+        .map_err(|failure| failure.slot(slot))?;
     Ok(vec![moved(ports, &before, &slot.to_string())])
 }
 
@@ -78,7 +80,7 @@ pub(crate) async fn let_go(ports: &HostPorts) -> Result<Seen, Failure> {
 }
 
 fn moved(ports: &HostPorts, before: &Route, to: &str) -> Evidence {
-    let was = before.target.map(|slot| slot.to_string()).or(before.dial.clone());
+    let was = before.split.as_ref().map(Split::to_string).or(before.dial.clone());
     Evidence {
         check: format!("{} switched", ports.router.name()),
         wanted: to.to_owned(),
@@ -89,7 +91,7 @@ fn moved(ports: &HostPorts, before: &Route, to: &str) -> Evidence {
 
 /// What becomes of a route.
 enum Change<'a> {
-    To(&'a Upstream),
+    To(&'a Split<Upstream>),
     /// Back to what lay outside of Lockgate.
     Withdraw {
         dial: Option<&'a str>,
@@ -99,7 +101,7 @@ enum Change<'a> {
 impl Change<'_> {
     async fn make(&self, router: &dyn Router, from: &Route) -> Result<(), PortError> {
         match self {
-            Change::To(upstream) => router.switch(upstream, &from.version).await,
+            Change::To(split) => router.set(split, &from.version).await,
             Change::Withdraw { dial } if from.dial.as_deref() == *dial => Ok(()),
             Change::Withdraw { dial } => router.withdraw(*dial, &from.version).await,
         }
@@ -171,11 +173,11 @@ pub(crate) async fn verify(
             Ok(Identity::Anonymous) => {
                 in_a_row += 1;
                 match route(ports).await {
-                    Ok(route) if route.target == Some(slot) && in_a_row >= ANONYMOUS_ANSWERS => {
+                    Ok(route) if route.only() == Some(slot) && in_a_row >= ANONYMOUS_ANSWERS => {
                         let how = "healthy answers, and the router says it dials this slot; set `verify` to be certain";
                         return Ok(vec![answered_by(path, slot, release, how)]);
                     }
-                    Ok(route) if route.target == Some(slot) => {}
+                    Ok(route) if route.only() == Some(slot) => {}
                     Ok(route) => {
                         last = format!("the router dials {}", route.dial.as_deref().unwrap_or("nothing"))
                     }

@@ -194,6 +194,7 @@ mod tests {
             services: BTreeMap::new(),
             environments: vec![test, prod.clone()],
             notify: Vec::new(),
+            registries: BTreeMap::new(),
             ssh: Ssh::default(),
         };
         let all = of.len() == done.len();

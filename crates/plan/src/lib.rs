@@ -13,7 +13,7 @@ mod rollback;
 mod waves;
 
 use lockgate_model::{
-    Environment, Failure, FailureKind, Intent, Observed, Plan, Project, Router, Service, Strategy,
+    Environment, Failure, FailureKind, Intent, Observed, Plan, Project, Router, Service, Split, Strategy,
 };
 
 pub use difference::{Difference, Record, not_finished};
@@ -48,6 +48,9 @@ pub fn plan(
         if let Some(reason) = &seen.router.unreachable {
             return Err(router_down(&slots.router, reason).at(host));
         }
+        if let Some(split) = &seen.router.shared {
+            return Err(shared_out(split, slots.strategy).at(host));
+        }
         if !seen.conflicts.is_empty() {
             return Err(Failure::new(
                 FailureKind::Refused,
@@ -79,6 +82,16 @@ pub fn plan(
         Strategy::BlueGreen => blue_green::plan(&wanted, observed),
         Strategy::Recreate => recreate::plan(&wanted, observed),
     }
+}
+
+/// No recipe of today goes on from there.
+fn shared_out(split: &Split, strategy: Strategy) -> Failure {
+    let message = format!(
+        "the router splits the traffic ({split}), and `strategy: {strategy}` needs one slot that has all of it"
+    );
+    Failure::new(FailureKind::Refused, message).hint(
+        "have the router send all of it to the slot whose release is to stay, then run the command again",
+    )
 }
 
 /// A proxy of ours is started again by what changes something, another router by whoever runs it.

@@ -7,7 +7,7 @@ use lockgate_model::{
     BuiltinRouter, Delivery, Digest, Environment, EnvironmentName, FailureKind, Gates, Health, HostId,
     HostObserved, HttpHealth, Intent, Interruption, Millis, Observed, Plan, ProcessRuntime, Project,
     ProjectName, Recorded, Release, Router, RouterObserved, Runtime, Service, ServiceName, Slot,
-    SlotDelivery, SlotObserved, SlotState, Ssh, StatusRange, Strategy, Tag, Wave,
+    SlotDelivery, SlotObserved, SlotState, Split, Ssh, StatusRange, Strategy, Tag, Wave,
 };
 
 fn release(tag: &str) -> Release {
@@ -109,6 +109,7 @@ fn plan(
         services: BTreeMap::new(),
         environments: vec![environment.clone()],
         notify: Vec::new(),
+        registries: BTreeMap::new(),
         ssh: Ssh::default(),
     };
     let hosts = seen.iter().map(|(name, seen)| (HostId::new(*name).unwrap(), seen.clone())).collect();
@@ -282,4 +283,21 @@ fn blue_green_behind_a_router_is_as_it_was() {
       web1: record green as active, v2 (222222222222) as released
       web1: stop blue
     ");
+}
+
+/// No recipe goes on from a split, and to take one slot for the live one would take traffic from the other.
+#[test]
+fn a_router_that_splits_the_traffic_is_refused() {
+    for (strategy, slot) in [(Strategy::BlueGreen, Slot::Blue), (Strategy::Recreate, Slot::Main)] {
+        let prod = environment(strategy, builtin(), &["web1"]);
+        let mut seen = live(slot, "v1", &builtin());
+        seen.router.shared = Split::new([(Slot::Blue, 90), (Slot::Green, 10)]).ok();
+        let refused = plan(&prod, &deploy("v2"), &[("web1", seen)]).unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Refused);
+        let wanted = format!(
+            "the router splits the traffic (blue 90 %, green 10 %), and `strategy: {strategy}` needs one slot that has all of it"
+        );
+        assert_eq!(refused.message, wanted);
+        assert!(refused.hint.is_some() && refused.host.is_some());
+    }
 }

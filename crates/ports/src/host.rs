@@ -249,8 +249,12 @@ pub trait Host: Send + Sync {
     /// came: under an exclusive `flock(2)` on `<path>.lock`, compare the content with `expected` (`None`: no file),
     /// then replace it as [`Host::write_own`] does (mode 0644, so that every user of the host may read it: no secrets).
     ///
+    /// The lock is held for the comparison and the renaming alone, by a process that is not stopped with its caller (a
+    /// signal to this process or to its group). Somebody else's is waited for, and then it is said
+    /// [who holds it](crate::LockHolder).
+    ///
     /// # Errors
-    /// As for [`Host::write_own`]; the lock must be ours too.
+    /// As for [`Host::write_own`]; the lock must be ours too. `TimedOut` while somebody else holds the lock: nothing was done.
     async fn swap(&self, path: &str, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError>;
 
     /// Connects to an address as seen from the host.

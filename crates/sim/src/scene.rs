@@ -178,6 +178,7 @@ impl Scene {
             services: BTreeMap::from([(service.name.clone(), service.clone())]),
             environments: vec![environment.clone()],
             notify: Vec::new(),
+            registries: BTreeMap::new(),
             ssh: Ssh::default(),
         };
         (Arc::new(project), service, environment)

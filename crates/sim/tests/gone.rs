@@ -1,5 +1,6 @@
 //! Hosts that go away and never come back, or come back when the others have gone on.
 
+use lockgate_model::Strategy;
 use lockgate_sim::{
     BadDay, Beside, Command, Event, Finding, Initial, Scene, Story, Tally, Turn, lose_a_host_everywhere, tell,
 };
@@ -27,6 +28,14 @@ fn so_do_rollbacks_and_deployments_that_turn_back() {
     let fails = Scene { smoke_fails: true, ..hosts(3) };
     report("smoke fails", lose_a_host_everywhere(&Story::plain(fails, Command::Deploy(2)), 19), 60);
     report("rollback", lose_a_host_everywhere(&Story::plain(hosts(3), Command::Rollback), 19), 50);
+}
+
+#[test]
+fn so_does_recreation() {
+    let scene = Scene { strategy: Strategy::Recreate, ..hosts(2) };
+    report("recreate", lose_a_host_everywhere(&Story::plain(scene.clone(), Command::Deploy(2)), 7), 60);
+    let fails = Scene { smoke_fails: true, ..scene };
+    report("recreate, smoke fails", lose_a_host_everywhere(&Story::plain(fails, Command::Deploy(2)), 9), 60);
 }
 
 /// One turn without a host, crashed at every point; then the host is reached again.

@@ -58,7 +58,7 @@ pub async fn run(
 /// the slot that is recorded as active, else the one that runs.
 async fn live_slot(context: &Context<'_>, ports: &HostPorts) -> Result<Option<Slot>, Failure> {
     let unsaid = match ports.router.route().await {
-        Ok(route) if route.target.is_some() => return Ok(route.target),
+        Ok(route) if route.most().is_some() => return Ok(route.most()),
         Ok(_) => "the router sends the traffic to no slot".to_owned(),
         Err(error) => format!("the router cannot be asked: {}", error.message),
     };

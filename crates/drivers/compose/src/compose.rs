@@ -99,8 +99,10 @@ impl Compose {
     }
 
     pub(crate) async fn docker_config_folder(&self) -> Result<&str, PortError> {
-        let folder =
-            self.docker_config.get_or_try_init(|| crate::auth::config_folder(self.host.as_ref())).await?;
+        let folder = self
+            .docker_config
+            .get_or_try_init(|| lockgate_ports::docker_login::config_folder(self.host.as_ref()))
+            .await?;
         Ok(folder)
     }
 

@@ -1,21 +1,18 @@
 //! Whole files: read, replaced and swapped. Everything here blocks; [`crate::Local`] says where it runs.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
 
-use lockgate_model::FailureKind;
+use lockgate_model::{FailureKind, HostId};
 use lockgate_own::OwnError;
-use lockgate_ports::{FILE_BYTES_MAX, NAMES_MAX, PortError, Swapped, readable};
+use lockgate_ports::{FILE_BYTES_MAX, LockHolder, NAMES_MAX, PortError, Swapped, readable};
 
+use crate::swap::{self, Came, LOCK_SECONDS_MAX, Swap};
 use crate::temporary::{self, Temporary};
 
-/// Longest wait for somebody else's swap of the same file, which takes milliseconds.
-const LOCK_SECONDS_MAX: u64 = 10;
-/// Pause between two attempts to lock.
-const LOCK_POLL_MILLIS: u64 = 1;
 /// Permission bits of a swapped file: every user of the host may read it, so no secret is written there.
 const SWAP_MODE: u32 = 0o644;
 /// Those of a lock: whoever can open it can hold it.
@@ -101,39 +98,47 @@ pub(crate) fn swap(path: &Path, expected: Option<&[u8]>, content: &[u8]) -> Resu
     readable(&path.to_string_lossy(), content)?;
     make_folder(path)?;
     require_own(path)?;
-    // The lock is a file of its own, never removed: the file itself is replaced, and a lock on it would go with it.
-    let _lock = lock(path)?;
+    // Most often that is seen without the lock.
     if read(path)?.as_deref() != expected {
         return Ok(Swapped::No);
     }
-    replace(path, content, SWAP_MODE).map_err(|error| failed("write", path, error.into()))?;
-    Ok(Swapped::Yes)
-}
-
-/// Takes `flock(2)` on `<path>.lock`; closing the file lets it go, and so does the end of this process.
-fn lock(path: &Path) -> Result<File, PortError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let file = lockgate_own::open_own(
-        Path::new(&name),
-        OpenOptions::new().append(true).create(true).mode(LOCK_MODE),
-    )
-    .map_err(|error| failed("lock", Path::new(&name), error))?;
-    let bound = Instant::now() + Duration::from_secs(LOCK_SECONDS_MAX);
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(failed("lock", Path::new(&name), error.into())),
-            Err(TryLockError::WouldBlock) if Instant::now() >= bound => {
-                let shown = Path::new(&name).display();
-                return Err(PortError::timed_out(format!(
-                    "{shown} was locked for {LOCK_SECONDS_MAX} s; nothing changed"
-                ))
-                .hint(format!("see who holds it: lsof {shown}")));
-            }
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(LOCK_POLL_MILLIS)),
+    // The lock is a file of its own, never removed: the file itself is replaced, and a lock on it would go with it.
+    let (lock_path, lock) = lock_file(path)?;
+    let unwritten = |error: std::io::Error| failed("write", path, error.into());
+    let mut new = prepared(path, content, SWAP_MODE).map_err(unwritten)?;
+    let swap =
+        new.path().map(|new| Swap::new(path, &lock_path, new, expected)).transpose().map_err(unwritten)?;
+    match swap.map(|swap| swap.run()).transpose().map_err(|error| swap_failed(path, error))? {
+        Some(Came::Swapped) => {
+            new.has_been_renamed();
+            sync_folder(path).map_err(unwritten)?;
+            Ok(Swapped::Yes)
+        }
+        Some(Came::OtherContent) | None => Ok(Swapped::No),
+        Some(Came::Locked) => {
+            let (holder, shown) = (swap::holder_of(lock.as_fd()), lock_path.to_string_lossy());
+            Err(LockHolder::refusal(holder.as_ref(), &shown, LOCK_SECONDS_MAX, &HostId::local()))
         }
     }
+}
+
+/// Whether a child that was killed had swapped is not known, as with a host that does not answer any more.
+fn swap_failed(path: &Path, error: std::io::Error) -> PortError {
+    match error.kind() {
+        ErrorKind::Interrupted => PortError::unreachable(format!("cannot swap {}: {error}", path.display())),
+        _ => failed("swap", path, error.into()),
+    }
+}
+
+/// `<path>.lock`, made where it is missing. Nothing is locked by opening it.
+fn lock_file(path: &Path) -> Result<(PathBuf, File), PortError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let mut options = OpenOptions::new();
+    let opened = lockgate_own::open_own(&name, options.append(true).create(true).mode(LOCK_MODE));
+    let file = opened.map_err(|error| failed("lock", &name, error))?;
+    Ok((name, file))
 }
 
 pub(crate) fn folder(path: &Path) -> &Path {
@@ -153,11 +158,17 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 
 /// Temporary file beside it, fsync, rename, fsync of the folder.
 fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    let mut temporary = prepared(path, content, mode)?;
+    temporary.rename(path)?;
+    sync_folder(path)
+}
+
+/// The temporary file, as it is to be, and on the disk.
+fn prepared(path: &Path, content: &[u8], mode: u32) -> std::io::Result<Temporary> {
     temporary::remove_left(path);
     let mut temporary = Temporary::beside(path)?;
     fill(&mut temporary.file, content, mode)?;
-    temporary.rename(path)?;
-    sync_folder(path)
+    Ok(temporary)
 }
 
 fn fill(file: &mut File, content: &[u8], mode: u32) -> std::io::Result<()> {

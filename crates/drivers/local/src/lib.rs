@@ -3,7 +3,7 @@
 //!
 //! Invariants: a command runs in a process group of its own and nothing of that group outlives a dropped future or a
 //! passed bound; a file is old or new, never in between; a swap is atomic among all callers on this machine, those who
-//! came over SSH included, because both ways take the same `flock(2)`.
+//! came over SSH included, because both ways take the same `flock(2)`; nobody's being stopped holds that lock (`swap`).
 //!
 //! Absent: a shell. Arguments go to the program as they are. Also absent: killing commands when Lockgate itself is
 //! killed with SIGKILL; they run to their own end, and the next run looks at the world.
@@ -13,6 +13,7 @@ mod doctor;
 mod files;
 mod host;
 mod identity;
+mod swap;
 mod temporary;
 
 pub use command::LocalRunner;

@@ -47,6 +47,16 @@ impl Temporary {
         }
     }
 
+    /// `None` once it has been renamed.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Somebody else did it.
+    pub(crate) fn has_been_renamed(&mut self) {
+        self.path = None;
+    }
+
     pub(crate) fn rename(&mut self, path: &Path) -> std::io::Result<()> {
         let Some(temporary) = &self.path else { return Ok(()) };
         std::fs::rename(temporary, path)?;

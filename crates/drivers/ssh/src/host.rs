@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
 use lockgate_own::{Foreign, NOT_OURS};
 use lockgate_ports::{
-    Check, Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, NAMES_MAX, Output, PortError,
-    Swapped, TEMPORARY_SECONDS_MAX, readable,
+    Check, Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, LockHolder, NAMES_MAX, Output,
+    PortError, Swapped, TEMPORARY_SECONDS_MAX, readable,
 };
 use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
@@ -180,10 +180,12 @@ impl Ssh {
                 "ssh {}: cannot {what} {path}: the input was cut off",
                 self.id
             )),
-            script::LOCKED => PortError::timed_out(format!(
-                "cannot {what} {path}: {path}.lock was locked for {LOCK_SECONDS_MAX} s; nothing changed"
-            ))
-            .hint(format!("see who holds it, on {}: lsof {path}.lock", self.id)),
+            script::LOCKED => {
+                let holder = lock_holder(&output.stderr_text());
+                let lock = format!("{path}.lock");
+                LockHolder::refusal(holder.as_ref(), &lock, LOCK_SECONDS_MAX, &self.id)
+                    .context(format!("cannot {what} {path}"))
+            }
             NOT_OURS => match Foreign::reported(&output.stderr_text()) {
                 Some(Foreign { message, hint }) => {
                     PortError::new(FailureKind::Refused, format!("cannot {what} {path}: {message}"))
@@ -384,6 +386,16 @@ pub(crate) fn clock(output: &[u8]) -> Result<Timestamp, PortError> {
     })
 }
 
+/// What a script said of who holds a lock.
+fn lock_holder(said: &str) -> Option<LockHolder> {
+    let told = said.lines().find_map(|line| line.strip_prefix(script::LOCKED_BY))?;
+    let mut words = told.splitn(3, ' ');
+    let pid = words.next()?.parse().ok()?;
+    let is_stopped = matches!(words.next(), Some("T" | "t"));
+    let name = words.next().filter(|name| !name.is_empty()).map(str::to_owned);
+    Some(LockHolder { pid, name, is_stopped })
+}
+
 fn digest(content: &[u8]) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -408,6 +420,20 @@ mod tests {
         assert_eq!(free_kib(&format!("{head}/dev/sda1 100 40 60 40% /\n")), Some(60));
         assert_eq!(free_kib(&format!("{head}//nas/my share 100 40 60 40% /mnt/a b\n")), Some(60));
         assert_eq!(free_kib(head), None);
+    }
+
+    #[test]
+    fn who_holds_a_lock_is_found_in_what_a_script_says() {
+        let holder = |name: Option<&str>, is_stopped| {
+            Some(LockHolder { pid: 42, name: name.map(str::to_owned), is_stopped })
+        };
+        assert_eq!(
+            lock_holder("sh: odd\nlockgate-locked-by 42 T lockgate\n"),
+            holder(Some("lockgate"), true)
+        );
+        assert_eq!(lock_holder("lockgate-locked-by 42  \n"), holder(None, false));
+        assert_eq!(lock_holder("lockgate-locked-by x S y\n"), None);
+        assert_eq!(lock_holder(""), None);
     }
 
     #[test]

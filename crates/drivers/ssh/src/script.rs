@@ -26,6 +26,8 @@ use lockgate_ports::{Command, PortError};
 pub(crate) const CUT_OFF: i32 = 99;
 /// Exit code of [`SWAP`] when the lock was not had in time: nothing was done.
 pub(crate) const LOCKED: i32 = 75;
+/// How the line begins that says who holds the lock.
+pub(crate) const LOCKED_BY: &str = "lockgate-locked-by ";
 /// Exit code of [`SWAP`] when the file held something else.
 pub(crate) const NOT_SWAPPED: i32 = 76;
 /// What [`EXEC`] says as its last error line when the program could not be started; `cwd` or `program` follows.
@@ -151,8 +153,9 @@ fi
 "#;
 
 /// What several scripts do. The clock in milliseconds; removing what writes of this file that were killed left; the
-/// content into a temporary file beside the file, all of which must have come; its renaming. Nobody else can know the
-/// temporary file's name before it is there.
+/// content into a temporary file beside the file, all of which must have come, and onto the disk; its renaming. Nobody else
+/// can know the temporary file's name before it is there. Who holds the lock, as [`LOCKED_BY`] and a process id, its state
+/// and its program's name, each empty where it is not known.
 const SHARED: &str = r#"
 lg_clock() {
   lg_now=$(date +%s%3N 2>/dev/null);
@@ -176,12 +179,28 @@ lg_receive() {
   trap "rm -f -- \"\$lg_new\"" EXIT;
   cat >"$lg_new" || exit 1;
   [ "$(wc -c <"$lg_new")" -eq "$lg_size" ] || exit 99;
+  [ -z "$lg_mode" ] || chmod "$lg_mode" "$lg_new" || exit 1;
+  sync "$lg_new" 2>/dev/null || sync;
 };
 lg_settle() {
-  sync "$lg_new" 2>/dev/null || sync;
   mv -f -- "$lg_new" "$lg_path" || exit 1;
+  exec 9>&-;
   sync "$lg_folder" 2>/dev/null || sync;
   exit 0;
+};
+lg_holder() {
+  [ -r /proc/locks ] || return 0;
+  set -- $(ls -di -- "$lg_path.lock" 2>/dev/null);
+  while read -r lg_n lg_kind lg_x lg_m lg_pid lg_at lg_rest; do
+    case "$lg_kind $lg_at" in "FLOCK "*":$1") ;; *) continue;; esac;
+    [ "$lg_pid" -gt 0 ] 2>/dev/null || continue;
+    lg_state=; lg_program=;
+    while read -r lg_word lg_value lg_rest; do
+      case "$lg_word" in State:) lg_state=$lg_value;; Name:) lg_program=$lg_value;; esac;
+    done 2>/dev/null <"/proc/$lg_pid/status" || :;
+    printf "lockgate-locked-by %s %s %s\n" "$lg_pid" "$lg_state" "$lg_program" >&2;
+    return;
+  done </proc/locks;
 };
 "#;
 
@@ -197,23 +216,23 @@ exec head -c "$lg_max" -- "$lg_path"
 
 const WRITE: &str = r#"
 lg_receive 077;
-chmod "$lg_mode" "$lg_new" || exit 1;
 lg_settle
 "#;
 
-/// As [`WRITE`], under `flock(2)` and only when the file's digest is the one expected. The input has come before the
-/// lock is taken, so a slow network does not hold it. `-w` and `-E` are util-linux's: busybox is asked again and again.
+/// As [`WRITE`], under `flock(2)` and only when the file's digest is the one expected. The input has come and lies on the
+/// disk before the lock is taken, so neither a slow network nor a slow disk nor an orchestrator that is stopped holds it.
+/// `-w` and `-E` are util-linux's: busybox is asked again and again.
 const SWAP: &str = r#"
-lg_receive 022;
+lg_mode=; lg_receive 022;
 command -v flock >/dev/null || { echo "flock: command not found" >&2; exit 1; };
 [ -e "$lg_path.lock" ] || ( umask 077; : >>"$lg_path.lock" ) || exit 1;
 exec 9>>"$lg_path.lock" || exit 1;
 flock -x -w "$lg_wait" -E 75 9 2>/dev/null;
 case $? in
   0) ;;
-  75) exit 75;;
+  75) lg_holder; exit 75;;
   *) lg_try=0; until flock -x -n 9; do
-       lg_try=$((lg_try+1)); [ "$lg_try" -lt $((lg_wait*50)) ] || exit 75; sleep 0.02;
+       lg_try=$((lg_try+1)); [ "$lg_try" -lt $((lg_wait*50)) ] || { lg_holder; exit 75; }; sleep 0.02;
      done;;
 esac;
 lg_seen=none;

@@ -350,7 +350,7 @@ async fn leases_are_taken_where_hosts_answer_and_say_whom_a_run_left_out() {
         (left_out.run, left_out.by.as_str(), left_out.at),
         (end(7, succeeded()).run, "user1", Timestamp(5))
     );
-    assert_eq!(left_out.hosts, [web1.host.clone()]);
+    assert_eq!(left_out.hosts, std::slice::from_ref(&web1.host));
     assert!(web1.record().left_out.is_none());
     // Who was left out is behind until a run on all succeeds.
     let failed = Outcome::Failed { failure: Failure::new(FailureKind::Other, "x") };

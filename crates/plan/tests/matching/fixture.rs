@@ -92,6 +92,7 @@ impl Config {
             services: BTreeMap::new(),
             environments: vec![environment.clone()],
             notify: Vec::new(),
+            registries: BTreeMap::new(),
             ssh: Ssh::default(),
         };
         Config { project, service, environment }

@@ -57,6 +57,7 @@ pub async fn suite(host: &dyn Host, dir: &str) {
     killing(host, dir).await;
     files(host, dir).await;
     swapping(host, dir).await;
+    a_lock_that_is_held_is_waited_for_and_its_holder_named(host, dir).await;
     super::own::files(host, &format!("{dir}/own")).await;
     connections(host, dir).await;
     space_and_clock(host, dir).await;
@@ -281,6 +282,29 @@ pub async fn swapping(host: &dyn Host, dir: &str) {
     let listed =
         host.exec(&Command::new(["ls", "-A", &format!("{dir}/made/by")])).await.unwrap().stdout_text();
     assert_eq!(listed, "swap\nswap.lock\n", "no temporary file is left");
+}
+
+/// By this process, which is where the host is.
+async fn a_lock_that_is_held_is_waited_for_and_its_holder_named(host: &dyn Host, dir: &str) {
+    let path = format!("{dir}/locked/file");
+    assert_eq!(host.swap(&path, None, b"1").await.unwrap(), Swapped::Yes);
+    let lock = std::fs::File::open(format!("{path}.lock")).unwrap();
+    lock.lock().unwrap();
+    let began = std::time::Instant::now();
+    let error = host.swap(&path, Some(b"1"), b"2").await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+    let pid = std::process::id();
+    assert!(error.message.contains(&format!("{path}.lock was locked for 10 s by process {pid}")), "{error}");
+    assert!(error.hint.unwrap().contains(&format!("`ps -fp {pid}`")));
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    lock.unlock().unwrap();
+    assert_eq!(
+        host.swap(&path, Some(b"1"), b"2").await.unwrap(),
+        Swapped::Yes,
+        "it waits for nobody any more"
+    );
+    let listed = std::fs::read_dir(format!("{dir}/locked")).unwrap().count();
+    assert_eq!(listed, 2, "no temporary file is left");
 }
 
 /// Adds one to the decimal number in a file, by compare-and-swap, as often as it takes; a missing file is 0.

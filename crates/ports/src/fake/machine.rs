@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use lockgate_model::{
-    Digest, FailureKind, HoldBounds, HostId, Millis, Release, Slot, SlotState, Tag, Timestamp,
+    Digest, FailureKind, HoldBounds, HostId, Millis, Release, Slot, SlotState, Split, Tag, Timestamp,
 };
 use tokio::time::Instant;
 
@@ -414,7 +414,7 @@ impl Machine {
 
     pub(super) fn route(&self) -> Route {
         Route {
-            target: self.target(),
+            split: self.target().map(Split::all_to),
             dial: self.dial.clone(),
             version: RouteVersion(self.route_version.to_string()),
             held: self.is_held(),

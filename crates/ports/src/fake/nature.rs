@@ -11,7 +11,7 @@ use crate::fake::Machine;
 /// One call to a fake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// `None` for what is asked of this machine: probers, command runners, notifiers.
+    /// `None` for what is asked of this machine: probers, command runners, notifiers, registries.
     pub host: Option<HostId>,
     pub what: What,
     /// The path, tag, program or URL that it is about; may be empty.
@@ -49,6 +49,10 @@ pub enum What {
     Probe,
     Command,
     Notify,
+    Tags,
+    Manifest,
+    PutManifest,
+    BlobExists,
 }
 
 impl What {

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lockgate_model::{HoldBounds, HostId, Millis, Release, Slot, Tag};
+use lockgate_model::{HoldBounds, HostId, Millis, Release, Slot, Split, Tag};
 use tokio::time::Instant;
 
 use crate::fake::stream::FakeStream;
@@ -12,6 +12,7 @@ use crate::fake::{Call, Fate, Machine, Nature, SharedMachine, What};
 use crate::{
     Check, Command, Diagnosis, Endpoint, Host, HostFile, HostPorts, HostStream, InFlight, Output, PortError,
     Request, Route, RouteVersion, Router, RouterAnswer, Runtime, RuntimeSlot, Swapped, Upstream,
+    only_upstream,
 };
 
 /// Between looks whether a request that waits at the router is let go.
@@ -250,7 +251,8 @@ impl Router for FakeRouter {
         self.0.call(What::Route, "", |machine| Ok(machine.route())).await
     }
 
-    async fn switch(&self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError> {
+    async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
+        let to = only_upstream(to, self.name())?;
         let (upstream, expected) = (to.clone(), expected.clone());
         let act = move |machine: &mut Machine| machine.switch(&upstream, &expected);
         self.0.call(What::Switch(to.slot), to.release.tag.as_str(), act).await
