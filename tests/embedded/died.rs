@@ -53,7 +53,7 @@ fn a_list_of_releases_that_lacks_the_live_one_is_mended() {
     let list = project.path("host/prod/web/.lockgate/releases.json");
     let first = || -> Value {
         let releases: Value = serde_json::from_slice(&std::fs::read(&list).unwrap()).unwrap();
-        releases[0]["tag"].clone()
+        releases["live"][0]["tag"].clone()
     };
     project.deploy("v1");
     let of_v1 = std::fs::read(&list).unwrap();

@@ -16,6 +16,7 @@ mod leases;
 mod load;
 mod notifications;
 mod recreate;
+mod rejected;
 mod router;
 mod secrets;
 mod stuck;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lockgate_engine::EventSink;
-use lockgate_model::Event;
-use lockgate_render::{Detail, Json, Live, Options, Plain, Renderer, clock_time};
+use lockgate_model::{Event, Rejected};
+use lockgate_render::{Detail, Json, Live, Options, Plain, Renderer, clock_time, rejected_text, rfc3339};
 
 use crate::args::Format;
 use crate::output::Output;
@@ -76,5 +76,9 @@ impl EventSink for Screen {
     fn event(&self, event: &Event) {
         self.has_shown_events.store(true, Ordering::Relaxed);
         self.with(|renderer| renderer.event(&self.typed.in_event(event)));
+    }
+
+    fn rejected(&self, rejected: &Rejected) {
+        self.note(&format!("{}; it goes on, for it was asked for", rejected_text(rejected, &rfc3339)));
     }
 }

@@ -320,9 +320,9 @@ async fn found(held: &[Held]) -> Result<Found, Failure> {
     });
     let (mut unfinished, mut unread) = (BTreeMap::new(), BTreeMap::new());
     let looked: Vec<_> = stream::iter(looks).buffer_unordered(HOSTS_AT_ONCE_MAX).collect().await;
-    for (place, Begun { run, progress, .. }, plan) in looked.into_iter().flatten() {
+    for (place, Begun { run, progress, cause, .. }, plan) in looked.into_iter().flatten() {
         match plan {
-            Ok(plan) => drop(unfinished.insert(place, Unfinished { run, plan, progress })),
+            Ok(plan) => drop(unfinished.insert(place, Unfinished { run, plan, progress, cause })),
             Err(failure) if is_silence(failure.kind) => return Err(failure),
             Err(failure) => drop(unread.insert(place, Unread { run, progress, failure })),
         }

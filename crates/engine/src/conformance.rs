@@ -1,8 +1,8 @@
 //! What every [`LeaseStore`] promises, as a suite that each of them runs.
 
 use lockgate_model::{
-    Begun, Checksum, EnvironmentName, FailureKind, Gates, Identity, Intent, LeaseRecord, Millis, Place, Plan,
-    PlanPlace, Progress, ProjectName, Release, RunFileName, RunId, ServiceName, Strategy,
+    Begun, Checksum, EnvironmentName, Failure, FailureKind, Gates, Identity, Intent, LeaseRecord, Millis,
+    Place, Plan, PlanPlace, Progress, ProjectName, Release, RunFileName, RunId, ServiceName, Strategy,
 };
 
 use crate::{LeaseStore, RunFile};
@@ -92,6 +92,7 @@ async fn plans_are_kept(one: &dyn LeaseStore, other: &dyn LeaseStore) {
         run: first.name.run,
         plan: PlanPlace::Beside(first.name.checksum.clone()),
         progress: Progress::Unwinding,
+        cause: Some(Failure::new(FailureKind::Unhealthy, "it does not answer")),
     };
     let record = LeaseRecord { unfinished: Some(begun), ..record };
     assert!(one.swap(version.as_deref(), &record).await.unwrap());

@@ -232,13 +232,14 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
 
     /// Each by itself: one that cannot be reached must not keep the others from being put back.
     fn tell_hosts_to_turn(&mut self) {
-        let progress = progress(&self.state);
+        let (progress, cause) = progress(&self.state);
         for host in &self.state.plan.hosts {
             let (host, fence, file) = (host.clone(), self.engine.fence.clone(), self.file.clone());
+            let cause = cause.cloned();
             self.untold.insert(host.clone());
             self.telling.push(
                 async move {
-                    let told = fence.mark_on(&host, &file, progress).await;
+                    let told = fence.mark_on(&host, &file, progress, cause.as_ref()).await;
                     (host, told)
                 }
                 .boxed(),
@@ -270,17 +271,23 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         let engine = self.engine;
         let (unwinding, committed) =
             (matches!(work, Work::Undo(_)), self.state.direction == Direction::Committed);
+        let cause = match &self.state.direction {
+            Direction::Unwinding(cause) => Some(cause),
+            Direction::Forward | Direction::Committed => None,
+        };
         let Some((host, step)) = self.state.plan.step(id(work)) else {
             unreachable!("ready() names only steps of the plan")
         };
-        let (host, step) = (host.cloned(), step.clone());
+        let told = |action: &Action| action.clone().told(&engine.owner, cause);
+        let (host, actions): (_, Vec<Action>) = match unwinding {
+            false => (host.cloned(), vec![told(&step.action)]),
+            true => (host.cloned(), step.undo.iter().map(told).collect()),
+        };
         async move {
-            let action = std::slice::from_ref(&step.action);
             let result = match (unwinding, committed) {
-                (false, false) => perform(engine, host.as_ref(), action).await,
-                // There is nothing to turn back to any more.
-                (false, true) => insist(engine, host.as_ref(), action).await,
-                (true, _) => insist(engine, host.as_ref(), &step.undo).await,
+                (false, false) => perform(engine, host.as_ref(), &actions).await,
+                // Tidying up: there is nothing to turn back to any more. An undo gives up only what cannot be done.
+                (false, true) | (true, _) => insist(engine, host.as_ref(), &actions).await,
             };
             result.map_err(|failure| match &host {
                 Some(host) => failure.at(host),

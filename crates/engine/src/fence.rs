@@ -239,22 +239,33 @@ impl Fence {
         }
     }
 
-    /// Writes down on every host which run is under way and how far it got, so that any machine can finish it. Its plan is
-    /// there first.
+    /// Writes down on every host which run is under way, how far it got and why it turned back, so that any machine can
+    /// finish it. Its plan is there first.
     ///
     /// # Errors
     /// `LeaseLost` or a host's failure. Of several hosts each is told, where that can be.
-    pub async fn mark(&self, file: &RunFile, progress: Progress) -> Result<(), Failure> {
-        self.mark_each(self.held.iter(), file, progress).await
+    pub async fn mark(
+        &self,
+        file: &RunFile,
+        progress: Progress,
+        cause: Option<&Failure>,
+    ) -> Result<(), Failure> {
+        self.mark_each(self.held.iter(), file, progress, cause).await
     }
 
     /// As [`Fence::mark`], on one host.
     ///
     /// # Errors
     /// As there.
-    pub async fn mark_on(&self, host: &HostId, file: &RunFile, progress: Progress) -> Result<(), Failure> {
+    pub async fn mark_on(
+        &self,
+        host: &HostId,
+        file: &RunFile,
+        progress: Progress,
+        cause: Option<&Failure>,
+    ) -> Result<(), Failure> {
         let ours: Vec<&Held> = self.held.iter().filter(|one| one.place().is(host)).collect();
-        self.mark_each(ours.into_iter(), file, progress).await
+        self.mark_each(ours.into_iter(), file, progress, cause).await
     }
 
     async fn mark_each(
@@ -262,21 +273,30 @@ impl Fence {
         held: impl Iterator<Item = &Held>,
         file: &RunFile,
         progress: Progress,
+        cause: Option<&Failure>,
     ) -> Result<(), Failure> {
-        let marks: Vec<_> = held.map(|one| self.mark_one(one, file, progress).boxed()).collect();
+        let cause = cause.map(Failure::in_short);
+        let cause = &cause;
+        let marks: Vec<_> = held.map(|one| self.mark_one(one, file, progress, cause).boxed()).collect();
         let told: Vec<_> = stream::iter(marks).buffer_unordered(HOSTS_AT_ONCE_MAX).collect().await;
         told.into_iter().collect()
     }
 
-    async fn mark_one(&self, one: &Held, file: &RunFile, progress: Progress) -> Result<(), Failure> {
+    async fn mark_one(
+        &self,
+        one: &Held,
+        file: &RunFile,
+        progress: Progress,
+        cause: &Option<Failure>,
+    ) -> Result<(), Failure> {
         let lease = &one.lease;
         let others = match lease.left.load(Ordering::Relaxed) {
             true => Vec::new(),
             false => lease.keep(file).await.map_err(|failure| failure.at_place(one.place()))?,
         };
         let plan = PlanPlace::Beside(file.name.checksum.clone());
-        let begun = Begun { run: file.name.run, plan, progress };
-        self.tell(std::iter::once(one), |record| record.unfinished = Some(begun.clone())).await?;
+        let begun = Begun { run: file.name.run, plan, progress, cause: cause.clone() };
+        self.tell(std::iter::once(one), |record| record.begin(begun.clone())).await?;
         lease.sweep(others).await;
         Ok(())
     }
@@ -304,9 +324,7 @@ impl Fence {
             record.left_out = self.left_out(end, &by, record.left_out.take());
             record.last = Some(end.noted(place));
             record.ended_at = Some(now);
-            if settled {
-                record.unfinished = None;
-            }
+            record.end(settled);
         })
         .await
     }

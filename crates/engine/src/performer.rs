@@ -1,7 +1,7 @@
 //! The engine's two doors: what performs actions, and who hears of events.
 
 use async_trait::async_trait;
-use lockgate_model::{Action, Event, Failure, HostId, Seen, WhoIsLive};
+use lockgate_model::{Action, Event, Failure, HostId, Rejected, Seen, WhoIsLive};
 
 /// Performs one action on one host. Actions look first and do only what is missing, so performing one again after a
 /// crash is safe.
@@ -20,4 +20,7 @@ pub trait Performer: Send + Sync {
 /// failure event is never dropped.
 pub trait EventSink: Send + Sync {
     fn event(&self, event: &Event);
+
+    /// A person asked for a release that was rejected. Told before its run begins; for people only, so it may be let pass.
+    fn rejected(&self, _: &Rejected) {}
 }

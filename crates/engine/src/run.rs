@@ -176,15 +176,16 @@ impl Engine<'_> {
 }
 
 pub(crate) async fn mark(engine: &Engine<'_>, state: &RunState, file: &RunFile) -> Result<(), Failure> {
-    engine.fence.mark(file, progress(state)).await
+    let (progress, cause) = progress(state);
+    engine.fence.mark(file, progress, cause).await
 }
 
-/// As the hosts' records have it.
-pub(crate) fn progress(state: &RunState) -> Progress {
-    match state.direction {
-        Direction::Forward => Progress::Forward,
-        Direction::Unwinding(_) => Progress::Unwinding,
-        Direction::Committed => Progress::Committed,
+/// As the hosts' records have it, with why it turned back.
+pub(crate) fn progress(state: &RunState) -> (Progress, Option<&Failure>) {
+    match &state.direction {
+        Direction::Forward => (Progress::Forward, None),
+        Direction::Unwinding(cause) => (Progress::Unwinding, Some(cause)),
+        Direction::Committed => (Progress::Committed, None),
     }
 }
 

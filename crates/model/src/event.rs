@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Evidence, Failure, HostId, Place, Plan, Progress, RunId, Slot, StepId, Timestamp};
+use crate::{
+    Evidence, Failure, FailureKind, HostId, Place, Plan, Progress, RunId, Slot, StepId, Timestamp, condemns,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -176,6 +178,18 @@ impl Outcome {
                 seen: stuck.seen.only(host),
                 commands: Vec::new(),
             }),
+        }
+    }
+
+    /// Whether this end says that the release is bad: it was tried, and taken back for a reason that [condemns](crate::condemns)
+    /// it. A gate that failed where no traffic was moved may have been asked before anything was tried, and does not count.
+    #[must_use]
+    pub fn rejects(&self) -> bool {
+        match self {
+            Outcome::Succeeded { .. } => false,
+            Outcome::Failed { failure } => failure.kind == FailureKind::Unhealthy,
+            Outcome::RolledBack { failure } => condemns(failure),
+            Outcome::Stuck(stuck) => condemns(&stuck.failure),
         }
     }
 

@@ -6,6 +6,8 @@ use crate::{HostId, Place, Slot, push_escaped};
 
 /// Longest log line that is kept, in characters. A line has no bound of its own, and many end up in a failure.
 pub const LOG_LINE_CHARS_MAX: usize = 2_000;
+/// Longest message of a failure in short, in bytes of JSON: it stands in a record that is read before every effect.
+const SHORT_BYTES_MAX: usize = 30;
 /// Longest message that a host tells, in characters.
 pub const TOLD_CHARS_MAX: usize = 300;
 
@@ -145,6 +147,12 @@ impl Failure {
     #[must_use]
     pub fn noted(&self, bytes_max: usize) -> Self {
         Self { slot: self.slot, ..Self::new(self.kind, in_bytes(&self.message, bytes_max)) }
+    }
+
+    /// As [`Failure::noted`], for a record that is full of other things: what kind it is and the beginning of the message.
+    #[must_use]
+    pub fn in_short(&self) -> Self {
+        Self::new(self.kind, in_bytes(&self.message, SHORT_BYTES_MAX))
     }
 
     /// As `host` has it in its record, which whoever is on that host can write: the message is [quoted] as its words and

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::in_bytes;
-use crate::{Checksum, HostId, LeftOut, Millis, Outcome, Plan, RunId, Timestamp};
+use crate::{Checksum, Failure, HostId, LeftOut, Millis, Outcome, Plan, RunId, Timestamp};
 
 /// How far ahead of a host's clock the end of a run there is believed.
 const AHEAD_SECONDS_MAX: u64 = 3_600;
@@ -55,6 +55,25 @@ impl LeaseRecord {
     pub fn quiet_for(&self, now: Timestamp) -> Option<Millis> {
         let ended = self.ended_at.or(self.last.as_ref().map(|end| end.at))?;
         (ended <= now.plus(Millis::from_secs(AHEAD_SECONDS_MAX))).then(|| now.since(ended))
+    }
+
+    /// A run is under way. Of one that was stuck and is undone again it is not kept any more what could not be undone: there
+    /// is no place for that and for why the run turned back.
+    pub fn begin(&mut self, begun: Begun) {
+        if let (Some(_), Some(RunEnd { outcome: Outcome::Stuck(stuck), .. })) = (&begun.cause, &mut self.last)
+        {
+            stuck.undo_failures.clear();
+        }
+        self.unfinished = Some(begun);
+    }
+
+    /// The last run is over, and where it is stuck it stays as what is unfinished. Its end says why it turned back.
+    pub fn end(&mut self, settled: bool) {
+        match (&mut self.unfinished, settled) {
+            (unfinished, true) => *unfinished = None,
+            (Some(begun), false) => begun.cause = None,
+            (None, false) => {}
+        }
     }
 
     /// What is unfinished is a run whose undo failed: it waits for a person.
@@ -212,6 +231,10 @@ pub struct Begun {
     pub run: RunId,
     pub plan: PlanPlace,
     pub progress: Progress,
+    /// Why it turned back, [in short](Failure::in_short): whoever finishes the undoing says it too. `None` for a run that
+    /// did not, and in a record of a program that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Failure>,
 }
 
 impl Begun {
@@ -273,6 +296,8 @@ pub struct Unfinished {
     pub run: RunId,
     pub plan: Plan,
     pub progress: Progress,
+    /// As [`Begun::cause`].
+    pub cause: Option<Failure>,
 }
 
 /// How far a run got, as far as another machine must know: everything finer is found by looking.
@@ -389,18 +414,24 @@ mod tests {
                 let holder = identity.holder(&place, at, Millis::from_secs(BELIEVED_TTL_SECONDS_MAX));
                 assert!(identity.is(&holder) && holder.other_name(&place).is_none());
                 assert!(holder.other_name(&hosts[0].clone().into()).is_some(), "another long name");
-                let record = LeaseRecord {
+                let mut record = LeaseRecord {
                     token: TOKEN_MAX,
                     holder: Some(holder),
                     unfinished: Some(Begun {
                         run,
                         plan: PlanPlace::Beside(Checksum::of(b"")),
-                        progress: Progress::Committed,
+                        progress: Progress::Unwinding,
+                        cause: None,
                     }),
                     last: Some(RunEnd { run, at, outcome: outcome.clone() }.noted(&place)),
                     ended_at: Some(at),
                     left_out: LeftOut::new(run, &hosts, &long(text), at),
                 };
+                let unfinished = record.unfinished.clone().unwrap();
+                let written = serde_json::to_string(&record).unwrap();
+                assert!(written.len() <= RECORD_BYTES_MAX, "{} bytes: {written}", written.len());
+                // And when it is undone after that.
+                record.begin(Begun { cause: Some(failure(text).in_short()), ..unfinished });
                 let written = serde_json::to_string(&record).unwrap();
                 assert!(written.len() <= RECORD_BYTES_MAX, "{} bytes: {written}", written.len());
                 assert_eq!(serde_json::from_str::<LeaseRecord>(&written).unwrap(), record);

@@ -19,6 +19,7 @@ mod project;
 mod query;
 mod registry;
 mod release;
+mod releases;
 mod split;
 mod template;
 mod token;
@@ -47,7 +48,7 @@ pub use lease::{
 };
 pub use mask::Mask;
 pub use observed::{
-    HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState,
+    HostObserved, Observed, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
     live_without_router,
 };
 pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
@@ -58,6 +59,7 @@ pub use project::{
 pub use query::without_query;
 pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
 pub use release::Release;
+pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tried, WasLive, condemns};
 pub use split::{InSlot, InvalidSplit, Split};
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};

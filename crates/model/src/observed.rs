@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EnvironmentName, Failure, HostId, LeaseRecord, Millis, Release, ServiceName, Slot, Split, Timestamp,
+    EnvironmentName, Failure, HostId, LeaseRecord, Millis, Rejection, Release, ServiceName, Slot, Split,
+    Timestamp, WasLive,
 };
 
 /// One service in one environment, on all its hosts.
@@ -22,7 +23,10 @@ pub struct HostObserved {
     pub router: RouterObserved,
     pub recorded: Recorded,
     /// Releases that were live here, newest first, as recorded on the host.
-    pub releases: Vec<Release>,
+    pub releases: Vec<WasLive>,
+    /// Releases that were rejected here, newest first, as this host tells it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<Rejection>,
     /// Why the two slots cannot run beside each other (a host port or container name both want); empty when they can.
     pub conflicts: Vec<String>,
 }
@@ -63,6 +67,24 @@ impl HostObserved {
     #[must_use]
     pub fn should_be_live(&self) -> Option<Slot> {
         self.router.target.or(self.recorded.active)
+    }
+
+    /// Releases that were live here, newest first.
+    pub fn was_live(&self) -> impl Iterator<Item = &Release> {
+        self.releases.iter().map(|one| &one.release)
+    }
+
+    /// Why the release does not come back here by itself; `None` when nothing is known against it.
+    #[must_use]
+    pub fn rejection(&self, release: &Release) -> Option<&Rejection> {
+        self.rejected.iter().find(|rejection| rejection.release.same_bytes(release))
+    }
+
+    /// Since when what is live here is, by the host's clock. `None` when nothing is, and where that is not known.
+    #[must_use]
+    pub fn live_since(&self) -> Option<Timestamp> {
+        let live = self.live()?.1.release.as_ref()?;
+        self.releases.first().filter(|first| first.release.same_bytes(live))?.live_since
     }
 
     /// Nothing was ever live here, as far as the host tells. Its router may dial a slot all the same: a configuration
@@ -112,7 +134,7 @@ impl HostObserved {
         let dialled = held(self.router.target);
         let [running, active, dialled] =
             [running, active, dialled].map(|seen| seen.and_then(|seen| seen.release.as_ref()));
-        running.or(self.releases.first()).or(active).or(dialled)
+        running.or(self.was_live().next()).or(active).or(dialled)
     }
 }
 
@@ -184,7 +206,67 @@ pub struct ServiceStatus {
     pub unseen: BTreeMap<HostId, Failure>,
 }
 
+impl Observed {
+    /// The hosts that say that the release was rejected; `None` when none does. One suffices: any host can turn a deployment
+    /// back, so it gains nothing by saying so. Where one could not be told of a success, the next one ends it there too.
+    #[must_use]
+    pub fn rejected(&self, release: &Release) -> Option<Rejected> {
+        let of =
+            |(host, seen): (&HostId, &HostObserved)| Some((host.clone(), seen.rejection(release)?.clone()));
+        let (hosts, mut said): (Vec<_>, Vec<_>) = self.hosts.iter().filter_map(of).unzip();
+        (!said.is_empty()).then(|| Rejected { rejection: said.swap_remove(0), hosts })
+    }
+
+    /// Whether the release must not come back by itself.
+    #[must_use]
+    pub fn is_rejected(&self, release: &Release) -> bool {
+        self.hosts.values().any(|seen| seen.rejection(release).is_some())
+    }
+}
+
+/// A release that hosts say was rejected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// As the first of the hosts tells it.
+    #[serde(flatten)]
+    pub rejection: Rejection,
+    pub hosts: Vec<HostId>,
+}
+
 impl ServiceStatus {
+    /// Since when all hosts have had what they have live, by their own clocks: the latest of them, for none can make
+    /// that longer for another. `None` when hosts differ, and when one of them does not know, cannot be seen, or says a time
+    /// that is still to come there.
+    #[must_use]
+    pub fn live_since(&self) -> Option<Timestamp> {
+        let mut first = None;
+        let mut latest = None;
+        if !self.unseen.is_empty() {
+            return None;
+        }
+        for (host, seen) in &self.observed.hosts {
+            let live = seen.live()?.1.release.as_ref()?;
+            if !first.get_or_insert(live).same_bytes(live) {
+                return None;
+            }
+            let since =
+                seen.live_since().filter(|since| self.clocks.get(host).is_none_or(|now| since <= now))?;
+            latest = latest.max(Some(since));
+        }
+        latest
+    }
+
+    /// What the hosts say was rejected, newest first, each release once.
+    #[must_use]
+    pub fn rejected(&self) -> Vec<Rejected> {
+        let said = self.observed.hosts.values().flat_map(|seen| &seen.rejected);
+        let releases: BTreeMap<_, _> = said.map(|one| (&one.release.digest, &one.release)).collect();
+        let mut all: Vec<Rejected> =
+            releases.values().filter_map(|release| self.observed.rejected(release)).collect();
+        all.sort_by_key(|one| std::cmp::Reverse(one.rejection.rejected_at));
+        all
+    }
+
     /// Its hosts have different releases live, and nobody is at work to change that.
     #[must_use]
     pub fn differs(&self) -> bool {
@@ -258,7 +340,7 @@ mod tests {
         assert!(seen.is_dark());
         let last = |seen: &HostObserved| seen.last_live().map(|release| release.tag.to_string()).unwrap();
         assert_eq!(last(&seen), "v4");
-        seen.releases = vec![release("v5")];
+        seen.releases = vec![release("v5").into()];
         assert_eq!(last(&seen), "v4");
         seen.slots.insert(Slot::Green, slot("v4", SlotState::Stopped));
         assert_eq!(last(&seen), "v5");
@@ -266,5 +348,71 @@ mod tests {
         assert_eq!(last(&seen), "v4");
         seen.slots.remove(&Slot::Green);
         assert_eq!(last(&seen), "v3");
+    }
+
+    fn rejection(tag: &str, digit: &str, at: i64) -> Rejection {
+        let digest = Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap();
+        let release = Release { digest, ..release(tag) };
+        Rejection { release, rejected_at: Timestamp(at), by: "kim@desk".into(), why: "smoke".into() }
+    }
+
+    fn host(name: &str) -> HostId {
+        HostId::new(name).unwrap()
+    }
+
+    fn status(hosts: Vec<(&str, HostObserved)>) -> ServiceStatus {
+        let clocks = hosts.iter().map(|(name, _)| (host(name), Timestamp(1_000))).collect();
+        let hosts = hosts.into_iter().map(|(name, seen)| (host(name), seen)).collect();
+        ServiceStatus {
+            service: ServiceName::new("web").unwrap(),
+            environment: EnvironmentName::new("prod").unwrap(),
+            observed: Observed { hosts },
+            leases: BTreeMap::new(),
+            clocks,
+            unseen: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+        }
+    }
+
+    /// v1 is live in blue.
+    fn live_since(since: Option<i64>) -> HostObserved {
+        let mut seen = dials_blue();
+        seen.slots.insert(Slot::Blue, slot("v1", SlotState::Running));
+        let live = WasLive { live_since: since.map(Timestamp), ..release("v1").into() };
+        seen.releases = vec![live];
+        seen
+    }
+
+    #[test]
+    fn no_host_makes_the_time_longer_that_a_release_is_live_for_the_others() {
+        let since = |hosts| status(hosts).live_since().map(|since| since.0);
+        assert_eq!(since(vec![("web1", live_since(Some(100)))]), Some(100));
+        assert_eq!(since(vec![("web1", live_since(Some(-9))), ("web2", live_since(Some(300)))]), Some(300));
+        assert_eq!(since(vec![("web1", live_since(Some(100))), ("web2", live_since(None))]), None);
+        assert_eq!(since(vec![("web1", live_since(Some(100))), ("web2", live_since(Some(1_001)))]), None);
+        assert_eq!(since(vec![("web1", live_since(Some(100))), ("web2", dials_blue())]), None);
+        let mut other = live_since(Some(100));
+        other.releases[0].release = rejection("v2", "2", 0).release;
+        assert_eq!(since(vec![("web1", other)]), None, "the list lacks what is live");
+        let mut hidden = status(vec![("web1", live_since(Some(100)))]);
+        hidden.unseen.insert(host("web2"), Failure::new(crate::FailureKind::Unreachable, "no route"));
+        assert_eq!(hidden.live_since(), None);
+        assert_eq!(since(vec![]), None);
+    }
+
+    #[test]
+    fn one_host_suffices_to_say_that_a_release_was_rejected() {
+        let (v2, v3) = (rejection("v2", "2", 5), rejection("v3", "3", 9));
+        let [mut one, mut two] = [dials_blue(), dials_blue()];
+        one.rejected = vec![v2.clone()];
+        two.rejected = vec![v3.clone(), rejection("two", "2", 7)];
+        let status = status(vec![("web1", one), ("web2", two), ("web3", dials_blue())]);
+        assert!(status.observed.is_rejected(&v3.release));
+        assert!(!status.observed.is_rejected(&release("v1")));
+        assert_eq!(status.observed.rejected(&release("v1")), None);
+        let all = status.rejected();
+        let shown: Vec<_> =
+            all.iter().map(|one| (one.rejection.release.tag.as_str(), one.hosts.as_slice())).collect();
+        assert_eq!(shown, [("v3", [host("web2")].as_slice()), ("v2", &[host("web1"), host("web2")])]);
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Digest, DockerHealth, EnvironmentName, Evidence, Gate, GateKind, GateTarget, Health, HoldBounds, HostId,
-    HttpGate, Millis, ProjectName, Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify,
-    without_query,
+    Because, Digest, DockerHealth, EnvironmentName, Evidence, Failure, Gate, GateKind, GateTarget, Health,
+    HoldBounds, HostId, HttpGate, Millis, ProjectName, Recorded, Release, ServiceName, Slot, StepId,
+    Strategy, Verify, without_query,
 };
 
 /// What somebody asked for.
@@ -107,7 +107,24 @@ pub enum Action {
     /// Ask through the router which release answers, until it is this one.
     Verify { slot: Slot, release: Release, verify: Option<Verify>, probe: Probe },
     /// Write the state files and, when a release went live, add it to the host's list of releases.
-    Record { recorded: Recorded, release: Option<Release> },
+    Record {
+        recorded: Recorded,
+        release: Option<Release>,
+        /// The release that has the traffic from now on and has still to pass its gates: since when is kept on the host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tried: Option<Release>,
+    },
+    /// The release was tried, and is not any more. Where [it is to blame](crate::condemns), or a person went back from it,
+    /// the host keeps that it was rejected.
+    TakeBack {
+        release: Release,
+        /// What a person went back to from it; absent in an undo.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instead: Option<Release>,
+        /// By whom and why. In no plan, for it is known only when the action is performed; see [`Action::told`].
+        #[serde(skip)]
+        because: Option<Because>,
+    },
     /// Look at the slot's requests in flight until there are none, or the deadline has passed. `heir` is the slot that
     /// the traffic went to: until it is settled there, this one is all there is to go back to. It is the slot itself where
     /// requests are held until another release is in it.
@@ -178,6 +195,11 @@ fn asked_hosts(gate: &Gate) -> String {
 }
 
 impl Step {
+    /// What undoing it does, as [`Action::title`] says it: that something is noted about its release is not told as an undo.
+    pub fn undo_titles(&self) -> impl Iterator<Item = String> {
+        self.undo.iter().filter(|action| !matches!(action, Action::TakeBack { .. })).map(Action::title)
+    }
+
     /// It stops what is live, and only going back starts that again: a stop beside the live slot has no undo.
     #[must_use]
     pub fn takes_away(&self) -> bool {
@@ -203,8 +225,19 @@ impl Action {
             Action::Withdraw { .. } => Nature { moves_traffic: true, ..Nature::default() },
             // A hold ends by itself. Whoever holds again lets go again.
             Action::Hold { .. } | Action::LetGo => Nature { may_lapse: true, ..Nature::default() },
-            Action::Record { .. } | Action::Stop { .. } | Action::Prune { .. } => Nature::default(),
+            Action::Record { .. } | Action::TakeBack { .. } | Action::Stop { .. } | Action::Prune { .. } => {
+                Nature::default()
+            }
         }
+    }
+
+    /// As it is performed: with who does it and, in an undo, why the run turned back, which no plan knows.
+    #[must_use]
+    pub fn told(mut self, by: &str, cause: Option<&Failure>) -> Self {
+        if let Action::TakeBack { because, .. } = &mut self {
+            *because = Some(Because { by: by.to_owned(), cause: cause.cloned() });
+        }
+        self
     }
 
     /// A few words for people, in the imperative: `start v2 in green`.
@@ -243,13 +276,21 @@ impl Action {
             Action::Verify { slot, release, .. } => {
                 format!("ask through the router: {} from {slot}", release.tag)
             }
-            Action::Record { recorded: Recorded { active: Some(active), .. }, release: None } => {
+            Action::Record { recorded: Recorded { active: Some(active), .. }, release: None, .. } => {
                 format!("record {active} as active")
             }
-            Action::Record { recorded: Recorded { active: Some(active), .. }, release: Some(release) } => {
+            Action::Record {
+                recorded: Recorded { active: Some(active), .. },
+                release: Some(release),
+                ..
+            } => {
                 format!("record {active} as active, {release} as released")
             }
             Action::Record { .. } => "record that nothing is active".to_owned(),
+            Action::TakeBack { release, instead: None, .. } => {
+                format!("reject {} if it is to blame", release.tag)
+            }
+            Action::TakeBack { release, instead: Some(_), .. } => format!("reject {release}"),
             Action::Drain { slot, deadline, .. } => format!("drain {slot} (up to {deadline})"),
             Action::Stop { slot, .. } => format!("stop {slot}"),
             Action::Prune { keep } => format!("prune images, keep {keep} releases"),

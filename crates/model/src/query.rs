@@ -74,6 +74,7 @@ fn strip_action(action: &mut Action) {
         | Action::Hold { .. }
         | Action::LetGo
         | Action::Record { .. }
+        | Action::TakeBack { .. }
         | Action::Drain { .. }
         | Action::Stop { .. }
         | Action::Prune { .. } => {}

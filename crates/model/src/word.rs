@@ -237,7 +237,12 @@ mod tests {
             ttl: Millis(1),
         };
         LeaseRecord {
-            unfinished: Some(Begun { run: run(), plan: PlanPlace::Within(Box::new(plan)), progress }),
+            unfinished: Some(Begun {
+                run: run(),
+                plan: PlanPlace::Within(Box::new(plan)),
+                progress,
+                cause: None,
+            }),
             holder: is_held.then_some(holder),
             ..LeaseRecord::default()
         }

@@ -90,7 +90,7 @@ mod tests {
             slots: slot.map(|slot| (Slot::Blue, slot)).into_iter().collect(),
             router: RouterObserved { target: Some(Slot::Blue), ..RouterObserved::default() },
             recorded: Recorded { active, previous: None },
-            releases: vec![release("v0", "0")],
+            releases: vec![release("v0", "0").into()],
             ..HostObserved::default()
         }
     }

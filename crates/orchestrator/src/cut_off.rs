@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use lockgate_engine::Acquired;
 use lockgate_model::{
-    HostId, HostObserved, Observed, Outcome, Plan, Progress, Release, RunEnd, RunId, SlotState, Unfinished,
+    Failure, HostId, HostObserved, Observed, Outcome, Plan, Progress, Release, RunEnd, RunId, SlotState,
+    Unfinished,
 };
 
 /// One run, and what each host that holds it as unfinished has of it.
@@ -59,6 +60,12 @@ impl<'a> CutOff<'a> {
             _ if self.held.iter().all(serves) => Progress::Committed,
             _ => Progress::Forward,
         }
+    }
+
+    /// Why it was turned back, in the words of the first host that says so.
+    pub(crate) fn cause(&self) -> Option<Failure> {
+        let turned = self.held.iter().filter(|(_, held)| held.progress == Progress::Unwinding);
+        turned.filter_map(|(host, held)| Some(held.cause.as_ref()?.told_by(host))).next()
     }
 
     /// Another host says that the run was undone, and so it is on those that were not told, as is seen there.
@@ -123,9 +130,8 @@ pub(crate) fn known_stuck(acquired: &Acquired) -> bool {
 #[cfg(test)]
 mod tests {
     use lockgate_model::{
-        Action, Digest, EnvironmentName, Failure, FailureKind, Gates, Intent, Lane, Millis, Phase,
-        ProjectName, Recorded, RouterObserved, ServiceName, Slot, SlotObserved, Step, StepId, Strategy, Tag,
-        Timestamp,
+        Action, Digest, EnvironmentName, FailureKind, Gates, Intent, Lane, Millis, Phase, ProjectName,
+        Recorded, RouterObserved, ServiceName, Slot, SlotObserved, Step, StepId, Strategy, Tag, Timestamp,
     };
 
     use super::*;
@@ -161,7 +167,7 @@ mod tests {
             release: release(),
             phases: Vec::new(),
         };
-        Unfinished { run: run(), plan, progress }
+        Unfinished { run: run(), plan, progress, cause: None }
     }
 
     /// v2 in green, with the traffic or only recorded to have it, or nothing at all.

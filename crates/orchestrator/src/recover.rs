@@ -271,7 +271,7 @@ impl Session<'_> {
                 (*plan, Some(why))
             }
         };
-        let mut unfinished = Unfinished { run: found.run, plan, progress };
+        let mut unfinished = Unfinished { run: found.run, plan, progress, cause: None };
         let (mut events, mut next_seq, mut forward, mut end) = (Vec::new(), None, true, told.cloned());
         if let Known::Another = known {
             unfinished.run = (self.tools.new_run)();
@@ -303,7 +303,8 @@ impl Session<'_> {
             // It goes where it went, but by another plan.
             tracing::warn!("{}", why.message);
         }
-        let cause = cause.or_else(|| end.as_ref().and_then(Outcome::failure).cloned());
+        let cause =
+            cause.or_else(|| end.as_ref().and_then(Outcome::failure).cloned()).or_else(|| found.cause());
         if let Some(cause) = cause
             && unfinished.progress == Progress::Unwinding
             && forward

@@ -11,7 +11,7 @@ use lockgate_engine::{
 };
 use lockgate_model::{
     Failure, FailureKind, Gates, Holder, HostId, Identity, Intent, Interruption, Millis, Observed, Outcome,
-    Plan, Release, RunEnd, RunId, Tag, dark_times,
+    Plan, Rejected, Release, RunEnd, RunId, Tag, dark_times,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
@@ -80,6 +80,8 @@ pub struct Report {
     pub dark: BTreeMap<HostId, Millis>,
     /// How an unfinished run that was found first ended.
     pub recovered: Option<(RunId, Outcome)>,
+    /// What was said against the release when it was asked for.
+    pub rejected: Option<Rejected>,
 }
 
 /// What a run needs to begin.
@@ -88,6 +90,7 @@ struct Ready {
     fence: Option<Arc<Fence>>,
     plan: Plan,
     recovered: Option<(RunId, Outcome)>,
+    rejected: Option<Rejected>,
 }
 
 /// Why a command came to nothing; nothing was changed, but for `LeaseLost`, where somebody else goes on, and for
@@ -258,15 +261,19 @@ impl<'a> Session<'a> {
                 return Err(trouble);
             }
         };
-        let Ready { fence, plan, recovered } = ready;
+        let Ready { fence, plan, recovered, rejected } = ready;
+        if let Some(rejected) = &rejected {
+            self.tools.sink.rejected(rejected);
+        }
         let Some(fence) = fence else {
             let outcome = Outcome::Succeeded { warnings: Vec::new() };
-            return Ok(Report { run: None, plan, outcome, dark: BTreeMap::new(), recovered });
+            let dark = BTreeMap::new();
+            return Ok(Report { run: None, plan, outcome, dark, recovered, rejected });
         };
         let run = (self.tools.new_run)();
         let outcome = self.run_plan(fence, run, &plan).await?;
         let dark = self.dark_times(run, &plan).await?;
-        Ok(Report { run: Some(run), plan, outcome, dark, recovered })
+        Ok(Report { run: Some(run), plan, outcome, dark, recovered, rejected })
     }
 
     async fn dark_times(&self, run: RunId, plan: &Plan) -> Result<BTreeMap<HostId, Millis>, Trouble> {
@@ -314,9 +321,11 @@ impl<'a> Session<'a> {
             Some(_) => matches!(outcome, Outcome::Succeeded { .. }),
             None => was_undone(outcome),
         });
-        let plan = before_anything(interrupt, self.plan_for(want, release, gone_back)).await?.plan;
+        let Planned { plan, observed } =
+            before_anything(interrupt, self.plan_for(want, release, gone_back)).await?;
+        let rejected = observed.rejected(&plan.release);
         if !plan.is_empty() {
-            return Ok(Ready { fence: Some(fence), plan, recovered });
+            return Ok(Ready { fence: Some(fence), plan, recovered, rejected });
         }
         match &recovered {
             // What could not be undone is superseded by what is: nothing is left to resume.
@@ -326,7 +335,7 @@ impl<'a> Session<'a> {
             }
             _ => fence.release().await?,
         }
-        Ok(Ready { fence: None, plan, recovered })
+        Ok(Ready { fence: None, plan, recovered, rejected })
     }
 
     /// Brings what was left to its end. That gives the lease up, so it is taken again, and what is found then is

@@ -20,6 +20,9 @@ pub struct StateLine {
     /// When the run that `status` is about ended; absent when it has not, and when there was none.
     #[serde(skip)]
     pub ended_at: Option<Timestamp>,
+    /// See [`ServiceStatus::live_since`].
+    #[serde(skip)]
+    pub live_since: Option<Timestamp>,
     pub notes: String,
 }
 
@@ -164,6 +167,7 @@ pub fn state_line(status: &ServiceStatus) -> StateLine {
         image_tag: (tags.len() == 1).then(|| tags.remove(0)),
         status: status.word(),
         ended_at: last.map(|end| end.at),
+        live_since: status.live_since(),
         notes: notes.join("; "),
     }
 }

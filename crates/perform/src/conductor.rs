@@ -96,7 +96,12 @@ async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
         Action::Verify { slot, release, verify, probe } => {
             traffic::verify(ports, *slot, release, verify.as_ref(), probe).await
         }
-        Action::Record { recorded, release } => files::record(ports, recorded, release.as_ref()).await,
+        Action::Record { recorded, release, tried } => {
+            files::record(ports, recorded, release.as_ref(), tried.as_ref()).await
+        }
+        Action::TakeBack { release, instead, because } => {
+            files::take_back(ports, release, instead.as_ref(), because.as_ref()).await
+        }
         Action::Drain { slot, deadline, .. } => drain::drain(ports, *slot, *deadline).await,
         Action::Stop { slot, grace, heir, holding } => {
             stop(ports, *slot, *grace, *heir, holding.as_ref()).await
@@ -146,6 +151,13 @@ async fn stop(
     }
     let refused = |message: String| Failure::new(FailureKind::Refused, message).slot(slot);
     let route = routed?;
+    if route.sends_to(slot) && !route.held && holding.is_some() {
+        // The hold before it lapsed: whoever undoes holds and drains again.
+        let message = format!("{slot} has the traffic again, so it is not stopped: requests waited too long");
+        return Err(Failure::new(FailureKind::Conflict, message)
+            .slot(slot)
+            .hint("run the same command again; a longer `drain` lets them wait longer"));
+    }
     if route.sends_to(slot) && !route.held {
         return Err(refused(format!("{slot} has the traffic, so it is not stopped"))
             .hint("the router was changed behind our back; `lockgate status` shows where the traffic goes"));
@@ -163,7 +175,7 @@ async fn stop(
 }
 
 async fn prune(ports: &HostPorts, keep: u32) -> Result<Seen, Failure> {
-    let releases = files::newest(files::read_releases(ports).await?, keep);
+    let releases = files::newest(&files::read_releases(ports).await?, keep);
     let removed = ports.runtime.prune(&releases).await?;
     Ok(removed
         .into_iter()

@@ -1,10 +1,11 @@
 //! What is written down on a host: system A's state files, byte for byte, and the list of releases beside them.
 
-use lockgate_model::{Failure, FailureKind, Recorded, Release, Seen, Slot};
+use lockgate_model::{
+    Because, Failure, FailureKind, Recorded, Rejection, Release, Releases, Seen, Slot, TOLD_CHARS_MAX,
+    Timestamp, WasLive, quoted,
+};
 use lockgate_ports::{HostPorts, PortError};
 
-/// Releases remembered on a host, newest first.
-const RELEASES_MAX: usize = 50;
 const STATE_FILE_MODE: u32 = 0o644;
 
 fn active_path(home: &str) -> String {
@@ -15,7 +16,7 @@ fn previous_path(home: &str) -> String {
     format!("{home}/previous_color")
 }
 
-/// The list of releases that were live on the host, newest first, as JSON.
+/// [`Releases`] of the host, as JSON.
 #[must_use]
 pub fn releases_path(home: &str) -> String {
     format!("{home}/.lockgate/releases.json")
@@ -35,15 +36,36 @@ fn parse(content: Option<&[u8]>) -> Option<Slot> {
     std::str::from_utf8(content?).ok()?.trim().parse().ok()
 }
 
+/// As the host has them, within their bounds; empty where there is no list.
+///
 /// # Errors
 /// The host's, or `Other` for a list that does not parse.
-pub async fn read_releases(ports: &HostPorts) -> Result<Vec<Release>, PortError> {
+pub async fn read_releases(ports: &HostPorts) -> Result<Releases, PortError> {
+    Ok(read_list(ports).await?.0)
+}
+
+/// With the host's time.
+async fn read_list(ports: &HostPorts) -> Result<(Releases, Timestamp), PortError> {
     let path = releases_path(&ports.home);
-    let Some(content) = ports.host.read(&path).await?.content else { return Ok(Vec::new()) };
-    serde_json::from_slice(&content).map_err(|error| {
-        PortError::other(format!("{path} does not parse: {error}"))
-            .hint("move it away: it is only the list that `rollback` chooses from")
-    })
+    let file = ports.host.read(&path).await?;
+    let Some(content) = file.content else { return Ok((Releases::default(), file.now)) };
+    let releases = parse_list(&content).map_err(|error| {
+        // The error has words of the list in it.
+        let error = quoted(&error.to_string(), TOLD_CHARS_MAX);
+        PortError::other(format!("{path} does not parse: {error}")).hint(
+            "move it away: `rollback` chooses from it, and what was rejected is known from it; a newer Lockgate may have written it",
+        )
+    })?;
+    Ok((releases.bounded(), file.now))
+}
+
+/// A program that knew neither times nor rejections wrote the bare list of releases.
+fn parse_list(content: &[u8]) -> Result<Releases, serde_json::Error> {
+    if content.trim_ascii_start().starts_with(b"[") {
+        let live: Vec<Release> = serde_json::from_slice(content)?;
+        return Ok(Releases { live: live.into_iter().map(WasLive::from).collect(), ..Releases::default() });
+    }
+    serde_json::from_slice(content)
 }
 
 /// Writes what differs: first the list and the previous slot, then the active one, so that a reader who sees the new
@@ -52,12 +74,17 @@ pub(crate) async fn record(
     ports: &HostPorts,
     recorded: &Recorded,
     release: Option<&Release>,
+    tried: Option<&Release>,
 ) -> Result<Seen, Failure> {
     let remembered = async {
-        match release {
-            Some(release) => remember(ports, release).await,
-            None => Ok(()),
+        if release.is_none() && tried.is_none() {
+            return Ok(());
         }
+        change_list(ports, |releases, now| {
+            tried.into_iter().for_each(|tried| releases.try_out(tried, now));
+            release.into_iter().for_each(|release| releases.went_live(release, now));
+        })
+        .await
     };
     let (active, previous) = (active_path(&ports.home), previous_path(&ports.home));
     let before = async { Ok(ports.host.read(&active).await?.content) };
@@ -67,27 +94,44 @@ pub(crate) async fn record(
     Ok(Seen::new())
 }
 
-/// Those up to the `keep`th that has other bytes than all before it.
-pub(crate) fn newest(releases: Vec<Release>, keep: u32) -> Vec<Release> {
-    let mut digests = std::collections::BTreeSet::new();
-    releases
-        .into_iter()
-        .take_while(|release| {
-            digests.insert(release.digest.clone());
-            digests.len() <= keep as usize
-        })
-        .collect()
+/// That the release was tried is taken back, and it is rejected where `because` or `instead` says so.
+pub(crate) async fn take_back(
+    ports: &HostPorts,
+    release: &Release,
+    instead: Option<&Release>,
+    because: Option<&Because>,
+) -> Result<Seen, Failure> {
+    let changed = change_list(ports, |releases, now| {
+        let rejection = because.and_then(|because| Rejection::of(release, instead, because, now));
+        releases.take_back(release, rejection);
+    });
+    changed.await?;
+    Ok(Seen::new())
 }
 
-async fn remember(ports: &HostPorts, release: &Release) -> Result<(), Failure> {
-    let mut releases = read_releases(ports).await?;
-    if releases.first() == Some(release) {
+/// Those up to the `keep`th that has other bytes than all before it.
+pub(crate) fn newest(releases: &Releases, keep: u32) -> Vec<Release> {
+    let mut digests = std::collections::BTreeSet::new();
+    let live = releases.live.iter().map(|one| &one.release);
+    live.take_while(|release| {
+        digests.insert(&release.digest);
+        digests.len() <= keep as usize
+    })
+    .cloned()
+    .collect()
+}
+
+/// Writes the list where `change`, which is told the host's time, makes it another one.
+async fn change_list(
+    ports: &HostPorts,
+    change: impl FnOnce(&mut Releases, Timestamp) + Send,
+) -> Result<(), Failure> {
+    let (before, now) = read_list(ports).await?;
+    let mut releases = before.clone();
+    change(&mut releases, now);
+    if releases == before {
         return Ok(());
     }
-    // The same bytes under another tag stay: `rollback` takes that name too.
-    releases.retain(|known| !(known.same_bytes(release) && known.tag == release.tag));
-    releases.insert(0, release.clone());
-    releases.truncate(RELEASES_MAX);
     let content = serde_json::to_vec_pretty(&releases).map_err(|error| {
         Failure::new(FailureKind::Other, format!("the list of releases cannot be written: {error}"))
     })?;
@@ -133,18 +177,103 @@ mod tests {
         Release { service, tag: Tag::new(tag).unwrap(), digest, image: None, commit: None }
     }
 
-    /// Who deployed `v1` may go back to `v1`, though its bytes were live as `latest` since.
-    #[tokio::test]
-    async fn a_release_that_was_live_under_two_tags_is_known_by_both() {
+    fn host() -> (lockgate_ports::fake::SharedMachine, HostPorts) {
         let machine = shared(Machine::new(HostId::new("web1").unwrap(), Arc::new(BTreeMap::new())));
-        let ports = FakePorts::new(machine, Arc::new(Calm)).host_ports("/srv/web");
+        let ports = FakePorts::new(machine.clone(), Arc::new(Calm)).host_ports("/srv/web");
+        (machine, ports)
+    }
+
+    fn tags(releases: &Releases) -> Vec<&str> {
+        releases.live.iter().map(|one| one.release.tag.as_str()).collect()
+    }
+
+    /// Who deployed `v1` may go back to `v1`, though its bytes were live as `latest` since.
+    #[tokio::test(start_paused = true)]
+    async fn a_release_that_was_live_under_two_tags_is_known_by_both() {
+        let (_, ports) = host();
         let (v1, v2, latest) = (release("v1", '1'), release("v2", '2'), release("latest", '1'));
         for live in [&v1, &v2, &latest, &v2] {
-            record(&ports, &Recorded::default(), Some(live)).await.unwrap();
+            record(&ports, &Recorded::default(), Some(live), None).await.unwrap();
         }
         let known = read_releases(&ports).await.unwrap();
-        assert_eq!(known, [v2.clone(), latest.clone(), v1.clone()]);
-        assert_eq!(newest(known.clone(), 1), [v2]);
-        assert_eq!(newest(known.clone(), 2), known);
+        assert_eq!(tags(&known), ["v2", "latest", "v1"]);
+        assert_eq!(newest(&known, 1), std::slice::from_ref(&v2));
+        assert_eq!(newest(&known, 2), [v2, latest, v1]);
+    }
+
+    /// As the program of before 2026-11-26 wrote it.
+    const BEFORE: &str = r#"[
+  {
+    "service": "web",
+    "tag": "v2",
+    "digest": "sha256:2222222222222222222222222222222222222222222222222222222222222222",
+    "image": "ghcr.io/acme/web",
+    "commit": "1f3a5b7"
+  },
+  {
+    "service": "web",
+    "tag": "v1",
+    "digest": "sha256:1111111111111111111111111111111111111111111111111111111111111111",
+    "image": "ghcr.io/acme/web"
+  }
+]"#;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_of_an_older_program_is_read_and_becomes_one_of_today_in_place() {
+        let (machine, ports) = host();
+        let path = releases_path("/srv/web");
+        machine.lock().unwrap().files.insert(path.clone(), BEFORE.into());
+        let known = read_releases(&ports).await.unwrap();
+        assert_eq!((tags(&known), known.rejected.len()), (vec!["v2", "v1"], 0));
+        assert_eq!(known.live[0].live_since, None);
+        record(&ports, &Recorded::default(), None, Some(&release("v3", '3'))).await.unwrap();
+        tokio::time::advance(std::time::Duration::from_secs(60)).await;
+        record(&ports, &Recorded::default(), Some(&release("v3", '3')), None).await.unwrap();
+        let known = read_releases(&ports).await.unwrap();
+        let (_, now) = read_list(&ports).await.unwrap();
+        assert_eq!(tags(&known), ["v3", "v2", "v1"]);
+        assert_eq!(known.live[1].release.commit.as_deref(), Some("1f3a5b7"));
+        let since = known.live[0].live_since.unwrap();
+        assert_eq!(now.since(since).0, 60_000, "since it was tried, by the host's clock");
+        assert_eq!(known.live[1].live_until, Some(since));
+        assert!(machine.lock().unwrap().files[&path].starts_with(b"{"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_host_has_as_its_list_is_bounded_and_told_in_short() {
+        let (machine, ports) = host();
+        let path = releases_path("/srv/web");
+        let write = |content: String| {
+            machine.lock().unwrap().files.insert(path.clone(), content.into_bytes());
+        };
+        let one = BEFORE.trim_start_matches(['[', '\n']).split("\n  },").next().unwrap();
+        write(format!("[{one}}}{}]", format!(",{one}}}").repeat(500)));
+        assert_eq!(read_releases(&ports).await.unwrap().live.len(), lockgate_model::RELEASES_MAX);
+        write(format!("{{\"live\":\"{}\"}}", "\u{1b}[2J".repeat(10_000)));
+        let refused = read_releases(&ports).await.unwrap_err();
+        assert!(refused.message.len() < 1_000 && !refused.message.contains('\u{1b}'), "{refused}");
+        assert!(refused.hint.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_taken_back_is_rejected_until_it_succeeds() {
+        let (_, ports) = host();
+        let (v1, v2) = (release("v1", '1'), release("v2", '2'));
+        record(&ports, &Recorded::default(), Some(&v1), None).await.unwrap();
+        for (kind, rejected) in [(FailureKind::Cancelled, false), (FailureKind::GateFailed, true)] {
+            record(&ports, &Recorded::default(), None, Some(&v2)).await.unwrap();
+            let because =
+                Because { by: "kim@desk".into(), cause: Some(Failure::new(kind, "smoke says 500")) };
+            // Also once more, after a crash.
+            for _ in 0..2 {
+                take_back(&ports, &v2, None, Some(&because)).await.unwrap();
+            }
+            let known = read_releases(&ports).await.unwrap();
+            assert_eq!((known.rejected.len(), known.tried), (usize::from(rejected), None));
+        }
+        let known = read_releases(&ports).await.unwrap();
+        assert_eq!(known.rejected[0].why, "gate failed: smoke says 500");
+        record(&ports, &Recorded::default(), Some(&v2), None).await.unwrap();
+        assert_eq!(read_releases(&ports).await.unwrap().rejected, []);
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    Failure, FailureKind, HostObserved, Observed, Recorded, RouterObserved, Slot, SlotObserved, SlotState,
-    live_without_router,
+    Failure, FailureKind, HostObserved, Observed, Recorded, Rejection, Releases, RouterObserved, Slot,
+    SlotObserved, SlotState, live_without_router,
 };
 use lockgate_ports::{HostPorts, RuntimeSlot};
 
@@ -57,6 +57,10 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
         unless_silent(files::read_releases(ports)),
     )?;
     let mut missing = None;
+    let releases = releases.unwrap_or_else(|failure| {
+        missing.get_or_insert(failure);
+        Releases::default()
+    });
     let slots: BTreeMap<Slot, SlotObserved> =
         slots.into_iter().map(|slot| (slot.slot, observed(slot))).collect();
     let recorded = recorded.unwrap_or_else(|failure| {
@@ -79,10 +83,8 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
         slots,
         router,
         recorded,
-        releases: releases.unwrap_or_else(|failure| {
-            missing.get_or_insert(failure);
-            Vec::new()
-        }),
+        releases: releases.live,
+        rejected: releases.rejected.into_iter().map(Rejection::told).collect(),
         conflicts: Vec::new(),
     };
     Ok((seen, missing))

@@ -130,7 +130,7 @@ async fn a_run_is_beside_its_record_until_it_has_ended() {
     let place = Place::new(None);
     let held = place.leases(1).acquire().await.unwrap();
     let run = file(1);
-    held.fence.mark(&run, Progress::Forward).await.unwrap();
+    held.fence.mark(&run, Progress::Forward, None).await.unwrap();
     let path = format!("{FOLDER}/{}", run.name);
     assert_eq!(place.files()[&path], run.content);
     let record: LeaseRecord = serde_json::from_slice(&place.record()).unwrap();
@@ -165,7 +165,7 @@ async fn a_run_file_that_is_not_what_its_record_names_is_an_error_that_says_so()
         let place = Place::new(None);
         let held = place.leases(1).acquire().await.unwrap();
         held.fence
-            .mark(&RunFile { name: name.clone(), content: Vec::new() }, Progress::Forward)
+            .mark(&RunFile { name: name.clone(), content: Vec::new() }, Progress::Forward, None)
             .await
             .unwrap();
         held.fence.release().await.unwrap();
@@ -195,11 +195,11 @@ async fn files_that_no_record_names_are_swept_and_nothing_else_is() {
     let count = || place.files().into_keys().filter(|path| path.ends_with(".json")).count();
     let before = count();
     let run = file(1);
-    held.fence.mark(&run, Progress::Forward).await.unwrap();
+    held.fence.mark(&run, Progress::Forward, None).await.unwrap();
     assert_eq!(count(), before + 1 - 16, "a bounded number at a time");
     held.fence.unmark().await.unwrap();
-    held.fence.mark(&run, Progress::Forward).await.unwrap();
-    held.fence.mark(&run, Progress::Committed).await.unwrap();
+    held.fence.mark(&run, Progress::Forward, None).await.unwrap();
+    held.fence.mark(&run, Progress::Committed, None).await.unwrap();
     let left: Vec<String> = place.files().into_keys().filter(|path| path.contains("/run")).collect();
     let mut wanted: Vec<String> = others[1..].iter().map(|name| format!("{FOLDER}/{name}")).collect();
     wanted.push(format!("{FOLDER}/{}", run.name));

@@ -3,9 +3,9 @@
 //! Nothing of the old release is touched before the committed phase: until then every undo finds it running. Without a
 //! router there is nothing to switch, to ask through or to drain: both run beside each other for a moment (workers).
 
-use lockgate_model::{Action, Failure, HostObserved, Lane, Observed, Plan, Slot, SlotState, Step};
+use lockgate_model::{Action, Failure, HostObserved, Lane, Observed, Plan, Release, Slot, SlotState, Step};
 
-use crate::recipe::{HostPlan, Phases, Sorted, Wanted, lane, step};
+use crate::recipe::{HostPlan, Listed, Phases, Sorted, Wanted, lane, step};
 
 /// The slot beside this one.
 pub(crate) fn beside(slot: Slot) -> Slot {
@@ -19,6 +19,14 @@ pub(crate) fn beside(slot: Slot) -> Slot {
 /// Beside what the router points at, running or not: never the slot that may have traffic.
 fn slot_for(seen: &HostObserved) -> Slot {
     seen.should_be_live().map_or(Slot::Blue, beside)
+}
+
+/// What had the traffic, running or not; where the route was lost, what should have it. It is what is gone back to.
+fn former<'a>(host: &HostPlan<'a>) -> Option<(Slot, &'a Release)> {
+    let seen = host.seen;
+    let lost = || seen.recorded.active.filter(|slot| seen.router.dial.is_none() && *slot != host.slot);
+    let slot = seen.router.target.or_else(lost)?;
+    Some((slot, seen.slots.get(&slot)?.release.as_ref()?))
 }
 
 pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Failure> {
@@ -74,14 +82,15 @@ impl Wanted<'_> {
             steps.extend(self.retire(slot, None));
         }
         let drain_first = self.drain(slot, None).filter(|_| warm);
-        let stop_again = drain_first.into_iter().chain([self.stop(slot, None)]).collect();
+        let stop_again = drain_first.into_iter().chain([self.stop(slot, None)]);
+        let stop_again = stop_again.chain(self.take_back(self.left(host))).collect();
         steps.push(step(self.start(slot, release), stop_again));
         steps.push(step(self.await_healthy(slot, release), vec![]));
         if self.is_routed() {
             steps.push(step(self.switch(slot, release), self.switch_back(host)));
             steps.push(step(self.verify(slot, release), vec![]));
         }
-        steps.push(self.record(host, None));
+        steps.push(self.record(host, Listed::Tried(release)));
         lane(host.host, steps)
     }
 
@@ -104,11 +113,7 @@ impl Wanted<'_> {
     }
 
     fn restore_traffic(&self, host: &HostPlan<'_>) -> Vec<Action> {
-        let seen = host.seen;
-        let lost = || seen.recorded.active.filter(|slot| seen.router.dial.is_none() && *slot != host.slot);
-        let had = seen.router.target.or_else(lost);
-        let former = had.and_then(|slot| Some((slot, seen.slots.get(&slot)?.release.as_ref()?)));
-        let Some((slot, release)) = former else {
+        let Some((slot, release)) = former(host) else {
             return vec![Action::Withdraw { dial: host.seen.router.dial.clone() }];
         };
         vec![
@@ -117,6 +122,14 @@ impl Wanted<'_> {
             self.switch(slot, release),
             self.verify(slot, release),
         ]
+    }
+
+    /// What the release takes the place of: where nothing is switched, only what runs is known to be that.
+    fn left<'a>(&self, host: &HostPlan<'a>) -> Option<&'a Release> {
+        match self.is_routed() {
+            true => former(host).map(|(_, release)| release),
+            false => host.seen.live().and_then(|(_, live)| live.release.as_ref()),
+        }
     }
 
     fn fetch(&self, host: &HostPlan<'_>) -> Lane {
@@ -128,7 +141,9 @@ impl Wanted<'_> {
     fn tidy_up(&self, host: &HostPlan<'_>) -> [Lane; 2] {
         let stop = self.retires(host).then(|| self.stop(beside(host.slot), Some(host.slot)));
         let stop = stop.map(|stop| step(stop, vec![]));
-        [self.list(host, Some(&self.release)), lane(host.host, stop.into_iter().collect())]
+        let mut list = self.list(host, Some(&self.release));
+        list.steps.extend(self.reject(host, self.left(host)));
+        [list, lane(host.host, stop.into_iter().collect())]
     }
 
     /// What an earlier run left. `host.slot` is the live one here.

@@ -8,8 +8,8 @@ mod blue_green;
 mod recreate;
 
 use lockgate_model::{
-    Action, HostId, HostObserved, Intent, Plan, Recorded, Release, Router, RouterObserved, Slot,
-    SlotDelivery, SlotObserved, SlotState, Step, Strategy,
+    Action, HostId, HostObserved, Intent, Plan, Recorded, Rejection, Release, Router, RouterObserved, Slot,
+    SlotDelivery, SlotObserved, SlotState, Step, Strategy, Timestamp, WasLive,
 };
 
 /// Most steps of a plan that concern one host; a recipe has about fifteen.
@@ -136,7 +136,7 @@ impl<'a> Former<'a> {
                 true
             }
         };
-        seen.releases = self.before.filter(|_| listed).cloned().into_iter().collect();
+        seen.releases = self.on_list(listed);
         seen
     }
 
@@ -160,9 +160,25 @@ impl<'a> Former<'a> {
     }
 
     /// What was on the host's list of releases, as far as the plan depends on it.
-    fn listed(&self) -> Vec<Release> {
-        let listings = self.tidying.iter().filter(|step| lists(step)).count();
-        self.before.filter(|_| listings < 2).cloned().into_iter().collect()
+    fn listed(&self) -> Vec<WasLive> {
+        self.on_list(self.tidying.iter().filter(|step| lists(step)).count() < 2)
+    }
+
+    fn on_list(&self, is_listed: bool) -> Vec<WasLive> {
+        self.before.filter(|_| is_listed).cloned().map(WasLive::from).into_iter().collect()
+    }
+
+    /// What was rejected there, as far as the plan depends on it: a rollback that says nothing against the release that it goes
+    /// back from goes to one that was. (Or was begun by a program that never said anything.)
+    fn rejected(&self, left: Option<&Release>) -> Vec<Rejection> {
+        let rejects = self.tidying.iter().any(|step| matches!(step.action, Action::TakeBack { .. }));
+        let leaves = left.is_some_and(|left| !left.same_bytes(self.wanted));
+        let spares = matches!(self.intent, Intent::Rollback { .. }) && leaves && !rejects;
+        // That it was is all that a plan depends on.
+        let (by, why) = (String::new(), String::new());
+        let of =
+            |release: &Release| Rejection { release: release.clone(), rejected_at: Timestamp(0), by, why };
+        spares.then(|| of(self.wanted)).into_iter().collect()
     }
 
     fn switched(&self) -> Option<Slot> {

@@ -284,7 +284,7 @@ fn is_commit(commit: &str) -> bool {
 pub(crate) fn is_known(now: Option<&HostObserved>, release: &Release) -> bool {
     let known = |now: &HostObserved| {
         let held = now.slots.values().filter_map(|slot| slot.release.as_ref());
-        held.chain(&now.releases).any(|known| {
+        held.chain(now.was_live()).any(|known| {
             known.same_bytes(release) && (&known.service, &known.image) == (&release.service, &release.image)
         })
     };

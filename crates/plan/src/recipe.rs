@@ -54,7 +54,10 @@ impl Wanted<'_> {
             let stale = lives_on.filter(|_| seen.router.stale);
             sorted.mending.extend(stale.map(|slot| HostPlan { host, seen, slot }));
             match lives_on {
-                Some(slot) if seen.recorded.active == Some(slot) && is_listed_first(seen) => {}
+                Some(slot)
+                    if seen.recorded.active == Some(slot)
+                        && is_listed_first(seen)
+                        && seen.rejection(&self.release).is_none() => {}
                 Some(slot) => sorted.recording.push(HostPlan { host, seen, slot }),
                 None => sorted.changing.push(HostPlan { host, seen, slot: slot_for(seen) }),
             }
@@ -158,19 +161,19 @@ impl Wanted<'_> {
         lane(host.host, actions.into_iter().map(|action| step(action, vec![])).collect())
     }
 
-    /// `release` joins the host's list, which says what a rollback may go back to: only what has passed its gates.
-    pub fn record(&self, host: &HostPlan<'_>, release: Option<&Release>) -> Step {
+    pub fn record(&self, host: &HostPlan<'_>, listed: Listed<'_>) -> Step {
         let before = host.seen.recorded.clone();
         let previous = match host.seen.router.target {
             Some(target) if target != host.slot => Some(target),
             _ => before.previous,
         };
+        let (release, tried) = match listed {
+            Listed::Tried(release) => (None, Some(release.clone())),
+            Listed::Live(release) => (Some(release.clone()), None),
+        };
         step(
-            Action::Record {
-                recorded: Recorded { active: Some(host.slot), previous },
-                release: release.cloned(),
-            },
-            vec![Action::Record { recorded: before, release: None }],
+            Action::Record { recorded: Recorded { active: Some(host.slot), previous }, release, tried },
+            vec![Action::Record { recorded: before, release: None, tried: None }],
         )
     }
 
@@ -179,10 +182,28 @@ impl Wanted<'_> {
         // What was live without Lockgate is on no list yet, what could not be written down is not its first, and it is
         // what a rollback goes back to.
         let live = host.seen.live().and_then(|(_, seen)| seen.release.as_ref());
-        let unlisted = live.filter(|_| !is_listed_first(host.seen));
+        let unlisted = live.filter(|live| !is_listed_first(host.seen) && host.seen.rejection(live).is_none());
         let listed = unlisted.into_iter().chain(released);
-        let records = listed.map(|release| Step { undo: Vec::new(), ..self.record(host, Some(release)) });
+        let records =
+            listed.map(|release| Step { undo: Vec::new(), ..self.record(host, Listed::Live(release)) });
         lane(host.host, records.collect())
+    }
+
+    /// What starts the release takes back too that it was tried. Where it is the `former` one, which is gone back to, nothing
+    /// is said against it: it was started anew, or had died.
+    pub fn take_back(&self, former: Option<&Release>) -> Option<Action> {
+        let was_good = former.is_some_and(|former| former.same_bytes(&self.release));
+        (!was_good).then(|| Action::TakeBack { release: bare(&self.release), instead: None, because: None })
+    }
+
+    /// Who goes back from the `former` release does not want it to come again by itself. Who goes back to one that was
+    /// rejected here takes that word back, and says nothing against what was live meanwhile.
+    pub fn reject(&self, host: &HostPlan<'_>, former: Option<&Release>) -> Option<Step> {
+        let left = former.filter(|former| !former.same_bytes(&self.release))?;
+        let was_rejected = host.seen.rejection(&self.release).is_some();
+        let goes_back = matches!(self.intent, Intent::Rollback { .. }) && !was_rejected;
+        let (release, instead) = (bare(left), Some(bare(&self.release)));
+        goes_back.then(|| step(Action::TakeBack { release, instead, because: None }, vec![]))
     }
 
     /// After both: it asks the list what to keep, and leaves what a container still uses.
@@ -194,7 +215,7 @@ impl Wanted<'_> {
     /// Hosts on which the release is live already, and not written down.
     pub fn record_live(&self, recording: &[HostPlan<'_>]) -> Vec<Lane> {
         let lanes = recording.iter();
-        lanes.map(|host| lane(host.host, vec![self.record(host, Some(&self.release))])).collect()
+        lanes.map(|host| lane(host.host, vec![self.record(host, Listed::Live(&self.release))])).collect()
     }
 
     fn gate_lane(&self, gates: Vec<Gate>, moment: Moment) -> Lane {
@@ -228,6 +249,14 @@ impl Wanted<'_> {
     }
 }
 
+/// What the host's list of releases learns.
+pub(crate) enum Listed<'a> {
+    /// It has the traffic, and has still to pass its gates.
+    Tried(&'a Release),
+    /// It joins the list, which says what a rollback may go back to: only what has passed its gates.
+    Live(&'a Release),
+}
+
 /// Numbers the steps as they come; phases and lanes without steps are left out.
 #[derive(Default)]
 pub(crate) struct Phases {
@@ -249,10 +278,15 @@ impl Phases {
     }
 }
 
+/// What somebody calls it and its digest: no more is kept of a release that is rejected.
+fn bare(release: &Release) -> Release {
+    Release { image: None, commit: None, ..release.clone() }
+}
+
 /// The list of releases begins with what is live, as far as that is known.
 pub(crate) fn is_listed_first(seen: &HostObserved) -> bool {
     let live = seen.live().and_then(|(_, live)| live.release.as_ref());
-    live.is_none_or(|live| seen.releases.first().is_some_and(|first| first.same_bytes(live)))
+    live.is_none_or(|live| seen.was_live().next().is_some_and(|first| first.same_bytes(live)))
 }
 
 pub(crate) fn lane(host: &HostId, steps: Vec<Step>) -> Lane {

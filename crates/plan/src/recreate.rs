@@ -9,7 +9,7 @@ use lockgate_model::{
     SlotDelivery, SlotState,
 };
 
-use crate::recipe::{HostPlan, Phases, Sorted, Wanted, lane, step};
+use crate::recipe::{HostPlan, Listed, Phases, Sorted, Wanted, lane, step};
 
 /// The one slot.
 pub(crate) const SLOT: Slot = Slot::Main;
@@ -32,7 +32,7 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
         wanted.waves(&mut phases, &changing, |host| wanted.recreate(host))?;
     }
     phases.push("record", false, wanted.record_live(&recording));
-    let listed = changing.iter().map(|host| wanted.list(host, Some(&wanted.release)));
+    let listed = changing.iter().map(|host| wanted.list_and_reject(host));
     phases.push("record", true, listed.chain(beside.iter().map(|host| wanted.list(host, None))).collect());
     phases.push("prune", true, changing.iter().map(|host| wanted.prune(host)).collect());
     Ok(wanted.plan(observed, phases))
@@ -99,7 +99,7 @@ impl Wanted<'_> {
         if self.is_routed() {
             steps.push(step(self.verify(SLOT, release), vec![]));
         }
-        steps.push(self.record(host, None));
+        steps.push(self.record(host, Listed::Tried(release)));
         lane(host.host, steps)
     }
 
@@ -121,7 +121,14 @@ impl Wanted<'_> {
     /// The new release, which may have been let serve, answers what it was asked and stops.
     fn take_away(&self, host: &HostPlan<'_>) -> Vec<Action> {
         let held = if self.holds(host) { vec![self.hold(), self.drain_main()] } else { Vec::new() };
-        held.into_iter().chain([self.stop_release(&self.release)]).collect()
+        let stopped = held.into_iter().chain([self.stop_release(&self.release)]);
+        stopped.chain(self.take_back(old(host))).collect()
+    }
+
+    fn list_and_reject(&self, host: &HostPlan<'_>) -> Lane {
+        let mut list = self.list(host, Some(&self.release));
+        list.steps.extend(self.reject(host, old(host)));
+        list
     }
 
     /// Where an old release is brought back, that switches too.

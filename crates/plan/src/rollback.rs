@@ -22,9 +22,9 @@ pub fn previous_release(observed: &Observed) -> Result<Release, Failure> {
     for (host, seen) in &observed.hosts {
         let current = current(seen);
         let differs = |release: &&Release| current.is_none_or(|current| !current.same_bytes(release));
-        let beside = || was_live_beside(seen).filter(differs);
-        let previous =
-            seen.releases.iter().find(differs).or_else(beside).ok_or_else(|| none_before(seen).at(host))?;
+        // Each host speaks for itself: where they come to different releases by it, a person names one.
+        let good = |release: &&Release| differs(release) && seen.rejection(release).is_none();
+        let previous = was_live_on(seen).find(good).ok_or_else(|| none_before(seen).at(host))?;
         match &found {
             Some(other) if !other.same_bytes(previous) => {
                 return Err(Failure::new(
@@ -85,7 +85,11 @@ pub fn named_release(observed: &Observed, named: &str) -> Result<Release, Failur
 
 /// What was live on a host, or is.
 fn known_on(seen: &HostObserved) -> impl Iterator<Item = &Release> {
-    seen.releases.iter().chain(was_live_beside(seen)).chain(current(seen))
+    was_live_on(seen).chain(current(seen))
+}
+
+fn was_live_on(seen: &HostObserved) -> impl Iterator<Item = &Release> {
+    seen.was_live().chain(was_live_beside(seen))
 }
 
 /// Whoever can write one host's list must not choose what image the others start: it is the one that the configuration
@@ -131,7 +135,7 @@ fn names_digest(named: &str, release: &Release) -> bool {
 fn current(seen: &HostObserved) -> Option<&Release> {
     match seen.should_be_live().and_then(|slot| seen.slots.get(&slot)) {
         Some(held) => held.release.as_ref(),
-        None => seen.releases.first(),
+        None => seen.was_live().next(),
     }
 }
 
@@ -151,6 +155,16 @@ fn was_live_beside(seen: &HostObserved) -> Option<&Release> {
 
 fn none_before(seen: &HostObserved) -> Failure {
     let live = current(seen);
+    let rejected = was_live_on(seen)
+        .filter(|release| live.is_none_or(|live| !live.same_bytes(release)))
+        .find_map(|release| Some((release, seen.rejection(release)?)));
+    if let Some((release, rejection)) = rejected {
+        let message = format!("{release}, which was live before, was rejected: {}", rejection.why);
+        return Failure::new(FailureKind::NotFound, message).hint(format!(
+            "`lockgate rollback {} {}` goes back to it all the same",
+            release.service, release.tag
+        ));
+    }
     let held = seen.slots.iter().find_map(|(slot, held)| {
         Some((slot, held.release.as_ref()?))
             .filter(|(_, release)| live.is_none_or(|live| !live.same_bytes(release)))
@@ -239,7 +253,7 @@ mod tests {
     #[test]
     fn the_hosts_list_comes_before_what_the_other_slot_holds() {
         let mut seen = host(None, 200);
-        seen.releases = vec![release("v1", '1'), release("v0", '0')];
+        seen.releases = vec![release("v1", '1').into(), release("v0", '0').into()];
         assert_eq!(previous(seen), Ok(release("v0", '0')));
     }
 
@@ -248,7 +262,7 @@ mod tests {
         let mut seen = host(Some(Slot::Green), 50);
         seen.slots.insert(Slot::Blue, slot(release("v2", '2'), SlotState::Stopped, 100));
         seen.slots.insert(Slot::Green, slot(release("v1", '1'), SlotState::Stopped, 50));
-        seen.releases = vec![release("v2", '2'), release("v1", '1')];
+        seen.releases = vec![release("v2", '2').into(), release("v1", '1').into()];
         seen
     }
 
@@ -288,7 +302,7 @@ mod tests {
     #[test]
     fn hosts_that_disagree_are_refused_with_what_to_type() {
         let hosts = [("web1", "v0", '0'), ("web2", "v7", '7')].map(|(id, tag, digit)| {
-            let releases = vec![release("v1", '1'), release(tag, digit)];
+            let releases = vec![release("v1", '1').into(), release(tag, digit).into()];
             (HostId::new(id).unwrap(), HostObserved { releases, ..host(None, 50) })
         });
         let refused = previous_release(&Observed { hosts: BTreeMap::from(hosts) }).unwrap_err();
@@ -308,7 +322,7 @@ mod tests {
     fn a_name_that_means_different_releases_on_different_hosts_is_refused() {
         let host = |name: &str, digit| {
             let mut seen = host(Some(Slot::Green), 50);
-            seen.releases = vec![release("v7", digit)];
+            seen.releases = vec![release("v7", digit).into()];
             (HostId::new(name).unwrap(), seen)
         };
         let named = |digits: [char; 2], named: &str| {

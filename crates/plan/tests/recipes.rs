@@ -88,7 +88,8 @@ fn live(slot: Slot, tag: &str, router: &Router) -> HostObserved {
             ..RouterObserved::default()
         },
         recorded: Recorded { active: Some(slot), previous: None },
-        releases: vec![release(tag)],
+        releases: vec![release(tag).into()],
+        rejected: Vec::new(),
         conflicts: Vec::new(),
     }
 }
@@ -121,7 +122,7 @@ fn text(plan: &Plan) -> String {
         let _ = writeln!(text, "{}{}", phase.title, if phase.committed { " (committed)" } else { "" });
         for lane in &phase.lanes {
             for step in &lane.steps {
-                let undo: Vec<String> = step.undo.iter().map(lockgate_model::Action::title).collect();
+                let undo: Vec<String> = step.undo_titles().collect();
                 let back = if undo.is_empty() { String::new() } else { format!("  ↩ {}", undo.join(", ")) };
                 let _ = writeln!(text, "  {}: {}{back}", lane.host.as_ref().unwrap(), step.action.title());
             }
@@ -237,7 +238,7 @@ fn what_could_not_be_started_again_is_not_stopped() {
 fn a_rollback_of_a_recreation_is_one_too() {
     let prod = environment(Strategy::Recreate, Router::None, &["web1"]);
     let mut seen = live(Slot::Main, "v2", &Router::None);
-    seen.releases = vec![release("v2"), release("v1")];
+    seen.releases = vec![release("v2").into(), release("v1").into()];
     let plan = plan(&prod, &Intent::Rollback { release: None }, &[("web1", seen.clone())]).unwrap();
     assert_eq!(plan.release, release("v1"));
     let text = text(&plan);

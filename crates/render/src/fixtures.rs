@@ -171,6 +171,7 @@ pub(crate) fn observed() -> Observed {
         },
         recorded: Recorded { active: Some(Slot::Blue), previous: None },
         releases: vec![],
+        rejected: vec![],
         conflicts: vec![],
     };
     let first = seen(BTreeMap::from([(Slot::Blue, blue.clone())]));
@@ -313,7 +314,7 @@ pub(crate) fn held_lease() -> LeaseRecord {
 
 pub(crate) fn left_lease() -> LeaseRecord {
     let plan = PlanPlace::Beside(Checksum::of(b""));
-    let unfinished = Begun { run: run(), plan, progress: Progress::Forward };
+    let unfinished = Begun { run: run(), plan, progress: Progress::Forward, cause: None };
     LeaseRecord {
         token: 1,
         holder: None,

@@ -34,7 +34,7 @@ pub use outcome::{dark_text, hosts_text, outcome_text};
 pub use paint::{Paint, clean, escaped, harmless, harmless_json};
 pub use plain::Plain;
 pub use plan::{deploy_again, live_text, plan_text};
-pub use status::status_text;
+pub use status::{rejected_text, status_text};
 pub use table::Table;
 pub use time::{clock_time, rfc3339};
 pub use view::Counts;

@@ -4,11 +4,13 @@ use std::fmt::Write;
 
 use lockgate_model::{
     Action, EnvironmentName, HoldBounds, HostId, HostObserved, Interruption, Lane, Observed, Phase, Plan,
-    ServiceName, Slot, SlotState,
+    ServiceName, Slot, SlotState, Step,
 };
 
 use crate::lines::headline;
 use crate::outcome::hosts_text;
+use crate::status::rejected_text;
+use crate::time::rfc3339;
 use crate::{Paint, Table, escaped};
 
 /// A table of what is live on each host now and would be after, what was seen that is out of order, and the steps by
@@ -22,6 +24,9 @@ pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
             let _ =
                 write!(text, "\n{} {}: {warning}", paint.yellow("!"), hosts_text(std::slice::from_ref(host)));
         }
+    }
+    if let Some(rejected) = observed.rejected(&plan.release) {
+        let _ = write!(text, "\n{} {}", paint.yellow("!"), rejected_text(&rejected, &rfc3339));
     }
     if plan.is_empty() {
         let _ = write!(text, "\n\nnothing to do: what is wanted is what is");
@@ -204,9 +209,8 @@ fn push_lanes(text: &mut String, phase: &Phase, several_hosts: bool, paint: Pain
 type StepTitles = (String, String);
 
 fn step_titles(lane: &Lane) -> Vec<StepTitles> {
-    let undo =
-        |actions: &[Action]| actions.iter().map(|one| escaped(&one.title())).collect::<Vec<_>>().join(", ");
-    lane.steps.iter().map(|step| (escaped(&step.action.title()), undo(&step.undo))).collect()
+    let undo = |step: &Step| step.undo_titles().map(|title| escaped(&title)).collect::<Vec<_>>().join(", ");
+    lane.steps.iter().map(|step| (escaped(&step.action.title()), undo(step))).collect()
 }
 
 #[cfg(test)]

@@ -3,13 +3,16 @@
 use std::fmt::Write;
 
 use lockgate_model::{
-    Behind, HostId, HostObserved, LeaseRecord, Release, ServiceStatus, SlotState, Timestamp,
+    Behind, HostId, HostObserved, LeaseRecord, Rejected, Release, ServiceStatus, SlotState, Timestamp,
 };
 
 use crate::failure::failure_text;
 use crate::outcome::hosts_text;
 use crate::plan::{deploy_again, live_text, warnings};
 use crate::{Paint, Table, escaped};
+
+/// Rejected releases that are shown.
+const REJECTED_SHOWN_MAX: usize = 3;
 
 /// The word for each service in an environment, and a table; below it what is out of order, who is at work and what was
 /// left unfinished. `time` formats points in time, as [`crate::rfc3339`]. Without a line feed at the end.
@@ -29,7 +32,9 @@ fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: P
     let _ = write!(text, ": {}", if word.is_well() { shown } else { paint.red(&shown) });
     let mut table = Table::new(["host", "live", "since", "beside"]).indent(2);
     for (host, seen) in &status.observed.hosts {
-        let since = seen.live().and_then(|(_, slot)| slot.started_at).map(time).unwrap_or_default();
+        // Where it was not written down when it went live, when it was started is nearest to it.
+        let started = || seen.live().and_then(|(_, slot)| slot.started_at);
+        let since = seen.live_since().or_else(started).map(time).unwrap_or_default();
         table.push(vec![hosts_text(std::slice::from_ref(host)), live_text(seen), since, beside(seen)]);
     }
     if !status.observed.hosts.is_empty() {
@@ -67,8 +72,40 @@ fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: P
     for (host, behind) in status.behind() {
         let _ = write!(text, "\n  {} {}", paint.yellow("!"), behind_text(status, &host, &behind, time));
     }
+    push_rejected(&mut text, status, time, paint);
     push_leases(&mut text, status, time, paint);
     text
+}
+
+/// A release that was rejected, as the hosts tell it: which, when, by whom and why. `time` as in [`status_text`].
+#[must_use]
+pub fn rejected_text(rejected: &Rejected, time: &dyn Fn(Timestamp) -> String) -> String {
+    let Rejected { rejection, hosts } = rejected;
+    let place =
+        if hosts.iter().all(HostId::is_local) { String::new() } else { format!(" on {}", hosts_text(hosts)) };
+    format!(
+        "{} was rejected{place} at {} by {}: {}",
+        rejection.release,
+        time(rejection.rejected_at),
+        escaped(&rejection.by),
+        escaped(&rejection.why)
+    )
+}
+
+/// The newest few; all of them are in the JSON.
+fn push_rejected(
+    text: &mut String,
+    status: &ServiceStatus,
+    time: &dyn Fn(Timestamp) -> String,
+    paint: Paint,
+) {
+    let rejected = status.rejected();
+    for one in rejected.iter().take(REJECTED_SHOWN_MAX) {
+        let _ = write!(text, "\n  {} {}", paint.faint("·"), rejected_text(one, time));
+    }
+    if let more @ 1.. = rejected.len().saturating_sub(REJECTED_SHOWN_MAX) {
+        let _ = write!(text, "\n  {} {more} more were rejected before", paint.faint("·"));
+    }
 }
 
 /// Who went on without a host, and what brings it along.

@@ -113,7 +113,7 @@ impl RunView {
         }
         *self = Self { run: Some(run), started: Some(at), now: at, ..Self::default() };
         for (phase, host, step) in plan.steps() {
-            let undo: Vec<String> = step.undo.iter().map(|undo| escaped(&undo.title())).collect();
+            let undo: Vec<String> = step.undo_titles().map(|undo| escaped(&undo)).collect();
             let view = StepView {
                 phase: Some(phase),
                 host: host.cloned(),

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::Random;
 use crate::intents::Intents;
+use crate::listed;
 use crate::world::World;
 
 /// How one call goes wrong.
@@ -92,6 +93,12 @@ pub enum Mutation {
     SwitchesEarly,
     /// Takes intents for written that are not.
     ActsBeforeIntent,
+    /// Writes no rejection down.
+    NeverRejects,
+    /// Does not tell the hosts why a run turned back.
+    ForgetsCause,
+    /// Does not write down since when a release is live.
+    ForgetsSince,
 }
 
 struct Inner {
@@ -543,6 +550,9 @@ impl Nature for Actor {
         let plan = inner.intents.run().and_then(|run| self.world.plan(run));
         if !inner.intents.cover(call, plan.as_ref()) {
             self.world.violated(format!("P4: {} did {call} without an intent in its journal", self.name()));
+        }
+        if let Some(mutation) = self.mutation {
+            listed::forget(mutation, call, machine);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! before and after every effect and journal entry, calls that fail, lose their answer or happen late, hosts and
 //! routers that go away, apps that die, clocks that jump, orchestrators that fall asleep and wake up replaced.
 //! [`tell`] plays it on tokio's paused clock. After every effect the [`World`] checks P1 (the router points at a
-//! healthy running slot), P2 (no slot is stopped under its requests) and fencing; at every run's end P3 and P8; at
+//! healthy running slot), P2 (no slot is stopped under its requests) and fencing; at every run's end P3, P8 and P9 (a bad release is rejected); at
 //! the end of the story P4: a plain `resume` and a plain `deploy`, from any machine, bring everything in order.
 //!
 //! What the model allows, for no client could prevent it, is *excused*: an app that dies by itself or is killed behind
@@ -22,6 +22,7 @@ mod actor;
 mod gone;
 mod intents;
 mod journal;
+mod listed;
 mod random;
 mod scene;
 mod story;

@@ -10,6 +10,7 @@ use lockgate_model::{
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
 
+use crate::listed::condemns_the_release;
 use crate::scene::{HOME, Initial, LEASE_SECONDS, Scene};
 
 /// Counts of what happened, to see that the bad days were as bad as they were meant to be.
@@ -71,6 +72,12 @@ struct Known {
     not_touched: BTreeMap<RunId, BTreeSet<HostId>>,
     /// Switches and withdrawals done for a run, by whomever.
     moves: BTreeMap<RunId, BTreeSet<HostId>>,
+    /// Slots started for a run, by whomever.
+    starts: BTreeMap<RunId, BTreeSet<HostId>>,
+    /// Hosts that whoever took a run over left as they were.
+    left: BTreeMap<RunId, BTreeSet<HostId>>,
+    /// Runs of which a host knows that they turned back for their release's fault.
+    condemned: BTreeSet<RunId>,
     dead: BTreeSet<u32>,
     hosts_down: BTreeMap<HostId, Instant>,
     /// Hosts that are gone, for good or until [`World::come_back`].
@@ -259,6 +266,15 @@ impl World {
             self.known().moves.entry(run).or_default().insert(machine.id.clone());
         }
         self.check_run_file(who, call, machine);
+        if let (What::Start(_), Some(run), false) = (call.what, run, call.late) {
+            self.known().starts.entry(run).or_default().insert(machine.id.clone());
+        }
+        if let (What::Swap, Some(run)) = (call.what, run) {
+            let record = machine.files.get(&format!("{HOME}/.lockgate/lease.json"));
+            if record.is_some_and(|record| condemns_the_release(record)) {
+                self.known().condemned.insert(run);
+            }
+        }
         self.check_dropped(who, call, machine);
         self.check_serving(who, call, machine);
     }
@@ -388,6 +404,7 @@ impl World {
                 let went_on = left.iter().filter(|host| self.last_run(host) != Some(event.run));
                 let hosts = went_on.chain(without).cloned().collect();
                 let mut known = self.known();
+                known.left.entry(event.run).or_default().extend(left.iter().chain(without).cloned());
                 known.not_touched.insert(event.run, hosts);
                 // What was moved there belongs to an end that was told before.
                 let moves = known.moves.entry(event.run).or_default();
@@ -450,6 +467,19 @@ impl World {
             }
         }
         self.check_words(run, &plan, outcome, &not_touched);
+        self.check_listed(run, &plan, outcome);
+    }
+
+    pub(crate) fn was_left(&self, run: RunId, host: &HostId) -> bool {
+        self.known().left.get(&run).is_some_and(|left| left.contains(host))
+    }
+
+    pub(crate) fn was_started(&self, run: RunId, host: &HostId) -> bool {
+        self.known().starts.get(&run).is_some_and(|started| started.contains(host))
+    }
+
+    pub(crate) fn was_condemned(&self, run: RunId) -> bool {
+        self.known().condemned.contains(&run)
     }
 
     /// The last run that ended on a host, as its record says.

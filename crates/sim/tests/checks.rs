@@ -48,6 +48,21 @@ fn acting_before_the_intent_is_written_is_caught() {
 }
 
 #[test]
+fn not_writing_down_that_a_release_was_rejected_is_caught() {
+    caught(Mutation::NeverRejects, "is not rejected");
+}
+
+#[test]
+fn not_writing_down_since_when_a_release_is_live_is_caught() {
+    caught(Mutation::ForgetsSince, "since when it is live");
+}
+
+#[test]
+fn not_telling_the_hosts_why_a_run_turned_back_is_caught() {
+    caught(Mutation::ForgetsCause, "turned back for its release's fault");
+}
+
+#[test]
 fn ignoring_the_fence_is_caught() {
     let violations = (0..STORIES_MAX).flat_map(|call| {
         let mut story = Story::plain(Scene::default(), Command::Deploy(2));

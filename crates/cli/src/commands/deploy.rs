@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockgate_engine::Interrupt;
-use lockgate_model::{Gates, HostId, Intent, Millis, Outcome, Plan, RunId, ServiceStatus, Tag};
+use lockgate_model::{Gates, HostId, Intent, Millis, Outcome, Plan, Rejected, RunId, ServiceStatus, Tag};
 use lockgate_orchestrator::{Report, Session, Want};
 use lockgate_render::{dark_text, outcome_text, rfc3339, status_text};
 
@@ -59,14 +59,14 @@ async fn run(context: &Context<'_>, service: &str, want: &Want, skip: &Skip) -> 
     let result = signals.unless_left(context, &session, run).await;
     drop(signals);
     screen.finish();
-    let Report { run, plan, outcome, dark, recovered } = result?;
+    let Report { run, plan, outcome, dark, recovered, rejected } = result?;
     if let Some((run, outcome)) = recovered {
         screen.note(&format!(
             "first, run {run}, which had been cut off, was brought to its end: {}",
             outcome.as_str()
         ));
     }
-    tell(context, run, &plan, &outcome, &dark);
+    tell(context, run, &plan, &outcome, &dark, rejected.as_ref());
     if context.output.format == args::Format::Text {
         let lines = missing::without(want, &plan, &outcome, &site);
         lines.iter().for_each(|line| context.output.text(line));
@@ -74,13 +74,14 @@ async fn run(context: &Context<'_>, service: &str, want: &Want, skip: &Skip) -> 
     Ok(Exit::from(&outcome))
 }
 
-/// The result, as the last thing said.
+/// The result, as the last thing said. `rejected` is what was said against the release before.
 fn tell(
     context: &Context<'_>,
     run: Option<RunId>,
     plan: &Plan,
     outcome: &Outcome,
     dark: &BTreeMap<HostId, Millis>,
+    rejected: Option<&Rejected>,
 ) {
     let output = context.output;
     if output.format == args::Format::Json {
@@ -94,6 +95,9 @@ fn tell(
             "result": outcome,
             "exit": Exit::from(outcome).code(),
         });
+        if let Some(rejected) = rejected {
+            result["was_rejected"] = serde_json::json!(rejected);
+        }
         if !dark.is_empty() {
             result["dark_ms"] = serde_json::json!(dark);
         }

@@ -1,7 +1,7 @@
 //! `history`: past runs from this project's journal.
 
 use lockgate_engine::{Journal, RunFilter};
-use lockgate_model::{EventKind, HostId, LeftOut, RunId};
+use lockgate_model::{EventKind, HostId, LeftOut, Outcome, RunId};
 use lockgate_render::{Table, escaped, rfc3339};
 
 use super::Context;
@@ -22,6 +22,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
     if context.output.format == Format::Json {
         for (run, left_out) in runs.iter().zip(&left_out) {
             let mut shown = serde_json::json!(run);
+            shown["rejected"] = run.outcome.as_ref().is_some_and(Outcome::rejects).into();
             if !left_out.is_empty() {
                 shown["left_out"] = serde_json::json!(left_out);
             }
@@ -35,6 +36,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
     }
     let mut table = Table::new([
         "started",
+        "ended",
         "service",
         "environment",
         "what",
@@ -47,11 +49,12 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
     for (run, left_out) in runs.into_iter().zip(left_out) {
         table.push(vec![
             rfc3339(run.started_at),
+            run.ended_at.map(rfc3339).unwrap_or_default(),
             run.service.to_string(),
             run.environment.to_string(),
             escaped(&run.intent),
             run.release.to_string(),
-            run.outcome.as_ref().map_or("unfinished", |outcome| outcome.as_str()).to_owned(),
+            run.outcome.as_ref().map_or("unfinished".to_owned(), shown),
             escaped(&run.owner),
             left_out_text(&run.owner, &left_out),
             run.run.to_string(),
@@ -59,6 +62,14 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
     }
     context.output.text(&table.text());
     Ok(Exit::Succeeded)
+}
+
+/// How a run ended, and whether its release was rejected by it.
+fn shown(outcome: &Outcome) -> String {
+    match outcome.rejects() {
+        true => format!("{}, rejected", outcome.as_str()),
+        false => outcome.as_str().to_owned(),
+    }
 }
 
 /// Whom a run went without, who left them out, and when: those who began it, and those who took it over. Of a run whose

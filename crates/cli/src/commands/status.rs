@@ -58,6 +58,8 @@ fn show(context: &Context<'_>, statuses: &[ServiceStatus]) {
                 "timestamp": line.ended_at.map(rfc3339),
                 "notes": line.notes,
                 "environment": status.environment,
+                "live_since": line.live_since.map(rfc3339),
+                "rejected": status.rejected(),
                 "hosts": status.observed.hosts,
                 "unseen": status.unseen,
                 "behind": status.behind(),

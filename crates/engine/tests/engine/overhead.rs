@@ -136,7 +136,7 @@ async fn a_lease_is_renewed_while_the_plan_is_written() {
     let held = world.leases(1).acquire().await.unwrap();
     *record.writing.lock().unwrap() = TTL.duration() * 4;
     let (file, fence) = (file_of(&world), held.fence.clone());
-    let marking = tokio::spawn(async move { fence.mark(&file, Progress::Forward).await });
+    let marking = tokio::spawn(async move { fence.mark(&file, Progress::Forward, None).await });
     tokio::time::sleep(TTL.duration() * 3).await;
     let seen = record.record();
     assert!(seen.unfinished.is_none(), "no record names a plan that is not there");
@@ -168,14 +168,14 @@ async fn who_was_overtaken_while_it_slept_sweeps_nothing() {
     first.fence.fall_silent();
     let second = world.leases(2).acquire().await.unwrap();
     let theirs = RunFile::of(RunId(uuid::Uuid::from_u128(2)), &world.plan()).unwrap();
-    second.fence.mark(&theirs, Progress::Forward).await.unwrap();
-    let lost = first.fence.mark(&file_of(&world), Progress::Forward).await.unwrap_err();
+    second.fence.mark(&theirs, Progress::Forward, None).await.unwrap();
+    let lost = first.fence.mark(&file_of(&world), Progress::Forward, None).await.unwrap_err();
     assert_eq!(lost.kind, FailureKind::LeaseLost);
     let named = record.record().unfinished.unwrap().file().unwrap();
     assert_eq!(named, theirs.name);
     assert!(record.files.lock().unwrap().contains_key(&named));
     second.fence.unmark().await.unwrap();
-    second.fence.mark(&theirs, Progress::Forward).await.unwrap();
+    second.fence.mark(&theirs, Progress::Forward, None).await.unwrap();
     let left: Vec<_> = record.files.lock().unwrap().keys().cloned().collect();
     assert_eq!(left, [theirs.name], "what came late is swept");
 }
@@ -185,7 +185,7 @@ async fn a_plan_that_is_gone_or_another_one_is_not_read_and_the_lease_says_so() 
     for damage in ["gone", "cut"] {
         let world = World::new(2);
         let held = world.leases(1).acquire().await.unwrap();
-        held.fence.mark(&file_of(&world), Progress::Committed).await.unwrap();
+        held.fence.mark(&file_of(&world), Progress::Committed, None).await.unwrap();
         held.fence.release().await.unwrap();
         let name = world.records[1].record().unfinished.unwrap().file().unwrap();
         let mut files = world.records[1].files.lock().unwrap().clone();

@@ -48,7 +48,7 @@ async fn an_environment_without_hosts_is_held_in_the_store() {
     for host in [None, Some(&web1)] {
         first.fence.check(host).await.unwrap();
     }
-    first.fence.mark(&file(), Progress::Committed).await.unwrap();
+    first.fence.mark(&file(), Progress::Committed, None).await.unwrap();
     first.fence.fall_silent();
     let second = leases(&[&store], "two").acquire().await.unwrap();
     for host in [None, Some(&web1)] {
@@ -74,7 +74,7 @@ async fn hosts_and_the_store_are_held_together_or_not_at_all() {
     let (web1, web2, store) = (Record::of("web1"), Record::of("web2"), Record::stored());
     let all = || leases(&[&store, &web2, &web1], "one");
     let held = all().acquire().await.unwrap();
-    held.fence.mark(&file(), Progress::Forward).await.unwrap();
+    held.fence.mark(&file(), Progress::Forward, None).await.unwrap();
     for record in [&web1, &web2, &store] {
         assert!(record.record().holder.is_some() && record.record().unfinished.is_some());
         assert_eq!(record.files.lock().unwrap().len(), 1);

@@ -16,6 +16,7 @@ impl Former<'_> {
             // Nothing is switched back, for both run.
             false => None,
         };
+        seen.rejected = self.rejected(held.or(self.before));
         let ran = self.before.is_some() || self.drains_before_commit(other);
         // A known release that ran with the traffic was live, and is named as what was before.
         let ran_aside = ran && self.before.is_none() && held.is_some();

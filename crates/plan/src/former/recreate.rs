@@ -17,6 +17,7 @@ impl Former<'_> {
             seen.router.dial = dial.as_deref().map(address).transpose()?;
         }
         let (old, drains) = (self.stopped()?, self.has(|action| matches!(action, Action::Drain { .. })));
+        seen.rejected = self.rejected(old);
         // What runs without being stopped was not live: the route may lead to what another strategy had before.
         let aside = drains && old.is_none();
         let moved = aside || seen.recorded.previous != then.previous;

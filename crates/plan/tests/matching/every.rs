@@ -8,11 +8,11 @@ use lockgate_model::{
 use lockgate_plan::Matched;
 
 use crate::fixture::{
-    Config, command, deploy, differs, docker, foreign, holding, host, live, live_in_main, on, release,
-    tidying, undos, unrouted,
+    Config, command, deploy, differs, docker, foreign, holding, host, live, live_in_main, on, rejection,
+    release, tidying, undos, unrouted,
 };
 
-/// All that a host may look like, as far as a plan depends on it: some 13,000, of which the tests take every so manyth.
+/// All that a host may look like, as far as a plan depends on it: some 39,000, of which the tests take every so manyth.
 fn worlds() -> Vec<HostObserved> {
     let colours = [None, Some(Slot::Blue), Some(Slot::Green)];
     let mut held: Vec<Option<SlotObserved>> = vec![None];
@@ -26,7 +26,7 @@ fn worlds() -> Vec<HostObserved> {
                 for previous in [None, Some(Slot::Green)] {
                     for blue in &held {
                         for green in &held {
-                            for listed in [None, Some(1), Some(2)] {
+                            for (listed, rejected) in lists() {
                                 let slots = [(Slot::Blue, blue), (Slot::Green, green)];
                                 let slots =
                                     slots.into_iter().filter_map(|(slot, held)| Some((slot, held.clone()?)));
@@ -39,7 +39,8 @@ fn worlds() -> Vec<HostObserved> {
                                         ..RouterObserved::default()
                                     },
                                     recorded: Recorded { active, previous },
-                                    releases: listed.map(release).into_iter().collect(),
+                                    releases: listed.map(release).map(Into::into).into_iter().collect(),
+                                    rejected: rejected.map(rejection).into_iter().collect(),
                                     conflicts: Vec::new(),
                                 });
                             }
@@ -50,6 +51,12 @@ fn worlds() -> Vec<HostObserved> {
         }
     }
     worlds
+}
+
+/// What a host may have on its list, and what was rejected there.
+fn lists() -> impl Iterator<Item = (Option<u8>, Option<u8>)> {
+    let any = [None, Some(1), Some(2)];
+    any.into_iter().flat_map(move |listed| any.map(|rejected| (listed, rejected)))
 }
 
 fn intents() -> Vec<Intent> {
@@ -75,13 +82,14 @@ fn worlds_in_one_place() -> Vec<HostObserved> {
             for active in slots {
                 for previous in [None, Some(Slot::Blue), Some(Slot::Green)] {
                     for main in &held {
-                        for listed in [None, Some(1), Some(2)] {
+                        for (listed, rejected) in lists() {
                             let dial = dial.map(str::to_owned);
                             worlds.push(HostObserved {
                                 slots: main.iter().map(|main| (Slot::Main, main.clone())).collect(),
                                 router: RouterObserved { target, dial, stale, ..RouterObserved::default() },
                                 recorded: Recorded { active, previous },
-                                releases: listed.map(release).into_iter().collect(),
+                                releases: listed.map(release).map(Into::into).into_iter().collect(),
+                                rejected: rejected.map(rejection).into_iter().collect(),
                                 conflicts: Vec::new(),
                             });
                         }
@@ -130,7 +138,7 @@ fn on_one_host() {
     let mut counted = 0;
     for keep_warm in [0, 60_000] {
         config.slots().keep_warm = Millis(keep_warm);
-        counted += known_again(&config, worlds().into_iter().step_by(5));
+        counted += known_again(&config, worlds().into_iter().step_by(11));
     }
     assert!(counted > 10_000, "{counted}");
 }
@@ -141,19 +149,19 @@ fn beside_each_other_without_a_router() {
     let mut counted = 0;
     for keep_warm in [0, 60_000] {
         config.slots().keep_warm = Millis(keep_warm);
-        counted += known_again(&config, worlds().into_iter().step_by(7).map(unrouted));
+        counted += known_again(&config, worlds().into_iter().step_by(17).map(unrouted));
     }
     assert!(counted > 5_000, "{counted}");
 }
 
 #[test]
 fn in_one_place() {
-    let routed = known_again(&Config::recreate(&["web1"]), worlds_in_one_place().into_iter().step_by(2));
+    let routed = known_again(&Config::recreate(&["web1"]), worlds_in_one_place().into_iter().step_by(5));
     assert!(routed > 2_000, "{routed}");
     let mut unrouted_config = Config::recreate(&["web1"]).unrouted();
     for health in [docker(), command()] {
         unrouted_config.service.health = health;
-        let worlds = worlds_in_one_place().into_iter().step_by(5).map(unrouted);
+        let worlds = worlds_in_one_place().into_iter().step_by(13).map(unrouted);
         let counted = known_again(&unrouted_config, worlds);
         assert!(counted > 500, "{counted}");
     }
@@ -179,7 +187,7 @@ fn on_several_hosts() {
     let config = Config::new(&["web1", "web2", "web3"]);
     let worlds = worlds();
     let mut counted = 0;
-    for (index, first) in worlds.iter().step_by(11).enumerate() {
+    for (index, first) in worlds.iter().step_by(29).enumerate() {
         let second = &worlds[index * 31 % worlds.len()];
         let seen = on(&[("web1", first.clone()), ("web2", second.clone()), ("web3", live(1))]);
         for intent in intents() {

@@ -6,8 +6,9 @@ use lockgate_model::{
     Action, BuiltinRouter, CommandGate, CommandHealth, ComposeLayout, ComposeRuntime, Delivery, Digest,
     DockerHealth, Environment, EnvironmentName, Failure, Gate, GateKind, GateTarget, Gates, Health, HostId,
     HostObserved, HttpGate, HttpHealth, Intent, Millis, Observed, Plan, Project, ProjectName, Recorded,
-    Release, Router, RouterObserved, Runtime, Service, ServiceName, Slot, SlotDelivery, SlotObserved,
-    SlotState, Ssh, StatusRange, Strategy, Tag, Template, Verify, Wave, live_without_router,
+    Rejection, Release, Router, RouterObserved, Runtime, Service, ServiceName, Slot, SlotDelivery,
+    SlotObserved, SlotState, Ssh, StatusRange, Strategy, Tag, Template, Timestamp, Verify, Wave,
+    live_without_router,
 };
 use lockgate_plan::{Found, Here, Matched, match_run};
 
@@ -167,6 +168,15 @@ fn delivery(hosts: &[&str]) -> SlotDelivery {
     }
 }
 
+pub fn rejection(number: u8) -> Rejection {
+    Rejection {
+        release: release(number),
+        rejected_at: Timestamp(9),
+        by: "kim@desk".into(),
+        why: "gate failed: smoke".into(),
+    }
+}
+
 pub fn holding(release: Option<Release>, state: SlotState) -> SlotObserved {
     SlotObserved { release, state, started_at: None, restarts: 0, endpoint: None }
 }
@@ -184,7 +194,8 @@ pub fn live(number: u8) -> HostObserved {
             ..RouterObserved::default()
         },
         recorded: Recorded { active: Some(Slot::Blue), previous: Some(Slot::Green) },
-        releases: vec![release(number), release(0)],
+        releases: vec![release(number).into(), release(0).into()],
+        rejected: Vec::new(),
         conflicts: Vec::new(),
     }
 }

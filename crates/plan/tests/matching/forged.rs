@@ -120,6 +120,7 @@ fn harmless(config: &Config, plan: &Plan) {
                         "{dial:?}"
                     );
                 }
+                Action::TakeBack { because, .. } => assert_eq!(*because, None),
                 Action::Hold { bounds } => {
                     let waits = slots.drain.0 + slots.stop_grace.0 + service.health.timeout().0 + 5_000;
                     assert_eq!((bounds.time.0, bounds.requests_max), (waits, 1_000));

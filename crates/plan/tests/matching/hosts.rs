@@ -184,7 +184,7 @@ fn a_rollback_starts_no_image_that_one_host_alone_knows() {
     let former = Release { image: Some("old.example.com/web".into()), ..release(0) };
     let back = Intent::Rollback { release: Some(former.clone()) };
     let mut knows = live(1);
-    knows.releases = vec![release(1), former.clone()];
+    knows.releases = vec![release(1).into(), former.clone().into()];
     let refused = config.plan(&back, &on(&[("web1", knows.clone()), ("web2", live(1))])).unwrap_err();
     assert_eq!(refused.kind, FailureKind::Refused);
     assert_eq!(

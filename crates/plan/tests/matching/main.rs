@@ -4,3 +4,4 @@ mod every;
 mod fixture;
 mod forged;
 mod hosts;
+mod rejected;
