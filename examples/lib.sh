@@ -1,5 +1,10 @@
 # shellcheck shell=bash
-# What the examples' `run` scripts share, on top of scripts/lib.sh: the binary, asserting on what it says, and load.
+# What the examples' `run` scripts share, on top of scripts/lib.sh: the scene that stays up, the binary, asserting on what
+# it says, and load. Each script is called in one of three ways:
+#
+#   run                 all of it: sets up, asserts, cleans up
+#   run --stay DIR      sets up the scene and leaves it; `. DIR/env` is what one needs to try things by hand
+#   run --end DIR       ends what `--stay DIR` began
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
@@ -11,8 +16,102 @@ readonly REQUEST_SECONDS_MAX=10
 readonly REQUESTS_PER_CONNECTION=20
 readonly LOAD_CLIENTS=2
 
+# How long a scene may take to be set up (programs may have to be built first), and to end.
+readonly SCENE_UP_SECONDS_MAX=900
+readonly SCENE_DOWN_SECONDS_MAX=120
+
 LOAD_TOTAL=0
 LOAD_PIDS=()
+# The folder of a scene that stays; empty where all is run.
+SCENE_DIR=
+
+# example ARGUMENT…: what every `run` begins with, given its own arguments.
+example() {
+  case "${1:-}" in
+    "") [ $# = 0 ] || usage ;;
+    --stay | --end | --keep) [ -n "${2:-}" ] || usage ;;
+    *) usage ;;
+  esac
+  [ $# -le 2 ] || usage
+  case "${1:-}" in
+    --stay) scene_stay "$2"; exit 0 ;;
+    --end) scene_end "$2"; exit 0 ;;
+    # What --stay starts: it has set the scene up, and cleans up when it is told to end.
+    --keep) SCENE_DIR=$2 ;;
+  esac
+}
+
+usage() {
+  say "usage: $0 [--stay DIR | --end DIR]"
+  exit 2
+}
+
+# Whose process it is is said by its start time, for an id is given to others later.
+process_started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
+
+scene_stay() {
+  local dir=$1 keeper
+  [ ! -e "$dir" ] || [ -z "$(ls -A "$dir" 2>/dev/null || echo no)" ] || fail "$dir is there already" "$0 --end $dir"
+  (umask 077 && mkdir -p "$dir")
+  dir=$(cd "$dir" && pwd)
+  setsid "$0" --keep "$dir" >"$dir/scene.log" 2>&1 </dev/null &
+  keeper=$!
+  echo "$keeper $(process_started "$keeper")" >"$dir/keeper"
+  wait_for "$SCENE_UP_SECONDS_MAX" scene_is_decided "$dir" "$keeper" || true
+  if [ ! -e "$dir/env" ]; then
+    tail -n 20 "$dir/scene.log" >&2
+    scene_end "$dir"
+    fail "the scene did not come up (its log's end is above)"
+  fi
+  say "the scene is up; to try it: . $dir/env"
+  say "to end it: $0 --end $dir"
+}
+
+scene_is_decided() { [ -e "$1/env" ] || ! kill -0 "$2" 2>/dev/null; }
+
+scene_end() {
+  local dir=$1 keeper started
+  [ -e "$dir/keeper" ] || fail "there is no scene in $dir"
+  read -r keeper started <"$dir/keeper"
+  [[ $keeper =~ ^[0-9]+$ && $started =~ ^[0-9]+$ ]] || fail "$dir/keeper does not name a process"
+  if [ "$(process_started "$keeper")" = "$started" ]; then
+    kill "$keeper" 2>/dev/null || true
+    wait_for "$SCENE_DOWN_SECONDS_MAX" scene_is_gone "$keeper" "$started" \
+      || fail "the scene's process $keeper does not end; its log is $dir/scene.log"
+  fi
+  rm -rf -- "$dir/env" "$dir/keeper" "$dir/scene.log"
+  rmdir "$dir" || fail "something else is in $dir"
+}
+
+scene_is_gone() { [ "$(process_started "$1")" != "$2" ]; }
+
+# example_dir: the folder in $WORK: a new one, or the scene's that stays. Removed at the end.
+example_dir() {
+  if [ -z "$SCENE_DIR" ]; then
+    work_dir
+    return 0
+  fi
+  WORK=$SCENE_DIR/scene
+  mkdir -m 700 "$WORK"
+  on_exit rm -rf -- "$WORK"
+}
+
+# scene_up VARIABLE…: the scene is set up in the working folder. Where it is to stay, these variables are told and all else
+# waits until it is ended; otherwise nothing happens.
+scene_up() {
+  [ -n "$SCENE_DIR" ] || return 0
+  local name
+  {
+    printf '# Source it: the scene of %q, until it is ended.\n' "$0"
+    for name in "$@"; do printf 'export %s=%q\n' "$name" "${!name}"; done
+    # shellcheck disable=SC2016 # the path of whoever sources it
+    printf 'export PATH=%q:"$PATH"\n' "$(dirname "$LOCKGATE")"
+    printf 'cd %q || return\n' "$PWD"
+  } >"$SCENE_DIR/env.new"
+  mv "$SCENE_DIR/env.new" "$SCENE_DIR/env"
+  start /dev/null sleep infinity
+  wait "$STARTED_PID"
+}
 
 # lockgate_binary: builds lockgate (nothing to do when it is fresh) and prints its path.
 # LOCKGATE_BINARY=<path> names one that is built already.

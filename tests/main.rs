@@ -2,4 +2,5 @@
 
 mod a;
 mod embedded;
+mod fleet;
 mod support;

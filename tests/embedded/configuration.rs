@@ -148,3 +148,17 @@ fn nothing_is_no_number_of_lines() {
         project.run(command).expect(2).says(&["0 is not in 1.."]);
     }
 }
+
+#[test]
+fn a_host_that_can_not_be_left_out_is_a_usage_error() {
+    let project = Project::new();
+    for command in ["deploy web v1", "rollback web", "resume", "plan web v1"] {
+        let unknown = project.run(&format!("{command} --skip web9")).expect(2);
+        let wanted =
+            "error: refused: prod has no host \"web9\" that could be left out\n  hint: there are: local\n";
+        assert_eq!(unknown.stderr, wanted, "{unknown}");
+        let all = project.run(&format!("{command} --skip local --skip local")).expect(2);
+        let wanted = "error: refused: without local no host of prod is left\n  hint: there are: local\n";
+        assert_eq!(all.stderr, wanted, "{all}");
+    }
+}

@@ -105,6 +105,29 @@ fn doctor_says_whether_anybody_answers_at_the_url_of_a_gate() {
 }
 
 #[test]
+fn doctor_says_whether_registries_take_the_logins_of_the_configuration() {
+    let at = |registry: &Double| Setup {
+        end: format!("registries: {{ \"{}\": {{ user: ann, password: hunter2 }} }}\n", registry.address),
+        ..Setup::default()
+    };
+    let open = Double::start(Manner::Answers("200 OK", "{}"));
+    Project::with(&at(&open)).run("doctor").expect(0).says(&[
+        "local · registries",
+        &format!("✓ registry {}: answers, and asks for no login", open.address),
+    ]);
+    let closed = Double::start(Manner::Answers(
+        "401 Unauthorized\r\nwww-authenticate: Basic realm=\"x\"",
+        "{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"hunter2 is wrong\"}]}",
+    ));
+    let said = Project::with(&at(&closed)).run("doctor").expect(1);
+    said.says(&[
+        "refuses the login of ann (registries: in lockgate.yaml)",
+        "UNAUTHORIZED, *** is wrong",
+        &format!("`docker login {}`", closed.address),
+    ]);
+}
+
+#[test]
 fn doctor_says_what_it_looked_at_in_an_environment_without_hosts() {
     let site = Double::start(Manner::Answers("200 OK", ""));
     let end = format!("  test: {{ url: \"http://{}\" }}\n  nothing: {{}}\n", site.address);

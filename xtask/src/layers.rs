@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-local", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
     ("lockgate-process", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
     ("lockgate-notify", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-registry", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-sqlite", &["lockgate-model", "lockgate-engine", "lockgate-own"]),
     ("lockgate-ssh", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
 ];

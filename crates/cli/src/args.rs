@@ -65,6 +65,8 @@ pub enum Command {
         service: String,
         /// A tag or digest that the hosts still know; default: the one before
         release: Option<String>,
+        #[command(flatten)]
+        skip: Skip,
     },
     /// Run gates alone
     Check {
@@ -105,6 +107,8 @@ pub enum Command {
     Resume {
         /// Default: all services
         service: Option<String>,
+        #[command(flatten)]
+        skip: Skip,
     },
     /// Show the main job on this machine, without Docker
     Demo,
@@ -142,6 +146,16 @@ pub struct Deploy {
     /// Although this release is live: its environment or its Compose file has changed
     #[arg(long)]
     pub again: bool,
+    #[command(flatten)]
+    pub skip: Skip,
+}
+
+/// Hosts that are left out by name.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct Skip {
+    /// Leave this host out; may be given more than once. It is behind until a deployment reaches it
+    #[arg(long = "skip", value_name = "HOST")]
+    pub hosts: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -10,7 +10,7 @@ pub fn of_environment() -> Vec<Secret> {
     secret_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
 }
 
-/// Of the environment and of the project: where people are told, and those variables of services whose names say so. (What
+/// Of the environment and of the project: where people are told, logins for registries, and those variables of services whose names say so. (What
 /// else is in a service's `env` is masked where that service's app or gates speak.)
 pub fn of_project(project: &Project) -> Vec<Secret> {
     let told = project.notify.iter().flat_map(|notify| match notify {
@@ -20,7 +20,8 @@ pub fn of_project(project: &Project) -> Vec<Secret> {
     let variables = project.services.values().flat_map(|service| &service.env);
     let named = variables.filter(|(name, _)| is_secret_name(name)).map(|(_, value)| value);
     let mut secrets = of_environment();
-    secrets.extend(told.chain(named).cloned());
+    let logins = project.registries.values().map(|login| &login.password);
+    secrets.extend(told.chain(named).chain(logins).cloned());
     secrets
 }
 

@@ -10,12 +10,13 @@ use lockgate_compose::{Compose, ComposeOptions};
 use lockgate_http::HttpProber;
 use lockgate_local::{Local, LocalRunner};
 use lockgate_model::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, HostId, Project, Router, Runtime, Service, Slot,
-    SlotDelivery, Template, Vars,
+    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, HostId, Project, Router, Runtime, Secret,
+    Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
 use lockgate_orchestrator::Site;
-use lockgate_ports::{Check, Host, HostPorts};
+use lockgate_ports::{Check, Host, HostPorts, NoRouter, Registry};
 use lockgate_process::{Process, ProcessOptions};
+use lockgate_registry::{RegistryClient, RegistryOptions};
 use lockgate_ssh::Ssh;
 
 use crate::error::CliError;
@@ -93,6 +94,17 @@ pub fn site(
     })
 }
 
+/// Image registries, asked from this machine with the configuration's logins, Docker's, or `GITHUB_TOKEN`.
+pub fn registry(project: &Project) -> Arc<dyn Registry> {
+    let github_token = std::env::var("GITHUB_TOKEN").ok().filter(|token| !token.trim().is_empty());
+    Arc::new(RegistryClient::new(RegistryOptions {
+        logins: project.registries.clone(),
+        host: Arc::new(Local::new()),
+        docker_config: None,
+        github_token: github_token.map(Secret::new),
+    }))
+}
+
 struct Wires<'a> {
     project: &'a Project,
     service: &'a Service,
@@ -110,11 +122,13 @@ impl Wires<'_> {
                 project: self.project.name.clone(),
                 environment: self.environment.name.clone(),
                 service: self.service.clone(),
+                slots: self.slots.strategy.slots(),
                 dir: format!("{home}/run"),
                 root: self.base(id),
             })),
         };
         let router: Arc<dyn lockgate_ports::Router> = match &self.slots.router {
+            Router::None => Arc::new(NoRouter),
             Router::Caddy(router) => Arc::new(self.caddy(host.clone(), router)?),
             Router::Builtin(router) => Arc::new(self.builtin(id, host.clone(), router)?),
         };
@@ -129,7 +143,11 @@ impl Wires<'_> {
         match &self.slots.runtime {
             Runtime::Compose(runtime) => match &runtime.layout {
                 ComposeLayout::Folders(dir) => {
-                    let slot = self.on_host(id, dir, Some(Slot::Blue))?;
+                    let first = self.slots.strategy.slots().first().copied();
+                    let slot = self.on_host(id, dir, first)?;
+                    if self.slots.strategy == Strategy::Recreate && !dir.names("slot") {
+                        return Ok(own(format!("{slot}/.lockgate")));
+                    }
                     let is_named_by_slot = Path::new(dir.as_str()).ends_with("{slot}");
                     Ok(if is_named_by_slot { parent(&slot) } else { beside(slot) })
                 }
@@ -160,6 +178,7 @@ impl Wires<'_> {
             project: self.project.name.clone(),
             environment: self.environment.name.clone(),
             service: self.service.clone(),
+            slots: self.slots.strategy.slots(),
             runtime,
             disk_free_mib: self.slots.disk_free_mib,
         })
@@ -171,7 +190,7 @@ impl Wires<'_> {
     fn dialled(&self) -> Result<BTreeMap<Slot, String>, CliError> {
         let Router::Caddy(router) = &self.slots.router else { return Ok(BTreeMap::new()) };
         let mut names = BTreeMap::new();
-        for slot in Slot::ALL {
+        for slot in self.slots.strategy.slots().iter().copied() {
             let dial = self.fill(&router.dial, Some(slot))?;
             names.extend(dialled_name(&dial).map(|name| (slot, name.to_owned())));
         }
@@ -182,7 +201,7 @@ impl Wires<'_> {
 
     fn caddy(&self, host: Arc<dyn Host>, router: &CaddyRouter) -> Result<Caddy, CliError> {
         let mut dial = BTreeMap::new();
-        for slot in Slot::ALL {
+        for slot in self.slots.strategy.slots().iter().copied() {
             dial.insert(slot, self.fill(&router.dial, Some(slot))?);
         }
         let fill =

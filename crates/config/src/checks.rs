@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    ComposeLayout, Environment, EnvironmentName, Gate, GateKind, GateTarget, Project, Router, Runtime,
-    Service, Slot, SlotDelivery, Template, Vars,
+    ComposeLayout, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, Project, Router,
+    Runtime, Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
 
 use crate::at::At;
@@ -21,6 +21,8 @@ pub fn all(reader: &mut Reader<'_>, file: &raw::File, project: &Project) {
         fits(reader, file, &raw.value, environment, project);
         urls(reader, &raw.value.before, &environment.before, project);
         urls(reader, &raw.value.after, &environment.after, project);
+        unrouted(reader, &raw.value.before, &environment.before, environment, project);
+        unrouted(reader, &raw.value.after, &environment.after, environment, project);
     }
     shared(reader, file, project);
 }
@@ -59,7 +61,7 @@ fn fits(
     environment: &Environment,
     project: &Project,
 ) {
-    let Some(SlotDelivery { runtime, router, .. }) = environment.slots() else { return };
+    let Some(SlotDelivery { runtime, router, strategy, .. }) = environment.slots() else { return };
     let name = &environment.name;
     let place_of = |service: &Service| {
         let entry = file.services.value.0.iter().find(|(key, _)| key.value == service.name.as_str());
@@ -73,7 +75,16 @@ fn fits(
             Runtime::Process(_) if service.command.is_empty() => reader.report(missing("command").hint(
                 format!("`{name}` runs processes: add `command: ./server`, or give it another runtime"),
             )),
-            Runtime::Process(_) if service.port.is_some() => {
+            Runtime::Process(_) if matches!(service.health, Health::Docker(_)) => {
+                let message =
+                    format!("`{name}` runs processes, and `{}` asks a container's HEALTHCHECK", service.name);
+                reader.conflict(
+                    place_of(service),
+                    message,
+                    "write `health: /path` or `health: { command: … }`",
+                );
+            }
+            Runtime::Process(_) if service.port.is_some() && strategy.slots().len() > 1 => {
                 let message =
                     format!("both slots of `{}` would listen on the same port in `{name}`", service.name);
                 let hint = "leave `port` out: each process gets a free one as PORT";
@@ -90,6 +101,39 @@ fn fits(
         let place = raw.router.as_ref().map_or(Place::default(), |router| router.place);
         let message = "Caddy cannot follow processes: each gets another port, and `dial` is fixed";
         reader.conflict(place, message, "write `router: builtin`");
+    }
+    if let (Strategy::Recreate, Router::Caddy(_)) = (strategy, router) {
+        let place = raw.router.as_ref().map_or(Place::default(), |router| router.place);
+        let message = "Caddy cannot let requests wait while `recreate` has nothing running";
+        let hint = "write `router: builtin`, which lets them wait, `router: none`, or `strategy: blue-green`";
+        reader.conflict(place, message, hint);
+    }
+}
+
+/// A gate that looks at its own environment asks through the routers where there is no URL; without a router it needs one.
+fn unrouted(
+    reader: &mut Reader<'_>,
+    sources: &[At<raw::Gate>],
+    gates: &[Gate],
+    environment: &Environment,
+    project: &Project,
+) {
+    let is_unrouted = environment.slots().is_some_and(|slots| matches!(slots.router, Router::None));
+    if !is_unrouted || environment.url.is_some() {
+        return;
+    }
+    for (source, gate) in sources.iter().zip(gates) {
+        let GateKind::Http(http) = &gate.kind else { continue };
+        let without = project.services.values().find(|service| !service.urls.contains_key(&environment.name));
+        if let (GateTarget::Here, Some(service)) = (&http.target, without) {
+            let name = &environment.name;
+            let message = format!(
+                "the gate has nothing to ask for `{}`: `{name}` has no router and no `url`",
+                service.name
+            );
+            let hint = format!("add `url:` to `{name}` or to the gate, or write a `command` gate");
+            reader.conflict(source.place, message, hint);
+        }
     }
 }
 
@@ -179,20 +223,24 @@ fn route(environment: &Environment, service: &Service) -> Vec<(String, &'static 
             claims.push((format!("{} {dial}", router.admin), hint));
             claims
         }
-        None => Vec::new(),
+        Some(Router::None) | None => Vec::new(),
     }
 }
 
 /// Where this service runs.
 fn home(environment: &Environment, service: &Service) -> Vec<(String, &'static str)> {
-    let Some(Runtime::Compose(compose)) = environment.slots().map(|slots| &slots.runtime) else {
+    let Some(SlotDelivery { runtime: Runtime::Compose(compose), strategy, .. }) = environment.slots() else {
         return Vec::new();
     };
-    let filled = |template: &Template| fill(template, environment, service, Slot::Blue);
-    match &compose.layout {
-        ComposeLayout::Folders(dir) => {
+    let slot = strategy.slots().first().copied().unwrap_or(Slot::Main);
+    let filled = |template: &Template| fill(template, environment, service, slot);
+    match (&compose.layout, strategy) {
+        (ComposeLayout::Folders(dir), Strategy::Recreate) => {
+            vec![(filled(dir), "name {service} (and {environment}, if both are on one host) in `dir`")]
+        }
+        (ComposeLayout::Folders(dir), Strategy::BlueGreen) => {
             // Compose knows containers by their project: of two with one name, each would replace the other's.
-            let project = compose.project.as_ref().map_or(format!("{}-{}", service.name, Slot::Blue), filled);
+            let project = compose.project.as_ref().map_or(format!("{}-{slot}", service.name), filled);
             vec![
                 (filled(dir), "name {service} (and {environment}, if both are on one host) in `dir`"),
                 (
@@ -201,8 +249,12 @@ fn home(environment: &Environment, service: &Service) -> Vec<(String, &'static s
                 ),
             ]
         }
-        ComposeLayout::File(file) => {
-            let name = compose.service.as_ref().map_or(format!("{}-{}", service.name, Slot::Blue), filled);
+        (ComposeLayout::File(file), strategy) => {
+            let default = match strategy {
+                Strategy::BlueGreen => format!("{}-{slot}", service.name),
+                Strategy::Recreate => service.name.to_string(),
+            };
+            let name = compose.service.as_ref().map_or(default, filled);
             vec![(format!("{} {name}", filled(file)), "name {service} in `service`, or use another `file`")]
         }
     }

@@ -25,6 +25,10 @@ pub struct File {
     pub environments: At<Entries<At<Environment>>>,
     /// Who is told. Default: Slack, when the variable `SLACK_WEBHOOK_URL` is set.
     pub notify: Option<Vec<At<Notify>>>,
+    /// Logins for image registries, by host (`ghcr.io`, `127.0.0.1:5000`). Default: what `docker login` left on this machine,
+    /// and for `ghcr.io` the variable `GITHUB_TOKEN`.
+    #[serde(default)]
+    pub registries: Entries<At<RegistryLogin>>,
     /// How `ssh` is called, beyond your own `ssh_config`.
     pub ssh: Option<At<Ssh>>,
 }
@@ -45,7 +49,8 @@ pub struct Service {
     pub env: Entries<At<String>>,
     /// The port the service listens on inside its container. Leave it out for `process`: a free one is chosen.
     pub port: Option<At<Whole>>,
-    /// How a new slot shows that it is ready. Default: `/health`.
+    /// How a new slot shows that it is ready: a path, `docker` for the container's own HEALTHCHECK, or a mapping. Default:
+    /// `/health`.
     pub health: Option<At<Either<Health>>>,
     /// Paths that must answer, besides the health path; the default of HTTP gates.
     #[serde(default)]
@@ -57,15 +62,21 @@ pub struct Service {
     pub urls: Entries<At<String>>,
 }
 
-/// The health probe: `GET path` until it has passed often enough, or time is up.
+/// The health check: `GET path`, or a `command`, or the container's own (`docker`), until it has passed often enough, or time
+/// is up.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a path or a mapping")]
 pub struct Health {
     /// Default: `/health`.
     pub path: Option<At<String>>,
-    /// Longest wait. Default: `${DEPLOY_TIMEOUT:-60}` seconds.
+    /// A program that runs inside the slot's container, or beside its process with the same environment: exit code 0 is a
+    /// pass. A list, or text that is split at blanks and quotes; no shell is involved, and no `${NAME}` is filled in.
+    pub command: Option<At<Words>>,
+    /// True: what Docker says of the container's HEALTHCHECK. `health: docker` is short for it.
+    pub docker: Option<At<bool>>,
+    /// Longest wait. Default: `${DEPLOY_TIMEOUT:-60}` seconds; with `docker`, as long as the HEALTHCHECK itself may take.
     pub timeout: Option<At<Span>>,
-    /// Passes wanted in a row. Default: 2.
+    /// Passes wanted in a row. Default: 2; with `docker` 1.
     pub passes: Option<At<Whole>>,
     /// `200`, `2xx` or `200-399`. Default: `2xx`.
     pub status: Option<At<Status>>,
@@ -74,8 +85,7 @@ pub struct Health {
 }
 
 impl ShortForm for Health {
-    const EXPECTS: &'static str =
-        "a path such as `/health`, or a mapping with `path`, `timeout`, `passes`, `status`, `body`";
+    const EXPECTS: &'static str = "a path such as `/health`, `docker`, or a mapping with `path`, `command` or `docker`, and `timeout`, `passes`, `status`, `body`";
 }
 
 /// What the new release answers and the old one does not: `body` or `header`.
@@ -101,12 +111,14 @@ pub struct Environment {
     /// SSH destinations (`user@name`, an alias, `ssh://user@name:port`), `local` for this machine. Default:
     /// `${DEPLOY_HOST}` when that variable is set, else `local`.
     pub hosts: Option<At<Vec<At<String>>>>,
-    /// How a release goes live. Default: `blue-green`.
+    /// How a release goes live: beside the old one (`blue-green`), or in its place (`recreate`), where the old one stops
+    /// before the new one starts. Default: `blue-green`.
     #[schemars(with = "Option<StrategyName>")]
     pub strategy: Option<At<String>>,
     /// What runs a slot: `compose` or `process`.
     pub runtime: Option<At<Either<Runtime>>>,
-    /// What sends traffic to a slot: `builtin` or `caddy`. Default: `builtin` on 127.0.0.1:8080.
+    /// What sends traffic to a slot: `builtin`, `caddy`, or `none` for workers and services that are reached without one.
+    /// Default: `builtin` on 127.0.0.1:8080; `none` with `strategy: recreate`.
     pub router: Option<At<Either<Router>>>,
     /// Gates before anything is touched.
     #[serde(default)]
@@ -138,6 +150,7 @@ pub struct Environment {
 )]
 enum StrategyName {
     BlueGreen,
+    Recreate,
 }
 
 /// One of `compose` and `process`.
@@ -156,18 +169,20 @@ impl ShortForm for Runtime {
     }
 }
 
-/// Docker Compose: a folder for each slot (`dir`), or one file with both slots' services (`file`).
+/// Docker Compose: a folder for each slot (`dir`), or one file with both slots' services (`file`). With `recreate` there is
+/// one slot, and either is the service's own.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct Compose {
-    /// Folder on the host with the slot's `docker-compose.yml`; must name `{slot}`. Default:
-    /// `${DEPLOY_COMPOSE_DIR:-/srv/apps}/{service}/{slot}`.
+    /// Folder on the host with the slot's `docker-compose.yml`; must name `{slot}` for `blue-green`. Default:
+    /// `${DEPLOY_COMPOSE_DIR:-/srv/apps}/{service}/{slot}`; without `/{slot}` with `recreate`.
     pub dir: Option<At<String>>,
-    /// One Compose file on the host that has both slots' services.
+    /// One Compose file on the host that has the slots' services.
     pub file: Option<At<String>>,
-    /// The service within the Compose file. Default: `{service}` with `dir`, `{service}-{slot}` with `file`.
+    /// The service within the Compose file. Default: `{service}` with `dir` and with `recreate`, `{service}-{slot}` with
+    /// `file`.
     pub service: Option<At<String>>,
-    /// The Compose project. Default: `{service}-{slot}` with `dir`, Compose's own with `file`.
+    /// The Compose project. Default: `{service}-{slot}` with `dir`, Compose's own with `file` and with `recreate`.
     pub project: Option<At<String>>,
 }
 
@@ -180,7 +195,7 @@ pub struct Process {
     pub dir: Option<At<String>>,
 }
 
-/// One of `builtin` and `caddy`.
+/// One of `builtin` and `caddy`; `none` is written as it is.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
@@ -190,9 +205,9 @@ pub struct Router {
 }
 
 impl ShortForm for Router {
-    const EXPECTS: &'static str = "`builtin`, `caddy`, or a mapping with one of them";
+    const EXPECTS: &'static str = "`builtin`, `caddy`, `none`, or a mapping with one of the first two";
     fn short() -> Schema {
-        json_schema!({ "enum": ["builtin", "caddy"] })
+        json_schema!({ "enum": ["builtin", "caddy", "none"] })
     }
 }
 
@@ -322,6 +337,16 @@ pub struct Webhook {
     /// Headers to send along; values are treated as secrets.
     #[serde(default)]
     pub headers: Entries<At<String>>,
+}
+
+/// The login for one registry.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `user` and `password`")]
+pub struct RegistryLogin {
+    /// The account's name; for `ghcr.io` any.
+    pub user: At<String>,
+    /// Its password or access token, best as `${REGISTRY_PASSWORD:-}`. Empty: there is no login here.
+    pub password: At<String>,
 }
 
 /// How `ssh` is called.

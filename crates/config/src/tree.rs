@@ -9,10 +9,10 @@ use crate::at::At;
 use crate::error::{Kind, Place, Problem};
 
 /// Keys below which every value may be a secret.
-const SECRET_KEYS: [&str; 3] = ["env", "notify", "headers"];
+const SECRET_KEYS: [&str; 4] = ["env", "notify", "headers", "registries"];
 
 /// Keys whose value has names of the user's own as keys.
-const NAMING_KEYS: [&str; 4] = ["services", "environments", "urls", "header"];
+const NAMING_KEYS: [&str; 5] = ["services", "environments", "urls", "header", "registries"];
 
 pub enum Node {
     Scalar(Scalar),

@@ -32,12 +32,9 @@ const LATER: &[(&[&str], &str)] = &[
         ],
         "it comes with the promotion gates",
     ),
-    (&["nginx"], "the routers of this version are `builtin` and `caddy`"),
-    (&["recreate", "gitops", "canary"], "the strategy of this version is `blue-green`"),
-    (
-        &["registry", "github", "argocd", "forge", "repo"],
-        "it comes with promotion through registries and repositories",
-    ),
+    (&["nginx"], "the routers of this version are `builtin`, `caddy` and `none`"),
+    (&["gitops", "canary"], "the strategies of this version are `blue-green` and `recreate`"),
+    (&["github", "argocd", "forge", "repo"], "it comes with promotion through registries and repositories"),
     (&["tls", "acme"], "terminate TLS in front of Lockgate, or use the `caddy` router"),
 ];
 
@@ -53,6 +50,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("env_file", "write `env: { NAME: \"${NAME}\" }`"),
     ("tag", "the tag is what you deploy: `lockgate deploy <service> <tag>`"),
     ("build", "Lockgate deploys images that are built already: write `image: …`"),
+    ("registry", "the registry is the first part of `image: …`; its login goes into `registries: …`"),
     ("smoke", "write `after: [ { http: {} } ]`"),
     ("regression", "write `before: [ { http: { in: … } } ]`"),
 ];

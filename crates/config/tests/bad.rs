@@ -98,6 +98,10 @@ fn values_of_a_service() {
             "health: { passes: 0 }",
             "health: { status: 2x }",
             "health: { body: {tag} }",
+            "health: { docker: true, path: /x }",
+            "health: { command: ./x, status: 200 }",
+            "health: { command: './x ${KEY}' }",
+            "health: { command: [] }",
             "critical_paths: [metrics, '/a b', \"/a\\nb\"]",
             "image: acme/web:v1",
             "image: acme/web@sha256:00",
@@ -249,6 +253,15 @@ fn parts_that_do_not_fit_together() {
         one("{ image: i/a }", "  prod: { runtime: process }"),
         one("{ command: x, port: 80 }", "  prod: { runtime: process, router: caddy }"),
         one("{ command: x }", "  a: { from: b, url: https://a }\n  b: { from: c }\n  c: { from: a }"),
+        one("{ image: i/a, port: 80 }", "  prod: { strategy: recreate, runtime: compose, router: caddy }"),
+        two("  prod: { strategy: recreate, runtime: { compose: { dir: /srv/x } } }"),
+        two("  prod: { strategy: recreate, runtime: { compose: { file: /srv/x.yml, service: app } } }"),
+        one("{ command: x }", "  prod: { runtime: process, router: none, after: [ { http: {} } ] }"),
+        one(
+            "{ command: x }",
+            "  prod: { strategy: recreate, runtime: process, before: [ { http: { in: prod } } ] }",
+        ),
+        one("{ command: x, health: docker }", "  prod: { runtime: process }"),
         one("{ command: x }", "  test: {}\n  prod: { runtime: process, before: [ { http: { in: test } } ] }"),
     ];
     let cases: Vec<&str> = cases.iter().map(String::as_str).collect();
@@ -285,6 +298,37 @@ fn variables() {
         assert!(error.message().contains(name) && error.hint().is_some(), "{error}");
         assert!(error.line().is_none() && !error.plain().contains(value), "{error}");
     }
+}
+
+#[test]
+fn logins_for_registries() {
+    let whole =
+        |keys: &str| bad(&format!("{}registries: {keys}\n", with("command: x", "runtime: process"))).plain();
+    assert_snapshot!(table(
+        &[
+            "[]",
+            "ghcr.io",
+            "{ ghcr.io: ann }",
+            "{ ghcr.io: {} }",
+            "{ ghcr.io: { user: ann } }",
+            "{ ghcr.io: { password: x } }",
+            "{ ghcr.io: { user: ann, password: x, email: a@b } }",
+            "{ ghcr.io: { usr: ann, password: x } }",
+            "{ ghcr.io: { user: \"\", password: x } }",
+            "{ ghcr.io: { user: \"a:b\", password: x } }",
+            "{ ghcr.io: { user: ann, password: \"x\\n\" } }",
+            "{ ghcr.io: { user: \"a\\nb\", password: x } }",
+            "{ ghcr.io: { user: ann, password: \"${TOKEN}\" } }",
+            "{ ghcr.io: { user: ann, password: \"x${TOKEN}\" } }",
+            "{ https://ghcr.io: { user: ann, password: x } }",
+            "{ ghcr.io/acme: { user: ann, password: x } }",
+            "{ acme: { user: ann, password: x } }",
+            "{ \"ghcr.io:0\": { user: ann, password: x } }",
+            "{ docker.io: { user: ann, password: x }, index.docker.io: { user: ann, password: y } }",
+            "{ GHCR.io: { user: ann, password: x }, ghcr.io: { user: ann, password: y } }",
+        ],
+        whole
+    ));
 }
 
 #[test]

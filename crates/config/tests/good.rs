@@ -4,7 +4,8 @@ mod common;
 
 use common::{FULL, FULL_ENV, good, parse_with, with};
 use lockgate_model::{
-    ComposeLayout, GateKind, GateTarget, HostId, Millis, Notify, Project, Router, Runtime, StatusRange, Wave,
+    ComposeLayout, DockerHealth, GateKind, GateTarget, Health, HostId, Millis, Notify, Project, RegistryHost,
+    Router, Runtime, Slot, StatusRange, Strategy, Wave,
 };
 
 /// The sketch for system A in the design, without `schedule`, which is refused until the daemon is there.
@@ -73,8 +74,11 @@ fn every_key_arrives_in_the_model() {
     let argv: Vec<&str> = service.command.iter().map(|word| word.as_str()).collect();
     assert_eq!(argv, ["./server", "--flag", "{tag}", "s3 cr;et"], "a variable stays one argument");
     assert_eq!(service.env["KEY"].reveal(), "s3 cr;et");
-    assert_eq!(service.health.status, StatusRange { from: 200, to: 399 });
-    assert_eq!((service.health.timeout, service.health.passes), (Millis(90_000), 3));
+    assert_eq!(service.health.http().unwrap().status, StatusRange { from: 200, to: 399 });
+    assert_eq!(
+        (service.health.http().unwrap().timeout, service.health.http().unwrap().passes),
+        (Millis(90_000), 3)
+    );
     assert_eq!(service.urls.len(), 2);
     let verify = service.verify.as_ref().unwrap();
     assert_eq!(verify.header.as_ref().unwrap().0, "X-Release");
@@ -118,8 +122,26 @@ fn every_key_arrives_in_the_model() {
     assert!(matches!(&project.notify[0], Notify::Slack { channel: None, .. }), "an empty channel is none");
     let Notify::Webhook { headers, .. } = &project.notify[1] else { panic!() };
     assert_eq!(headers["Authorization"].reveal(), "Bearer s3 cr;et");
+    let login = &project.registries[&RegistryHost::new("ghcr.io").unwrap()];
+    assert_eq!((login.user.as_str(), login.password.reveal()), ("ann", "s3 cr;et"));
     assert_eq!(project.ssh.options, ["-i", "my key"]);
     assert_eq!((project.ssh.port, project.ssh.accept_new_host_keys), (Some(2222), true));
+}
+
+#[test]
+fn a_login_for_a_registry_is_optional_where_its_password_is_empty() {
+    let text = with("command: ./server", "runtime: process")
+        + "registries:\n  docker.io: { user: \"${HUB_USER:-}\", password: \"${HUB_PASSWORD:-}\" }\n  \"127.0.0.1:5000\": { user: ann, password: \" p w \" }\n";
+    let logins = |env: &[(&str, &str)]| parse_with(&text, env).unwrap().registries;
+    let hub = RegistryHost::docker_hub();
+    assert_eq!(logins(&[]).keys().map(RegistryHost::as_str).collect::<Vec<_>>(), ["127.0.0.1:5000"]);
+    let set = logins(&[("HUB_USER", "bob"), ("HUB_PASSWORD", "hunter2")]);
+    assert_eq!((set[&hub].user.as_str(), set[&hub].password.reveal()), ("bob", "hunter2"));
+    let here = RegistryHost::new("127.0.0.1:5000").unwrap();
+    assert_eq!(set[&here].password.reveal(), " p w ", "blanks are a part of a password");
+    let error = parse_with(&text, &[("HUB_PASSWORD", "hunter2")]).unwrap_err();
+    assert!(error.message().contains("the user is empty") && !error.plain().contains("hunter2"), "{error}");
+    assert!(good(&with("command: ./server", "runtime: process")).registries.is_empty());
 }
 
 #[test]
@@ -127,10 +149,14 @@ fn defaults_are_those_the_schema_names() {
     let project = good(&with("command: ./server", "runtime: process"));
     let service = project.services.values().next().unwrap();
     assert_eq!(
-        (service.health.path.as_str(), service.health.timeout, service.health.passes),
+        (
+            service.health.http().unwrap().path.as_str(),
+            service.health.http().unwrap().timeout,
+            service.health.http().unwrap().passes
+        ),
         ("/health", Millis(60_000), 2)
     );
-    assert_eq!((service.health.status, service.port), (StatusRange::OK, None));
+    assert_eq!((service.health.http().unwrap().status, service.port), (StatusRange::OK, None));
     let prod = environment(&project, "prod");
     assert_eq!(prod.hosts(), [HostId::local()]);
     assert_eq!(slots(&project, "prod").waves, [Wave::Hosts(1), Wave::Percent(25), Wave::Rest]);
@@ -176,7 +202,7 @@ fn the_variables_of_system_a_are_understood() {
     let project = parse_with(&with("port: 5000", "runtime: compose\nrouter: caddy"), &env).unwrap();
     let service = project.services.values().next().unwrap();
     assert_eq!(
-        (service.image.as_deref(), service.health.timeout),
+        (service.image.as_deref(), service.health.http().unwrap().timeout),
         (Some("ghcr.io/acme/web"), Millis(90_000))
     );
     let prod = environment(&project, "prod");
@@ -201,7 +227,7 @@ fn the_variables_of_system_a_are_understood() {
     // What the file says comes first.
     let text = with("port: 5000\nhealth: { timeout: 5s }", "runtime: compose\nrouter: caddy\nhosts: [local]");
     let project = parse_with(&format!("{text}notify: []\nssh: {{ port: 22 }}\n"), &env).unwrap();
-    assert_eq!(project.services.values().next().unwrap().health.timeout, Millis(5000));
+    assert_eq!(project.services.values().next().unwrap().health.http().unwrap().timeout, Millis(5000));
     assert_eq!(environment(&project, "prod").hosts(), [HostId::local()]);
     assert!(project.notify.is_empty());
     assert_eq!((project.ssh.port, project.ssh.options.len()), (Some(22), 2));
@@ -229,7 +255,7 @@ fn short_forms_mean_their_long_ones() {
         "runtime: process\nrouter: builtin\nafter: [ { command: make smoke } ]",
     ));
     let service = project.services.values().next().unwrap();
-    assert_eq!((service.health.path.as_str(), service.command.len()), ("/up", 2));
+    assert_eq!((service.health.http().unwrap().path.as_str(), service.command.len()), ("/up", 2));
     let GateKind::Command(command) = &environment(&project, "prod").after[0].kind else { panic!() };
     assert_eq!((command.argv.len(), command.timeout, &command.not_yet[..]), (2, Millis(600_000), &[75][..]));
     assert_eq!(environment(&project, "prod").after[0].name, "command make");
@@ -294,4 +320,58 @@ fn an_empty_webhook_is_nobody_to_tell() {
     let error = parse_with(&text.replace(":-}", "}"), &[]).unwrap_err();
     assert_eq!(error.message(), "the variable SLACK is not set");
     assert_eq!(error.hint(), Some("export SLACK=…, or write ${SLACK:-} to tell nobody where it is not set"));
+}
+
+#[test]
+fn recreate_has_one_slot_and_needs_neither_a_router_nor_a_slots_name() {
+    let project = good(
+        "project: kelvin\nservices:\n  app: { image: ghcr.io/acme/kelvin, port: 8000 }\nenvironments:\n  prod:\n    strategy: recreate\n    runtime: { compose: { file: /srv/kelvin/docker-compose.yml, service: app } }\n  waits: { hosts: [a], strategy: recreate, runtime: compose, router: builtin }\n  dir: { hosts: [b], strategy: recreate, runtime: { compose: { dir: /opt/monarch } }, router: none }\n",
+    );
+    let prod = slots(&project, "prod");
+    assert_eq!((prod.strategy, prod.strategy.slots()), (Strategy::Recreate, [Slot::Main].as_slice()));
+    assert!(matches!(prod.router, Router::None), "recreate's default");
+    let Runtime::Compose(compose) = &prod.runtime else { panic!() };
+    assert_eq!(compose.service.as_ref().unwrap().as_str(), "app");
+    assert!(matches!(slots(&project, "waits").router, Router::Builtin(_)));
+    let Runtime::Compose(compose) = &slots(&project, "waits").runtime else { panic!() };
+    assert!(matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "/srv/apps/{service}"));
+    let Runtime::Compose(compose) = &slots(&project, "dir").runtime else { panic!() };
+    assert!(matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "/opt/monarch"));
+}
+
+#[test]
+fn a_process_of_one_slot_has_the_services_own_port() {
+    let project = good(
+        "project: p\nservices:\n  web: { command: ./server, port: 8000 }\nenvironments:\n  prod: { strategy: recreate, runtime: process }\n",
+    );
+    assert!(matches!(slots(&project, "prod").router, Router::None));
+}
+
+#[test]
+fn a_worker_has_no_router_and_no_port() {
+    let project = good(
+        "project: p\nservices:\n  jobs: { command: ./work }\nenvironments:\n  prod: { runtime: process, router: none, after: [{ command: ./smoke }, { http: { url: 'https://a' } }] }\n",
+    );
+    assert_eq!(slots(&project, "prod").strategy, Strategy::BlueGreen);
+    assert!(matches!(slots(&project, "prod").router, Router::None));
+}
+
+#[test]
+fn a_health_check_is_a_path_a_command_or_the_containers_own() {
+    let health = |text: &str| {
+        let project = good(&with(&format!("image: acme/web\nport: 80\nhealth: {text}"), "runtime: compose"));
+        project.services.into_values().next().unwrap().health
+    };
+    let docker = |timeout, passes| Health::Docker(DockerHealth { timeout, passes });
+    assert_eq!(health("docker"), docker(None, 1), "as long as the HEALTHCHECK itself may take");
+    assert_eq!(health("{ docker: true, timeout: 90s, passes: 3 }"), docker(Some(Millis(90_000)), 3));
+    let Health::Command(command) = health("{ command: './ready --slot {slot}', timeout: 5s }") else {
+        panic!()
+    };
+    let argv: Vec<&str> = command.argv.iter().map(|word| word.as_str()).collect();
+    assert_eq!(
+        (argv, command.timeout, command.passes),
+        (vec!["./ready", "--slot", "{slot}"], Millis(5000), 2)
+    );
+    assert_eq!(health("/up").http().unwrap().path, "/up");
 }

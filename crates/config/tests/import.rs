@@ -60,7 +60,10 @@ fn services_yaml_is_imported() {
         (services[0].urls.len(), services[0].image.as_deref()),
         (2, Some("registry.example.com/lockn-logger"))
     );
-    assert_eq!((services[1].name.as_str(), services[1].health.path.as_str()), ("speak_api", "/ready?deep=1"));
+    assert_eq!(
+        (services[1].name.as_str(), services[1].health.http().unwrap().path.as_str()),
+        ("speak_api", "/ready?deep=1")
+    );
     let prod = project.environments.last().unwrap();
     assert_eq!((prod.before.len(), prod.after.len()), (1, 1));
     assert!(matches!(prod.slots().unwrap().router, Router::Caddy(_)));
@@ -134,7 +137,11 @@ fn paths_are_kept_as_far_as_they_can_be_asked() {
     );
     let project = good(&proposal.text);
     let service = services(&project)[0];
-    assert_eq!(service.health.path, "/health?deep=1", "relative to the URL, which has /base already");
+    assert_eq!(
+        service.health.http().unwrap().path,
+        "/health?deep=1",
+        "relative to the URL, which has /base already"
+    );
     assert_eq!(service.critical_paths, ["/a%20b", "/dash%20board", "/%C3%BC", "/x"]);
     let notes = proposal.notes.join("\n");
     assert!(notes.contains("`#frag` of `health_endpoint` of `a` was left out"), "{notes}");
@@ -155,7 +162,10 @@ fn variables_stay_variables() {
     let service = services(&project)[0];
     let urls: Vec<&str> = service.urls.values().map(String::as_str).collect();
     assert_eq!(urls, ["https://h/5$", "https://t"]);
-    assert_eq!((service.health.path.as_str(), service.critical_paths[0].as_str()), ("/up", "/$y"));
+    assert_eq!(
+        (service.health.http().unwrap().path.as_str(), service.critical_paths[0].as_str()),
+        ("/up", "/$y")
+    );
     assert_eq!(service.image.as_deref(), Some("ghcr.io/a"));
     let notes = proposal.notes.join("\n");
     assert!(notes.contains("lockgate.yaml needs the variables `REGISTRY`, `TEST_URL`, `Y`;"), "{notes}");

@@ -77,7 +77,7 @@ fn blue_and_green_in_one_compose_file_are_the_slots() {
     ]);
     let service = project.services.values().next().unwrap();
     assert_eq!((service.name.as_str(), service.image.as_deref()), ("web", Some("ghcr.io/acme/web")));
-    assert_eq!((service.port, service.health.path.as_str()), (Some(5000), "/up"));
+    assert_eq!((service.port, service.health.http().unwrap().path.as_str()), (Some(5000), "/up"));
     let Runtime::Compose(compose) = &prod(&project).runtime else { panic!("{}", proposal.text) };
     assert!(
         matches!(&compose.layout, ComposeLayout::File(file) if file.as_str().ends_with("/shop/docker-compose.yml"))

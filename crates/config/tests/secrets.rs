@@ -37,6 +37,11 @@ notify:
         X-Block: |
           hunter2
           s3cr3t-t0ken
+registries:
+  registry.example.com: { user: hunter2-user, password: hunter2 }
+  ghcr.io:
+    user: ann
+    password: s3cr3t-t0ken
 "#;
 
 #[test]
@@ -103,6 +108,30 @@ fn mistakes_in_env_and_notify_show_the_line_number_only() {
 }
 
 #[test]
+fn mistakes_in_logins_for_registries_show_the_line_number_only() {
+    let block = "        X-Block: |\n          hunter2\n          s3cr3t-t0ken\n";
+    for (from, to, line) in [
+        ("{ user: hunter2-user,", "{ user: \"hunter2\\n\",", 18),
+        ("password: hunter2", "password: \"hunter2\\n\"", 18),
+        ("password: hunter2", "password:hunter2", 18),
+        ("password: hunter2", "pasword: hunter2", 18),
+        ("password: hunter2", "password: [hunter2]", 18),
+        ("    password: s3cr3t", "  password: s3cr3t", 20),
+        ("registry.example.com:", "https://hunter2@registry.example.com:", 18),
+    ] {
+        let text = LITERAL.replace("\"ÜBER\": 'hunter2', ", "").replace("    MORE\n", "    \n");
+        let text = text.replace(block, "").replace(from, to);
+        assert!(text.contains(to), "{to}");
+        let error = parse_with(&text, &[]).unwrap_err();
+        let all = everything(&error);
+        assert_eq!(error.line(), Some(line), "{to}: {all}");
+        for secret in SECRETS {
+            assert!(!all.contains(secret), "{to}: {secret} in\n{all}");
+        }
+    }
+}
+
+#[test]
 fn what_a_variable_holds_is_in_no_error() {
     for (key, value) in [
         ("port", "\"${SECRET}\""),
@@ -138,8 +167,9 @@ fn what_a_variable_held_is_put_back_as_its_name() {
 fn a_project_shows_no_secret_when_it_is_printed() {
     let project = parse_with(FULL, &FULL_ENV).unwrap();
     let shown = format!(
-        "{:?} {:?}",
+        "{:?} {:?} {:?}",
         project.notify,
+        project.registries,
         project.services.values().map(|service| &service.env).collect::<Vec<_>>()
     );
     assert!(!shown.contains("s3 cr;et") && !shown.contains("hooks.slack"), "{shown}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::{self, StreamExt};
 use lockgate_model::{
     Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, Place, PlanPlace, Progress,
@@ -116,9 +116,28 @@ impl Leases {
     /// # Errors
     /// [`LeaseError::Held`], or a host's failure.
     pub async fn acquire(&self) -> Result<Acquired, LeaseError> {
+        let stores = self.in_order();
+        reach(&stores).await?;
+        self.acquire_on(stores).await
+    }
+
+    /// As [`Leases::acquire`], on the hosts that answer; and why the others do not. Whoever else comes to some of the same
+    /// hosts is kept away by these hosts' own records, whichever of them is the first that each of the two reaches.
+    ///
+    /// # Errors
+    /// As there; the first host's failure when none answers.
+    pub async fn acquire_reached(&self) -> Result<(Acquired, BTreeMap<HostId, Failure>), LeaseError> {
+        let (stores, gone) = reached(self.in_order()).await?;
+        Ok((self.acquire_on(stores).await?, gone))
+    }
+
+    fn in_order(&self) -> Vec<Arc<dyn LeaseStore>> {
         let mut stores = self.stores.clone();
         stores.sort_by(|a, b| a.place().cmp(b.place()));
-        reach(&stores).await?;
+        stores
+    }
+
+    async fn acquire_on(&self, stores: Vec<Arc<dyn LeaseStore>>) -> Result<Acquired, LeaseError> {
         let mut watched: BTreeMap<Place, Watched> = BTreeMap::new();
         loop {
             let busy = match self.take_all(&stores, &watched).await? {
@@ -304,16 +323,12 @@ async fn found(held: &[Held]) -> Result<Found, Failure> {
     for (place, Begun { run, progress, .. }, plan) in looked.into_iter().flatten() {
         match plan {
             Ok(plan) => drop(unfinished.insert(place, Unfinished { run, plan, progress })),
-            Err(failure) if is_silence(failure.kind) => return Err(failure),
+            // Which says nothing of the file.
+            Err(failure) if failure.is_silence() => return Err(failure),
             Err(failure) => drop(unread.insert(place, Unread { run, progress, failure })),
         }
     }
     Ok((unfinished, unread))
-}
-
-/// The host did not answer, which says nothing of the file.
-fn is_silence(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::Unreachable | FailureKind::TimedOut)
 }
 
 /// How the last run ended at the places, and how long ago.
@@ -363,6 +378,34 @@ async fn reach(stores: &[Arc<dyn LeaseStore>]) -> Result<(), Failure> {
         try_join_all(stores.iter().map(|store| store.glance())).await?;
     }
     Ok(())
+}
+
+/// Looks at all beside each other: those that answer, and why the others do not.
+async fn reached(
+    stores: Vec<Arc<dyn LeaseStore>>,
+) -> Result<(Vec<Arc<dyn LeaseStore>>, BTreeMap<HostId, Failure>), Failure> {
+    let (mut there, mut gone) = (Vec::new(), BTreeMap::new());
+    if stores.len() < 2 {
+        return Ok((stores, gone));
+    }
+    let looks = join_all(stores.iter().map(|store| store.glance())).await;
+    for (store, looked) in stores.into_iter().zip(looks) {
+        match (looked.map_err(|failure| failure.at_place(store.place())), store.place()) {
+            (Ok(_), _) => there.push(store),
+            (Err(failure), Place::Host(host)) if failure.is_silence() => {
+                drop(gone.insert(host.clone(), failure))
+            }
+            // Nothing is done without the store: there is one, and what it says is about all.
+            (Err(failure), Place::Host(_) | Place::Store) => return Err(failure),
+        }
+    }
+    match (there.is_empty(), gone.pop_first()) {
+        (true, Some((_, failure))) => Err(failure),
+        (_, first) => {
+            gone.extend(first);
+            Ok((there, gone))
+        }
+    }
 }
 
 /// Two names lead to one record.

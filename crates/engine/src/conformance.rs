@@ -125,6 +125,7 @@ fn plan() -> Plan {
         strategy: Strategy::BlueGreen,
         intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
         hosts: Vec::new(),
+        without: Vec::new(),
         before: std::collections::BTreeMap::new(),
         release,
         phases: Vec::new(),

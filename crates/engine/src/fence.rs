@@ -1,14 +1,14 @@
 //! The leases that we hold: asked before every effect, renewed by heartbeats, told of the run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::{FutureExt, join_all, try_join_all};
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use lockgate_model::{
-    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, Place, PlanPlace, Progress,
-    RunEnd, RunFileName, Timestamp,
+    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, LeftOut, Millis, Outcome, Place,
+    PlanPlace, Progress, RunEnd, RunFileName, Timestamp,
 };
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
@@ -173,11 +173,13 @@ fn named(record: &LeaseRecord) -> Option<RunFileName> {
 pub struct Fence {
     held: Vec<Held>,
     ttl: Millis,
+    /// Hosts of the environment that what is run goes without.
+    left_out: OnceLock<Vec<HostId>>,
 }
 
 impl Fence {
     pub(crate) fn new(held: Vec<Held>, ttl: Millis) -> Self {
-        Self { held, ttl }
+        Self { held, ttl, left_out: OnceLock::new() }
     }
 
     pub(crate) fn held(&self) -> &[Held] {
@@ -199,6 +201,34 @@ impl Fence {
             .map(|one| async { one.lease.check().await.map_err(|failure| failure.at_place(one.place())) });
         let trusted = try_join_all(looks).await?;
         Ok(trusted.into_iter().min().unwrap_or(self.ttl.duration()))
+    }
+
+    /// Returns when the host (for a step of no single host: any host) [has stopped answering](LeaseStore::gone).
+    pub(crate) async fn gone(&self, host: Option<&HostId>) -> Failure {
+        let asked = self.held.iter().filter(|one| host.is_none_or(|host| one.place().is(host)));
+        let mut all: FuturesUnordered<_> =
+            asked.map(|one| async { one.lease.store.gone().await.at_place(one.place()) }).collect();
+        match all.next().await {
+            Some(failure) => failure,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The ends of runs say from here on that they went without these hosts. Only the first call counts.
+    pub fn leave_out(&self, hosts: Vec<HostId>) {
+        self.left_out.get_or_init(|| hosts);
+    }
+
+    /// What a record says of whom runs left out, when `end` is the last: who had `before` been left out stays behind until
+    /// a run that leaves out nobody succeeds.
+    fn left_out(&self, end: &RunEnd, by: &Identity, before: Option<LeftOut>) -> Option<LeftOut> {
+        let succeeded = matches!(end.outcome, Outcome::Succeeded { .. });
+        let hosts = self.left_out.get().map(Vec::as_slice).unwrap_or_default();
+        match LeftOut::new(end.run, hosts, &by.owner, end.at) {
+            None if succeeded => None,
+            None => before,
+            Some(left_out) => Some(left_out.and(before.as_ref().filter(|_| !succeeded))),
+        }
     }
 
     /// From here on the records of these hosts say nothing of the run; their leases are held as before.
@@ -265,11 +295,13 @@ impl Fence {
     /// # Errors
     /// `LeaseLost` or a host's failure.
     pub async fn finish(&self, end: &RunEnd, settled: bool) -> Result<(), Failure> {
+        let Some(by) = self.held.first().map(|one| one.lease.identity.clone()) else { return Ok(()) };
         self.update(|record, left, place, now| {
             record.holder = None;
             if left {
                 return;
             }
+            record.left_out = self.left_out(end, &by, record.left_out.take());
             record.last = Some(end.noted(place));
             record.ended_at = Some(now);
             if settled {

@@ -51,9 +51,22 @@ enum First<T> {
 }
 
 impl Fenced<'_> {
+    /// What it comes to, unless the host stops answering meanwhile, which is known long before all that is waited for there
+    /// has timed out.
+    async fn perform(&self, action: impl Future<Output = Result<Seen, Failure>>) -> Result<Seen, Failure> {
+        tokio::select! {
+            biased;
+            done = self.perform_fenced(action) => done,
+            gone = self.engine.fence.gone(self.host) => Err(gone),
+        }
+    }
+
     /// Nothing begins before the first look. Each next one is made when half of the time has passed for which the lease is
     /// safe, and the action goes on beside it.
-    async fn perform(&self, action: impl Future<Output = Result<Seen, Failure>>) -> Result<Seen, Failure> {
+    async fn perform_fenced(
+        &self,
+        action: impl Future<Output = Result<Seen, Failure>>,
+    ) -> Result<Seen, Failure> {
         let mut action = pin!(action);
         let mut until = None;
         let mut slow = 0;

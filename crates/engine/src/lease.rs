@@ -43,6 +43,12 @@ pub trait LeaseStore: Send + Sync {
         Ok((record.token, record.holder, now))
     }
 
+    /// Returns when the host, which answered until then, does so no more, so that whatever is waited for there is waited for
+    /// in vain. Never for a host of which that is not noticed by itself.
+    async fn gone(&self) -> Failure {
+        std::future::pending().await
+    }
+
     /// False when the record is no longer at `version`.
     ///
     /// # Errors

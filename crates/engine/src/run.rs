@@ -129,7 +129,8 @@ impl Engine<'_> {
     }
 
     /// Takes over a run that another process left, from its events if there are any, else from the plan alone. The hosts
-    /// in `left` have moved on without it and are not touched, so such a run cannot go forward.
+    /// in `left` have moved on without it, those in `without` do not answer or are left out: none of them is touched, so
+    /// such a run cannot go forward.
     ///
     /// # Errors
     /// [`RunError`].
@@ -138,6 +139,7 @@ impl Engine<'_> {
         events: &[Event],
         unfinished: &Unfinished,
         left: &[HostId],
+        without: &[HostId],
     ) -> Result<Outcome, RunError> {
         self.fence.leave(left);
         let state = match RunState::replay(events)? {
@@ -163,6 +165,7 @@ impl Engine<'_> {
             owner: self.owner.clone(),
             progress: unfinished.progress,
             left: left.to_vec(),
+            without: without.to_vec(),
         };
         if let Err(error) = dispatcher.record(adopted).await? {
             return Err(error.into());

@@ -115,7 +115,9 @@ impl RunState {
         }
         match &event.kind {
             EventKind::RunStarted { .. } => return Err(illegal(event, "the run has started already")),
-            EventKind::Adopted { progress, left, .. } => self.adopt(*progress, left),
+            EventKind::Adopted { progress, left, without, .. } => {
+                self.adopt(*progress, &[left.as_slice(), without].concat());
+            }
             EventKind::UnwindStarted { cause } => match self.direction {
                 Direction::Forward => self.direction = Direction::Unwinding(cause.clone()),
                 Direction::Unwinding(_) | Direction::Committed => {
@@ -159,12 +161,13 @@ impl RunState {
     /// machine may have gone on with the run since these events were written. Every action looks before it acts, so
     /// looking again costs little and assuming costs the fleet. The same goes for what may have ended by itself since.
     fn adopt(&mut self, progress: Progress, left: &[HostId]) {
+        let is_settled = progress == Progress::Committed || self.direction == Direction::Committed;
         for (phase, host, step) in self.plan.steps() {
             let tidying_up = self.plan.phases[phase].committed;
             let leave = host.is_some_and(|host| left.contains(host));
             let status = &mut self.steps[step.id.0 as usize];
             *status = match std::mem::replace(status, StepStatus::Unknown) {
-                _ if leave && progress == Progress::Committed => StepStatus::Done,
+                _ if leave && is_settled => StepStatus::Done,
                 // Never begun is never undone.
                 _ if leave => StepStatus::Pending,
                 // The hosts say that all of these were done before the run committed.
@@ -321,12 +324,13 @@ impl RunState {
                 if !undo_failures.is_empty() {
                     return Outcome::Stuck(self.stuck(cause.clone(), undo_failures));
                 }
-                // A switch that was at least begun moved traffic, or may have. Where there was no route before, there
-                // is nothing that is live again.
+                // A switch that was at least begun moved traffic, or may have; a stop of what was live took it away.
+                // Where there was no route before, there is nothing that is live again.
                 let moved = self.plan.steps().any(|(_, _, step)| {
                     let from_nothing = matches!(step.undo.first(), Some(Action::Withdraw { dial: None }));
                     let undone = *self.status(step) == StepStatus::Undone;
-                    undone && step.action.nature().moves_traffic && !from_nothing
+                    let moved = step.action.nature().moves_traffic && !from_nothing;
+                    undone && (moved || step.takes_away())
                 });
                 match moved {
                     true => Outcome::RolledBack { failure: cause.clone() },

@@ -1,5 +1,7 @@
 //! An environment, and how it is delivered to: each way owns what it needs, so that nothing half can be written down.
 
+use std::fmt;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,16 @@ impl Environment {
             Delivery::CheckOnly => None,
             Delivery::Slots(slots) => Some(slots),
         }
+    }
+
+    /// As if it did not name these hosts.
+    #[must_use]
+    pub fn without(&self, hosts: &[HostId]) -> Environment {
+        let mut fewer = self.clone();
+        if let Delivery::Slots(slots) = &mut fewer.delivery {
+            slots.hosts.retain(|host| !hosts.contains(host));
+        }
+        fewer
     }
 
     /// The hosts that have slots of this environment; none for one that is only checked.
@@ -70,7 +82,10 @@ pub struct SlotDelivery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
+    /// Beside each other: the old release serves until the new one does.
     BlueGreen,
+    /// In one place: the old release stops before the new one starts.
+    Recreate,
 }
 
 impl Strategy {
@@ -79,7 +94,18 @@ impl Strategy {
     pub fn slots(self) -> &'static [Slot] {
         match self {
             Strategy::BlueGreen => &[Slot::Blue, Slot::Green],
+            Strategy::Recreate => &[Slot::Main],
         }
+    }
+}
+
+/// As in `lockgate.yaml`.
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Strategy::BlueGreen => "blue-green",
+            Strategy::Recreate => "recreate",
+        })
     }
 }
 
@@ -101,9 +127,10 @@ pub enum Runtime {
 #[derive(Debug, Clone)]
 pub struct ComposeRuntime {
     pub layout: ComposeLayout,
-    /// The Compose service within the file; default `{service}` for folders, `{service}-{slot}` for one file.
+    /// The Compose service within the file; default `{service}` for folders and where there is one slot, `{service}-{slot}`
+    /// for one file with two.
     pub service: Option<Template>,
-    /// The Compose project name; default `{service}-{slot}` for folders, the folder's own for one file.
+    /// The Compose project name; default `{service}-{slot}` for folders with two slots, else the folder's own.
     pub project: Option<Template>,
 }
 
@@ -111,7 +138,7 @@ pub struct ComposeRuntime {
 pub enum ComposeLayout {
     /// A folder per slot with its own `docker-compose.yml` (system A): `/srv/apps/{service}/{slot}`.
     Folders(Template),
-    /// One file that holds both slots' services (system D): `/srv/app/compose.yaml`.
+    /// One file that holds the slots' services (systems B and D): `/srv/app/compose.yaml`.
     File(Template),
 }
 
@@ -123,6 +150,8 @@ pub struct ProcessRuntime {
 
 #[derive(Debug, Clone)]
 pub enum Router {
+    /// Nothing sends requests: a worker, or a service whose users reach its port themselves. What is live is what runs.
+    None,
     Builtin(BuiltinRouter),
     Caddy(CaddyRouter),
 }

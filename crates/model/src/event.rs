@@ -30,6 +30,10 @@ pub enum EventKind {
         /// Hosts that do not know of the run any more, for a later one has changed them: they are left as they are.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<HostId>,
+        /// Hosts of the run that did not answer, or that somebody left out by name (`--skip`): nothing is done there, and
+        /// what they hold of the run is ended by whoever reaches them next.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<HostId>,
     },
     /// Effects that come next, written down ahead of their time: from here on each may have happened.
     Intended {
@@ -70,9 +74,9 @@ pub enum EventKind {
 /// Failures of each kind that a record tells.
 pub const BRIEF_FAILURES_MAX: usize = 20;
 /// Longest message of the failure that an outcome in a host's record is about, in bytes.
-const NOTED_BYTES_MAX: usize = 160;
+const NOTED_BYTES_MAX: usize = 100;
 /// Longest message of each of two failures in a host's record, and of a warning, in bytes.
-const NOTED_ASIDE_BYTES_MAX: usize = 70;
+const NOTED_ASIDE_BYTES_MAX: usize = 40;
 
 /// How a run ends (P8). There is no other way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -134,6 +134,12 @@ impl Failure {
         self
     }
 
+    /// The host (or what is asked there) does not answer, so whether something was done is not known.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self.kind, FailureKind::Unreachable | FailureKind::TimedOut)
+    }
+
     /// For a host's own record, which must not grow and which anybody may read: what kind it is, its slot, and the message
     /// on one line, in at most `bytes_max` bytes of JSON (three more where it was cut). The journal has all of it.
     #[must_use]

@@ -189,31 +189,23 @@ fn check_host(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// One of the two places beside each other in which a release runs on a host.
+/// A place in which a release runs on a host: `blue` and `green` beside each other, `main` where there is only one. Which
+/// of them an environment has, its strategy says: [`crate::Strategy::slots`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Slot {
     Blue,
     Green,
+    Main,
 }
 
 impl Slot {
-    pub const ALL: [Slot; 2] = [Slot::Blue, Slot::Green];
-
-    /// The slot beside this one.
-    #[must_use]
-    pub fn other(self) -> Slot {
-        match self {
-            Slot::Blue => Slot::Green,
-            Slot::Green => Slot::Blue,
-        }
-    }
-
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Slot::Blue => "blue",
             Slot::Green => "green",
+            Slot::Main => "main",
         }
     }
 }
@@ -227,11 +219,16 @@ impl fmt::Display for Slot {
 impl FromStr for Slot {
     type Err = InvalidName;
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        Slot::ALL.into_iter().find(|slot| slot.as_str() == text).ok_or_else(|| InvalidName {
-            kind: "slot",
-            name: text.to_owned(),
-            reason: "a slot is 'blue' or 'green'",
-        })
+        match text {
+            "blue" => Ok(Slot::Blue),
+            "green" => Ok(Slot::Green),
+            "main" => Ok(Slot::Main),
+            _ => Err(InvalidName {
+                kind: "slot",
+                name: text.to_owned(),
+                reason: "a slot is 'blue', 'green' or 'main'",
+            }),
+        }
     }
 }
 

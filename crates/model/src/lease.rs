@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::in_bytes;
-use crate::{Checksum, HostId, Millis, Outcome, Plan, RunId, Timestamp};
+use crate::{Checksum, HostId, LeftOut, Millis, Outcome, Plan, RunId, Timestamp};
 
 /// How far ahead of a host's clock the end of a run there is believed.
 const AHEAD_SECONDS_MAX: u64 = 3_600;
@@ -21,7 +21,7 @@ pub const OWNER_CHARS_MAX: usize = 120;
 /// Largest record that is written, in bytes of JSON, whatever the fleet: it is read before every action.
 pub const RECORD_BYTES_MAX: usize = 1_023;
 /// Longest name of a holder, boot id, session and host in a record, in bytes of JSON.
-const NAME_BYTES_MAX: usize = 60;
+pub(crate) const NAME_BYTES_MAX: usize = 40;
 
 /// The lease record of one [`Place`], a file on a host, changed only by compare-and-swap. It outlives its holder: the token must keep rising, and
 /// what was left unfinished must be found by whoever comes next, from whatever machine.
@@ -43,6 +43,9 @@ pub struct LeaseRecord {
     /// in a record from before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// Whom the last run left out that did. `None` when none has, and since a run that left out nobody succeeded here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
 }
 
 impl LeaseRecord {
@@ -144,7 +147,7 @@ impl Identity {
 }
 
 /// A host as a record names it: a long name by its beginning and its checksum.
-fn noted(host: &HostId) -> HostId {
+pub(crate) fn noted(host: &HostId) -> HostId {
     match host.as_str().split_at_checked(NAME_BYTES_MAX / 2) {
         Some((begin, rest)) if rest.len() > NAME_BYTES_MAX / 2 => {
             let short = format!("{begin}..{}", Checksum::of(host.as_str().as_bytes()));
@@ -375,7 +378,7 @@ mod tests {
             ];
             for outcome in outcomes {
                 let run = RunId(uuid::Uuid::max());
-                let at = Timestamp(i64::MIN);
+                let at = Timestamp(253_402_300_799_999); // the last millisecond of the year 9999
                 let identity = Identity {
                     owner: long(text),
                     boot_id: long(text),
@@ -383,11 +386,11 @@ mod tests {
                     started: u64::MAX,
                     session: long(text),
                 };
-                let holder = identity.holder(&place, at, Millis(u64::MAX));
+                let holder = identity.holder(&place, at, Millis::from_secs(BELIEVED_TTL_SECONDS_MAX));
                 assert!(identity.is(&holder) && holder.other_name(&place).is_none());
                 assert!(holder.other_name(&hosts[0].clone().into()).is_some(), "another long name");
                 let record = LeaseRecord {
-                    token: u64::MAX,
+                    token: TOKEN_MAX,
                     holder: Some(holder),
                     unfinished: Some(Begun {
                         run,
@@ -396,6 +399,7 @@ mod tests {
                     }),
                     last: Some(RunEnd { run, at, outcome: outcome.clone() }.noted(&place)),
                     ended_at: Some(at),
+                    left_out: LeftOut::new(run, &hosts, &long(text), at),
                 };
                 let written = serde_json::to_string(&record).unwrap();
                 assert!(written.len() <= RECORD_BYTES_MAX, "{} bytes: {written}", written.len());

@@ -3,10 +3,13 @@
 //! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
+mod behind;
+mod dark;
 mod delivery;
 mod escape;
 mod event;
 mod failure;
+mod health;
 mod ids;
 mod lease;
 mod mask;
@@ -14,12 +17,16 @@ mod observed;
 mod plan;
 mod project;
 mod query;
+mod registry;
 mod release;
+mod split;
 mod template;
 mod token;
 mod variable;
 mod word;
 
+pub use behind::{Behind, LeftOut};
+pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
     ProcessRuntime, Router, Runtime, SlotDelivery, Strategy, Wave,
@@ -29,6 +36,7 @@ pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck, WhoIsLive}
 pub use failure::{
     Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX, TOLD_CHARS_MAX, quoted,
 };
+pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
 pub use ids::{
     Checksum, Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot,
     StepId, Tag, Timestamp,
@@ -40,14 +48,17 @@ pub use lease::{
 pub use mask::Mask;
 pub use observed::{
     HostObserved, Observed, Recorded, RouterObserved, ServiceStatus, SlotObserved, SlotState,
+    live_without_router,
 };
-pub use plan::{Action, Gates, Intent, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
+pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
 pub use project::{
-    CommandGate, Gate, GateKind, GateTarget, Health, HttpGate, Notify, Project, Secret, Service, Ssh,
-    StatusRange, Verify,
+    CommandGate, Gate, GateKind, GateTarget, HttpGate, Notify, Project, Secret, Service, Ssh, StatusRange,
+    Verify,
 };
 pub use query::without_query;
+pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
 pub use release::Release;
+pub use split::{InSlot, InvalidSplit, Split};
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};
 pub use word::StatusWord;

@@ -1,10 +1,13 @@
 //! What was seen of the world: the input of planning.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentName, Failure, HostId, LeaseRecord, Millis, Release, ServiceName, Slot, Timestamp};
+use crate::{
+    EnvironmentName, Failure, HostId, LeaseRecord, Millis, Release, ServiceName, Slot, Split, Timestamp,
+};
 
 /// One service in one environment, on all its hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +32,23 @@ const RESTARTED_SECONDS: u64 = 120;
 
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// The slot that is live where no router says so: the one that is recorded as active, if it runs; else the one that runs,
+/// of several the one that has run longest. Where none runs, the one that is recorded, so that it counts as one that
+/// should. `running` are the slots that run and since when.
+#[must_use]
+pub fn live_without_router(
+    recorded: Option<Slot>,
+    running: impl IntoIterator<Item = (Slot, Option<Timestamp>)>,
+) -> Option<Slot> {
+    let mut running: Vec<_> = running.into_iter().collect();
+    running.sort_by_key(|(slot, since)| (Reverse(Some(*slot) == recorded), since.is_none(), *since));
+    running.first().map(|(slot, _)| *slot).or(recorded)
 }
 
 impl HostObserved {
@@ -120,7 +140,15 @@ pub enum SlotState {
 /// What the router says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouterObserved {
+    /// The slot it sends traffic to, or most of it; without a router the one that counts as live, by
+    /// [`live_without_router`].
     pub target: Option<Slot>,
+    /// How it splits the traffic, where several slots get some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Split>,
+    /// There is no router: the rest of this says nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub absent: bool,
     /// What it dials, in its own words; absent when it has no route for the service.
     pub dial: Option<String>,
     /// It dials where the slot is not any more: a container got another address when it came back.

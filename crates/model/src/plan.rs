@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EnvironmentName, Evidence, Gate, GateKind, GateTarget, Health, HostId, HttpGate, Millis, ProjectName,
-    Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify, without_query,
+    Digest, DockerHealth, EnvironmentName, Evidence, Gate, GateKind, GateTarget, Health, HoldBounds, HostId,
+    HttpGate, Millis, ProjectName, Recorded, Release, ServiceName, Slot, StepId, Strategy, Verify,
+    without_query,
 };
 
 /// What somebody asked for.
@@ -44,6 +45,10 @@ pub struct Plan {
     pub strategy: Strategy,
     pub intent: Intent,
     pub hosts: Vec<HostId>,
+    /// Hosts of the environment that somebody left out by name (`--skip`), in the configuration's order: none of the steps
+    /// concerns them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<HostId>,
     /// What was live on each host when the plan was made; absent: nothing.
     pub before: BTreeMap<HostId, Release>,
     /// What will be live on every host.
@@ -93,6 +98,10 @@ pub enum Action {
     AwaitHealthy { slot: Slot, release: Release, probe: Probe },
     /// Send the traffic to the slot; the slot is probed once more before.
     Switch { slot: Slot, release: Release, probe: Probe },
+    /// Have requests wait at the router instead of being sent on.
+    Hold { bounds: HoldBounds },
+    /// Send the requests that wait, and all later ones, to where the route leads.
+    LetGo,
     /// Put back what the router had before there was a slot to send traffic to; `dial` absent removes the route.
     Withdraw { dial: Option<String> },
     /// Ask through the router which release answers, until it is this one.
@@ -100,20 +109,25 @@ pub enum Action {
     /// Write the state files and, when a release went live, add it to the host's list of releases.
     Record { recorded: Recorded, release: Option<Release> },
     /// Look at the slot's requests in flight until there are none, or the deadline has passed. `heir` is the slot that
-    /// the traffic went to: until it is settled there, this one is all there is to go back to.
+    /// the traffic went to: until it is settled there, this one is all there is to go back to. It is the slot itself where
+    /// requests are held until another release is in it.
     Drain {
         slot: Slot,
         deadline: Millis,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         heir: Option<Slot>,
     },
-    /// Stop the slot; refused while the router sends it traffic (P1), and while its `heir`, where it has one, does not
-    /// run with the traffic: then this slot is all there is to go back to.
+    /// Stop the slot; refused while the router sends it traffic (P1) that is not held, and while its `heir`, where it has
+    /// one, does not run with the traffic: then this slot is all there is to go back to.
     Stop {
         slot: Slot,
         grace: Millis,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         heir: Option<Slot>,
+        /// Only while it has these bytes: where one slot has first the old release and then the new one, what is stopped
+        /// again after a crash must not be the other. Absent: whatever it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        holding: Option<Digest>,
     },
     /// Remove this project's images beyond the newest `keep` releases; never another project's.
     Prune { keep: u32 },
@@ -163,6 +177,14 @@ fn asked_hosts(gate: &Gate) -> String {
     }
 }
 
+impl Step {
+    /// It stops what is live, and only going back starts that again: a stop beside the live slot has no undo.
+    #[must_use]
+    pub fn takes_away(&self) -> bool {
+        matches!(self.action, Action::Stop { .. }) && !self.undo.is_empty()
+    }
+}
+
 impl Action {
     /// What it is like to perform it. One match over every action, so that a new one cannot silently answer *no*.
     #[must_use]
@@ -179,6 +201,8 @@ impl Action {
             Action::Start { .. } => Nature { may_lapse: true, ..Nature::default() },
             Action::Switch { .. } => Nature { may_lapse: true, moves_traffic: true, ..Nature::default() },
             Action::Withdraw { .. } => Nature { moves_traffic: true, ..Nature::default() },
+            // A hold ends by itself. Whoever holds again lets go again.
+            Action::Hold { .. } | Action::LetGo => Nature { may_lapse: true, ..Nature::default() },
             Action::Record { .. } | Action::Stop { .. } | Action::Prune { .. } => Nature::default(),
         }
     }
@@ -196,14 +220,24 @@ impl Action {
             }
             Action::Fetch { release } => format!("fetch {release}"),
             Action::Start { slot, release } => format!("start {} in {slot}", release.tag),
-            Action::AwaitHealthy { slot, probe, .. } => {
-                format!(
+            Action::AwaitHealthy { slot, probe, .. } => match &probe.health {
+                Health::Http(http) => format!(
                     "wait until {slot} is healthy ({}, up to {})",
-                    without_query(&probe.health.path),
-                    probe.health.timeout
-                )
-            }
+                    without_query(&http.path),
+                    http.timeout
+                ),
+                Health::Docker(DockerHealth { timeout: None, .. }) => {
+                    format!("wait until {slot} is healthy ({}, as long as that takes)", probe.health)
+                }
+                health => {
+                    format!("wait until {slot} is healthy ({health}, up to {})", health.timeout())
+                }
+            },
             Action::Switch { slot, .. } => format!("switch traffic to {slot}"),
+            Action::Hold { bounds } => {
+                format!("let requests wait (up to {}, {} of them)", bounds.time, bounds.requests_max)
+            }
+            Action::LetGo => "let the waiting requests go".to_owned(),
             Action::Withdraw { dial: Some(dial) } => format!("point the router back at {dial}"),
             Action::Withdraw { dial: None } => "remove the route".to_owned(),
             Action::Verify { slot, release, .. } => {
@@ -223,7 +257,28 @@ impl Action {
     }
 }
 
+/// What users notice of a strategy that stops before it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// Nothing answers from the stop until the new release is healthy.
+    Dark,
+    /// Requests wait at the router meanwhile.
+    Waits(HoldBounds),
+}
+
 impl Plan {
+    /// `None` for a plan during which users are served all the time.
+    #[must_use]
+    pub fn interruption(&self) -> Option<Interruption> {
+        let forward = || self.steps().filter(|(phase, ..)| !self.phases[*phase].committed);
+        let held = forward().find_map(|(_, _, step)| match &step.action {
+            Action::Hold { bounds } => Some(Interruption::Waits(*bounds)),
+            _ => None,
+        });
+        let stops = || forward().any(|(_, _, step)| step.takes_away());
+        held.or_else(|| stops().then_some(Interruption::Dark))
+    }
+
     /// True when what is wanted is what is.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Environment, EnvironmentName, HostId, Millis, ProjectName, ServiceName, Template};
+use crate::{
+    Environment, EnvironmentName, Health, HostId, Millis, ProjectName, RegistryHost, RegistryLogin,
+    ServiceName, Template,
+};
 
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -16,6 +19,8 @@ pub struct Project {
     /// In the order of the file, which is the order of promotion.
     pub environments: Vec<Environment>,
     pub notify: Vec<Notify>,
+    /// Logins for registries, beside those that `docker login` left on this machine.
+    pub registries: BTreeMap<RegistryHost, RegistryLogin>,
     pub ssh: Ssh,
 }
 
@@ -46,18 +51,6 @@ pub struct Service {
     pub verify: Option<Verify>,
     /// Per-environment URL of this service, overriding the environment's (system A's `test_url`, `prod_url`).
     pub urls: BTreeMap<EnvironmentName, String>,
-}
-
-/// The health probe of a slot: `GET path` until `passes` in a row answered with `status`, or `timeout` has passed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    pub path: String,
-    pub timeout: Millis,
-    /// Consecutive passes wanted, at least 1.
-    pub passes: u32,
-    pub status: StatusRange,
-    /// Text the body must contain.
-    pub body: Option<String>,
 }
 
 /// Accepted HTTP statuses, both ends included.

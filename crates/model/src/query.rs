@@ -3,7 +3,7 @@
 //! Journals and hosts keep a plan as it is, for whoever brings a run to its end asks what it says.
 
 use crate::{
-    Action, Event, EventKind, Gate, GateKind, GateTarget, HttpGate, Phase, Plan, Probe, Step, Verify,
+    Action, Event, EventKind, Gate, GateKind, GateTarget, Health, HttpGate, Phase, Plan, Probe, Step, Verify,
 };
 
 /// A URL or path without its query and fragment: `/health?…`.
@@ -71,6 +71,8 @@ fn strip_action(action: &mut Action) {
         Action::Fetch { .. }
         | Action::Start { .. }
         | Action::Withdraw { .. }
+        | Action::Hold { .. }
+        | Action::LetGo
         | Action::Record { .. }
         | Action::Drain { .. }
         | Action::Stop { .. }
@@ -79,7 +81,9 @@ fn strip_action(action: &mut Action) {
 }
 
 fn strip_probe(probe: &mut Probe) {
-    strip(&mut probe.health.path);
+    if let Health::Http(http) = &mut probe.health {
+        strip(&mut http.path);
+    }
 }
 
 fn strip_gate(gate: &mut Gate) {

@@ -89,7 +89,8 @@ impl ServiceStatus {
         let is_ill = |(host, seen): (&HostId, &HostObserved)| {
             seen.is_dark() || restarts(host, seen) || seen.router.unreachable.is_some()
         };
-        if !self.unseen.is_empty() || self.differs() || self.observed.hosts.iter().any(is_ill) {
+        let is_behind = !self.behind().is_empty();
+        if !self.unseen.is_empty() || self.differs() || is_behind || self.observed.hosts.iter().any(is_ill) {
             return StatusWord::Unwell;
         }
         let open = self.leases.values().find_map(open_word);
@@ -219,6 +220,7 @@ mod tests {
             strategy: Strategy::BlueGreen,
             intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
             hosts: Vec::new(),
+            without: Vec::new(),
             before: BTreeMap::new(),
             release,
             phases: Vec::new(),

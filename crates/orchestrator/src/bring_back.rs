@@ -32,9 +32,8 @@ impl Session<'_> {
         }
         let observed = before_anything(&self.tools.interrupt, self.observe(Depth::Plan)).await?;
         let Some(release) = died(&observed) else { return Ok(None) };
-        let site = self.site;
         let intent = Intent::Deploy { release, gates: Gates::None, again: false };
-        let plan = lockgate_plan::plan(&site.project, &site.service, &site.environment, &intent, &observed)?;
+        let plan = self.site.plan(&intent, &observed)?;
         if plan.is_empty() {
             return Ok(None);
         }

@@ -37,6 +37,10 @@ impl<'a> CutOff<'a> {
     /// That it was settled every host has to say itself, or show: else its gates are asked again.
     pub(crate) fn progress(&self, last: &BTreeMap<HostId, RunEnd>, seen: &Observed) -> Progress {
         let says = |held: &Unfinished, progress| held.progress == progress;
+        // Also where a host was missing that had settled it: it has been told of as undone.
+        if self.was_undone_elsewhere(last) {
+            return Progress::Unwinding;
+        }
         if self.held.values().all(|held| says(held, Progress::Committed)) {
             return Progress::Committed;
         }
@@ -52,8 +56,6 @@ impl<'a> CutOff<'a> {
         };
         match ended.as_slice() {
             [] => Progress::Forward,
-            // Not every host was told so, or it is not so: there it is undone once more, which looks first.
-            ended if ended.iter().any(|outcome| was_undone(outcome)) => Progress::Unwinding,
             _ if self.held.iter().all(serves) => Progress::Committed,
             _ => Progress::Forward,
         }
@@ -67,17 +69,27 @@ impl<'a> CutOff<'a> {
     ) -> Option<&'l RunEnd> {
         let end = last.values().find(|end| end.run == self.run && was_undone(&end.outcome))?;
         let is_seen = |(host, held): (&HostId, &&Unfinished)| {
-            let Plan { before, release, .. } = &held.plan;
-            // The release was there before the run: none of it is the run's to undo.
-            let was_there = before.get(host).is_some_and(|before| before.same_bytes(release));
-            seen.hosts.get(host).is_some_and(|seen| was_there || is_undone(seen, release))
+            seen.hosts.get(host).is_some_and(|seen| is_undone(seen, &held.plan, host))
         };
         self.held.iter().all(is_seen).then_some(end)
     }
 }
 
-/// Nothing of the release is left there that would have to be undone.
-fn is_undone(seen: &HostObserved, release: &Release) -> bool {
+/// Nothing of the release is left there that would have to be undone, and nothing that was stopped for it is missing.
+fn is_undone(seen: &HostObserved, plan: &Plan, host: &HostId) -> bool {
+    let is_live = |before: &Release| {
+        let live = seen.live().and_then(|(_, live)| live.release.as_ref());
+        live.is_some_and(|live| live.same_bytes(before))
+    };
+    let took_away = plan.steps().any(|(_, on, step)| on == Some(host) && step.takes_away());
+    if took_away && !plan.before.get(host).is_none_or(is_live) {
+        return false;
+    }
+    let release = &plan.release;
+    if plan.before.get(host).is_some_and(|before| before.same_bytes(release)) {
+        // It was there before the run: none of it is the run's to undo.
+        return true;
+    }
     let runs = seen.slots.values().any(|slot| {
         let held = slot.release.as_ref().is_some_and(|held| held.same_bytes(release));
         held && slot.state == SlotState::Running
@@ -87,7 +99,7 @@ fn is_undone(seen: &HostObserved, release: &Release) -> bool {
 
 /// The release has the traffic, or is recorded to have it, which is the last thing that is done before gates are asked.
 /// Whether it runs or has died does not matter, nor who has changed the route since.
-fn went_live(seen: &HostObserved, release: &Release) -> bool {
+pub(crate) fn went_live(seen: &HostObserved, release: &Release) -> bool {
     [seen.router.target, seen.recorded.active].into_iter().flatten().any(|slot| {
         let held = seen.slots.get(&slot).and_then(|slot| slot.release.as_ref());
         held.is_some_and(|held| held.same_bytes(release))
@@ -111,8 +123,9 @@ pub(crate) fn known_stuck(acquired: &Acquired) -> bool {
 #[cfg(test)]
 mod tests {
     use lockgate_model::{
-        Digest, EnvironmentName, Failure, FailureKind, Gates, Intent, ProjectName, Recorded, RouterObserved,
-        ServiceName, Slot, SlotObserved, Strategy, Tag, Timestamp,
+        Action, Digest, EnvironmentName, Failure, FailureKind, Gates, Intent, Lane, Millis, Phase,
+        ProjectName, Recorded, RouterObserved, ServiceName, Slot, SlotObserved, Step, StepId, Strategy, Tag,
+        Timestamp,
     };
 
     use super::*;
@@ -143,6 +156,7 @@ mod tests {
             strategy: Strategy::BlueGreen,
             intent: Intent::Deploy { release: release(), gates: Gates::All, again: false },
             hosts: vec![host("web1"), host("web2")],
+            without: Vec::new(),
             before: BTreeMap::new(),
             release: release(),
             phases: Vec::new(),
@@ -194,6 +208,35 @@ mod tests {
         }
     }
 
+    /// A third host of the run cannot say anything.
+    #[test]
+    fn without_a_host_a_run_is_settled_where_one_says_so_and_the_others_show_it() {
+        use Progress::{Committed, Forward, Unwinding};
+        let shown = || seen(Some(Slot::Green), None);
+        for (one, other, seen, progress) in [
+            (Forward, Forward, shown(), Forward),
+            (Committed, Committed, Observed::default(), Committed),
+            (Committed, Forward, shown(), Committed),
+            // Nobody is believed about another.
+            (Committed, Forward, Observed::default(), Forward),
+            (Committed, Forward, seen(Some(Slot::Blue), None), Forward),
+            (Committed, Unwinding, shown(), Unwinding),
+        ] {
+            let (one, other) = (held(one), held(other));
+            let found = cut_off(&[("web1", &one), ("web2", &other)]);
+            assert_eq!(found.progress_without_some(&BTreeMap::new(), &seen), progress, "{found:?}");
+        }
+    }
+
+    /// It was away while the others turned back.
+    #[test]
+    fn what_was_told_to_be_undone_is_undone_also_where_it_was_settled() {
+        let committed = held(Progress::Committed);
+        let found = cut_off(&[("web2", &committed)]);
+        let last = ended(Outcome::Failed { failure: Failure::new(FailureKind::Other, "as told") });
+        assert_eq!(found.progress(&last, &seen(Some(Slot::Green), None)), Progress::Unwinding);
+    }
+
     #[test]
     fn that_a_run_succeeded_elsewhere_settles_it_where_it_went_live() {
         let forward = held(Progress::Forward);
@@ -223,5 +266,42 @@ mod tests {
         let found = cut_off(&[("web2", &ahead)]);
         assert!(found.undone(&last, &seen(Some(Slot::Green), Some(Slot::Green))).is_some(), "it was there");
         assert!(found.undone(&last, &Observed::default()).is_none(), "not looked at");
+    }
+
+    /// Between the stop of the old release and the start of the new one nothing runs, which is not what was before.
+    #[test]
+    fn a_host_that_was_left_dark_is_not_undone_by_another_hosts_word() {
+        let before = Release {
+            tag: Tag::new("v1").unwrap(),
+            digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
+            ..release()
+        };
+        let mut forward = held(Progress::Forward);
+        forward.plan.before.insert(host("web2"), before.clone());
+        let stop = Action::Stop { slot: Slot::Main, grace: Millis(0), heir: None, holding: None };
+        let undo = vec![Action::Start { slot: Slot::Main, release: before.clone() }];
+        let steps = vec![Step { id: StepId(0), action: stop, undo }];
+        let lanes = vec![Lane { host: Some(host("web2")), steps }];
+        forward.plan.phases = vec![Phase { title: "go live".into(), committed: false, lanes }];
+        let found = cut_off(&[("web2", &forward)]);
+        let last = ended(Outcome::Failed { failure: Failure::new(FailureKind::Other, "as told") });
+        let main = |state| {
+            let slot = SlotObserved {
+                release: Some(before.clone()),
+                state,
+                started_at: None,
+                restarts: 0,
+                endpoint: None,
+            };
+            let seen = HostObserved {
+                slots: BTreeMap::from([(Slot::Main, slot)]),
+                router: RouterObserved { target: Some(Slot::Main), ..RouterObserved::default() },
+                ..HostObserved::default()
+            };
+            Observed { hosts: BTreeMap::from([(host("web2"), seen)]) }
+        };
+        assert!(found.undone(&last, &main(SlotState::Stopped)).is_none());
+        assert_eq!(found.progress(&last, &main(SlotState::Stopped)), Progress::Unwinding);
+        assert!(found.undone(&last, &main(SlotState::Running)).is_some());
     }
 }

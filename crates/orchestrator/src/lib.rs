@@ -9,12 +9,14 @@ mod bring_back;
 mod check;
 mod cut_off;
 mod interrupted;
+mod missing;
 mod recover;
 mod session;
 mod site;
 mod status;
 mod tell;
 
+pub use missing::Resumed;
 pub use session::{Planned, Report, Session, Tools, Trouble, Want};
 pub use site::Site;
 pub use status::{StateLine, state_line};

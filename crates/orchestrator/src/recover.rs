@@ -11,6 +11,7 @@ use lockgate_plan::Matched;
 use crate::Site;
 use crate::cut_off::CutOff;
 use crate::interrupted::before_anything;
+use crate::missing::{Resumed, reason_to_turn};
 use crate::session::{RECOVERIES_MAX, Session, Trouble, give_back};
 
 /// Runs of the local journal looked at for ends that other machines gave them.
@@ -25,32 +26,35 @@ pub(crate) enum Towards {
 }
 
 impl Session<'_> {
-    /// Brings what is unfinished to its end. `None` when nothing is. Where hosts hold different runs, each is, and the end
-    /// is that of the first that did not succeed.
+    /// Brings what is unfinished to its end, on the hosts that answer. Where they hold different runs, each is, and the end is
+    /// that of the first that did not succeed.
     ///
     /// # Errors
     /// [`Trouble`]; `Stuck` when an undo failed again.
-    pub async fn resume(&self) -> Result<Option<(RunId, Outcome)>, Trouble> {
+    pub async fn resume(&self) -> Result<Resumed, Trouble> {
+        let (mut acquired, gone) = self.acquire_reached().await?;
+        let site = self.site.without(gone.keys());
+        let others = self.at(&site);
         let mut ended: Option<(RunId, Outcome)> = None;
-        for _ in 0..RECOVERIES_MAX {
-            let acquired = self.acquire().await?;
+        for round in 1..=RECOVERIES_MAX {
             let oldest = CutOff::oldest(&acquired).map(|found| found.run);
             // One that went on under another id, while not every host could be told, is two by now.
             let is_last = acquired.unfinished.values().all(|held| Some(held.run) == oldest);
-            let end = self.resume_leased(acquired).await?;
+            let end = others.resume_leased(&acquired).await?;
             let is_better = matches!(ended, Some((_, Outcome::Succeeded { .. })) | None);
             ended = if is_better { end.or(ended) } else { ended };
-            if is_last {
+            if is_last || round == RECOVERIES_MAX {
                 break;
             }
+            acquired = others.acquire().await?;
         }
-        Ok(ended)
+        Ok(Resumed { ended, gone })
     }
 
-    async fn resume_leased(&self, acquired: Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
+    async fn resume_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
         let revived = before_anything(&self.tools.interrupt, self.revive_routers()).await;
         let recovered = match revived {
-            Ok(()) => self.recover_leased(&acquired, Towards::End).await,
+            Ok(()) => self.recover_leased(acquired, Towards::End).await,
             Err(failure) => Err(failure.into()),
         };
         if !matches!(recovered, Ok(Some(_))) {
@@ -83,9 +87,7 @@ impl Session<'_> {
         if observed.hosts.values().all(|host| host.live().is_none()) {
             return Ok(None);
         }
-        let site = self.site;
-        let plan =
-            lockgate_plan::plan(&site.project, &site.service, &site.environment, &Intent::TidyUp, &observed)?;
+        let plan = self.site.plan(&Intent::TidyUp, &observed)?;
         if plan.is_empty() {
             return Ok(None);
         }
@@ -112,19 +114,31 @@ impl Session<'_> {
             acquired.fence.finish(end, true).await?;
             return Ok(Some((end.run, end.outcome.clone())));
         }
-        let progress = found.progress(&acquired.last, &seen);
+        let missing = self.missing(&found);
+        let progress = match missing.is_empty() {
+            true => found.progress(&acquired.last, &seen),
+            false => found.progress_without_some(&acquired.last, &seen),
+        };
         if towards == Towards::Back && progress == Progress::Committed {
             return self.leave_untidied(found.run, acquired).await.map(Some);
         }
         let known = self.known(found.run).await?;
         let matched = self.matched(&found, &known, &seen, progress)?;
         let left = self.left_behind(&found);
-        let (events, unfinished) =
-            self.known_events(&found, progress, known, matched, acquired, (towards, &left)).await?;
+        let (events, unfinished) = self
+            .known_events(
+                &found,
+                progress,
+                known,
+                matched,
+                acquired,
+                reason_to_turn(towards, &left, &missing),
+            )
+            .await?;
         let conductor = self.site.conductor();
         let telling = self.tools.teller.adopting(self.tools, unfinished.run, &unfinished.plan);
         let engine = self.engine(&conductor, acquired.fence.clone());
-        let ended = engine.adopt(&events, &unfinished, &left).await.map_err(Trouble::from);
+        let ended = engine.adopt(&events, &unfinished, &left, &missing).await.map_err(Trouble::from);
         // A run that could not be taken over is as unfinished as it was, of which people were told.
         if matches!(ended, Ok(_) | Err(Trouble::Midway(_))) {
             self.tell_end(telling, &acquired.fence, &ended).await;
@@ -214,9 +228,11 @@ impl Session<'_> {
 
     /// Hosts that do not hold the run as unfinished: while another host was out of the configuration, a later run has
     /// changed them, and that is not this one's to take back. (Those that are out of it now are not among them: what was
-    /// begun there is still to be undone, by who has them in the configuration again.)
+    /// begun there is still to be undone, by who has them in the configuration again.) One that whoever began the run left
+    /// out by name has never had it.
     fn left_behind(&self, found: &CutOff<'_>) -> Vec<HostId> {
-        let ours = self.site.hosts.iter().map(|ports| &ports.id);
+        let had_it = |host: &&HostId| found.plan().is_none_or(|plan| !plan.without.contains(host));
+        let ours = self.site.hosts.iter().map(|ports| &ports.id).filter(had_it);
         ours.filter(|host| !found.held.contains_key(*host)).cloned().collect()
     }
 
@@ -245,7 +261,7 @@ impl Session<'_> {
         known: Known,
         matched: Matched,
         acquired: &Acquired,
-        (towards, left): (Towards, &[HostId]),
+        reason_to_turn: Option<String>,
     ) -> Result<(Vec<Event>, Unfinished), Trouble> {
         let told = acquired.last.values().find(|end| end.run == found.run).map(|end| &end.outcome);
         let (plan, mut cause) = match matched {
@@ -278,8 +294,7 @@ impl Session<'_> {
             }
         }
         if unfinished.progress == Progress::Forward && forward {
-            let turned =
-                reason_to_turn(towards, left).map(|reason| Failure::new(FailureKind::Cancelled, reason));
+            let turned = reason_to_turn.map(|reason| Failure::new(FailureKind::Cancelled, reason));
             cause = cause.or(turned);
             if cause.is_some() {
                 unfinished.progress = Progress::Unwinding;
@@ -406,19 +421,4 @@ fn ended_elsewhere<'a>(run: RunId, mut ends: impl Iterator<Item = &'a RunEnd>) -
             "the hosts know of no unfinished run: it had changed nothing, or another machine ended it since",
         ),
     })
-}
-
-/// Why a run that was cut off does not go on to what it was begun for.
-fn reason_to_turn(towards: Towards, left: &[HostId]) -> Option<String> {
-    match (left, towards) {
-        ([], Towards::End) => None,
-        ([], Towards::Back) => Some("it was cut off, and a rollback was asked for".to_owned()),
-        _ => {
-            let hosts: Vec<&str> = left.iter().map(HostId::as_str).collect();
-            Some(format!(
-                "it was cut off, and {} went on without it, so it is taken back where it was left",
-                hosts.join(", ")
-            ))
-        }
-    }
 }

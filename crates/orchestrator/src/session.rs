@@ -1,5 +1,6 @@
 //! One command on one service: lease, recover what was left, look, plan, run.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Failure, FailureKind, Gates, Holder, Identity, Intent, Millis, Observed, Outcome, Plan, Release, RunEnd,
-    RunId, Tag,
+    Failure, FailureKind, Gates, Holder, HostId, Identity, Intent, Interruption, Millis, Observed, Outcome,
+    Plan, Release, RunEnd, RunId, Tag, dark_times,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
@@ -74,6 +75,9 @@ pub struct Report {
     pub run: Option<RunId>,
     pub plan: Plan,
     pub outcome: Outcome,
+    /// How long nothing was live, of hosts on which the run stopped what was before it started what is: see
+    /// [`lockgate_model::dark_times`].
+    pub dark: BTreeMap<HostId, Millis>,
     /// How an unfinished run that was found first ended.
     pub recovered: Option<(RunId, Outcome)>,
 }
@@ -183,6 +187,14 @@ impl<'a> Session<'a> {
         Self { site, tools, id: (tools.new_run)() }
     }
 
+    /// The same holder of leases, at another site.
+    pub(crate) fn at<'s>(&self, site: &'s Site) -> Session<'s>
+    where
+        'a: 's,
+    {
+        Session { site, tools: self.tools, id: self.id }
+    }
+
     /// # Errors
     /// A host that cannot be looked at.
     pub async fn observe(&self, depth: Depth) -> Result<Observed, Failure> {
@@ -227,8 +239,7 @@ impl<'a> Session<'a> {
                 Intent::Rollback { release: live }
             }
         };
-        let site = self.site;
-        let plan = lockgate_plan::plan(&site.project, &site.service, &site.environment, &intent, &observed)?;
+        let plan = self.site.plan(&intent, &observed)?;
         Ok(Planned { plan, observed })
     }
 
@@ -250,23 +261,34 @@ impl<'a> Session<'a> {
         let Ready { fence, plan, recovered } = ready;
         let Some(fence) = fence else {
             let outcome = Outcome::Succeeded { warnings: Vec::new() };
-            return Ok(Report { run: None, plan, outcome, recovered });
+            return Ok(Report { run: None, plan, outcome, dark: BTreeMap::new(), recovered });
         };
         let run = (self.tools.new_run)();
         let outcome = self.run_plan(fence, run, &plan).await?;
-        Ok(Report { run: Some(run), plan, outcome, recovered })
+        let dark = self.dark_times(run, &plan).await?;
+        Ok(Report { run: Some(run), plan, outcome, dark, recovered })
+    }
+
+    async fn dark_times(&self, run: RunId, plan: &Plan) -> Result<BTreeMap<HostId, Millis>, Trouble> {
+        match plan.interruption() {
+            Some(Interruption::Dark) => Ok(dark_times(plan, &self.tools.journal.load(run).await?)),
+            Some(Interruption::Waits(_)) | None => Ok(BTreeMap::new()),
+        }
     }
 
     /// All that comes before the run.
     async fn prepare(&self, want: &Want) -> Result<Ready, Trouble> {
         // A registry takes longer to answer than a lease to be taken.
         let release = self.release(want).boxed().shared();
-        let mut acquire = pin!(self.acquire());
-        let mut acquired = tokio::select! {
+        let mut acquire = pin!(self.acquire_reached());
+        let (mut acquired, gone) = tokio::select! {
             biased;
             acquired = &mut acquire => acquired?,
             _ = release.clone() => acquire.await?,
         };
+        if !gone.is_empty() {
+            return Err(self.refuse(want, acquired, &gone).await);
+        }
         match self.prepare_leased(want, release, &mut acquired).await {
             Ok(ready) => Ok(ready),
             Err(trouble) => {
@@ -284,18 +306,8 @@ impl<'a> Session<'a> {
     ) -> Result<Ready, Trouble> {
         let interrupt = &self.tools.interrupt;
         before_anything(interrupt, self.revive_routers()).await?;
-        let cut_off_rollback = CutOff::oldest(acquired)
-            .and_then(|found| found.plan().filter(|plan| is_rollback(&plan.intent)).cloned());
-        let towards = match want {
-            Want::Deploy { .. } => Towards::End,
-            // What was typed again after it had been cut off.
-            Want::Rollback { release }
-                if cut_off_rollback.as_ref().is_some_and(|plan| is_of(plan, release)) =>
-            {
-                Towards::End
-            }
-            Want::Rollback { .. } => Towards::Back,
-        };
+        let cut_off_rollback = cut_off_rollback(acquired);
+        let towards = towards(want, cut_off_rollback.as_ref());
         let recovered = self.recover_all(acquired, towards).await?;
         let fence = acquired.fence.clone();
         let gone_back = recovered.as_ref().is_some_and(|(_, outcome)| match cut_off_rollback {
@@ -321,7 +333,7 @@ impl<'a> Session<'a> {
     /// looked at anew: somebody may have come in between.
     ///
     /// A run that was stuck before, and is again, is superseded by what is wanted now: plans start from the world.
-    async fn recover_all(
+    pub(crate) async fn recover_all(
         &self,
         acquired: &mut Acquired,
         towards: Towards,
@@ -422,6 +434,23 @@ impl<'a> Session<'a> {
             surely_dead: self.tools.surely_dead.clone(),
             ttl: self.tools.lease_ttl,
         }
+    }
+}
+
+/// The plan of the run that was cut off, if it is a rollback.
+pub(crate) fn cut_off_rollback(acquired: &Acquired) -> Option<Plan> {
+    CutOff::oldest(acquired).and_then(|found| found.plan().filter(|plan| is_rollback(&plan.intent)).cloned())
+}
+
+/// Where a run that was cut off is brought for somebody who wants this.
+pub(crate) fn towards(want: &Want, cut_off_rollback: Option<&Plan>) -> Towards {
+    match want {
+        Want::Deploy { .. } => Towards::End,
+        // What was typed again after it had been cut off.
+        Want::Rollback { release } if cut_off_rollback.is_some_and(|plan| is_of(plan, release)) => {
+            Towards::End
+        }
+        Want::Rollback { .. } => Towards::Back,
     }
 }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockgate_model::{Environment, Failure, FailureKind, Mask, Project, Release, Secret, Service, Tag};
+use lockgate_model::{
+    Environment, Failure, FailureKind, HostId, Intent, Mask, Observed, Plan, Project, Release, Secret,
+    Service, Tag,
+};
 use lockgate_perform::{Conductor, Subject, masked};
 use lockgate_ports::{CommandRunner, HostPorts, Prober};
 
@@ -12,8 +15,10 @@ use lockgate_ports::{CommandRunner, HostPorts, Prober};
 pub struct Site {
     pub project: Arc<Project>,
     pub service: Service,
+    /// As it is configured, with all its hosts.
     pub environment: Environment,
-    /// Empty for an environment that is only checked.
+    /// Those that are used: fewer than the environment has where some are left out. Empty for an environment that is only
+    /// checked.
     pub hosts: Vec<HostPorts>,
     pub prober: Arc<dyn Prober>,
     pub runner: Arc<dyn CommandRunner>,
@@ -30,6 +35,34 @@ impl Site {
             service: self.service.name.clone(),
             environment: self.environment.name.clone(),
         }
+    }
+
+    /// The same place, without these hosts: nothing is looked up or done there.
+    #[must_use]
+    pub fn without<'h>(&self, hosts: impl IntoIterator<Item = &'h HostId>) -> Site {
+        let mut fewer = self.clone();
+        for left_out in hosts {
+            fewer.hosts.retain(|ports| ports.id != *left_out);
+        }
+        fewer
+    }
+
+    /// Hosts that the environment has and that are not used, in the configuration's order.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<HostId> {
+        let is_used = |host: &HostId| self.hosts.iter().any(|ports| ports.id == *host);
+        self.environment.hosts().iter().filter(|host| !is_used(host)).cloned().collect()
+    }
+
+    /// The plan for the hosts that are used.
+    ///
+    /// # Errors
+    /// As [`lockgate_plan::plan`].
+    pub(crate) fn plan(&self, intent: &Intent, observed: &Observed) -> Result<Plan, Failure> {
+        let without = self.left_out();
+        let environment = self.environment.without(&without);
+        let plan = lockgate_plan::plan(&self.project, &self.service, &environment, intent, observed)?;
+        Ok(Plan { without, ..plan })
     }
 
     #[must_use]

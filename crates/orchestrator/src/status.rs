@@ -2,8 +2,8 @@
 
 use lockgate_engine::LeaseStore;
 use lockgate_model::{
-    Failure, FailureKind, Holder, LeaseRecord, Mask, Millis, Observed, Plan, ServiceStatus, StatusWord,
-    Timestamp,
+    Failure, FailureKind, Holder, LeaseRecord, LeftOut, Mask, Millis, Observed, Plan, ServiceStatus,
+    StatusWord, Timestamp,
 };
 use lockgate_perform::{HostLease, glimpse, unless_silent};
 use serde::Serialize;
@@ -50,6 +50,7 @@ impl Session<'_> {
                     record.holder.take_if(gone);
                     record.holder = record.holder.map(Holder::told);
                     record.last = record.last.map(|end| end.told_by(&host));
+                    record.left_out = record.left_out.map(LeftOut::told);
                     status.leases.insert(host.clone(), record);
                     match plan {
                         None => {}
@@ -154,6 +155,9 @@ pub fn state_line(status: &ServiceStatus) -> StateLine {
     }
     if status.leases.values().any(|lease| lease.unfinished.is_some() && lease.holder.is_none()) {
         notes.push("a run was left unfinished; `lockgate resume` finishes or undoes it".to_owned());
+    }
+    for (host, behind) in status.behind() {
+        notes.push(format!("{host} is behind: run {} went on without it", behind.run));
     }
     StateLine {
         service: status.service.to_string(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_engine::Performer;
 use lockgate_model::{
-    Action, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Mask, Millis, ProjectName,
+    Action, Digest, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Mask, Millis, ProjectName,
     Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
 };
 use lockgate_ports::{Check, CommandRunner, HostPorts, Prober};
@@ -90,13 +90,17 @@ async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
         Action::Start { slot, release } => start(ports, *slot, release).await,
         Action::AwaitHealthy { slot, release, probe } => health::wait(ports, *slot, release, probe).await,
         Action::Switch { slot, release, probe } => traffic::switch(ports, *slot, release, probe).await,
+        Action::Hold { bounds } => traffic::hold(ports, bounds).await,
+        Action::LetGo => traffic::let_go(ports).await,
         Action::Withdraw { dial } => traffic::withdraw(ports, dial.as_deref()).await,
         Action::Verify { slot, release, verify, probe } => {
             traffic::verify(ports, *slot, release, verify.as_ref(), probe).await
         }
         Action::Record { recorded, release } => files::record(ports, recorded, release.as_ref()).await,
         Action::Drain { slot, deadline, .. } => drain::drain(ports, *slot, *deadline).await,
-        Action::Stop { slot, grace, heir } => stop(ports, *slot, *grace, *heir).await,
+        Action::Stop { slot, grace, heir, holding } => {
+            stop(ports, *slot, *grace, *heir, holding.as_ref()).await
+        }
         Action::Prune { keep } => prune(ports, *keep).await,
     }
 }
@@ -104,7 +108,7 @@ async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
 /// The slot that has the traffic is never replaced: what is live changes only by a switch (P1).
 async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen, Failure> {
     let route = traffic::route(ports).await?;
-    if route.target == Some(slot) {
+    if route.sends_to(slot) {
         let live = find(ports, slot).await?.filter(|seen| seen.state == SlotState::Running);
         let other =
             live.filter(|seen| seen.release.as_ref().is_none_or(|running| !running.same_bytes(release)));
@@ -121,21 +125,34 @@ async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen,
     Ok(Seen::new())
 }
 
-async fn stop(ports: &HostPorts, slot: Slot, grace: Millis, heir: Option<Slot>) -> Result<Seen, Failure> {
+/// `holding`: the slot is stopped only while it has these bytes.
+async fn stop(
+    ports: &HostPorts,
+    slot: Slot,
+    grace: Millis,
+    heir: Option<Slot>,
+    holding: Option<&Digest>,
+) -> Result<Seen, Failure> {
     let (routed, seen) = tokio::join!(traffic::route(ports), ports.runtime.slots());
     let seen = seen?;
+    let held = seen.iter().find(|seen| seen.slot == slot).and_then(|seen| seen.release.as_ref());
+    if held.zip(holding).is_some_and(|(held, meant)| held.digest != *meant) {
+        return Ok(Seen::new());
+    }
     let runs = |slot| seen.iter().any(|seen| seen.slot == slot && seen.state == SlotState::Running);
     // Where nothing runs there is nothing to stop, whatever the router says or does not.
     if !runs(slot) {
         return Ok(Seen::new());
     }
     let refused = |message: String| Failure::new(FailureKind::Refused, message).slot(slot);
-    let target = routed?.target;
-    if target == Some(slot) {
+    let route = routed?;
+    if route.sends_to(slot) && !route.held {
         return Err(refused(format!("{slot} has the traffic, so it is not stopped"))
             .hint("the router was changed behind our back; `lockgate status` shows where the traffic goes"));
     }
-    if let Some(heir) = heir.filter(|heir| target != Some(*heir) || !runs(*heir)) {
+    // Where there is no router, what runs is live.
+    let serves = |heir| (!ports.router.sends_traffic() || route.sends_to(heir)) && runs(heir);
+    if let Some(heir) = heir.filter(|heir| !serves(*heir)) {
         return Err(refused(format!(
             "{heir}, which should have the traffic, does not run with it, so {slot} is not stopped"
         ))
@@ -166,19 +183,21 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use lockgate_model::{Digest, Tag};
-    use lockgate_ports::PortError;
+    use lockgate_model::{HoldBounds, Split, Tag};
     use lockgate_ports::fake::{
         Artifact, Behaviour, Call, Calm, FakePorts, Fate, Machine, Nature, What, shared,
+    };
+    use lockgate_ports::{
+        InFlight, NoRouter, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
     };
 
     use super::*;
 
     /// A host whose router has died.
-    struct NoRouter;
+    struct DeadRouter;
 
     #[async_trait]
-    impl Nature for NoRouter {
+    impl Nature for DeadRouter {
         async fn before(&self, call: &Call) -> Fate {
             match call.what {
                 What::Route => Fate::Fails(PortError::unreachable("the router is down")),
@@ -198,7 +217,7 @@ mod tests {
     #[test]
     fn a_host_that_the_configuration_does_not_have_any_more_is_said_with_what_to_do() {
         let (web2, prod) = (HostId::new("web2").unwrap(), EnvironmentName::new("prod").unwrap());
-        let action = Action::Stop { slot: Slot::Blue, grace: Millis(0), heir: None };
+        let action = Action::Stop { slot: Slot::Blue, grace: Millis(0), heir: None, holding: None };
         let refused = unknown(Some(&web2), &prod, Some(&action));
         assert!(refused.message.starts_with("host web2 is in the unfinished run, but not in"), "{refused}");
         let hint = refused.hint.unwrap();
@@ -208,8 +227,8 @@ mod tests {
     #[tokio::test]
     async fn where_nothing_runs_there_is_nothing_to_stop_or_to_drain_though_the_router_is_down() {
         let machine = shared(Machine::new(HostId::new("web2").unwrap(), Arc::new(BTreeMap::new())));
-        let ports = FakePorts::new(machine, Arc::new(NoRouter)).host_ports("/srv/web");
-        assert_eq!(stop(&ports, Slot::Green, Millis(0), None).await, Ok(Seen::new()));
+        let ports = FakePorts::new(machine, Arc::new(DeadRouter)).host_ports("/srv/web");
+        assert_eq!(stop(&ports, Slot::Green, Millis(0), None, None).await, Ok(Seen::new()));
         assert_eq!(drain::drain(&ports, Slot::Green, Millis(0)).await, Ok(Seen::new()));
     }
 
@@ -233,12 +252,139 @@ mod tests {
                 machine.point_at(Some(Machine::address(target)), None);
             }
             let ports = FakePorts::new(machine, Arc::new(Calm)).host_ports("/srv/web");
-            let ended = stop(&ports, Slot::Blue, Millis(0), Some(Slot::Green)).await;
+            let ended = stop(&ports, Slot::Blue, Millis(0), Some(Slot::Green), None).await;
             assert_eq!(ended.is_ok(), stops, "{heir_runs} {target}: {ended:?}");
             if let Err(failure) = ended {
                 assert_eq!(failure.kind, FailureKind::Refused);
                 assert!(failure.hint.is_some());
             }
+        }
+    }
+
+    fn releases(tags: &[&str]) -> Arc<BTreeMap<Tag, Artifact>> {
+        let artifact = |(index, tag): (usize, &&str)| {
+            let tag = Tag::new(*tag).unwrap();
+            let digest = Digest::new(format!("sha256:{}", (index + 1).to_string().repeat(64))).unwrap();
+            let service = ServiceName::new("web").unwrap();
+            let release = Release { service, tag: tag.clone(), digest, image: None, commit: None };
+            (tag, Artifact { release, behaviour: Behaviour::default() })
+        };
+        Arc::new(tags.iter().enumerate().map(artifact).collect())
+    }
+
+    /// A machine that has `tag` running in `slot`, with the traffic.
+    fn serving(slot: Slot, tag: &str) -> (lockgate_ports::fake::SharedMachine, HostPorts) {
+        let machine = shared(Machine::new(HostId::new("web1").unwrap(), releases(&["v1", "v2"])));
+        {
+            let mut machine = machine.lock().unwrap();
+            machine.place(slot, &Tag::new(tag).unwrap(), true);
+            machine.point_at(Some(Machine::address(slot)), None);
+        }
+        let ports = FakePorts::new(machine.clone(), Arc::new(Calm)).host_ports("/srv/web");
+        (machine, ports)
+    }
+
+    fn runs(machine: &lockgate_ports::fake::SharedMachine, slot: Slot) -> bool {
+        machine.lock().unwrap().slots[&slot].running_since.is_some()
+    }
+
+    /// Requests that wait find the new release; nothing else lets the slot with the traffic be stopped.
+    #[tokio::test]
+    async fn the_slot_with_the_traffic_is_stopped_only_while_requests_are_held() {
+        let (machine, ports) = serving(Slot::Main, "v1");
+        let refused = stop(&ports, Slot::Main, Millis(0), None, None).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Refused);
+        let bounds = HoldBounds { time: Millis::from_secs(60), requests_max: 10 };
+        traffic::hold(&ports, &bounds).await.unwrap();
+        assert!(ports.router.route().await.unwrap().held);
+        traffic::let_go(&ports).await.unwrap();
+        assert!(stop(&ports, Slot::Main, Millis(0), None, None).await.is_err());
+        traffic::hold(&ports, &bounds).await.unwrap();
+        assert_eq!(drain::drain(&ports, Slot::Main, Millis(0)).await.map(|seen| seen.len()), Ok(1));
+        stop(&ports, Slot::Main, Millis(0), None, None).await.unwrap();
+        assert!(!runs(&machine, Slot::Main));
+    }
+
+    /// A tenth of the requests is as much traffic as all of them.
+    #[tokio::test]
+    async fn a_slot_that_shares_the_traffic_is_neither_stopped_nor_replaced_nor_drained() {
+        let (machine, mut ports) = serving(Slot::Blue, "v1");
+        machine.lock().unwrap().place(Slot::Green, &Tag::new("v2").unwrap(), true);
+        let shares = [(Slot::Blue, 90), (Slot::Green, 10)];
+        ports.router = Arc::new(Splitting(Split::new(shares).unwrap(), ports.router));
+        let v1 = releases(&["v1", "v2"])[&Tag::new("v1").unwrap()].release.clone();
+        for slot in [Slot::Blue, Slot::Green] {
+            for refused in
+                [stop(&ports, slot, Millis(0), None, None).await, drain::drain(&ports, slot, Millis(0)).await]
+            {
+                assert_eq!(refused.unwrap_err().kind, FailureKind::Refused, "{slot}");
+            }
+        }
+        assert_eq!(start(&ports, Slot::Green, &v1).await.unwrap_err().kind, FailureKind::Refused);
+        assert!(runs(&machine, Slot::Blue) && runs(&machine, Slot::Green));
+        let seen = crate::glimpse(&ports).await.unwrap().0.router;
+        assert_eq!(
+            (seen.target, seen.shared.unwrap().to_string()),
+            (Some(Slot::Blue), "blue 90 %, green 10 %".into())
+        );
+        let host = HostId::new("web1").unwrap();
+        assert_eq!(live::look([(&host, Some(&ports))].into_iter()).await.live[&host], Slot::Blue);
+    }
+
+    /// Says that it splits, and is another router in all else.
+    struct Splitting(Split, Arc<dyn Router>);
+
+    #[async_trait]
+    impl Router for Splitting {
+        fn name(&self) -> &'static str {
+            "splitting"
+        }
+
+        async fn route(&self) -> Result<Route, PortError> {
+            Ok(Route { split: Some(self.0.clone()), ..self.1.route().await? })
+        }
+
+        async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
+            self.1.set(to, expected).await
+        }
+
+        async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError> {
+            self.1.withdraw(dial, expected).await
+        }
+
+        async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError> {
+            self.1.in_flight(slot).await
+        }
+
+        async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {
+            self.1.ask(request).await
+        }
+
+        async fn check(&self) -> Vec<Check> {
+            self.1.check().await
+        }
+    }
+
+    /// After a crash it is not known whether the slot has the old release or the new one by now.
+    #[tokio::test]
+    async fn a_stop_that_means_other_bytes_stops_nothing() {
+        let (machine, mut ports) = serving(Slot::Main, "v2");
+        ports.router = Arc::new(NoRouter);
+        let digest = |tag: &str| releases(&["v1", "v2"])[&Tag::new(tag).unwrap()].release.digest.clone();
+        stop(&ports, Slot::Main, Millis(0), None, Some(&digest("v1"))).await.unwrap();
+        assert!(runs(&machine, Slot::Main));
+        stop(&ports, Slot::Main, Millis(0), None, Some(&digest("v2"))).await.unwrap();
+        assert!(!runs(&machine, Slot::Main), "without a router it is stopped");
+    }
+
+    #[tokio::test]
+    async fn without_a_router_an_heir_has_to_run_and_no_more() {
+        for heir_runs in [true, false] {
+            let (machine, mut ports) = serving(Slot::Blue, "v1");
+            machine.lock().unwrap().place(Slot::Green, &Tag::new("v2").unwrap(), heir_runs);
+            ports.router = Arc::new(NoRouter);
+            let ended = stop(&ports, Slot::Blue, Millis(0), Some(Slot::Green), None).await;
+            assert_eq!((ended.is_ok(), runs(&machine, Slot::Blue)), (heir_runs, !heir_runs), "{ended:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use lockgate_ports::HostPorts;
 use tokio::time::Instant;
 
 use crate::conductor::find;
-use crate::traffic::route;
+use crate::traffic;
 
 const PAUSE_MILLIS_FIRST: u64 = 1;
 const PAUSE_MILLIS_MAX: u64 = 50;
@@ -15,14 +15,15 @@ const PAUSE_MILLIS_MAX: u64 = 50;
 /// Returns when nothing is in flight, or at the deadline: WebSockets never end by themselves.
 ///
 /// # Errors
-/// `Refused` for the slot that has the traffic: it would never drain.
+/// `Refused` for the slot that has the traffic, unless requests are held: it would never drain.
 pub(crate) async fn drain(ports: &HostPorts, slot: Slot, deadline: Millis) -> Result<Seen, Failure> {
     let (seen, routed, mut counted) =
-        tokio::join!(find(ports, slot), route(ports), ports.router.in_flight(slot));
+        tokio::join!(find(ports, slot), traffic::route(ports), ports.router.in_flight(slot));
     if seen?.is_none_or(|seen| seen.state != SlotState::Running) {
         return Ok(Seen::new());
     }
-    if routed?.target == Some(slot) {
+    let route = routed?;
+    if route.sends_to(slot) && !route.held {
         return Err(Failure::new(
             FailureKind::Refused,
             format!("{slot} has the traffic, so it does not drain"),

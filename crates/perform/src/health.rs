@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use lockgate_model::{
-    Evidence, Failure, FailureKind, Health, Millis, Probe, Release, Seen, Slot, SlotState, without_query,
+    CommandHealth, DockerHealth, Evidence, Failure, FailureKind, Health, HttpHealth, Millis, Probe, Release,
+    Seen, Slot, SlotState,
 };
-use lockgate_ports::{Answer, Diagnosis, Endpoint, HostPorts, PortError, Request, http};
+use lockgate_ports::{
+    Answer, Diagnosis, Endpoint, HostPorts, OwnHealthState, PortError, Request, Runtime, http,
+};
 use tokio::time::Instant;
 
 use crate::conductor::find;
@@ -16,6 +19,10 @@ const PAUSE_MICROS_FIRST: u64 = 200;
 const PAUSE_MILLIS_MAX: u64 = 250;
 /// Between consecutive passes: long enough to tell a flapping app, short enough not to be felt.
 const PAUSE_MILLIS_PASSING: u64 = 5;
+/// First pause between looks at what costs more than a request: a container's HEALTHCHECK, or a program.
+const PAUSE_MILLIS_OWN: u64 = 20;
+/// Lines of a health check's own output in the error.
+const SAID_LINES_MAX: usize = 10;
 /// One probe; an app that answers later than this is not healthy.
 const PROBE_SECONDS_MAX: u64 = 5;
 /// While nothing answers, the slot itself is looked at this often: a crashed one need not be waited for.
@@ -29,7 +36,23 @@ const PROBES_BEFORE_SWITCH_MAX: u32 = 3;
 /// Log lines in the error.
 const LOG_LINES: u32 = 20;
 
-/// Waits for `probe.health.passes` passes in a row. Passes that have begun in time are seen to their end, however slow the
+/// One look at a slot that was not a pass.
+struct Miss {
+    /// What was seen instead, in our words.
+    seen: String,
+    /// What the health check itself wrote.
+    said: Vec<String>,
+    /// It does not get better.
+    is_final: bool,
+}
+
+impl Miss {
+    fn new(seen: impl Into<String>) -> Self {
+        Self { seen: seen.into(), said: Vec::new(), is_final: false }
+    }
+}
+
+/// Waits for as many passes in a row as the health check wants. Passes that have begun in time are seen to their end, however slow the
 /// way to the host.
 ///
 /// # Errors
@@ -42,12 +65,17 @@ pub(crate) async fn wait(
     probe: &Probe,
 ) -> Result<Seen, Failure> {
     let start = Instant::now();
-    let deadline = start + probe.health.timeout.duration();
+    let health = &probe.health;
+    let mut deadline = start + health.timeout().duration();
     let mut patience = Patience::default();
     let mut endpoint: Option<Endpoint> = None;
     let mut passes = 0;
     let mut last = "it was never asked".to_owned();
-    let mut pause = Duration::from_micros(PAUSE_MICROS_FIRST);
+    let mut said = Vec::new();
+    let mut pause = match health {
+        Health::Http(_) => Duration::from_micros(PAUSE_MICROS_FIRST),
+        Health::Docker(_) | Health::Command(_) => Duration::from_millis(PAUSE_MILLIS_OWN),
+    };
     while Instant::now() < deadline || passes > 0 {
         if endpoint.is_none() || patience.due(start.elapsed()) {
             endpoint = look(ports, slot, release, &mut patience, &mut last).await?;
@@ -55,27 +83,43 @@ pub(crate) async fn wait(
                 break;
             }
         }
-        let answer = match &endpoint {
-            Some(endpoint) => ask(ports, endpoint, &probe.health).await,
-            None => Err(last.clone()),
+        let answer = match health {
+            Health::Http(http) => match &endpoint {
+                Some(endpoint) => ask(ports, endpoint, http).await.map_err(Miss::new),
+                None => Err(Miss::new(last.clone())),
+            },
+            Health::Docker(docker) => {
+                let (answer, patience) = own(ports, slot, docker).await?;
+                if let Some(patience) = patience.filter(|_| docker.timeout.is_none()) {
+                    deadline = start + patience.duration();
+                }
+                answer
+            }
+            Health::Command(command) => run(&*ports.runtime, slot, command).await,
         };
         match answer {
             Ok(answer) => {
                 passes += 1;
-                if passes >= probe.health.passes {
-                    return Ok(vec![passed(slot, &probe.health, &answer, start.elapsed())]);
+                if passes >= health.passes() {
+                    return Ok(vec![passed(slot, health, &answer, start.elapsed())]);
                 }
                 tokio::time::sleep(Duration::from_millis(PAUSE_MILLIS_PASSING)).await;
             }
-            Err(seen) => {
+            Err(miss) => {
                 passes = 0;
-                last = seen;
+                (last, said) = (miss.seen, miss.said);
+                if miss.is_final {
+                    break;
+                }
                 tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
                 pause = (pause * 3 / 2).min(Duration::from_millis(PAUSE_MILLIS_MAX));
             }
         }
     }
-    Err(unhealthy(ports, slot, release, probe, &last, Millis::from(start.elapsed()).rounded()).await)
+    let after = Millis::from(start.elapsed()).rounded();
+    let mut failure = unhealthy(ports, slot, release, probe, &last, after).await;
+    let logs = said.into_iter().chain(std::mem::take(&mut failure.logs)).collect();
+    Err(failure.logs(logs))
 }
 
 /// Whether a slot that does not answer through the router has stopped for good. Looks only as often as
@@ -169,19 +213,68 @@ async fn look(
     Ok(seen.endpoint)
 }
 
+/// What the container's own HEALTHCHECK says now, and how long it may take in all.
+///
+/// # Errors
+/// `Refused` for a container that has none: no waiting helps.
+async fn own(
+    ports: &HostPorts,
+    slot: Slot,
+    docker: &DockerHealth,
+) -> Result<(Result<String, Miss>, Option<Millis>), Failure> {
+    let seen = match ports.runtime.health(slot).await {
+        Ok(seen) => seen,
+        Err(error) if error.outcome_unknown() || error.kind == FailureKind::NotFound => {
+            return Ok((Err(Miss::new(error.message)), None));
+        }
+        Err(error) => return Err(Failure::from(error).slot(slot)),
+    };
+    let answer = match seen.state {
+        OwnHealthState::Healthy => Ok("healthy".to_owned()),
+        OwnHealthState::Starting => Err(Miss::new("it is starting")),
+        OwnHealthState::Unhealthy => {
+            // Who names a time of their own waits for it.
+            Err(Miss { is_final: docker.timeout.is_none(), ..Miss::new("it is unhealthy") })
+        }
+        OwnHealthState::Missing => {
+            let message = format!("the container of {slot} has no HEALTHCHECK, and `health: docker` asks it");
+            return Err(Failure::new(FailureKind::Refused, message).slot(slot).hint(
+                "add HEALTHCHECK to the image or `healthcheck:` to the Compose file, or write `health: /path`",
+            ));
+        }
+    };
+    Ok((answer, Some(seen.patience)))
+}
+
+/// Runs the health check's program once.
+async fn run(runtime: &dyn Runtime, slot: Slot, command: &CommandHealth) -> Result<String, Miss> {
+    let limit = Millis::from_secs(PROBE_SECONDS_MAX).min(command.timeout);
+    match runtime.run_in(slot, &command.argv, limit).await {
+        Ok(output) if output.ok() => Ok("exit code 0".to_owned()),
+        Ok(output) => {
+            let text = output.stdout_text() + &output.stderr_text();
+            let lines: Vec<&str> = text.lines().collect();
+            let last = &lines[lines.len().saturating_sub(SAID_LINES_MAX)..];
+            let said = last.iter().map(|line| format!("(its health check) {line}")).collect();
+            Err(Miss { said, ..Miss::new(format!("it exited with {}, wanted 0", output.code)) })
+        }
+        Err(error) => Err(Miss::new(error.message)),
+    }
+}
+
 /// One probe of a slot: `Err` says what was seen instead.
-pub(crate) async fn ask(ports: &HostPorts, endpoint: &Endpoint, health: &Health) -> Result<Answer, String> {
+async fn ask(ports: &HostPorts, endpoint: &Endpoint, health: &HttpHealth) -> Result<String, String> {
     let request = Request::get(&health.path, Millis::from_secs(PROBE_SECONDS_MAX));
     match http::send(ports.host.as_ref(), endpoint, request).await {
         Ok(answer) => match mismatch(&answer, health) {
-            None => Ok(answer),
+            None => Ok(answer.status.to_string()),
             Some(seen) => Err(seen),
         },
         Err(error) => Err(error.message),
     }
 }
 
-fn mismatch(answer: &Answer, health: &Health) -> Option<String> {
+fn mismatch(answer: &Answer, health: &HttpHealth) -> Option<String> {
     if !health.status.contains(answer.status) {
         return Some(format!("it answered {}, wanted {}", answer.status, health.status));
     }
@@ -213,7 +306,12 @@ pub(crate) async fn once(
         if attempt > 0 {
             tokio::time::sleep(Duration::from_millis(PAUSE_MILLIS_PASSING)).await;
         }
-        match ask(ports, &endpoint, &probe.health).await {
+        let answer = match &probe.health {
+            Health::Http(http) => ask(ports, &endpoint, http).await,
+            Health::Docker(docker) => own(ports, slot, docker).await?.0.map_err(|miss| miss.seen),
+            Health::Command(command) => run(&*ports.runtime, slot, command).await.map_err(|miss| miss.seen),
+        };
+        match answer {
             Ok(_) => return Ok(endpoint),
             Err(seen) => last = seen,
         }
@@ -221,11 +319,16 @@ pub(crate) async fn once(
     Err(unhealthy(ports, slot, release, probe, &last, Millis(0)).await)
 }
 
-fn passed(slot: Slot, health: &Health, answer: &Answer, after: Duration) -> Evidence {
+fn passed(slot: Slot, health: &Health, answer: &str, after: Duration) -> Evidence {
+    let wanted = match health {
+        Health::Http(http) => http.status.to_string(),
+        Health::Docker(_) => "healthy".to_owned(),
+        Health::Command(_) => "exit code 0".to_owned(),
+    };
     Evidence {
-        check: format!("GET {} of {slot}", without_query(&health.path)),
-        wanted: format!("{} {} times in a row", health.status, health.passes),
-        seen: format!("{} after {}", answer.status, Millis::from(after).rounded()),
+        check: format!("{health} of {slot}"),
+        wanted: format!("{wanted} {} times in a row", health.passes()),
+        seen: format!("{answer} after {}", Millis::from(after).rounded()),
         ok: true,
     }
 }
@@ -238,8 +341,7 @@ async fn unhealthy(
     last: &str,
     after: Millis,
 ) -> Failure {
-    let path = without_query(&probe.health.path);
-    let mut message = format!("{slot} is not healthy after {after}: GET {path}: {last}");
+    let mut message = format!("{slot} is not healthy after {after}: {}: {last}", probe.health);
     let Diagnosis { findings, said } = ports.runtime.diagnose(slot, probe.port).await;
     for finding in findings {
         message.push_str("; ");

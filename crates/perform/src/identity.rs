@@ -24,8 +24,8 @@ pub(crate) fn who(
     probe: &Probe,
 ) -> Result<Identity, String> {
     let status = answer.answer.status;
-    if status >= SERVER_ERROR_MIN || (verify.is_none() && !probe.health.status.contains(status)) {
-        return Err(format!("the answer was {status}, wanted {}", probe.health.status));
+    if status >= SERVER_ERROR_MIN || (verify.is_none() && !probe.health.status().contains(status)) {
+        return Err(format!("the answer was {status}, wanted {}", probe.health.status()));
     }
     if let Some(seen) = answer.slot.filter(|seen| *seen != slot) {
         return Err(format!("{seen} answers, wanted {slot}"));
@@ -80,7 +80,7 @@ fn contains_whole(text: &str, wanted: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lockgate_model::{Digest, Health, Millis, ServiceName, StatusRange, Tag, Template};
+    use lockgate_model::{Digest, Health, HttpHealth, Millis, ServiceName, StatusRange, Tag, Template};
     use lockgate_ports::Answer;
 
     use super::*;
@@ -99,8 +99,13 @@ mod tests {
             body: Some(Template::new(body).unwrap()),
             header: None,
         });
-        let health =
-            Health { path: "/".into(), timeout: Millis(1), passes: 1, status: StatusRange::OK, body: None };
+        let health = Health::Http(HttpHealth {
+            path: "/".into(),
+            timeout: Millis(1),
+            passes: 1,
+            status: StatusRange::OK,
+            body: None,
+        });
         let probe = Probe { health, port: None };
         who(&RouterAnswer { answer, slot, release: None }, Slot::Blue, &release, verify.as_ref(), &probe)
     }

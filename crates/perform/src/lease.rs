@@ -128,6 +128,10 @@ impl LeaseStore for HostLease {
         Ok((record.token, record.holder, file.now))
     }
 
+    async fn gone(&self) -> Failure {
+        Failure::from(self.host.gone().await).at(self.host.id())
+    }
+
     async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure> {
         let content = serde_json::to_vec(record).map_err(|error| {
             Failure::new(FailureKind::Other, format!("the lease cannot be written: {error}"))

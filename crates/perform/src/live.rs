@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lockgate_model::{HostId, Slot, SlotState, WhoIsLive};
+use lockgate_model::{HostId, Slot, SlotState, WhoIsLive, live_without_router};
 use lockgate_ports::{HostPorts, PortError};
 
 use crate::files;
@@ -16,7 +16,13 @@ const LOOK_SECONDS_MAX: u64 = 10;
 pub(crate) async fn look<'a>(hosts: impl Iterator<Item = (&'a HostId, Option<&'a HostPorts>)>) -> WhoIsLive {
     let looks = hosts.map(|(host, ports)| async move {
         let Some(ports) = ports else { return (host, None, true) };
-        match bounded(async { Ok(ports.router.route().await?.target) }).await {
+        let target = async {
+            match ports.router.sends_traffic() {
+                true => Ok(ports.router.route().await?.most()),
+                false => what_runs(ports).await,
+            }
+        };
+        match bounded(target).await {
             Ok(target) => (host, target, false),
             Err(error) => {
                 tracing::debug!(%error, %host, "the router cannot say who is live");
@@ -32,6 +38,14 @@ pub(crate) async fn look<'a>(hosts: impl Iterator<Item = (&'a HostId, Option<&'a
         }
     }
     seen
+}
+
+/// The slot that is live where there is no router; `None` where none runs.
+async fn what_runs(ports: &HostPorts) -> Result<Option<Slot>, PortError> {
+    let (recorded, slots) = tokio::try_join!(files::read_recorded(ports), ports.runtime.slots())?;
+    let running: Vec<_> = slots.iter().filter(|seen| seen.state == SlotState::Running).collect();
+    let live = live_without_router(recorded.active, running.iter().map(|seen| (seen.slot, seen.started_at)));
+    Ok(live.filter(|live| running.iter().any(|seen| seen.slot == *live)))
 }
 
 /// The slot that should have the traffic, if it runs.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_model::{Mask, Millis, Release, Slot, Tag};
-use lockgate_ports::{Check, Diagnosis, HostPorts, PortError, Runtime, RuntimeSlot};
+use lockgate_model::{Mask, Millis, Release, Slot, Tag, Template};
+use lockgate_ports::{Check, Diagnosis, HostPorts, Output, OwnHealth, PortError, Runtime, RuntimeSlot};
 
 /// Hides the secrets of a service in what its app wrote: log lines, what was found out about it, and the error of a
 /// start, which may repeat what a program said.
@@ -68,6 +68,16 @@ impl Runtime for Masked {
     async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Diagnosis {
         let Diagnosis { findings, said } = self.runtime.diagnose(slot, port).await;
         Diagnosis { findings: self.mask.hide_all(findings), said: self.mask.hide_all(said) }
+    }
+
+    async fn health(&self, slot: Slot) -> Result<OwnHealth, PortError> {
+        self.runtime.health(slot).await
+    }
+
+    async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
+        let output = self.runtime.run_in(slot, argv, limit).await.map_err(|error| self.error(error))?;
+        let hide = |bytes: &[u8]| self.mask.hide(String::from_utf8_lossy(bytes).into_owned()).into_bytes();
+        Ok(Output { code: output.code, stdout: hide(&output.stdout), stderr: hide(&output.stderr) })
     }
 
     async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {

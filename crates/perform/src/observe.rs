@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    Failure, FailureKind, HostObserved, Observed, Recorded, RouterObserved, Slot, SlotObserved,
+    Failure, FailureKind, HostObserved, Observed, Recorded, RouterObserved, Slot, SlotObserved, SlotState,
+    live_without_router,
 };
 use lockgate_ports::{HostPorts, RuntimeSlot};
 
@@ -58,14 +59,26 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
     let mut missing = None;
     let slots: BTreeMap<Slot, SlotObserved> =
         slots.into_iter().map(|slot| (slot.slot, observed(slot))).collect();
-    let stale = ports.router.dials_slots() && dials_elsewhere(&router, &slots);
+    let recorded = recorded.unwrap_or_else(|failure| {
+        missing.get_or_insert(failure);
+        Recorded::default()
+    });
+    let router = match ports.router.sends_traffic() {
+        true => {
+            let stale = ports.router.dials_slots() && dials_elsewhere(&router, &slots);
+            RouterObserved { stale, ..router }
+        }
+        false => {
+            let runs = slots.iter().filter(|(_, seen)| seen.state == SlotState::Running);
+            let running = runs.map(|(slot, seen)| (*slot, seen.started_at));
+            let target = live_without_router(recorded.active, running);
+            RouterObserved { absent: true, target, ..RouterObserved::default() }
+        }
+    };
     let seen = HostObserved {
         slots,
-        router: RouterObserved { stale, ..router },
-        recorded: recorded.unwrap_or_else(|failure| {
-            missing.get_or_insert(failure);
-            Recorded::default()
-        }),
+        router,
+        recorded,
         releases: releases.unwrap_or_else(|failure| {
             missing.get_or_insert(failure);
             Vec::new()
@@ -101,7 +114,12 @@ where
 
 async fn observe_router(ports: &HostPorts) -> RouterObserved {
     match ports.router.route().await {
-        Ok(route) => RouterObserved { target: route.target, dial: route.dial, ..RouterObserved::default() },
+        Ok(route) => RouterObserved {
+            target: route.most(),
+            shared: route.split.filter(|split| split.only().is_none()),
+            dial: route.dial,
+            ..RouterObserved::default()
+        },
         Err(error) => {
             let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             let reason = match error.kind {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lockgate_model::{
-    Evidence, Failure, FailureKind, Millis, Probe, Release, Seen, Slot, Verify, without_query,
+    Evidence, Failure, FailureKind, HoldBounds, Millis, Probe, Release, Seen, Slot, Split, Verify,
+    without_query,
 };
 use lockgate_ports::{HostPorts, PortError, Request, Route, Router, Upstream, http};
 use tokio::time::Instant;
@@ -53,8 +54,9 @@ pub(crate) async fn switch(
 ) -> Result<Seen, Failure> {
     let (endpoint, known) = tokio::join!(health::once(ports, slot, release, probe), route(ports));
     let upstream = Upstream { slot, release: release.clone(), endpoint: endpoint? };
-    let before =
-        patiently(ports, known, &Change::To(&upstream)).await.map_err(|failure| failure.slot(slot))?;
+    let before = patiently(ports, known, &Change::To(&Split::all_to(upstream)))
+        .await
+        .map_err(|failure| failure.slot(slot))?;
     Ok(vec![moved(ports, &before, &slot.to_string())])
 }
 
@@ -63,8 +65,22 @@ pub(crate) async fn withdraw(ports: &HostPorts, dial: Option<&str>) -> Result<Se
     Ok(vec![moved(ports, &before, dial.unwrap_or("nothing"))])
 }
 
+/// Has requests wait from now on.
+pub(crate) async fn hold(ports: &HostPorts, bounds: &HoldBounds) -> Result<Seen, Failure> {
+    // A router of ours that died in the middle of a run is brought up again.
+    route(ports).await?;
+    ports.router.hold(bounds).await?;
+    Ok(Seen::new())
+}
+
+pub(crate) async fn let_go(ports: &HostPorts) -> Result<Seen, Failure> {
+    route(ports).await?;
+    ports.router.let_go().await?;
+    Ok(Seen::new())
+}
+
 fn moved(ports: &HostPorts, before: &Route, to: &str) -> Evidence {
-    let was = before.target.map(|slot| slot.to_string()).or(before.dial.clone());
+    let was = before.split.as_ref().map(Split::to_string).or(before.dial.clone());
     Evidence {
         check: format!("{} switched", ports.router.name()),
         wanted: to.to_owned(),
@@ -75,7 +91,7 @@ fn moved(ports: &HostPorts, before: &Route, to: &str) -> Evidence {
 
 /// What becomes of a route.
 enum Change<'a> {
-    To(&'a Upstream),
+    To(&'a Split<Upstream>),
     /// Back to what lay outside of Lockgate.
     Withdraw {
         dial: Option<&'a str>,
@@ -85,7 +101,7 @@ enum Change<'a> {
 impl Change<'_> {
     async fn make(&self, router: &dyn Router, from: &Route) -> Result<(), PortError> {
         match self {
-            Change::To(upstream) => router.switch(upstream, &from.version).await,
+            Change::To(split) => router.set(split, &from.version).await,
             Change::Withdraw { dial } if from.dial.as_deref() == *dial => Ok(()),
             Change::Withdraw { dial } => router.withdraw(*dial, &from.version).await,
         }
@@ -131,7 +147,7 @@ pub(crate) async fn verify(
     probe: &Probe,
 ) -> Result<Seen, Failure> {
     let start = Instant::now();
-    let path = verify.map_or(&probe.health.path, |verify| &verify.path);
+    let path = verify.map_or(probe.health.path(), |verify| &verify.path);
     let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
     let mut in_a_row = 0;
     let mut last = String::new();
@@ -157,11 +173,11 @@ pub(crate) async fn verify(
             Ok(Identity::Anonymous) => {
                 in_a_row += 1;
                 match route(ports).await {
-                    Ok(route) if route.target == Some(slot) && in_a_row >= ANONYMOUS_ANSWERS => {
+                    Ok(route) if route.only() == Some(slot) && in_a_row >= ANONYMOUS_ANSWERS => {
                         let how = "healthy answers, and the router says it dials this slot; set `verify` to be certain";
                         return Ok(vec![answered_by(path, slot, release, how)]);
                     }
-                    Ok(route) if route.target == Some(slot) => {}
+                    Ok(route) if route.only() == Some(slot) => {}
                     Ok(route) => {
                         last = format!("the router dials {}", route.dial.as_deref().unwrap_or("nothing"))
                     }

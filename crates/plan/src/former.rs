@@ -4,12 +4,15 @@
 //! may decide about a host, and only about the host that has it: which slot had the traffic with which release, what was
 //! recorded, what the router dialled. With it the plan is made again from this configuration.
 
+mod blue_green;
+mod recreate;
+
 use lockgate_model::{
-    Action, HostId, HostObserved, Intent, Plan, Recorded, Release, RouterObserved, Slot, SlotObserved,
-    SlotState, Step,
+    Action, HostId, HostObserved, Intent, Plan, Recorded, Release, Router, RouterObserved, Slot,
+    SlotDelivery, SlotObserved, SlotState, Step, Strategy,
 };
 
-/// Most steps of a plan that concern one host; the recipe has about fifteen.
+/// Most steps of a plan that concern one host; a recipe has about fifteen.
 const HOST_STEPS_MAX: usize = 64;
 /// Longest address that a router is pointed back to, in characters.
 const DIAL_CHARS_MAX: usize = 300;
@@ -23,12 +26,20 @@ pub(crate) struct Former<'a> {
     before: Option<&'a Release>,
     wanted: &'a Release,
     intent: &'a Intent,
+    strategy: Strategy,
+    routed: bool,
 }
 
 impl<'a> Former<'a> {
     /// # Errors
     /// Why no plan of ours has such steps on a host.
-    pub(crate) fn of(host: &HostId, plan: &'a Plan) -> Result<Self, String> {
+    pub(crate) fn of(host: &HostId, plan: &'a Plan, slots: &SlotDelivery) -> Result<Self, String> {
+        let Plan { strategy, .. } = plan;
+        if *strategy != slots.strategy {
+            return Err(format!(
+                "it was begun with `strategy: {strategy}`, which has to be put back until it is through"
+            ));
+        }
         let (mut forward, mut tidying) = (Vec::new(), Vec::new());
         for (phase, on, step) in plan.steps() {
             if on != Some(host) {
@@ -43,7 +54,8 @@ impl<'a> Former<'a> {
             }
         }
         let (before, wanted, intent) = (plan.before.get(host), &plan.release, &plan.intent);
-        Ok(Self { forward, tidying, before, wanted, intent })
+        let routed = !matches!(slots.router, Router::None);
+        Ok(Self { forward, tidying, before, wanted, intent, strategy: *strategy, routed })
     }
 
     /// The slot that it starts the release in.
@@ -59,75 +71,47 @@ impl<'a> Former<'a> {
         self.forward.iter().any(|step| !step.undo.is_empty())
     }
 
+    /// It stops or leaves what the slot had, and goes back to that: not the slot of another colour that it starts.
+    pub(crate) fn goes_back_to(&self, slot: Slot) -> bool {
+        match self.strategy {
+            Strategy::BlueGreen => self.starts_in() != Some(slot),
+            Strategy::Recreate => true,
+        }
+    }
+
     /// What was seen of the host, as far as the plan depends on it.
     ///
     /// # Errors
     /// Why no plan of ours has such steps on a host.
     pub(crate) fn seen(&self) -> Result<HostObserved, String> {
-        match self.starts_in() {
-            Some(slot) => self.seen_before_start(slot),
-            None => Ok(self.seen_live()),
+        let Some(slot) = self.starts_in() else { return Ok(self.seen_live()) };
+        let starts = |step: &&&Step| matches!(step.action, Action::Start { .. });
+        if self.forward.iter().filter(starts).count() > 1 {
+            return Err("it starts more than one slot there".to_owned());
         }
-    }
-
-    /// The release was not live there: it is started in `slot`.
-    fn seen_before_start(&self, slot: Slot) -> Result<HostObserved, String> {
-        let starts: Vec<&&Step> =
-            self.forward.iter().filter(|step| matches!(step.action, Action::Start { .. })).collect();
-        let [start] = starts.as_slice() else { return Err("it starts more than one slot there".to_owned()) };
-        let other = slot.other();
-        let (then, recorded) =
-            self.recording(&self.forward).ok_or("it starts a slot there and records none")?;
-        let recorded = recorded.ok_or("it does not say what was recorded before")?;
-        let mut seen = HostObserved { recorded, ..HostObserved::default() };
-        let held = match self.restoring()? {
-            Action::Start { slot, release } if *slot == other => Some(release),
-            Action::Start { slot, .. } => return Err(format!("it goes back to {slot}, which it starts")),
-            Action::Withdraw { dial } => {
-                seen.router.dial = dial.as_deref().map(address).transpose()?;
-                None
+        match (self.routed, self.switched()) {
+            (true, None) => return Err("it starts a slot there and switches to none".to_owned()),
+            (false, Some(_)) => {
+                return Err("it switches the traffic there, and this configuration has no router".to_owned());
             }
-            _ => return Err("it does not say what had the traffic before".to_owned()),
-        };
-        let ran = self.before.is_some() || self.drains_before_commit(other);
-        // A known release that ran with the traffic was live, and is named as what was before.
-        let ran_aside = ran && self.before.is_none() && held.is_some();
-        let had_traffic = self.before.is_some() || (then.previous == Some(other) && !ran_aside);
-        seen.router.target = had_traffic.then_some(other);
-        let held = held.or(self.before);
-        if held.is_some() || self.touches(other) {
-            let state = if ran { SlotState::Running } else { SlotState::Stopped };
-            seen.slots.insert(other, holding(held.cloned(), state));
+            (true, Some(_)) | (false, None) => {}
         }
-        let earlier = self.forward.iter().take_while(|step| step.id != start.id);
-        let drains = earlier.filter(|step| matches!(step.action, Action::Drain { .. } | Action::Stop { .. }));
-        let warm = match (drains.count(), start.undo.first()) {
-            // Another release is still to be drained there; which, the plan does not say.
-            (1, _) => Some(holding(None, SlotState::Running)),
-            (2.., _) | (0, Some(Action::Drain { .. })) => {
-                Some(holding(Some(self.wanted.clone()), SlotState::Running))
-            }
-            (0, _) => None,
-        };
-        seen.slots.extend(warm.map(|warm| (slot, warm)));
-        let listings = self.tidying.iter().filter(|step| lists(step)).count();
-        seen.releases = self.before.filter(|_| listings < 2).cloned().into_iter().collect();
-        Ok(seen)
+        match self.strategy {
+            Strategy::BlueGreen => self.seen_before_start(slot),
+            Strategy::Recreate => self.seen_before_recreation(slot),
+        }
     }
 
     /// The release was live there, or the plan is about what runs beside it.
     fn seen_live(&self) -> HostObserved {
-        let switched = self.forward.iter().find_map(|step| match step.action {
-            Action::Switch { slot, .. } => Some(slot),
-            _ => None,
-        });
+        let switched = self.switched();
         let heir = self.tidying.iter().find_map(|step| match step.action {
             Action::Stop { heir, .. } => heir,
             _ => None,
         });
         let (recording, relisting) = (self.recording(&self.forward), self.recording(&self.tidying));
         let active = recording.as_ref().or(relisting.as_ref()).and_then(|(then, _)| then.active);
-        let slot = switched.or(heir).or(active).unwrap_or(Slot::Blue);
+        let slot = switched.or(heir).or(active).unwrap_or(self.strategy.slots()[0]);
         let mut seen = HostObserved::default();
         if self.before.is_none() && self.forward.is_empty() && self.tidying.is_empty() {
             return seen;
@@ -135,8 +119,8 @@ impl<'a> Former<'a> {
         seen.router =
             RouterObserved { target: Some(slot), stale: switched.is_some(), ..RouterObserved::default() };
         seen.slots.insert(slot, holding(self.before.cloned(), SlotState::Running));
-        if self.touches(slot.other()) {
-            seen.slots.insert(slot.other(), holding(None, SlotState::Running));
+        if let Some(other) = self.stopped_beside(slot) {
+            seen.slots.insert(other, holding(None, SlotState::Running));
         }
         let listed = match (&recording, &relisting, self.intent) {
             (Some((_, Some(before))), _, _) => {
@@ -168,18 +152,30 @@ impl<'a> Former<'a> {
         })
     }
 
-    /// How the switch is taken back.
-    fn restoring(&self) -> Result<&'a Action, String> {
-        let switch = self.forward.iter().find(|step| matches!(step.action, Action::Switch { .. }));
-        let switch = switch.ok_or("it starts a slot there and switches to none")?;
-        switch.undo.first().ok_or_else(|| "its switch there cannot be taken back".to_owned())
+    /// What a plan writes down of a host that it changes, and what was written there before.
+    fn recorded(&self) -> Result<(Recorded, Recorded), String> {
+        let (then, before) =
+            self.recording(&self.forward).ok_or("it starts a slot there and records none")?;
+        Ok((then, before.ok_or("it does not say what was recorded before")?))
     }
 
-    /// It ran, so that it had requests to finish.
-    fn drains_before_commit(&self, slot: Slot) -> bool {
-        let drains =
-            |action: &Action| matches!(action, Action::Drain { slot: at, heir: Some(_), .. } if *at == slot);
-        self.forward.iter().any(|step| drains(&step.action))
+    /// What was on the host's list of releases, as far as the plan depends on it.
+    fn listed(&self) -> Vec<Release> {
+        let listings = self.tidying.iter().filter(|step| lists(step)).count();
+        self.before.filter(|_| listings < 2).cloned().into_iter().collect()
+    }
+
+    fn switched(&self) -> Option<Slot> {
+        self.forward.iter().find_map(|step| match step.action {
+            Action::Switch { slot, .. } => Some(slot),
+            _ => None,
+        })
+    }
+
+    /// How the switch is taken back; empty without one.
+    fn switch_undo(&self) -> &'a [Action] {
+        let switch = self.forward.iter().find(|step| matches!(step.action, Action::Switch { .. }));
+        switch.map_or(&[], |step| &step.undo)
     }
 
     /// The tidying up drains or stops the slot.
@@ -187,6 +183,14 @@ impl<'a> Former<'a> {
         self.tidying.iter().any(|step| match step.action {
             Action::Drain { slot: at, .. } | Action::Stop { slot: at, .. } => at == slot,
             _ => false,
+        })
+    }
+
+    /// The slot beside the live one that the tidying up stops.
+    fn stopped_beside(&self, live: Slot) -> Option<Slot> {
+        self.tidying.iter().find_map(|step| match step.action {
+            Action::Drain { slot, .. } | Action::Stop { slot, .. } => Some(slot).filter(|slot| *slot != live),
+            _ => None,
         })
     }
 }

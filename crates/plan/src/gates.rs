@@ -42,9 +42,12 @@ fn resolve_one(
             }
         };
         if http.paths.is_empty() {
-            http.paths.push(service.health.path.clone());
+            // What is not probed by HTTP may not answer at `/`; where there are critical paths, they are enough.
+            let health = service.health.http().map(|health| health.path.as_str());
+            let first = health.or_else(|| service.critical_paths.is_empty().then_some("/"));
+            http.paths.extend(first.map(str::to_owned));
             http.paths
-                .extend(service.critical_paths.iter().filter(|path| **path != service.health.path).cloned());
+                .extend(service.critical_paths.iter().filter(|path| Some(path.as_str()) != first).cloned());
         }
     }
     Ok(gate)
@@ -103,9 +106,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use lockgate_model::{
-        Action, BuiltinRouter, Delivery, Digest, EnvironmentName, Health, HttpGate, Millis, Moment,
-        ProcessRuntime, ProjectName, Release, Router, Runtime, ServiceName, SlotDelivery, Ssh, StatusRange,
-        Strategy, Tag,
+        Action, BuiltinRouter, Delivery, Digest, EnvironmentName, Health, HttpGate, HttpHealth, Millis,
+        Moment, ProcessRuntime, ProjectName, Release, Router, Runtime, ServiceName, SlotDelivery, Ssh,
+        StatusRange, Strategy, Tag,
     };
 
     use super::*;
@@ -127,8 +130,13 @@ mod tests {
     }
 
     fn service() -> Service {
-        let health =
-            Health { path: "/".into(), timeout: Millis(1), passes: 1, status: StatusRange::OK, body: None };
+        let health = Health::Http(HttpHealth {
+            path: "/".into(),
+            timeout: Millis(1),
+            passes: 1,
+            status: StatusRange::OK,
+            body: None,
+        });
         Service {
             name: ServiceName::new("web").unwrap(),
             image: None,
@@ -186,6 +194,7 @@ mod tests {
             services: BTreeMap::new(),
             environments: vec![test, prod.clone()],
             notify: Vec::new(),
+            registries: BTreeMap::new(),
             ssh: Ssh::default(),
         };
         let all = of.len() == done.len();

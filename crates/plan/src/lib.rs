@@ -1,23 +1,25 @@
 //! Pure planning: what is wanted and what is observed make a plan. No I/O, no clock, no randomness.
 //!
-//! The recipe ([`blue_green`]) reads as pairs of do and undo.
+//! A recipe ([`blue_green`], [`recreate`]) reads as pairs of do and undo.
 
 mod blue_green;
 mod difference;
 mod former;
 mod gates;
 mod matching;
+mod recipe;
+mod recreate;
 mod rollback;
 mod waves;
 
 use lockgate_model::{
-    Environment, Failure, FailureKind, Intent, Observed, Plan, Project, Router, Service, Strategy,
+    Environment, Failure, FailureKind, Intent, Observed, Plan, Project, Router, Service, Split, Strategy,
 };
 
-pub use blue_green::live_release;
 pub use difference::{Difference, Record, not_finished};
 pub use gates::resolve as resolve_gates;
 pub use matching::{Found, Here, Matched, match_run};
+pub use recipe::live_release;
 pub use rollback::{is_named, named_release, previous_release};
 
 /// The steps that take `observed` to what `intent` wants. Empty when that is what is.
@@ -46,6 +48,9 @@ pub fn plan(
         if let Some(reason) = &seen.router.unreachable {
             return Err(router_down(&slots.router, reason).at(host));
         }
+        if let Some(split) = &seen.router.shared {
+            return Err(shared_out(split, slots.strategy).at(host));
+        }
         if !seen.conflicts.is_empty() {
             return Err(Failure::new(
                 FailureKind::Refused,
@@ -63,7 +68,7 @@ pub fn plan(
             (rollback::previous_release(observed)?, lockgate_model::Gates::None)
         }
         Intent::TidyUp => {
-            let live = blue_green::live_release(observed).ok_or_else(|| {
+            let live = recipe::live_release(observed).ok_or_else(|| {
                 Failure::new(FailureKind::NotFound, "nothing is live, so nothing runs beside it")
             })?;
             (live, lockgate_model::Gates::None)
@@ -72,18 +77,28 @@ pub fn plan(
     if let Intent::Rollback { .. } = intent {
         rollback::demand_own_image(Here { project, service, environment }, &release, observed)?;
     }
+    let wanted = recipe::Wanted { project, service, environment, slots, intent, release, gates, again };
     match slots.strategy {
-        Strategy::BlueGreen => blue_green::plan(
-            &blue_green::Wanted { project, service, environment, slots, intent, release, gates, again },
-            observed,
-        ),
+        Strategy::BlueGreen => blue_green::plan(&wanted, observed),
+        Strategy::Recreate => recreate::plan(&wanted, observed),
     }
+}
+
+/// No recipe of today goes on from there.
+fn shared_out(split: &Split, strategy: Strategy) -> Failure {
+    let message = format!(
+        "the router splits the traffic ({split}), and `strategy: {strategy}` needs one slot that has all of it"
+    );
+    Failure::new(FailureKind::Refused, message).hint(
+        "have the router send all of it to the slot whose release is to stay, then run the command again",
+    )
 }
 
 /// A proxy of ours is started again by what changes something, another router by whoever runs it.
 fn router_down(router: &Router, reason: &str) -> Failure {
     let hint = match router {
         Router::Builtin(_) => "`lockgate resume` starts the proxy again, and so does `lockgate deploy`",
+        Router::None => "`lockgate doctor` says what is missing",
         Router::Caddy(_) => "start Caddy on that host; `lockgate doctor` says what is missing",
     };
     Failure::new(FailureKind::Unreachable, format!("the router cannot be asked: {reason}")).hint(hint)

@@ -54,6 +54,10 @@ pub enum Matched {
 /// # Errors
 /// `Refused`, at the host whose record no plan of ours can be made from.
 pub fn match_run(here: Here<'_>, found: Found<'_>) -> Result<Matched, Failure> {
+    let base = found.journaled.or(found.held.values().next().copied());
+    // Whoever began it left these out by name.
+    let environment = here.environment.without(base.map_or(&[], |plan| &plan.without));
+    let here = Here { environment: &environment, ..here };
     let Some(slots) = here.environment.slots() else {
         let message = format!("{} is only checked, so no run of it can be taken over", here.environment.name);
         return Err(Failure::new(FailureKind::Refused, message));
@@ -64,14 +68,14 @@ pub fn match_run(here: Here<'_>, found: Found<'_>) -> Result<Matched, Failure> {
         if plan.hosts.contains(host) {
             own.insert(
                 host,
-                OnHost::read(here, found, host, plan).map_err(|reason| unmatched(host, &reason))?,
+                OnHost::read((here, slots), found, host, plan).map_err(|reason| unmatched(host, &reason))?,
             );
         }
     }
-    let Some(base) = found.journaled.or(found.held.values().next().copied()) else {
+    let Some(base) = base else {
         return Err(Failure::new(FailureKind::NotFound, "no host holds the run"));
     };
-    let differences = differences(here, found, base, &own);
+    let differences = differences((here, slots), found, base, &own);
     if differences.is_empty() {
         return Ok(Matched::Same(Box::new(base.clone())));
     }
@@ -82,6 +86,7 @@ pub fn match_run(here: Here<'_>, found: Found<'_>) -> Result<Matched, Failure> {
         strategy: slots.strategy,
         intent: told_intent(here, &base.intent),
         hosts: Vec::new(),
+        without: base.without.clone(),
         before: BTreeMap::new(),
         release: told(here, &base.release),
         phases: Vec::new(),
@@ -113,7 +118,12 @@ struct OnHost<'a> {
 }
 
 impl<'a> OnHost<'a> {
-    fn read(here: Here<'_>, found: Found<'_>, host: &'a HostId, plan: &'a Plan) -> Result<Self, String> {
+    fn read(
+        (here, slots): (Here<'_>, &SlotDelivery),
+        found: Found<'_>,
+        host: &'a HostId,
+        plan: &'a Plan,
+    ) -> Result<Self, String> {
         if let Some((index, step)) = plan.steps().enumerate().find_map(|(index, (_, _, step))| {
             (usize::try_from(step.id.0).ok() != Some(index)).then_some((index, step))
         }) {
@@ -122,20 +132,23 @@ impl<'a> OnHost<'a> {
                 step.id.0
             ));
         }
-        let former = Former::of(host, plan)?;
+        let former = Former::of(host, plan, slots)?;
         let mut then = former.seen()?;
         let record = Record::Host(host.clone());
         let mut differences = Vec::new();
         let now = found.seen.hosts.get(host);
         for (slot, held) in &mut then.slots {
             let Some(release) = &mut held.release else { continue };
-            if former.starts_in() == Some(*slot) {
+            if !former.goes_back_to(*slot) {
                 continue;
             }
-            // What it goes back to.
             let seen = now.and_then(|now| now.slots.get(slot)?.release.as_ref());
+            // In one place the release itself may have followed it by now.
+            let followed =
+                |seen: &&Release| former.starts_in() == Some(*slot) && seen.same_bytes(&plan.release);
+            let seen = seen.filter(|seen| !seen.same_bytes(release) && !followed(seen));
             if former.starts_in().is_some()
-                && let Some(seen) = seen.filter(|seen| !seen.same_bytes(release))
+                && let Some(seen) = seen
             {
                 let path = format!("{slot} on {host}");
                 differences.push(Difference::new(&record, &path, &release.to_string(), &seen.to_string()));
@@ -188,7 +201,7 @@ impl<'a> OnHost<'a> {
         let Here { project, service, .. } = here;
         let alone = crate::plan(project, service, &environment, &self.intent_alone(), &observed)
             .map_err(|failure| failure.message)?;
-        let now = Former::of(self.host, &alone)?;
+        let now = Former::of(self.host, &alone, slots)?;
         if now.starts_in() != former.starts_in() || (to_undo && !now.has_undos()) {
             return Err("what it did there does not follow from what it says was there before".to_owned());
         }
@@ -209,7 +222,7 @@ impl<'a> OnHost<'a> {
 }
 
 fn differences(
-    here: Here<'_>,
+    (here, slots): (Here<'_>, &SlotDelivery),
     found: Found<'_>,
     base: &Plan,
     own: &BTreeMap<&HostId, OnHost<'_>>,
@@ -219,7 +232,7 @@ fn differences(
     let records: Vec<(Record, &Plan)> = of_hosts.chain(of_journal()).collect();
     let mut differences: Vec<Difference> = own.values().flat_map(|host| host.differences.clone()).collect();
     let made =
-        seen_then(here, base).and_then(|then| make(here, base, &then).map_err(|failure| failure.message));
+        seen_then(slots, base).and_then(|then| make(here, base, &then).map_err(|failure| failure.message));
     match made {
         Ok(made) => {
             differences
@@ -235,9 +248,9 @@ fn differences(
 }
 
 /// What was seen of every host of the configuration when the plan was made.
-fn seen_then(here: Here<'_>, plan: &Plan) -> Result<Observed, String> {
-    let seen = |host: &HostId| Ok((host.clone(), Former::of(host, plan)?.seen()?));
-    Ok(Observed { hosts: here.environment.hosts().iter().map(seen).collect::<Result<_, String>>()? })
+fn seen_then(slots: &SlotDelivery, plan: &Plan) -> Result<Observed, String> {
+    let seen = |host: &HostId| Ok((host.clone(), Former::of(host, plan, slots)?.seen()?));
+    Ok(Observed { hosts: slots.hosts.iter().map(seen).collect::<Result<_, String>>()? })
 }
 
 /// The plan again. A rollback is to the release that the plan found, for what it was found in is not known any more.
@@ -248,7 +261,7 @@ fn make(here: Here<'_>, plan: &Plan, then: &Observed) -> Result<Plan, Failure> {
         asked @ (Intent::Deploy { .. } | Intent::Rollback { .. } | Intent::TidyUp) => asked.clone(),
     };
     let made = crate::plan(project, service, environment, &intent, then)?;
-    Ok(Plan { intent: plan.intent.clone(), ..made })
+    Ok(Plan { intent: plan.intent.clone(), without: plan.without.clone(), ..made })
 }
 
 /// It is of the service, and of the image that the configuration names.

@@ -135,20 +135,18 @@ fn current(seen: &HostObserved) -> Option<&Release> {
     }
 }
 
-/// What the other slot holds, if the host's files say that it had the traffic. A release that failed in it since was
+/// What another slot holds, if the host's files say that it had the traffic. A release that failed in it since was
 /// started after the live one, and is never gone back to without its name.
 fn was_live_beside(seen: &HostObserved) -> Option<&Release> {
     let target = seen.router.target?;
-    let beside = seen.slots.get(&target.other())?;
+    let before = seen.recorded.previous.filter(|slot| *slot != target)?;
+    let beside = seen.slots.get(&before)?;
     let since = |slot: Option<&SlotObserved>| slot.and_then(|slot| slot.started_at);
     let tried_since = match (since(seen.slots.get(&target)), since(Some(beside))) {
         (Some(live), Some(beside)) => beside > live,
         _ => false,
     };
-    if seen.recorded.previous != Some(target.other()) || tried_since {
-        return None;
-    }
-    beside.release.as_ref()
+    beside.release.as_ref().filter(|_| !tried_since)
 }
 
 fn none_before(seen: &HostObserved) -> Failure {

@@ -4,5 +4,6 @@
 
 pub mod host;
 pub mod own;
+pub mod registry;
 pub mod router;
 pub mod runtime;

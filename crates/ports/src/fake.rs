@@ -10,12 +10,14 @@ mod machine;
 mod nature;
 mod outside;
 mod ports;
+mod registry;
 mod stream;
 
 pub use machine::{App, Artifact, Behaviour, Catalogue, Dropped, Life, Machine, SharedMachine, shared};
 pub use nature::{Call, Calm, Fate, Nature, What};
 pub use outside::{FakeNotifier, FakeProber, FakeRunner};
 pub use ports::{FakeHost, FakePorts, FakeRouter, FakeRuntime};
+pub use registry::FakeRegistry;
 
 #[cfg(test)]
 mod tests;

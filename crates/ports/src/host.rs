@@ -263,6 +263,13 @@ pub trait Host: Send + Sync {
     /// `Unreachable` when nothing listens, `TimedOut`.
     async fn connect(&self, endpoint: &Endpoint, timeout: Millis) -> Result<Box<dyn HostStream>, PortError>;
 
+    /// Returns when the host, which answered until then, does so no more, within seconds and whatever is under way there:
+    /// long before each thing that is waited for has timed out. Never where that is not noticed by itself, as on this
+    /// machine.
+    async fn gone(&self) -> PortError {
+        std::future::pending().await
+    }
+
     /// Free space in MiB on the file system that holds `path` or its nearest existing parent.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The traits to the outside: host, runtime, router, prober, command runner, notifier.
+//! The traits to the outside: host, runtime, router, registry, prober, command runner, notifier.
 //!
 //! Ports take and give domain values, never a vendor's types, and say what an implementer must guarantee. An error
 //! ([`PortError`]) says what the caller may do, not which library failed. Each port has a fake ([`fake`]) and a
@@ -7,6 +7,7 @@
 //! Absent: the engine. Nothing here knows that there are plans.
 
 pub mod conformance;
+pub mod docker_login;
 mod error;
 pub mod fake;
 mod gate;
@@ -14,6 +15,7 @@ mod host;
 pub mod http;
 mod lock;
 mod notify;
+pub mod registry;
 mod router;
 mod runtime;
 mod tail;
@@ -29,8 +31,9 @@ pub use host::{
 pub use http::{Answer, Request};
 pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier};
-pub use router::{InFlight, Route, RouteVersion, Router, RouterAnswer, Upstream};
-pub use runtime::{Check, CheckState, Diagnosis, Finding, Runtime, RuntimeSlot};
+pub use registry::{Manifest, Registry, Resolved};
+pub use router::{InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Upstream, only_upstream};
+pub use runtime::{Check, CheckState, Diagnosis, Finding, OwnHealth, OwnHealthState, Runtime, RuntimeSlot};
 pub use tail::Tail;
 
 use lockgate_model::HostId;

@@ -1,24 +1,44 @@
 //! What sends traffic to a slot, for one service on one host.
 
 use async_trait::async_trait;
-use lockgate_model::{FailureKind, HoldBounds, Release, Slot};
+use lockgate_model::{FailureKind, HoldBounds, InSlot, Release, Slot, Split};
 
 use crate::{Answer, Check, Endpoint, PortError, Request};
 
-/// Opaque: what the router's state was when it was read. [`Router::switch`] swaps only against this.
+/// Opaque: what the router's state was when it was read. [`Router::set`] swaps only against this.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RouteVersion(pub String);
 
 /// The service's route as the router has it now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Route {
-    /// The slot it sends traffic to; `None` when it has no route or dials something that is neither slot.
-    pub target: Option<Slot>,
+    /// Which slots get traffic; `None` when it has no route or dials something that is no slot.
+    pub split: Option<Split>,
     /// What it dials, in its own words; `None` when it has no route.
     pub dial: Option<String>,
     pub version: RouteVersion,
     /// True while requests wait at the router instead of being sent on: see [`Router::hold`].
     pub held: bool,
+}
+
+impl Route {
+    /// The slot gets traffic, however little.
+    #[must_use]
+    pub fn sends_to(&self, slot: Slot) -> bool {
+        self.split.as_ref().is_some_and(|split| split.sends_to(slot))
+    }
+
+    /// The slot that gets all of it; `None` where several do or none does.
+    #[must_use]
+    pub fn only(&self) -> Option<Slot> {
+        self.split.as_ref()?.only().copied()
+    }
+
+    /// The slot that gets most of it; `None` where none gets any.
+    #[must_use]
+    pub fn most(&self) -> Option<Slot> {
+        self.split.as_ref().map(Split::most)
+    }
 }
 
 /// Where to send traffic.
@@ -28,6 +48,24 @@ pub struct Upstream {
     pub release: Release,
     /// The slot's address as seen from the host; a router whose configuration names the address to dial uses that.
     pub endpoint: Endpoint,
+}
+
+impl InSlot for Upstream {
+    fn slot(&self) -> Slot {
+        self.slot
+    }
+}
+
+/// The one upstream of a split, for a router that cannot share traffic out.
+///
+/// # Errors
+/// `Refused` when there are several.
+pub fn only_upstream<'a>(to: &'a Split<Upstream>, router: &str) -> Result<&'a Upstream, PortError> {
+    to.only().ok_or_else(|| {
+        let message =
+            format!("the router {router} cannot split the traffic of a service, and {to} was wanted");
+        PortError::new(FailureKind::Refused, message).hint("send all of it to one slot")
+    })
 }
 
 /// Requests that a slot has not finished answering.
@@ -53,6 +91,11 @@ pub trait Router: Send + Sync {
     /// For people: `caddy`, `builtin`.
     fn name(&self) -> &'static str;
 
+    /// False only for [`NoRouter`].
+    fn sends_traffic(&self) -> bool {
+        true
+    }
+
     /// True when a route's dial is the endpoint that the runtime gave for the slot, so that one which differs is out of
     /// date.
     fn dials_slots(&self) -> bool {
@@ -75,18 +118,24 @@ pub trait Router: Send + Sync {
         Ok(())
     }
 
-    /// Sends all new requests to `to`, atomically: when it returns, the change is in force and outlives a restart of
-    /// the router as well as the router allows. Does nothing when `to` has the traffic already with the same release
-    /// and address. Requests in flight finish where they are.
+    /// Whether [`Router::set`] takes a split of several slots.
+    fn can_split(&self) -> bool {
+        false
+    }
+
+    /// Sends new requests to the upstreams of `to` by their shares, atomically: when it returns, the change is in force and
+    /// outlives a restart of the router as well as the router allows. Does nothing when `to` has the traffic already
+    /// with the same releases and addresses. Requests in flight finish where they are.
     ///
     /// # Errors
-    /// `Conflict` when the route is no longer at `expected` (nothing is changed then); else as [`Router::route`].
-    async fn switch(&self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError>;
+    /// `Refused` for several upstreams by a router that cannot split ([`only_upstream`]); `Conflict` when the route is no
+    /// longer at `expected` (nothing is changed in both cases); else as [`Router::route`].
+    async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError>;
 
     /// Puts back what was there before Lockgate's first switch: dial `dial`, or with `None` remove the route.
     ///
     /// # Errors
-    /// As [`Router::switch`].
+    /// As [`Router::set`].
     async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError>;
 
     /// Whether [`Router::hold`] is more than a refusal.
@@ -97,7 +146,7 @@ pub trait Router: Send + Sync {
     /// From its return on no new request is sent to any slot: requests wait, at most `bounds.requests_max` of them and
     /// each for at most `bounds.time`; any beyond that are answered 503 with `Retry-After`. The body of a request that
     /// waits is not read beyond a bound, and a client that goes away frees its place. Requests in flight go on, and only
-    /// they are counted by [`Router::in_flight`]. [`Router::switch`] and [`Router::withdraw`] work meanwhile and let
+    /// they are counted by [`Router::in_flight`]. [`Router::set`] and [`Router::withdraw`] work meanwhile and let
     /// nothing go. A restart of the router keeps the hold.
     ///
     /// Holding what is held is no error: the bounds are the new ones, and the hold's time begins anew (a request's own
@@ -127,7 +176,8 @@ pub trait Router: Send + Sync {
     /// As [`Router::route`].
     async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError>;
 
-    /// Sends a request through the router's data path, as a user's request would come.
+    /// Sends a request through the router's data path, as a user's request would come: it waits too while requests are
+    /// held.
     ///
     /// # Errors
     /// `Unreachable` when the router does not listen; an error status is an answer, not an error.
@@ -139,4 +189,49 @@ pub trait Router: Send + Sync {
 
 fn cannot_hold(router: &str) -> PortError {
     PortError::new(FailureKind::Refused, format!("the router {router} cannot hold requests"))
+}
+
+/// In the place of a router where there is none: no route, nothing in flight, nothing that could be changed. What is live is
+/// then what runs.
+pub struct NoRouter;
+
+impl NoRouter {
+    fn refused() -> PortError {
+        PortError::new(FailureKind::Refused, "there is no router (`router: none`)")
+    }
+}
+
+#[async_trait]
+impl Router for NoRouter {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+
+    fn sends_traffic(&self) -> bool {
+        false
+    }
+
+    async fn route(&self) -> Result<Route, PortError> {
+        Ok(Route::default())
+    }
+
+    async fn set(&self, _: &Split<Upstream>, _: &RouteVersion) -> Result<(), PortError> {
+        Err(Self::refused())
+    }
+
+    async fn withdraw(&self, _: Option<&str>, _: &RouteVersion) -> Result<(), PortError> {
+        Err(Self::refused())
+    }
+
+    async fn in_flight(&self, _: Slot) -> Result<InFlight, PortError> {
+        Ok(InFlight::default())
+    }
+
+    async fn ask(&self, _: &Request) -> Result<RouterAnswer, PortError> {
+        Err(Self::refused())
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        Vec::new()
+    }
 }

@@ -1,10 +1,10 @@
 //! What runs a slot, for one service in one environment on one host.
 
 use async_trait::async_trait;
-use lockgate_model::{Release, Slot, SlotState, Tag, Timestamp};
+use lockgate_model::{FailureKind, Millis, Release, Slot, SlotState, Tag, Template, Timestamp};
 use serde::Serialize;
 
-use crate::{Endpoint, PortError};
+use crate::{Endpoint, Output, PortError};
 
 /// What a slot holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +73,24 @@ impl From<Vec<Finding>> for Diagnosis {
     }
 }
 
+/// What a slot's own health check says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnHealth {
+    pub state: OwnHealthState,
+    /// How long it may take until it gives up: its start period and all its retries.
+    pub patience: Millis,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnHealthState {
+    /// There is none.
+    Missing,
+    /// It has neither passed yet nor failed as often as it may.
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
 #[async_trait]
 pub trait Runtime: Send + Sync {
     /// For people: `compose`, `process`.
@@ -125,6 +143,29 @@ pub trait Runtime: Send + Sync {
 
     /// Why the slot might not answer on `port`; empty when nothing stands out. Best effort: only looks.
     async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Diagnosis;
+
+    /// What the slot's own health check says now: a container's HEALTHCHECK.
+    ///
+    /// # Errors
+    /// `Refused` by a runtime that knows of none, with a hint; else as [`Runtime::slots`].
+    async fn health(&self, slot: Slot) -> Result<OwnHealth, PortError> {
+        Err(PortError::new(
+            FailureKind::Refused,
+            format!("{slot} has no health check of its own under {}", self.name()),
+        )
+        .hint("write `health: { command: … }` or a path"))
+    }
+
+    /// Runs a program where the slot's app runs, with its environment: inside its container, or beside its process. Its
+    /// placeholders are filled in as those of the slot's own command. No shell reads it.
+    ///
+    /// # Errors
+    /// `NotFound` when the slot does not run, `TimedOut` after `limit`, else as [`crate::Host::exec`]. Another exit code
+    /// than 0 is no error.
+    async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
+        let _ = (argv, limit);
+        Err(PortError::new(FailureKind::Refused, format!("{} runs no programs in {slot}", self.name())))
+    }
 
     /// Removes the service's bytes beyond `keep`, and nothing else's; never what a slot holds. Returns what was removed.
     ///

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use lockgate_model::{
     Action, Begun, Checksum, Digest, EnvironmentName, Event, EventKind, Evidence, Failure, FailureKind, Gate,
-    GateKind, GateTarget, Gates, Health, Holder, HostId, HostObserved, HttpGate, Intent, Lane, LeaseRecord,
-    Millis, Moment, Observed, Outcome, Phase, Plan, PlanPlace, Probe, Progress, ProjectName, Recorded,
-    Release, RouterObserved, RunEnd, RunId, ServiceName, Slot, SlotObserved, SlotState, StatusRange, Step,
-    StepId, Strategy, Stuck, Tag, Timestamp, WhoIsLive,
+    GateKind, GateTarget, Gates, Health, Holder, HostId, HostObserved, HttpGate, HttpHealth, Intent, Lane,
+    LeaseRecord, Millis, Moment, Observed, Outcome, Phase, Plan, PlanPlace, Probe, Progress, ProjectName,
+    Recorded, Release, RouterObserved, RunEnd, RunId, ServiceName, Slot, SlotObserved, SlotState,
+    StatusRange, Step, StepId, Strategy, Stuck, Tag, Timestamp, WhoIsLive,
 };
 
 /// 2025-11-20T12:00:00Z.
@@ -60,13 +60,13 @@ pub(crate) fn run() -> RunId {
 }
 
 fn probe() -> Probe {
-    let health = Health {
+    let health = Health::Http(HttpHealth {
         path: "/health".into(),
         timeout: Millis::from_secs(60),
         passes: 1,
         status: StatusRange::OK,
         body: None,
-    };
+    });
     Probe { health, port: Some(5000) }
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn plan_for(hosts: &[HostId]) -> Plan {
     let (new, old) = (release("v2"), release("v1"));
     let fetch = Action::Fetch { release: new.clone() };
     let start = Action::Start { slot: Slot::Green, release: new.clone() };
-    let stop = |slot| Action::Stop { slot, grace: Millis(10_000), heir: None };
+    let stop = |slot| Action::Stop { slot, grace: Millis(10_000), heir: None, holding: None };
     let switch = |slot, release: &Release| Action::Switch { slot, release: release.clone(), probe: probe() };
     let prepare = [(fetch, vec![]), (start, vec![stop(Slot::Green)])];
     let prepare = numbers.phase("prepare", false, hosts, &prepare);
@@ -132,6 +132,7 @@ pub(crate) fn plan_for(hosts: &[HostId]) -> Plan {
         strategy: Strategy::BlueGreen,
         intent: Intent::Deploy { release: new.clone(), gates: Gates::All, again: false },
         hosts: hosts.to_vec(),
+        without: Vec::new(),
         before: hosts.iter().map(|host| (host.clone(), old.clone())).collect(),
         release: new,
         phases: vec![prepare, swap, check, tidy],
@@ -300,11 +301,25 @@ pub(crate) fn held_lease() -> LeaseRecord {
     };
     let last =
         RunEnd { run: run(), at: Timestamp(4), outcome: Outcome::RolledBack { failure: failure_smoke() } };
-    LeaseRecord { token: 1, holder: Some(holder), unfinished: None, last: Some(last), ended_at: None }
+    LeaseRecord {
+        token: 1,
+        holder: Some(holder),
+        unfinished: None,
+        last: Some(last),
+        ended_at: None,
+        left_out: None,
+    }
 }
 
 pub(crate) fn left_lease() -> LeaseRecord {
     let plan = PlanPlace::Beside(Checksum::of(b""));
     let unfinished = Begun { run: run(), plan, progress: Progress::Forward };
-    LeaseRecord { token: 1, holder: None, unfinished: Some(unfinished), last: None, ended_at: None }
+    LeaseRecord {
+        token: 1,
+        holder: None,
+        unfinished: Some(unfinished),
+        last: None,
+        ended_at: None,
+        left_out: None,
+    }
 }

@@ -30,7 +30,7 @@ pub use failure::failure_text;
 pub use json::Json;
 pub use live::Live;
 use lockgate_model::{Event, Timestamp};
-pub use outcome::{hosts_text, outcome_text};
+pub use outcome::{dark_text, hosts_text, outcome_text};
 pub use paint::{Paint, clean, escaped, harmless, harmless_json};
 pub use plain::Plain;
 pub use plan::{deploy_again, live_text, plan_text};

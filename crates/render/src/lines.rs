@@ -44,7 +44,7 @@ pub(crate) fn lines(view: &mut RunView, event: &Event, paint: Paint) -> Vec<Line
                 );
             }
         }
-        EventKind::Adopted { owner, progress, left } => {
+        EventKind::Adopted { owner, progress, left, without } => {
             let going = match progress {
                 Progress::Forward => "goes on",
                 Progress::Unwinding => "goes on undoing",
@@ -53,6 +53,10 @@ pub(crate) fn lines(view: &mut RunView, event: &Event, paint: Paint) -> Vec<Line
             let except = match left.as_slice() {
                 [] => String::new(),
                 hosts => format!(", but not on {}, which went on without it", hosts_text(hosts)),
+            };
+            let except = match without.as_slice() {
+                [] => except,
+                hosts => format!("{except}, without {}", hosts_text(hosts)),
             };
             out.add(Detail::Normal, format!("! {} took the run over and {going}{except}", escaped(owner)));
         }

@@ -1,8 +1,9 @@
 //! How a run ended, as text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use lockgate_model::{Action, Failure, FailureKind, HostId, Outcome, Plan, Release, Slot, Stuck};
+use lockgate_model::{Action, Failure, FailureKind, HostId, Millis, Outcome, Plan, Release, Slot, Stuck};
 
 use crate::failure::failure_text;
 use crate::{Paint, clean};
@@ -47,6 +48,16 @@ pub fn hosts_text(hosts: &[HostId]) -> String {
         [first @ .., last] if names.len() <= HOSTS_NAMED_MAX => format!("{} and {last}", first.join(", ")),
         many => format!("{} hosts", many.len()),
     }
+}
+
+/// How long nothing was live: `dark: 1.2s on web1, 800ms on web2`.
+#[must_use]
+pub fn dark_text(dark: &BTreeMap<HostId, Millis>) -> String {
+    let times: Vec<String> = dark
+        .iter()
+        .map(|(host, time)| format!("{time} on {}", hosts_text(std::slice::from_ref(host))))
+        .collect();
+    format!("dark: {}", times.join(", "))
 }
 
 fn succeeded(warnings: &[Failure], plan: &Plan, paint: Paint) -> String {
@@ -130,7 +141,9 @@ fn stuck_text(stuck: &Stuck, plan: &Plan, paint: Paint) -> String {
         let _ = write!(text, "\n  {}", clean(command));
     }
     if !stuck.seen.silent.is_empty() && plan.hosts.len() > 1 {
-        text.push_str("\n  where a host is gone for good: take it out of `hosts`, then deploy");
+        text.push_str(
+            "\n  where a host is gone for good, `lockgate resume` goes on without it; then take it out of `hosts`, or deploy with `--skip HOST`",
+        );
     }
     text
 }
@@ -229,7 +242,7 @@ mod tests {
         next: type, in this order:
           lockgate status web
           lockgate resume
-          where a host is gone for good: take it out of `hosts`, then deploy
+          where a host is gone for good, `lockgate resume` goes on without it; then take it out of `hosts`, or deploy with `--skip HOST`
         ");
         let mut known = stuck();
         known.seen.live.insert(host("web2"), lockgate_model::Slot::Green);

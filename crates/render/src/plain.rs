@@ -185,6 +185,7 @@ mod tests {
                 owner: "kim@desk".into(),
                 progress: Progress::Forward,
                 left: Vec::new(),
+                without: Vec::new(),
             },
         });
         for event in after {
@@ -201,8 +202,12 @@ mod tests {
     #[test]
     fn a_committed_run_that_is_adopted_blindly_counts_what_was_done_elsewhere() {
         let all = deploy_events();
-        let adopted =
-            EventKind::Adopted { owner: "kim@desk".into(), progress: Progress::Committed, left: Vec::new() };
+        let adopted = EventKind::Adopted {
+            owner: "kim@desk".into(),
+            progress: Progress::Committed,
+            left: Vec::new(),
+            without: Vec::new(),
+        };
         let mut events = vec![all[0].clone(), Event { kind: adopted, ..all[1].clone() }];
         events.extend(all[all.len() - 5..].iter().cloned());
         assert!(

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use lockgate_model::{
-    Action, EnvironmentName, HostId, HostObserved, Lane, Observed, Phase, Plan, ServiceName, Slot, SlotState,
+    Action, EnvironmentName, HoldBounds, HostId, HostObserved, Interruption, Lane, Observed, Phase, Plan,
+    ServiceName, Slot, SlotState,
 };
 
 use crate::lines::headline;
@@ -26,6 +27,9 @@ pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
         let _ = write!(text, "\n\nnothing to do: what is wanted is what is");
         return text;
     }
+    if let Some(interruption) = plan.interruption() {
+        let _ = write!(text, "\n\n{} {}", paint.yellow("!"), interruption_text(plan, interruption));
+    }
     let mut committed = false;
     for (index, phase) in plan.phases.iter().filter(|phase| has_steps(phase)).enumerate() {
         let last = match phase.committed && !committed {
@@ -39,6 +43,21 @@ pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
     }
     let _ = write!(text, "\n\n{}", paint.faint("↩ is what takes a step back if a later one fails"));
     text
+}
+
+/// What users will notice of it.
+fn interruption_text(plan: &Plan, interruption: Interruption) -> String {
+    let service = &plan.service;
+    match interruption {
+        Interruption::Dark => format!(
+            "{service} will be dark on each host from when the old release stops until the new one is healthy: \
+             there is no router that lets requests wait"
+        ),
+        Interruption::Waits(HoldBounds { time, requests_max }) => format!(
+            "requests to {service} wait while it is started anew: at most {requests_max} of them on each host, none \
+             longer than {time}"
+        ),
+    }
 }
 
 /// What is live on the host: `v1 (1f3a5b7c9d0e) in blue`.
@@ -64,18 +83,28 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
     if let Some(reason) = &seen.router.unreachable {
         warnings.push(format!("the router cannot be asked: {}", escaped(reason)));
     }
-    if let (Some(target), Some(active)) = (seen.router.target, seen.recorded.active)
+    if let (Some(target), Some(active), false) =
+        (seen.router.target, seen.recorded.active, seen.router.absent)
         && target != active
     {
         warnings.push(format!("the traffic goes to {target}, but {active} is recorded as active"));
     }
-    if let Some(target) = seen.router.target
+    if let (Some(target), true) = (seen.router.target, seen.router.absent)
+        && seen.slots.get(&target).is_none_or(|slot| slot.state != SlotState::Running)
+    {
+        warnings.push(format!("{target} should be live, {}", not_running(seen, target)));
+    } else if let Some(target) = seen.router.target
         && seen.slots.get(&target).is_none_or(|slot| slot.state != SlotState::Running)
     {
         warnings.push(format!("the traffic goes to {target}, {}", not_running(seen, target)));
     }
     if let Some((slot, live)) = seen.live().filter(|(_, live)| live.restarts > 0) {
         warnings.push(format!("{slot} was started again {} times by its restart policy", live.restarts));
+    }
+    if let (Some(target), Some(active), true) = (seen.router.target, seen.recorded.active, seen.router.absent)
+        && target != active
+    {
+        warnings.push(format!("{target} runs, but {active} is recorded as active"));
     }
     if let (true, Some(dial)) = (seen.router.stale, &seen.router.dial) {
         warnings.push(format!(
@@ -124,16 +153,18 @@ enum Target {
     Unchanged,
 }
 
-/// Where the plan's last switch on the host sends the traffic.
+/// Where the plan's last switch on the host sends the traffic; where none does, what it starts.
 fn target(plan: &Plan, host: &HostId) -> Target {
-    plan.steps()
-        .filter(|(_, lane, _)| *lane == Some(host))
-        .filter_map(|(_, _, step)| match &step.action {
-            Action::Switch { slot, .. } => Some(Target::Slot(*slot)),
-            _ => None,
-        })
-        .last()
-        .unwrap_or(Target::Unchanged)
+    let ours = || plan.steps().filter(|(_, lane, _)| *lane == Some(host)).map(|(_, _, step)| &step.action);
+    let switched = ours().filter_map(|action| match action {
+        Action::Switch { slot, .. } => Some(*slot),
+        _ => None,
+    });
+    let started = ours().filter_map(|action| match action {
+        Action::Start { slot, .. } => Some(*slot),
+        _ => None,
+    });
+    switched.last().or_else(|| started.last()).map_or(Target::Unchanged, Target::Slot)
 }
 
 fn has_steps(phase: &Phase) -> bool {

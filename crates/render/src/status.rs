@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use lockgate_model::{HostId, HostObserved, LeaseRecord, Release, ServiceStatus, Slot, SlotState, Timestamp};
+use lockgate_model::{
+    Behind, HostId, HostObserved, LeaseRecord, Release, ServiceStatus, SlotState, Timestamp,
+};
 
 use crate::failure::failure_text;
 use crate::outcome::hosts_text;
@@ -62,22 +64,49 @@ fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: P
             status.service
         );
     }
+    for (host, behind) in status.behind() {
+        let _ = write!(text, "\n  {} {}", paint.yellow("!"), behind_text(status, &host, &behind, time));
+    }
     push_leases(&mut text, status, time, paint);
     text
 }
 
+/// Who went on without a host, and what brings it along.
+fn behind_text(
+    status: &ServiceStatus,
+    host: &HostId,
+    behind: &Behind,
+    time: &dyn Fn(Timestamp) -> String,
+) -> String {
+    let of = behind.by.as_ref().map(|by| format!(" of {}", escaped(by))).unwrap_or_default();
+    let ended = behind.at.map(|at| format!(" at {}", time(at))).unwrap_or_default();
+    let others = status.observed.hosts.iter().filter(|(other, _)| *other != host);
+    let mut live: Vec<&str> =
+        others.filter_map(|(_, seen)| Some(seen.live()?.1.release.as_ref()?.tag.as_str())).collect();
+    live.dedup();
+    let tag = match live.as_slice() {
+        [tag] => tag,
+        _ => "TAG",
+    };
+    let deploy = format!("lockgate --env {} deploy {}", status.environment, status.service);
+    format!(
+        "{} is behind: run {}{of} went on without it{ended}\n    when it is back: `{deploy} {tag}` brings it along; until then: `{deploy} TAG --skip {host}`",
+        hosts_text(std::slice::from_ref(host)),
+        behind.run
+    )
+}
+
 /// The slot that gets no traffic, as far as something is in it.
 fn beside(seen: &HostObserved) -> String {
-    let others = Slot::ALL.into_iter().filter(|slot| Some(*slot) != seen.router.target);
+    let others = seen.slots.iter().filter(|(slot, _)| Some(**slot) != seen.router.target);
     let shown: Vec<String> = others
-        .filter_map(|slot| {
-            let inside = seen.slots.get(&slot)?;
+        .map(|(slot, inside)| {
             let state = match inside.state {
                 SlotState::Running => "running",
                 SlotState::Stopped => "stopped",
             };
             let release = inside.release.as_ref().map_or("unknown release".to_owned(), ToString::to_string);
-            Some(format!("{release} in {slot}, {state}"))
+            format!("{release} in {slot}, {state}")
         })
         .collect();
     shown.join("; ")
@@ -140,7 +169,7 @@ fn lease_lines(
 mod tests {
     use std::collections::BTreeMap;
 
-    use lockgate_model::{Failure, FailureKind};
+    use lockgate_model::{Failure, FailureKind, LeftOut};
 
     use super::*;
     use crate::fixtures::{environment, held_lease, host, left_lease, observed, service};
@@ -185,6 +214,25 @@ mod tests {
           ✗ web2: unreachable: no route
             hint: is it up?
           ! run 00000000-0000-0000-0000-000000000007 was left unfinished: type `lockgate resume` (on web1)
+        ");
+    }
+
+    #[test]
+    fn who_is_behind_is_said_with_what_brings_it_along() {
+        let mut one = status();
+        let run = left_lease().unfinished.unwrap().run;
+        let left_out = LeftOut { run, hosts: vec![host("web3")], by: "kim@desk".into(), at: Timestamp(7) };
+        one.leases =
+            [(host("web1"), LeaseRecord { left_out: Some(left_out), ..LeaseRecord::default() })].into();
+        one.unseen.insert(host("web3"), Failure::new(FailureKind::TimedOut, "it does not answer"));
+        insta::assert_snapshot!(status_text(&[one], &time, Paint::plain()), @r"
+        web in prod: unwell
+          host  live                       since           beside
+          web1  v1 (0a0a0a0a0a0a) in blue  t1763640000000
+          web2  v1 (0a0a0a0a0a0a) in blue  t1763640000000  unknown release in green, stopped
+          ✗ web3: timed out: it does not answer
+          ! web3 is behind: run 00000000-0000-0000-0000-000000000007 of kim@desk went on without it at t7
+            when it is back: `lockgate --env prod deploy web v1` brings it along; until then: `lockgate --env prod deploy web TAG --skip web3`
         ");
     }
 

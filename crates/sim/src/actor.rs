@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use async_trait::async_trait;
 use lockgate_engine::{EventSink, Interrupt, JournalError};
-use lockgate_model::{EventKind, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, RunId};
+use lockgate_model::{EventKind, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, RunId, Slot};
 use lockgate_ports::PortError;
 use lockgate_ports::fake::{Call, Fate, Machine, Nature, What};
 use tokio::time::Instant;
@@ -50,6 +50,8 @@ pub enum Event {
     ImagesGone,
     ClockJump(i64),
     HostDown(Millis),
+    /// Until the story says that it comes back.
+    HostGone,
     RouterDown(Millis),
     DiskFull,
 }
@@ -334,7 +336,7 @@ impl Actor {
             }
             Event::RouteElsewhere => {
                 self.world.disturb(host);
-                let other = target.map_or(lockgate_model::Slot::Blue, lockgate_model::Slot::other);
+                let other = target.map_or(Slot::Blue, beside);
                 machine.point_at(Some(Machine::address(other)), None);
             }
             Event::RouteGone => {
@@ -356,6 +358,7 @@ impl Actor {
                 self.world.count(|tally| tally.faults += 1);
             }
             Event::HostDown(span) => self.world.host_down(host, span),
+            Event::HostGone => self.world.host_gone(host),
             Event::RouterDown(span) => self.world.router_down(host, span),
         }
     }
@@ -420,11 +423,11 @@ impl Actor {
     fn meddle(&self, call: &Call, machine: &mut Machine) {
         match (self.mutation, call.what) {
             (Some(Mutation::StopsOldFirst), What::Switch(to)) => {
-                if let Some(app) = machine.slots.get_mut(&to.other()) {
+                if let Some(app) = machine.slots.get_mut(&beside(to)) {
                     app.running_since = None;
                 }
                 let target = machine.target();
-                if target == Some(to.other()) {
+                if target == Some(beside(to)) {
                     self.world.judge(self.name(), u64::MAX.into(), None, call, machine);
                 }
             }
@@ -555,10 +558,17 @@ impl EventSink for Actor {
             && let Some(host) = self.world.machines.keys().next()
         {
             let mut machine = self.world.machine(host);
-            let other = machine.target().map(|slot| Machine::address(slot.other()));
+            let other = machine.target().map(|slot| Machine::address(beside(slot)));
             machine.point_at(other, None);
         }
         self.world.say(|| format!("{}: · {}", self.name(), word(event)));
         self.world.hear(event);
+    }
+}
+
+fn beside(slot: Slot) -> Slot {
+    match slot {
+        Slot::Blue => Slot::Green,
+        Slot::Green | Slot::Main => Slot::Blue,
     }
 }

@@ -43,7 +43,14 @@ impl Intents {
     pub fn cover(&self, call: &Call, plan: Option<&Plan>) -> bool {
         let judged = matches!(
             call.what,
-            What::Fetch | What::Start(_) | What::Stop(_) | What::Switch(_) | What::Withdraw | What::Prune
+            What::Fetch
+                | What::Start(_)
+                | What::Stop(_)
+                | What::Switch(_)
+                | What::Withdraw
+                | What::Hold
+                | What::LetGo
+                | What::Prune
         );
         let Some(plan) = plan.filter(|_| judged && !self.silent && !call.late) else { return true };
         let does = |actions: &[Action]| actions.iter().any(|action| is(action, call.what));
@@ -59,6 +66,8 @@ fn is(action: &Action, what: What) -> bool {
     match (action, what) {
         (Action::Fetch { .. }, What::Fetch)
         | (Action::Withdraw { .. }, What::Withdraw)
+        | (Action::Hold { .. }, What::Hold)
+        | (Action::LetGo, What::LetGo)
         | (Action::Prune { .. }, What::Prune) => true,
         (Action::Start { slot, .. }, What::Start(meant))
         | (Action::Stop { slot, .. }, What::Stop(meant))

@@ -19,6 +19,7 @@
 //! Everything comes from the seed: the same seed plays the same story, event by event.
 
 mod actor;
+mod gone;
 mod intents;
 mod journal;
 mod random;
@@ -29,6 +30,7 @@ mod telling;
 mod world;
 
 pub use actor::{BadDay, Event, FaultMode, Mutation};
+pub use gone::lose_a_host_everywhere;
 pub use random::Random;
 pub use scene::{Beside, Initial, Scene};
 pub use story::{Command, Story, Turn};

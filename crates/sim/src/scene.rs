@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError};
 
 use lockgate_model::{
     BuiltinRouter, CommandGate, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment,
-    EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate, Millis, Project, ProjectName,
-    Release, Router, Runtime, Service, ServiceName, Slot, SlotDelivery, Ssh, StatusRange, Strategy, Tag,
-    Template, Wave,
+    EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate, HttpHealth, Millis, Project,
+    ProjectName, Release, Router, Runtime, Service, ServiceName, Slot, SlotDelivery, Ssh, StatusRange,
+    Strategy, Tag, Template, Wave,
 };
 use lockgate_ports::fake::{Artifact, Behaviour, Catalogue, Machine, SharedMachine, shared};
 
@@ -44,6 +44,7 @@ pub enum Initial {
 
 #[derive(Debug, Clone)]
 pub struct Scene {
+    pub strategy: Strategy,
     /// One per host.
     pub hosts: Vec<Initial>,
     /// Of v2; all others are good.
@@ -63,6 +64,7 @@ pub struct Scene {
 impl Default for Scene {
     fn default() -> Self {
         Self {
+            strategy: Strategy::BlueGreen,
             hosts: vec![Initial::Live(Beside::Stopped)],
             v2: Behaviour { healthy_after: Some(Millis(40)), dies_after: None },
             smoke_fails: false,
@@ -116,6 +118,14 @@ impl Scene {
             .collect()
     }
 
+    /// All hosts begin with the same release.
+    #[must_use]
+    pub fn is_alike(&self) -> bool {
+        self.hosts
+            .windows(2)
+            .all(|two| matches!((two[0], two[1]), (Initial::Live(_), Initial::Live(_))) || two[0] == two[1])
+    }
+
     /// The hosts as they are before the story. Must be called within a tokio runtime.
     #[must_use]
     pub fn machines(&self) -> BTreeMap<HostId, SharedMachine> {
@@ -123,7 +133,7 @@ impl Scene {
         let build = |(id, initial): (HostId, &Initial)| {
             let mut machine = Machine::new(id.clone(), catalogue.clone());
             machine.router_identifies = self.router_identifies;
-            furnish(&mut machine, *initial);
+            furnish(&mut machine, *initial, self.strategy);
             (id, shared(machine))
         };
         let machines: BTreeMap<_, _> = self.host_ids().into_iter().zip(&self.hosts).map(build).collect();
@@ -143,13 +153,13 @@ impl Scene {
             cwd: None,
             env: BTreeMap::new(),
             port: Some(5000),
-            health: Health {
+            health: Health::Http(HttpHealth {
                 path: "/health".to_owned(),
                 timeout: self.health_timeout,
                 passes: 2,
                 status: StatusRange::OK,
                 body: None,
-            },
+            }),
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
@@ -168,6 +178,7 @@ impl Scene {
             services: BTreeMap::from([(service.name.clone(), service.clone())]),
             environments: vec![environment.clone()],
             notify: Vec::new(),
+            registries: BTreeMap::new(),
             ssh: Ssh::default(),
         };
         (Arc::new(project), service, environment)
@@ -178,7 +189,7 @@ impl Scene {
         let dir = Template::new("/srv/{service}/{slot}").unwrap_or_else(|error| panic!("{error}"));
         SlotDelivery {
             hosts: self.host_ids(),
-            strategy: Strategy::BlueGreen,
+            strategy: self.strategy,
             runtime: Runtime::Compose(ComposeRuntime {
                 layout: ComposeLayout::Folders(dir),
                 service: None,
@@ -236,7 +247,8 @@ fn through_the_router() -> Gate {
     }
 }
 
-fn furnish(machine: &mut Machine, initial: Initial) {
+fn furnish(machine: &mut Machine, initial: Initial, strategy: Strategy) {
+    let slot = strategy.slots()[0];
     let live = match initial {
         Initial::Fresh => return,
         Initial::Foreign => {
@@ -245,6 +257,8 @@ fn furnish(machine: &mut Machine, initial: Initial) {
         }
         Initial::Live(beside) => {
             match beside {
+                // Nothing can be beside the only slot.
+                _ if strategy == Strategy::Recreate => {}
                 Beside::Nothing => {}
                 Beside::Stopped => machine.place(Slot::Green, &tag("v0"), false),
                 Beside::Warm => {
@@ -257,14 +271,16 @@ fn furnish(machine: &mut Machine, initial: Initial) {
         Initial::Ahead => release(2),
         Initial::Switched(_) => release(1),
     };
-    machine.place(Slot::Blue, &live.tag, true);
+    machine.place(slot, &live.tag, true);
     // It has been running for long, whatever its behaviour.
-    if let Some(app) = machine.slots.get_mut(&Slot::Blue) {
+    if let Some(app) = machine.slots.get_mut(&slot) {
         app.behaviour = Behaviour::default();
     }
-    machine.point_at(Some(Machine::address(Slot::Blue)), Some(live.digest.clone()));
-    machine.files.insert(format!("{HOME}/active_color"), b"blue\n".to_vec());
-    machine.files.insert(format!("{HOME}/previous_color"), b"green\n".to_vec());
+    machine.point_at(Some(Machine::address(slot)), Some(live.digest.clone()));
+    machine.files.insert(format!("{HOME}/active_color"), format!("{slot}\n").into_bytes());
+    if strategy == Strategy::BlueGreen {
+        machine.files.insert(format!("{HOME}/previous_color"), b"green\n".to_vec());
+    }
     let list = serde_json::to_vec(&[live, release(0)]).unwrap_or_else(|error| panic!("{error}"));
     machine.files.insert(format!("{HOME}/.lockgate/releases.json"), list);
     if let Initial::Switched(active) = initial {
@@ -272,7 +288,8 @@ fn furnish(machine: &mut Machine, initial: Initial) {
         machine.place(Slot::Green, &to.tag, true);
         machine.point_at(Some(Machine::address(Slot::Green)), Some(to.digest));
         machine.files.insert(format!("{HOME}/active_color"), format!("{active}\n").into_bytes());
-        machine.files.insert(format!("{HOME}/previous_color"), format!("{}\n", active.other()).into_bytes());
+        let previous = if active == Slot::Green { Slot::Blue } else { Slot::Green };
+        machine.files.insert(format!("{HOME}/previous_color"), format!("{previous}\n").into_bytes());
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is played: a fleet, some commands, and each one's bad day.
 
-use lockgate_model::{Millis, Wave};
+use lockgate_model::{Millis, Strategy, Wave};
 use lockgate_ports::fake::Behaviour;
 
 use crate::Random;
@@ -27,6 +27,8 @@ pub struct Turn {
     /// Which machine's journal it has.
     pub machine: usize,
     pub day: BadDay,
+    /// Hosts, by number, that whoever types it leaves out.
+    pub skip: Vec<usize>,
     /// Another orchestrator that starts so long after it.
     pub rival: Option<(Millis, Box<Turn>)>,
 }
@@ -34,7 +36,7 @@ pub struct Turn {
 impl Turn {
     #[must_use]
     pub fn new(command: Command, machine: usize, day: BadDay) -> Self {
-        Self { command, machine, day, rival: None }
+        Self { command, machine, day, skip: Vec::new(), rival: None }
     }
 }
 
@@ -46,6 +48,8 @@ pub struct Story {
     /// The machine on which somebody resumes at the end; the last deployment comes from one that has seen nothing.
     pub last_machine: usize,
     pub mutation: Option<Mutation>,
+    /// Hosts that are gone come back at the end.
+    pub come_back: bool,
 }
 
 /// Machines in a story: with their own journals.
@@ -56,13 +60,13 @@ impl Story {
     #[must_use]
     pub fn plain(scene: Scene, command: Command) -> Self {
         let turns = vec![Turn::new(command, 0, BadDay::default())];
-        Self { seed: 1, scene, turns, last_machine: 0, mutation: None }
+        Self { seed: 1, scene, turns, last_machine: 0, mutation: None, come_back: true }
     }
 
     #[must_use]
     pub fn random(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let scene = scene(&mut random);
+        let mut scene = scene(&mut random);
         let mut turns = Vec::new();
         for index in 0..=random.below(3) {
             let mut turn = turn(&mut random, &scene, index == 0);
@@ -73,7 +77,15 @@ impl Story {
             turns.push(turn);
         }
         let last_machine = usize::try_from(random.below(MACHINES as u64)).unwrap_or(0);
-        Self { seed, scene, turns, last_machine, mutation: None }
+        // Drawn last, so that the stories of before stay what they were.
+        if random.chance(250) {
+            scene.strategy = Strategy::Recreate;
+            // A release that only seems well because it has run for long is not one to go back to, and there is one slot.
+            let ahead =
+                scene.hosts.iter_mut().filter(|host| matches!(host, Initial::Ahead | Initial::Switched(_)));
+            ahead.for_each(|host| *host = Initial::Live(Beside::Nothing));
+        }
+        Self { seed, scene, turns, last_machine, mutation: None, come_back: true }
     }
 }
 

@@ -61,13 +61,13 @@ pub fn fail_everywhere(base: &Story) -> (Vec<Finding>, Tally) {
 }
 
 #[derive(Default)]
-struct All {
-    findings: Vec<Finding>,
-    tally: Tally,
+pub(crate) struct All {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) tally: Tally,
 }
 
 impl All {
-    fn take(&mut self, what: String, told: &Told) -> Vec<(u64, u64)> {
+    pub(crate) fn take(&mut self, what: String, told: &Told) -> Vec<(u64, u64)> {
         self.tally.add(&told.tally);
         if !told.violations.is_empty() {
             self.findings.push(Finding { what, violations: told.violations.clone() });

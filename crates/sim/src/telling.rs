@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockgate_engine::Clock;
-use lockgate_model::{FailureKind, Gates, Identity, Millis, Outcome, RunId, Timestamp};
+use lockgate_model::{FailureKind, Gates, HostId, Identity, Millis, Outcome, RunId, Timestamp};
 use lockgate_orchestrator::{Report, Session, Site, Teller, Tools, Trouble, Want};
 use lockgate_ports::fake::{FakePorts, FakeProber, FakeRunner, Life, Nature};
 use lockgate_ports::{Output, PortError};
@@ -49,19 +49,19 @@ pub fn tell(story: &Story, tracing: bool) -> Told {
     })
 }
 
-struct Stage<'a> {
-    story: &'a Story,
-    world: Arc<World>,
+pub(crate) struct Stage<'a> {
+    pub(crate) story: &'a Story,
+    pub(crate) world: Arc<World>,
     memories: Vec<Arc<Memory>>,
     began: Instant,
 }
 
-enum Came {
+pub(crate) enum Came {
     Ran(Box<Report>),
     Resumed(Box<Option<(RunId, Outcome)>>),
 }
 
-type End = Ended<Result<Came, Trouble>>;
+pub(crate) type End = Ended<Result<Came, Trouble>>;
 
 impl<'a> Stage<'a> {
     fn new(story: &'a Story, tracing: bool) -> Self {
@@ -91,8 +91,10 @@ impl<'a> Stage<'a> {
         }
         self.world.heal();
         tokio::time::sleep(Millis::from_secs(SETTLE_SECONDS).duration()).await;
-        self.resume_at_last(&mut told).await;
-        self.deploy_at_last(&mut told).await;
+        if self.go_on_without(&mut told).await {
+            self.resume_at_last(&mut told).await;
+            self.deploy_at_last(&mut told).await;
+        }
         told.violations = self.world.violations();
         told.trace = self.world.trace();
         told.tally = self.world.tally();
@@ -151,7 +153,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn actor(&self, turn: &Turn, pid: u32) -> Arc<Actor> {
+    pub(crate) fn actor(&self, turn: &Turn, pid: u32) -> Arc<Actor> {
         let identity = Identity {
             owner: format!("{}@machine{}", pid, turn.machine),
             boot_id: format!("boot{}", turn.machine),
@@ -170,13 +172,17 @@ impl<'a> Stage<'a> {
         (word(&end), actor.counts())
     }
 
-    async fn command(&self, actor: &Arc<Actor>, turn: &Turn) -> End {
+    pub(crate) async fn command(&self, actor: &Arc<Actor>, turn: &Turn) -> End {
         self.world.say(|| format!("{} types {:?}", actor.identity.owner, turn.command));
-        let (site, tools) = (self.site(actor), self.tools(actor, turn));
+        let skipped: Vec<&HostId> =
+            turn.skip.iter().filter_map(|index| self.world.machines.keys().nth(*index)).collect();
+        let (site, tools) = (self.site(actor).without(skipped), self.tools(actor, turn));
         let session = Session::new(&site, &tools);
         let command = async {
             match turn.command {
-                Command::Resume => session.resume().await.map(|end| Came::Resumed(Box::new(end))),
+                Command::Resume => {
+                    session.resume().await.map(|resumed| Came::Resumed(Box::new(resumed.ended)))
+                }
                 Command::Deploy(number) => {
                     let want =
                         Want::Deploy { tag: tag(&format!("v{number}")), gates: Gates::All, again: false };
@@ -281,7 +287,7 @@ impl Clock for VirtualClock {
     }
 }
 
-fn word(end: &End) -> String {
+pub(crate) fn word(end: &End) -> String {
     match end {
         Ended::Died => "died".to_owned(),
         Ended::Returned(Ok(Came::Ran(report))) => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockgate_model::{
     Action, Begun, Event, EventKind, Holder, HostId, LeaseRecord, Millis, Outcome, Plan, Release,
-    RunFileName, RunId, Slot,
+    RunFileName, RunId, Slot, Strategy,
 };
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
@@ -60,12 +60,21 @@ struct Known {
     excused: BTreeSet<HostId>,
     /// Hosts that nature meddled with since the story began.
     disturbed: BTreeSet<HostId>,
+    /// Hosts whose requests were held and not let go since. A hold that ended by itself counts: an orchestrator that fell
+    /// asleep before its stop, or an answer that took as long, is what no guard sees.
+    held: BTreeSet<HostId>,
+    /// Hosts whose only slot was stopped while requests were held, until it is healthy again.
+    stopped: BTreeSet<HostId>,
     lease_tokens: BTreeMap<HostId, u64>,
     plans: BTreeMap<RunId, Plan>,
+    /// Hosts of a run that went on without it, or that it goes on without: its end says nothing of them.
+    not_touched: BTreeMap<RunId, BTreeSet<HostId>>,
     /// Switches and withdrawals done for a run, by whomever.
     moves: BTreeMap<RunId, BTreeSet<HostId>>,
     dead: BTreeSet<u32>,
     hosts_down: BTreeMap<HostId, Instant>,
+    /// Hosts that are gone, for good or until [`World::come_back`].
+    gone: BTreeSet<HostId>,
     routers_down: BTreeMap<HostId, Instant>,
     /// When a host's clock last went forward, and leases that are alive expired.
     jumped_at: Option<Instant>,
@@ -76,6 +85,7 @@ struct Known {
 
 pub struct World {
     pub machines: BTreeMap<HostId, SharedMachine>,
+    strategy: Strategy,
     drain: Millis,
     tracing: bool,
     began: Instant,
@@ -99,6 +109,7 @@ impl World {
         let known = Known { serving, lease_tokens: tokens.collect(), ..Known::default() };
         Arc::new(Self {
             machines,
+            strategy: scene.strategy,
             drain: scene.drain,
             tracing,
             began: Instant::now(),
@@ -174,7 +185,22 @@ impl World {
     pub fn is_down(&self, host: &HostId, what: What) -> bool {
         let (known, now) = (self.known(), Instant::now());
         let down = |of: &BTreeMap<HostId, Instant>| of.get(host).is_some_and(|until| now < *until);
-        down(&known.hosts_down) || (what.is_router() && down(&known.routers_down))
+        down(&known.hosts_down)
+            || known.gone.contains(host)
+            || (what.is_router() && down(&known.routers_down))
+    }
+
+    pub fn host_gone(&self, host: &HostId) {
+        self.known().gone.insert(host.clone());
+    }
+
+    #[must_use]
+    pub fn gone(&self) -> BTreeSet<HostId> {
+        self.known().gone.clone()
+    }
+
+    pub fn come_back(&self) {
+        self.known().gone.clear();
     }
 
     pub fn clock_jumped(&self) {
@@ -287,8 +313,10 @@ impl World {
 
     /// P2: requests end with their slot only after the drain's bound.
     fn check_dropped(&self, who: &str, call: &Call, machine: &mut Machine) {
+        // A hold that ended by itself let them in again.
+        let lapsed = !machine.is_held() && self.known().held.contains(&machine.id);
         for dropped in std::mem::take(&mut machine.dropped) {
-            if !call.late && dropped.without_traffic < self.drain {
+            if !lapsed && !call.late && dropped.without_traffic < self.drain {
                 let (requests, after) = (dropped.requests, dropped.without_traffic);
                 self.violated(format!(
                     "P2: {who} did {call} with {requests} requests in flight, {after} after the slot lost the traffic"
@@ -304,10 +332,22 @@ impl World {
         if !known.serving.contains(host) {
             return;
         }
+        match call.what {
+            What::Hold => drop(known.held.insert(host.clone())),
+            What::LetGo => drop(known.held.remove(host)),
+            What::Stop(_) if self.strategy == Strategy::Recreate && known.held.contains(host) => {
+                known.stopped.insert(host.clone());
+            }
+            _ => {}
+        }
         match machine.live().map(|(_, life)| life) {
             Some(Life::Healthy) => {
                 known.excused.remove(host);
+                known.stopped.remove(host);
             }
+            // Requests wait, or waited until nobody was there to let them go; they are never let go to nobody.
+            Some(Life::Stopped | Life::Starting | Life::Sick)
+                if known.stopped.contains(host) && call.what != What::LetGo => {}
             Some(Life::Died) => {
                 known.excused.insert(host.clone());
                 known.disturbed.insert(host.clone());
@@ -343,7 +383,16 @@ impl World {
             EventKind::RunStarted { plan, .. } => {
                 self.known().plans.entry(event.run).or_insert_with(|| (**plan).clone());
             }
-            EventKind::Adopted { .. } => self.count(|tally| tally.takeovers += 1),
+            EventKind::Adopted { left, without, .. } => {
+                self.count(|tally| tally.takeovers += 1);
+                let went_on = left.iter().filter(|host| self.last_run(host) != Some(event.run));
+                let hosts = went_on.chain(without).cloned().collect();
+                let mut known = self.known();
+                known.not_touched.insert(event.run, hosts);
+                // What was moved there belongs to an end that was told before.
+                let moves = known.moves.entry(event.run).or_default();
+                moves.retain(|host| !left.contains(host) && !without.contains(host));
+            }
             EventKind::RunEnded { outcome } => self.check_end(event.run, outcome),
             _ => {}
         }
@@ -377,7 +426,8 @@ impl World {
             };
             plan
         };
-        for host in &plan.hosts {
+        let not_touched = self.known().not_touched.get(&run).cloned().unwrap_or_default();
+        for host in plan.hosts.iter().filter(|host| !not_touched.contains(host)) {
             if self.known().disturbed.contains(host) {
                 continue;
             }
@@ -399,13 +449,30 @@ impl World {
                 ));
             }
         }
-        self.check_words(run, &plan, outcome);
+        self.check_words(run, &plan, outcome, &not_touched);
     }
 
-    fn check_words(&self, run: RunId, plan: &Plan, outcome: &Outcome) {
+    /// The last run that ended on a host, as its record says.
+    fn last_run(&self, host: &HostId) -> Option<RunId> {
+        self.record(host)?.last.map(|end| end.run)
+    }
+
+    /// A host's lease record. `None` where there is none that can be read.
+    #[must_use]
+    pub fn record(&self, host: &HostId) -> Option<LeaseRecord> {
+        let machine = self.machine(host);
+        let content = machine.files.get(&format!("{HOME}/.lockgate/lease.json"))?;
+        serde_json::from_slice(content).ok()
+    }
+
+    fn says_who_is_behind(&self, host: &HostId) -> bool {
+        self.record(host).is_some_and(|record| record.left_out.is_some())
+    }
+
+    fn check_words(&self, run: RunId, plan: &Plan, outcome: &Outcome, not_touched: &BTreeSet<HostId>) {
         match outcome {
             Outcome::Succeeded { .. } => {
-                for host in &plan.hosts {
+                for host in plan.hosts.iter().filter(|host| !not_touched.contains(host)) {
                     self.check_recorded(host);
                     self.known().serving.insert(host.clone());
                 }
@@ -467,16 +534,22 @@ impl World {
                 Err(error) => self.violated(format!("P4: {host}: the lease does not parse: {error}")),
             }
         }
-        if self.disturbed() {
+        // Where a host was behind, `status` says so until a deployment brings it along.
+        if self.disturbed() || self.machines.keys().any(|host| self.says_who_is_behind(host)) {
             return;
         }
         let fleet: BTreeMap<HostId, Release> =
             self.machines.keys().filter_map(|host| Some((host.clone(), self.live_release(host)?))).collect();
         let plans: Vec<Plan> = self.known().plans.values().cloned().collect();
-        let wanted = |plan: &Plan| {
-            fleet.len() == plan.hosts.len() && fleet.values().all(|live| live.same_bytes(&plan.release))
+        let is_in_order = |plan: &Plan| {
+            // What it leaves out is not its business.
+            let mut fleet = fleet.clone();
+            fleet.retain(|host, _| !plan.without.contains(host));
+            let is_wanted =
+                fleet.len() == plan.hosts.len() && fleet.values().all(|live| live.same_bytes(&plan.release));
+            is_wanted || fleet == plan.before
         };
-        if !plans.is_empty() && !plans.iter().any(|plan| wanted(plan) || fleet == plan.before) {
+        if !plans.is_empty() && !plans.iter().any(is_in_order) {
             let shown: Vec<String> =
                 fleet.iter().map(|(host, live)| format!("{host} {}", live.tag)).collect();
             self.violated(format!("P3: the fleet is mixed: {}", shown.join(", ")));

@@ -23,7 +23,7 @@ fn resume(initial: Initial, records: Vec<Vec<u8>>) -> Told {
         records,
         ..Scene::default()
     };
-    tell(&Story { seed: 1, scene, turns: Vec::new(), last_machine: 1, mutation: None }, true)
+    tell(&Story { seed: 1, scene, turns: Vec::new(), last_machine: 1, mutation: None, come_back: true }, true)
 }
 
 fn recovered(name: &str, initial: Initial, records: Vec<Vec<u8>>, end: &str) {

@@ -1,6 +1,6 @@
 //! A crash at every point, again during recovery, and a fault at every call, for the stories that matter.
 
-use lockgate_model::Millis;
+use lockgate_model::{Millis, Strategy};
 use lockgate_ports::fake::Behaviour;
 use lockgate_sim::{
     BadDay, Beside, Command, Finding, Initial, Scene, Story, Tally, Turn, crash_everywhere, fail_everywhere,
@@ -53,6 +53,24 @@ fn faults(name: &str, story: &Story, least: u64) {
 #[test]
 fn a_deployment_on_one_host_survives_two_crashes_anywhere() {
     crashes("deploy", &busy(deploy(one_host())), 5, 1_000);
+}
+
+fn recreate(scene: Scene) -> Scene {
+    Scene { strategy: Strategy::Recreate, ..scene }
+}
+
+#[test]
+fn a_recreation_survives_two_crashes_anywhere() {
+    crashes("recreate", &busy(deploy(recreate(one_host()))), 5, 500);
+    crashes("recreate, never healthy", &busy(deploy(never_healthy(recreate(one_host())))), 5, 500);
+    let fresh = Scene { hosts: vec![Initial::Fresh], ..recreate(one_host()) };
+    crashes("first recreation", &deploy(fresh), 5, 300);
+}
+
+#[test]
+fn a_recreation_survives_a_fault_at_every_call() {
+    faults("recreate", &busy(deploy(recreate(one_host()))), 200);
+    faults("recreate, smoke fails", &busy(deploy(smoke_fails(recreate(three_hosts())))), 500);
 }
 
 #[test]

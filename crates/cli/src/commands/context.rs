@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use lockgate_config::Loaded;
 use lockgate_engine::{EventSink, Interrupt};
-use lockgate_model::{Environment, EnvironmentName, Event, Project, Service, ServiceName};
+use lockgate_model::{Environment, EnvironmentName, Event, HostId, Project, Service, ServiceName};
 use lockgate_orchestrator::{Site, Tools};
 
-use crate::args::Global;
+use crate::args::{Global, Skip};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::wiring::{self, Hosts};
@@ -111,6 +111,34 @@ impl<'a> Context<'a> {
 
     pub fn site(&self, service: &Service, hosts: &mut Hosts) -> Result<Site, CliError> {
         wiring::site(&self.project, service, self.environment()?, hosts)
+    }
+
+    /// The hosts that are to be left out, as the environment names them.
+    ///
+    /// # Errors
+    /// A usage error for one that it does not have, and where none would be left.
+    pub fn skipped(&self, skip: &Skip) -> Result<Vec<HostId>, CliError> {
+        let environment = self.environment()?;
+        let hosts = environment.hosts();
+        let listed = |hosts: &[HostId]| hosts.iter().map(HostId::as_str).collect::<Vec<_>>().join(", ");
+        let there_are = || format!("there are: {}", listed(hosts));
+        let mut skipped: Vec<HostId> = Vec::new();
+        for name in &skip.hosts {
+            let host = hosts.iter().find(|host| host.as_str() == name).ok_or_else(|| {
+                CliError::usage(
+                    format!("{} has no host {name:?} that could be left out", environment.name),
+                    there_are(),
+                )
+            })?;
+            if !skipped.contains(host) {
+                skipped.push(host.clone());
+            }
+        }
+        if !hosts.is_empty() && skipped.len() == hosts.len() {
+            let message = format!("without {} no host of {} is left", listed(&skipped), environment.name);
+            return Err(CliError::usage(message, there_are()));
+        }
+        Ok(skipped)
     }
 
     pub fn tools(&self, screen: &Arc<Screen>, interrupt: Interrupt) -> Tools {

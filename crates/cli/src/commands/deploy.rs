@@ -1,21 +1,23 @@
 //! `deploy`, `rollback`, `resume`: the commands that change something.
 
-use lockgate_engine::Interrupt;
-use lockgate_model::{Gates, Intent, Outcome, Plan, RunId, ServiceStatus, Tag};
-use lockgate_orchestrator::{Report, Session, Want};
-use lockgate_render::{outcome_text, rfc3339, status_text};
+use std::collections::BTreeMap;
 
-use super::Context;
+use lockgate_engine::Interrupt;
+use lockgate_model::{Gates, HostId, Intent, Millis, Outcome, Plan, RunId, ServiceStatus, Tag};
+use lockgate_orchestrator::{Report, Session, Want};
+use lockgate_render::{dark_text, outcome_text, rfc3339, status_text};
+
 use super::left::Signals;
 use super::waiting;
-use crate::args;
+use super::{Context, missing};
+use crate::args::{self, Skip};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::sink::Screen;
 use crate::wiring::Hosts;
 
 pub async fn deploy(context: &Context<'_>, args: &args::Deploy) -> Result<Exit, CliError> {
-    run(context, &args.service, &want(args)?).await
+    run(context, &args.service, &want(args)?, &args.skip).await
 }
 
 pub fn want(args: &args::Deploy) -> Result<Want, CliError> {
@@ -29,6 +31,7 @@ pub async fn rollback(
     context: &Context<'_>,
     service: &str,
     release: Option<String>,
+    skip: &Skip,
 ) -> Result<Exit, CliError> {
     if let Some(named) = &release {
         let named = named.strip_prefix("sha256:").unwrap_or(named);
@@ -39,13 +42,14 @@ pub async fn rollback(
             )
         })?;
     }
-    run(context, service, &Want::Rollback { release }).await
+    run(context, service, &Want::Rollback { release }, skip).await
 }
 
-async fn run(context: &Context<'_>, service: &str, want: &Want) -> Result<Exit, CliError> {
+async fn run(context: &Context<'_>, service: &str, want: &Want, skip: &Skip) -> Result<Exit, CliError> {
     context.require_deployable()?;
     let service = context.service(service)?;
-    let site = context.site(service, &mut Hosts::default())?;
+    let skipped = context.skipped(skip)?;
+    let site = context.site(service, &mut Hosts::default())?.without(&skipped);
     let screen = Screen::new(context.output);
     let interrupt = Interrupt::default();
     let tools = context.tools(&screen, interrupt.clone());
@@ -55,30 +59,45 @@ async fn run(context: &Context<'_>, service: &str, want: &Want) -> Result<Exit, 
     let result = signals.unless_left(context, &session, run).await;
     drop(signals);
     screen.finish();
-    let Report { run, plan, outcome, recovered } = result?;
+    let Report { run, plan, outcome, dark, recovered } = result?;
     if let Some((run, outcome)) = recovered {
         screen.note(&format!(
             "first, run {run}, which had been cut off, was brought to its end: {}",
             outcome.as_str()
         ));
     }
-    tell(context, run, &plan, &outcome);
+    tell(context, run, &plan, &outcome, &dark);
+    if context.output.format == args::Format::Text {
+        let lines = missing::without(want, &plan, &outcome, &site);
+        lines.iter().for_each(|line| context.output.text(line));
+    }
     Ok(Exit::from(&outcome))
 }
 
 /// The result, as the last thing said.
-fn tell(context: &Context<'_>, run: Option<RunId>, plan: &Plan, outcome: &Outcome) {
+fn tell(
+    context: &Context<'_>,
+    run: Option<RunId>,
+    plan: &Plan,
+    outcome: &Outcome,
+    dark: &BTreeMap<HostId, Millis>,
+) {
     let output = context.output;
     if output.format == args::Format::Json {
-        output.json(&serde_json::json!({
+        let mut result = serde_json::json!({
             "event": "result",
             "run": run,
             "service": plan.service,
             "environment": plan.environment,
             "release": plan.release,
+            "without": plan.without,
             "result": outcome,
             "exit": Exit::from(outcome).code(),
-        }));
+        });
+        if !dark.is_empty() {
+            result["dark_ms"] = serde_json::json!(dark);
+        }
+        output.json(&result);
         return;
     }
     match run {
@@ -89,12 +108,18 @@ fn tell(context: &Context<'_>, run: Option<RunId>, plan: &Plan, outcome: &Outcom
                     .say("what it is started with has changed? `--again` starts it anew beside the live one");
             }
         }
-        Some(_) => output.text(&outcome_text(outcome, plan, output.paint)),
+        Some(_) => {
+            output.text(&outcome_text(outcome, plan, output.paint));
+            if !dark.is_empty() {
+                output.text(&dark_text(dark));
+            }
+        }
     }
 }
 
 /// Every service is seen to, whatever becomes of the others; the exit code is that of the worst.
-pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit, CliError> {
+pub async fn resume(context: &Context<'_>, service: Option<&str>, skip: &Skip) -> Result<Exit, CliError> {
+    let skipped = context.skipped(skip)?;
     let mut hosts = Hosts::default();
     let screen = Screen::new(context.output);
     let interrupt = Interrupt::default();
@@ -105,7 +130,7 @@ pub async fn resume(context: &Context<'_>, service: Option<&str>) -> Result<Exit
         let resumed = match context.site(service, &mut hosts) {
             Ok(site) => {
                 let session = Session::new(&site, &tools);
-                let resume = waiting::told(&session, &screen, resume_one(context, &session));
+                let resume = waiting::told(&session, &screen, resume_one(context, &session, &skipped));
                 signals.unless_left(context, &session, resume).await
             }
             Err(error) => Err(error),
@@ -132,9 +157,14 @@ struct Ended {
     what: &'static str,
 }
 
-async fn resume_one(context: &Context<'_>, session: &Session<'_>) -> Result<Exit, CliError> {
+async fn resume_one(
+    context: &Context<'_>,
+    session: &Session<'_>,
+    skipped: &[HostId],
+) -> Result<Exit, CliError> {
     let mut ended = Vec::new();
-    let all = bring_to_ends(session, &mut ended).await;
+    let site = session.site.without(skipped);
+    let all = bring_to_ends(&Session::new(&site, session.tools), &mut ended).await;
     if ended.is_empty() {
         all?;
         return Ok(nothing_left(context, &session.status().await));
@@ -150,7 +180,11 @@ async fn bring_to_ends(session: &Session<'_>, ended: &mut Vec<Ended>) -> Result<
     let mut add = |end: Option<(RunId, Outcome)>, what| {
         ended.extend(end.map(|(run, outcome)| Ended { run, outcome, what }));
     };
-    add(session.resume().await?, "what had been cut off was brought to its end");
+    let resumed = session.resume().await?;
+    add(resumed.ended, "what had been cut off was brought to its end");
+    // One that does not answer is not waited for again.
+    let site = session.site.without(resumed.gone.keys());
+    let session = Session::new(&site, session.tools);
     add(session.bring_back().await?, "what had died was started again");
     add(session.tidy_up().await?, "what ran beside the live release was stopped");
     Ok(())
@@ -164,7 +198,7 @@ fn nothing_left(context: &Context<'_>, status: &ServiceStatus) -> Exit {
     match output.format {
         args::Format::Json => output.json(&serde_json::json!({
             "event": "result", "service": service, "run": null, "status": word,
-            "hosts": status.observed.hosts, "unseen": status.unseen, "exit": exit.code(),
+            "hosts": status.observed.hosts, "unseen": status.unseen, "behind": status.behind(), "exit": exit.code(),
         })),
         args::Format::Text if word.is_well() => {
             output.text(&format!("{service}: nothing was left unfinished"));
@@ -195,6 +229,7 @@ fn tell_resumed(context: &Context<'_>, ended: &[Ended], status: &ServiceStatus) 
             result["status"] = serde_json::json!(word);
             result["hosts"] = serde_json::json!(status.observed.hosts);
             result["unseen"] = serde_json::json!(status.unseen);
+            result["behind"] = serde_json::json!(status.behind());
         }
         result["exit"] = if is_last { exit } else { Exit::from(outcome) }.code().into();
         output.json(&result);

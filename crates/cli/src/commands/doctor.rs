@@ -1,6 +1,7 @@
 //! `doctor`: all that a deployment will need, looked at on every host, each with how to mend it.
 
-use lockgate_model::{Environment, HostId, HostObserved, Router, Service, SlotState, Timestamp};
+use futures_util::future::join_all;
+use lockgate_model::{Environment, HostId, HostObserved, Project, Router, Service, SlotState, Timestamp};
 use lockgate_own::{Foreign, NOT_OURS, SHELL};
 use lockgate_perform::glimpse;
 use lockgate_ports::{Check, CheckState, Command, HostPorts, STATE_FREE_MIB_MIN};
@@ -10,7 +11,7 @@ use super::Context;
 use crate::args::Format;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::wiring::Hosts;
+use crate::wiring::{self, Hosts};
 
 /// What the last of a service's checks is about.
 const LIVE: &str = "live release";
@@ -29,6 +30,11 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
     if let Some(check) = crate::tools::journal_check(&context.project) {
         let about = About { environment, host: &HostId::local(), service: None, title: "this folder" };
         worst = show(context, &about, &[check], worst);
+    }
+    let registries = check_registries(&context.project).await;
+    if !registries.is_empty() {
+        let about = About { environment, host: &HostId::local(), service: None, title: "registries" };
+        worst = show(context, &about, &registries, worst);
     }
     for id in environment.hosts() {
         let checks = hosts.get(id, &context.project).check().await;
@@ -68,6 +74,12 @@ fn only_checked(environment: &Environment, mut gates: Vec<Check>) -> Vec<Check> 
     };
     gates.insert(0, Check::ok("environment", seen));
     gates
+}
+
+/// The registries that the configuration has logins for, each with its login, asked side by side.
+async fn check_registries(project: &Project) -> Vec<Check> {
+    let registry = wiring::registry(project);
+    join_all(project.registries.keys().map(|host| registry.check(host))).await
 }
 
 /// What the gates of any of the services need, each thing once.
@@ -177,7 +189,8 @@ fn live_check(service: &Service, environment: &Environment, seen: &HostObserved,
     let Some(slot) = seen.should_be_live().filter(|_| seen.is_dark()) else {
         return Check::ok(LIVE, "none yet");
     };
-    let elsewhere = seen.router.target.zip(seen.recorded.active).filter(|(target, active)| target != active);
+    let elsewhere = seen.router.target.zip(seen.recorded.active);
+    let elsewhere = elsewhere.filter(|(target, active)| target != active && !seen.router.absent);
     let told = match (&seen.router.unreachable, elsewhere) {
         (Some(reason), _) => format!("{slot} should be live: {reason}"),
         (None, None) => format!("{slot} should be live: it does not run"),
@@ -193,7 +206,7 @@ fn live_check(service: &Service, environment: &Environment, seen: &HostObserved,
     };
     let deploy = deploy_again(&service.name, &environment.name, seen);
     // A proxy of ours is started by it, another router is not.
-    let is_theirs = environment.slots().is_some_and(|slots| !matches!(slots.router, Router::Builtin(_)));
+    let is_theirs = environment.slots().is_some_and(|slots| matches!(slots.router, Router::Caddy(_)));
     Check::bad(
         LIVE,
         told,

@@ -19,7 +19,10 @@ pub async fn run(
 ) -> Result<Exit, CliError> {
     let asked: Option<Slot> =
         slot.map(str::parse).transpose().map_err(|error: lockgate_model::InvalidName| {
-            CliError::usage(error.to_string(), "--slot blue or --slot green")
+            CliError::usage(
+                error.to_string(),
+                "--slot blue or --slot green; --slot main where the strategy is recreate",
+            )
         })?;
     let site = context.site(context.service(service)?, &mut Hosts::default())?;
     for ports in &site.hosts {
@@ -55,15 +58,19 @@ pub async fn run(
 /// the slot that is recorded as active, else the one that runs.
 async fn live_slot(context: &Context<'_>, ports: &HostPorts) -> Result<Option<Slot>, Failure> {
     let unsaid = match ports.router.route().await {
-        Ok(route) if route.target.is_some() => return Ok(route.target),
-        Ok(_) => "the router sends the traffic to neither slot".to_owned(),
+        Ok(route) if route.most().is_some() => return Ok(route.most()),
+        Ok(_) => "the router sends the traffic to no slot".to_owned(),
         Err(error) => format!("the router cannot be asked: {}", error.message),
     };
     let (seen, _) = glimpse(ports).await?;
-    let runs = |slot: &Slot| seen.slots.get(slot).is_some_and(|held| held.state == SlotState::Running);
-    let found = match (seen.recorded.active, Slot::ALL.into_iter().find(runs)) {
+    // Where there is no router, that is how it is found out.
+    if let Some(live) = seen.router.target.filter(|_| seen.router.absent) {
+        return Ok(Some(live));
+    }
+    let running = seen.slots.iter().find(|(_, held)| held.state == SlotState::Running);
+    let found = match (seen.recorded.active, running) {
         (Some(active), _) => Some((active, "recorded as active")),
-        (None, running) => running.map(|slot| (slot, "the one that runs")),
+        (None, running) => running.map(|(slot, _)| (*slot, "the one that runs")),
     };
     Ok(found.map(|(slot, why)| {
         context.output.say(&format!(

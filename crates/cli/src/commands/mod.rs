@@ -7,6 +7,7 @@ mod history;
 mod init;
 mod left;
 mod logs;
+mod missing;
 mod plan;
 mod status;
 mod waiting;
@@ -30,11 +31,11 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
         Command::Plan(deploy) => plan::run(&Context::load(&global, output)?, &deploy).await,
         Command::Deploy(deploy) => deploy::deploy(&Context::load(&global, output)?, &deploy).await,
-        Command::Rollback { service, release } => {
-            deploy::rollback(&Context::load(&global, output)?, &service, release).await
+        Command::Rollback { service, release, skip } => {
+            deploy::rollback(&Context::load(&global, output)?, &service, release, &skip).await
         }
-        Command::Resume { service } => {
-            deploy::resume(&Context::load(&global, output)?, service.as_deref()).await
+        Command::Resume { service, skip } => {
+            deploy::resume(&Context::load(&global, output)?, service.as_deref(), &skip).await
         }
         Command::Check { service, gates } => {
             let moment = match gates {

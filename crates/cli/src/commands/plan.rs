@@ -13,7 +13,8 @@ use crate::wiring::Hosts;
 pub async fn run(context: &Context<'_>, args: &args::Deploy) -> Result<Exit, CliError> {
     context.require_deployable()?;
     let service = context.service(&args.service)?;
-    let site = context.site(service, &mut Hosts::default())?;
+    let skipped = context.skipped(&args.skip)?;
+    let site = context.site(service, &mut Hosts::default())?.without(&skipped);
     let tools = context.looking();
     let planned = Session::new(&site, &tools).plan(&deploy::want(args)?).await?;
     match context.output.format {

@@ -60,6 +60,7 @@ fn show(context: &Context<'_>, statuses: &[ServiceStatus]) {
                 "environment": status.environment,
                 "hosts": status.observed.hosts,
                 "unseen": status.unseen,
+                "behind": status.behind(),
             }));
         }),
     }

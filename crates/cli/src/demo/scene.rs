@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockgate_engine::EventSink;
-use lockgate_model::{Action, Event, EventKind, Millis, Slot, Timestamp};
+use lockgate_model::{Action, Event, EventKind, Millis, Strategy, Timestamp};
 use lockgate_orchestrator::Site;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -110,7 +110,7 @@ environments:
     pub async fn clean_up(self) -> Result<(), CliError> {
         let mut trouble = None;
         for ports in &self.site.hosts {
-            for slot in Slot::ALL {
+            for slot in Strategy::BlueGreen.slots().iter().copied() {
                 trouble = ports.runtime.stop(slot, Millis::from_secs(STOP_SECONDS)).await.err().or(trouble);
             }
         }

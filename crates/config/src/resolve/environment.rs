@@ -52,10 +52,10 @@ fn delivery(
     raw: &raw::Environment,
     services: &Services,
 ) -> Delivery {
-    let parts = parts(reader, key, raw, services);
+    let strategy = strategy(reader, raw.strategy.as_ref());
+    let parts = parts(reader, key, raw, services, strategy);
     let deploys = raw.runtime.is_some() || raw.router.is_some();
     let hosts = hosts(reader, key, raw.hosts.as_ref(), deploys);
-    let strategy = strategy(reader, raw.strategy.as_ref());
     let waves = waves(reader, raw.waves.as_ref());
     let mut span =
         |what, source: &Option<At<Span>>, default| reader.span(what, source.as_ref(), Millis(0), default);
@@ -100,6 +100,7 @@ fn parts(
     key: &At<String>,
     raw: &raw::Environment,
     services: &Services,
+    strategy: Strategy,
 ) -> Option<(Runtime, Router)> {
     match (&raw.runtime, &raw.router) {
         (None, None) => None,
@@ -110,10 +111,11 @@ fn parts(
             None
         }
         (Some(source), router) => {
-            let runtime = runtime::resolve(reader, source);
-            let router = match router {
-                Some(router) => router::resolve(reader, router, services),
-                None => Some(router::builtin_default()),
+            let runtime = runtime::resolve(reader, source, strategy);
+            let router = match (router, strategy) {
+                (Some(router), _) => router::resolve(reader, router, services),
+                (None, Strategy::BlueGreen) => Some(router::builtin_default()),
+                (None, Strategy::Recreate) => Some(Router::None),
             };
             runtime.zip(router)
         }
@@ -168,8 +170,12 @@ fn default_host(reader: &mut Reader<'_>) -> HostId {
 fn strategy(reader: &mut Reader<'_>, source: Option<&At<String>>) -> Strategy {
     if let Some(source) = source
         && let Some(text) = reader.text(source)
-        && text != "blue-green"
     {
+        match text.as_str() {
+            "blue-green" => return Strategy::BlueGreen,
+            "recreate" => return Strategy::Recreate,
+            _ => {}
+        }
         match words::later(&text) {
             Some(when) => {
                 let message = format!("the strategy {} is known but not built yet", quote(source));
@@ -179,7 +185,7 @@ fn strategy(reader: &mut Reader<'_>, source: Option<&At<String>>) -> Strategy {
                 reader.invalid(
                     source.place,
                     format!("unknown strategy {}", quote(source)),
-                    "write `blue-green`",
+                    "write `blue-green` or `recreate`",
                 );
             }
         }

@@ -152,7 +152,7 @@ fn command(reader: &mut Reader<'_>, source: &At<Either<raw::Command>>) -> Option
 
 /// Where a variable would be filled in. What it holds would be in plans, which are printed, journaled and kept on hosts,
 /// and in the arguments of a process, which everybody on this machine can see.
-fn reference(run: &At<Words>) -> Option<Place> {
+pub fn reference(run: &At<Words>) -> Option<Place> {
     match &run.value {
         Words::Line(line) => interpolate::refers(line).then_some(run.place),
         Words::List(words) => {

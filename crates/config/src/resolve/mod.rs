@@ -3,6 +3,7 @@
 mod environment;
 mod gate;
 mod reader;
+mod registries;
 mod router;
 mod runtime;
 mod service;
@@ -40,8 +41,9 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
         environments.extend(environment::resolve(reader, key, environment, &services, &names));
     }
     let notify = notify(reader, file.notify.as_deref());
+    let registries = registries::resolve(reader, &file.registries);
     let ssh = ssh(reader, file.ssh.as_ref());
-    Some(Project { name: name?, root: root.to_owned(), services, environments, notify, ssh })
+    Some(Project { name: name?, root: root.to_owned(), services, environments, notify, registries, ssh })
 }
 
 fn services(reader: &mut Reader<'_>, file: &raw::File) -> BTreeMap<ServiceName, Service> {

@@ -34,8 +34,9 @@ pub fn resolve(
     services: &Services,
 ) -> Option<Router> {
     let Either::Full(raw) = &source.value else {
-        return match short(reader, "router", source, &["builtin", "caddy"])? {
+        return match short(reader, "router", source, &["builtin", "caddy", "none"])? {
             0 => Some(builtin_default()),
+            2 => Some(Router::None),
             _ => caddy(reader, &CADDY_DEFAULT, source.place, services).map(Router::Caddy),
         };
     };

@@ -1,6 +1,6 @@
 //! What runs a slot.
 
-use lockgate_model::{ComposeLayout, ComposeRuntime, ProcessRuntime, Runtime};
+use lockgate_model::{ComposeLayout, ComposeRuntime, ProcessRuntime, Runtime, Strategy};
 
 use super::environment::short;
 use super::reader::Holes;
@@ -11,18 +11,22 @@ use crate::raw;
 
 const COMPOSE_DIR: &str = "/srv/apps";
 
-pub fn resolve(reader: &mut Reader<'_>, source: &At<Either<raw::Runtime>>) -> Option<Runtime> {
+pub fn resolve(
+    reader: &mut Reader<'_>,
+    source: &At<Either<raw::Runtime>>,
+    strategy: Strategy,
+) -> Option<Runtime> {
     let Either::Full(raw) = &source.value else {
         return match short(reader, "runtime", source, &["process", "compose"])? {
             0 => Some(Runtime::Process(ProcessRuntime { dir: None })),
             _ => {
-                let layout = default_layout(reader, source.place)?;
+                let layout = default_layout(reader, source.place, strategy)?;
                 Some(Runtime::Compose(ComposeRuntime { layout, service: None, project: None }))
             }
         };
     };
     match (&raw.compose, &raw.process) {
-        (Some(compose), None) => self::compose(reader, compose).map(Runtime::Compose),
+        (Some(compose), None) => self::compose(reader, compose, strategy).map(Runtime::Compose),
         (None, Some(process)) => {
             let dir = process.value.dir.as_ref().and_then(|dir| reader.file("`dir`", dir, Holes::Fixed));
             Some(Runtime::Process(ProcessRuntime { dir }))
@@ -34,14 +38,19 @@ pub fn resolve(reader: &mut Reader<'_>, source: &At<Either<raw::Runtime>>) -> Op
     }
 }
 
-fn default_layout(reader: &mut Reader<'_>, place: Place) -> Option<ComposeLayout> {
+fn default_layout(reader: &mut Reader<'_>, place: Place, strategy: Strategy) -> Option<ComposeLayout> {
     let base = variable(reader.env, "DEPLOY_COMPOSE_DIR").unwrap_or_else(|| COMPOSE_DIR.to_owned());
-    let dir = format!("{}/{{service}}/{{slot}}", base.trim_end_matches('/'));
+    let slot = match strategy {
+        Strategy::BlueGreen => "/{slot}",
+        Strategy::Recreate => "",
+    };
+    let dir = format!("{}/{{service}}{slot}", base.trim_end_matches('/'));
     reader.template_of("DEPLOY_COMPOSE_DIR", dir, place, Holes::Slot).map(ComposeLayout::Folders)
 }
 
-fn compose(reader: &mut Reader<'_>, source: &At<raw::Compose>) -> Option<ComposeRuntime> {
+fn compose(reader: &mut Reader<'_>, source: &At<raw::Compose>, strategy: Strategy) -> Option<ComposeRuntime> {
     let raw = &source.value;
+    let has_two_slots = strategy.slots().len() > 1;
     let service = raw
         .service
         .as_ref()
@@ -54,7 +63,7 @@ fn compose(reader: &mut Reader<'_>, source: &At<raw::Compose>) -> Option<Compose
         }
         (Some(dir), None) => {
             let template = reader.file("`dir`", dir, Holes::Slot)?;
-            if !template.names("slot") {
+            if has_two_slots && !template.names("slot") {
                 let hint =
                     "write it like /srv/apps/{service}/{slot}; for one file with both slots use `file`";
                 reader.conflict(dir.place, "both slots would share this `dir`", hint);
@@ -65,7 +74,7 @@ fn compose(reader: &mut Reader<'_>, source: &At<raw::Compose>) -> Option<Compose
             let template = reader.file("`file`", file, Holes::Fixed)?;
             (ComposeLayout::File(template), Holes::Fixed)
         }
-        (None, None) => (default_layout(reader, source.place)?, Holes::Slot),
+        (None, None) => (default_layout(reader, source.place, strategy)?, Holes::Slot),
     };
     let project = raw
         .project
@@ -77,6 +86,7 @@ fn compose(reader: &mut Reader<'_>, source: &At<raw::Compose>) -> Option<Compose
         false => ("service", &service, "write it like `{service}-{slot}`, or leave it out"),
     };
     if let Some((Some(template), place)) = part
+        && has_two_slots
         && !template.names("slot")
     {
         reader.conflict(*place, format!("both slots would be the same Compose {what}"), hint);

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lockgate_model::{EnvironmentName, Health, Millis, Secret, Service, ServiceName, StatusRange, Verify};
+use lockgate_model::{
+    CommandHealth, DockerHealth, EnvironmentName, Health, HttpHealth, Millis, Secret, Service, ServiceName,
+    StatusRange, Verify,
+};
 
 use super::reader::Holes;
 use super::{Reader, header_name, quote, variable};
@@ -12,6 +15,8 @@ use crate::{quantity, raw, words};
 
 const HEALTH_PATH: &str = "/health";
 const HEALTH_TIMEOUT: Millis = Millis::from_secs(60);
+/// The short form of a container's own health check.
+const DOCKER: &str = "docker";
 const PASSES_DEFAULT: u32 = 2;
 const PASSES_MAX: u32 = 100;
 
@@ -106,47 +111,83 @@ fn env(reader: &mut Reader<'_>, entries: &[(At<String>, At<String>)]) -> BTreeMa
 }
 
 fn health(reader: &mut Reader<'_>, source: Option<&At<Either<raw::Health>>>) -> Health {
-    let mut health = Health {
-        path: HEALTH_PATH.to_owned(),
-        timeout: HEALTH_TIMEOUT,
-        passes: PASSES_DEFAULT,
-        status: StatusRange::OK,
-        body: None,
-    };
-    let mut timeout_given = false;
     match source.map(|source| (&source.value, source.place)) {
-        None => {}
+        None => {
+            let timeout = default_timeout(reader).unwrap_or(HEALTH_TIMEOUT);
+            Health::Http(HttpHealth { timeout, ..by_path(HEALTH_PATH.to_owned()) })
+        }
+        Some((Either::Short(word), _)) if word == DOCKER => {
+            Health::Docker(DockerHealth { timeout: None, passes: 1 })
+        }
         Some((Either::Short(path), place)) => {
             let path = reader.url_path("health path", &At { value: path.clone(), place });
-            health.path = path.unwrap_or(health.path);
+            let timeout = default_timeout(reader).unwrap_or(HEALTH_TIMEOUT);
+            Health::Http(HttpHealth { timeout, ..by_path(path.unwrap_or_else(|| HEALTH_PATH.to_owned())) })
         }
-        Some((Either::Full(full), _)) => {
-            if let Some(path) = &full.path {
-                health.path = reader.url_path("health path", path).unwrap_or(health.path);
-            }
-            timeout_given = full.timeout.is_some();
-            health.timeout = reader.span("`timeout`", full.timeout.as_ref(), Millis(1), HEALTH_TIMEOUT);
-            health.passes = reader.whole("`passes`", full.passes.as_ref(), 1, PASSES_MAX, PASSES_DEFAULT);
-            health.status = reader.status("`status`", full.status.as_ref());
-            health.body = full.body.as_ref().and_then(|body| reader.text(body));
+        Some((Either::Full(full), place)) => mapped(reader, full, place),
+    }
+}
+
+fn by_path(path: String) -> HttpHealth {
+    HttpHealth { path, timeout: HEALTH_TIMEOUT, passes: PASSES_DEFAULT, status: StatusRange::OK, body: None }
+}
+
+fn mapped(reader: &mut Reader<'_>, full: &raw::Health, place: Place) -> Health {
+    let given = full
+        .timeout
+        .as_ref()
+        .map(|timeout| reader.span("`timeout`", Some(timeout), Millis(1), HEALTH_TIMEOUT));
+    let docker = full.docker.as_ref().is_some_and(|docker| docker.value);
+    let passes = if docker { 1 } else { PASSES_DEFAULT };
+    let passes = reader.whole("`passes`", full.passes.as_ref(), 1, PASSES_MAX, passes);
+    let path = full.path.as_ref().map(|path| (path.place, reader.url_path("health path", path)));
+    let kinds = [path.is_some(), full.command.is_some(), docker];
+    if kinds.into_iter().filter(|is_there| *is_there).count() > 1 {
+        let message = "a health check is one of `path`, `command` and `docker`";
+        reader.conflict(place, message, "keep one of them");
+    }
+    let of_http =
+        [full.status.as_ref().map(|status| status.place), full.body.as_ref().map(|body| body.place)];
+    if let (Some(place), true) = (of_http.into_iter().flatten().next(), docker || full.command.is_some()) {
+        let message = "`status` and `body` are of an answer by HTTP";
+        reader.conflict(place, message, "leave them out, or write `path`");
+    }
+    if docker {
+        return Health::Docker(DockerHealth { timeout: given, passes });
+    }
+    let timeout = match given {
+        Some(timeout) => timeout,
+        None => default_timeout(reader).unwrap_or(HEALTH_TIMEOUT),
+    };
+    if let Some(command) = &full.command {
+        if let Some(place) = super::gate::reference(command) {
+            let message = "`command` of a health check cannot have `${…}`: its arguments are shown and kept";
+            let hint = "it has the app's environment: write `$NAME` in a script, as in `sh -c '… \"$NAME\"'`";
+            reader.invalid(place, message, hint);
+        } else if let Some(argv) = reader.argv("`command`", command) {
+            return Health::Command(CommandHealth { argv, timeout, passes });
         }
     }
-    if !timeout_given && let Some(text) = variable(reader.env, "DEPLOY_TIMEOUT") {
-        match quantity::span(&text).filter(|span| *span > Millis(0)) {
-            Some(timeout) => health.timeout = timeout,
-            None => {
-                let message = "the variable DEPLOY_TIMEOUT is not a length of time";
-                let problem =
-                    crate::error::Problem::new(crate::error::Kind::InvalidValue, Place::default(), message)
-                        .hint(format!("write {}", quantity::SPAN_EXPECTS));
-                // Every service would say the same.
-                if !reader.problems.contains(&problem) {
-                    reader.report(problem);
-                }
-            }
+    let path = path.and_then(|(_, path)| path).unwrap_or_else(|| HEALTH_PATH.to_owned());
+    let status = reader.status("`status`", full.status.as_ref());
+    let body = full.body.as_ref().and_then(|body| reader.text(body));
+    Health::Http(HttpHealth { path, timeout, passes, status, body })
+}
+
+/// `DEPLOY_TIMEOUT`, where it is set.
+fn default_timeout(reader: &mut Reader<'_>) -> Option<Millis> {
+    let text = variable(reader.env, "DEPLOY_TIMEOUT")?;
+    let timeout = quantity::span(&text).filter(|span| *span > Millis(0));
+    if timeout.is_none() {
+        let message = "the variable DEPLOY_TIMEOUT is not a length of time";
+        let problem = crate::error::Problem::new(crate::error::Kind::InvalidValue, Place::default(), message)
+            .hint(format!("write {}", quantity::SPAN_EXPECTS));
+        // Every service would say the same.
+        if !reader.problems.contains(&problem) {
+            reader.report(problem);
         }
     }
-    health
+    timeout
 }
 
 fn verify(reader: &mut Reader<'_>, source: &At<raw::Verify>) -> Option<Verify> {

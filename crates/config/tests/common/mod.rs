@@ -92,6 +92,7 @@ environments:
 notify:
   - slack: { webhook: "${SLACK_WEBHOOK_URL}", channel: "${SLACK_CHANNEL:-}" }
   - webhook: { url: "https://hooks.example.com/x", headers: { Authorization: "Bearer ${SECRET}" } }
+registries: { ghcr.io: { user: ann, password: "${SECRET}" } }
 ssh: { options: "-i 'my key'", port: 2222, accept_new_host_keys: true }
 "#;
 

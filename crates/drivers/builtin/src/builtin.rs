@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use lockgate_model::{FailureKind, HoldBounds, Millis, Slot};
+use lockgate_model::{FailureKind, HoldBounds, Millis, Slot, Split};
 use lockgate_ports::{
     Check, Endpoint, Host, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
-    http, listens,
+    http, listens, only_upstream,
 };
 use lockgate_proxy::{
     ASK_HEADER, ErrorKind, HoldRequest, RELEASE_HEADER, RouteSpec, RouteView, SLOT_HEADER, StatusView,
@@ -299,7 +299,7 @@ impl Router for Builtin {
     async fn route(&self) -> Result<Route, PortError> {
         match self.admin().call::<RouteView>(&admin::get(&self.route_path)).await {
             Ok(Ok(view)) => Ok(Route {
-                target: view.target.slot.parse().ok(),
+                split: view.target.slot.parse().ok().map(Split::all_to),
                 dial: Some(view.target.dial),
                 version: RouteVersion(view.version.to_string()),
                 held: view.hold.is_some(),
@@ -322,7 +322,8 @@ impl Router for Builtin {
         }
     }
 
-    async fn switch(&self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError> {
+    async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
+        let to = only_upstream(to, self.name())?;
         let spec = self.spec(Target {
             slot: to.slot.to_string(),
             release: to.release.digest.to_string(),

@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use lockgate_builtin::BuiltinOptions;
-use lockgate_model::{FailureKind, HoldBounds, Millis, Slot};
+use lockgate_model::{FailureKind, HoldBounds, Millis, Slot, Split};
 use lockgate_ports::conformance::router::{RouterFixture, holding_within_bounds, suite};
 use lockgate_ports::{CheckState, Request, Route, Router};
 use lockgate_proxy::{ProxyConfig, ProxyHandle, start};
@@ -25,7 +25,7 @@ async fn with_proxy(change: impl FnOnce(&mut BuiltinOptions)) -> (World, ProxyHa
 
 async fn switch(world: &World, slot: Slot) {
     let version = world.router.route().await.unwrap().version;
-    world.router.switch(&world.upstream(slot), &version).await.unwrap();
+    world.router.set(&Split::all_to(world.upstream(slot)), &version).await.unwrap();
 }
 
 fn ask(path: &str) -> Request {
@@ -153,7 +153,8 @@ async fn a_route_that_another_service_has_is_refused_and_not_a_race() {
     let other = World::new(world.dir, listen, |options| options.route_id = "shop-api-prod".into()).await;
     let route = other.router.route().await.unwrap();
     assert_eq!(route, Route::default(), "another service's route is not this one's");
-    let error = other.router.switch(&other.upstream(Slot::Blue), &route.version).await.unwrap_err();
+    let error =
+        other.router.set(&Split::all_to(other.upstream(Slot::Blue)), &route.version).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Refused, "{error}");
     assert!(error.hint.is_some() && error.message.contains("shop-web-prod"), "{error}");
 }
@@ -162,9 +163,9 @@ async fn a_route_that_another_service_has_is_refused_and_not_a_race() {
 async fn a_switch_whose_answer_was_lost_can_be_asked_for_again() {
     let (world, _proxy) = with_proxy(|_| ()).await;
     let before = world.router.route().await.unwrap().version;
-    world.router.switch(&world.upstream(Slot::Blue), &before).await.unwrap();
-    world.router.switch(&world.upstream(Slot::Blue), &before).await.unwrap();
-    let error = world.router.switch(&world.upstream(Slot::Green), &before).await.unwrap_err();
+    world.router.set(&Split::all_to(world.upstream(Slot::Blue)), &before).await.unwrap();
+    world.router.set(&Split::all_to(world.upstream(Slot::Blue)), &before).await.unwrap();
+    let error = world.router.set(&Split::all_to(world.upstream(Slot::Green)), &before).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Conflict);
 }
 
@@ -176,7 +177,7 @@ async fn withdrawing_takes_the_route_away_or_points_it_elsewhere() {
     let live = world.router.route().await.unwrap();
     world.router.withdraw(Some(&dial), &live.version).await.unwrap();
     let outside = world.router.route().await.unwrap();
-    assert_eq!((outside.target, outside.dial.as_deref()), (None, Some(dial.as_str())));
+    assert_eq!((outside.only(), outside.dial.as_deref()), (None, Some(dial.as_str())));
     assert_eq!(world.router.withdraw(None, &live.version).await.unwrap_err().kind, FailureKind::Conflict);
     for time in ["once", "twice"] {
         let withdrawn = world.router.withdraw(None, &outside.version).await;
@@ -242,7 +243,7 @@ async fn a_proxy_that_died_with_our_route_is_an_error_that_says_how_to_start_it(
         "{error:?}"
     );
     // It comes back with the route it had, so a switch from there is one from what was read before.
-    world.router.switch(&world.upstream(Slot::Green), &live.version).await.unwrap();
+    world.router.set(&Split::all_to(world.upstream(Slot::Green)), &live.version).await.unwrap();
     assert_eq!(world.router.ask(&ask("/slot")).await.unwrap().answer.text(), "green");
 }
 
@@ -257,16 +258,22 @@ async fn a_proxy_that_does_not_come_up_says_why() {
         checks.iter().any(|one| one.state == CheckState::Bad && one.what == "proxy address"),
         "{checks:?}"
     );
-    let error =
-        world.router.switch(&world.upstream(Slot::Blue), &Route::default().version).await.unwrap_err();
+    let error = world
+        .router
+        .set(&Split::all_to(world.upstream(Slot::Blue)), &Route::default().version)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, FailureKind::Refused, "nobody waits for what cannot listen: {error}");
     assert!(error.message.contains("another program listens"), "{error}");
 
     // An address for documentation (RFC 5737), which is no machine's.
     let world = World::new(tempfile::tempdir().unwrap(), "192.0.2.1:9".to_owned(), launch_by_example).await;
     let _reaper = Reaper(world.folder());
-    let error =
-        world.router.switch(&world.upstream(Slot::Blue), &Route::default().version).await.unwrap_err();
+    let error = world
+        .router
+        .set(&Split::all_to(world.upstream(Slot::Blue)), &Route::default().version)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, FailureKind::TimedOut);
     assert!(error.message.contains("192.0.2.1:9"), "the end of its log: {error}");
 }
@@ -283,7 +290,8 @@ async fn a_proxy_that_another_is_just_starting_is_waited_for() {
         std::fs::rename(&hidden, &socket).unwrap();
     };
     let (upstream, version) = (world.upstream(Slot::Blue), Route::default().version);
-    let (switched, ()) = tokio::join!(world.router.switch(&upstream, &version), ready);
+    let split = Split::all_to(upstream);
+    let (switched, ()) = tokio::join!(world.router.set(&split, &version), ready);
     switched.unwrap();
     assert_eq!(world.router.ask(&ask("/slot")).await.unwrap().answer.text(), "blue");
     assert!(Reaper(world.folder()).processes().is_empty(), "no second one was started");

@@ -82,7 +82,7 @@ fn route_check(caddy: &Caddy, live: &Live) -> Check {
 
 fn addresses(caddy: &Caddy) -> String {
     let of = |slot: Slot| caddy.options.dial.get(&slot).map_or("wherever they run", String::as_str);
-    Slot::ALL.map(of).join(" and ")
+    [Slot::Blue, Slot::Green].map(of).join(" and ")
 }
 
 async fn flush_check(caddy: &Caddy, live: &Live) -> Check {

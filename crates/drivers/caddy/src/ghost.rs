@@ -46,7 +46,7 @@ impl Ghost {
             let upstream = upstreams.iter().find(|upstream| tree::id_of(upstream) == Some(&id))?;
             Some((slot, upstream.get("dial")?.as_str()?.to_owned()))
         };
-        Slot::ALL.into_iter().filter_map(dial_of).collect()
+        [Slot::Blue, Slot::Green].into_iter().filter_map(dial_of).collect()
     }
 
     fn place(&self, config: &Value) -> Option<Path> {

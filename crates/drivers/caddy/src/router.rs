@@ -1,9 +1,10 @@
 //! The driver itself.
 
 use async_trait::async_trait;
-use lockgate_model::{FailureKind, Slot};
+use lockgate_model::{FailureKind, Slot, Split};
 use lockgate_ports::{
     Check, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream, http,
+    only_upstream,
 };
 use serde_json::Value;
 
@@ -296,10 +297,12 @@ impl Router for Caddy {
         self.refuse_killing(&live).await?;
         let dials = &live.handler.dials;
         let dial = (!dials.is_empty()).then(|| dials.join(", "));
-        Ok(Route { target: self.target(&live), dial, version: live.version, held: false })
+        let split = self.target(&live).map(Split::all_to);
+        Ok(Route { split, dial, version: live.version, held: false })
     }
 
-    async fn switch(&self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError> {
+    async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
+        let to = only_upstream(to, self.name())?;
         let dial = self.options.dial.get(&to.slot).cloned().unwrap_or_else(|| dial_of(&to.endpoint));
         let live = self.look().await?;
         if live.handler.dials == [dial.as_str()] && self.target(&live) == Some(to.slot) {

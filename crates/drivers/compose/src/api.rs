@@ -92,6 +92,7 @@ pub(crate) struct ContainerConfig {
     /// The image reference as it was asked for.
     pub image: String,
     pub tty: bool,
+    pub healthcheck: Option<Healthcheck>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -151,6 +152,35 @@ pub(crate) struct ImageSummary {
 pub(crate) struct ImageConfig {
     #[serde(deserialize_with = "nullable")]
     pub labels: BTreeMap<String, String>,
+    pub healthcheck: Option<Healthcheck>,
+}
+
+/// A HEALTHCHECK; times in nanoseconds, 0 being Docker's default.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Healthcheck {
+    /// Empty: the image's. `["NONE"]`: none.
+    #[serde(deserialize_with = "nullable")]
+    pub test: Vec<String>,
+    pub interval: u64,
+    pub timeout: u64,
+    pub start_period: u64,
+    pub retries: u64,
+}
+
+/// The answer to `POST /containers/{id}/exec`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Created {
+    pub id: String,
+}
+
+/// `GET /exec/{id}/json`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Exec {
+    pub running: bool,
+    pub exit_code: Option<i32>,
 }
 
 /// `GET /distribution/{name}/json`.

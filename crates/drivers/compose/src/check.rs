@@ -22,13 +22,16 @@ impl Compose {
         let engine = self.check_engine().await;
         let engine_answers = engine.state == lockgate_ports::CheckState::Ok;
         let mut checks = vec![engine, self.check_cli().await];
-        let files = join_all(Slot::ALL.map(|slot| self.check_file(slot))).await;
+        let files = join_all(self.slots.iter().map(|slot| self.check_file(*slot))).await;
         let files_ok = files.iter().all(|check| check.state == lockgate_ports::CheckState::Ok);
         checks.extend(files);
-        if files_ok {
+        if files_ok && self.slots.len() > 1 {
             checks.extend(self.check_conflicts().await);
         }
         checks.push(self.check_login().await);
+        if matches!(self.service.health, lockgate_model::Health::Docker(_)) {
+            checks.extend(self.check_health().await);
+        }
         if engine_answers {
             checks.push(self.check_disk().await);
         }
@@ -75,7 +78,7 @@ impl Compose {
                 let mut checks = vec![between];
                 checks.extend(unshared::check_volumes(&unshared));
                 checks.extend(self.check_needed(&unshared).await);
-                for (slot, ports) in Slot::ALL.into_iter().zip(ports) {
+                for (slot, ports) in [Slot::Blue, Slot::Green].into_iter().zip(ports) {
                     checks.extend(self.check_ports(slot, &ports).await);
                 }
                 checks

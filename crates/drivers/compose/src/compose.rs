@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_model::{ComposeRuntime, EnvironmentName, Millis, ProjectName, Release, Service, Slot, Tag};
-use lockgate_ports::{Check, Diagnosis, Host, PortError, Runtime, RuntimeSlot};
+use lockgate_model::{
+    ComposeRuntime, EnvironmentName, Health, Millis, ProjectName, Release, Service, Slot, Tag, Template,
+};
+use lockgate_ports::{Check, Diagnosis, Host, Output, OwnHealth, PortError, Runtime, RuntimeSlot};
 use tokio::sync::OnceCell;
 
 use crate::cli::{Cli, ComposeCli};
@@ -19,6 +21,8 @@ pub struct ComposeOptions {
     pub project: ProjectName,
     pub environment: EnvironmentName,
     pub service: Service,
+    /// What its strategy uses: blue and green, or one.
+    pub slots: &'static [Slot],
     pub runtime: ComposeRuntime,
     /// Free space wanted in Docker's data folder before an image is pulled, in MiB.
     pub disk_free_mib: u64,
@@ -30,6 +34,7 @@ pub struct Compose {
     pub(crate) project: ProjectName,
     pub(crate) environment: EnvironmentName,
     pub(crate) service: Service,
+    pub(crate) slots: &'static [Slot],
     pub(crate) runtime: ComposeRuntime,
     pub(crate) disk_free_mib: u64,
     pub(crate) engine: Engine,
@@ -42,7 +47,7 @@ pub struct Compose {
 impl Compose {
     #[must_use]
     pub fn new(options: ComposeOptions) -> Self {
-        let ComposeOptions { host, project, environment, service, runtime, disk_free_mib } = options;
+        let ComposeOptions { host, project, environment, service, slots, runtime, disk_free_mib } = options;
         let engine = Engine::new(host.clone(), DOCKER_SOCKET_DEFAULT.to_owned());
         let cli = Cli::new(host.clone(), engine.docker_host());
         let (dialled, docker_config) = (BTreeMap::new(), OnceCell::new());
@@ -51,6 +56,7 @@ impl Compose {
             project,
             environment,
             service,
+            slots,
             runtime,
             disk_free_mib,
             engine,
@@ -93,8 +99,10 @@ impl Compose {
     }
 
     pub(crate) async fn docker_config_folder(&self) -> Result<&str, PortError> {
-        let folder =
-            self.docker_config.get_or_try_init(|| crate::auth::config_folder(self.host.as_ref())).await?;
+        let folder = self
+            .docker_config
+            .get_or_try_init(|| lockgate_ports::docker_login::config_folder(self.host.as_ref()))
+            .await?;
         Ok(folder)
     }
 
@@ -125,7 +133,11 @@ impl Runtime for Compose {
     }
 
     async fn fetch(&self, release: &Release) -> Result<(), PortError> {
-        self.fetch_image(release).await
+        self.fetch_image(release).await?;
+        match &self.service.health {
+            Health::Docker(_) => self.demand_healthcheck(release).await,
+            Health::Http(_) | Health::Command(_) => Ok(()),
+        }
     }
 
     async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
@@ -142,6 +154,14 @@ impl Runtime for Compose {
 
     async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Diagnosis {
         self.find_reasons(slot, port).await
+    }
+
+    async fn health(&self, slot: Slot) -> Result<OwnHealth, PortError> {
+        self.health_of(slot).await
+    }
+
+    async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
+        self.exec_in(slot, argv, limit).await
     }
 
     async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {

@@ -65,7 +65,7 @@ impl Compose {
         let all = self.engine.containers(Some(COMPOSE_PROJECT)).await?;
         let mut held: Vec<Held> = all.iter().filter_map(|summary| self.ours(summary)).collect();
         let strangers: Vec<ContainerSummary> = all.into_iter().filter(is_unlabelled).collect();
-        for slot in Slot::ALL {
+        for slot in self.slots.iter().copied() {
             held.extend(self.made_by_others(slot, &strangers).await?);
         }
         held.sort_by_key(|one| (!one.runs(), -one.summary.created));
@@ -120,7 +120,7 @@ impl Compose {
 
     pub(crate) async fn look_at_slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
         let held = self.held().await?;
-        let best = Slot::ALL.into_iter().filter_map(|slot| held.iter().find(|one| one.slot == slot));
+        let best = self.slots.iter().filter_map(|slot| held.iter().find(|one| one.slot == *slot));
         let seen = try_join_all(best.map(|one| self.look_at(one))).await?;
         Ok(seen.into_iter().flatten().collect())
     }
@@ -177,10 +177,11 @@ fn derived_release(
     };
     let same = |name: &&String| image::familiar(image::split(name).0) == image::familiar(named);
     let tag = tag.or_else(|| found.repo_tags.iter().find(same).and_then(|name| image::split(name).1));
-    // `image: web` means `web:latest`; an image by digest or id without any tag is nameless.
-    let tag = tag.or_else(|| (!reference.contains("sha256:")).then_some("latest"))?;
+    // `image: web` means `web:latest`.
     let digest =
         image::digest_in(&found.repo_digests, named).or_else(|| Digest::new(found.id.clone()).ok())?;
+    // One that is known by its digest alone is called by that, so that it can be started again.
+    let tag = tag.unwrap_or(if reference.contains("sha256:") { digest.short() } else { "latest" });
     let commit = found.config.labels.get(image::REVISION_LABEL).cloned();
     Some(Release {
         service: service.clone(),
@@ -273,6 +274,8 @@ mod tests {
         assert_eq!(told(&hex("1")), Some(("v3".into(), hex("2"))));
         assert_eq!(told(&format!("ghcr.io/a/web@{}", hex("2"))), Some(("v3".into(), hex("2"))));
         assert_eq!(told("ghcr.io/a/local"), Some(("latest".into(), hex("1"))));
-        assert_eq!(told(&format!("ghcr.io/a/local@{}", hex("2"))), None);
+        // By its digest alone, and not even by that in this repository: what it is called is the digest that it has.
+        let nameless = told(&format!("ghcr.io/a/local@{}", hex("2")));
+        assert_eq!(nameless, Some(("1".repeat(12), hex("1"))));
     }
 }

@@ -145,7 +145,7 @@ fn state(name: &str, container: &Container) -> Vec<Finding> {
 
 /// What the image's health check wrote when it last failed, which is as much the app's as its log.
 fn health_output(container: &Container) -> Vec<String> {
-    let health = container.state.health.as_ref().filter(|health| health.status == "unhealthy");
+    let health = container.state.health.as_ref().filter(|health| health.status != "healthy");
     let Some(entry) = health.and_then(|health| health.log.last()) else { return Vec::new() };
     let output = plain(&entry.output);
     let lines: Vec<&str> = output.trim().lines().collect();

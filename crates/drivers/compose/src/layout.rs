@@ -100,6 +100,8 @@ impl Compose {
     pub(crate) fn compose_project(&self, slot: Slot) -> Result<Option<String>, PortError> {
         match (&self.runtime.project, &self.runtime.layout) {
             (Some(template), _) => self.fill(template, slot, "project").map(Some),
+            // One slot is the user's own project, as `docker compose up` in its folder has it.
+            (None, _) if slot == Slot::Main => Ok(None),
             (None, ComposeLayout::Folders(_)) => Ok(Some(format!("{}-{slot}", self.service.name))),
             (None, ComposeLayout::File(_)) => Ok(None),
         }
@@ -175,6 +177,11 @@ impl Compose {
         }
         match names {
             [only] if folders => Ok(only.clone()),
+            _ if slot == Slot::Main && has(&plain) => Ok(plain),
+            _ if slot == Slot::Main => {
+                Err(PortError::not_found(format!("it has no service {plain}, only {listed}"))
+                    .hint("name the one to deploy: `service:` of the compose runtime"))
+            }
             _ if has(&slotted) => Ok(slotted),
             _ => {
                 let wanted = if folders { format!("{plain} or {slotted}") } else { slotted };

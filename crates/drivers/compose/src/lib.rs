@@ -33,6 +33,7 @@ mod conflicts;
 mod containers;
 mod diagnose;
 mod engine;
+mod health;
 mod image;
 mod images;
 mod known_cli;

@@ -39,7 +39,7 @@ fn last(mut lines: Vec<String>, wanted: u32) -> Vec<String> {
 
 /// Takes stdout's and stderr's frames apart. A frame is not a line: a long line spans frames, so each stream is put
 /// together by itself, and a line stands where it ended.
-fn demultiplex(mut body: &[u8]) -> Vec<String> {
+pub(crate) fn demultiplex(mut body: &[u8]) -> Vec<String> {
     let mut partial: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
     let mut lines = Vec::new();
     while body.len() >= FRAME_HEADER_BYTES {

@@ -76,13 +76,16 @@ impl Compose {
     /// Starting must not replace a container that is not this slot's: the other slot's, or another environment's.
     async fn demand_own_place(&self, place: &Place) -> Result<(), PortError> {
         let slot = place.slot;
-        // A slot whose file is missing cannot be mistaken for this one.
-        if let Ok(other) = self.place(slot.other()).await
-            && place.same_container(&other)
-        {
-            let message = format!("both slots are the service {} of the same Compose project", place.service);
-            return Err(PortError::new(FailureKind::Refused, message)
-                .hint("put {slot} into `dir`, `service` or `project` of the compose runtime"));
+        for other in self.slots.iter().filter(|other| **other != slot) {
+            // A slot whose file is missing cannot be mistaken for this one.
+            if let Ok(other) = self.place(*other).await
+                && place.same_container(&other)
+            {
+                let message =
+                    format!("both slots are the service {} of the same Compose project", place.service);
+                return Err(PortError::new(FailureKind::Refused, message)
+                    .hint("put {slot} into `dir`, `service` or `project` of the compose runtime"));
+            }
         }
         let all = self.engine.containers(Some(PROJECT_LABEL)).await?;
         let theirs = all.iter().find(|summary| {

@@ -136,8 +136,8 @@ mod tests {
     use async_trait::async_trait;
     use lockgate_local::Local;
     use lockgate_model::{
-        ComposeLayout, ComposeRuntime, EnvironmentName, Health, HostId, Millis, ProjectName, Service,
-        ServiceName, StatusRange, Template,
+        ComposeLayout, ComposeRuntime, EnvironmentName, Health, HostId, HttpHealth, Millis, ProjectName,
+        Service, ServiceName, StatusRange, Strategy, Template,
     };
     use lockgate_ports::{Command, Endpoint, Host, HostFile, HostStream, Output, Runtime, Swapped};
 
@@ -203,8 +203,13 @@ mod tests {
     }
 
     fn service() -> Service {
-        let health =
-            Health { path: "/".into(), timeout: Millis(1), passes: 1, status: StatusRange::OK, body: None };
+        let health = Health::Http(HttpHealth {
+            path: "/".into(),
+            timeout: Millis(1),
+            passes: 1,
+            status: StatusRange::OK,
+            body: None,
+        });
         Service {
             name: ServiceName::new("web").unwrap(),
             image: Some("web".into()),
@@ -235,6 +240,7 @@ mod tests {
                 project: ProjectName::new("p").unwrap(),
                 environment: EnvironmentName::new("prod").unwrap(),
                 service: service(),
+                slots: Strategy::BlueGreen.slots(),
                 runtime: ComposeRuntime {
                     layout: ComposeLayout::Folders(layout),
                     service: None,

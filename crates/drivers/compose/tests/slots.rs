@@ -143,7 +143,7 @@ async fn slots_that_want_the_same_name_or_port_conflict() {
         assert!(found[0].ends_with(&free), "{found:?}");
         assert!(found[1].contains(&format!("host port {port}/tcp")), "{found:?}");
     }
-    let dialled = Slot::ALL.map(|slot| (slot, format!("dialled-{slot}"))).into();
+    let dialled = [Slot::Blue, Slot::Green].map(|slot| (slot, format!("dialled-{slot}"))).into();
     let found = world.compose(layout.clone()).dialled(dialled).conflicts().await.unwrap();
     let wanted =
         "name them `dialled-blue` and `dialled-green`: that is what the router dials (`router.caddy.dial`)";

@@ -57,8 +57,13 @@ impl Stat {
 
 /// # Errors
 /// `Unauthorized` when a record may not be read, `Other` for one that is not understood, else as the host.
-pub(crate) async fn look(host: &dyn Host, dir: &str) -> Result<BTreeMap<Slot, Seen>, PortError> {
-    let (boot_id, raws) = if host.id().is_local() { here(dir)? } else { there(host, dir).await? };
+pub(crate) async fn look(
+    host: &dyn Host,
+    dir: &str,
+    slots: &[Slot],
+) -> Result<BTreeMap<Slot, Seen>, PortError> {
+    let (boot_id, raws) =
+        if host.id().is_local() { here(dir, slots)? } else { there(host, dir, slots).await? };
     raws.into_iter().map(|(slot, raw)| judge(slot, &raw, &boot_id).map(|seen| (slot, seen))).collect()
 }
 
@@ -122,7 +127,7 @@ pub(crate) fn boot_id() -> Result<String, PortError> {
 type Raws = BTreeMap<Slot, Raw>;
 
 /// A handful of small files, so they are read where we are, without handing them to another thread.
-fn here(dir: &str) -> Result<(String, Raws), PortError> {
+fn here(dir: &str, slots: &[Slot]) -> Result<(String, Raws), PortError> {
     let text = |path: &str| {
         let read = lockgate_own::open(Path::new(path)).and_then(|file| {
             let mut text = String::new();
@@ -137,7 +142,7 @@ fn here(dir: &str) -> Result<(String, Raws), PortError> {
     };
     let boot_id = boot_id()?;
     let mut raws = Raws::new();
-    for slot in Slot::ALL {
+    for slot in slots.iter().copied() {
         let Some(content) = text(&format!("{dir}/{slot}.json"))? else { continue };
         let record = content.lines().next().unwrap_or_default().to_owned();
         let run = text(&format!("{dir}/{slot}.{}.pid", Record::parse(slot, &record)?.token))?;
@@ -147,8 +152,9 @@ fn here(dir: &str) -> Result<(String, Raws), PortError> {
     Ok((boot_id, raws))
 }
 
-async fn there(host: &dyn Host, dir: &str) -> Result<(String, Raws), PortError> {
-    let output = script::run(host, "look at the slots", &script::command(script::LOOK, [dir])).await?;
+async fn there(host: &dyn Host, dir: &str, slots: &[Slot]) -> Result<(String, Raws), PortError> {
+    let arguments = [dir].into_iter().chain(slots.iter().map(|slot| slot.as_str()));
+    let output = script::run(host, "look at the slots", &script::command(script::LOOK, arguments)).await?;
     let mut boot_id = String::new();
     let mut raws = Raws::new();
     for line in output.stdout_text().lines() {

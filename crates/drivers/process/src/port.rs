@@ -13,13 +13,14 @@ const REMOTE_PORTS: std::ops::Range<u16> = 20_000..30_000;
 /// How often this machine is asked for a free port until it names one that we can take.
 const PORT_TRIES_MAX: u32 = 16;
 
-/// The port of a slot whose service has a fixed one: blue the port itself, green the next, for both slots run at once.
+/// The port of a slot whose service has a fixed one: blue the port itself, green the next, for both slots run at once. Main
+/// is alone.
 ///
 /// # Errors
 /// `Refused` for 65535 and green.
 pub(crate) fn fixed(port: u16, slot: Slot) -> Result<u16, PortError> {
     match slot {
-        Slot::Blue => Ok(port),
+        Slot::Blue | Slot::Main => Ok(port),
         Slot::Green => port.checked_add(1).ok_or_else(|| {
             PortError::new(FailureKind::Refused, "green would need port 65536, the one after the service's")
                 .hint("give the service a lower port, or none")
@@ -49,28 +50,24 @@ pub(crate) async fn require_free(host: &dyn Host, port: u16) -> Result<(), PortE
     )))
 }
 
-/// A port on which nothing listens: `before` if possible, never `avoid`, which is the other slot's and may be what the
+/// A port on which nothing listens: `before` if possible, never one of `avoid`, which are other slots' and may be what the
 /// router dials although nothing runs there now.
 ///
 /// # Errors
 /// `Conflict` when none is found.
-pub(crate) async fn choose(
-    host: &dyn Host,
-    before: Option<u16>,
-    avoid: Option<u16>,
-) -> Result<u16, PortError> {
+pub(crate) async fn choose(host: &dyn Host, before: Option<u16>, avoid: &[u16]) -> Result<u16, PortError> {
     let none = || PortError::new(FailureKind::Conflict, "the host has no free port");
-    let before = before.filter(|port| Some(*port) != avoid);
+    let before = before.filter(|port| !avoid.contains(port));
     if host.id().is_local() {
         // Without SO_REUSEADDR: whoever gets the port may not set it, and old connections would be in its way.
         if let Some(port) = before.filter(|port| can_bind(*port, false)) {
             return Ok(port);
         }
-        let free = (0..PORT_TRIES_MAX).filter_map(|_| any_free()).find(|port| Some(*port) != avoid);
+        let free = (0..PORT_TRIES_MAX).filter_map(|_| any_free()).find(|port| !avoid.contains(port));
         return free.ok_or_else(none);
     }
     let sockets = Sockets::of_nobody(host).await?;
-    let free = |port: &u16| Some(*port) != avoid && sockets.who_listens(*port).is_none();
+    let free = |port: &u16| !avoid.contains(port) && sockets.who_listens(*port).is_none();
     if let Some(port) = before.filter(free) {
         return Ok(port);
     }
@@ -169,6 +166,7 @@ mod tests {
     #[test]
     fn the_slots_of_a_service_with_a_port_have_two() {
         assert_eq!(fixed(5000, Slot::Blue).unwrap(), 5000);
+        assert_eq!(fixed(5000, Slot::Main).unwrap(), 5000);
         assert_eq!(fixed(5000, Slot::Green).unwrap(), 5001);
         assert_eq!(fixed(u16::MAX, Slot::Green).unwrap_err().kind, FailureKind::Refused);
     }

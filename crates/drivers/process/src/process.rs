@@ -6,8 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_model::{
     Digest, EnvironmentName, FailureKind, Millis, ProjectName, Release, Service, Slot, SlotState, Tag,
+    Template, Vars,
 };
-use lockgate_ports::{Check, Command, Diagnosis, Endpoint, Finding, Host, PortError, Runtime, RuntimeSlot};
+use lockgate_ports::{
+    Check, Command, Diagnosis, Endpoint, Finding, Host, Output, PortError, Runtime, RuntimeSlot,
+};
 
 use crate::children::Children;
 use crate::command::{self, Filled};
@@ -34,6 +37,8 @@ pub struct ProcessOptions {
     pub project: ProjectName,
     pub environment: EnvironmentName,
     pub service: Service,
+    /// What its strategy uses: blue and green, or one.
+    pub slots: &'static [Slot],
     /// Absolute folder on the host for records and logs; no other service or environment uses it.
     pub dir: String,
     /// Absolute folder on the host in which relative paths of the command start.
@@ -66,17 +71,18 @@ impl Process {
     }
 
     async fn look(&self) -> Result<BTreeMap<Slot, Seen>, PortError> {
-        look(self.host(), &self.options.dir).await
+        look(self.host(), &self.options.dir, self.options.slots).await
     }
 
     fn fill(&self, slot: Slot, tag: &Tag) -> Result<Filled, PortError> {
         command::fill(self.service(), &self.options.environment, &self.options.root, slot, tag)
     }
 
-    /// The digest that the tag's bytes have now; as filled for blue, so that both slots agree.
+    /// The digest that the tag's bytes have now; as filled for the first slot, so that all agree.
     async fn digest(&self, tag: &Tag) -> Result<Digest, PortError> {
         let slotless = command::slotless(self.service())?;
-        let filled = self.fill(Slot::Blue, tag)?;
+        let first = self.options.slots.first().copied().unwrap_or(Slot::Main);
+        let filled = self.fill(first, tag)?;
         let path = self.service().env.get("PATH").map(lockgate_model::Secret::reveal);
         let digest = bytes::digest(self.host(), &self.options.dir, &filled, &slotless, path).await?;
         digest.ok_or_else(|| {
@@ -119,7 +125,14 @@ impl Process {
             return port::require_free(self.host(), port).await.map(|()| port);
         }
         let recorded = |slot: Slot| seen.get(&slot).map(|seen| seen.record.port);
-        port::choose(self.host(), recorded(slot), recorded(slot.other())).await
+        let avoid: Vec<u16> = self
+            .options
+            .slots
+            .iter()
+            .filter(|other| **other != slot)
+            .filter_map(|other| recorded(*other))
+            .collect();
+        port::choose(self.host(), recorded(slot), &avoid).await
     }
 
     /// Ends every run of the slot, known or left over.
@@ -147,16 +160,28 @@ impl Process {
         Ok(())
     }
 
-    async fn launch(&self, slot: Slot, record: &Record, filled: &Filled) -> Result<(), PortError> {
+    /// What an app finds in its environment, and so does what is run beside it.
+    fn environment<'a>(
+        &'a self,
+        slot: Slot,
+        record: &'a Record,
+        port: &'a str,
+    ) -> BTreeMap<&'a str, &'a str> {
+        let service = self.service().env.iter();
         let mut env: BTreeMap<&str, &str> =
-            self.service().env.iter().map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
-        let port = record.port.to_string();
+            service.map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
         env.extend([
-            ("PORT", port.as_str()),
+            ("PORT", port),
             ("LOCKGATE_SLOT", slot.as_str()),
             ("LOCKGATE_TAG", record.release.tag.as_str()),
-            ("LOCKGATE_TOKEN", record.token.as_str()),
         ]);
+        env
+    }
+
+    async fn launch(&self, slot: Slot, record: &Record, filled: &Filled) -> Result<(), PortError> {
+        let port = record.port.to_string();
+        let mut env = self.environment(slot, record, &port);
+        env.insert("LOCKGATE_TOKEN", record.token.as_str());
         let what = format!("start {} in {slot}", record.release);
         let argv = command::with_port(&filled.argv, record.port);
         let launch = Launch {
@@ -295,6 +320,34 @@ impl Runtime for Process {
             Ok(findings) => findings.into(),
             Err(error) => vec![format!("the host could not be looked at: {error}")].into(),
         }
+    }
+
+    async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
+        let held = self.look().await?.remove(&slot).filter(|held| held.alive);
+        let Some(held) = held else {
+            return Err(PortError::not_found(format!("no process of {slot} runs")));
+        };
+        let record = &held.record;
+        let vars = Vars {
+            service: Some(&self.service().name),
+            environment: Some(&self.options.environment),
+            slot: Some(slot),
+            port: Some(record.port),
+            tag: Some(&record.release.tag),
+            digest: Some(&record.release.digest),
+        };
+        let fill = |part: &Template| {
+            part.fill(&vars).map_err(|error| PortError::other(format!("`health: {part}`: {error}")))
+        };
+        let argv: Vec<String> = argv.iter().map(fill).collect::<Result<_, _>>()?;
+        let argv = command::with_port(&argv, record.port);
+        let folder = self.fill(slot, &record.release.tag)?.folder;
+        let port = record.port.to_string();
+        let mut command = Command::new(argv).cwd(folder).timeout(limit);
+        for (name, value) in self.environment(slot, record, &port) {
+            command = command.env(name, value);
+        }
+        self.host().exec(&command).await
     }
 
     /// Nothing is ours to remove: the bytes were put on the host by somebody else, and a log is replaced by the next.

@@ -1,7 +1,7 @@
 //! The port `Host` over SSH.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
@@ -12,15 +12,17 @@ use lockgate_ports::{
 };
 use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::link::{Forwarding, Link};
 use crate::script::{self, Line, Script};
 use crate::session::{self, Again, Broken, Call};
-use crate::{doctor, trouble};
+use crate::{doctor, master, trouble};
 
 /// Longest file operation.
 const FILE_TIMEOUT: Millis = Millis::from_secs(30);
+/// How long a host that did not answer a new connection is not asked again.
+const REST: Duration = Duration::from_secs(10);
 /// Longest wait, on the host, for somebody else's swap of the same file, which takes milliseconds.
 const LOCK_SECONDS_MAX: u64 = 10;
 /// Room for the line with the clock that comes before a file.
@@ -34,20 +36,47 @@ pub struct Ssh {
     id: HostId,
     settings: lockgate_model::Ssh,
     link: Mutex<Slot>,
+    /// Told each time the host falls silent.
+    silence: watch::Sender<()>,
 }
 
 #[derive(Default)]
 struct Slot {
     open: Option<Arc<Link>>,
+    /// Ends with the connection.
+    watcher: Option<Watcher>,
+    /// It was open once.
+    answered: bool,
     /// When the last opening failed, and why.
     failed: Option<(Instant, PortError)>,
+}
+
+/// Waits for the end of a connection, until it is dropped.
+struct Watcher(tokio::task::JoinHandle<()>);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Waits for the connection's end, and tells when that came because the host fell silent. It holds nothing that keeps the
+/// connection open.
+fn watch_for_silence(link: &Arc<Link>, silence: watch::Sender<()>) -> Watcher {
+    let (socket, link) = (link.socket(), Arc::downgrade(link));
+    Watcher(tokio::spawn(async move {
+        master::gone(&socket).await;
+        if link.upgrade().is_some_and(|link| link.tells_of_silence()) {
+            silence.send_replace(());
+        }
+    }))
 }
 
 impl Ssh {
     /// `host` is what one would type after `ssh`. Does not connect yet.
     #[must_use]
     pub fn new(host: HostId, settings: &lockgate_model::Ssh) -> Ssh {
-        Ssh { id: host, settings: settings.clone(), link: Mutex::default() }
+        Ssh { id: host, settings: settings.clone(), link: Mutex::default(), silence: watch::Sender::new(()) }
     }
 
     /// Closes the connection and waits until the master has gone.
@@ -55,7 +84,9 @@ impl Ssh {
     /// # Errors
     /// `Unreachable` when it had broken already; there is nothing left to close then.
     pub async fn close(self) -> Result<(), PortError> {
-        match self.link.into_inner().open.map(Arc::try_unwrap) {
+        let slot = self.link.into_inner();
+        drop(slot.watcher);
+        match slot.open.map(Arc::try_unwrap) {
             Some(Ok(link)) => link.close(&self.id),
             // Nobody else can hold it: every holder borrows this host.
             Some(Err(_)) | None => Ok(()),
@@ -68,7 +99,8 @@ impl Ssh {
     }
 
     /// The open connection, or a new one. Callers beside each other share one opening, also one that fails: each by itself
-    /// would wait for a dead host as long again.
+    /// would wait for a dead host as long again. So would those that ask one after the other, which is why a host that did
+    /// not answer is not asked again for a while.
     async fn link(&self) -> Result<Arc<Link>, PortError> {
         let asked = Instant::now();
         let mut slot = self.link.lock().await;
@@ -76,14 +108,15 @@ impl Ssh {
             return Ok(link.clone());
         }
         if let Some((at, error)) = slot.failed.as_ref()
-            && *at >= asked
+            && (*at >= asked || (error.kind == FailureKind::TimedOut && at.elapsed() < REST))
         {
             return Err(error.clone());
         }
-        match Link::open(&self.id, &self.settings).await {
+        match Link::open(&self.id, &self.settings, slot.answered).await {
             Ok(link) => {
                 let link = Arc::new(link);
-                *slot = Slot { open: Some(link.clone()), failed: None };
+                let watcher = Some(watch_for_silence(&link, self.silence.clone()));
+                *slot = Slot { open: Some(link.clone()), watcher, answered: true, failed: None };
                 Ok(link)
             }
             Err(error) => {
@@ -98,7 +131,10 @@ impl Ssh {
         let mut slot = self.link.lock().await;
         if slot.open.as_ref().is_some_and(|link| Arc::ptr_eq(link, broken)) {
             tracing::debug!(host = %self.id, "the ssh connection broke");
-            slot.open = None;
+            (slot.open, slot.watcher) = (None, None);
+            if broken.tells_of_silence() {
+                self.silence.send_replace(());
+            }
         }
     }
 
@@ -321,6 +357,13 @@ impl Host for Ssh {
                 self.id
             ))),
         }
+    }
+
+    async fn gone(&self) -> PortError {
+        let mut silence = self.silence.subscribe();
+        // The sender is ours, so what ends this is what is waited for.
+        drop(silence.changed().await);
+        trouble::silent(&self.id)
     }
 
     async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError> {

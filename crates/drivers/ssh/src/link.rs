@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lockgate_model::{FailureKind, HostId};
@@ -17,11 +18,14 @@ use crate::{folder, options, trouble};
 
 /// Longest wait for the whole opening, jump hosts included.
 const OPEN_SECONDS_MAX: u64 = 60;
-/// For one TCP connection and greeting, unless the user's options say otherwise.
+/// For one TCP connection and greeting, unless the user's options say otherwise; and to a host that had answered before.
 const CONNECT_SECONDS_MAX: u64 = 10;
-/// Two of these without an answer and the connection counts as broken.
-const ALIVE_SECONDS: u64 = 5;
-const ALIVE_MISSED_MAX: u64 = 2;
+const CONNECT_AGAIN_SECONDS_MAX: u64 = 5;
+/// While nothing comes from a host it is asked this often whether it is there; when so many questions stayed without an
+/// answer and one more was due, which is 5 s after it fell silent, the connection counts as broken. The host's sshd
+/// answers by itself, however busy what was started there is.
+const ALIVE_SECONDS: u64 = 1;
+const ALIVE_MISSED_MAX: u64 = 4;
 /// After which a master that nobody uses goes by itself: Lockgate was killed. As long as it lives its workers are a use,
 /// also while they wait.
 const IDLE_SECONDS_MAX: u64 = 15;
@@ -41,6 +45,8 @@ pub(crate) struct Link {
     idle: std::sync::Mutex<Vec<Worker>>,
     /// Goes before the session, which would only ask it to stop listening.
     master: Master,
+    /// Whoever is told of silence has been told.
+    told: AtomicBool,
     pub(crate) session: Arc<Session>,
     /// One for each call that is under way.
     pub(crate) sessions: Semaphore,
@@ -58,8 +64,13 @@ struct Forwards {
 }
 
 impl Link {
-    /// Runs the user's `ssh` until it has authenticated and gone to the background.
-    pub(crate) async fn open(host: &HostId, settings: &lockgate_model::Ssh) -> Result<Link, PortError> {
+    /// Runs the user's `ssh` until it has authenticated and gone to the background. `again`: to a host that had answered
+    /// before.
+    pub(crate) async fn open(
+        host: &HostId,
+        settings: &lockgate_model::Ssh,
+        again: bool,
+    ) -> Result<Link, PortError> {
         options::check(&settings.options)?;
         let (folder, owner) = folder::make()?;
         let log = folder.path().join("log");
@@ -80,9 +91,10 @@ impl Link {
             ssh.arg("-p").arg(port.to_string());
         }
         ssh.args(&settings.options);
+        let connect_seconds_max = if again { CONNECT_AGAIN_SECONDS_MAX } else { CONNECT_SECONDS_MAX };
         // These only where the user's options say nothing.
         for (name, value) in [
-            ("ConnectTimeout", CONNECT_SECONDS_MAX),
+            ("ConnectTimeout", connect_seconds_max),
             ("ServerAliveInterval", ALIVE_SECONDS),
             ("ServerAliveCountMax", ALIVE_MISSED_MAX),
         ] {
@@ -111,6 +123,7 @@ impl Link {
         }
         Ok(Link {
             master: Master::new(folder.path().join("master")),
+            told: AtomicBool::new(false),
             folder: folder.path().to_owned(),
             idle: std::sync::Mutex::default(),
             session: Arc::new(Session::new_native_mux(folder)),
@@ -118,6 +131,17 @@ impl Link {
             forwards: Mutex::default(),
             _owner: owner,
         })
+    }
+
+    /// The control socket, whose end is the master's.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join("master")
+    }
+
+    /// The master has ended because nothing came from the host any more, and nobody has been told so yet.
+    pub(crate) fn tells_of_silence(&self) -> bool {
+        let said = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        trouble::is_silence(&said) && !self.told.swap(true, Ordering::Relaxed)
     }
 
     /// The local socket through which an endpoint is reached, made when first wanted.

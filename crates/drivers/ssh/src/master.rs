@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+
 /// Longest wait for a master to take the request, and to go.
 const END_MILLIS_MAX: u64 = 1000;
 /// Length, `MUX_MSG_HELLO` and its version, as in OpenSSH's PROTOCOL.mux.
@@ -70,6 +72,18 @@ pub(crate) fn end(socket: &Path) -> std::io::Result<()> {
         // It went with what it had not read yet.
         if error.kind() == std::io::ErrorKind::ConnectionReset { Ok(()) } else { Err(error) }
     })
+}
+
+/// Returns when the master behind a control socket has gone: a connection to it lives as long as it does.
+pub(crate) async fn gone(socket: &Path) {
+    let watch = async {
+        let mut stream = tokio::net::UnixStream::connect(socket).await?;
+        stream.write_all(&HELLO).await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    if let Err(error) = watch.await {
+        tracing::debug!(%error, "the ssh master went in the middle of a word");
+    }
 }
 
 /// Nothing in here can panic, so a poisoned lock has nothing wrong behind it.

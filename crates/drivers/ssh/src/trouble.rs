@@ -78,6 +78,17 @@ pub(crate) fn connecting(host: &HostId, settings: &Ssh, said: &str) -> PortError
     PortError::new(kind, format!("ssh {host}: {what}{detail}")).hint(hint)
 }
 
+/// Whether a master said at its end that the host had fallen silent.
+pub(crate) fn is_silence(said: &str) -> bool {
+    said.lines().any(|line| line.starts_with("Timeout, server ") && line.contains("not responding"))
+}
+
+/// The host answered until a moment ago.
+pub(crate) fn silent(host: &HostId) -> PortError {
+    PortError::unreachable(format!("ssh {host}: it does not answer any more"))
+        .hint("is the host up? The next command connects anew; `lockgate doctor` says what it finds there")
+}
+
 /// What a person types to come there the same way, in backticks: with the configured port and options, quoted for a
 /// shell.
 fn typed(host: &HostId, settings: &Ssh, more: Option<&str>) -> String {
@@ -273,6 +284,12 @@ mod tests {
             assert!(!hint.contains("hush"), "{hint}");
             assert!(hint.ends_with("`ssh -4 deploy@web1` with the rest of `ssh.options`"), "{hint}");
         }
+    }
+
+    #[test]
+    fn silence_is_told_from_other_ends() {
+        assert!(is_silence("Timeout, server 127.0.0.1 not responding.\r\n"));
+        assert!(!is_silence("Connection to 127.0.0.1 closed by remote host.\r\n"));
     }
 
     #[test]

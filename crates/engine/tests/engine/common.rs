@@ -10,6 +10,7 @@ use lockgate_model::{
     Digest, EnvironmentName, Failure, FailureKind, Gates, HostId, Intent, LeaseRecord, Phase, Place, Plan,
     ProjectName, RECORD_BYTES_MAX, Release, RunFileName, ServiceName, Strategy, Tag, Timestamp,
 };
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// What was asked of a host's record and the files beside it.
@@ -36,6 +37,8 @@ pub struct Record {
     /// How long every look takes that is not the next one.
     pub every_look: Mutex<Duration>,
     pub is_silent: Mutex<bool>,
+    /// Told when it is noticed that the host has fallen silent.
+    pub noticed: Notify,
 }
 
 impl Record {
@@ -52,6 +55,7 @@ impl Record {
             look: Mutex::new(Duration::ZERO),
             every_look: Mutex::new(Duration::ZERO),
             is_silent: Mutex::new(false),
+            noticed: Notify::new(),
         })
     }
 
@@ -113,6 +117,11 @@ impl LeaseStore for Record {
         Ok((self.record(), content, self.now()))
     }
 
+    async fn gone(&self) -> Failure {
+        self.noticed.notified().await;
+        Failure::new(FailureKind::Unreachable, "no route any more")
+    }
+
     async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure> {
         let mut content = self.content.lock().unwrap();
         if content.as_deref() != version {
@@ -172,6 +181,7 @@ pub fn plan(hosts: Vec<HostId>, phases: Vec<Phase>) -> Plan {
         strategy: Strategy::BlueGreen,
         intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
         hosts,
+        without: Vec::new(),
         before: BTreeMap::new(),
         release,
         phases,

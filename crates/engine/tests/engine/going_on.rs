@@ -133,7 +133,7 @@ fn look(millis: u64) -> Action {
 
 /// Changes something for `millis`.
 fn change(millis: u64) -> Action {
-    Action::Stop { slot: Slot::Green, grace: Millis(millis), heir: None }
+    Action::Stop { slot: Slot::Green, grace: Millis(millis), heir: None, holding: None }
 }
 
 /// Phases of lanes of one action each.

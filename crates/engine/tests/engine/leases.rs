@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::common::Record;
 use lockgate_engine::{LeaseError, LeaseStore, Leases};
 use lockgate_model::{
-    BELIEVED_TTL_SECONDS_MAX, Failure, FailureKind, Identity, LeaseRecord, Millis, Outcome, RECORD_BYTES_MAX,
-    RunEnd, RunId, Stuck, TOKEN_MAX, Timestamp, WhoIsLive,
+    BELIEVED_TTL_SECONDS_MAX, Failure, FailureKind, HostId, Identity, LeaseRecord, Millis, Outcome,
+    RECORD_BYTES_MAX, RunEnd, RunId, Stuck, TOKEN_MAX, Timestamp, WhoIsLive,
 };
 use tokio::time::Instant;
 
@@ -322,4 +322,51 @@ fn an_older_holder_is_nobody_of_ours() {
     let holder: lockgate_model::Holder = serde_json::from_str(old).unwrap();
     let identity = leases(&Record::of("web1"), 1).identity;
     assert!(!identity.is(&holder));
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_are_taken_where_hosts_answer_and_say_whom_a_run_left_out() {
+    let (web1, web2, web3) = (Record::of("web1"), Record::of("web2"), Record::of("web3"));
+    let all = || Leases { stores: vec![web3.clone(), web1.clone(), web2.clone()], ..leases(&web1, 1) };
+    // The first by name, too.
+    *web1.is_silent.lock().unwrap() = true;
+    assert!(matches!(all().acquire().await, Err(LeaseError::Host(failure)) if failure.is_silence()));
+    let (acquired, gone) = all().acquire_reached().await.unwrap();
+    assert_eq!(gone.keys().map(HostId::as_str).collect::<Vec<_>>(), ["web1"]);
+    assert!(web1.record().holder.is_none() && web2.record().holder.is_some());
+    // Somebody who reaches all of them is kept away by those that are held.
+    *web1.is_silent.lock().unwrap() = false;
+    let other = Leases { stores: vec![web1.clone(), web2.clone()], ..leases(&web1, 2) };
+    assert!(matches!(other.acquire().await, Err(LeaseError::Held { host, .. }) if host == web2.host));
+    assert!(web1.record().holder.is_none(), "nobody waits while holding");
+
+    acquired.fence.leave_out(gone.into_keys().collect());
+    let end =
+        |number, outcome| RunEnd { run: RunId(uuid::Uuid::from_u128(number)), at: Timestamp(5), outcome };
+    let succeeded = || Outcome::Succeeded { warnings: Vec::new() };
+    acquired.fence.finish(&end(7, succeeded()), true).await.unwrap();
+    let left_out = web2.record().left_out.unwrap();
+    assert_eq!(
+        (left_out.run, left_out.by.as_str(), left_out.at),
+        (end(7, succeeded()).run, "user1", Timestamp(5))
+    );
+    assert_eq!(left_out.hosts, std::slice::from_ref(&web1.host));
+    assert!(web1.record().left_out.is_none());
+    // Who was left out is behind until a run on all succeeds.
+    let failed = Outcome::Failed { failure: Failure::new(FailureKind::Other, "x") };
+    all().acquire().await.unwrap().fence.finish(&end(8, failed), true).await.unwrap();
+    assert_eq!(web3.record().left_out, Some(left_out));
+    all().acquire().await.unwrap().fence.finish(&end(9, succeeded()), true).await.unwrap();
+    assert_eq!(web3.record().left_out, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_host_answers_there_is_nothing_to_take() {
+    let (web1, web2) = (Record::of("web1"), Record::of("web2"));
+    for record in [&web1, &web2] {
+        *record.is_silent.lock().unwrap() = true;
+    }
+    let both = Leases { stores: vec![web2, web1.clone()], ..leases(&web1, 1) };
+    let Err(LeaseError::Host(failure)) = both.acquire_reached().await else { panic!("a lease was taken") };
+    assert_eq!(failure.host, Some(web1.host.clone()));
 }

@@ -3,8 +3,8 @@
 use crate::common;
 use lockgate_engine::{Direction, RunState, StepStatus};
 use lockgate_model::{
-    Action, Event, EventKind, Failure, FailureKind, Health, HostId, Lane, Millis, Outcome, Phase, Plan,
-    Probe, Progress, RunId, Slot, StatusRange, Step, StepId, Timestamp,
+    Action, Event, EventKind, Failure, FailureKind, Health, HostId, HttpHealth, Lane, Millis, Outcome, Phase,
+    Plan, Probe, Progress, RunId, Slot, StatusRange, Step, StepId, Timestamp,
 };
 
 fn failure() -> Failure {
@@ -124,7 +124,9 @@ fn adopted_with(
     left: Vec<HostId>,
 ) -> (StepStatus, Direction) {
     state.steps[0] = status;
-    state.apply(&event(1, EventKind::Adopted { owner: "you".into(), progress, left })).unwrap();
+    state
+        .apply(&event(1, EventKind::Adopted { owner: "you".into(), progress, left, without: Vec::new() }))
+        .unwrap();
     (state.steps[0].clone(), state.direction)
 }
 
@@ -170,7 +172,8 @@ fn long_plan() -> Plan {
     let (release, host) = (plan.release.clone(), Some(plan.hosts[0].clone()));
     let (slot, old, grace) = (Slot::Green, Slot::Blue, Millis(0));
     let status = StatusRange { from: 200, to: 299 };
-    let health = Health { path: "/".into(), timeout: Millis(1), passes: 1, status, body: None };
+    let health =
+        Health::Http(HttpHealth { path: "/".into(), timeout: Millis(1), passes: 1, status, body: None });
     let probe = Probe { health, port: None };
     let mut ids = (0..).map(StepId);
     let mut phase = |committed, actions: Vec<Action>| Phase {
@@ -199,7 +202,7 @@ fn long_plan() -> Plan {
             true,
             vec![
                 Action::Drain { slot: old, deadline: grace, heir: None },
-                Action::Stop { slot: old, grace, heir: Some(slot) },
+                Action::Stop { slot: old, grace, heir: Some(slot), holding: None },
             ],
         ),
         phase(true, vec![Action::Prune { keep: 1 }]),
@@ -246,5 +249,24 @@ fn a_plan_whose_steps_are_not_numbered_one_after_the_other_does_not_begin() {
         let kind = EventKind::RunStarted { plan: Box::new(wrong), owner: "me".into() };
         let refused = RunState::begin(&event(0, kind)).unwrap_err();
         assert_eq!(refused.reason, "its steps are not numbered one after the other");
+    }
+}
+
+/// Nothing is done on a host that a run goes on without, also where only this machine's journal knows that it was settled.
+#[test]
+fn adopting_does_nothing_on_hosts_that_are_left_out() {
+    let table = [
+        (Direction::Forward, Progress::Unwinding, StepStatus::Pending),
+        (Direction::Forward, Progress::Committed, StepStatus::Done),
+        (Direction::Committed, Progress::Forward, StepStatus::Done),
+    ];
+    for (direction, progress, wanted) in table {
+        let mut state = begin();
+        state.direction = direction.clone();
+        let without: Vec<HostId> =
+            state.plan.steps().find_map(|(_, host, _)| host.cloned()).into_iter().collect();
+        let adopted = EventKind::Adopted { owner: "you".into(), progress, left: Vec::new(), without };
+        state.apply(&event(1, adopted)).unwrap();
+        assert_eq!(state.steps[0], wanted, "{direction:?}, {progress:?}");
     }
 }

@@ -120,7 +120,7 @@ fn plan() -> Plan {
     let hosts = ["first", "second", "dead"].map(|host| HostId::new(host).unwrap());
     let lane = |index: u32| {
         let action = Action::Start { slot, release: common::release() };
-        let undo = vec![Action::Stop { slot, grace: Millis(0), heir: None }];
+        let undo = vec![Action::Stop { slot, grace: Millis(0), heir: None, holding: None }];
         Lane {
             host: Some(hosts[index as usize].clone()),
             steps: vec![Step { id: StepId(index), action, undo }],
@@ -172,4 +172,23 @@ async fn an_interrupt_is_written_down_on_the_hosts_at_once() {
     let (outcome, ()) = tokio::join!(world.run(interrupt.clone()), press);
     let Outcome::Failed { failure } = outcome else { panic!("{outcome:?}") };
     assert_eq!(failure.kind, FailureKind::Cancelled);
+}
+
+/// What is under way on a host that is noticed to have fallen silent is not waited for.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_falls_silent_is_given_up_at_once() {
+    let world = World::new();
+    let falls_silent = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        *world.records[2].is_silent.lock().unwrap() = true;
+        world.records[2].noticed.notify_waiters();
+    };
+    let (outcome, ()) = tokio::join!(world.run(Interrupt::default()), falls_silent);
+    let Outcome::Stuck(stuck) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(stuck.undo_failures.len(), 1, "{stuck:?}");
+    assert_eq!(world.when("dead", "start"), None, "it was broken off");
+    assert!(world.began.elapsed() < DEAD / 2, "it took {:?}", world.began.elapsed());
+    for host in ["first", "second"] {
+        assert!(world.when(host, "stop").unwrap() < Duration::from_secs(1), "{host} was put back late");
+    }
 }

@@ -7,7 +7,10 @@ use lockgate_model::{
 };
 use lockgate_plan::Matched;
 
-use crate::fixture::{Config, deploy, differs, foreign, holding, host, live, on, release, tidying, undos};
+use crate::fixture::{
+    Config, command, deploy, differs, docker, foreign, holding, host, live, live_in_main, on, release,
+    tidying, undos, unrouted,
+};
 
 /// All that a host may look like, as far as a plan depends on it: some 13,000, of which the tests take every so manyth.
 fn worlds() -> Vec<HostObserved> {
@@ -33,7 +36,7 @@ fn worlds() -> Vec<HostObserved> {
                                         target,
                                         dial: dial.map(str::to_owned),
                                         stale,
-                                        unreachable: None,
+                                        ..RouterObserved::default()
                                     },
                                     recorded: Recorded { active, previous },
                                     releases: listed.map(release).into_iter().collect(),
@@ -59,41 +62,116 @@ fn intents() -> Vec<Intent> {
     ]
 }
 
-#[test]
-fn on_one_host() {
-    let (mut config, web1) = (Config::new(&["web1"]), host("web1"));
-    let mut counted = 0;
-    for keep_warm in [0, 60_000] {
-        config.slots().keep_warm = Millis(keep_warm);
-        let mut changed = config.environment.clone();
-        changed.before.clear();
-        let changed = Config {
-            environment: changed.clone(),
-            service: config.service.clone(),
-            project: config.project.clone(),
-        };
-        for world in worlds().into_iter().step_by(5) {
-            let seen = on(&[("web1", world)]);
-            for intent in intents() {
-                let Ok(plan) = config.plan(&intent, &seen) else { continue };
-                counted += 1;
-                let matched = config.matched(&[("web1", &plan)], &seen, false);
-                assert_eq!(matched, Ok(Matched::Same(Box::new(plan.clone()))), "{seen:#?}");
-                // Without the gate it is not finished. It goes back, and is tidied up, as it would have been.
-                if config.plan(&intent, &seen) == changed.plan(&intent, &seen) {
-                    continue;
+/// All that a host with one slot may look like. Its route and its files may name what another strategy had.
+fn worlds_in_one_place() -> Vec<HostObserved> {
+    let mut held: Vec<Option<SlotObserved>> = vec![None];
+    for state in [SlotState::Running, SlotState::Stopped] {
+        held.extend([None, Some(release(1)), Some(release(2))].map(|release| Some(holding(release, state))));
+    }
+    let slots = [None, Some(Slot::Main), Some(Slot::Blue)];
+    let mut worlds = Vec::new();
+    for target in slots {
+        for (dial, stale) in [(None, false), (Some("10.0.0.9:80"), false), (Some("10.0.0.9:80"), true)] {
+            for active in slots {
+                for previous in [None, Some(Slot::Blue), Some(Slot::Green)] {
+                    for main in &held {
+                        for listed in [None, Some(1), Some(2)] {
+                            let dial = dial.map(str::to_owned);
+                            worlds.push(HostObserved {
+                                slots: main.iter().map(|main| (Slot::Main, main.clone())).collect(),
+                                router: RouterObserved { target, dial, stale, ..RouterObserved::default() },
+                                recorded: Recorded { active, previous },
+                                releases: listed.map(release).into_iter().collect(),
+                                conflicts: Vec::new(),
+                            });
+                        }
+                    }
                 }
-                let (back, _) = differs(changed.matched(&[("web1", &plan)], &seen, false));
-                assert_eq!(undos(&back, &web1), undos(&plan, &web1), "{seen:#?}");
-                let (tidied, _) = differs(changed.matched(&[("web1", &plan)], &seen, true));
-                assert_eq!(tidying(&tidied, &web1), tidying(&plan, &web1), "{seen:#?}");
-                // Whoever finds that one goes back by it too.
-                let (again, _) = differs(changed.matched(&[("web1", &back)], &seen, false));
-                assert_eq!(again, back);
             }
         }
     }
+    worlds
+}
+
+/// How many plans were tried. Each is known again; without its gate it is not finished, and goes back, and is tidied up,
+/// as it would have been.
+fn known_again(config: &Config, worlds: impl IntoIterator<Item = HostObserved>) -> usize {
+    let web1 = host("web1");
+    let mut changed = config.environment.clone();
+    changed.before.clear();
+    let changed =
+        Config { environment: changed, service: config.service.clone(), project: config.project.clone() };
+    let mut counted = 0;
+    for world in worlds {
+        let seen = on(&[("web1", world)]);
+        for intent in intents() {
+            let Ok(plan) = config.plan(&intent, &seen) else { continue };
+            counted += 1;
+            let matched = config.matched(&[("web1", &plan)], &seen, false);
+            assert_eq!(matched, Ok(Matched::Same(Box::new(plan.clone()))), "{seen:#?}");
+            if config.plan(&intent, &seen) == changed.plan(&intent, &seen) {
+                continue;
+            }
+            let (back, _) = differs(changed.matched(&[("web1", &plan)], &seen, false));
+            assert_eq!(undos(&back, &web1), undos(&plan, &web1), "{seen:#?}");
+            let (tidied, _) = differs(changed.matched(&[("web1", &plan)], &seen, true));
+            assert_eq!(tidying(&tidied, &web1), tidying(&plan, &web1), "{seen:#?}");
+            // Whoever finds that one goes back by it too.
+            let (again, _) = differs(changed.matched(&[("web1", &back)], &seen, false));
+            assert_eq!(again, back);
+        }
+    }
+    counted
+}
+
+#[test]
+fn on_one_host() {
+    let mut config = Config::new(&["web1"]);
+    let mut counted = 0;
+    for keep_warm in [0, 60_000] {
+        config.slots().keep_warm = Millis(keep_warm);
+        counted += known_again(&config, worlds().into_iter().step_by(5));
+    }
     assert!(counted > 10_000, "{counted}");
+}
+
+#[test]
+fn beside_each_other_without_a_router() {
+    let mut config = Config::new(&["web1"]).unrouted();
+    let mut counted = 0;
+    for keep_warm in [0, 60_000] {
+        config.slots().keep_warm = Millis(keep_warm);
+        counted += known_again(&config, worlds().into_iter().step_by(7).map(unrouted));
+    }
+    assert!(counted > 5_000, "{counted}");
+}
+
+#[test]
+fn in_one_place() {
+    let routed = known_again(&Config::recreate(&["web1"]), worlds_in_one_place().into_iter().step_by(2));
+    assert!(routed > 2_000, "{routed}");
+    let mut unrouted_config = Config::recreate(&["web1"]).unrouted();
+    for health in [docker(), command()] {
+        unrouted_config.service.health = health;
+        let worlds = worlds_in_one_place().into_iter().step_by(5).map(unrouted);
+        let counted = known_again(&unrouted_config, worlds);
+        assert!(counted > 500, "{counted}");
+    }
+}
+
+#[test]
+fn in_one_place_while_the_release_runs_there_already() {
+    for (config, before) in [
+        (Config::recreate(&["web1"]), live_in_main(1)),
+        (Config::recreate(&["web1"]).unrouted(), unrouted(live_in_main(1))),
+    ] {
+        let plan = config.plan(&deploy(2), &on(&[("web1", before)])).unwrap();
+        let mut now = live_in_main(2);
+        now.slots.insert(Slot::Main, holding(Some(release(2)), SlotState::Running));
+        let seen = on(&[("web1", now)]);
+        let matched = config.matched(&[("web1", &plan)], &seen, false);
+        assert_eq!(matched, Ok(Matched::Same(Box::new(plan.clone()))), "what is there now is not what was");
+    }
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    Action, BuiltinRouter, CommandGate, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment,
-    EnvironmentName, Failure, Gate, GateKind, GateTarget, Gates, Health, HostId, HostObserved, HttpGate,
-    Intent, Millis, Observed, Plan, Project, ProjectName, Recorded, Release, Router, RouterObserved, Runtime,
-    Service, ServiceName, Slot, SlotDelivery, SlotObserved, SlotState, Ssh, StatusRange, Strategy, Tag,
-    Template, Verify, Wave,
+    Action, BuiltinRouter, CommandGate, CommandHealth, ComposeLayout, ComposeRuntime, Delivery, Digest,
+    DockerHealth, Environment, EnvironmentName, Failure, Gate, GateKind, GateTarget, Gates, Health, HostId,
+    HostObserved, HttpGate, HttpHealth, Intent, Millis, Observed, Plan, Project, ProjectName, Recorded,
+    Release, Router, RouterObserved, Runtime, Service, ServiceName, Slot, SlotDelivery, SlotObserved,
+    SlotState, Ssh, StatusRange, Strategy, Tag, Template, Verify, Wave, live_without_router,
 };
 use lockgate_plan::{Found, Here, Matched, match_run};
 
@@ -38,13 +38,13 @@ pub struct Config {
 impl Config {
     /// A regression gate that runs a program, a smoke gate that asks by HTTP, one host a wave.
     pub fn new(hosts: &[&str]) -> Config {
-        let health = Health {
+        let health = Health::Http(HttpHealth {
             path: "/health".into(),
             timeout: Millis(1_000),
             passes: 2,
             status: StatusRange::OK,
             body: Some("ok".into()),
-        };
+        });
         let service = Service {
             name: ServiceName::new("web").unwrap(),
             image: Some("example.com/web".into()),
@@ -91,9 +91,26 @@ impl Config {
             services: BTreeMap::new(),
             environments: vec![environment.clone()],
             notify: Vec::new(),
+            registries: BTreeMap::new(),
             ssh: Ssh::default(),
         };
         Config { project, service, environment }
+    }
+
+    /// In one place, behind the built-in router.
+    pub fn recreate(hosts: &[&str]) -> Config {
+        let mut config = Config::new(hosts);
+        config.slots().strategy = Strategy::Recreate;
+        config
+    }
+
+    /// Without a router there is nobody to ask through, and health is the HEALTHCHECK's.
+    pub fn unrouted(mut self) -> Config {
+        self.slots().router = Router::None;
+        self.service.health = docker();
+        self.environment.after = self.environment.before.clone();
+        self.environment.after[0].name = "smoke".into();
+        self
     }
 
     pub fn slots(&mut self) -> &mut SlotDelivery {
@@ -120,6 +137,15 @@ impl Config {
         let Config { project, service, environment } = self;
         match_run(Here { project, service, environment }, found)
     }
+}
+
+pub fn docker() -> Health {
+    Health::Docker(DockerHealth { timeout: None, passes: 1 })
+}
+
+pub fn command() -> Health {
+    let argv = ["./ready", "{tag}"].map(|arg| Template::new(arg).unwrap()).into();
+    Health::Command(CommandHealth { argv, timeout: Millis(2_000), passes: 2 })
 }
 
 fn delivery(hosts: &[&str]) -> SlotDelivery {
@@ -161,6 +187,24 @@ pub fn live(number: u8) -> HostObserved {
         releases: vec![release(number), release(0)],
         conflicts: Vec::new(),
     }
+}
+
+/// The same in the one slot that there is.
+pub fn live_in_main(number: u8) -> HostObserved {
+    let mut seen = live(number);
+    seen.slots = BTreeMap::from([(Slot::Main, holding(Some(release(number)), SlotState::Running))]);
+    seen.router.target = Some(Slot::Main);
+    seen.recorded = Recorded { active: Some(Slot::Main), previous: None };
+    seen
+}
+
+/// As a host is seen where there is no router.
+pub fn unrouted(mut seen: HostObserved) -> HostObserved {
+    let runs = seen.slots.iter().filter(|(_, slot)| slot.state == SlotState::Running);
+    let running = runs.map(|(slot, seen)| (*slot, seen.started_at));
+    let target = live_without_router(seen.recorded.active, running);
+    seen.router = RouterObserved { target, absent: true, ..RouterObserved::default() };
+    seen
 }
 
 /// Nothing was deployed; the router dials something that is no slot.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use lockgate_model::{Action, FailureKind, Intent, Plan};
+use lockgate_model::{Action, FailureKind, Intent, Plan, Release};
 use lockgate_plan::Matched;
 use serde_json::{Value, json};
 
-use crate::fixture::{Config, deploy, foreign, holding, host, live, on, release};
+use crate::fixture::{
+    Config, deploy, differs, foreign, holding, host, live, live_in_main, on, release, unrouted,
+};
 
 /// What a field may be made.
 fn forgeries(value: &Value) -> Vec<Value> {
@@ -20,6 +22,9 @@ fn forgeries(value: &Value) -> Vec<Value> {
             let other = match text.as_str() {
                 "blue" => "green".to_owned(),
                 "green" => "blue".to_owned(),
+                "main" => "blue".to_owned(),
+                "blue-green" => "recreate".to_owned(),
+                "recreate" => "blue-green".to_owned(),
                 text => format!("{text}x"),
             };
             let digest = format!("sha256:{}", "e".repeat(64));
@@ -115,7 +120,11 @@ fn harmless(config: &Config, plan: &Plan) {
                         "{dial:?}"
                     );
                 }
-                Action::Record { .. } => {}
+                Action::Hold { bounds } => {
+                    let waits = slots.drain.0 + slots.stop_grace.0 + service.health.timeout().0 + 5_000;
+                    assert_eq!((bounds.time.0, bounds.requests_max), (waits, 1_000));
+                }
+                Action::LetGo | Action::Record { .. } => {}
             }
         }
     }
@@ -216,6 +225,86 @@ fn so_does_any_other_run() {
         let plan = config.plan(&intent, &seen).unwrap();
         still_ours(&config, &plan, &seen);
     }
+}
+
+#[test]
+fn so_does_one_in_one_place_and_one_without_a_router() {
+    let again = || Intent::Deploy { release: release(1), gates: lockgate_model::Gates::None, again: true };
+    let mut command = Config::recreate(&["web1"]).unrouted();
+    command.service.health = crate::fixture::command();
+    for (config, world, intent) in [
+        (Config::recreate(&["web1"]), live_in_main(1), deploy(2)),
+        (Config::recreate(&["web1"]), live_in_main(1), again()),
+        (Config::recreate(&["web1"]), foreign(), deploy(2)),
+        (Config::recreate(&["web1"]).unrouted(), unrouted(live_in_main(1)), deploy(2)),
+        (command, unrouted(live_in_main(1)), again()),
+        (Config::new(&["web1"]).unrouted(), unrouted(live(1)), deploy(2)),
+    ] {
+        let seen = on(&[("web1", world)]);
+        let plan = config.plan(&intent, &seen).unwrap();
+        still_ours(&config, &plan, &seen);
+    }
+}
+
+/// What a host says it had in its one slot is what it goes back to, and it says so for itself alone.
+#[test]
+fn what_is_gone_back_to_in_one_place_is_a_release_of_this_service() {
+    let config = Config::recreate(&["web1"]);
+    let seen = on(&[("web1", live_in_main(1))]);
+    let plan = config.plan(&deploy(2), &seen).unwrap();
+    let forged = |number: u8, image: &str| {
+        let (had, says) = (release(1), Release { image: Some(image.into()), ..release(number) });
+        let text = |release: &Release| serde_json::to_string(release).unwrap();
+        let forged = serde_json::to_string(&plan).unwrap().replace(&text(&had), &text(&says));
+        let forged = forged.replace(had.digest.as_str(), says.digest.as_str());
+        serde_json::from_str::<Plan>(&forged).unwrap()
+    };
+    let back = |plan: &Plan| match plan.steps().find_map(|(_, _, step)| match &step.action {
+        Action::Stop { .. } => Some(step.undo.clone()),
+        _ => None,
+    }) {
+        Some(undo) => match &undo[0] {
+            Action::Start { release, .. } => release.clone(),
+            other => panic!("it starts what it had first, not {other:?}"),
+        },
+        None => panic!("it stops what it had"),
+    };
+    let (made, told) = differs(config.matched(&[("web1", &forged(7, "example.com/web"))], &seen, false));
+    assert_eq!(back(&made), release(1), "v1 is there, whatever the record says");
+    assert!(told[0].contains("main on web1"), "{told:?}");
+    // The new release has taken its place: the record alone says what was there.
+    let followed = on(&[("web1", live_in_main(2))]);
+    let evil = forged(1, "evil.example.com/web");
+    let refused = config.matched(&[("web1", &evil)], &followed, false).unwrap_err();
+    assert!(refused.message.ends_with("is of no image that this service has or had there"), "{refused}");
+}
+
+#[test]
+fn a_run_of_another_strategy_or_router_is_not_taken_for_one_of_this() {
+    let refused = |config: &Config, other: &Config, world: lockgate_model::HostObserved| {
+        let seen = on(&[("web1", world)]);
+        let plan = other.plan(&deploy(2), &seen).unwrap();
+        let refused = config.matched(&[("web1", &plan)], &seen, false).unwrap_err();
+        assert_eq!((refused.kind, &refused.host), (FailureKind::Refused, &Some(host("web1"))));
+        refused.message.split_once("configuration: ").unwrap().1.to_owned()
+    };
+    let beside = Config::new(&["web1"]);
+    let recreate = Config::recreate(&["web1"]);
+    let told = [
+        refused(&recreate, &beside, live(1)),
+        refused(&beside, &recreate, live_in_main(1)),
+        refused(&Config::recreate(&["web1"]).unrouted(), &recreate, live_in_main(1)),
+        refused(&recreate, &Config::recreate(&["web1"]).unrouted(), unrouted(live_in_main(1))),
+    ];
+    assert_eq!(
+        told,
+        [
+            "it was begun with `strategy: blue-green`, which has to be put back until it is through",
+            "it was begun with `strategy: recreate`, which has to be put back until it is through",
+            "it switches the traffic there, and this configuration has no router",
+            "it starts a slot there and switches to none",
+        ]
+    );
 }
 
 #[test]

@@ -195,3 +195,21 @@ fn a_rollback_starts_no_image_that_one_host_alone_knows() {
     let planned = config.plan(&back, &on(&[("web1", knows.clone()), ("web2", knows)])).unwrap();
     assert_eq!(planned.release, former, "the configuration named another image when it was live");
 }
+
+#[test]
+fn a_run_that_left_a_host_out_by_name_goes_on_without_it_and_no_other_host_can_be_left_out_so() {
+    let config = Config::new(&["web1", "web2", "web3"]);
+    let fewer = Config::new(&["web1", "web2"]);
+    let seen = on(&[("web1", live(1)), ("web2", live(1)), ("web3", live(1))]);
+    let few = on(&[("web1", live(1)), ("web2", live(1))]);
+    let plan = Plan { without: vec![host("web3")], ..fewer.plan(&deploy(2), &few).unwrap() };
+    let matched = config.matched(&[("web1", &plan), ("web2", &plan)], &seen, false).unwrap();
+    assert_eq!(matched, Matched::Same(Box::new(plan.clone())));
+    // One record says that two were left out, another that it was one.
+    let alone = Config::new(&["web1"]).plan(&deploy(2), &on(&[("web1", live(1))])).unwrap();
+    let forged = Plan { without: vec![host("web2"), host("web3")], ..alone };
+    differs(config.matched(&[("web1", &forged), ("web2", &plan)], &seen, false));
+    // A plan of all hosts that only says that one was left out.
+    let all = Plan { without: vec![host("web3")], ..config.plan(&deploy(2), &seen).unwrap() };
+    differs(config.matched(&[("web1", &all), ("web2", &all)], &seen, false));
+}

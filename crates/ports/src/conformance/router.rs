@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lockgate_model::{FailureKind, HoldBounds, Millis, Slot};
+use lockgate_model::{FailureKind, HoldBounds, Millis, Slot, Split};
 use tokio::time::Instant;
 
 use crate::{InFlight, PortError, Request, Route, Router, RouterAnswer, Upstream};
@@ -20,6 +20,9 @@ const ASK_SECONDS_MAX: u64 = 5;
 const COUNT_SECONDS_MAX: u64 = 5;
 /// Pause between two looks at a count.
 const COUNT_LOOK_MILLIS: u64 = 10;
+/// Requests through a split route, and how many of them a quarter may be.
+const SPLIT_REQUESTS: u32 = 400;
+const SPLIT_GREEN: std::ops::RangeInclusive<u32> = 60..=140;
 /// Switches in [`many_switches_in_a_row`].
 const SWITCHES: usize = 50;
 
@@ -75,7 +78,51 @@ pub async fn suite(fixture: &dyn RouterFixture) {
     } else {
         a_router_that_cannot_hold_says_so(fixture).await;
     }
+    match fixture.router().can_split() {
+        true => shares_are_what_was_set(fixture).await,
+        false => a_router_that_cannot_split_says_so(fixture).await,
+    }
     withdrawing_puts_back_what_was_there(fixture, &found).await;
+}
+
+/// Green gets a quarter.
+fn quarter(fixture: &dyn RouterFixture) -> Split<Upstream> {
+    let [blue, green] = [Slot::Blue, Slot::Green].map(|slot| fixture.upstream(slot));
+    Split::new([(blue, 75), (green, 25)]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn shares_are_what_was_set(fixture: &dyn RouterFixture) {
+    switch(fixture, Slot::Blue).await;
+    let before = route(fixture, "before a split").await;
+    let split = fixture.router().set(&quarter(fixture), &before.version).await;
+    split.unwrap_or_else(|error| panic!("a router that can split does; saw {error}"));
+    let after = route(fixture, "after a split").await;
+    let wanted = Split::new([(Slot::Blue, 75), (Slot::Green, 25)]).ok();
+    assert_eq!(after.split, wanted, "the route has the new split when it is set");
+    let mut green = 0;
+    for _ in 0..SPLIT_REQUESTS {
+        let request = Request::get(ASK_PATH, Millis::from_secs(ASK_SECONDS_MAX));
+        match fixture.router().ask(&request).await {
+            Ok(seen) if seen.answer.text().trim() == Slot::Green.as_str() => green += 1,
+            Ok(_) => {}
+            Err(error) => panic!("asking works while traffic is split; saw {error}"),
+        }
+    }
+    assert!(SPLIT_GREEN.contains(&green), "a quarter of {SPLIT_REQUESTS} go to green; saw {green}");
+    switch(fixture, Slot::Green).await;
+    assert_serves(fixture, Slot::Green, "after a split").await;
+}
+
+async fn a_router_that_cannot_split_says_so(fixture: &dyn RouterFixture) {
+    switch(fixture, Slot::Blue).await;
+    let before = route(fixture, "before a split").await;
+    let refused = fixture.router().set(&quarter(fixture), &before.version).await;
+    let error = refused.err().unwrap_or_else(|| panic!("a router that cannot split refuses to"));
+    assert_eq!(error.kind, FailureKind::Refused, "a router that cannot split refuses to; saw {error}");
+    let shown = "blue 75 %, green 25 %";
+    assert!(error.message.contains(shown) && error.hint.is_some(), "it says what it cannot do; saw {error}");
+    assert_eq!(route(fixture, "after a split").await, before, "a refused split changes nothing");
+    assert_serves(fixture, Slot::Blue, "after a refused split").await;
 }
 
 async fn a_switch_is_in_force_when_it_returns(fixture: &dyn RouterFixture) {
@@ -88,7 +135,7 @@ async fn a_switch_is_in_force_when_it_returns(fixture: &dyn RouterFixture) {
 async fn a_switch_to_what_is_live_changes_nothing(fixture: &dyn RouterFixture) {
     switch(fixture, Slot::Green).await;
     let before = route(fixture, "before the idempotent switch").await;
-    fixture.router().switch(&fixture.upstream(Slot::Green), &before.version).await.unwrap_or_else(|error| {
+    fixture.router().set(&all_to(fixture, Slot::Green), &before.version).await.unwrap_or_else(|error| {
         panic!("a second switch to the live slot does nothing and succeeds; saw {error}")
     });
     let after = route(fixture, "after the idempotent switch").await;
@@ -103,7 +150,7 @@ async fn a_stale_version_is_a_conflict_and_changes_nothing(fixture: &dyn RouterF
     let before = route(fixture, "before the stale switch").await;
     assert_ne!(stale, before.version, "the version changes when the target does");
 
-    let error = fixture.router().switch(&fixture.upstream(Slot::Blue), &stale).await;
+    let error = fixture.router().set(&all_to(fixture, Slot::Blue), &stale).await;
     let kind = error.as_ref().err().map(|error| error.kind);
     assert_eq!(
         kind,
@@ -160,7 +207,7 @@ async fn both_slots_drain_in_turn(fixture: &dyn RouterFixture) {
 
 async fn many_switches_in_a_row(fixture: &dyn RouterFixture) {
     for turn in 0..SWITCHES {
-        let slot = Slot::ALL[turn % 2];
+        let slot = [Slot::Blue, Slot::Green][turn % 2];
         switch(fixture, slot).await;
         assert_serves(fixture, slot, &format!("after switch {turn}")).await;
     }
@@ -288,7 +335,7 @@ async fn withdrawing_puts_back_what_was_there(fixture: &dyn RouterFixture, found
         .await
         .unwrap_or_else(|error| panic!("withdrawing to {:?} works; saw {error}", found.dial));
     let after = route(fixture, "after withdrawing").await;
-    assert_eq!(after.target, found.target, "withdrawing puts the target back");
+    assert_eq!(after.split, found.split, "withdrawing puts the split back");
     assert_eq!(after.dial, found.dial, "withdrawing puts back what was dialled");
 }
 
@@ -299,13 +346,17 @@ async fn route(fixture: &dyn RouterFixture, when: &str) -> Route {
     }
 }
 
+fn all_to(fixture: &dyn RouterFixture, slot: Slot) -> Split<Upstream> {
+    Split::all_to(fixture.upstream(slot))
+}
+
 async fn switch(fixture: &dyn RouterFixture, slot: Slot) {
     let version = route(fixture, "before a switch").await.version;
-    if let Err(error) = fixture.router().switch(&fixture.upstream(slot), &version).await {
+    if let Err(error) = fixture.router().set(&all_to(fixture, slot), &version).await {
         panic!("switching to {slot} works; saw {error} ({:?})", error.hint);
     }
     let route = route(fixture, "after a switch").await;
-    assert_eq!(route.target, Some(slot), "the route has the new target when the switch returns");
+    assert_eq!(route.split, Some(Split::all_to(slot)), "the route has the new split when the switch returns");
     assert!(route.dial.is_some(), "a route that has a target says what it dials");
 }
 

@@ -59,7 +59,7 @@ pub async fn suite(fixture: &dyn RuntimeFixture) {
     a_replaced_slot_answers_as_the_new_release(fixture, &second, &two).await;
     a_stopped_slot_is_still_seen(fixture, &second, &two).await;
     a_stopped_slot_starts_again(fixture, &first, &one).await;
-    for slot in Slot::ALL {
+    for slot in [Slot::Blue, Slot::Green] {
         let stopped = fixture.runtime().stop(slot, Millis::from_secs(GRACE_SECONDS)).await;
         stopped.unwrap_or_else(|error| panic!("stop {slot} at the end: {error}"));
     }
@@ -97,7 +97,7 @@ async fn an_empty_runtime_holds_nothing(fixture: &dyn RuntimeFixture) {
         Vec::<String>::new(),
         "the two slots can run beside each other"
     );
-    for slot in Slot::ALL {
+    for slot in [Slot::Blue, Slot::Green] {
         assert_eq!(
             runtime.logs(slot, 10).await.unwrap(),
             Vec::<String>::new(),
@@ -141,7 +141,7 @@ async fn two_slots_run_beside_each_other(
 }
 
 async fn logs_are_the_last_lines(fixture: &dyn RuntimeFixture) {
-    for slot in Slot::ALL {
+    for slot in [Slot::Blue, Slot::Green] {
         let limit = Instant::now() + Duration::from_secs(LOG_SECONDS_MAX);
         while fixture.runtime().logs(slot, 100).await.unwrap().is_empty() {
             assert!(Instant::now() < limit, "{slot} wrote no log line within {LOG_SECONDS_MAX} s");
@@ -160,7 +160,7 @@ async fn prune_keeps_what_it_is_told_and_what_slots_hold(fixture: &dyn RuntimeFi
         fixture.runtime().prune(keep).await.unwrap_or_else(|error| panic!("prune: {error}"));
         assert_eq!(slots(fixture).await, before, "prune leaves slots alone");
     }
-    for slot in Slot::ALL {
+    for slot in [Slot::Blue, Slot::Green] {
         answer(fixture, slot).await;
     }
 }

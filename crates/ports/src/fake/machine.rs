@@ -1,9 +1,11 @@
-//! One host in memory: files, images, two slots, a router.
+//! One host in memory: files, images, slots, a router.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use lockgate_model::{Digest, FailureKind, HostId, Millis, Release, Slot, SlotState, Tag, Timestamp};
+use lockgate_model::{
+    Digest, FailureKind, HoldBounds, HostId, Millis, Release, Slot, SlotState, Split, Tag, Timestamp,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -123,6 +125,8 @@ pub struct Machine {
     pub route_version: u64,
     /// Whether the router names the slot and the release in its answers.
     pub router_identifies: bool,
+    /// Until when requests wait at the router; past or `None`: they are sent on.
+    pub held_until: Option<Instant>,
     /// The router forgets to count.
     pub counts_nothing: bool,
     /// Requests cut off so far; taken by who watches.
@@ -158,6 +162,7 @@ impl Machine {
             routed: None,
             route_version: 0,
             router_identifies: true,
+            held_until: None,
             counts_nothing: false,
             dropped: Vec::new(),
             next_request: 0,
@@ -171,11 +176,12 @@ impl Machine {
         match slot {
             Slot::Blue => "10.0.0.1:5000".to_owned(),
             Slot::Green => "10.0.0.2:5000".to_owned(),
+            Slot::Main => "10.0.0.3:5000".to_owned(),
         }
     }
 
     fn slot_at(address: &str) -> Option<Slot> {
-        Slot::ALL.into_iter().find(|slot| Self::address(*slot) == address)
+        [Slot::Blue, Slot::Green, Slot::Main].into_iter().find(|slot| Self::address(*slot) == address)
     }
 
     #[must_use]
@@ -214,14 +220,45 @@ impl Machine {
         self.slots.insert(slot, app);
     }
 
-    /// A user's request through the router; its id, if an app took it.
+    /// Requests wait at the router now.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    pub(super) fn hold(&mut self, bounds: &HoldBounds) {
+        // Without a route there is nothing to hold.
+        if self.dial.is_none() {
+            return;
+        }
+        let (now, again) = (Instant::now(), self.is_held());
+        self.held_until = Some(now + bounds.time.duration());
+        let target = self.target();
+        if let Some(app) = target.filter(|_| !again).and_then(|slot| self.slots.get_mut(&slot)) {
+            app.without_traffic_since = Some(now);
+        }
+    }
+
+    pub(super) fn let_go(&mut self) {
+        self.held_until = None;
+        if let Some(app) = self.target().and_then(|slot| self.slots.get_mut(&slot)) {
+            app.without_traffic_since = None;
+        }
+    }
+
+    /// A user's request through the router; its id, if an app took it. One that waits at the router is not followed.
     pub fn request(&mut self, until: Option<Instant>) -> Option<u64> {
+        if self.is_held() {
+            return None;
+        }
         let slot = self.target()?;
         let now = Instant::now();
         let id = self.next_request;
         let app = self.slots.get_mut(&slot).filter(|app| app.life(now) == Life::Healthy)?;
         app.requests.retain(|_, until| until.is_none_or(|until| until > now));
         app.requests.insert(id, until);
+        // A hold that has ended by itself.
+        app.without_traffic_since = None;
         self.next_request += 1;
         Some(id)
     }
@@ -338,7 +375,7 @@ impl Machine {
             running_since: Some(now),
             started_at: self.now(),
             requests: BTreeMap::new(),
-            without_traffic_since: (self.target() != Some(slot)).then_some(now),
+            without_traffic_since: (self.is_held() || self.target() != Some(slot)).then_some(now),
             logs,
         };
         self.slots.insert(slot, app);
@@ -377,10 +414,10 @@ impl Machine {
 
     pub(super) fn route(&self) -> Route {
         Route {
-            target: self.target(),
+            split: self.target().map(Split::all_to),
             dial: self.dial.clone(),
             version: RouteVersion(self.route_version.to_string()),
-            held: false,
+            held: self.is_held(),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::fake::Machine;
 /// One call to a fake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// `None` for what is asked of this machine: probers, command runners, notifiers.
+    /// `None` for what is asked of this machine: probers, command runners, notifiers, registries.
     pub host: Option<HostId>,
     pub what: What,
     /// The path, tag, program or URL that it is about; may be empty.
@@ -41,12 +41,18 @@ pub enum What {
     Route,
     Switch(Slot),
     Withdraw,
+    Hold,
+    LetGo,
     InFlight(Slot),
     Ask,
     Check,
     Probe,
     Command,
     Notify,
+    Tags,
+    Manifest,
+    PutManifest,
+    BlobExists,
 }
 
 impl What {
@@ -64,13 +70,24 @@ impl What {
                 | What::Prune
                 | What::Switch(_)
                 | What::Withdraw
+                | What::Hold
+                | What::LetGo
         )
     }
 
     /// True when it is the router that is called.
     #[must_use]
     pub fn is_router(self) -> bool {
-        matches!(self, What::Route | What::Switch(_) | What::Withdraw | What::InFlight(_) | What::Ask)
+        matches!(
+            self,
+            What::Route
+                | What::Switch(_)
+                | What::Withdraw
+                | What::Hold
+                | What::LetGo
+                | What::InFlight(_)
+                | What::Ask
+        )
     }
 }
 

@@ -1,16 +1,22 @@
 //! One caller's ports to a [`Machine`]; each call goes by way of [`Nature`].
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use lockgate_model::{HostId, Millis, Release, Slot, Tag};
+use lockgate_model::{HoldBounds, HostId, Millis, Release, Slot, Split, Tag};
+use tokio::time::Instant;
 
 use crate::fake::stream::FakeStream;
 use crate::fake::{Call, Fate, Machine, Nature, SharedMachine, What};
 use crate::{
     Check, Command, Diagnosis, Endpoint, Host, HostFile, HostPorts, HostStream, InFlight, Output, PortError,
     Request, Route, RouteVersion, Router, RouterAnswer, Runtime, RuntimeSlot, Swapped, Upstream,
+    only_upstream,
 };
+
+/// Between looks whether a request that waits at the router is let go.
+const HELD_LOOK_MILLIS: u64 = 10;
 
 /// What the three ports of a host have in common.
 #[derive(Clone)]
@@ -37,6 +43,10 @@ impl FakePorts {
             router: Arc::new(FakeRouter(self.clone())),
             home: home.into(),
         }
+    }
+
+    fn is_held(&self) -> bool {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner).is_held()
     }
 
     async fn call<T: Send + 'static>(
@@ -241,7 +251,8 @@ impl Router for FakeRouter {
         self.0.call(What::Route, "", |machine| Ok(machine.route())).await
     }
 
-    async fn switch(&self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError> {
+    async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
+        let to = only_upstream(to, self.name())?;
         let (upstream, expected) = (to.clone(), expected.clone());
         let act = move |machine: &mut Machine| machine.switch(&upstream, &expected);
         self.0.call(What::Switch(to.slot), to.release.tag.as_str(), act).await
@@ -253,13 +264,48 @@ impl Router for FakeRouter {
         self.0.call(What::Withdraw, dial.unwrap_or(""), act).await
     }
 
+    fn can_hold(&self) -> bool {
+        true
+    }
+
+    async fn hold(&self, bounds: &HoldBounds) -> Result<(), PortError> {
+        let bounds = *bounds;
+        let act = move |machine: &mut Machine| {
+            machine.hold(&bounds);
+            Ok(())
+        };
+        self.0.call(What::Hold, "", act).await
+    }
+
+    async fn let_go(&self) -> Result<(), PortError> {
+        let act = |machine: &mut Machine| {
+            machine.let_go();
+            Ok(())
+        };
+        self.0.call(What::LetGo, "", act).await
+    }
+
     async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError> {
         self.0.call(What::InFlight(slot), "", move |machine| Ok(machine.in_flight(slot))).await
     }
 
     async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {
-        let owned = request.clone();
-        self.0.call(What::Ask, request.target.as_str(), move |machine| Ok(machine.ask(&owned))).await
+        let deadline = Instant::now() + request.timeout.duration();
+        loop {
+            let owned = request.clone();
+            let answered = move |machine: &mut Machine| {
+                Ok(if machine.is_held() { None } else { Some(machine.ask(&owned)) })
+            };
+            if let Some(answer) = self.0.call(What::Ask, request.target.as_str(), answered).await? {
+                return Ok(answer);
+            }
+            while self.0.is_held() {
+                if Instant::now() >= deadline {
+                    return Err(PortError::timed_out("the router holds the request"));
+                }
+                tokio::time::sleep(Duration::from_millis(HELD_LOOK_MILLIS)).await;
+            }
+        }
     }
 
     async fn check(&self) -> Vec<Check> {

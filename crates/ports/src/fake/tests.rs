@@ -1,16 +1,19 @@
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use lockgate_model::{Digest, HostId, Millis, Release, ServiceName, Slot, Tag};
+use lockgate_model::{Digest, HostId, Millis, Release, Repository, ServiceName, Slot, Tag};
 
+use crate::conformance::registry::RegistryFixture;
 use crate::conformance::router::{HeldRequest, RouterFixture};
 use crate::conformance::runtime::RuntimeFixture;
 use crate::fake::{
-    Artifact, Behaviour, Call, Calm, Catalogue, FakeHost, FakePorts, FakeRouter, FakeRuntime, Fate, Machine,
-    Nature, SharedMachine, What, shared,
+    Artifact, Behaviour, Call, Calm, Catalogue, FakeHost, FakePorts, FakeRegistry, FakeRouter, FakeRuntime,
+    Fate, Machine, Nature, SharedMachine, What, shared,
 };
 use crate::{
-    Answer, Endpoint, Host, PortError, Request, Router, Runtime, Swapped, Upstream, conformance, http,
+    Answer, Endpoint, Host, PortError, Registry, Request, Router, Runtime, Swapped, Upstream, conformance,
+    http,
 };
 
 fn tag(text: &str) -> Tag {
@@ -174,4 +177,26 @@ async fn a_call_fails_loses_its_answer_or_happens_late_as_nature_says() {
     assert_eq!(seen().await.as_deref(), Some(b"2".as_slice()), "not yet");
     tokio::time::sleep(Millis(501).duration()).await;
     assert_eq!(seen().await.as_deref(), Some(b"3".as_slice()), "late");
+}
+
+struct RegistryHere(FakeRegistry, AtomicU32);
+
+#[async_trait]
+impl RegistryFixture for RegistryHere {
+    fn registry(&self) -> &dyn Registry {
+        &self.0
+    }
+
+    fn repository(&self) -> Repository {
+        Repository::new(format!("registry.test/web{}", self.1.fetch_add(1, Ordering::Relaxed))).unwrap()
+    }
+
+    async fn push_blob(&self, repository: &Repository, bytes: &[u8]) -> Digest {
+        self.0.push_blob(repository, bytes).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_fake_registry_passes_the_suite() {
+    conformance::registry::suite(&RegistryHere(FakeRegistry::new(Arc::new(Calm)), AtomicU32::new(0))).await;
 }

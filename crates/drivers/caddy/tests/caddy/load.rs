@@ -50,7 +50,7 @@ async fn a_hundred_switches_under_load_give_no_error_and_break_off_no_answer() {
 
     let start = Instant::now();
     for turn in 0..SWITCHES {
-        world.switch(Slot::ALL[turn % 2]).await.unwrap();
+        world.switch([Slot::Blue, Slot::Green][turn % 2]).await.unwrap();
         assert!(start.elapsed() < Duration::from_secs(LOAD_SECONDS_MAX), "{turn} switches took too long");
     }
     let elapsed = start.elapsed();

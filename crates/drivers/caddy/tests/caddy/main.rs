@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lockgate_caddy::{Caddy, CaddyOptions};
-use lockgate_model::{Millis, Slot};
+use lockgate_model::{Millis, Slot, Split};
 use lockgate_ports::conformance::router::{RouterFixture, suite};
 use lockgate_ports::{CheckState, Endpoint, Request, Router};
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ async fn an_id_lost_by_a_reload_is_made_good_by_looking_for_the_address() {
 
     world.process.reload().await;
     let route = world.caddy.route().await.unwrap();
-    assert_eq!(route.target, Some(Slot::Blue), "the reload went back to the file's upstream");
+    assert_eq!(route.only(), Some(Slot::Blue), "the reload went back to the file's upstream");
     let check = world.caddy.check().await.into_iter().find(|check| check.what == "Caddy's route").unwrap();
     assert_eq!(check.state, CheckState::Warn, "{check:?}");
     let error = world.caddy.in_flight(Slot::Green).await.unwrap_err();
@@ -137,11 +137,11 @@ async fn a_restart_from_the_file_is_repaired_by_the_next_switch_and_a_resume_kee
     let mut world = World::simple().await;
     world.switch(Slot::Green).await.unwrap();
     world.process.restart(&["--resume"]).await;
-    assert_eq!(world.caddy.route().await.unwrap().target, Some(Slot::Green));
+    assert_eq!(world.caddy.route().await.unwrap().only(), Some(Slot::Green));
     assert_eq!(world.caddy.in_flight(Slot::Blue).await.unwrap().requests, 0, "the ghost survives --resume");
 
     world.process.restart(&[]).await;
-    assert_eq!(world.caddy.route().await.unwrap().target, Some(Slot::Blue));
+    assert_eq!(world.caddy.route().await.unwrap().only(), Some(Slot::Blue));
     world.switch(Slot::Green).await.unwrap();
     assert_eq!(world.answer().await, "green");
     assert_eq!(world.caddy.in_flight(Slot::Blue).await.unwrap().requests, 0);
@@ -167,7 +167,7 @@ async fn the_imported_snippet_brings_a_restarted_caddy_back_to_the_live_slot() {
     assert!(checks.iter().all(|check| check.mend.is_some() == (check.state != CheckState::Ok)), "{checks:?}");
 
     world.process.restart(&[]).await;
-    assert_eq!(world.caddy.route().await.unwrap().target, Some(Slot::Green));
+    assert_eq!(world.caddy.route().await.unwrap().only(), Some(Slot::Green));
     world.process.reload().await;
     assert_eq!(world.answer().await, "green");
 
@@ -217,13 +217,14 @@ async fn a_second_service_in_the_same_server_gets_its_own_ghost() {
     let world = setup.run_json(&config, options).await;
     let version = shop.route().await.unwrap().version;
     let green = world.upstream(Slot::Green);
-    let (one, two) = tokio::join!(world.switch(Slot::Green), shop.switch(&green, &version));
+    let split = Split::all_to(green);
+    let (one, two) = tokio::join!(world.switch(Slot::Green), shop.set(&split, &version));
     one.unwrap();
     two.unwrap();
     let routes = world.process.config().await["apps"]["http"]["servers"]["srv0"]["routes"].clone();
     let ids: Vec<_> = routes.as_array().unwrap().iter().filter_map(|route| route["@id"].as_str()).collect();
     assert_eq!(ids.len(), 2, "both at once add one ghost each: {ids:?}");
-    assert_eq!(shop.route().await.unwrap().target, Some(Slot::Green));
+    assert_eq!(shop.route().await.unwrap().only(), Some(Slot::Green));
 }
 
 #[tokio::test]

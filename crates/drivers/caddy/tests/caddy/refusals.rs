@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockgate_caddy::{Caddy, CaddyOptions};
-use lockgate_model::{FailureKind, Millis, Slot};
+use lockgate_model::{FailureKind, Millis, Slot, Split};
 use lockgate_ports::conformance::router::RouterFixture;
 use lockgate_ports::{CheckState, Request, RouteVersion, Router};
 use serde_json::{Value, json};
@@ -44,8 +44,11 @@ async fn flush_interval_minus_one_anywhere_is_refused_because_a_switch_would_kil
     let options = setup.with_id();
     let world = setup.run_json(&config, options).await;
     let route = world.caddy.route().await.unwrap_err();
-    let switch =
-        world.caddy.switch(&world.upstream(Slot::Green), &RouteVersion::default()).await.unwrap_err();
+    let switch = world
+        .caddy
+        .set(&Split::all_to(world.upstream(Slot::Green)), &RouteVersion::default())
+        .await
+        .unwrap_err();
     assert_eq!((route.kind, switch.kind), (FailureKind::Refused, FailureKind::Refused));
     assert!(
         route.message.contains("routes/1/handle/0") && route.hint.unwrap().contains("2.7"),
@@ -95,7 +98,7 @@ async fn a_change_between_looking_and_switching_is_caddys_412_and_takes_the_snip
     assert!(!std::path::Path::new(&snippet).exists(), "the snippet is as it was: absent");
     let route = world.caddy.route().await.unwrap();
     assert_eq!(
-        (route.target, route.dial.as_deref()),
+        (route.only(), route.dial.as_deref()),
         (None, Some("127.0.0.1:9")),
         "the other's change stands"
     );
@@ -164,7 +167,7 @@ async fn a_caddy_that_is_down_is_unreachable_at_once_with_a_hint() {
     let version = world.caddy.route().await.unwrap().version;
     world.process.stop();
     let look = world.caddy.route().await.unwrap_err();
-    let switch = world.caddy.switch(&world.upstream(Slot::Green), &version).await.unwrap_err();
+    let switch = world.caddy.set(&Split::all_to(world.upstream(Slot::Green)), &version).await.unwrap_err();
     let count = world.caddy.in_flight(Slot::Blue).await.unwrap_err();
     for error in [look, switch, count] {
         assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
@@ -192,7 +195,7 @@ async fn a_count_of_a_slot_that_caddy_does_not_dial_is_an_error_and_never_zero()
 
 #[test]
 fn slots_with_the_same_address_are_refused() {
-    let dial = Slot::ALL.into_iter().map(|slot| (slot, "web:5000".to_owned())).collect();
+    let dial = [Slot::Blue, Slot::Green].into_iter().map(|slot| (slot, "web:5000".to_owned())).collect();
     let options = CaddyOptions {
         host: crate::support::local(),
         label: "web".into(),

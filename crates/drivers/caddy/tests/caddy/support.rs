@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lockgate_caddy::{Caddy, CaddyOptions};
-use lockgate_model::{Digest, Millis, Release, ServiceName, Slot, Tag};
+use lockgate_model::{Digest, Millis, Release, ServiceName, Slot, Split, Tag};
 use lockgate_ports::conformance::router::{HeldRequest, RouterFixture};
 use lockgate_ports::{Answer, Endpoint, Host, PortError, Request, Router, Upstream, http};
 use serde_json::{Value, json};
@@ -283,7 +283,10 @@ impl Setup {
                 Endpoint::Unix(path) => format!("unix/{path}"),
             },
             id: None,
-            dial: Slot::ALL.into_iter().map(|slot| (slot, self.dial(slot))).collect::<BTreeMap<_, _>>(),
+            dial: [Slot::Blue, Slot::Green]
+                .into_iter()
+                .map(|slot| (slot, self.dial(slot)))
+                .collect::<BTreeMap<_, _>>(),
             ask: None,
             snippet: None,
         }
@@ -324,7 +327,7 @@ impl World {
     /// Switches from what the route is now.
     pub async fn switch(&self, slot: Slot) -> Result<(), PortError> {
         let version = self.caddy.route().await?.version;
-        self.caddy.switch(&self.upstream(slot), &version).await
+        self.caddy.set(&Split::all_to(self.upstream(slot)), &version).await
     }
 
     /// Which slot answers a user.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use lockgate_compose::{Compose, ComposeCli, ComposeOptions};
 use lockgate_local::Local;
 use lockgate_model::{
-    ComposeLayout, ComposeRuntime, EnvironmentName, Health, Millis, ProjectName, Secret, Service,
-    ServiceName, StatusRange, Tag, Template,
+    ComposeLayout, ComposeRuntime, EnvironmentName, Health, HttpHealth, Millis, ProjectName, Secret, Service,
+    ServiceName, StatusRange, Strategy, Tag, Template,
 };
 use lockgate_ports::{Answer, Endpoint, Host, PortError, Request, http};
 
@@ -228,13 +228,13 @@ impl World {
             cwd: None,
             env: BTreeMap::from([("TOKEN".to_owned(), Secret::new("a$b ${HOME} \"q\""))]),
             port: Some(PORT),
-            health: Health {
+            health: Health::Http(HttpHealth {
                 path: "/".to_owned(),
                 timeout: Millis::from_secs(10),
                 passes: 1,
                 status: StatusRange::OK,
                 body: None,
-            },
+            }),
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
@@ -247,6 +247,7 @@ impl World {
             project: ProjectName::new(&self.name).unwrap(),
             environment: EnvironmentName::new("prod").unwrap(),
             service: self.service(),
+            slots: Strategy::BlueGreen.slots(),
             runtime: ComposeRuntime { layout, service: None, project: None },
             disk_free_mib: 1,
         }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use lockgate_local::Local;
 use lockgate_model::{
-    EnvironmentName, Health, HostId, Millis, ProjectName, Secret, Service, ServiceName, Slot, StatusRange,
-    Tag, Template,
+    EnvironmentName, Health, HostId, HttpHealth, Millis, ProjectName, Secret, Service, ServiceName, Slot,
+    StatusRange, Strategy, Tag, Template,
 };
 use lockgate_ports::conformance::runtime::RuntimeFixture;
 use lockgate_ports::{
@@ -83,11 +83,17 @@ pub struct Shape {
     pub command: Vec<&'static str>,
     pub port: Option<u16>,
     pub env: BTreeMap<String, Secret>,
+    pub slots: &'static [Slot],
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { command: vec!["./serve-{tag}", "{tag}"], port: None, env: BTreeMap::new() }
+        Self {
+            command: vec!["./serve-{tag}", "{tag}"],
+            port: None,
+            env: BTreeMap::new(),
+            slots: Strategy::BlueGreen.slots(),
+        }
     }
 }
 
@@ -107,13 +113,13 @@ impl World {
             cwd: None,
             env: shape.env,
             port: shape.port,
-            health: Health {
+            health: Health::Http(HttpHealth {
                 path: "/".into(),
                 timeout: Millis::from_secs(5),
                 passes: 1,
                 status: StatusRange::OK,
                 body: None,
-            },
+            }),
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
@@ -123,6 +129,7 @@ impl World {
             project: ProjectName::new("shop").unwrap(),
             environment: EnvironmentName::new("prod").unwrap(),
             service,
+            slots: shape.slots,
             // A blank and a quote, for nothing may depend on their absence.
             dir: format!("{}/state of 'web'", root.path().display()),
             root: root.path().display().to_string(),

@@ -1,0 +1,302 @@
+//! Whole plans of every recipe, as people read them: each step and, behind `↩`, what takes it back.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use lockgate_model::{
+    BuiltinRouter, Delivery, Digest, Environment, EnvironmentName, FailureKind, Gates, Health, HostId,
+    HostObserved, HttpHealth, Intent, Interruption, Millis, Observed, Plan, ProcessRuntime, Project,
+    ProjectName, Recorded, Release, Router, RouterObserved, Runtime, Service, ServiceName, Slot,
+    SlotDelivery, SlotObserved, SlotState, Split, Ssh, StatusRange, Strategy, Tag, Wave,
+};
+
+fn release(tag: &str) -> Release {
+    let digit = tag.chars().last().unwrap().to_string();
+    Release {
+        service: ServiceName::new("web").unwrap(),
+        tag: Tag::new(tag).unwrap(),
+        digest: Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap(),
+        image: None,
+        commit: None,
+    }
+}
+
+fn service() -> Service {
+    Service {
+        name: ServiceName::new("web").unwrap(),
+        image: None,
+        command: Vec::new(),
+        cwd: None,
+        env: BTreeMap::new(),
+        port: None,
+        health: Health::Http(HttpHealth {
+            path: "/health".into(),
+            timeout: Millis::from_secs(60),
+            passes: 2,
+            status: StatusRange::OK,
+            body: None,
+        }),
+        critical_paths: Vec::new(),
+        verify: None,
+        urls: BTreeMap::new(),
+    }
+}
+
+fn builtin() -> Router {
+    Router::Builtin(BuiltinRouter::on("127.0.0.1:8080"))
+}
+
+fn hosts(names: &[&str]) -> Vec<HostId> {
+    names.iter().map(|name| HostId::new(*name).unwrap()).collect()
+}
+
+fn environment(strategy: Strategy, router: Router, names: &[&str]) -> Environment {
+    Environment {
+        name: EnvironmentName::new("prod").unwrap(),
+        url: None,
+        from: None,
+        before: Vec::new(),
+        after: Vec::new(),
+        delivery: Delivery::Slots(Box::new(SlotDelivery {
+            hosts: hosts(names),
+            strategy,
+            runtime: Runtime::Process(ProcessRuntime { dir: None }),
+            router,
+            waves: vec![Wave::Hosts(1), Wave::Rest],
+            drain: Millis::from_secs(30),
+            keep_warm: Millis(0),
+            stop_grace: Millis::from_secs(10),
+            keep_releases: 5,
+            disk_free_mib: 0,
+        })),
+    }
+}
+
+fn held(tag: &str, state: SlotState) -> SlotObserved {
+    SlotObserved { release: Some(release(tag)), state, started_at: None, restarts: 0, endpoint: None }
+}
+
+/// `tag` is live in the slot; the router, where there is one, dials it.
+fn live(slot: Slot, tag: &str, router: &Router) -> HostObserved {
+    let absent = matches!(router, Router::None);
+    HostObserved {
+        slots: BTreeMap::from([(slot, held(tag, SlotState::Running))]),
+        router: RouterObserved {
+            target: Some(slot),
+            dial: (!absent).then(|| "127.0.0.1:5000".to_owned()),
+            absent,
+            ..RouterObserved::default()
+        },
+        recorded: Recorded { active: Some(slot), previous: None },
+        releases: vec![release(tag)],
+        conflicts: Vec::new(),
+    }
+}
+
+fn deploy(tag: &str) -> Intent {
+    Intent::Deploy { release: release(tag), gates: Gates::All, again: false }
+}
+
+fn plan(
+    environment: &Environment,
+    intent: &Intent,
+    seen: &[(&str, HostObserved)],
+) -> Result<Plan, lockgate_model::Failure> {
+    let project = Project {
+        name: ProjectName::new("shop").unwrap(),
+        root: "/".into(),
+        services: BTreeMap::new(),
+        environments: vec![environment.clone()],
+        notify: Vec::new(),
+        registries: BTreeMap::new(),
+        ssh: Ssh::default(),
+    };
+    let hosts = seen.iter().map(|(name, seen)| (HostId::new(*name).unwrap(), seen.clone())).collect();
+    lockgate_plan::plan(&project, &service(), environment, intent, &Observed { hosts })
+}
+
+fn text(plan: &Plan) -> String {
+    let mut text = String::new();
+    for phase in &plan.phases {
+        let _ = writeln!(text, "{}{}", phase.title, if phase.committed { " (committed)" } else { "" });
+        for lane in &phase.lanes {
+            for step in &lane.steps {
+                let undo: Vec<String> = step.undo.iter().map(lockgate_model::Action::title).collect();
+                let back = if undo.is_empty() { String::new() } else { format!("  ↩ {}", undo.join(", ")) };
+                let _ = writeln!(text, "  {}: {}{back}", lane.host.as_ref().unwrap(), step.action.title());
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn recreate_without_a_router_stops_before_it_starts_and_starts_the_old_one_again() {
+    let prod = environment(Strategy::Recreate, Router::None, &["web1"]);
+    let plan = plan(&prod, &deploy("v2"), &[("web1", live(Slot::Main, "v1", &Router::None))]).unwrap();
+    assert_eq!(plan.interruption(), Some(Interruption::Dark));
+    insta::assert_snapshot!(text(&plan), @r"
+    fetch
+      web1: fetch v2 (222222222222)
+      web1: fetch v1 (111111111111)
+    go live
+      web1: stop main  ↩ start v1 in main, wait until main is healthy (/health, up to 1m)
+      web1: start v2 in main  ↩ stop main
+      web1: wait until main is healthy (/health, up to 1m)
+      web1: record main as active  ↩ record main as active
+    record (committed)
+      web1: record main as active, v2 (222222222222) as released
+    ");
+}
+
+#[test]
+fn recreate_behind_a_router_that_holds_lets_requests_wait() {
+    let prod = environment(Strategy::Recreate, builtin(), &["web1"]);
+    let plan = plan(&prod, &deploy("v2"), &[("web1", live(Slot::Main, "v1", &builtin()))]).unwrap();
+    assert!(matches!(plan.interruption(), Some(Interruption::Waits(bounds)) if bounds.requests_max == 1_000));
+    insta::assert_snapshot!(text(&plan), @r"
+    fetch
+      web1: fetch v2 (222222222222)
+      web1: fetch v1 (111111111111)
+    go live
+      web1: let requests wait (up to 1m45s, 1000 of them)  ↩ let the waiting requests go
+      web1: drain main (up to 30s)
+      web1: stop main  ↩ start v1 in main, wait until main is healthy (/health, up to 1m), switch traffic to main, let the waiting requests go, ask through the router: v1 from main
+      web1: start v2 in main  ↩ let requests wait (up to 1m45s, 1000 of them), drain main (up to 30s), stop main
+      web1: wait until main is healthy (/health, up to 1m)
+      web1: switch traffic to main
+      web1: let the waiting requests go
+      web1: ask through the router: v2 from main
+      web1: record main as active  ↩ record main as active
+    record (committed)
+      web1: record main as active, v2 (222222222222) as released
+    ");
+}
+
+#[test]
+fn a_first_recreation_interrupts_nobody() {
+    let prod = environment(Strategy::Recreate, builtin(), &["web1"]);
+    let plan = plan(&prod, &deploy("v1"), &[("web1", HostObserved::default())]).unwrap();
+    assert_eq!(plan.interruption(), None);
+    insta::assert_snapshot!(text(&plan), @r"
+    fetch
+      web1: fetch v1 (111111111111)
+    go live
+      web1: start v1 in main  ↩ stop main
+      web1: wait until main is healthy (/health, up to 1m)
+      web1: switch traffic to main  ↩ remove the route, drain main (up to 30s)
+      web1: ask through the router: v1 from main
+      web1: record main as active  ↩ record that nothing is active
+    record (committed)
+      web1: record main as active, v1 (111111111111) as released
+    ");
+}
+
+#[test]
+fn recreate_goes_in_waves_and_looks_again_before_it_settles() {
+    let prod = environment(Strategy::Recreate, Router::None, &["web1", "web2"]);
+    let seen = |tag| live(Slot::Main, tag, &Router::None);
+    let plan = plan(&prod, &deploy("v2"), &[("web1", seen("v1")), ("web2", seen("v1"))]).unwrap();
+    let titles: Vec<&str> = plan.phases.iter().map(|phase| phase.title.as_str()).collect();
+    assert_eq!(titles, ["fetch", "go live, wave 1 of 2", "go live, wave 2 of 2", "look again", "record"]);
+}
+
+#[test]
+fn a_live_release_that_has_died_is_started_again_when_the_new_one_fails() {
+    let prod = environment(Strategy::Recreate, Router::None, &["web1"]);
+    let mut seen = live(Slot::Main, "v1", &Router::None);
+    seen.slots.insert(Slot::Main, held("v1", SlotState::Stopped));
+    let plan = plan(&prod, &deploy("v2"), &[("web1", seen)]).unwrap();
+    let text = text(&plan);
+    assert!(text.contains("stop main  ↩ start v1 in main"), "{text}");
+    assert!(!text.contains("fetch v1"), "its bytes may be gone by now: {text}");
+}
+
+#[test]
+fn a_release_that_never_went_live_is_not_started_again() {
+    let prod = environment(Strategy::Recreate, Router::None, &["web1"]);
+    let seen = HostObserved {
+        slots: BTreeMap::from([(Slot::Main, held("v1", SlotState::Stopped))]),
+        router: RouterObserved { absent: true, ..RouterObserved::default() },
+        ..HostObserved::default()
+    };
+    let plan = plan(&prod, &deploy("v2"), &[("web1", seen)]).unwrap();
+    assert!(!text(&plan).contains("v1"), "{}", text(&plan));
+}
+
+#[test]
+fn what_could_not_be_started_again_is_not_stopped() {
+    let prod = environment(Strategy::Recreate, Router::None, &["web1"]);
+    let mut seen = live(Slot::Main, "v1", &Router::None);
+    seen.slots.get_mut(&Slot::Main).unwrap().release = None;
+    let refused = plan(&prod, &deploy("v2"), &[("web1", seen)]).unwrap_err();
+    assert_eq!((refused.kind, refused.hint.is_some()), (FailureKind::Refused, true), "{refused}");
+}
+
+#[test]
+fn a_rollback_of_a_recreation_is_one_too() {
+    let prod = environment(Strategy::Recreate, Router::None, &["web1"]);
+    let mut seen = live(Slot::Main, "v2", &Router::None);
+    seen.releases = vec![release("v2"), release("v1")];
+    let plan = plan(&prod, &Intent::Rollback { release: None }, &[("web1", seen.clone())]).unwrap();
+    assert_eq!(plan.release, release("v1"));
+    let text = text(&plan);
+    assert!(text.contains("start v1 in main  ↩ stop main"), "{text}");
+    let nothing = self::plan(&prod, &deploy("v2"), &[("web1", seen)]).unwrap();
+    assert!(nothing.is_empty(), "{}", self::text(&nothing));
+}
+
+#[test]
+fn a_worker_is_started_beside_the_old_one_which_stops_when_it_is_healthy() {
+    let prod = environment(Strategy::BlueGreen, Router::None, &["web1"]);
+    let plan = plan(&prod, &deploy("v2"), &[("web1", live(Slot::Blue, "v1", &Router::None))]).unwrap();
+    assert_eq!(plan.interruption(), None);
+    insta::assert_snapshot!(text(&plan), @r"
+    go live
+      web1: start v2 in green  ↩ stop green
+      web1: wait until green is healthy (/health, up to 1m)
+      web1: record green as active  ↩ record blue as active
+    tidy up (committed)
+      web1: record green as active, v2 (222222222222) as released
+      web1: stop blue
+    ");
+}
+
+#[test]
+fn blue_green_behind_a_router_is_as_it_was() {
+    let prod = environment(Strategy::BlueGreen, builtin(), &["web1"]);
+    let plan = plan(&prod, &deploy("v2"), &[("web1", live(Slot::Blue, "v1", &builtin()))]).unwrap();
+    assert_eq!(plan.interruption(), None);
+    insta::assert_snapshot!(text(&plan), @r"
+    go live
+      web1: start v2 in green  ↩ stop green
+      web1: wait until green is healthy (/health, up to 1m)
+      web1: switch traffic to green  ↩ start v1 in blue, wait until blue is healthy (/health, up to 1m), switch traffic to blue, ask through the router: v1 from blue, drain green (up to 30s)
+      web1: ask through the router: v2 from green
+      web1: record green as active  ↩ record blue as active
+    drain
+      web1: drain blue (up to 30s)
+    look again
+      web1: ask through the router: v2 from green
+    tidy up (committed)
+      web1: record green as active, v2 (222222222222) as released
+      web1: stop blue
+    ");
+}
+
+/// No recipe goes on from a split, and to take one slot for the live one would take traffic from the other.
+#[test]
+fn a_router_that_splits_the_traffic_is_refused() {
+    for (strategy, slot) in [(Strategy::BlueGreen, Slot::Blue), (Strategy::Recreate, Slot::Main)] {
+        let prod = environment(strategy, builtin(), &["web1"]);
+        let mut seen = live(slot, "v1", &builtin());
+        seen.router.shared = Split::new([(Slot::Blue, 90), (Slot::Green, 10)]).ok();
+        let refused = plan(&prod, &deploy("v2"), &[("web1", seen)]).unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Refused);
+        let wanted = format!(
+            "the router splits the traffic (blue 90 %, green 10 %), and `strategy: {strategy}` needs one slot that has all of it"
+        );
+        assert_eq!(refused.message, wanted);
+        assert!(refused.hint.is_some() && refused.host.is_some());
+    }
+}
