@@ -257,6 +257,10 @@ impl Host for WithPrograms {
         self.0.write_own(path, content, mode).await
     }
 
+    async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
+        self.0.names(folder, prefix).await
+    }
+
     async fn remove(&self, path: &str) -> Result<(), PortError> {
         self.0.remove(path).await
     }
