@@ -233,7 +233,7 @@ mod tests {
         let both = new.clone().and(Some(&old));
         assert_eq!((both.run, &both.hosts), (run(2), &many(11)));
         assert_eq!(new.clone().and(None), new);
-        assert_eq!(old.told().by, "'x'\\\\x1b");
+        assert_eq!(old.told().by, "'x'\\x1b");
         assert_eq!(LeftOut::new(run(2), &[], "kim@desk", Timestamp(2)), None);
         let long = [host(&"h".repeat(250))];
         let left_out = LeftOut::new(run(2), &long, "kim@desk", Timestamp(2)).unwrap();
