@@ -323,16 +323,12 @@ async fn found(held: &[Held]) -> Result<Found, Failure> {
     for (place, Begun { run, progress, cause, .. }, plan) in looked.into_iter().flatten() {
         match plan {
             Ok(plan) => drop(unfinished.insert(place, Unfinished { run, plan, progress, cause })),
-            Err(failure) if is_silence(failure.kind) => return Err(failure),
+            // Which says nothing of the file.
+            Err(failure) if failure.is_silence() => return Err(failure),
             Err(failure) => drop(unread.insert(place, Unread { run, progress, failure })),
         }
     }
     Ok((unfinished, unread))
-}
-
-/// The host did not answer, which says nothing of the file.
-fn is_silence(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::Unreachable | FailureKind::TimedOut)
 }
 
 /// How the last run ended at the places, and how long ago.
@@ -394,10 +390,13 @@ async fn reached(
     }
     let looks = join_all(stores.iter().map(|store| store.glance())).await;
     for (store, looked) in stores.into_iter().zip(looks) {
-        match (looked.map_err(|failure| failure.at_place(store.place())), store.place().host()) {
+        match (looked.map_err(|failure| failure.at_place(store.place())), store.place()) {
             (Ok(_), _) => there.push(store),
-            (Err(failure), Some(host)) if failure.is_silence() => drop(gone.insert(host.clone(), failure)),
-            (Err(failure), _) => return Err(failure),
+            (Err(failure), Place::Host(host)) if failure.is_silence() => {
+                drop(gone.insert(host.clone(), failure))
+            }
+            // Nothing is done without the store: there is one, and what it says is about all.
+            (Err(failure), Place::Host(_) | Place::Store) => return Err(failure),
         }
     }
     match (there.is_empty(), gone.pop_first()) {

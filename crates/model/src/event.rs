@@ -76,7 +76,7 @@ pub enum EventKind {
 /// Failures of each kind that a record tells.
 pub const BRIEF_FAILURES_MAX: usize = 20;
 /// Longest message of the failure that an outcome in a host's record is about, in bytes.
-const NOTED_BYTES_MAX: usize = 100;
+const NOTED_BYTES_MAX: usize = 90;
 /// Longest message of each of two failures in a host's record, and of a warning, in bytes.
 const NOTED_ASIDE_BYTES_MAX: usize = 40;
 

@@ -20,11 +20,14 @@ pub const OWNER_CHARS_MAX: usize = 120;
 
 /// Largest record that is written, in bytes of JSON, whatever the fleet: it is read before every action.
 pub const RECORD_BYTES_MAX: usize = 1_023;
-/// Longest name of a holder, boot id, session and host in a record, in bytes of JSON.
-pub(crate) const NAME_BYTES_MAX: usize = 40;
+/// Longest name of a holder, session (a UUID) and host in a record, in bytes of JSON.
+pub(crate) const NAME_BYTES_MAX: usize = 36;
+/// Longest boot id in a record, in bytes of JSON: a UUID and a namespace (`pid:[4026531836]`) are 53. One that was cut would
+/// be nobody's any more, and a dead holder waited for.
+const BOOT_BYTES_MAX: usize = 56;
 
-/// The lease record of one [`Place`], a file on a host, changed only by compare-and-swap. It outlives its holder: the token must keep rising, and
-/// what was left unfinished must be found by whoever comes next, from whatever machine.
+/// The lease record of one [`Place`], a file on a host, changed only by compare-and-swap. It outlives its holder: the token
+/// must keep rising, and what was left unfinished must be found by whoever comes next, from whatever machine.
 ///
 /// Every user of the host may read it. It holds who deploys (`user@machine`, process), which run is unfinished, whose plan
 /// stands in a [file beside it](RunFileName), and how the last one ended, in brief: no log lines and no evidence. The plan
@@ -143,7 +146,7 @@ impl Identity {
     pub fn is(&self, holder: &Holder) -> bool {
         let named = |text| in_bytes(text, NAME_BYTES_MAX);
         (self.pid, self.started) == (holder.pid, holder.started)
-            && named(&self.boot_id) == holder.boot_id
+            && in_bytes(&self.boot_id, BOOT_BYTES_MAX) == holder.boot_id
             && named(&self.session) == holder.session
     }
 
@@ -153,7 +156,7 @@ impl Identity {
         let named = |text| in_bytes(text, NAME_BYTES_MAX);
         Holder {
             owner: named(&self.owner),
-            boot_id: named(&self.boot_id),
+            boot_id: in_bytes(&self.boot_id, BOOT_BYTES_MAX),
             pid: self.pid,
             started: self.started,
             session: named(&self.session),
