@@ -3,7 +3,7 @@
 use lockgate_engine::{Acquired, Direction, LeaseStore, RunFilter, RunState};
 use lockgate_model::{
     Event, EventKind, Failure, FailureKind, HostId, Intent, Millis, Observed, Outcome, Plan, Progress,
-    RunEnd, RunId, Unfinished,
+    RunEnd, RunId, Unfinished, condemns,
 };
 use lockgate_perform::{Depth, HostLease, glimpse};
 use lockgate_plan::Matched;
@@ -277,7 +277,8 @@ impl Session<'_> {
             unfinished.run = (self.tools.new_run)();
         }
         if let Known::Ours { events: known_events, state } = known {
-            let goes_on = state.ended.is_none() && state.plan == unfinished.plan;
+            let overruled = found.cause().filter(|told| overrules(told, &state.direction));
+            let goes_on = state.ended.is_none() && state.plan == unfinished.plan && overruled.is_none();
             forward = state.direction == Direction::Forward;
             if goes_on {
                 (events, next_seq) = (known_events, Some(state.next_seq));
@@ -286,7 +287,7 @@ impl Session<'_> {
                 unfinished.progress = direction_of_end(&state, progress);
                 // The events of the new run say nothing of a direction yet.
                 forward = true;
-                match (&state.ended, &cause) {
+                match (&state.ended, cause.as_ref().or(overruled.as_ref())) {
                     (Some(outcome), _) => end = Some(outcome.clone()),
                     (None, Some(why)) => self.give_up(&state, why).await?,
                     (None, None) => {}
@@ -397,6 +398,12 @@ impl Known {
             }
         }
     }
+}
+
+/// Whether a host's reason for turning back counts more than this machine's own: it is the release's fault, which this machine
+/// had not come to see when it was cut off.
+fn overrules(told: &Failure, direction: &Direction) -> bool {
+    condemns(told) && matches!(direction, Direction::Unwinding(own) if !condemns(own))
 }
 
 /// In which direction a run goes on that this machine's journal has, under a new id.

@@ -34,7 +34,7 @@ impl World {
                 for host in plan.hosts.iter().filter(|host| {
                     blamed
                         && is_taken_back(plan, host)
-                        && self.was_started(run, host)
+                        && self.was_started(run, host, &plan.release)
                         && !self.was_left(run, host)
                 }) {
                     self.check_rejected(host, plan);

@@ -72,12 +72,12 @@ struct Known {
     not_touched: BTreeMap<RunId, BTreeSet<HostId>>,
     /// Switches and withdrawals done for a run, by whomever.
     moves: BTreeMap<RunId, BTreeSet<HostId>>,
-    /// Slots started for a run, by whomever.
-    starts: BTreeMap<RunId, BTreeSet<HostId>>,
+    /// Releases (by tag) that were started on hosts for a run, by whomever.
+    starts: BTreeMap<RunId, BTreeSet<(HostId, String)>>,
     /// Hosts that whoever took a run over left as they were.
     left: BTreeMap<RunId, BTreeSet<HostId>>,
-    /// Runs of which a host knows that they turned back for their release's fault.
-    condemned: BTreeSet<RunId>,
+    /// Hosts that were told of a run that it turned back for its release's fault.
+    condemned: BTreeMap<RunId, BTreeSet<HostId>>,
     dead: BTreeSet<u32>,
     hosts_down: BTreeMap<HostId, Instant>,
     /// Hosts that are gone, for good or until [`World::come_back`].
@@ -267,12 +267,13 @@ impl World {
         }
         self.check_run_file(who, call, machine);
         if let (What::Start(_), Some(run), false) = (call.what, run, call.late) {
-            self.known().starts.entry(run).or_default().insert(machine.id.clone());
+            let started = (machine.id.clone(), call.detail.clone());
+            self.known().starts.entry(run).or_default().insert(started);
         }
         if let (What::Swap, Some(run)) = (call.what, run) {
             let record = machine.files.get(&format!("{HOME}/.lockgate/lease.json"));
             if record.is_some_and(|record| condemns_the_release(record)) {
-                self.known().condemned.insert(run);
+                self.known().condemned.entry(run).or_default().insert(machine.id.clone());
             }
         }
         self.check_dropped(who, call, machine);
@@ -474,12 +475,19 @@ impl World {
         self.known().left.get(&run).is_some_and(|left| left.contains(host))
     }
 
-    pub(crate) fn was_started(&self, run: RunId, host: &HostId) -> bool {
-        self.known().starts.get(&run).is_some_and(|started| started.contains(host))
+    /// Not what an undo started again.
+    pub(crate) fn was_started(&self, run: RunId, host: &HostId, release: &Release) -> bool {
+        let started = (host.clone(), release.tag.to_string());
+        self.known().starts.get(&run).is_some_and(|all| all.contains(&started))
     }
 
+    /// A host that the run goes on with was told that it turned back for its release's fault. What only others were told
+    /// nobody knows who ends it without them.
     pub(crate) fn was_condemned(&self, run: RunId) -> bool {
-        self.known().condemned.contains(&run)
+        let known = self.known();
+        let left = known.left.get(&run);
+        let is_there = |host: &HostId| !left.is_some_and(|left| left.contains(host));
+        known.condemned.get(&run).is_some_and(|told| told.iter().any(is_there))
     }
 
     /// The last run that ended on a host, as its record says.

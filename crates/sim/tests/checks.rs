@@ -4,7 +4,7 @@ use lockgate_model::Millis;
 use lockgate_sim::{BadDay, Command, Mutation, Scene, Story, Turn, tell};
 
 /// Within so many stories.
-const STORIES_MAX: u64 = 200;
+const STORIES_MAX: u64 = 2_000;
 
 fn caught(mutation: Mutation, by: &str) -> u64 {
     let broken = |seed: u64| {

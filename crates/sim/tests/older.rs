@@ -35,7 +35,7 @@ fn recovered(name: &str, initial: Initial, records: Vec<Vec<u8>>, end: &str) {
 #[test]
 fn a_run_that_an_older_program_left_is_brought_to_its_end() {
     let untouched = Initial::Live(Beside::Stopped);
-    recovered("forward", untouched, left!("forward"), "resumed: succeeded");
+    recovered("forward", untouched, left!("forward"), "resumed: rolled_back");
     recovered("unwinding", Initial::Switched(Slot::Blue), left!("unwinding"), "resumed: rolled_back");
     recovered("committed", Initial::Switched(Slot::Green), left!("committed"), "resumed: succeeded");
     recovered("stuck", Initial::Switched(Slot::Blue), left!("stuck"), "resumed: rolled_back");
