@@ -6,10 +6,11 @@
 //! or forgotten then, the child comes to its end by itself; it does nothing for one that is gone. A process that is stopped
 //! before holds nothing, and its old comparison is made under the lock when it goes on.
 //!
-//! The child of a program with threads may only make system calls, on memory that was prepared before the fork: nothing in
-//! [`Swap::happen`] allocates, locks or panics (signal-safety(7)).
+//! The child of a program with threads may only make system calls, on memory that was prepared before: nothing in
+//! [`Swap::happen`] allocates, locks or panics (signal-safety(7)). On Linux it has this process's memory itself, as a program
+//! that is spawned has until it is there (clone(2), `CLONE_VM`): a fork copies page tables and costs milliseconds.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int};
 use std::io::{Error, ErrorKind};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -26,6 +27,9 @@ pub(crate) const LOCK_SECONDS_MAX: u64 = 10;
 /// Attempts to lock within that, a pause apart.
 const LOCK_ATTEMPTS_MAX: u64 = LOCK_SECONDS_MAX * 1_000;
 const LOCK_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+/// The child's stack, which holds a piece of the file and little more.
+#[cfg(target_os = "linux")]
+const STACK_BYTES: usize = 64 * 1024;
 /// As much of the file as is read at once.
 const PIECE_BYTES: usize = 4096;
 /// Files are opened without waiting and without following links.
@@ -93,8 +97,7 @@ impl<'a> Swap<'a> {
     }
 
     fn start(&self) -> std::io::Result<Pid> {
-        // SAFETY: `sigset_t` is plain data that `sigfillset` fills. The child keeps to what `happen` may do, and leaves by
-        // `_exit`, without anything of this process's being unwound or written.
+        // SAFETY: `sigset_t` is plain data that `sigfillset` fills. The child does what `be_child` says.
         #[allow(unsafe_code)] // There is no other way to do something in a child without another program.
         unsafe {
             let mut all: libc::sigset_t = std::mem::zeroed();
@@ -102,17 +105,62 @@ impl<'a> Swap<'a> {
             libc::sigfillset(&mut all);
             // Neither Ctrl-C nor Ctrl-Z reaches the child before it has its session, nor this program's handlers in it.
             libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-            let child = libc::fork();
-            if child == 0 {
-                libc::setsid();
-                if self.hook.is_none() {
-                    close_all();
-                }
-                libc::_exit(self.happen().unwrap_or_else(|error| ERRNO + error.raw_os_error()));
-            }
+            let child = self.bear();
             let failed = Error::last_os_error();
             libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
             Pid::from_raw(child).filter(|_| child > 0).ok_or(failed)
+        }
+    }
+
+    /// The child's id, or -1 with the error in `errno`.
+    ///
+    /// # Safety
+    /// With all signals blocked.
+    #[cfg(target_os = "linux")]
+    #[allow(unsafe_code)]
+    unsafe fn bear(&self) -> c_int {
+        /// # Safety
+        /// `swap` is a [`Swap`] that lives as long as the child.
+        extern "C" fn run(swap: *mut libc::c_void) -> c_int {
+            // SAFETY: as above, and only the child comes here.
+            unsafe { (*swap.cast::<Swap<'static>>()).be_child() }
+        }
+        let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()];
+        // SAFETY: this thread stands still until the child has ended (`CLONE_VFORK`), so the stack, which grows downwards from
+        // its end, and `self` are there for as long. Another process is killed and stopped by itself (no `CLONE_THREAD`).
+        unsafe {
+            let top = stack.as_mut_ptr_range().end.cast();
+            let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+            libc::clone(run, top, flags, std::ptr::from_ref(self).cast_mut().cast())
+        }
+    }
+
+    /// As there.
+    #[cfg(not(target_os = "linux"))]
+    #[allow(unsafe_code)]
+    unsafe fn bear(&self) -> c_int {
+        // SAFETY: the child does what `be_child` says.
+        unsafe {
+            match libc::fork() {
+                0 => self.be_child(),
+                child => child,
+            }
+        }
+    }
+
+    /// Keeps to what `happen` may do, and leaves by `_exit`, without anything of this process's being unwound or written.
+    ///
+    /// # Safety
+    /// Only in a child.
+    #[allow(unsafe_code)]
+    unsafe fn be_child(&self) -> ! {
+        // SAFETY: as the caller says.
+        unsafe {
+            libc::setsid();
+            if self.hook.is_none() {
+                close_all();
+            }
+            libc::_exit(self.happen().unwrap_or_else(|error| ERRNO + error.raw_os_error()))
         }
     }
 
