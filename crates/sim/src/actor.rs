@@ -55,6 +55,11 @@ pub enum Event {
     HostGone,
     RouterDown(Millis),
     DiskFull,
+    /// The host is off for so long. `back`: its apps have a restart policy and come back with it.
+    PowerLost {
+        off: Millis,
+        back: bool,
+    },
 }
 
 /// What is in store for one orchestrator. Points are counted at its effects and journal entries (before and after
@@ -99,6 +104,8 @@ pub enum Mutation {
     ForgetsCause,
     /// Does not write down since when a release is live.
     ForgetsSince,
+    /// Starts nothing again that died with its host.
+    NeverBringsBack,
 }
 
 struct Inner {
@@ -367,6 +374,7 @@ impl Actor {
             Event::HostDown(span) => self.world.host_down(host, span),
             Event::HostGone => self.world.host_gone(host),
             Event::RouterDown(span) => self.world.router_down(host, span),
+            Event::PowerLost { off, back } => self.world.power_lost(&mut machine, off, back),
         }
     }
 
@@ -513,6 +521,9 @@ impl Nature for Actor {
 
     fn admits(&self, call: &Call, machine: &mut Machine) -> bool {
         if call.late {
+            if self.world.power.is_off(&machine.id) {
+                return false;
+            }
             // No client could guard against a command that comes when its slot has the traffic by now.
             return !matches!(call.what, What::Start(slot) | What::Stop(slot) if machine.target() == Some(slot));
         }

@@ -23,6 +23,7 @@ mod gone;
 mod intents;
 mod journal;
 mod listed;
+mod power;
 mod random;
 mod scene;
 mod story;
@@ -32,6 +33,7 @@ mod world;
 
 pub use actor::{BadDay, Event, FaultMode, Mutation};
 pub use gone::lose_a_host_everywhere;
+pub use power::lose_power_everywhere;
 pub use random::Random;
 pub use scene::{Beside, Initial, Scene};
 pub use story::{Command, Story, Turn};

@@ -16,8 +16,10 @@ pub enum Command {
     Rollback,
     /// `rollback web v<n>`.
     RollbackTo(u8),
-    /// `resume web`.
+    /// `resume web`, of which this is what it does first.
     Resume,
+    /// What `resume` does then: what died is started again.
+    BringBack,
 }
 
 /// One command on one machine.

@@ -93,6 +93,7 @@ impl<'a> Stage<'a> {
         tokio::time::sleep(Millis::from_secs(SETTLE_SECONDS).duration()).await;
         if self.go_on_without(&mut told).await {
             self.resume_at_last(&mut told).await;
+            self.bring_back_at_last(&mut told).await;
             self.deploy_at_last(&mut told).await;
         }
         told.violations = self.world.violations();
@@ -183,6 +184,7 @@ impl<'a> Stage<'a> {
                 Command::Resume => {
                     session.resume().await.map(|resumed| Came::Resumed(Box::new(resumed.ended)))
                 }
+                Command::BringBack => session.bring_back().await.map(|ended| Came::Resumed(Box::new(ended))),
                 Command::Deploy(number) => {
                     let want =
                         Want::Deploy { tag: tag(&format!("v{number}")), gates: Gates::All, again: false };

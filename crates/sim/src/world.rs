@@ -11,6 +11,7 @@ use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
 
 use crate::listed::condemns_the_release;
+use crate::power::Power;
 use crate::scene::{HOME, Initial, LEASE_SECONDS, Scene};
 
 /// Counts of what happened, to see that the bad days were as bad as they were meant to be.
@@ -29,6 +30,8 @@ pub struct Tally {
     pub failed: u64,
     pub rolled_back: u64,
     pub stuck: u64,
+    /// Fleets that lost power and had one release, which had to be live again.
+    pub brought_back: u64,
 }
 
 impl Tally {
@@ -46,6 +49,7 @@ impl Tally {
         self.failed += other.failed;
         self.rolled_back += other.rolled_back;
         self.stuck += other.stuck;
+        self.brought_back += other.brought_back;
     }
 }
 
@@ -96,6 +100,7 @@ pub struct World {
     drain: Millis,
     tracing: bool,
     began: Instant,
+    pub(crate) power: Power,
     known: Mutex<Known>,
 }
 
@@ -120,6 +125,7 @@ impl World {
             drain: scene.drain,
             tracing,
             began: Instant::now(),
+            power: Power::default(),
             known: Mutex::new(known),
         })
     }
@@ -194,6 +200,7 @@ impl World {
         let down = |of: &BTreeMap<HostId, Instant>| of.get(host).is_some_and(|until| now < *until);
         down(&known.hosts_down)
             || known.gone.contains(host)
+            || self.power.is_off(host)
             || (what.is_router() && down(&known.routers_down))
     }
 
@@ -221,6 +228,11 @@ impl World {
         known.disturbed.insert(host.clone());
     }
 
+    /// A host is dark through no fault of ours, and nothing else is wrong with it.
+    pub(crate) fn excuse(&self, host: &HostId) {
+        self.known().excused.insert(host.clone());
+    }
+
     #[must_use]
     pub fn disturbed(&self) -> bool {
         !self.known().disturbed.is_empty()
@@ -232,6 +244,7 @@ impl World {
         known.hosts_down.clear();
         known.routers_down.clear();
         drop(known);
+        self.power_is_back();
         for machine in self.machines.values() {
             machine.lock().unwrap_or_else(PoisonError::into_inner).disk_free_mib = 10_000;
         }
