@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::Random;
 use crate::intents::Intents;
 use crate::listed;
+use crate::sessions::Kin;
 use crate::world::World;
 
 /// How one call goes wrong.
@@ -106,6 +107,8 @@ pub enum Mutation {
     ForgetsSince,
     /// Starts nothing again that died with its host.
     NeverBringsBack,
+    /// The sessions of one process are one holder of leases.
+    OneHolder,
 }
 
 struct Inner {
@@ -129,6 +132,9 @@ struct Inner {
 
 pub struct Actor {
     pub identity: Identity,
+    /// In the trace: two sessions of one process have one identity.
+    label: String,
+    pub(crate) kin: Kin,
     pub interrupt: Interrupt,
     pub mutation: Option<Mutation>,
     world: Arc<World>,
@@ -147,6 +153,7 @@ impl Actor {
     pub fn new(
         world: Arc<World>,
         identity: Identity,
+        label: String,
         day: BadDay,
         seed: u64,
         mutation: Option<Mutation>,
@@ -168,6 +175,8 @@ impl Actor {
         };
         Arc::new(Self {
             identity,
+            label,
+            kin: Kin::default(),
             interrupt: Interrupt::default(),
             mutation,
             world,
@@ -180,8 +189,8 @@ impl Actor {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn name(&self) -> &str {
-        &self.identity.owner
+    pub(crate) fn name(&self) -> &str {
+        &self.label
     }
 
     /// How many calls and points there were.
@@ -271,6 +280,10 @@ impl Actor {
             self.world.count(|tally| tally.crashes += 1);
             self.world.say(|| format!("{} DIES {}", self.name(), what()));
             self.wake();
+            for other in self.kin.each() {
+                other.inner().dead = true;
+                other.wake();
+            }
         }
         self.goes_on().await;
     }
@@ -324,14 +337,25 @@ impl Actor {
             self.world.count(|tally| tally.interrupts += 1);
             self.world.say(|| format!("{}: Ctrl-C", self.name()));
             self.interrupt.request();
+            self.kin.each().iter().for_each(|other| other.interrupt.request());
         }
         if let Some((at, span)) = self.day.pause_at_call
             && at == number
         {
-            self.inner().paused_until = Some(Instant::now() + span.duration());
-            self.world.count(|tally| tally.pauses += 1);
             self.world.say(|| format!("{} falls asleep for {span} before {call}", self.name()));
-            self.wake();
+            self.sleep(span);
+        }
+    }
+
+    /// The process stands still, with all its sessions.
+    fn sleep(&self, span: Millis) {
+        let until = Instant::now() + span.duration();
+        self.world.count(|tally| tally.pauses += 1);
+        self.inner().paused_until = Some(until);
+        self.wake();
+        for other in self.kin.each() {
+            other.inner().paused_until = Some(until);
+            other.wake();
         }
     }
 
@@ -540,10 +564,11 @@ impl Nature for Actor {
         if let (Some(Mutation::SwitchesEarly), What::Start(slot)) = (self.mutation, call.what) {
             machine.point_at(Some(Machine::address(slot)), None);
         }
-        if call.what == What::Swap
-            && let Some(token) = self.world.raised_token(machine)
-            && !call.late
-        {
+        let raised = if call.what == What::Swap { self.world.raised_token(machine) } else { None };
+        if call.what == What::Swap && !self.kin.is_alone() {
+            self.world.leased(self.name(), raised.is_some(), machine);
+        }
+        if let Some(token) = raised.filter(|_| !call.late) {
             let holder = self.world.holder(machine);
             let mut inner = self.inner();
             inner.tokens.insert(machine.id.clone(), token);

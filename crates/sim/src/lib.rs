@@ -26,6 +26,7 @@ mod listed;
 mod power;
 mod random;
 mod scene;
+mod sessions;
 mod story;
 mod systematic;
 mod telling;

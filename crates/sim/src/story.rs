@@ -33,12 +33,14 @@ pub struct Turn {
     pub skip: Vec<usize>,
     /// Another orchestrator that starts so long after it.
     pub rival: Option<(Millis, Box<Turn>)>,
+    /// It is another session of this very process, on the same machine; what stops or kills one does so to both.
+    pub one_process: bool,
 }
 
 impl Turn {
     #[must_use]
     pub fn new(command: Command, machine: usize, day: BadDay) -> Self {
-        Self { command, machine, day, skip: Vec::new(), rival: None }
+        Self { command, machine, day, skip: Vec::new(), rival: None, one_process: false }
     }
 }
 
@@ -134,7 +136,7 @@ fn scene(random: &mut Random) -> Scene {
     }
 }
 
-fn turn(random: &mut Random, scene: &Scene, first: bool) -> Turn {
+pub(crate) fn turn(random: &mut Random, scene: &Scene, first: bool) -> Turn {
     let command = match random.below(20) {
         _ if first && random.chance(600) => Command::Deploy(2),
         0..8 => Command::Deploy(2),

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::listed::condemns_the_release;
 use crate::power::Power;
 use crate::scene::{HOME, Initial, LEASE_SECONDS, Scene};
+use crate::sessions::Lessees;
 
 /// Counts of what happened, to see that the bad days were as bad as they were meant to be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,6 +102,7 @@ pub struct World {
     tracing: bool,
     began: Instant,
     pub(crate) power: Power,
+    pub(crate) lessees: Lessees,
     known: Mutex<Known>,
 }
 
@@ -126,6 +128,7 @@ impl World {
             tracing,
             began: Instant::now(),
             power: Power::default(),
+            lessees: Lessees::default(),
             known: Mutex::new(known),
         })
     }
@@ -221,6 +224,12 @@ impl World {
         self.known().jumped_at = Some(Instant::now());
     }
 
+    /// A lease that is alive may have expired lately.
+    pub(crate) fn has_jumped(&self) -> bool {
+        let ttl = Millis::from_secs(LEASE_SECONDS).duration();
+        self.known().jumped_at.is_some_and(|at| at.elapsed() < ttl)
+    }
+
     /// Nature meddles with a host: what follows from that there is not ours.
     pub fn disturb(&self, host: &HostId) {
         let mut known = self.known();
@@ -261,10 +270,7 @@ impl World {
     ) {
         self.count(|tally| tally.effects += 1);
         let lease = self.known().lease_tokens.get(&machine.id).copied().unwrap_or(0);
-        let jumped = self
-            .known()
-            .jumped_at
-            .is_some_and(|at| at.elapsed() < Millis::from_secs(LEASE_SECONDS).duration());
+        let jumped = self.has_jumped();
         // A run's file is named by what is in it and removed by who has seen its record name it no more: whoever comes late
         // with one harms nobody.
         let fenced = call.what != What::Swap && !is_run_file(&call.detail);
