@@ -552,6 +552,9 @@ impl Nature for Actor {
             return !matches!(call.what, What::Start(slot) | What::Stop(slot) if machine.target() == Some(slot));
         }
         self.world.notice_death(machine);
+        if self.world.leases_watched {
+            self.world.check_lease_lives(machine);
+        }
         self.meddle(call, machine);
         true
     }
@@ -584,7 +587,7 @@ impl Nature for Actor {
         self.world.judge(self.name(), token, run, call, machine);
         let inner = self.inner();
         let plan = inner.intents.run().and_then(|run| self.world.plan(run));
-        if !inner.intents.cover(call, plan.as_ref()) {
+        if !inner.intents.cover(call, plan.as_deref()) {
             self.world.violated(format!("P4: {} did {call} without an intent in its journal", self.name()));
         }
         if let Some(mutation) = self.mutation {

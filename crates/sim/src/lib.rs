@@ -19,6 +19,7 @@
 //! Everything comes from the seed: the same seed plays the same story, event by event.
 
 mod actor;
+mod fleet;
 mod gone;
 mod intents;
 mod journal;

@@ -31,6 +31,8 @@ pub struct Told {
     pub counts: Vec<(u64, u64)>,
     /// How each turn ended, in a word.
     pub ends: Vec<String>,
+    /// From the beginning to the end, in virtual time.
+    pub took: Millis,
 }
 
 /// Plays the story of a seed. `tracing` keeps what happened, for people.
@@ -109,6 +111,7 @@ impl<'a> Stage<'a> {
         told.violations = self.world.violations();
         told.trace = self.world.trace();
         told.tally = self.world.tally();
+        told.took = Millis::from(self.began.elapsed());
         told
     }
 

@@ -10,6 +10,7 @@ use lockgate_model::{
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
 
+use crate::fleet::Expired;
 use crate::listed::condemns_the_release;
 use crate::power::Power;
 use crate::scene::{HOME, Initial, LEASE_SECONDS, Scene};
@@ -72,7 +73,7 @@ struct Known {
     /// Hosts whose only slot was stopped while requests were held, until it is healthy again.
     stopped: BTreeSet<HostId>,
     lease_tokens: BTreeMap<HostId, u64>,
-    plans: BTreeMap<RunId, Plan>,
+    plans: BTreeMap<RunId, Arc<Plan>>,
     /// Hosts of a run that went on without it, or that it goes on without: its end says nothing of them.
     not_touched: BTreeMap<RunId, BTreeSet<HostId>>,
     /// Switches and withdrawals done for a run, by whomever.
@@ -103,6 +104,8 @@ pub struct World {
     began: Instant,
     pub(crate) power: Power,
     pub(crate) lessees: Lessees,
+    pub(crate) expired: Expired,
+    pub(crate) leases_watched: bool,
     known: Mutex<Known>,
 }
 
@@ -129,6 +132,8 @@ impl World {
             began: Instant::now(),
             power: Power::default(),
             lessees: Lessees::default(),
+            expired: Expired::default(),
+            leases_watched: scene.leases_watched,
             known: Mutex::new(known),
         })
     }
@@ -417,7 +422,7 @@ impl World {
     pub fn hear(&self, event: &Event) {
         match &event.kind {
             EventKind::RunStarted { plan, .. } => {
-                self.known().plans.entry(event.run).or_insert_with(|| (**plan).clone());
+                self.known().plans.entry(event.run).or_insert_with(|| Arc::new((**plan).clone()));
             }
             EventKind::Adopted { left, without, .. } => {
                 self.count(|tally| tally.takeovers += 1);
@@ -436,7 +441,7 @@ impl World {
     }
 
     #[must_use]
-    pub fn plan(&self, run: RunId) -> Option<Plan> {
+    pub fn plan(&self, run: RunId) -> Option<Arc<Plan>> {
         self.known().plans.get(&run).cloned()
     }
 
@@ -597,7 +602,7 @@ impl World {
         }
         let fleet: BTreeMap<HostId, Release> =
             self.machines.keys().filter_map(|host| Some((host.clone(), self.live_release(host)?))).collect();
-        let plans: Vec<Plan> = self.known().plans.values().cloned().collect();
+        let plans: Vec<Arc<Plan>> = self.known().plans.values().cloned().collect();
         let is_in_order = |plan: &Plan| {
             // What it leaves out is not its business.
             let mut fleet = fleet.clone();
@@ -606,7 +611,7 @@ impl World {
                 fleet.len() == plan.hosts.len() && fleet.values().all(|live| live.same_bytes(&plan.release));
             is_wanted || fleet == plan.before
         };
-        if !plans.is_empty() && !plans.iter().any(is_in_order) {
+        if !plans.is_empty() && !plans.iter().any(|plan| is_in_order(plan)) {
             let shown: Vec<String> =
                 fleet.iter().map(|(host, live)| format!("{host} {}", live.tag)).collect();
             self.violated(format!("P3: the fleet is mixed: {}", shown.join(", ")));
