@@ -69,6 +69,8 @@ pub enum Event {
 pub struct BadDay {
     pub crash_at_point: Option<u64>,
     pub pause_at_call: Option<(u64, Millis)>,
+    /// It is stopped in this swap of a record of its, by number, after the comparison and before it hears of the renaming.
+    pub stop_at_swap: Option<(u64, Millis)>,
     pub interrupt_at_call: Option<u64>,
     pub fault_at_call: Option<(u64, FaultMode)>,
     pub faults_per_mille: u64,
@@ -109,6 +111,8 @@ pub enum Mutation {
     NeverBringsBack,
     /// The sessions of one process are one holder of leases.
     OneHolder,
+    /// Holds the lock of a record itself, also while it is stopped.
+    KeepsLock,
 }
 
 struct Inner {
@@ -116,6 +120,7 @@ struct Inner {
     calls: u64,
     points: u64,
     appends: u64,
+    swaps: u64,
     dead: bool,
     paused_until: Option<Instant>,
     waker: Option<Waker>,
@@ -163,6 +168,7 @@ impl Actor {
             calls: 0,
             points: 0,
             appends: 0,
+            swaps: 0,
             dead: false,
             paused_until: None,
             waker: None,
@@ -347,6 +353,24 @@ impl Actor {
         }
     }
 
+    /// Its child finishes the swap, and it hears of that when it goes on.
+    fn stop_in_swap(&self, host: &HostId) {
+        let number = {
+            let mut inner = self.inner();
+            inner.swaps += 1;
+            inner.swaps - 1
+        };
+        if let Some((at, span)) = self.day.stop_at_swap
+            && at == number
+        {
+            self.world.say(|| format!("{} is stopped for {span} under the lock on {host}", self.name()));
+            if self.mutation == Some(Mutation::KeepsLock) {
+                self.world.locks.keep(host, span);
+            }
+            self.sleep(span);
+        }
+    }
+
     /// The process stands still, with all its sessions.
     fn sleep(&self, span: Millis) {
         let until = Instant::now() + span.duration();
@@ -523,6 +547,11 @@ impl Nature for Actor {
         if call.what.is_effect() {
             self.point(|| format!("before {call}")).await;
         }
+        if let (Some(host), What::Swap) = (&call.host, call.what)
+            && let Err(error) = self.world.locks.wait(host).await
+        {
+            return Fate::Fails(error);
+        }
         if call.host.as_ref().is_some_and(|host| self.world.is_down(host, call.what)) {
             self.world.count(|tally| tally.faults += 1);
             return Fate::Fails(PortError::unreachable("it is down"));
@@ -566,6 +595,9 @@ impl Nature for Actor {
         self.world.say(|| format!("{}: {call}", self.name()));
         if let (Some(Mutation::SwitchesEarly), What::Start(slot)) = (self.mutation, call.what) {
             machine.point_at(Some(Machine::address(slot)), None);
+        }
+        if call.what == What::Swap && !call.late {
+            self.stop_in_swap(&machine.id);
         }
         let raised = if call.what == What::Swap { self.world.raised_token(machine) } else { None };
         if call.what == What::Swap && !self.kin.is_alone() {

@@ -24,6 +24,7 @@ mod gone;
 mod intents;
 mod journal;
 mod listed;
+mod lock;
 mod power;
 mod random;
 mod scene;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use lockgate_sim::{Story, Tally, tell};
 
-const USAGE: &str = "lockgate-sim [--kind power|sessions|fleet] --seed N | --runs N [--from S]";
+const USAGE: &str = "lockgate-sim [--kind power|sessions|fleet|lock] --seed N | --runs N [--from S]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let kind = args.iter().position(|arg| arg == "--kind").and_then(|at| args.get(at + 1));
     let story: Option<fn(u64) -> Story> = match kind.map(String::as_str) {
         None => Some(Story::random),
+        Some("lock") => Some(Story::stopped_in_a_swap),
         Some("power") => Some(Story::with_power_loss),
         Some("fleet") => Some(Story::of_a_fleet),
         Some("sessions") => Some(Story::with_two_sessions),

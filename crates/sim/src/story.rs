@@ -158,6 +158,7 @@ fn day(random: &mut Random, hosts: u64) -> BadDay {
     BadDay {
         crash_at_point: random.maybe(350, 30 + 45 * hosts),
         pause_at_call: random.maybe(120, calls).map(|at| (at, Millis(1_000 + random.below(40_000)))),
+        stop_at_swap: None,
         interrupt_at_call: random.maybe(120, calls),
         fault_at_call: random.maybe(250, calls).map(|at| (at, *random.pick(&FaultMode::ALL))),
         faults_per_mille: *random.pick(&[0, 0, 0, 0, 0, 0, 2, 10, 50, 200]),

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::fleet::Expired;
 use crate::listed::condemns_the_release;
+use crate::lock::Locks;
 use crate::power::Power;
 use crate::scene::{HOME, Initial, LEASE_SECONDS, Scene};
 use crate::sessions::Lessees;
@@ -104,6 +105,7 @@ pub struct World {
     began: Instant,
     pub(crate) power: Power,
     pub(crate) lessees: Lessees,
+    pub(crate) locks: Locks,
     pub(crate) expired: Expired,
     pub(crate) leases_watched: bool,
     known: Mutex<Known>,
@@ -132,6 +134,7 @@ impl World {
             began: Instant::now(),
             power: Power::default(),
             lessees: Lessees::default(),
+            locks: Locks::default(),
             expired: Expired::default(),
             leases_watched: scene.leases_watched,
             known: Mutex::new(known),
