@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::Random;
 use crate::intents::Intents;
 use crate::listed;
+use crate::sessions::Kin;
 use crate::world::World;
 
 /// How one call goes wrong.
@@ -55,6 +56,11 @@ pub enum Event {
     HostGone,
     RouterDown(Millis),
     DiskFull,
+    /// The host is off for so long. `back`: its apps have a restart policy and come back with it.
+    PowerLost {
+        off: Millis,
+        back: bool,
+    },
 }
 
 /// What is in store for one orchestrator. Points are counted at its effects and journal entries (before and after
@@ -63,6 +69,8 @@ pub enum Event {
 pub struct BadDay {
     pub crash_at_point: Option<u64>,
     pub pause_at_call: Option<(u64, Millis)>,
+    /// It is stopped in this swap of a record of its, by number, after the comparison and before it hears of the renaming.
+    pub stop_at_swap: Option<(u64, Millis)>,
     pub interrupt_at_call: Option<u64>,
     pub fault_at_call: Option<(u64, FaultMode)>,
     pub faults_per_mille: u64,
@@ -99,6 +107,12 @@ pub enum Mutation {
     ForgetsCause,
     /// Does not write down since when a release is live.
     ForgetsSince,
+    /// Starts nothing again that died with its host.
+    NeverBringsBack,
+    /// The sessions of one process are one holder of leases.
+    OneHolder,
+    /// Holds the lock of a record itself, also while it is stopped.
+    KeepsLock,
 }
 
 struct Inner {
@@ -106,6 +120,7 @@ struct Inner {
     calls: u64,
     points: u64,
     appends: u64,
+    swaps: u64,
     dead: bool,
     paused_until: Option<Instant>,
     waker: Option<Waker>,
@@ -122,6 +137,9 @@ struct Inner {
 
 pub struct Actor {
     pub identity: Identity,
+    /// In the trace: two sessions of one process have one identity.
+    label: String,
+    pub(crate) kin: Kin,
     pub interrupt: Interrupt,
     pub mutation: Option<Mutation>,
     world: Arc<World>,
@@ -140,6 +158,7 @@ impl Actor {
     pub fn new(
         world: Arc<World>,
         identity: Identity,
+        label: String,
         day: BadDay,
         seed: u64,
         mutation: Option<Mutation>,
@@ -149,6 +168,7 @@ impl Actor {
             calls: 0,
             points: 0,
             appends: 0,
+            swaps: 0,
             dead: false,
             paused_until: None,
             waker: None,
@@ -161,6 +181,8 @@ impl Actor {
         };
         Arc::new(Self {
             identity,
+            label,
+            kin: Kin::default(),
             interrupt: Interrupt::default(),
             mutation,
             world,
@@ -173,8 +195,8 @@ impl Actor {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn name(&self) -> &str {
-        &self.identity.owner
+    pub(crate) fn name(&self) -> &str {
+        &self.label
     }
 
     /// How many calls and points there were.
@@ -264,6 +286,10 @@ impl Actor {
             self.world.count(|tally| tally.crashes += 1);
             self.world.say(|| format!("{} DIES {}", self.name(), what()));
             self.wake();
+            for other in self.kin.each() {
+                other.inner().dead = true;
+                other.wake();
+            }
         }
         self.goes_on().await;
     }
@@ -317,14 +343,43 @@ impl Actor {
             self.world.count(|tally| tally.interrupts += 1);
             self.world.say(|| format!("{}: Ctrl-C", self.name()));
             self.interrupt.request();
+            self.kin.each().iter().for_each(|other| other.interrupt.request());
         }
         if let Some((at, span)) = self.day.pause_at_call
             && at == number
         {
-            self.inner().paused_until = Some(Instant::now() + span.duration());
-            self.world.count(|tally| tally.pauses += 1);
             self.world.say(|| format!("{} falls asleep for {span} before {call}", self.name()));
-            self.wake();
+            self.sleep(span);
+        }
+    }
+
+    /// Its child finishes the swap, and it hears of that when it goes on.
+    fn stop_in_swap(&self, host: &HostId) {
+        let number = {
+            let mut inner = self.inner();
+            inner.swaps += 1;
+            inner.swaps - 1
+        };
+        if let Some((at, span)) = self.day.stop_at_swap
+            && at == number
+        {
+            self.world.say(|| format!("{} is stopped for {span} under the lock on {host}", self.name()));
+            if self.mutation == Some(Mutation::KeepsLock) {
+                self.world.locks.keep(host, span);
+            }
+            self.sleep(span);
+        }
+    }
+
+    /// The process stands still, with all its sessions.
+    fn sleep(&self, span: Millis) {
+        let until = Instant::now() + span.duration();
+        self.world.count(|tally| tally.pauses += 1);
+        self.inner().paused_until = Some(until);
+        self.wake();
+        for other in self.kin.each() {
+            other.inner().paused_until = Some(until);
+            other.wake();
         }
     }
 
@@ -367,6 +422,7 @@ impl Actor {
             Event::HostDown(span) => self.world.host_down(host, span),
             Event::HostGone => self.world.host_gone(host),
             Event::RouterDown(span) => self.world.router_down(host, span),
+            Event::PowerLost { off, back } => self.world.power_lost(&mut machine, off, back),
         }
     }
 
@@ -491,6 +547,11 @@ impl Nature for Actor {
         if call.what.is_effect() {
             self.point(|| format!("before {call}")).await;
         }
+        if let (Some(host), What::Swap) = (&call.host, call.what)
+            && let Err(error) = self.world.locks.wait(host).await
+        {
+            return Fate::Fails(error);
+        }
         if call.host.as_ref().is_some_and(|host| self.world.is_down(host, call.what)) {
             self.world.count(|tally| tally.faults += 1);
             return Fate::Fails(PortError::unreachable("it is down"));
@@ -513,10 +574,16 @@ impl Nature for Actor {
 
     fn admits(&self, call: &Call, machine: &mut Machine) -> bool {
         if call.late {
+            if self.world.power.is_off(&machine.id) {
+                return false;
+            }
             // No client could guard against a command that comes when its slot has the traffic by now.
             return !matches!(call.what, What::Start(slot) | What::Stop(slot) if machine.target() == Some(slot));
         }
         self.world.notice_death(machine);
+        if self.world.leases_watched {
+            self.world.check_lease_lives(machine);
+        }
         self.meddle(call, machine);
         true
     }
@@ -529,10 +596,14 @@ impl Nature for Actor {
         if let (Some(Mutation::SwitchesEarly), What::Start(slot)) = (self.mutation, call.what) {
             machine.point_at(Some(Machine::address(slot)), None);
         }
-        if call.what == What::Swap
-            && let Some(token) = self.world.raised_token(machine)
-            && !call.late
-        {
+        if call.what == What::Swap && !call.late {
+            self.stop_in_swap(&machine.id);
+        }
+        let raised = if call.what == What::Swap { self.world.raised_token(machine) } else { None };
+        if call.what == What::Swap && !self.kin.is_alone() {
+            self.world.leased(self.name(), raised.is_some(), machine);
+        }
+        if let Some(token) = raised.filter(|_| !call.late) {
             let holder = self.world.holder(machine);
             let mut inner = self.inner();
             inner.tokens.insert(machine.id.clone(), token);
@@ -548,7 +619,7 @@ impl Nature for Actor {
         self.world.judge(self.name(), token, run, call, machine);
         let inner = self.inner();
         let plan = inner.intents.run().and_then(|run| self.world.plan(run));
-        if !inner.intents.cover(call, plan.as_ref()) {
+        if !inner.intents.cover(call, plan.as_deref()) {
             self.world.violated(format!("P4: {} did {call} without an intent in its journal", self.name()));
         }
         if let Some(mutation) = self.mutation {

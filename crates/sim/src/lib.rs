@@ -19,12 +19,16 @@
 //! Everything comes from the seed: the same seed plays the same story, event by event.
 
 mod actor;
+mod fleet;
 mod gone;
 mod intents;
 mod journal;
 mod listed;
+mod lock;
+mod power;
 mod random;
 mod scene;
+mod sessions;
 mod story;
 mod systematic;
 mod telling;
@@ -32,6 +36,7 @@ mod world;
 
 pub use actor::{BadDay, Event, FaultMode, Mutation};
 pub use gone::lose_a_host_everywhere;
+pub use power::lose_power_everywhere;
 pub use random::Random;
 pub use scene::{Beside, Initial, Scene};
 pub use story::{Command, Story, Turn};

@@ -59,6 +59,8 @@ pub struct Scene {
     pub router_identifies: bool,
     /// Lease records that are there already, one per host; empty for none.
     pub records: Vec<Vec<u8>>,
+    /// No lease expires under a holder that lives: nothing keeps it from its hosts.
+    pub leases_watched: bool,
 }
 
 impl Default for Scene {
@@ -75,6 +77,7 @@ impl Default for Scene {
             health_timeout: Millis(1_500),
             router_identifies: true,
             records: Vec::new(),
+            leases_watched: false,
         }
     }
 }

@@ -16,8 +16,10 @@ pub enum Command {
     Rollback,
     /// `rollback web v<n>`.
     RollbackTo(u8),
-    /// `resume web`.
+    /// `resume web`, of which this is what it does first.
     Resume,
+    /// What `resume` does then: what died is started again.
+    BringBack,
 }
 
 /// One command on one machine.
@@ -31,12 +33,14 @@ pub struct Turn {
     pub skip: Vec<usize>,
     /// Another orchestrator that starts so long after it.
     pub rival: Option<(Millis, Box<Turn>)>,
+    /// It is another session of this very process, on the same machine; what stops or kills one does so to both.
+    pub one_process: bool,
 }
 
 impl Turn {
     #[must_use]
     pub fn new(command: Command, machine: usize, day: BadDay) -> Self {
-        Self { command, machine, day, skip: Vec::new(), rival: None }
+        Self { command, machine, day, skip: Vec::new(), rival: None, one_process: false }
     }
 }
 
@@ -132,7 +136,7 @@ fn scene(random: &mut Random) -> Scene {
     }
 }
 
-fn turn(random: &mut Random, scene: &Scene, first: bool) -> Turn {
+pub(crate) fn turn(random: &mut Random, scene: &Scene, first: bool) -> Turn {
     let command = match random.below(20) {
         _ if first && random.chance(600) => Command::Deploy(2),
         0..8 => Command::Deploy(2),
@@ -154,6 +158,7 @@ fn day(random: &mut Random, hosts: u64) -> BadDay {
     BadDay {
         crash_at_point: random.maybe(350, 30 + 45 * hosts),
         pause_at_call: random.maybe(120, calls).map(|at| (at, Millis(1_000 + random.below(40_000)))),
+        stop_at_swap: None,
         interrupt_at_call: random.maybe(120, calls),
         fault_at_call: random.maybe(250, calls).map(|at| (at, *random.pick(&FaultMode::ALL))),
         faults_per_mille: *random.pick(&[0, 0, 0, 0, 0, 0, 2, 10, 50, 200]),

@@ -1,6 +1,6 @@
 //! Plays a story and says what was wrong with it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lockgate_engine::Clock;
 use lockgate_model::{FailureKind, Gates, HostId, Identity, Millis, Outcome, RunId, Timestamp};
@@ -9,9 +9,10 @@ use lockgate_ports::fake::{FakePorts, FakeProber, FakeRunner, Life, Nature};
 use lockgate_ports::{Output, PortError};
 use tokio::time::Instant;
 
-use crate::actor::{Actor, BadDay, Ended};
+use crate::actor::{Actor, BadDay, Ended, Mutation};
 use crate::journal::{ActorJournal, Memory};
 use crate::scene::{HOME, LEASE_SECONDS, tag};
+use crate::sessions::Kin;
 use crate::story::{Command, MACHINES, Story, Turn};
 use crate::world::{Tally, World};
 
@@ -30,6 +31,8 @@ pub struct Told {
     pub counts: Vec<(u64, u64)>,
     /// How each turn ended, in a word.
     pub ends: Vec<String>,
+    /// From the beginning to the end, in virtual time.
+    pub took: Millis,
 }
 
 /// Plays the story of a seed. `tracing` keeps what happened, for people.
@@ -77,13 +80,22 @@ impl<'a> Stage<'a> {
         for (index, turn) in self.story.turns.iter().enumerate() {
             let pid = u32::try_from(index * 2 + 1).unwrap_or(u32::MAX);
             let (end, counts) = match &turn.rival {
-                None => self.take(turn, pid).await,
+                None => self.take(turn, &self.actor(turn, pid)).await,
                 Some((after, rival)) => {
+                    let (actor, mut rival) = (self.actor(turn, pid), (**rival).clone());
+                    let other = if turn.one_process {
+                        rival.machine = turn.machine;
+                        let other = self.actor_in(&rival, pid, 1);
+                        Kin::unite(&actor, &other);
+                        other
+                    } else {
+                        self.actor(&rival, pid + 1)
+                    };
                     let later = async {
                         tokio::time::sleep(after.duration()).await;
-                        self.take(rival, pid + 1).await
+                        self.take(&rival, &other).await
                     };
-                    tokio::join!(self.take(turn, pid), later).0
+                    tokio::join!(self.take(turn, &actor), later).0
                 }
             };
             told.counts.push(counts);
@@ -93,11 +105,13 @@ impl<'a> Stage<'a> {
         tokio::time::sleep(Millis::from_secs(SETTLE_SECONDS).duration()).await;
         if self.go_on_without(&mut told).await {
             self.resume_at_last(&mut told).await;
+            self.bring_back_at_last(&mut told).await;
             self.deploy_at_last(&mut told).await;
         }
         told.violations = self.world.violations();
         told.trace = self.world.trace();
         told.tally = self.world.tally();
+        told.took = Millis::from(self.began.elapsed());
         told
     }
 
@@ -154,26 +168,35 @@ impl<'a> Stage<'a> {
     }
 
     pub(crate) fn actor(&self, turn: &Turn, pid: u32) -> Arc<Actor> {
+        self.actor_in(turn, pid, 0)
+    }
+
+    /// `session`: 0 for the first of its process.
+    fn actor_in(&self, turn: &Turn, pid: u32, session: u32) -> Arc<Actor> {
+        let machine = turn.machine;
         let identity = Identity {
-            owner: format!("{}@machine{}", pid, turn.machine),
-            boot_id: format!("boot{}", turn.machine),
+            owner: format!("{pid}@machine{machine}"),
+            boot_id: format!("boot{machine}"),
             pid,
             started: u64::from(pid),
             session: String::new(),
         };
-        let seed = self.story.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(pid));
-        Actor::new(self.world.clone(), identity, turn.day.clone(), seed, self.story.mutation)
+        let seed = self.story.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(pid + session));
+        let label = match session {
+            0 => identity.owner.clone(),
+            other => format!("{}/{other}", identity.owner),
+        };
+        Actor::new(self.world.clone(), identity, label, turn.day.clone(), seed, self.story.mutation)
     }
 
-    async fn take(&self, turn: &Turn, pid: u32) -> (String, (u64, u64)) {
-        let actor = self.actor(turn, pid);
-        let end = self.command(&actor, turn).await;
-        self.judge(&actor, &end);
+    async fn take(&self, turn: &Turn, actor: &Arc<Actor>) -> (String, (u64, u64)) {
+        let end = self.command(actor, turn).await;
+        self.judge(actor, &end);
         (word(&end), actor.counts())
     }
 
     pub(crate) async fn command(&self, actor: &Arc<Actor>, turn: &Turn) -> End {
-        self.world.say(|| format!("{} types {:?}", actor.identity.owner, turn.command));
+        self.world.say(|| format!("{} types {:?}", actor.name(), turn.command));
         let skipped: Vec<&HostId> =
             turn.skip.iter().filter_map(|index| self.world.machines.keys().nth(*index)).collect();
         let (site, tools) = (self.site(actor).without(skipped), self.tools(actor, turn));
@@ -183,6 +206,7 @@ impl<'a> Stage<'a> {
                 Command::Resume => {
                     session.resume().await.map(|resumed| Came::Resumed(Box::new(resumed.ended)))
                 }
+                Command::BringBack => session.bring_back().await.map(|ended| Came::Resumed(Box::new(ended))),
                 Command::Deploy(number) => {
                     let want =
                         Want::Deploy { tag: tag(&format!("v{number}")), gates: Gates::All, again: false };
@@ -203,7 +227,7 @@ impl<'a> Stage<'a> {
             self.world.violated(format!("{:?} never ended", turn.command));
             Ended::Died
         });
-        self.world.say(|| format!("{} ends: {}", actor.identity.owner, word(&end)));
+        self.world.say(|| format!("{} ends: {}", actor.name(), word(&end)));
         end
     }
 
@@ -264,19 +288,29 @@ impl<'a> Stage<'a> {
         let memory = self.memories[turn.machine].clone();
         let (world, boot, sees) =
             (self.world.clone(), actor.identity.boot_id.clone(), turn.day.sees_the_dead);
-        let ids = self.world.clone();
+        let (ids, shared) = (self.world.clone(), Mutex::new(shared_session(self.story, actor)));
         Tools {
             journal: Arc::new(ActorJournal { memory, actor: actor.clone() }),
             clock: Arc::new(VirtualClock(self.began)),
             sink: actor.clone(),
             identity: actor.identity.clone(),
             surely_dead: Arc::new(move |holder| sees && holder.boot_id == boot && world.is_dead(holder.pid)),
-            new_run: Arc::new(move || ids.new_run()),
+            new_run: Arc::new(move || {
+                let shared = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+                shared.unwrap_or_else(|| ids.new_run())
+            }),
             lease_ttl: Millis::from_secs(LEASE_SECONDS),
             interrupt: actor.interrupt.clone(),
             teller: Teller::default(),
         }
     }
+}
+
+/// The id that all sessions of one process have, in a Lockgate that is broken so. The first id that a session asks for is
+/// its own.
+fn shared_session(story: &Story, actor: &Actor) -> Option<RunId> {
+    let is_broken = story.mutation == Some(Mutation::OneHolder) && !actor.kin.is_alone();
+    is_broken.then(|| RunId(uuid::Uuid::from_u128(7 << 76)))
 }
 
 struct VirtualClock(Instant);

@@ -10,8 +10,12 @@ use lockgate_model::{
 use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
 
+use crate::fleet::Expired;
 use crate::listed::condemns_the_release;
+use crate::lock::Locks;
+use crate::power::Power;
 use crate::scene::{HOME, Initial, LEASE_SECONDS, Scene};
+use crate::sessions::Lessees;
 
 /// Counts of what happened, to see that the bad days were as bad as they were meant to be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Tally {
     pub failed: u64,
     pub rolled_back: u64,
     pub stuck: u64,
+    /// Fleets that lost power and had one release, which had to be live again.
+    pub brought_back: u64,
 }
 
 impl Tally {
@@ -46,6 +52,7 @@ impl Tally {
         self.failed += other.failed;
         self.rolled_back += other.rolled_back;
         self.stuck += other.stuck;
+        self.brought_back += other.brought_back;
     }
 }
 
@@ -67,7 +74,7 @@ struct Known {
     /// Hosts whose only slot was stopped while requests were held, until it is healthy again.
     stopped: BTreeSet<HostId>,
     lease_tokens: BTreeMap<HostId, u64>,
-    plans: BTreeMap<RunId, Plan>,
+    plans: BTreeMap<RunId, Arc<Plan>>,
     /// Hosts of a run that went on without it, or that it goes on without: its end says nothing of them.
     not_touched: BTreeMap<RunId, BTreeSet<HostId>>,
     /// Switches and withdrawals done for a run, by whomever.
@@ -96,6 +103,11 @@ pub struct World {
     drain: Millis,
     tracing: bool,
     began: Instant,
+    pub(crate) power: Power,
+    pub(crate) lessees: Lessees,
+    pub(crate) locks: Locks,
+    pub(crate) expired: Expired,
+    pub(crate) leases_watched: bool,
     known: Mutex<Known>,
 }
 
@@ -120,6 +132,11 @@ impl World {
             drain: scene.drain,
             tracing,
             began: Instant::now(),
+            power: Power::default(),
+            lessees: Lessees::default(),
+            locks: Locks::default(),
+            expired: Expired::default(),
+            leases_watched: scene.leases_watched,
             known: Mutex::new(known),
         })
     }
@@ -194,6 +211,7 @@ impl World {
         let down = |of: &BTreeMap<HostId, Instant>| of.get(host).is_some_and(|until| now < *until);
         down(&known.hosts_down)
             || known.gone.contains(host)
+            || self.power.is_off(host)
             || (what.is_router() && down(&known.routers_down))
     }
 
@@ -214,11 +232,22 @@ impl World {
         self.known().jumped_at = Some(Instant::now());
     }
 
+    /// A lease that is alive may have expired lately.
+    pub(crate) fn has_jumped(&self) -> bool {
+        let ttl = Millis::from_secs(LEASE_SECONDS).duration();
+        self.known().jumped_at.is_some_and(|at| at.elapsed() < ttl)
+    }
+
     /// Nature meddles with a host: what follows from that there is not ours.
     pub fn disturb(&self, host: &HostId) {
         let mut known = self.known();
         known.excused.insert(host.clone());
         known.disturbed.insert(host.clone());
+    }
+
+    /// A host is dark through no fault of ours, and nothing else is wrong with it.
+    pub(crate) fn excuse(&self, host: &HostId) {
+        self.known().excused.insert(host.clone());
     }
 
     #[must_use]
@@ -232,6 +261,7 @@ impl World {
         known.hosts_down.clear();
         known.routers_down.clear();
         drop(known);
+        self.power_is_back();
         for machine in self.machines.values() {
             machine.lock().unwrap_or_else(PoisonError::into_inner).disk_free_mib = 10_000;
         }
@@ -248,10 +278,7 @@ impl World {
     ) {
         self.count(|tally| tally.effects += 1);
         let lease = self.known().lease_tokens.get(&machine.id).copied().unwrap_or(0);
-        let jumped = self
-            .known()
-            .jumped_at
-            .is_some_and(|at| at.elapsed() < Millis::from_secs(LEASE_SECONDS).duration());
+        let jumped = self.has_jumped();
         // A run's file is named by what is in it and removed by who has seen its record name it no more: whoever comes late
         // with one harms nobody.
         let fenced = call.what != What::Swap && !is_run_file(&call.detail);
@@ -398,7 +425,7 @@ impl World {
     pub fn hear(&self, event: &Event) {
         match &event.kind {
             EventKind::RunStarted { plan, .. } => {
-                self.known().plans.entry(event.run).or_insert_with(|| (**plan).clone());
+                self.known().plans.entry(event.run).or_insert_with(|| Arc::new((**plan).clone()));
             }
             EventKind::Adopted { left, without, .. } => {
                 self.count(|tally| tally.takeovers += 1);
@@ -417,7 +444,7 @@ impl World {
     }
 
     #[must_use]
-    pub fn plan(&self, run: RunId) -> Option<Plan> {
+    pub fn plan(&self, run: RunId) -> Option<Arc<Plan>> {
         self.known().plans.get(&run).cloned()
     }
 
@@ -578,7 +605,7 @@ impl World {
         }
         let fleet: BTreeMap<HostId, Release> =
             self.machines.keys().filter_map(|host| Some((host.clone(), self.live_release(host)?))).collect();
-        let plans: Vec<Plan> = self.known().plans.values().cloned().collect();
+        let plans: Vec<Arc<Plan>> = self.known().plans.values().cloned().collect();
         let is_in_order = |plan: &Plan| {
             // What it leaves out is not its business.
             let mut fleet = fleet.clone();
@@ -587,7 +614,7 @@ impl World {
                 fleet.len() == plan.hosts.len() && fleet.values().all(|live| live.same_bytes(&plan.release));
             is_wanted || fleet == plan.before
         };
-        if !plans.is_empty() && !plans.iter().any(is_in_order) {
+        if !plans.is_empty() && !plans.iter().any(|plan| is_in_order(plan)) {
             let shown: Vec<String> =
                 fleet.iter().map(|(host, live)| format!("{host} {}", live.tag)).collect();
             self.violated(format!("P3: the fleet is mixed: {}", shown.join(", ")));
