@@ -160,12 +160,17 @@ async fn ended(host: &dyn Host, pids: &str) {
     let named = host.read(pids).await.unwrap().content.expect("the command wrote its process ids");
     for pid in String::from_utf8(named).unwrap().split_ascii_whitespace() {
         let stat = format!("/proc/{pid}/stat");
-        until(&format!("process {pid} has ended"), async || match host.read(&stat).await.unwrap().content {
-            None => true,
-            // A zombie has ended.
-            Some(text) => String::from_utf8_lossy(&text)
-                .rsplit_once(')')
-                .is_some_and(|(_, rest)| rest.starts_with(" Z")),
+        until(&format!("process {pid} has ended"), async || match host.read(&stat).await {
+            // It ended between the opening and the reading.
+            Err(error) if error.to_string().contains("No such process") => true,
+            Err(error) => panic!("{stat}: {error}"),
+            Ok(file) => match file.content {
+                None => true,
+                // A zombie has ended.
+                Some(text) => String::from_utf8_lossy(&text)
+                    .rsplit_once(')')
+                    .is_some_and(|(_, rest)| rest.starts_with(" Z")),
+            },
         })
         .await;
     }
