@@ -106,8 +106,8 @@ impl Watched {
 }
 
 impl Leases {
-    /// Takes the lease on every place or on none. The first by name (hosts before the store) decides between two callers; who has it asks the
-    /// others beside each other. Nobody waits while holding: where somebody else holds one, all are given back first.
+    /// Takes the lease on every place or on none. The first by name (hosts before the store) decides between two callers;
+    /// who has it asks the others beside each other. Nobody waits while holding: where somebody else holds one, all are given back first.
     ///
     /// A lease that is neither expired nor renewed is watched for at most one lifetime: then its holder is dead, even
     /// when the host's clock has jumped. One that is renewed meanwhile has a living holder. Each lease is renewed from when

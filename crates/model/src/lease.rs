@@ -21,7 +21,7 @@ pub const OWNER_CHARS_MAX: usize = 120;
 /// Largest record that is written, in bytes of JSON, whatever the fleet: it is read before every action.
 pub const RECORD_BYTES_MAX: usize = 1_023;
 /// Longest name of a holder, session (a UUID) and host in a record, in bytes of JSON.
-pub(crate) const NAME_BYTES_MAX: usize = 36;
+const NAME_BYTES_MAX: usize = 36;
 /// Longest boot id in a record, in bytes of JSON: a UUID and a namespace (`pid:[4026531836]`) are 53. One that was cut would
 /// be nobody's any more, and a dead holder waited for.
 const BOOT_BYTES_MAX: usize = 56;

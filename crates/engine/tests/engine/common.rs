@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lockgate_engine::{LeaseStore, RunFile};
+use lockgate_engine::{Clock, EventSink, Journal, JournalError, LeaseStore, RunFile, RunFilter, RunSummary};
 use lockgate_model::{
-    Digest, EnvironmentName, Failure, FailureKind, Gates, HostId, Intent, LeaseRecord, Phase, Place, Plan,
-    ProjectName, RECORD_BYTES_MAX, Release, RunFileName, ServiceName, Strategy, Tag, Timestamp,
+    Digest, EnvironmentName, Event, Failure, FailureKind, Gates, HostId, Intent, LeaseRecord, Phase, Place,
+    Plan, ProjectName, RECORD_BYTES_MAX, Release, RunFileName, RunId, ServiceName, Strategy, Tag, Timestamp,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -158,6 +158,34 @@ impl LeaseStore for Record {
     async fn files(&self) -> Result<Vec<RunFileName>, Failure> {
         self.count(0, 0);
         Ok(self.files.lock().unwrap().keys().cloned().collect())
+    }
+}
+
+/// A journal and a sink that keep nothing, and a clock that stands still: for tests that are about something else.
+pub struct Forgets;
+
+#[async_trait]
+impl Journal for Forgets {
+    async fn append(&self, _event: &Event) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    async fn load(&self, _run: RunId) -> Result<Vec<Event>, JournalError> {
+        Ok(Vec::new())
+    }
+
+    async fn runs(&self, _filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
+        Ok(Vec::new())
+    }
+}
+
+impl EventSink for Forgets {
+    fn event(&self, _event: &Event) {}
+}
+
+impl Clock for Forgets {
+    fn now(&self) -> Timestamp {
+        Timestamp(0)
     }
 }
 

@@ -3,15 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::{self, Record};
+use crate::common::{self, Forgets, Record};
 use async_trait::async_trait;
-use lockgate_engine::{
-    Clock, Engine, EventSink, Interrupt, Journal, JournalError, LeaseStore, Leases, Performer, RunFilter,
-    RunSummary,
-};
+use lockgate_engine::{Engine, Interrupt, LeaseStore, Leases, Performer};
 use lockgate_model::{
-    Action, Event, Failure, FailureKind, HostId, Identity, Lane, Millis, Outcome, Phase, Plan, Progress,
-    RunId, Seen, Slot, Step, StepId, Timestamp, WhoIsLive,
+    Action, Failure, FailureKind, HostId, Identity, Lane, Millis, Outcome, Phase, Plan, Progress, RunId,
+    Seen, Slot, Step, StepId, WhoIsLive,
 };
 use tokio::time::Instant;
 
@@ -56,8 +53,15 @@ impl World {
             Leases { stores, identity, surely_dead: Arc::new(|_| false), ttl: Millis::from_secs(15) };
         let fence = leases.acquire().await.unwrap().fence;
         let owner = "me".to_owned();
-        let engine =
-            Engine { journal: self, performer: self, fence, clock: self, sink: self, interrupt, owner };
+        let engine = Engine {
+            journal: &Forgets,
+            performer: self,
+            fence,
+            clock: &Forgets,
+            sink: &Forgets,
+            interrupt,
+            owner,
+        };
         engine.run(RunId(uuid::Uuid::from_u128(1)), plan()).await.unwrap()
     }
 }
@@ -86,31 +90,6 @@ impl Performer for World {
 
     async fn who_is_live(&self, _hosts: &[HostId]) -> WhoIsLive {
         WhoIsLive::default()
-    }
-}
-
-#[async_trait]
-impl Journal for World {
-    async fn append(&self, _event: &Event) -> Result<(), JournalError> {
-        Ok(())
-    }
-
-    async fn load(&self, _run: RunId) -> Result<Vec<Event>, JournalError> {
-        Ok(Vec::new())
-    }
-
-    async fn runs(&self, _filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
-        Ok(Vec::new())
-    }
-}
-
-impl EventSink for World {
-    fn event(&self, _event: &Event) {}
-}
-
-impl Clock for World {
-    fn now(&self) -> Timestamp {
-        Timestamp(0)
     }
 }
 
