@@ -119,7 +119,8 @@ fn lease_ttl() -> Millis {
     })
 }
 
-fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
+/// Whom the configuration names.
+pub fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
     project
         .notify
         .iter()
@@ -127,6 +128,9 @@ fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
             match notify {
                 Notify::Slack { webhook, channel } => {
                     Arc::new(lockgate_notify::Slack::new(webhook.clone(), channel.clone()))
+                }
+                Notify::SlackBot { token, channel, api } => {
+                    Arc::new(lockgate_notify::SlackBot::new(token.clone(), channel.clone(), api.clone()))
                 }
                 Notify::Webhook { url, headers } => {
                     Arc::new(lockgate_notify::Webhook::new(url.clone(), headers.clone()))

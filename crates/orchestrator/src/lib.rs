@@ -10,6 +10,7 @@ mod check;
 mod cut_off;
 mod interrupted;
 mod missing;
+mod outbox;
 mod recover;
 mod session;
 mod site;

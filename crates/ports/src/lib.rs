@@ -30,7 +30,7 @@ pub use host::{
 };
 pub use http::{Answer, Request};
 pub use lock::LockHolder;
-pub use notify::{Message, MessageKind, Notifier};
+pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use registry::{Manifest, Registry, Resolved};
 pub use router::{InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Upstream, only_upstream};
 pub use runtime::{Check, CheckState, Diagnosis, Finding, OwnHealth, OwnHealthState, Runtime, RuntimeSlot};

@@ -142,7 +142,9 @@ impl<'a> Context<'a> {
     }
 
     pub fn tools(&self, screen: &Arc<Screen>, interrupt: Interrupt) -> Tools {
-        tools::writing(&self.project, screen.clone(), interrupt)
+        let tools = tools::writing(&self.project, screen.clone(), interrupt);
+        self.output.also_tells(tools.teller.clone());
+        tools
     }
 
     /// For commands that only look.

@@ -11,6 +11,7 @@ use super::Context;
 use crate::args::Format;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::tools;
 use crate::wiring::{self, Hosts};
 
 /// What the last of a service's checks is about.
@@ -27,7 +28,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
         worst = show(context, &about, &gates, worst);
     }
-    if let Some(check) = crate::tools::journal_check(&context.project) {
+    if let Some(check) = tools::journal_check(&context.project) {
         let about = About { environment, host: &HostId::local(), service: None, title: "this folder" };
         worst = show(context, &about, &[check], worst);
     }
@@ -35,6 +36,11 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
     if !registries.is_empty() {
         let about = About { environment, host: &HostId::local(), service: None, title: "registries" };
         worst = show(context, &about, &registries, worst);
+    }
+    let told = check_notifiers(&context.project).await;
+    if !told.is_empty() {
+        let about = About { environment, host: &HostId::local(), service: None, title: "notifications" };
+        worst = show(context, &about, &told, worst);
     }
     for id in environment.hosts() {
         let checks = hosts.get(id, &context.project).check().await;
@@ -80,6 +86,11 @@ fn only_checked(environment: &Environment, mut gates: Vec<Check>) -> Vec<Check> 
 async fn check_registries(project: &Project) -> Vec<Check> {
     let registry = wiring::registry(project);
     join_all(project.registries.keys().map(|host| registry.check(host))).await
+}
+
+/// Those who are told of runs, asked side by side.
+async fn check_notifiers(project: &Project) -> Vec<Check> {
+    join_all(tools::notifiers(project).iter().map(|notifier| notifier.check())).await
 }
 
 /// What the gates of any of the services need, each thing once.
