@@ -11,13 +11,16 @@
 //!
 //! Absent: blocks, attachments, files, and everything that reads.
 
+// Two test programs share it, and each uses a part.
+#![allow(dead_code)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -50,7 +53,7 @@ pub enum Bad {
     Body(String),
     /// Done, but the connection breaks before the answer.
     Lost,
-    /// Nothing, until the double ends or is let go on.
+    /// Nothing, until the double ends.
     Silent,
 }
 
@@ -71,7 +74,6 @@ pub struct Said {
 pub struct Call {
     pub method: String,
     pub arguments: BTreeMap<String, Value>,
-    pub at: Instant,
     /// What was answered: `ok`, an error word, or what was wrong with the answer.
     pub answered: String,
 }
@@ -173,15 +175,6 @@ impl SlackDouble {
     pub fn delete(&self, ts: &str) {
         self.shared.state().said.retain(|one| one.ts != ts);
     }
-
-    /// Waits until so many calls were answered.
-    pub fn wait_for_calls(&self, count: usize) {
-        let enough = |state: &mut State| state.calls.len() < count;
-        let bound = Duration::from_secs(4 * TALK_SECONDS_MAX);
-        let (state, late) =
-            self.shared.changed.wait_timeout_while(self.shared.state(), bound, enough).unwrap();
-        assert!(!late.timed_out(), "{} of {count} calls: {:#?}", state.calls.len(), state.calls);
-    }
 }
 
 impl Drop for SlackDouble {
@@ -232,12 +225,7 @@ fn talk(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     let request = read(stream)?;
     let bad = shared.state().bad.get_mut(&request.method).and_then(VecDeque::pop_front);
     let (head, answered, body) = answer(&request, bad.as_ref(), shared);
-    let call = Call {
-        method: request.method,
-        arguments: request.arguments,
-        at: Instant::now(),
-        answered: answered.clone(),
-    };
+    let call = Call { method: request.method, arguments: request.arguments, answered: answered.clone() };
     let mut state = shared.state();
     state.calls.push(call);
     shared.changed.notify_all();

@@ -185,7 +185,7 @@ impl Outbox {
         }
         for (story, messages) in stories {
             let untold: Vec<String> = messages.iter().map(|message| label(message)).collect();
-            self.warn(&story, (!untold.is_empty()).then(|| (untold, why)));
+            self.warn(&story, (!untold.is_empty()).then_some((untold, why)));
         }
     }
 

@@ -1,12 +1,13 @@
 //! Asking a receiver, again where that is safe, and what is the same in every receiver's answer.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lockgate_model::FailureKind;
 use lockgate_ports::PortError;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Url};
+use tokio::time::Instant;
 
 /// For everything: connecting, waiting, trying again.
 pub(crate) const SEND_SECONDS_MAX: u64 = 60;
@@ -16,18 +17,22 @@ const TRY_SECONDS_MAX: u64 = 10;
 const PAUSE_MILLIS: u64 = 300;
 /// Tries altogether.
 const TRIES_MAX: u32 = 3;
-/// Longest wait that a 429 may ask for.
+/// Longest wait that a 429 may ask for while a message waits; for a longer one the message is given up.
 const RETRY_AFTER_SECONDS_MAX: u64 = 30;
 
 const SCOPES: HeaderName = HeaderName::from_static("x-oauth-scopes");
+
+/// Longest time in which nothing is asked because a 429 said so.
+const QUIET_SECONDS_MAX: u64 = 3_600;
 
 /// What to do after an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<T = ()> {
     Delivered(T),
-    /// Not delivered; asking again after this wait is allowed, `None` for a pause of ours. The error is for when that was
-    /// the last try.
-    Later(Option<Duration>, PortError),
+    /// Not delivered, and nobody said for how long: again after a pause. The error is for when that was the last try.
+    Later(PortError),
+    /// Not delivered: nothing may be asked before this wait is over.
+    Limited(Duration, PortError),
     /// It may have been delivered: only what may arrive twice is asked again.
     Unsure(PortError),
     Refused(PortError),
@@ -38,15 +43,17 @@ impl<T> Verdict<T> {
         Verdict::Refused(PortError::new(kind, said).hint(hint))
     }
 
-    /// 429: again after the seconds in `Retry-After` (RFC 9110, 10.2.3; without it one), if they are few.
+    /// 429: again after the seconds in `Retry-After` (RFC 9110, 10.2.3; without it one).
     pub(crate) fn too_many(said: &str, retry_after: Option<&str>) -> Self {
         let seconds = retry_after.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(1);
         let error = PortError::other(format!("{said}: too many messages, again in {seconds} s"));
-        match seconds {
-            0..=RETRY_AFTER_SECONDS_MAX => Verdict::Later(Some(Duration::from_secs(seconds)), error),
-            _ => Verdict::Refused(error),
-        }
+        Verdict::Limited(Duration::from_secs(seconds), error)
     }
+}
+
+/// Whether a message waits for so long; else it is given up.
+fn is_bearable(wait: Duration) -> bool {
+    wait <= Duration::from_secs(RETRY_AFTER_SECONDS_MAX)
 }
 
 /// An answer as far as it was read.
@@ -73,9 +80,14 @@ pub(crate) struct Parcel<'a> {
     pub answer_bytes_max: usize,
 }
 
-/// The HTTP client, made when first needed.
+/// Asks one receiver.
 #[derive(Debug, Default)]
-pub(crate) struct Post(OnceLock<Result<Client, PortError>>);
+pub(crate) struct Post {
+    /// Made when first needed.
+    client: OnceLock<Result<Client, PortError>>,
+    /// Until when the receiver wants not to be asked.
+    quiet_until: Mutex<Option<Instant>>,
+}
 
 impl Post {
     /// # Errors
@@ -89,25 +101,29 @@ impl Post {
             |seconds| PortError::timed_out(format!("{} does not answer within {seconds} s", parcel.who));
         let deliver = async {
             let mut pause = Duration::from_millis(PAUSE_MILLIS);
-            let mut tries = 1;
+            let mut tries = 0;
             loop {
+                tries += 1;
+                self.quiet(parcel.who).await?;
                 let posted = self.post(&parcel, &judge);
                 let verdict = match tokio::time::timeout(Duration::from_secs(TRY_SECONDS_MAX), posted).await {
                     Ok(verdict) => verdict,
                     Err(_) => Verdict::Unsure(late(TRY_SECONDS_MAX)),
                 };
-                let (wait, error) = match verdict {
+                let (error, again) = match verdict {
                     Verdict::Delivered(answer) => return Ok(answer),
-                    Verdict::Refused(error) => return Err(error),
-                    Verdict::Later(wait, error) => (wait, error),
-                    Verdict::Unsure(error) if parcel.repeatable => (None, error),
-                    Verdict::Unsure(error) => return Err(error),
+                    Verdict::Refused(error) => (error, false),
+                    Verdict::Later(error) => (error, true),
+                    Verdict::Unsure(error) => (error, parcel.repeatable),
+                    Verdict::Limited(wait, error) => {
+                        self.be_quiet_for(wait);
+                        (error, is_bearable(wait))
+                    }
                 };
-                if tries == TRIES_MAX {
+                if !again || tries == TRIES_MAX {
                     return Err(error);
                 }
-                tries += 1;
-                tokio::time::sleep(wait.unwrap_or(pause)).await;
+                tokio::time::sleep(pause).await;
                 pause *= 2;
             }
         };
@@ -117,8 +133,30 @@ impl Post {
         }
     }
 
+    fn be_quiet_for(&self, wait: Duration) {
+        let until = Instant::now() + wait.min(Duration::from_secs(QUIET_SECONDS_MAX));
+        *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// Waits for as long as the receiver asked for, also when it asked so of an earlier message.
+    ///
+    /// # Errors
+    /// Where that is too long.
+    async fn quiet(&self, who: &str) -> Result<(), PortError> {
+        let until = *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = until.map(|until| until.saturating_duration_since(Instant::now())).unwrap_or_default();
+        if !is_bearable(wait) {
+            let seconds = wait.as_secs();
+            return Err(PortError::other(format!(
+                "{who} wants to be asked again in {seconds} s, not before"
+            )));
+        }
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
     fn client(&self) -> Result<&Client, PortError> {
-        let built = self.0.get_or_init(|| {
+        let built = self.client.get_or_init(|| {
             Client::builder()
                 .user_agent(concat!("lockgate/", env!("CARGO_PKG_VERSION")))
                 .redirect(reqwest::redirect::Policy::none())
@@ -169,7 +207,7 @@ fn unsent<T>(who: &str, problem: &reqwest::Error) -> Verdict<T> {
     let cause = root_cause(problem);
     if problem.is_connect() {
         let error = PortError::unreachable(format!("cannot connect to {who}: {cause}"));
-        Verdict::Later(None, error)
+        Verdict::Later(error)
     } else if problem.is_builder() {
         let error = PortError::other(format!("the URL of {who} cannot be asked"));
         Verdict::Refused(error.hint("it starts with https://"))
@@ -194,7 +232,7 @@ mod tests {
     #[test]
     fn a_short_wait_is_waited_and_a_long_one_is_not() {
         let waits = |text| match Verdict::<()>::too_many("they answer 429", text) {
-            Verdict::Later(wait, _) => wait.map(|wait| wait.as_secs()),
+            Verdict::Limited(wait, _) if is_bearable(wait) => Some(wait.as_secs()),
             _ => None,
         };
         assert_eq!([waits(Some("30")), waits(None), waits(Some("31"))], [Some(30), Some(1), None]);

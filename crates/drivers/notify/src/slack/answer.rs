@@ -45,7 +45,10 @@ mod tests {
 
     fn kind(status: u16, body: &str) -> FailureKind {
         match judged(status, body) {
-            Verdict::Refused(error) | Verdict::Unsure(error) | Verdict::Later(_, error) => error.kind,
+            Verdict::Refused(error)
+            | Verdict::Unsure(error)
+            | Verdict::Later(error)
+            | Verdict::Limited(_, error) => error.kind,
             Verdict::Delivered(()) => panic!("delivered"),
         }
     }

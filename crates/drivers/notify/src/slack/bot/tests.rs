@@ -10,7 +10,6 @@ use crate::fixtures::{install_tls, message};
 use double::{Bad, CHANNEL, CHANNEL_ID, SlackDouble, TOKEN};
 
 #[path = "../../../../../../tests/support/slack.rs"]
-#[allow(dead_code)]
 mod double;
 
 fn bot_with(double: &SlackDouble, token: &str, channel: &str) -> SlackBot {
@@ -143,7 +142,9 @@ async fn a_rate_limit_is_obeyed_and_bounded() {
     double.next_is("chat.postMessage", Bad::RateLimited(3_600));
     let error = bot.send(&message(MessageKind::Starting), None).await.unwrap_err();
     assert!(error.message.contains("ratelimited") && error.message.contains("3600 s"), "{error}");
-    assert_eq!(double.calls().len(), 1);
+    let error = bot.send(&message(MessageKind::Success), None).await.unwrap_err();
+    assert!(error.message.contains("again in 35"), "{error}");
+    assert_eq!(double.calls().len(), 1, "the next message does not ask before that");
 
     let double = SlackDouble::start();
     let bot = bot_with(&double, TOKEN, CHANNEL);
