@@ -109,6 +109,9 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             let cause = failure.or_else(|| self.engine.interrupt.requested().then(interrupted));
             if let Some(cause) = cause {
                 self.break_off();
+                if let Err(error) = self.confirm().await? {
+                    unwritten(&error);
+                }
                 self.note(EventKind::UnwindStarted { cause }).await?;
                 *trouble = None;
                 self.tell_hosts_to_turn();
@@ -125,6 +128,10 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     /// One write with the outcomes that lead to it and the intents of what follows. Where it fails the run turns back, for
     /// nothing is settled yet.
     async fn commit(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
+        if let Err(error) = self.confirm().await? {
+            *trouble = Some(journal_failure(&error));
+            return Ok(());
+        }
         // Before it, so that a journal which has only a beginning of these lacks the commit.
         let ahead = self.intend(self.state.behind_the_commit())?;
         self.scribe.take(ahead);
@@ -137,6 +144,29 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             Err(error) => *trouble = Some(journal_failure(&error)),
         }
         Ok(())
+    }
+
+    /// To be called before the journal is told where the run goes: it is not for somebody to say who was replaced without
+    /// noticing it, because nothing was asked of the hosts since. What is on its way into the journal is waited for first,
+    /// for that may take long; the inner error is that of it.
+    async fn confirm(&mut self) -> Result<Result<(), JournalError>, RunError> {
+        let written = self.scribe.written().await;
+        or_go_on(self.engine.fence.confirm_overdue().await)?;
+        Ok(written)
+    }
+
+    /// As [`Self::confirm`], before the run's end is told. An end that says what became of the hosts is told only after a
+    /// look at all of them; that of a run that succeeded was marked on them when it committed.
+    async fn confirm_end(&mut self, outcome: &Outcome) -> Result<(), RunError> {
+        if let Err(error) = self.confirm().await? {
+            unwritten(&error);
+        }
+        match outcome {
+            Outcome::Succeeded { .. } => Ok(()),
+            Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Stuck(_) => {
+                or_go_on(self.engine.fence.confirm().await)
+            }
+        }
     }
 
     /// True when nothing new may be started for now.
@@ -343,6 +373,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         if let Outcome::Stuck(stuck) = &mut outcome {
             stuck.seen = self.engine.performer.who_is_live(&self.state.plan.hosts).await;
         }
+        self.confirm_end(&outcome).await?;
         let at = self.engine.clock.now();
         self.note(EventKind::RunEnded { outcome: outcome.clone() }).await?;
         let settled = !matches!(outcome, Outcome::Stuck(_));
@@ -398,12 +429,12 @@ fn unwritten(error: &JournalError) {
     tracing::warn!(%error, "the journal lacks the rest of this run");
 }
 
-/// A host that could not be told does not stop the run.
+/// A host that could not be told or asked does not stop the run.
 fn or_go_on(told: Result<(), Failure>) -> Result<(), RunError> {
     match told {
         Err(failure) if failure.kind == FailureKind::LeaseLost => Err(RunError::LeaseLost(failure)),
         Err(failure) => {
-            tracing::warn!(%failure, "a host could not be told how far the run is");
+            tracing::warn!(%failure, "a host could not be told how far the run is, or asked whether it is still ours");
             Ok(())
         }
         Ok(()) => Ok(()),
