@@ -2,6 +2,7 @@
 //! only perform and report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable};
@@ -10,7 +11,7 @@ use lockgate_model::{Action, Event, EventKind, Failure, FailureKind, HostId, Out
 
 use tokio::time::Instant;
 
-use crate::fenced::{insist, perform};
+use crate::fenced::{insist, perform, until_answered};
 use crate::run::{mark, progress};
 use crate::scribe::Scribe;
 use crate::{Direction, Engine, JournalError, RunError, RunFile, RunState, StepStatus, Work};
@@ -63,7 +64,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     async fn drive_on(mut self, mut trouble: Option<Failure>) -> Result<Outcome, RunError> {
         let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
         loop {
-            self.turn(&mut trouble).await?;
+            self.turn(&mut running, &mut trouble).await?;
             let stopping = self.stopping(trouble.as_ref());
             if !stopping {
                 self.launch(&mut running, &mut trouble).await?;
@@ -103,15 +104,20 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     }
 
     /// Turns back or commits when the state asks for it.
-    async fn turn(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
+    async fn turn(
+        &mut self,
+        running: &mut FuturesUnordered<BoxFuture<'a, Finished>>,
+        trouble: &mut Option<Failure>,
+    ) -> Result<(), RunError> {
         if self.state.direction == Direction::Forward {
             let failure = self.state.cause_to_unwind().or(trouble.as_ref()).cloned();
             let cause = failure.or_else(|| self.engine.interrupt.requested().then(interrupted));
             if let Some(cause) = cause {
                 self.break_off();
-                if let Err(error) = self.confirm().await? {
+                if let Err(error) = self.scribe.written().await {
                     unwritten(&error);
                 }
+                self.confirm_beside(running).await?;
                 self.note(EventKind::UnwindStarted { cause }).await?;
                 *trouble = None;
                 self.tell_hosts_to_turn();
@@ -125,13 +131,19 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Ok(())
     }
 
+    // Before the journal is told where the run goes (`UnwindStarted`, `Committed`, `RunEnded`) the leases are looked at that may
+    // have been lost, for it is not for somebody to say who was replaced and has asked nothing of the hosts since. What is on
+    // its way into the journal is waited for before that, for it may take long.
+
     /// One write with the outcomes that lead to it and the intents of what follows. Where it fails the run turns back, for
     /// nothing is settled yet.
     async fn commit(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
-        if let Err(error) = self.confirm().await? {
+        if let Err(error) = self.scribe.written().await {
             *trouble = Some(journal_failure(&error));
             return Ok(());
         }
+        // Nothing is under way now.
+        or_go_on(self.engine.fence.confirm_overdue().await)?;
         // Before it, so that a journal which has only a beginning of these lacks the commit.
         let ahead = self.intend(self.state.behind_the_commit())?;
         self.scribe.take(ahead);
@@ -146,26 +158,40 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Ok(())
     }
 
-    /// To be called before the journal is told where the run goes: it is not for somebody to say who was replaced without
-    /// noticing it, because nothing was asked of the hosts since. What is on its way into the journal is waited for first,
-    /// for that may take long; the inner error is that of it.
-    async fn confirm(&mut self) -> Result<Result<(), JournalError>, RunError> {
-        let written = self.scribe.written().await;
-        or_go_on(self.engine.fence.confirm_overdue().await)?;
-        Ok(written)
+    /// Looks at the leases that may have been lost. Steps go on meanwhile: one of them may have to get out of the way first,
+    /// because it renews the very lease or has the host's last connection.
+    async fn confirm_beside(
+        &mut self,
+        running: &mut FuturesUnordered<BoxFuture<'a, Finished>>,
+    ) -> Result<(), RunError> {
+        let fence = self.engine.fence.clone();
+        let mut looked = pin!(fence.confirm_overdue());
+        loop {
+            tokio::select! {
+                biased;
+                looked = &mut looked => return or_go_on(looked),
+                Some((work, result)) = running.next() => self.settle(&work, result)?,
+            }
+        }
     }
 
-    /// As [`Self::confirm`], before the run's end is told. An end that says what became of the hosts is told only after a
-    /// look at all of them; that of a run that succeeded was marked on them when it committed.
+    /// Before the run's end is told, when nothing is under way any more. An end that says what became of the hosts is told
+    /// only after a look at all of them; that of a run that succeeded was marked on them when it committed.
     async fn confirm_end(&mut self, outcome: &Outcome) -> Result<(), RunError> {
-        if let Err(error) = self.confirm().await? {
+        if let Err(error) = self.scribe.written().await {
             unwritten(&error);
         }
-        match outcome {
-            Outcome::Succeeded { .. } => Ok(()),
-            Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Stuck(_) => {
-                or_go_on(self.engine.fence.confirm().await)
+        let fence = &self.engine.fence;
+        let looked = match outcome {
+            Outcome::Succeeded { .. } => fence.confirm_overdue().await,
+            Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Stuck(_) => fence.confirm().await,
+        };
+        match looked {
+            // It would be told blindly.
+            Err(failure) if failure.kind != FailureKind::LeaseLost && fence.is_overdue() => {
+                or_go_on(until_answered(|| fence.confirm_overdue()).await)
             }
+            looked => or_go_on(looked),
         }
     }
 

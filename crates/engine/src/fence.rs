@@ -252,15 +252,19 @@ impl Fence {
         confirm(self.held.iter()).await
     }
 
-    /// As [`Fence::confirm`], at those leases alone that somebody else may have taken since they were last looked at or
-    /// renewed: none, but for an orchestrator that stood still for a while and for hosts that do not answer. Costs nothing
-    /// otherwise. It goes by this machine's clock, which stands still while the machine sleeps, and cannot know that a host's
-    /// clock was set forward before a heartbeat has seen what came of it.
+    /// As [`Fence::confirm`], at the [overdue](Fence::is_overdue) leases alone: costs nothing where there are none.
     ///
     /// # Errors
     /// As there.
     pub async fn confirm_overdue(&self) -> Result<(), Failure> {
         confirm(self.held.iter().filter(|one| !one.lease.is_safe())).await
+    }
+
+    /// Somebody else may have taken a lease since it was last looked at or renewed: only where an orchestrator stood still for
+    /// a while, or a host does not answer. It goes by this machine's clock, which stands still while the machine sleeps, and cannot know that a host's
+    /// clock was set forward before a heartbeat has seen what came of it.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.held.iter().any(|one| !one.lease.is_safe())
     }
 
     /// Returns when the host (for a step of no single host: any host) [has stopped answering](LeaseStore::gone).
