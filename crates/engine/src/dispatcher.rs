@@ -131,10 +131,6 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Ok(())
     }
 
-    // Before the journal is told where the run goes (`UnwindStarted`, `Committed`, `RunEnded`) the leases are looked at that may
-    // have been lost, for it is not for somebody to say who was replaced and has asked nothing of the hosts since. What is on
-    // its way into the journal is waited for before that, for it may take long.
-
     /// One write with the outcomes that lead to it and the intents of what follows. Where it fails the run turns back, for
     /// nothing is settled yet.
     async fn commit(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
@@ -142,7 +138,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             *trouble = Some(journal_failure(&error));
             return Ok(());
         }
-        // Nothing is under way now.
+        // As in `confirm_beside`, but nothing is under way now.
         or_go_on(self.engine.fence.confirm_overdue().await)?;
         // Before it, so that a journal which has only a beginning of these lacks the commit.
         let ahead = self.intend(self.state.behind_the_commit())?;
@@ -158,8 +154,12 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         Ok(())
     }
 
-    /// Looks at the leases that may have been lost. Steps go on meanwhile: one of them may have to get out of the way first,
-    /// because it renews the very lease or has the host's last connection.
+    /// Looks at the leases that may have been lost, before the journal is told where the run goes: that is not for somebody to
+    /// say who stood still and was replaced meanwhile. What was on its way into the journal has arrived by then, for that may
+    /// have taken long.
+    ///
+    /// Steps go on beside it: one of them may have to get out of the way first, because it renews the very lease or has the
+    /// host's last connection.
     async fn confirm_beside(
         &mut self,
         running: &mut FuturesUnordered<BoxFuture<'a, Finished>>,
