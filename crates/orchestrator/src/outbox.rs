@@ -60,6 +60,8 @@ struct State {
     sending: Option<(Box<Message>, Arc<Story>)>,
     /// The task, while there is one.
     task: Option<AbortHandle>,
+    /// How often a task was given up: one that has not noticed yet takes nothing more.
+    given_up: u64,
     /// Starts of runs that had no room and of which nothing was said yet.
     dropped: u32,
 }
@@ -100,14 +102,14 @@ impl Outbox {
         if state.task.is_none()
             && let Ok(runtime) = Handle::try_current()
         {
-            let outbox = self.clone();
-            state.task = Some(runtime.spawn(async move { outbox.tell_all().await }).abort_handle());
+            let (outbox, given_up) = (self.clone(), state.given_up);
+            state.task = Some(runtime.spawn(async move { outbox.tell_all(given_up).await }).abort_handle());
         }
     }
 
     /// The task.
-    async fn tell_all(&self) {
-        while let Some(item) = self.next() {
+    async fn tell_all(&self, given_up: u64) {
+        while let Some(item) = self.next(given_up) {
             match item {
                 Item::Message(message, story) => self.tell(&message, &story).await,
                 Item::Over(story) => self.warn(&story, None),
@@ -116,8 +118,11 @@ impl Outbox {
     }
 
     /// `None` ends the task.
-    fn next(&self) -> Option<Item> {
+    fn next(&self, given_up: u64) -> Option<Item> {
         let mut state = self.state();
+        if state.given_up != given_up {
+            return None;
+        }
         state.sending = None;
         let item = state.waiting.pop_front();
         match &item {
@@ -166,6 +171,7 @@ impl Outbox {
         let mut state = self.state();
         let Some(task) = state.task.take() else { return };
         task.abort();
+        state.given_up += 1;
         let sending = state.sending.take().map(|(message, story)| Item::Message(message, story));
         let left: Vec<Item> = sending.into_iter().chain(state.waiting.drain(..)).collect();
         let dropped = std::mem::take(&mut state.dropped);
