@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
 
 use lockgate_model::{Event, Told};
-use lockgate_render::{Detail, Json, Live, Options, Plain, Renderer, clock_time, escaped, rejected_text, rfc3339};
+use lockgate_render::{
+    Detail, Json, Live, Options, Plain, Renderer, clock_time, escaped, rejected_text, rfc3339,
+};
 
 use crate::args::Format;
 use crate::output::Output;

@@ -10,8 +10,8 @@ use lockgate_compose::{Compose, ComposeOptions};
 use lockgate_http::HttpProber;
 use lockgate_local::{Local, LocalRunner};
 use lockgate_model::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, Failure, HostId, Project, Refusal, Router, Runtime, Secret,
-    Service, Slot, SlotDelivery, Strategy, Template, Vars,
+    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, Failure, HostId, Project, Refusal, Router,
+    Runtime, Secret, Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
 use lockgate_orchestrator::{Site, Wiring};
 use lockgate_ports::{Check, Host, HostPorts, NoRouter, PortError, Registry};

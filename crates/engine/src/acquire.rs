@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::future::{FutureExt, join_all, try_join_all};
 use futures_util::stream::{self, StreamExt};
 use lockgate_model::{
-    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, Place, Plan, PlanPlace, Progress,
-    RunEnd, RunId, TOKEN_MAX, Timestamp, Unfinished,
+    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, Place, Plan, PlanPlace,
+    Progress, RunEnd, RunId, TOKEN_MAX, Timestamp, Unfinished,
 };
 use tokio::time::Instant;
 

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Abandoned, Exit, Failure, FailureKind, Holder, Mask, Millis, Outcome, Place, Plan, RunId, Stuck};
+use crate::{
+    Abandoned, Exit, Failure, FailureKind, Holder, Mask, Millis, Outcome, Place, Plan, RunId, Stuck,
+};
 
 /// Why a command did not come to an end of its own. Nothing was changed, but for `LeaseLost`, where somebody else goes
 /// on, and for `Midway`, `Left` and `CutOff`.
@@ -12,23 +14,48 @@ use crate::{Abandoned, Exit, Failure, FailureKind, Holder, Mask, Millis, Outcome
 #[serde(rename_all = "snake_case", tag = "refusal")]
 pub enum Refusal {
     /// What was asked for does not make sense here: no such service, environment or host, or one that is not deployed to.
-    Usage { failure: Failure },
-    Failed { failure: Failure },
+    Usage {
+        failure: Failure,
+    },
+    Failed {
+        failure: Failure,
+    },
     /// Somebody else holds the lease, and is alive.
-    Held { failure: Failure, place: Place, holder: Box<Holder>, age: Millis },
-    LeaseLost { failure: Failure },
+    Held {
+        failure: Failure,
+        place: Place,
+        holder: Box<Holder>,
+        age: Millis,
+    },
+    LeaseLost {
+        failure: Failure,
+    },
     /// The journal cannot be used.
-    Journal { failure: Failure },
+    Journal {
+        failure: Failure,
+    },
     /// The journal does not make sense.
-    Illegal { failure: Failure },
+    Illegal {
+        failure: Failure,
+    },
     /// The run was left in the middle: what it came to is not known, and what it had begun may still go on.
-    Midway { failure: Failure },
+    Midway {
+        failure: Failure,
+    },
     /// An unfinished run was found first and could not be brought to a good end.
-    Stuck { run: RunId, outcome: Box<Outcome>, plan: Box<Plan> },
+    Stuck {
+        run: RunId,
+        outcome: Box<Outcome>,
+        plan: Box<Plan>,
+    },
     /// Somebody had it left as it is, for whoever comes next.
-    Left { abandoned: Box<Abandoned> },
+    Left {
+        abandoned: Box<Abandoned>,
+    },
     /// The session ended without a word, as when its process stops: what it came to is not known.
-    CutOff { failure: Failure },
+    CutOff {
+        failure: Failure,
+    },
 }
 
 /// As `--format json` prints it.

@@ -94,11 +94,8 @@ mod tests {
         assert_eq!(Requester::person("kim@desk").to_string(), "kim@desk");
         let ci = Requester::new(By::Ci, "acme/shop#17").why("the nightly\nbuild");
         assert_eq!(ci.to_string(), "ci acme/shop#17: the nightly\\nbuild");
-        let forged = Requester {
-            by: By::Agent,
-            name: "x".repeat(10_000),
-            why: Some("\u{1b}[2J`rm -rf /`".into()),
-        };
+        let forged =
+            Requester { by: By::Agent, name: "x".repeat(10_000), why: Some("\u{1b}[2J`rm -rf /`".into()) };
         let told = forged.told();
         assert_eq!(told.name.chars().count(), REQUESTER_CHARS_MAX + 1, "with an ellipsis");
         assert_eq!(told.why.as_deref(), Some("\\x1b[2J'rm -rf /'"));

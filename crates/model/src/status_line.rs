@@ -77,7 +77,8 @@ impl ServiceStatus {
         let mut notes: Vec<String> = failure.map(ToString::to_string).into_iter().collect();
         notes.extend(self.unseen.iter().map(|(host, failure)| format!("{host}: {failure}")));
         let held = self.leases.iter().filter(|(_, lease)| lease.unfinished.is_some());
-        let at_work = held.filter_map(|(host, lease)| lease.holder.as_ref().zip(self.wanted.get(host))).next();
+        let at_work =
+            held.filter_map(|(host, lease)| lease.holder.as_ref().zip(self.wanted.get(host))).next();
         if let Some((holder, release)) = at_work {
             notes.push(format!("{} is at work on {release}", holder.owner));
         }

@@ -143,8 +143,7 @@ mod tests {
 
     #[test]
     fn a_want_needs_only_what_has_no_default() {
-        let read: Want =
-            serde_json::from_str(r#"{"want":"deploy","service":"web","tag":"v2"}"#).unwrap();
+        let read: Want = serde_json::from_str(r#"{"want":"deploy","service":"web","tag":"v2"}"#).unwrap();
         assert_eq!(read, Want::deploy(web(), Tag::new("v2").unwrap()));
         let read: Want = serde_json::from_str(r#"{"want":"rollback","service":"web"}"#).unwrap();
         assert_eq!(read, Want::rollback(web()));

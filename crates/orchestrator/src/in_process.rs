@@ -90,12 +90,7 @@ impl InProcess {
         self.tools(Arc::new(Deaf), Interrupt::default(), None)
     }
 
-    fn tools(
-        &self,
-        sink: Arc<dyn EventSink>,
-        interrupt: Interrupt,
-        requester: Option<Requester>,
-    ) -> Tools {
+    fn tools(&self, sink: Arc<dyn EventSink>, interrupt: Interrupt, requester: Option<Requester>) -> Tools {
         let Parts { journal, clock, identity, surely_dead, new_run, lease_ttl, teller, .. } = &*self.parts;
         Tools {
             journal: journal.clone(),
@@ -246,7 +241,10 @@ fn running(aim: Aim) -> impl for<'s> FnOnce(&'s Session<'s>) -> Job<'s, Report> 
     move |session| async move { session.run(&aim).await.map_err(Refusal::from) }.boxed()
 }
 
-fn resuming(what: Resume, skip: Vec<HostId>) -> impl for<'s> FnOnce(&'s Session<'s>) -> Job<'s, Resumed> + Send + 'static {
+fn resuming(
+    what: Resume,
+    skip: Vec<HostId>,
+) -> impl for<'s> FnOnce(&'s Session<'s>) -> Job<'s, Resumed> + Send + 'static {
     move |session| async move { session.bring_to_end(what.only, &skip).await }.boxed()
 }
 
@@ -301,10 +299,13 @@ impl Orchestrator for InProcess {
         let session = Session::new(&site, &tools, (self.parts.new_run)());
         let answers = session.check(want.moment).await.map_err(|failure| told(&site, failure))?;
         if answers.is_empty() {
-            let (name, key) = (&site.environment.name, match want.moment {
-                Moment::Before => "before",
-                Moment::After => "after",
-            });
+            let (name, key) = (
+                &site.environment.name,
+                match want.moment {
+                    Moment::Before => "before",
+                    Moment::After => "after",
+                },
+            );
             return Err(Refusal::usage(
                 format!("environment {name} has no gates there, so nothing was checked"),
                 format!("set environments.{name}.{key} in lockgate.yaml"),

@@ -1,8 +1,6 @@
 //! Names that somebody typed, found in the project.
 
-use lockgate_model::{
-    Environment, EnvironmentName, HostId, Project, Refusal, Service, ServiceName,
-};
+use lockgate_model::{Environment, EnvironmentName, HostId, Project, Refusal, Service, ServiceName};
 
 /// The environment asked for, else the only one that is deployed to.
 ///
@@ -21,10 +19,9 @@ pub fn environment<'p>(project: &'p Project, asked: Option<&str>) -> Result<&'p 
     }
     match deployed(project).as_slice() {
         [only] => Ok(only),
-        [] => Err(Refusal::usage(
-            "no environment has hosts to deploy to",
-            "give one `hosts`, or a `runtime`",
-        )),
+        [] => {
+            Err(Refusal::usage("no environment has hosts to deploy to", "give one `hosts`, or a `runtime`"))
+        }
         several => Err(Refusal::usage(
             "several environments can be deployed to",
             format!("choose one with --env: {}", names(several)),

@@ -277,8 +277,7 @@ impl<'a> Session<'a> {
             Some(_) => matches!(outcome, Outcome::Succeeded { .. }),
             None => was_undone(outcome),
         });
-        let (plan, observed) =
-            before_anything(interrupt, self.plan_for(want, release, gone_back)).await?;
+        let (plan, observed) = before_anything(interrupt, self.plan_for(want, release, gone_back)).await?;
         let rejected = observed.rejected(&plan.release);
         if !plan.is_empty() {
             return Ok(Ready { fence: Some(fence), plan, recovered, rejected });

@@ -3,7 +3,8 @@
 use futures_util::future::FutureExt;
 use lockgate_engine::LeaseStore;
 use lockgate_model::{
-    Failure, FailureKind, Holder, LeaseRecord, LeftOut, Mask, Millis, Observed, Plan, ServiceStatus, Timestamp,
+    Failure, FailureKind, Holder, LeaseRecord, LeftOut, Mask, Millis, Observed, Plan, ServiceStatus,
+    Timestamp,
 };
 use lockgate_perform::{HostLease, glimpse, unless_silent};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use futures_util::future::FutureExt;
 use lockgate_model::{
-    Failure, FailureKind, HostId, HostObserved, Observed, Recorded, Rejection, Releases, RouterObserved, Slot,
-    SlotObserved, SlotState, live_without_router,
+    Failure, FailureKind, HostId, HostObserved, Observed, Recorded, Rejection, Releases, RouterObserved,
+    Slot, SlotObserved, SlotState, live_without_router,
 };
 use lockgate_ports::{HostPorts, RuntimeSlot};
 

@@ -1,8 +1,6 @@
 //! `deploy`, `rollback`, `resume`: the commands that change something.
 
-use lockgate_model::{
-    Aim, Gates, Intent, Left, Report, Resume, Resumed, Service, ServiceStatus, Tag, Want,
-};
+use lockgate_model::{Aim, Gates, Intent, Left, Report, Resume, Resumed, Service, ServiceStatus, Tag, Want};
 use lockgate_orchestrator::{InProcess, Orchestrator};
 use lockgate_render::{dark_text, outcome_text, rfc3339, status_text};
 

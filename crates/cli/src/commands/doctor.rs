@@ -82,10 +82,7 @@ async fn check_registries(project: &Project) -> Vec<Check> {
 }
 
 /// What the gates of any of the services need, each thing once.
-async fn check_gates(
-    context: &Context<'_>,
-    services: &[&Service],
-) -> Result<Vec<Check>, CliError> {
+async fn check_gates(context: &Context<'_>, services: &[&Service]) -> Result<Vec<Check>, CliError> {
     let mut checks = Vec::new();
     for service in services {
         for check in context.site(service)?.check_gates().await? {

@@ -22,7 +22,9 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
 
 fn show(context: &Context<'_>, runs: Vec<PastRun>) {
     if runs.is_empty() {
-        return context.output.text("no run is in this folder's journal; `lockgate status` looks at the hosts");
+        return context
+            .output
+            .text("no run is in this folder's journal; `lockgate status` looks at the hosts");
     }
     let mut table = Table::new([
         "started",
