@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lockgate_model::{Failure, FailureKind, Mask, Outcome, Plan, RunId};
+use lockgate_model::{Aim, Failure, FailureKind, Mask, Outcome, Plan, RunId};
 use lockgate_ports::{Message, MessageKind, Notifier, PortError};
 
 use crate::outbox::{Outbox, Story};
-use crate::{Session, Tools, Want};
+use crate::session::{Session, Tools};
 
 /// At the end of a command, messages that are still on their way are waited for this long.
 const DELIVERY_SECONDS_MAX: u64 = 5;
@@ -75,7 +75,7 @@ impl Teller {
     }
 
     /// Tells of a command that failed before its run began: whoever waits for the release waits in vain.
-    pub(crate) fn unbegun(&self, session: &Session<'_>, want: &Want, failure: Failure) {
+    pub(crate) fn unbegun(&self, session: &Session<'_>, want: &Aim, failure: Failure) {
         let Session { site, tools, .. } = session;
         let base = Message {
             kind: MessageKind::Failed,
@@ -106,7 +106,7 @@ impl Teller {
 }
 
 /// The messages of one run. Nothing more is told of it when it is dropped.
-pub struct Telling {
+pub(crate) struct Telling {
     stories: Vec<(Arc<Outbox>, Arc<Story>)>,
     mask: Mask,
     base: Message,

@@ -12,7 +12,7 @@ use crate::args::Format;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::tools;
-use crate::wiring::{self, Hosts};
+use crate::wiring;
 
 /// What the last of a service's checks is about.
 const LIVE: &str = "live release";
@@ -20,9 +20,8 @@ const LIVE: &str = "live release";
 pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, CliError> {
     let environment = context.environment()?;
     let services = context.services(service)?;
-    let mut hosts = Hosts::default();
     let mut worst = CheckState::Ok;
-    let gates = check_gates(context, &services, &mut hosts).await?;
+    let gates = check_gates(context, &services).await?;
     if environment.slots().is_none() || !gates.is_empty() {
         let gates = only_checked(environment, gates);
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
@@ -43,7 +42,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
         worst = show(context, &about, &told, worst);
     }
     for id in environment.hosts() {
-        let checks = hosts.get(id, &context.project).check().await;
+        let checks = context.wires.host(id).check().await;
         let reachable = checks.iter().all(|check| check.state != CheckState::Bad);
         let about = About { environment, host: id, service: None, title: "" };
         worst = show(context, &about, &checks, worst);
@@ -51,7 +50,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
             continue;
         }
         for service in &services {
-            let site = context.site(service, &mut hosts)?;
+            let site = context.site(service)?;
             let Some(ports) = site.hosts.iter().find(|ports| &ports.id == id) else { continue };
             let (mut checks, router) = tokio::join!(ports.runtime.check(), ports.router.check());
             checks.extend(router);
@@ -94,14 +93,10 @@ async fn check_notifiers(project: &Project) -> Vec<Check> {
 }
 
 /// What the gates of any of the services need, each thing once.
-async fn check_gates(
-    context: &Context<'_>,
-    services: &[&Service],
-    hosts: &mut Hosts,
-) -> Result<Vec<Check>, CliError> {
+async fn check_gates(context: &Context<'_>, services: &[&Service]) -> Result<Vec<Check>, CliError> {
     let mut checks = Vec::new();
     for service in services {
-        for check in context.site(service, hosts)?.check_gates().await? {
+        for check in context.site(service)?.check_gates().await? {
             if !checks.contains(&check) {
                 checks.push(check);
             }
