@@ -8,5 +8,10 @@ lg_read() {
         LC_ALL=C ls -ldnL -- "$lg_path" | lg_judge ''
         exit 77
     fi
+    # Most that is looked for is not there. Where that is certain, no program is started to say so.
+    if [ ! -e "$lg_path" ] && [ ! -L "$lg_path" ] && [ -d "$lg_folder" ] && [ -x "$lg_folder" ]; then
+        echo "$lg_path: No such file or directory" >&2
+        exit 1
+    fi
     exec head -c "$lg_max" -- "$lg_path"
 }
