@@ -28,9 +28,11 @@ pub(crate) struct Pool<W> {
 }
 
 /// What a call has as long as it is under way. Whoever drops it without [`Turn::give_back`] leaves the right to open
-/// another worker.
+/// another worker in place of the one that the turn stood for, if it stood for one.
 pub(crate) struct Turn<'a, W> {
     pool: &'a Pool<W>,
+    /// It stands for no worker that was there, nor for the right to open one: its own would be one more.
+    is_extra: bool,
     _call: Result<SemaphorePermit<'a>, AcquireError>,
 }
 
@@ -50,11 +52,11 @@ impl<W> Pool<W> {
         let call = self.calls.acquire().await;
         if let Ok(Ok(turn)) = tokio::time::timeout(self.patience(), self.turns.acquire()).await {
             turn.forget();
-            let turn = Turn { pool: self, _call: call };
+            let turn = Turn { pool: self, is_extra: false, _call: call };
             let worker = self.idle().pop();
             return (turn, worker);
         }
-        (Turn { pool: self, _call: call }, None)
+        (Turn { pool: self, is_extra: true, _call: call }, None)
     }
 
     /// How long it took from the wish for a new worker to its first answer.
@@ -81,22 +83,26 @@ impl<W> Pool<W> {
 
 impl<W> Turn<'_, W> {
     /// Another call's worker, if one is free now, instead of one's own.
-    pub(crate) fn free(&self) -> Option<W> {
+    pub(crate) fn free(&mut self) -> Option<W> {
         let turn = self.pool.turns.try_acquire().ok()?;
         let worker = self.pool.idle().pop()?;
         turn.forget();
+        self.is_extra = false;
         Some(worker)
     }
 
     /// The worker can be asked again.
-    pub(crate) fn give_back(self, worker: W) {
+    pub(crate) fn give_back(mut self, worker: W) {
+        self.is_extra = false;
         self.pool.idle().push(worker);
     }
 }
 
 impl<W> Drop for Turn<'_, W> {
     fn drop(&mut self) {
-        self.pool.turns.add_permits(1);
+        if !self.is_extra {
+            self.pool.turns.add_permits(1);
+        }
     }
 }
 
@@ -138,6 +144,18 @@ mod tests {
         };
         let ((_turn, worker), ()) = tokio::join!(pool.turn(), lost);
         assert_eq!((worker, started.elapsed().as_millis()), (None, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_more_that_is_lost_leaves_no_right_to_another_at_once() {
+        let pool: Pool<u32> = Pool::new();
+        let (_first, _) = pool.turn().await;
+        pool.opened_in(Duration::from_millis(100));
+        drop(pool.turn().await);
+        let started = tokio::time::Instant::now();
+        let (mut turn, worker) = pool.turn().await;
+        assert_eq!((worker, started.elapsed().as_millis()), (None, 100));
+        assert_eq!(turn.free(), None);
     }
 
     #[tokio::test(start_paused = true)]

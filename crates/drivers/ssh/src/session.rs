@@ -59,10 +59,10 @@ pub(crate) async fn run(host: &HostId, link: &Link, call: &Call<'_>) -> Result<O
 }
 
 async fn start(host: &HostId, link: &Link, call: &Call<'_>) -> Result<Output, Broken> {
-    let (turn, free) = link.workers.turn().await;
+    let (mut turn, free) = link.workers.turn().await;
     let mut worker = match free {
         Some(worker) => worker,
-        None => open(host, link, &turn).await?,
+        None => open(host, link, &mut turn).await?,
     };
     match worker.ask(call).await {
         Ok(output) => {
@@ -82,7 +82,7 @@ async fn start(host: &HostId, link: &Link, call: &Call<'_>) -> Result<Output, Br
 }
 
 /// A new one or, while sshd refuses more sessions, one that has become free.
-async fn open(host: &HostId, link: &Link, turn: &Turn<'_, Worker>) -> Result<Worker, Broken> {
+async fn open(host: &HostId, link: &Link, turn: &mut Turn<'_, Worker>) -> Result<Worker, Broken> {
     let mut tries = 0;
     let began = Instant::now();
     loop {
