@@ -24,6 +24,7 @@ mod split;
 mod template;
 mod token;
 mod variable;
+mod verdict;
 mod word;
 
 pub use behind::{Behind, LeftOut};
@@ -63,4 +64,5 @@ pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tri
 pub use split::{InSlot, InvalidSplit, Split};
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};
+pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
 pub use word::StatusWord;
