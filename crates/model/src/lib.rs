@@ -3,6 +3,7 @@
 //! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
+mod audit;
 mod behind;
 mod dark;
 mod delivery;
@@ -13,20 +14,25 @@ mod health;
 mod ids;
 mod lease;
 mod mask;
+mod observation;
 mod observed;
 mod plan;
+mod presence;
 mod project;
 mod query;
 mod registry;
 mod release;
 mod releases;
 mod split;
+mod state;
 mod template;
 mod token;
 mod variable;
 mod verdict;
+mod webhook;
 mod word;
 
+pub use audit::{AuditEntry, AuditRecord};
 pub use behind::{Behind, LeftOut};
 pub use dark::dark_times;
 pub use delivery::{
@@ -48,11 +54,13 @@ pub use lease::{
     Progress, RECORD_BYTES_MAX, RunEnd, RunFileName, TOKEN_MAX, Unfinished,
 };
 pub use mask::Mask;
+pub use observation::{Observation, Tally};
 pub use observed::{
     HostObserved, Observed, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
     live_without_router,
 };
 pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
+pub use presence::{Presence, SeenLive};
 pub use project::{
     CommandGate, Gate, GateKind, GateTarget, HttpGate, Notify, Project, Secret, Service, Ssh, StatusRange,
     Verify,
@@ -62,7 +70,9 @@ pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository}
 pub use release::Release;
 pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tried, WasLive, condemns};
 pub use split::{InSlot, InvalidSplit, Split};
+pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};
 pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
+pub use webhook::{ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Received, WebhookDelivery, body_digest};
 pub use word::StatusWord;
