@@ -45,18 +45,25 @@ impl<'a> Context<'a> {
         Ok(Self { project: Arc::new(project), output, environment: global.env.clone() })
     }
 
+    /// The environment asked for by name; `None` when none is.
+    pub fn asked_environment(&self) -> Result<Option<&Environment>, CliError> {
+        let Some(asked) = &self.environment else { return Ok(None) };
+        let found =
+            EnvironmentName::new(asked.as_str()).ok().and_then(|name| self.project.environment(&name));
+        let unknown = || {
+            let all: Vec<&Environment> = self.project.environments.iter().collect();
+            CliError::usage(
+                format!("there is no environment {asked:?}"),
+                format!("there are: {}", names(&all)),
+            )
+        };
+        found.ok_or_else(unknown).map(Some)
+    }
+
     /// The environment asked for, else the only one that is deployed to.
     pub fn environment(&self) -> Result<&Environment, CliError> {
-        if let Some(asked) = &self.environment {
-            let found =
-                EnvironmentName::new(asked.as_str()).ok().and_then(|name| self.project.environment(&name));
-            return found.ok_or_else(|| {
-                let all: Vec<&Environment> = self.project.environments.iter().collect();
-                CliError::usage(
-                    format!("there is no environment {asked:?}"),
-                    format!("there are: {}", names(&all)),
-                )
-            });
+        if let Some(asked) = self.asked_environment()? {
+            return Ok(asked);
         }
         match self.deployed().as_slice() {
             [only] => Ok(only),

@@ -1,19 +1,18 @@
 //! `history`: past runs from this project's journal.
 
 use lockgate_engine::{Journal, RunFilter};
-use lockgate_model::{EventKind, HostId, LeftOut, Outcome, RunId};
+use lockgate_model::{Digest, EventKind, HostId, LeftOut, Outcome, RunId, StateLocation};
 use lockgate_render::{Table, escaped, rfc3339};
 
 use super::Context;
-use crate::args::Format;
+use crate::args::{Format, History};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::tools;
 
-pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Result<Exit, CliError> {
-    let service = service.map(|name| context.service(name)).transpose()?.map(|service| service.name.clone());
-    let filter = RunFilter { service, limit, ..RunFilter::default() };
-    let journal = tools::journal(&context.project);
+pub async fn run(context: &Context<'_>, asked: &History) -> Result<Exit, CliError> {
+    let filter = filter(context, asked)?;
+    let journal = tools::store(&context.project);
     let runs = journal.runs(&filter).await?;
     let mut left_out = Vec::with_capacity(runs.len());
     for run in &runs {
@@ -31,9 +30,16 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
         return Ok(Exit::Succeeded);
     }
     if runs.is_empty() {
-        context.output.text("no run is in this folder's journal; `lockgate status` looks at the hosts");
+        let is_narrow = asked.digest.is_some() || asked.before.is_some() || filter.environment.is_some();
+        let which = match &context.project.state {
+            _ if is_narrow => "no such run is in the journal",
+            StateLocation::File(_) => "no run is in this folder's journal",
+            StateLocation::Postgres(_) => "no run of this project is in its journal",
+        };
+        context.output.text(&format!("{which}; `lockgate status` looks at the hosts"));
         return Ok(Exit::Succeeded);
     }
+    let last = runs.last().map(|run| run.run).filter(|_| runs.len() == filter.limit as usize);
     let mut table = Table::new([
         "started",
         "ended",
@@ -61,7 +67,37 @@ pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Re
         ]);
     }
     context.output.text(&table.text());
+    if let Some(last) = last {
+        context.output.say(&format!("older ones: add `--before {last}`"));
+    }
     Ok(Exit::Succeeded)
+}
+
+fn filter(context: &Context<'_>, asked: &History) -> Result<RunFilter, CliError> {
+    let service = asked.service.as_deref().map(|name| context.service(name)).transpose()?;
+    let environment = context.asked_environment()?;
+    let digest = asked.digest.as_deref().map(|text| {
+        Digest::new(text).map_err(|invalid| {
+            CliError::usage(invalid.to_string(), "`lockgate history --format json` shows digests whole")
+        })
+    });
+    let before = asked.before.as_deref().map(|text| {
+        text.parse().map_err(|_| {
+            CliError::usage(
+                format!("{text:?} is no run's id"),
+                "`lockgate history` shows them in its last column",
+            )
+        })
+    });
+    Ok(RunFilter {
+        project: Some(context.project.name.clone()),
+        service: service.map(|service| service.name.clone()),
+        environment: environment.map(|environment| environment.name.clone()),
+        digest: digest.transpose()?,
+        before: before.transpose()?,
+        limit: asked.limit,
+        unfinished: false,
+    })
 }
 
 /// How a run ended, and whether its release was rejected by it.

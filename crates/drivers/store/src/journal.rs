@@ -1,200 +1,64 @@
 //! Appending and reading.
-//!
-//! Every selected column is an expression (a cast to the type it has): for bare columns sqlx asks for the declared
-//! type, and panics when a damaged schema gives one that is not UTF-8.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lockgate_engine::{Journal, JournalError, RunFilter, RunSummary};
-use lockgate_model::{Event, EventKind, RunId};
-use sqlx::Connection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use tokio::sync::Mutex;
+use lockgate_model::{Event, EventKind, FailureKind, RunId};
+use tokio::time::Instant;
 
-use crate::error::from_sqlx;
-use crate::file;
+use crate::connection::{Connection, Value};
+use crate::dialect::Dialect;
+use crate::error::Trouble;
 use crate::record::{EventRow, RunRow, damaged, to_json};
+use crate::store::{Open, SqlStore};
+use crate::{backfill, presence};
 
-/// For one append or reading, waiting for other processes included. sqlx 0.9 can wait for ever for a worker thread that
-/// panicked between two commands.
-const CALL_SECONDS_MAX: u64 = 20;
+/// How often an append is tried while others append to the same run.
+const APPEND_TRIES_MAX: u32 = 5;
+/// How long a server that is away is waited for before a run is turned back for want of its journal.
+const AWAY_SECONDS_MAX: u64 = 5;
+/// Between two looks whether it is back.
+const AWAY_PAUSE_MILLIS: u64 = 200;
 
-macro_rules! select_runs {
-    ($($which:tt)*) => {
-        concat!(
-            "SELECT CAST(run AS TEXT) AS run, CAST(service AS TEXT) AS service, ",
-            "CAST(environment AS TEXT) AS environment, CAST(release AS TEXT) AS release, ",
-            "CAST(intent AS TEXT) AS intent, CAST(owner AS TEXT) AS owner, ",
-            "CAST(started_at AS BIGINT) AS started_at, CAST(ended_at AS BIGINT) AS ended_at, ",
-            "CAST(outcome AS TEXT) AS outcome, CAST(events AS BIGINT) AS events, ",
-            "CAST(head AS TEXT) AS head, CAST(checksum AS TEXT) AS checksum FROM runs ",
-            $($which)*
-        )
-    };
-}
-
-/// Ids of runs begin with the time (UUID version 7), so their order is the table's own.
-macro_rules! filtered {
-    () => {
-        "(?1 IS NULL OR runs.service = ?1) AND (?2 IS NULL OR runs.environment = ?2) ORDER BY runs.run DESC LIMIT ?3"
-    };
-}
-
-/// [`Journal`] in one SQLite file.
-#[derive(Debug)]
-pub struct SqliteJournal {
-    path: PathBuf,
-    options: SqliteConnectOptions,
-    /// Taken out while in use, and put back only after success: a connection whose transaction failed, or whose
-    /// caller went away in the middle, is closed (which rolls back) and the next call opens another one.
-    open: Mutex<Option<Open>>,
-}
-
-#[derive(Debug)]
-struct Open {
-    connection: SqliteConnection,
-    /// The summary of the run that was appended to last, as written.
-    last: Option<RunRow>,
-}
-
-impl Open {
-    fn new(connection: SqliteConnection) -> Self {
-        Self { connection, last: None }
-    }
-}
-
-impl SqliteJournal {
-    /// Looks whether what is at `path` may be opened, as far as that can be seen from outside. Makes nothing; what is
-    /// missing may be made.
-    ///
-    /// # Errors
-    /// [`JournalError::NotOurs`] when it, a file beside it or its folder is not [ours](lockgate_own), or no file.
-    pub fn look(path: &Path) -> Result<(), JournalError> {
-        file::require_own(path)
-    }
-
-    /// Opens the journal at `path`, making folder (0700), file (0600) and tables where they are missing.
-    ///
-    /// # Errors
-    /// [`JournalError::Damaged`] when the file is no journal, [`JournalError::Full`], and [`JournalError::Other`] when
-    /// it may not be opened, another process holds it for 5 s, or a newer lockgate wrote it.
-    /// [`JournalError::NotOurs`] as for [`SqliteJournal::look`].
-    pub async fn open(path: impl Into<PathBuf>) -> Result<Self, JournalError> {
-        let path = path.into();
-        let options = file::options(&path);
-        Self::open_with(path, options).await
-    }
-
-    pub(crate) async fn open_with(
-        path: PathBuf,
-        options: SqliteConnectOptions,
-    ) -> Result<Self, JournalError> {
-        file::prepare(&path)?;
-        let connection = file::connect(&path, &options, &file::JOURNAL).await?;
-        Ok(Self { path, options, open: Mutex::new(Some(Open::new(connection))) })
-    }
-
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Puts what is in the write-ahead log into the file and closes both. Dropping the journal, or being killed, loses
-    /// nothing: the next one to open it reads the log.
-    ///
-    /// # Errors
-    /// As SQLite's: nothing is lost then either.
-    pub async fn close(self) -> Result<(), JournalError> {
-        match self.open.into_inner() {
-            Some(open) => open.connection.close().await.map_err(|problem| from_sqlx(&self.path, &problem)),
-            None => Ok(()),
-        }
-    }
-
-    /// Does `work` on the connection. See [`SqliteJournal::open`] for what happens when it fails.
-    async fn with<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut Open) -> Result<T, Trouble>,
-    ) -> Result<T, JournalError> {
-        let call = async {
-            let mut guard = self.open.lock().await;
-            let mut open = match guard.take() {
-                Some(open) => open,
-                None => Open::new(file::connect(&self.path, &self.options, &file::JOURNAL).await?),
-            };
-            // On an error the connection is dropped, not closed: closing waits for the worker thread.
-            let value = work(&mut open).await?;
-            *guard = Some(open);
-            Ok(value)
-        };
-        match tokio::time::timeout(Duration::from_secs(CALL_SECONDS_MAX), call).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(Trouble::Sql(problem))) => Err(from_sqlx(&self.path, &problem)),
-            Ok(Err(Trouble::Journal(error))) => Err(error),
-            Err(_) => Err(JournalError::Other {
-                message: format!("{}: no answer within {CALL_SECONDS_MAX} s", self.path.display()),
-            }),
-        }
-    }
-}
-
-enum Trouble {
-    Sql(sqlx::Error),
-    Journal(JournalError),
-}
-
-impl From<sqlx::Error> for Trouble {
-    fn from(problem: sqlx::Error) -> Self {
-        Trouble::Sql(problem)
-    }
-}
-
-impl From<JournalError> for Trouble {
-    fn from(error: JournalError) -> Self {
-        Trouble::Journal(error)
-    }
-}
+/// Of a run's summary, with its checksums.
+const RUN_COLUMNS: &str = "CAST(runs.run AS TEXT) AS run, CAST(runs.project AS TEXT) AS project, \
+     CAST(runs.service AS TEXT) AS service, CAST(runs.environment AS TEXT) AS environment, \
+     CAST(runs.digest AS TEXT) AS digest, CAST(runs.release AS TEXT) AS release, \
+     CAST(runs.intent AS TEXT) AS intent, CAST(runs.owner AS TEXT) AS owner, \
+     CAST(runs.started_at AS BIGINT) AS started_at, CAST(runs.ended_at AS BIGINT) AS ended_at, \
+     CAST(runs.outcome AS TEXT) AS outcome, CAST(runs.events AS BIGINT) AS events, \
+     CAST(runs.head AS TEXT) AS head, CAST(runs.checksum AS TEXT) AS checksum, \
+     CAST(runs.subject AS TEXT) AS subject";
 
 #[async_trait]
-impl Journal for SqliteJournal {
+impl Journal for SqlStore {
     async fn append(&self, event: &Event) -> Result<(), JournalError> {
         self.append_all(std::slice::from_ref(event)).await
     }
 
-    /// One transaction, so all of them or none.
+    /// One transaction, so all of them or none. A server that is away for a moment, as for a restart, is waited for: whether the
+    /// events are there is not known when a connection breaks, and looked at before they are appended again.
     async fn append_all(&self, events: &[Event]) -> Result<(), JournalError> {
-        self.with(async |open| {
-            let known = match events.first() {
-                Some(Event { kind: EventKind::RunStarted { .. }, .. }) => Append::begin(events),
-                _ => open.last.take().and_then(|before| Append::after(before, events)),
-            };
-            if let Some(append) = known
-                && append.write(&mut open.connection).await?
-            {
-                open.last = Some(append.after);
-                return Ok(());
-            }
-            // IMMEDIATE: whoever reads the run's summary here is the only one to change it.
-            sqlx::query("BEGIN IMMEDIATE").execute(&mut open.connection).await?;
-            for event in events {
-                open.last = Some(add_event(&mut open.connection, event).await?);
-            }
-            sqlx::query("COMMIT").execute(&mut open.connection).await?;
-            Ok(())
-        })
-        .await
+        let deadline = Instant::now() + Duration::from_secs(AWAY_SECONDS_MAX);
+        let mut appended = self.with(async |open| append(open, events).await).await;
+        while let Err(JournalError::Unusable { kind: FailureKind::Unreachable, .. }) = &appended
+            && Instant::now() < deadline
+        {
+            tokio::time::sleep(Duration::from_millis(AWAY_PAUSE_MILLIS)).await;
+            appended = self.with(async |open| append_what_is_missing(open, events).await).await;
+        }
+        appended
     }
 
     async fn load(&self, run: RunId) -> Result<Vec<Event>, JournalError> {
         let (summary, rows) = self
             .with(async |Open { connection, .. }| {
                 // Both reads must see the same state.
-                sqlx::query("BEGIN").execute(&mut *connection).await?;
+                connection.run(connection.dialect().begin_reading()).await?;
                 let summary = run_row(connection, run).await?;
                 let rows = event_rows(connection, run).await?;
-                sqlx::query("COMMIT").execute(&mut *connection).await?;
+                connection.run("COMMIT").await?;
                 Ok((summary, rows))
             })
             .await?;
@@ -202,24 +66,55 @@ impl Journal for SqliteJournal {
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
-        let sql = match filter.unfinished {
-            // The words of the index, which a bound condition would not use.
-            true => select_runs!("WHERE runs.outcome IS NULL AND ", filtered!()),
-            false => select_runs!("WHERE ", filtered!()),
-        };
+        let (sql, values) = listing(filter);
         let rows = self
             .with(async |Open { connection, .. }| {
-                let rows = sqlx::query(sql)
-                    .bind(filter.service.as_ref().map(|service| service.as_str()))
-                    .bind(filter.environment.as_ref().map(|environment| environment.as_str()))
-                    .bind(i64::from(filter.limit))
-                    .fetch_all(&mut *connection)
-                    .await?;
+                fill_in_what_older_programs_began(connection).await?;
+                let rows = connection.rows(&sql, &values).await?;
                 Ok(rows.iter().map(RunRow::read).collect::<Result<Vec<_>, _>>()?)
             })
             .await?;
-        rows.into_iter().map(|row| RunRow::verified(row)?.summary()).collect()
+        rows.into_iter().map(|row| row.verified()?.summary()).collect()
     }
+}
+
+/// Only what is asked for is in the statement: a condition that may be switched off by its value would keep both databases
+/// from using an index.
+pub(crate) fn listing(filter: &RunFilter) -> (String, Vec<Value>) {
+    let mut conditions = Vec::new();
+    let mut values: Vec<Value> = Vec::new();
+    let mut condition = |text: &str, value: Option<String>| {
+        if let Some(value) = value {
+            values.push(value.into());
+            conditions.push(format!("runs.{text} ${}", values.len()));
+        }
+    };
+    condition("project =", filter.project.as_ref().map(ToString::to_string));
+    condition("service =", filter.service.as_ref().map(ToString::to_string));
+    condition("environment =", filter.environment.as_ref().map(ToString::to_string));
+    condition("digest =", filter.digest.as_ref().map(ToString::to_string));
+    condition("run <", filter.before.map(|run| run.to_string()));
+    if filter.unfinished {
+        conditions.push("runs.outcome IS NULL".to_owned());
+    }
+    let wanted = match conditions.is_empty() {
+        true => String::new(),
+        false => format!("WHERE {} ", conditions.join(" AND ")),
+    };
+    values.push(i64::from(filter.limit).into());
+    let sql =
+        format!("SELECT {RUN_COLUMNS} FROM runs {wanted}ORDER BY runs.run DESC LIMIT ${}", values.len());
+    (sql, values)
+}
+
+/// A program of version 1 that had the file open while it was brought up goes on, and knows nothing of projects.
+async fn fill_in_what_older_programs_began(connection: &mut Connection) -> Result<(), Trouble> {
+    if connection.dialect() == Dialect::Sqlite && backfill::is_needed(connection).await? {
+        connection.run(connection.dialect().begin_writing()).await?;
+        backfill::fill_in(connection).await?;
+        connection.run("COMMIT").await?;
+    }
+    Ok(())
 }
 
 /// The events, if they are all there and as they were written.
@@ -248,30 +143,65 @@ fn verify(run: RunId, summary: Option<&RunRow>, rows: &[EventRow]) -> Result<Vec
     }
 }
 
-macro_rules! insert_events {
-    () => {
-        "INSERT INTO events (run, seq, at, kind, checksum) \
-         SELECT ?1, value ->> 'seq', value ->> 'at', value ->> 'kind', value ->> 'checksum' FROM json_each(?3) \
-         WHERE EXISTS (SELECT 1 FROM runs WHERE run = ?1 AND checksum = ?2); "
+/// Where the summary is known, nothing is read before it is written over; when somebody else was faster, it is read and tried
+/// again.
+async fn append(open: &mut Open, events: &[Event]) -> Result<(), Trouble> {
+    let Some(first) = events.first() else { return Ok(()) };
+    let known = match first.kind {
+        EventKind::RunStarted { .. } => Append::begin(events).ok(),
+        _ => open.last.take().and_then(|before| Append::after(before, events).ok()),
     };
+    if let Some(append) = known
+        && append.write(&mut open.connection).await?
+    {
+        open.last = Some(append.after);
+        return Ok(());
+    }
+    for _ in 0..APPEND_TRIES_MAX {
+        let before = run_row(&mut open.connection, first.run).await?;
+        let append = match before {
+            Some(before) => Append::after(before, events)?,
+            None => Append::begin(events)?,
+        };
+        if append.write(&mut open.connection).await? {
+            open.last = Some(append.after);
+            return Ok(());
+        }
+    }
+    let message = format!("run {}: others append to it, too", first.run);
+    Err(JournalError::Other { message }.into())
 }
 
-/// The same words however many events there are, so that SQLite reads them once.
-const APPEND: &str = concat!(
-    "BEGIN IMMEDIATE; ",
-    insert_events!(),
-    "UPDATE runs SET ended_at = ?4, outcome = ?5, events = ?6, head = ?7, checksum = ?8 \
-     WHERE run = ?1 AND checksum = ?2 RETURNING 1; COMMIT"
-);
+/// A second time, after a try of which it is not known whether it was done.
+async fn append_what_is_missing(open: &mut Open, events: &[Event]) -> Result<(), Trouble> {
+    let Some(first) = events.first() else { return Ok(()) };
+    let before = run_row(&mut open.connection, first.run).await?;
+    let there = event_rows(&mut open.connection, first.run).await?;
+    let there = verify(first.run, before.as_ref(), &there)?;
+    let same = there.iter().skip_while(|event| event.seq < first.seq).zip(events);
+    let done = same.take_while(|(one, other)| one == other).count();
+    append(open, &events[done..]).await
+}
 
-/// The first events of a run, unless it is there already.
-const BEGIN: &str = concat!(
-    "BEGIN IMMEDIATE; ",
-    "INSERT INTO runs (run, checksum, ended_at, outcome, events, head, service, environment, release, intent, owner, \
-     started_at) VALUES (?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (run) DO NOTHING RETURNING 1; ",
-    insert_events!(),
-    "COMMIT"
-);
+/// In the order of the values: run, checksum before, events, end, outcome, count, head, checksum after.
+const UPDATE_RUN: &str = "UPDATE runs SET ended_at = $4, outcome = $5, events = $6, head = $7, checksum = $8 \
+     WHERE run = $1 AND checksum = $2 RETURNING 1 AS done";
+
+/// Unless it is there already.
+const INSERT_RUN: &str = "INSERT INTO runs (run, ended_at, outcome, events, head, checksum, project, service, environment, \
+     digest, release, intent, owner, started_at, subject) \
+     VALUES ($1, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+     ON CONFLICT (run) DO NOTHING RETURNING 1 AS done";
+
+/// The same words however many events there are. Only when the summary was written, which is the statement before.
+fn insert_events(dialect: Dialect) -> String {
+    format!(
+        "INSERT INTO events (run, seq, at, kind, checksum) \
+         SELECT $1, CAST(value ->> 'seq' AS BIGINT), CAST(value ->> 'at' AS BIGINT), value ->> 'kind', \
+         value ->> 'checksum' FROM {} WHERE EXISTS (SELECT 1 FROM runs WHERE run = $1 AND checksum = $8)",
+        dialect.each(3)
+    )
+}
 
 /// Events that follow a summary which is known, so that nothing need be read before they are written.
 struct Append {
@@ -279,86 +209,83 @@ struct Append {
     before: Option<String>,
     rows: Vec<EventRow>,
     after: RunRow,
+    /// The release is live from here on, as the last of them says.
+    is_live: bool,
 }
 
 impl Append {
-    /// `None` when they do not follow it.
-    fn after(run: RunRow, events: &[Event]) -> Option<Self> {
-        let before = Some(run.checksum().ok()?);
+    /// An error when they do not follow it.
+    fn after(run: RunRow, events: &[Event]) -> Result<Self, JournalError> {
+        let before = Some(run.checksum()?);
         Self::new(before, run, events)
     }
 
-    /// `None` when they begin no run.
-    fn begin(events: &[Event]) -> Option<Self> {
-        Self::new(None, RunRow::begin(events.first()?).ok()?, events)
+    /// An error when they begin no run.
+    fn begin(events: &[Event]) -> Result<Self, JournalError> {
+        let first = events.first().ok_or_else(|| JournalError::Other { message: "no event".to_owned() })?;
+        Self::new(None, RunRow::begin(first)?, events)
     }
 
-    fn new(before: Option<String>, mut run: RunRow, events: &[Event]) -> Option<Self> {
+    fn new(before: Option<String>, mut run: RunRow, events: &[Event]) -> Result<Self, JournalError> {
         let mut rows = Vec::with_capacity(events.len());
         for event in events {
-            let row = EventRow::new(event, &run.head).ok().filter(|_| event.run.to_string() == run.run)?;
-            run.add(event, &row).ok()?;
+            if event.run.to_string() != run.run {
+                let message = format!("event {} is of run {}, not of run {}", event.seq, event.run, run.run);
+                return Err(JournalError::Other { message });
+            }
+            let row = EventRow::new(event, &run.head)?;
+            run.add(event, &row)?;
             rows.push(row);
         }
-        (!rows.is_empty()).then_some(Self { before, rows, after: run })
+        let is_live = events.last().is_some_and(|event| presence::goes_live(&event.kind));
+        Ok(Self { before, rows, after: run, is_live })
     }
 
-    /// In one call, for each is a way to SQLite's thread and back, which takes longer than the disk. False, and nothing
-    /// written, when the summary is not the known one.
-    async fn write(&self, connection: &mut SqliteConnection) -> Result<bool, Trouble> {
-        let (run, checksum, rows) = (&self.after, self.after.checksum()?, to_json(&self.rows)?);
-        let query = match &self.before {
-            Some(before) => sqlx::query(APPEND).bind(&run.run).bind(before),
-            None => sqlx::query(BEGIN).bind(&run.run).bind(&checksum),
+    /// In one transaction. False, and nothing written, when the summary is not the known one.
+    async fn write(&self, connection: &mut Connection) -> Result<bool, Trouble> {
+        let dialect = connection.dialect();
+        let run = &self.after;
+        let mut values: Vec<Value> = vec![
+            run.run.as_str().into(),
+            self.before.clone().into(),
+            to_json(&self.rows)?.into(),
+            run.ended_at.into(),
+            run.outcome.clone().into(),
+            run.events.into(),
+            run.head.as_str().into(),
+            run.checksum()?.into(),
+        ];
+        let summary = match self.before {
+            Some(_) => UPDATE_RUN,
+            None => {
+                let subject = run.subject();
+                let texts =
+                    [&run.project, &run.service, &run.environment, &run.digest, &run.release, &run.intent];
+                values.extend(texts.map(|text| text.as_str().into()));
+                values.extend([run.owner.as_str().into(), run.started_at.into(), subject.into()]);
+                INSERT_RUN
+            }
         };
-        let query =
-            query.bind(rows).bind(run.ended_at).bind(run.outcome.as_deref()).bind(run.events).bind(&run.head);
-        let query = match self.before {
-            Some(_) => query.bind(&checksum),
-            None => query
-                .bind(&run.service)
-                .bind(&run.environment)
-                .bind(&run.release)
-                .bind(&run.intent)
-                .bind(&run.owner)
-                .bind(run.started_at),
-        };
-        Ok(!query.fetch_all(connection).await?.is_empty())
+        let mut statements = vec![summary.to_owned(), insert_events(dialect)];
+        if self.is_live {
+            statements.extend(presence::of_run(run, &mut values));
+        }
+        Ok(!connection.transact(&statements, &values).await?.is_empty())
     }
 }
 
-/// The run's summary with the event in it.
-async fn add_event(connection: &mut SqliteConnection, event: &Event) -> Result<RunRow, Trouble> {
-    let mut run = match run_row(connection, event.run).await? {
-        Some(run) => run,
-        None => RunRow::begin(event)?,
-    };
-    let row = EventRow::new(event, &run.head)?;
-    run.add(event, &row)?;
-    insert_event(connection, &run.run, &row).await?;
-    put_run(connection, &run).await?;
-    Ok(run)
+async fn run_row(connection: &mut Connection, run: RunId) -> Result<Option<RunRow>, Trouble> {
+    let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE runs.run = $1");
+    match connection.row(sql, &[run.to_string().into()]).await? {
+        Some(row) => Ok(Some(RunRow::read(&row)?.verified()?)),
+        None => Ok(None),
+    }
 }
 
-async fn run_row(connection: &mut SqliteConnection, run: RunId) -> Result<Option<RunRow>, Trouble> {
-    let row = sqlx::query(select_runs!("WHERE runs.run = ?1"))
-        .bind(run.to_string())
-        .fetch_optional(connection)
-        .await?;
-    Ok(match row {
-        Some(row) => Some(RunRow::verified(RunRow::read(&row)?)?),
-        None => None,
-    })
-}
-
-async fn event_rows(connection: &mut SqliteConnection, run: RunId) -> Result<Vec<EventRow>, Trouble> {
-    let rows = sqlx::query(
-        "SELECT CAST(seq AS BIGINT) AS seq, CAST(at AS BIGINT) AS at, CAST(kind AS TEXT) AS kind, \
-         CAST(checksum AS TEXT) AS checksum FROM events WHERE events.run = ?1 ORDER BY events.seq",
-    )
-    .bind(run.to_string())
-    .fetch_all(connection)
-    .await?;
+async fn event_rows(connection: &mut Connection, run: RunId) -> Result<Vec<EventRow>, Trouble> {
+    let sql = "SELECT CAST(seq AS BIGINT) AS seq, CAST(at AS BIGINT) AS at, CAST(kind AS TEXT) AS kind, \
+               CAST(checksum AS TEXT) AS checksum FROM events WHERE events.run = $1 ORDER BY events.seq";
+    let rows = connection.rows(sql, &[run.to_string().into()]).await?;
     let named = |index: usize, problem| damaged(format!("run {run}, event {index}: {problem}"));
     let read = rows
         .iter()
@@ -366,42 +293,3 @@ async fn event_rows(connection: &mut SqliteConnection, run: RunId) -> Result<Vec
         .map(|(index, row)| EventRow::read(row).map_err(|problem| named(index, problem)));
     Ok(read.collect::<Result<_, JournalError>>()?)
 }
-
-async fn insert_event(connection: &mut SqliteConnection, run: &str, row: &EventRow) -> Result<(), Trouble> {
-    sqlx::query("INSERT INTO events (run, seq, at, kind, checksum) VALUES (?1, ?2, ?3, ?4, ?5)")
-        .bind(run)
-        .bind(row.seq)
-        .bind(row.at)
-        .bind(&row.kind)
-        .bind(&row.checksum)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn put_run(connection: &mut SqliteConnection, run: &RunRow) -> Result<(), Trouble> {
-    sqlx::query(
-        "INSERT INTO runs (run, service, environment, release, intent, owner, started_at, ended_at, outcome, events, \
-         head, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
-         ON CONFLICT (run) DO UPDATE SET ended_at = excluded.ended_at, outcome = excluded.outcome, \
-         events = excluded.events, head = excluded.head, checksum = excluded.checksum",
-    )
-    .bind(&run.run)
-    .bind(&run.service)
-    .bind(&run.environment)
-    .bind(&run.release)
-    .bind(&run.intent)
-    .bind(&run.owner)
-    .bind(run.started_at)
-    .bind(run.ended_at)
-    .bind(run.outcome.as_deref())
-    .bind(run.events)
-    .bind(&run.head)
-    .bind(run.checksum()?)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests;
