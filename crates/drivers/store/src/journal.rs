@@ -173,7 +173,7 @@ async fn append(open: &mut Open, events: &[Event]) -> Result<(), Trouble> {
 }
 
 /// A second time, after a try of which it is not known whether it was done.
-async fn append_what_is_missing(open: &mut Open, events: &[Event]) -> Result<(), Trouble> {
+pub(crate) async fn append_what_is_missing(open: &mut Open, events: &[Event]) -> Result<(), Trouble> {
     let Some(first) = events.first() else { return Ok(()) };
     let before = run_row(&mut open.connection, first.run).await?;
     let there = event_rows(&mut open.connection, first.run).await?;

@@ -40,7 +40,7 @@ impl StoreLease {
         Self { database, name, open: Slot::default() }
     }
 
-    async fn with<T>(
+    pub(crate) async fn with<T>(
         &self,
         work: impl AsyncFnOnce(&mut Connection) -> Result<T, sqlx::Error>,
     ) -> Result<T, Failure> {

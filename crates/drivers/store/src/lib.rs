@@ -21,3 +21,6 @@ mod verdicts;
 
 pub use lease::StoreLease;
 pub use store::SqlStore;
+
+#[cfg(test)]
+mod tests;
