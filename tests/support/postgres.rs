@@ -37,7 +37,7 @@ impl Postgres {
         Some(postgres)
     }
 
-    /// Also on a port of 127.0.0.1, with TLS by a certificate for `localhost` that signs itself: `certificate()`.
+    /// Also on a port of 127.0.0.1, with TLS by a certificate for `localhost` of an authority of its own.
     pub fn start_with_tls() -> Option<Postgres> {
         let mut postgres = Self::make()?;
         postgres.make_certificate();
@@ -78,13 +78,34 @@ impl Postgres {
     }
 
     fn make_certificate(&self) {
-        let mut openssl = Command::new("openssl");
-        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
-        openssl.args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
-        openssl.arg("-keyout").arg(self.path("data/server.key"));
-        openssl.arg("-out").arg(self.path("data/server.crt"));
-        succeed(&mut openssl);
-        std::fs::copy(self.path("data/server.crt"), self.path("authority.pem")).unwrap();
+        let path = |name: &str| self.path(name).display().to_string();
+        let (authority, key) = (path("authority.pem"), path("authority.key"));
+        std::fs::write(path("extensions"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
+            .unwrap();
+        let make = |words: &str, more: &[&str]| {
+            succeed(Command::new("openssl").args(words.split(' ')).args(more));
+        };
+        let keys = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        make(
+            &format!("req -x509 {keys} -days 2 -subj /CN=lockgate-test"),
+            &["-keyout", &key, "-out", &authority],
+        );
+        let (server, request) = (path("data/server.key"), path("request"));
+        make(&format!("req -new {keys} -subj /CN=localhost"), &["-keyout", &server, "-out", &request]);
+        let certificate = path("data/server.crt");
+        let of = [
+            "-extfile",
+            &path("extensions"),
+            "-in",
+            &request,
+            "-CA",
+            &authority,
+            "-CAkey",
+            &key,
+            "-out",
+            &certificate,
+        ];
+        make("x509 -req -days 2 -CAcreateserial", &of);
         for file in ["data/server.key", "data/server.crt"] {
             std::fs::set_permissions(self.path(file), std::fs::Permissions::from_mode(0o600)).unwrap();
             if rustix::process::geteuid().is_root() {
@@ -93,8 +114,8 @@ impl Postgres {
         }
     }
 
-    /// Of the authority that a client must believe.
-    pub fn certificate(&self) -> PathBuf {
+    /// The authority that a client must believe.
+    pub fn authority(&self) -> PathBuf {
         self.path("authority.pem")
     }
 

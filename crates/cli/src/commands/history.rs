@@ -89,8 +89,11 @@ fn filter(context: &Context<'_>, asked: &History) -> Result<RunFilter, CliError>
             )
         })
     });
+    // All in this folder's own file are this project's, whatever it was called then.
+    let project = &context.project;
+    let is_ours = project.state == StateLocation::of_folder(&project.root);
     Ok(RunFilter {
-        project: Some(context.project.name.clone()),
+        project: (!is_ours).then(|| project.name.clone()),
         service: service.map(|service| service.name.clone()),
         environment: environment.map(|environment| environment.name.clone()),
         digest: digest.transpose()?,

@@ -164,7 +164,7 @@ impl Connection {
         }
     }
 
-    /// The statements in one transaction, each with all of the values; the rows that they return, together.
+    /// The statements in one transaction, with the values that each of them names; the rows that they return, together.
     ///
     /// To SQLite in one call, for each is a way to its thread and back, which takes longer than the disk. After an error the
     /// transaction is open, and the connection not to be used any more.
@@ -180,7 +180,8 @@ impl Connection {
         let mut rows = Vec::new();
         self.run(begin).await?;
         for statement in statements {
-            rows.extend(self.rows(statement, values).await?);
+            // Prepared by its text, with as many values as it was given then.
+            rows.extend(self.rows(statement, &values[..highest_named(statement)]).await?);
         }
         self.run("COMMIT").await?;
         Ok(rows)
@@ -200,4 +201,13 @@ impl Connection {
             Connection::Postgres(connection) => connection.close().await,
         }
     }
+}
+
+/// The number of the last value that a statement names.
+fn highest_named(statement: &str) -> usize {
+    let numbers = statement.split('$').skip(1).map(|rest| {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..digits].parse().unwrap_or(0)
+    });
+    numbers.max().unwrap_or(0)
 }

@@ -1,5 +1,6 @@
 //! The databases' errors by what the caller may do.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use lockgate_engine::JournalError;
@@ -123,12 +124,12 @@ fn from_postgres(place: &str, problem: &sqlx::Error) -> JournalError {
         ),
         // All SQL here is fixed and was right when the tables were made: then the tables are not as they were.
         ("42P01" | "42703" | "XX001" | "XX002", _) => JournalError::Damaged { message },
+        _ if is_distrust(problem) => unusable(
+            FailureKind::Unreachable,
+            "name the authority of its certificate by `?sslrootcert=FILE` in `state` of lockgate.yaml, or choose another `sslmode`",
+        ),
         _ if broke(problem) => unusable(FailureKind::Unreachable, UP),
         _ => match problem {
-            sqlx::Error::Tls(_) => unusable(
-                FailureKind::Unreachable,
-                "name the authority of its certificate by `?sslrootcert=FILE` in `state` of lockgate.yaml, or choose another `sslmode`",
-            ),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
                 JournalError::Damaged { message }
             }
@@ -146,6 +147,16 @@ fn broke(problem: &sqlx::Error) -> bool {
         sqlx::Error::Database(_) => state_of(problem).is_some_and(|state| {
             matches!(state.as_str(), "57P01" | "57P02" | "57P03") || state.starts_with("08")
         }),
+        _ => false,
+    }
+}
+
+/// The server has no TLS, or shows a certificate that is not believed.
+fn is_distrust(problem: &sqlx::Error) -> bool {
+    match problem {
+        sqlx::Error::Tls(_) => true,
+        // A file of certificates that is not there, or what rustls says of the server's.
+        sqlx::Error::Io(io) => matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::NotFound),
         _ => false,
     }
 }
@@ -170,7 +181,7 @@ pub(crate) fn from_own(path: &Path, problem: OwnError) -> JournalError {
 pub(crate) fn from_io(path: &Path, what: &str, problem: &std::io::Error) -> JournalError {
     let message = format!("{}: {what}: {problem}", path.display());
     match problem.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => JournalError::Full { message },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => JournalError::Full { message },
         _ => JournalError::Other { message },
     }
 }

@@ -1,5 +1,6 @@
 //! Appending and reading.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +19,8 @@ use crate::{backfill, presence};
 const APPEND_TRIES_MAX: u32 = 5;
 /// How long a server that is away is waited for before a run is turned back for want of its journal.
 const AWAY_SECONDS_MAX: u64 = 5;
+/// For how long after that appends fail at once: a run that is turned back has several, and users wait for it.
+const STILL_AWAY_SECONDS: u64 = 10;
 /// Between two looks whether it is back.
 const AWAY_PAUSE_MILLIS: u64 = 200;
 
@@ -31,6 +34,27 @@ const RUN_COLUMNS: &str = "CAST(runs.run AS TEXT) AS run, CAST(runs.project AS T
      CAST(runs.head AS TEXT) AS head, CAST(runs.checksum AS TEXT) AS checksum, \
      CAST(runs.subject AS TEXT) AS subject";
 
+/// That a server was waited for in vain, and when.
+#[derive(Debug, Default)]
+pub(crate) struct Away(Mutex<Option<(Instant, JournalError)>>);
+
+impl Away {
+    fn note(&self, appended: &Result<(), JournalError>) {
+        let error = appended.as_ref().err().cloned();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = error.map(|error| (Instant::now(), error));
+    }
+
+    /// The error of a moment ago.
+    fn still(&self) -> Option<JournalError> {
+        let (at, error) = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        (at.elapsed() < Duration::from_secs(STILL_AWAY_SECONDS)).then_some(error)
+    }
+}
+
+fn is_away(appended: &Result<(), JournalError>) -> bool {
+    matches!(appended, Err(JournalError::Unusable { kind: FailureKind::Unreachable, .. }))
+}
+
 #[async_trait]
 impl Journal for SqlStore {
     async fn append(&self, event: &Event) -> Result<(), JournalError> {
@@ -40,13 +64,17 @@ impl Journal for SqlStore {
     /// One transaction, so all of them or none. A server that is away for a moment, as for a restart, is waited for: whether the
     /// events are there is not known when a connection breaks, and looked at before they are appended again.
     async fn append_all(&self, events: &[Event]) -> Result<(), JournalError> {
+        if let Some(error) = self.away.still() {
+            return Err(error);
+        }
         let deadline = Instant::now() + Duration::from_secs(AWAY_SECONDS_MAX);
         let mut appended = self.with(async |open| append(open, events).await).await;
-        while let Err(JournalError::Unusable { kind: FailureKind::Unreachable, .. }) = &appended
-            && Instant::now() < deadline
-        {
+        while is_away(&appended) && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(AWAY_PAUSE_MILLIS)).await;
             appended = self.with(async |open| append_what_is_missing(open, events).await).await;
+        }
+        if is_away(&appended) {
+            self.away.note(&appended);
         }
         appended
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::connection::Connection;
 use crate::database::Database;
 use crate::error::Trouble;
+use crate::journal::Away;
 use crate::lease::StoreLease;
 use crate::record::RunRow;
 
@@ -29,6 +30,7 @@ const PING_SECONDS_MAX: u64 = 2;
 pub struct SqlStore {
     pub(crate) database: Arc<Database>,
     pub(crate) open: Slot,
+    pub(crate) away: Away,
 }
 
 impl fmt::Debug for SqlStore {
@@ -101,7 +103,7 @@ impl SqlStore {
     /// A store that is not connected to yet.
     #[must_use]
     pub fn new(location: &StateLocation) -> Self {
-        Self { database: Arc::new(Database::new(location)), open: Slot::default() }
+        Self { database: Arc::new(Database::new(location)), open: Slot::default(), away: Away::default() }
     }
 
     /// Connects to it, if that has not been done: makes folder (0700), file (0600), or a PostgreSQL database's schema, and

@@ -17,6 +17,8 @@ use crate::record::{RunRow, to_json};
 const RUNS: u32 = 100_000;
 /// Runs in one statement.
 const CHUNK: u32 = 5_000;
+/// How far from a question's place its runs are.
+const NEAR: u32 = 300;
 /// What a listing may take.
 const LISTING_MILLIS_MAX: u128 = 20;
 
@@ -75,8 +77,11 @@ async fn fill(connection: &mut Connection) {
                 let mut json = serde_json::to_value(&row).unwrap();
                 json["project"] = row.project.as_str().into();
                 json["digest"] = row.digest.as_str().into();
-                json["checksum"] = row.checksum().unwrap().into();
-                json["subject"] = row.subject().into();
+                // Only those that are read: the others cost a minute of SHA-256 in a debug build.
+                let is_read =
+                    [0, 10, 70_000, RUNS / 2, RUNS].iter().any(|near| number.abs_diff(*near) < NEAR);
+                json["checksum"] = if is_read { row.checksum().unwrap() } else { String::new() }.into();
+                json["subject"] = if is_read { row.subject() } else { String::new() }.into();
                 json
             })
             .collect();

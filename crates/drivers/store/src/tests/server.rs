@@ -203,7 +203,7 @@ fn a_certificate_is_believed_only_when_it_is_for_this_server_and_of_an_authority
     let Some(postgres) = Postgres::start_with_tls() else { return };
     let runtime = runtime();
     let user = format!("lockgate:{}", PASSWORD.replace('/', "%2F").replace('@', "%40"));
-    let authority = postgres.certificate().display().to_string();
+    let authority = postgres.authority().display().to_string();
     let with = |host: &str, more: &str| {
         store(&format!("postgres://{user}@{host}:{}/lockgate?{more}", postgres.port()))
     };
@@ -225,6 +225,7 @@ fn a_certificate_is_believed_only_when_it_is_for_this_server_and_of_an_authority
             matches!(&error, JournalError::Unusable { kind: FailureKind::Unreachable, .. }),
             "{more}: {error}"
         );
+        assert!(error.hint().contains("sslrootcert"), "{error}: {}", error.hint());
         assert!(!error.to_string().contains(PASSWORD));
     }
 }
