@@ -15,19 +15,25 @@ use crate::journal::listing;
 use crate::record::{RunRow, to_json};
 
 const RUNS: u32 = 100_000;
-/// Runs in one statement.
-const CHUNK: u32 = 5_000;
-/// How far from a question's place its runs are.
-const NEAR: u32 = 300;
+/// Where the questions lead.
+const READ: [u32; 4] = [0, RUNS / 2, 70_000, RUNS];
+/// How far from there the runs are that are read.
+const NEAR: u32 = 150;
 /// What a listing may take.
 const LISTING_MILLIS_MAX: u128 = 20;
 
+/// Of a run, before its number in twelve digits.
+const ID: &str = "01970000-0000-7000-8000-";
+/// Of a release, before its number in twelve digits.
+const DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000";
+const SUCCEEDED: &str = r#"{"outcome":"succeeded","warnings":[]}"#;
+
 fn id(number: u32) -> RunId {
-    RunId(uuid::Uuid::from_u128(0x0197_0000_0000_7000_8000_0000_0000_0000 + u128::from(number)))
+    format!("{ID}{number:012}").parse().unwrap()
 }
 
 fn digest(number: u32) -> String {
-    format!("sha256:{number:064x}")
+    format!("{DIGEST}{number:012}")
 }
 
 /// Two projects, three services, four environments; the oldest few of a rare environment, and one that is unfinished.
@@ -51,12 +57,13 @@ fn row(number: u32) -> RunRow {
         owner: "kim@desk".into(),
         started_at: i64::from(number),
         ended_at: (number != 40).then_some(i64::from(number) + 1),
-        outcome: (number != 40).then(|| r#"{"outcome":"succeeded","warnings":[]}"#.into()),
+        outcome: (number != 40).then(|| SUCCEEDED.into()),
         events: 0,
         head: String::new(),
     }
 }
 
+/// Those that are read are as the journal writes them; the others, which only make the history long, are made where they are.
 async fn fill(connection: &mut Connection) {
     let columns = "run, project, service, environment, digest, release, intent, owner, started_at, ended_at, outcome, \
                    events, head, checksum, subject";
@@ -65,28 +72,32 @@ async fn fill(connection: &mut Connection) {
         _ => format!("value ->> '{column}'"),
     };
     let values: Vec<String> = columns.split(", ").map(|column| value(column.trim())).collect();
+    let each = connection.dialect().each(1);
+    let sql = format!("INSERT INTO runs ({columns}) SELECT {} FROM {each}", values.join(", "));
+    let is_read = |number: &u32| READ.iter().any(|near| number.abs_diff(*near) < NEAR);
+    let rows: Vec<serde_json::Value> = (0..RUNS)
+        .filter(is_read)
+        .map(|number| {
+            let row = row(number);
+            let mut json = serde_json::to_value(&row).unwrap();
+            json["project"] = row.project.as_str().into();
+            json["digest"] = row.digest.as_str().into();
+            json["checksum"] = row.checksum().unwrap().into();
+            json["subject"] = row.subject().into();
+            json
+        })
+        .collect();
+    connection.change(sql, &[to_json(&rows).unwrap().into()]).await.unwrap();
     let sql = format!(
-        "INSERT INTO runs ({columns}) SELECT {} FROM {}",
-        values.join(", "),
-        connection.dialect().each(1)
+        "WITH RECURSIVE numbers(i) AS (SELECT CAST(0 AS BIGINT) UNION ALL SELECT i + 1 FROM numbers WHERE i < {RUNS} - 1) \
+         INSERT INTO runs ({columns}) SELECT '{ID}' || substr(CAST(1000000000000 + i AS TEXT), 2), \
+         CASE i % 2 WHEN 0 THEN 'shop' ELSE 'bakery' END, \
+         CASE i / 2 % 3 WHEN 0 THEN 'web' WHEN 1 THEN 'api' ELSE 'worker' END, \
+         CASE i / 6 % 3 WHEN 0 THEN 'test' WHEN 1 THEN 'stage' ELSE 'prod' END, \
+         '{DIGEST}' || substr(CAST(1000000000000 + i / 10 AS TEXT), 2), '{{}}', 'deploy', 'kim@desk', i, i + 1, \
+         '{SUCCEEDED}', 0, '', '', '' FROM numbers WHERE 1 = 1 ON CONFLICT DO NOTHING"
     );
-    for chunk in 0..RUNS / CHUNK {
-        let rows: Vec<serde_json::Value> = (chunk * CHUNK..(chunk + 1) * CHUNK)
-            .map(|number| {
-                let row = row(number);
-                let mut json = serde_json::to_value(&row).unwrap();
-                json["project"] = row.project.as_str().into();
-                json["digest"] = row.digest.as_str().into();
-                // Only those that are read: the others cost a minute of SHA-256 in a debug build.
-                let is_read =
-                    [0, 10, 70_000, RUNS / 2, RUNS].iter().any(|near| number.abs_diff(*near) < NEAR);
-                json["checksum"] = if is_read { row.checksum().unwrap() } else { String::new() }.into();
-                json["subject"] = if is_read { row.subject() } else { String::new() }.into();
-                json
-            })
-            .collect();
-        connection.change(sql.as_str(), &[to_json(&rows).unwrap().into()]).await.unwrap();
-    }
+    connection.run(sql).await.unwrap();
     if connection.dialect() == Dialect::Postgres {
         // What its own housekeeping does after a minute.
         connection.run("ANALYZE lockgate.runs").await.unwrap();
