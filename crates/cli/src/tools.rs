@@ -1,15 +1,16 @@
-//! What every session is handed: journal, clock, identity, ids, notifiers.
+//! The orchestrator in this process, with what it is handed: journal, clock, identity, ids, notifiers.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use lockgate_engine::{Clock, EventSink, Interrupt, Journal, TTL_SECONDS};
+use lockgate_engine::{Clock, TTL_SECONDS};
 use lockgate_model::{Millis, Notify, Project, RunId, Timestamp};
-use lockgate_orchestrator::{Teller, Tools};
+use lockgate_orchestrator::{InProcess, Parts, Teller};
 use lockgate_ports::{Check, Notifier};
 use lockgate_store::SqlStore;
 
 use crate::secrets;
+use crate::wiring::Wires;
 
 /// A shorter lease would run out between two heartbeats on a busy machine.
 const LEASE_TTL_MILLIS_MIN: u64 = 300;
@@ -23,11 +24,11 @@ impl Clock for WallClock {
 }
 
 /// The store of a project. It is opened when it is first needed: `status` looks at hosts only and should not wait for it.
-pub fn store(project: &Project) -> Arc<SqlStore> {
+fn store(project: &Project) -> Arc<SqlStore> {
     Arc::new(SqlStore::new(&project.state))
 }
 
-/// Why the store would not be used; `None` when it would. Makes and changes nothing.
+/// Why the store would not be used, or that a server answers; `None` for a file that would be used. Makes and changes nothing.
 pub async fn store_check(project: &Project) -> Option<Check> {
     let store = store(project);
     match store.look().await {
@@ -37,9 +38,9 @@ pub async fn store_check(project: &Project) -> Option<Check> {
     }
 }
 
-/// What a session needs that changes something: its store is being opened while leases are taken and hosts looked at.
+/// The orchestrator of commands that change something: its store is being opened while leases are taken and hosts looked at.
 /// A file that is not there yet is made when there is something to write down.
-pub fn writing(project: &Project, sink: Arc<dyn EventSink>, interrupt: Interrupt) -> Tools {
+pub fn working(project: &Arc<Project>, wires: Arc<Wires>) -> InProcess {
     let store = store(project);
     if store.path().is_none_or(Path::exists) {
         let store = store.clone();
@@ -50,31 +51,28 @@ pub fn writing(project: &Project, sink: Arc<dyn EventSink>, interrupt: Interrupt
             }
         });
     }
-    tools(project, store, sink, interrupt)
+    orchestrator(project, wires, store)
 }
 
-/// What a session needs that only looks.
-pub fn looking(project: &Project, sink: Arc<dyn EventSink>) -> Tools {
-    tools(project, store(project), sink, Interrupt::default())
+/// The orchestrator of commands that only look.
+pub fn looking(project: &Arc<Project>, wires: Arc<Wires>) -> InProcess {
+    orchestrator(project, wires, store(project))
 }
 
-fn tools(
-    project: &Project,
-    journal: Arc<dyn Journal>,
-    sink: Arc<dyn EventSink>,
-    interrupt: Interrupt,
-) -> Tools {
-    Tools {
-        journal,
+fn orchestrator(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>) -> InProcess {
+    InProcess::new(Parts {
+        project: project.clone(),
+        wiring: wires,
+        journal: store,
         clock: Arc::new(WallClock),
-        sink,
         identity: lockgate_local::holder_identity(),
         surely_dead: Arc::new(lockgate_local::surely_dead),
         new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
         lease_ttl: lease_ttl(),
-        interrupt,
         teller: Teller::new(notifiers(project), secrets::mask(project)),
-    }
+        watcher: None,
+        spawn: Arc::new(|session| drop(tokio::spawn(session))),
+    })
 }
 
 /// Fifteen seconds; `LOCKGATE_LEASE_TTL_MS` shortens it in tests, which cannot wait that long for one to run out.

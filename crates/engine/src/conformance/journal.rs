@@ -66,7 +66,7 @@ fn event(run: RunId, seq: u64, kind: EventKind) -> Event {
 }
 
 fn begun(plan: Plan) -> EventKind {
-    EventKind::RunStarted { plan: Box::new(plan), owner: "lee@laptop".into() }
+    EventKind::RunStarted { plan: Box::new(plan), owner: "lee@laptop".into(), requester: None }
 }
 
 fn ended(outcome: Outcome) -> EventKind {
