@@ -15,6 +15,7 @@ mod killed;
 mod leases;
 mod load;
 mod notifications;
+mod postgres;
 mod recreate;
 mod rejected;
 mod router;

@@ -5,6 +5,7 @@ pub mod cut;
 pub mod double;
 pub mod http;
 pub mod load;
+pub mod postgres;
 pub mod processes;
 pub mod project;
 pub mod ran;

@@ -31,6 +31,10 @@ pub struct File {
     pub registries: Entries<At<RegistryLogin>>,
     /// How `ssh` is called, beyond your own `ssh_config`.
     pub ssh: Option<At<Ssh>>,
+    /// Where runs, verdicts and deliveries are kept: a SQLite file, or a PostgreSQL database that several machines share
+    /// (`postgres://USER@HOST/DATABASE`, with `?sslmode=…` and `&sslrootcert=FILE` where needed). A server on another machine
+    /// must show a certificate for its name, unless `sslmode` says otherwise. Default: `.lockgate/journal.db` beside this file.
+    pub state: Option<At<String>>,
 }
 
 /// A service: one image repository, or one program.

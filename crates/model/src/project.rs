@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Environment, EnvironmentName, Health, HostId, Millis, ProjectName, RegistryHost, RegistryLogin,
-    ServiceName, Template,
+    ServiceName, StateLocation, Template,
 };
 
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Project {
     /// Logins for registries, beside those that `docker login` left on this machine.
     pub registries: BTreeMap<RegistryHost, RegistryLogin>,
     pub ssh: Ssh,
+    /// Where what outlives runs is kept.
+    pub state: StateLocation,
 }
 
 impl Project {

@@ -293,7 +293,7 @@ impl Orchestrator for InProcess {
         if let Some(service) = &filter.service {
             lookup::service(self.project(), service.as_str())?;
         }
-        history::past_runs(self.parts.journal.as_ref(), filter).await.map_err(refused::unread)
+        history::past_runs(self.parts.journal.as_ref(), self.project(), filter).await.map_err(refused::unread)
     }
 
     async fn events_of(&self, run: RunId) -> Result<Vec<Event>, Refusal> {

@@ -86,6 +86,9 @@ impl Trouble {
             Trouble::Journal(error @ JournalError::NotOurs { .. }) => {
                 Some(other(FailureKind::Refused).hint(error.hint()))
             }
+            Trouble::Journal(error @ JournalError::Unusable { kind, .. }) => {
+                Some(other(*kind).hint(error.hint()))
+            }
             Trouble::Journal(error) => Some(other(FailureKind::Other).hint(error.hint())),
             Trouble::Illegal(_) => Some(
                 other(FailureKind::Other)

@@ -27,7 +27,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
         worst = show(context, &about, &gates, worst);
     }
-    if let Some(check) = tools::journal_check(&context.project) {
+    if let Some(check) = tools::store_check(&context.project).await {
         let about = About { environment, host: &HostId::local(), service: None, title: "this folder" };
         worst = show(context, &about, &[check], worst);
     }

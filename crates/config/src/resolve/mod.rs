@@ -8,6 +8,7 @@ mod registries;
 mod router;
 mod runtime;
 mod service;
+mod state;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,7 +45,17 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
     let notify = notify::resolve(reader, file.notify.as_deref());
     let registries = registries::resolve(reader, &file.registries);
     let ssh = ssh(reader, file.ssh.as_ref());
-    Some(Project { name: name?, root: root.to_owned(), services, environments, notify, registries, ssh })
+    let state = state::resolve(reader, file.state.as_ref(), root);
+    Some(Project {
+        name: name?,
+        root: root.to_owned(),
+        services,
+        environments,
+        notify,
+        registries,
+        ssh,
+        state: state?,
+    })
 }
 
 fn services(reader: &mut Reader<'_>, file: &raw::File) -> BTreeMap<ServiceName, Service> {

@@ -1,11 +1,15 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockgate_engine::{LeaseError, Leases, conformance};
 use lockgate_model::{Identity, Millis};
 
-use super::*;
+use lockgate_engine::LeaseStore;
+use lockgate_model::{FailureKind, LeaseRecord, StateLocation};
+
+use crate::{SqlStore, StoreLease};
 
 /// Which file another process of this program is to change.
 const FILE: &str = "LOCKGATE_TEST_LEASES";
@@ -21,8 +25,14 @@ fn folder() -> Folder {
     Folder { _folder: folder, path }
 }
 
-async fn lease(place: &Folder) -> SqliteLease {
-    SqliteLease::open(&place.path, "shop/web/prod").await.unwrap()
+fn store(path: impl Into<PathBuf>) -> SqlStore {
+    SqlStore::new(&StateLocation::File(path.into()))
+}
+
+async fn lease(place: &Folder) -> StoreLease {
+    let lease = store(&place.path).lease("shop/web/prod");
+    lease.read().await.unwrap();
+    lease
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +46,7 @@ async fn it_keeps_the_promises_of_a_lease() {
 #[ignore = "the other process of the test below"]
 async fn other() {
     let path = std::env::var(FILE).unwrap();
-    conformance::rise(&SqliteLease::open(path, "shop/web/prod").await.unwrap()).await;
+    conformance::rise(&store(path).lease("shop/web/prod")).await;
 }
 
 #[tokio::test]
@@ -44,7 +54,7 @@ async fn two_processes_lose_nothing_of_each_other() {
     let place = folder();
     let other = || {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["lease::tests::other", "--exact", "--ignored"]).env(FILE, &place.path);
+        command.args(["tests::lease::other", "--exact", "--ignored"]).env(FILE, &place.path);
         command.spawn().unwrap()
     };
     let mut others = [other(), other()];
@@ -61,7 +71,7 @@ async fn two_processes_lose_nothing_of_each_other() {
 #[tokio::test]
 async fn leases_of_other_names_in_the_file_are_others() {
     let place = folder();
-    let (web, api) = (lease(&place).await, SqliteLease::open(&place.path, "shop/api/prod").await.unwrap());
+    let (web, api) = (lease(&place).await, store(&place.path).lease("shop/api/prod"));
     let record = LeaseRecord { token: 7, ..LeaseRecord::default() };
     assert!(web.swap(None, &record).await.unwrap());
     assert_eq!(api.read().await.unwrap().0.token, 0);
@@ -74,10 +84,8 @@ async fn a_record_that_does_not_parse_is_never_a_free_lease() {
     let lease = lease(&place).await;
     lease
         .with(async |connection| {
-            sqlx::query("INSERT INTO leases (name, record) VALUES ('shop/web/prod', '{\"token\":')")
-                .execute(connection)
-                .await
-                .map(|_| ())
+            let sql = "INSERT INTO leases (name, record) VALUES ('shop/web/prod', '{\"token\":')";
+            connection.run(sql).await
         })
         .await
         .unwrap();
@@ -137,7 +145,7 @@ async fn what_is_not_ours_is_refused() {
     let folder = place.path.parent().unwrap();
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(folder, open).unwrap();
-    let failure = SqliteLease::open(&place.path, "x").await.unwrap_err();
+    let failure = store(&place.path).lease("x").read().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Refused, "{failure}");
     assert!(failure.hint.unwrap().contains("chmod go-w"));
 }

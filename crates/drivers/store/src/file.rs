@@ -1,4 +1,4 @@
-//! The file of a journal or of leases, before SQLite sees it, and its connection.
+//! The file of a store, before SQLite sees it.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::ErrorKind;
@@ -7,27 +7,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use lockgate_engine::JournalError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
-use tokio::time::Instant;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
-use crate::error::{from_io, from_own, from_sqlx, is_busy};
+use crate::error::{from_io, from_own};
 
 /// Longest wait for another process that is writing; one event takes a millisecond or two.
-const BUSY_SECONDS_MAX: u64 = 5;
-/// Pause between two tries to open while another process makes the file.
-const OPEN_PAUSE_MILLIS: u64 = 10;
+pub(crate) const BUSY_SECONDS_MAX: u64 = 5;
 /// SQLite's smallest page; every file of its has at least one.
 const PAGE_BYTES_MIN: u64 = 512;
-/// What a new file gets.
-pub(crate) struct Schema {
-    /// Kept in SQLite's `user_version`.
-    pub version: i64,
-    pub sql: &'static str,
-}
-
-/// Of a journal.
-pub(crate) const JOURNAL: Schema = Schema { version: 1, sql: include_str!("schema.sql") };
 
 /// Makes the folder (0700) and an empty file (0600), and takes a wider file's permissions back. SQLite gives the
 /// files beside it (`-wal`, `-shm`) the same permissions.
@@ -100,50 +88,4 @@ pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(BUSY_SECONDS_MAX))
         .foreign_keys(false)
         .disable_statement_logging()
-}
-
-/// A connection to a file that has the schema.
-pub(crate) async fn connect(
-    path: &Path,
-    options: &SqliteConnectOptions,
-    schema: &Schema,
-) -> Result<SqliteConnection, JournalError> {
-    let deadline = Instant::now() + Duration::from_secs(BUSY_SECONDS_MAX);
-    loop {
-        // Turning a new file to write-ahead logging does not wait for others by itself.
-        match try_connect(options, schema).await {
-            Ok(Some(connection)) => return Ok(connection),
-            Ok(None) => {
-                let message = format!("{}: it was written by a newer lockgate", path.display());
-                return Err(JournalError::Other { message });
-            }
-            Err(problem) if is_busy(&problem) && Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(OPEN_PAUSE_MILLIS)).await;
-            }
-            Err(problem) => return Err(from_sqlx(path, &problem)),
-        }
-    }
-}
-
-/// `None` for a newer schema.
-async fn try_connect(
-    options: &SqliteConnectOptions,
-    schema: &Schema,
-) -> Result<Option<SqliteConnection>, sqlx::Error> {
-    let mut connection = SqliteConnection::connect_with(options).await?;
-    let mut found = version(&mut connection).await?;
-    if found == 0 {
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
-        // Another process may have been first.
-        if version(&mut connection).await? == 0 {
-            sqlx::raw_sql(schema.sql).execute(&mut connection).await?;
-        }
-        sqlx::query("COMMIT").execute(&mut connection).await?;
-        found = version(&mut connection).await?;
-    }
-    Ok((found == schema.version).then_some(connection))
-}
-
-async fn version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("PRAGMA user_version").fetch_one(connection).await
 }

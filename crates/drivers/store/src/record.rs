@@ -5,8 +5,8 @@ use lockgate_model::{Event, EventKind, Intent, RunId, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+
+use crate::connection::Row;
 
 /// A row of `events`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,12 +27,12 @@ impl EventRow {
         Ok(Self { seq, at: event.at.0, kind, checksum })
     }
 
-    pub(crate) fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+    pub(crate) fn read(row: &Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            seq: row.try_get("seq")?,
-            at: row.try_get("at")?,
-            kind: row.try_get("kind")?,
-            checksum: row.try_get("checksum")?,
+            seq: row.whole("seq")?,
+            at: row.whole("at")?,
+            kind: row.text("kind")?,
+            checksum: row.text("checksum")?,
         })
     }
 
@@ -59,6 +59,11 @@ impl EventRow {
 /// A row of `runs`: what the events so far add up to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct RunRow {
+    /// Not in `checksum`, which is as it was before there were these two, but in `subject`.
+    #[serde(skip)]
+    pub(crate) project: String,
+    #[serde(skip)]
+    pub(crate) digest: String,
     pub(crate) run: String,
     pub(crate) service: String,
     pub(crate) environment: String,
@@ -87,6 +92,8 @@ impl RunRow {
             Intent::TidyUp => "tidy up",
         };
         Ok(Self {
+            project: plan.project.to_string(),
+            digest: plan.release.digest.to_string(),
             run: event.run.to_string(),
             service: plan.service.to_string(),
             environment: plan.environment.to_string(),
@@ -128,33 +135,28 @@ impl RunRow {
         Ok(hex(&to_json(self)?))
     }
 
-    pub(crate) fn read(row: &SqliteRow) -> Result<(Self, String), sqlx::Error> {
-        let read = Self {
-            run: row.try_get("run")?,
-            service: row.try_get("service")?,
-            environment: row.try_get("environment")?,
-            release: row.try_get("release")?,
-            intent: row.try_get("intent")?,
-            owner: row.try_get("owner")?,
-            started_at: row.try_get("started_at")?,
-            ended_at: row.try_get("ended_at")?,
-            outcome: row.try_get("outcome")?,
-            events: row.try_get("events")?,
-            head: row.try_get("head")?,
-        };
-        Ok((read, row.try_get("checksum")?))
+    /// What [`subject`] is of it.
+    pub(crate) fn subject(&self) -> String {
+        subject(&self.run, &self.project, &self.digest)
     }
 
-    /// The row, if it is as it was written.
-    pub(crate) fn verified((row, checksum): (Self, String)) -> Result<Self, JournalError> {
-        if row.checksum()? == checksum {
-            Ok(row)
-        } else {
-            Err(damaged(format!(
-                "run {}: the checksum of its summary does not match",
-                row.run.escape_debug()
-            )))
-        }
+    pub(crate) fn read(row: &Row) -> Result<Unverified, sqlx::Error> {
+        let read = Self {
+            project: row.text("project")?,
+            digest: row.text("digest")?,
+            run: row.text("run")?,
+            service: row.text("service")?,
+            environment: row.text("environment")?,
+            release: row.text("release")?,
+            intent: row.text("intent")?,
+            owner: row.text("owner")?,
+            started_at: row.whole("started_at")?,
+            ended_at: row.whole_or_none("ended_at")?,
+            outcome: row.text_or_none("outcome")?,
+            events: row.whole("events")?,
+            head: row.text("head")?,
+        };
+        Ok(Unverified { row: read, checksum: row.text("checksum")?, subject: row.text("subject")? })
     }
 
     pub(crate) fn summary(self) -> Result<RunSummary, JournalError> {
@@ -164,6 +166,7 @@ impl RunRow {
             run: self.run.parse().map_err(|problem: <RunId as std::str::FromStr>::Err| invalid(&problem))?,
             service: self.service.parse().map_err(|problem| invalid(&problem))?,
             environment: self.environment.parse().map_err(|problem| invalid(&problem))?,
+            project: self.project.parse().map_err(|problem| invalid(&problem))?,
             release: from_json(&self.release, &place)?,
             intent: self.intent,
             owner: self.owner,
@@ -172,6 +175,32 @@ impl RunRow {
             outcome: self.outcome.as_deref().map(|text| from_json(text, &place)).transpose()?,
         })
     }
+}
+
+/// A row of `runs` with the checksums that stand beside it.
+pub(crate) struct Unverified {
+    row: RunRow,
+    checksum: String,
+    subject: String,
+}
+
+impl Unverified {
+    /// The row, if it is as it was written.
+    pub(crate) fn verified(self) -> Result<RunRow, JournalError> {
+        let Self { row, checksum, subject } = self;
+        match row.checksum()? == checksum && row.subject() == subject {
+            true => Ok(row),
+            false => Err(damaged(format!(
+                "run {}: the checksum of its summary does not match",
+                row.run.escape_debug()
+            ))),
+        }
+    }
+}
+
+/// A checksum over whose run it is and of which bytes.
+pub(crate) fn subject(run: &str, project: &str, digest: &str) -> String {
+    hex(&serde_json::json!([run, project, digest]).to_string())
 }
 
 pub(crate) fn damaged(message: String) -> JournalError {
@@ -183,7 +212,7 @@ fn chain(before: &str, run: RunId, seq: i64, at: i64, kind: &str) -> String {
     hex(&serde_json::json!([before, run.to_string(), seq, at, kind]).to_string())
 }
 
-fn hex(text: &str) -> String {
+pub(crate) fn hex(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -192,6 +221,6 @@ pub(crate) fn to_json(value: &impl Serialize) -> Result<String, JournalError> {
         .map_err(|problem| JournalError::Other { message: format!("no JSON: {problem}") })
 }
 
-fn from_json<T: DeserializeOwned>(text: &str, place: &str) -> Result<T, JournalError> {
+pub(crate) fn from_json<T: DeserializeOwned>(text: &str, place: &str) -> Result<T, JournalError> {
     serde_json::from_str(text).map_err(|problem| damaged(format!("{place}: it cannot be read: {problem}")))
 }

@@ -10,9 +10,18 @@ use lockgate_model::{
     Progress, ProjectName, Release, ServiceName, Slot, StepId, Strategy, Tag, Timestamp,
 };
 
-use super::*;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-fn run(number: u128) -> RunId {
+use lockgate_engine::{Journal, JournalError, RunFilter};
+use lockgate_model::{Event, RunId};
+
+use super::{open, raw};
+use crate::SqlStore;
+use crate::database::Database;
+use crate::file;
+
+pub(super) fn run(number: u128) -> RunId {
     RunId(uuid::Uuid::from_u128(number))
 }
 
@@ -40,7 +49,7 @@ fn plan(service: &str) -> Plan {
 }
 
 /// A whole run, with something of everything that nests.
-fn events(run: RunId, service: &str) -> Vec<Event> {
+pub(super) fn events(run: RunId, service: &str) -> Vec<Event> {
     let evidence =
         vec![Evidence { check: "GET /".into(), wanted: "200".into(), seen: "\"ü\" 500".into(), ok: false }];
     let failure = Failure::new(FailureKind::Unhealthy, "no answer")
@@ -76,7 +85,7 @@ fn any(limit: u32) -> RunFilter {
     RunFilter { limit, ..RunFilter::default() }
 }
 
-async fn append_all(journal: &SqliteJournal, events: &[Event]) {
+async fn append_all(journal: &SqlStore, events: &[Event]) {
     for event in events {
         journal.append(event).await.unwrap();
     }
@@ -85,7 +94,7 @@ async fn append_all(journal: &SqliteJournal, events: &[Event]) {
 /// A closed journal with one run, as one file.
 async fn written(folder: &Path) -> (PathBuf, Vec<Event>) {
     let path = folder.join("journal.db");
-    let journal = SqliteJournal::open(&path).await.unwrap();
+    let journal = open(&path).await.unwrap();
     let events = events(run(1), "web");
     append_all(&journal, &events).await;
     journal.close().await.unwrap();
@@ -94,7 +103,7 @@ async fn written(folder: &Path) -> (PathBuf, Vec<Event>) {
 }
 
 async fn load_from(path: &Path, id: RunId) -> Result<Vec<Event>, JournalError> {
-    let journal = SqliteJournal::open(path).await?;
+    let journal = open(path).await?;
     let events = journal.load(id).await?;
     // What is listed must be right too, or an error.
     let listed = journal.runs(&any(10)).await?;
@@ -106,7 +115,7 @@ async fn load_from(path: &Path, id: RunId) -> Result<Vec<Event>, JournalError> {
 async fn events_come_back_as_they_were_appended_from_this_and_the_next_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state/journal.db");
-    let journal = SqliteJournal::open(&path).await.unwrap();
+    let journal = open(&path).await.unwrap();
     let (first, second) = (events(run(1), "web"), events(run(2), "api"));
     for (one, other) in first.iter().zip(&second) {
         journal.append(one).await.unwrap();
@@ -114,7 +123,7 @@ async fn events_come_back_as_they_were_appended_from_this_and_the_next_process()
     }
     assert_eq!(journal.load(run(1)).await.unwrap(), first);
     drop(journal);
-    let journal = SqliteJournal::open(&path).await.unwrap();
+    let journal = open(&path).await.unwrap();
     assert_eq!(journal.load(run(2)).await.unwrap(), second);
     assert_eq!(journal.load(run(3)).await.unwrap(), []);
 }
@@ -122,7 +131,7 @@ async fn events_come_back_as_they_were_appended_from_this_and_the_next_process()
 #[tokio::test]
 async fn runs_are_listed_newest_first_by_service_and_environment_with_their_end() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = SqliteJournal::open(folder.path().join("journal.db")).await.unwrap();
+    let journal = open(folder.path().join("journal.db")).await.unwrap();
     for (number, service) in [(1, "web"), (2, "api"), (3, "web")] {
         let mut all = events(run(number), service);
         all.iter_mut().for_each(|event| event.at.0 += 1_000 * i64::try_from(number).unwrap());
@@ -146,7 +155,7 @@ async fn runs_are_listed_newest_first_by_service_and_environment_with_their_end(
 #[tokio::test]
 async fn an_event_out_of_order_is_refused_and_the_journal_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = SqliteJournal::open(folder.path().join("journal.db")).await.unwrap();
+    let journal = open(folder.path().join("journal.db")).await.unwrap();
     let events = events(run(1), "web");
     for wrong in [&events[1], &events[5]] {
         assert!(matches!(journal.append(wrong).await, Err(JournalError::Other { .. })));
@@ -163,7 +172,7 @@ async fn an_event_out_of_order_is_refused_and_the_journal_goes_on() {
 async fn what_another_process_appended_in_between_is_neither_overwritten_nor_forked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
-    let (one, other) = (SqliteJournal::open(&path).await.unwrap(), SqliteJournal::open(&path).await.unwrap());
+    let (one, other) = (open(&path).await.unwrap(), open(&path).await.unwrap());
     let events = events(run(1), "web");
     one.append_all(&events[..2]).await.unwrap();
     other.append_all(&events[2..4]).await.unwrap();
@@ -179,7 +188,7 @@ async fn what_another_process_appended_in_between_is_neither_overwritten_nor_for
 async fn file_and_folder_are_for_their_owner_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state/deep/journal.db");
-    let journal = SqliteJournal::open(&path).await.unwrap();
+    let journal = open(&path).await.unwrap();
     append_all(&journal, &events(run(1), "web")).await;
     let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
     for file in ["journal.db", "journal.db-wal", "journal.db-shm"] {
@@ -188,7 +197,7 @@ async fn file_and_folder_are_for_their_owner_only() {
     assert_eq!((mode("state"), mode("state/deep")), (0o700, 0o700));
     journal.close().await.unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    SqliteJournal::open(&path).await.unwrap();
+    open(&path).await.unwrap();
     assert_eq!(mode("state/deep/journal.db"), 0o600);
 }
 
@@ -201,7 +210,7 @@ async fn a_journal_that_is_a_link_is_refused_and_what_it_leads_to_left_alone() {
     for name in ["journal.db", "journal.db-wal"] {
         let path = folder.path().join(name);
         std::os::unix::fs::symlink(&target, &path).unwrap();
-        let error = SqliteJournal::open(folder.path().join("journal.db")).await.unwrap_err();
+        let error = open(folder.path().join("journal.db")).await.unwrap_err();
         assert!(error.to_string().contains("is a symbolic link"), "{error}");
         assert_eq!(target.metadata().unwrap().permissions().mode() & 0o777, 0o644);
         std::fs::remove_file(path).unwrap();
@@ -216,7 +225,7 @@ async fn many_open_one_new_file_at_once_and_append_to_it() {
         .map(|number| {
             let path = path.clone();
             tokio::spawn(async move {
-                let journal = SqliteJournal::open(&path).await.unwrap();
+                let journal = open(&path).await.unwrap();
                 append_all(&journal, &events(run(number), "web")).await;
             })
         })
@@ -224,7 +233,7 @@ async fn many_open_one_new_file_at_once_and_append_to_it() {
     for task in tasks {
         task.await.unwrap();
     }
-    let journal = SqliteJournal::open(&path).await.unwrap();
+    let journal = open(&path).await.unwrap();
     for number in 1..=8 {
         assert_eq!(journal.load(run(number)).await.unwrap().len(), 12);
     }
@@ -233,7 +242,7 @@ async fn many_open_one_new_file_at_once_and_append_to_it() {
 #[tokio::test]
 async fn an_append_whose_caller_goes_away_leaves_a_usable_journal() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = SqliteJournal::open(folder.path().join("journal.db")).await.unwrap();
+    let journal = open(folder.path().join("journal.db")).await.unwrap();
     let events = events(run(1), "web");
     let mut next = 0;
     for polls in 0..200 {
@@ -276,6 +285,8 @@ async fn a_changed_swapped_or_missing_record_is_an_error_that_names_run_and_even
         ("DELETE FROM events", "event 0: it is missing"),
         ("DELETE FROM runs", "its summary is missing"),
         ("UPDATE runs SET owner = 'kim'", "the checksum of its summary"),
+        ("UPDATE runs SET project = 'other'", "the checksum of its summary"),
+        ("UPDATE runs SET digest = ''", "the checksum of its summary"),
         (
             "UPDATE events SET kind = (SELECT kind FROM events AS other WHERE other.seq = 1) WHERE seq = 3",
             "event 3 (step_started)",
@@ -286,10 +297,10 @@ async fn a_changed_swapped_or_missing_record_is_an_error_that_names_run_and_even
     for (damage, named) in cases {
         let folder = tempfile::tempdir().unwrap();
         let (path, _) = written(folder.path()).await;
-        let mut connection = file::connect(&path, &file::options(&path), &file::JOURNAL).await.unwrap();
-        sqlx::raw_sql(damage).execute(&mut connection).await.unwrap();
+        let mut connection = raw(&path).await;
+        connection.run(damage).await.unwrap();
         connection.close().await.unwrap();
-        let journal = SqliteJournal::open(&path).await.unwrap();
+        let journal = open(&path).await.unwrap();
         let error = journal.load(run(1)).await.unwrap_err();
         assert!(
             matches!(&error, JournalError::Damaged { message } if message.contains(named)),
@@ -345,15 +356,19 @@ async fn a_cut_off_file_is_an_error_or_a_new_journal() {
 async fn a_cut_off_or_damaged_write_ahead_log_gives_a_clean_earlier_state() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
-    let journal = SqliteJournal::open(&path).await.unwrap();
+    let journal = open(&path).await.unwrap();
+    let wal = folder.path().join("journal.db-wal");
+    // The schema, which is one transaction.
+    let made = usize::try_from(std::fs::metadata(&wal).unwrap().len()).unwrap();
     let events = events(run(1), "web");
     append_all(&journal, &events).await;
     // As a power loss leaves them: neither closed nor put into the file.
     let main = std::fs::read(&path).unwrap();
-    let log = std::fs::read(folder.path().join("journal.db-wal")).unwrap();
+    let log = std::fs::read(wal).unwrap();
     let mut lengths = Vec::new();
-    let cut = (0..=log.len()).step_by(1_031).map(|length| log[..length].to_vec());
-    let flipped = (0..log.len()).step_by(3_001).map(|offset| {
+    let places = |step: usize| (0..made).step_by(16 * step).chain((made..=log.len()).step_by(step));
+    let cut = places(1_031).map(|length| log[..length].to_vec());
+    let flipped = places(3_001).filter(|offset| *offset < log.len()).map(|offset| {
         let mut bytes = log.clone();
         bytes[offset] ^= 0x10;
         bytes
@@ -365,7 +380,7 @@ async fn a_cut_off_or_damaged_write_ahead_log_gives_a_clean_earlier_state() {
         let loaded = load_from(&copy, run(1)).await.unwrap();
         assert_eq!(loaded, events[..loaded.len()]);
         // And it goes on from there.
-        let journal = SqliteJournal::open(&copy).await.unwrap();
+        let journal = open(&copy).await.unwrap();
         append_all(&journal, &events[loaded.len()..]).await;
         assert_eq!(journal.load(run(1)).await.unwrap(), events);
         lengths.push(loaded.len());
@@ -378,15 +393,16 @@ async fn what_is_no_journal_is_damaged_and_a_newer_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
     std::fs::write(&path, "this is a text file, and a rather long one at that. ".repeat(100)).unwrap();
-    assert!(matches!(SqliteJournal::open(&path).await, Err(JournalError::Damaged { .. })));
+    assert!(matches!(open(&path).await, Err(JournalError::Damaged { .. })));
     let path = folder.path().join("newer.db");
-    SqliteJournal::open(&path).await.unwrap().close().await.unwrap();
-    let mut connection = file::connect(&path, &file::options(&path), &file::JOURNAL).await.unwrap();
-    sqlx::query("PRAGMA user_version = 2").execute(&mut connection).await.unwrap();
+    open(&path).await.unwrap().close().await.unwrap();
+    let mut connection = raw(&path).await;
+    connection.run("PRAGMA user_version = 3").await.unwrap();
     connection.close().await.unwrap();
-    let error = SqliteJournal::open(&path).await.unwrap_err();
-    assert!(matches!(&error, JournalError::Other { message } if message.contains("newer")), "{error}");
-    let error = SqliteJournal::open("/proc/journal.db").await.unwrap_err();
+    let error = open(&path).await.unwrap_err();
+    assert!(matches!(&error, JournalError::Unusable { message, .. } if message.contains("newer")), "{error}");
+    assert!(error.hint().contains("install the newest lockgate"), "{}", error.hint());
+    let error = open("/proc/journal.db").await.unwrap_err();
     assert!(matches!(error, JournalError::Other { .. }), "{error}");
 }
 
@@ -398,7 +414,7 @@ fn large(seq: u64) -> Event {
 }
 
 /// Appends until it is full; then what was appended is there and nothing else.
-async fn fill(journal: &SqliteJournal) -> Vec<Event> {
+async fn fill(journal: &SqlStore) -> Vec<Event> {
     let mut kept = vec![events(run(1), "web").remove(0)];
     journal.append(&kept[0]).await.unwrap();
     loop {
@@ -420,11 +436,12 @@ async fn a_file_that_cannot_grow_is_full_and_goes_on_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
     let small = file::options(&path).pragma("max_page_count", "20");
-    let journal = SqliteJournal::open_with(path.clone(), small).await.unwrap();
+    let database = Database::File { path: path.clone(), options: small };
+    let journal = SqlStore { database: database.into(), open: Default::default(), away: Default::default() };
     let mut kept = fill(&journal).await;
     assert_eq!(journal.load(run(1)).await.unwrap(), kept);
     drop(journal);
-    let journal = SqliteJournal::open(&path).await.unwrap();
+    let journal = open(&path).await.unwrap();
     let next = large(kept.len() as u64);
     journal.append(&next).await.unwrap();
     kept.push(next);
@@ -460,7 +477,7 @@ impl Drop for SmallDisk {
 async fn a_full_disk_is_full_and_loses_nothing() {
     let Some(disk) = SmallDisk::new() else { return };
     let path = disk.0.path().join("journal.db");
-    let journal = SqliteJournal::open(&path).await.unwrap();
+    let journal = open(&path).await.unwrap();
     let kept = fill(&journal).await;
     assert!(kept.len() > 5, "{}", kept.len());
     assert_eq!(journal.load(run(1)).await.unwrap(), kept);
@@ -471,10 +488,10 @@ async fn opening_and_appending_are_quick() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
     let start = Instant::now();
-    SqliteJournal::open(&path).await.unwrap().close().await.unwrap();
+    open(&path).await.unwrap().close().await.unwrap();
     let made = start.elapsed();
     let start = Instant::now();
-    let journal = SqliteJournal::open(&path).await.unwrap();
+    let journal = open(&path).await.unwrap();
     let opened = start.elapsed();
     let events = events(run(1), "web");
     let start = Instant::now();

@@ -1,4 +1,4 @@
--- Version 1. TEXT and BIGINT only, so that the same SQL could serve PostgreSQL.
+-- Version 1: the journal. TEXT and BIGINT only, for SQLite and PostgreSQL alike (`dialect.rs` says in what they differ).
 
 -- What happened. Each row's checksum covers the checksum of the row before it in the same run.
 CREATE TABLE events (
@@ -28,5 +28,3 @@ CREATE TABLE runs (
 
 -- Every deployment asks for these, of a history of any length.
 CREATE INDEX runs_unfinished ON runs (run) WHERE outcome IS NULL;
-
-PRAGMA user_version = 1;
