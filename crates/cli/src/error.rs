@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(error.exit.code(), 7);
         let What::Failure(failure) = error.what else { panic!("it is a failure") };
         assert!(failure.message.contains("not known") && failure.message.contains("event 7"), "{failure}");
-        let hint = failure.hint.unwrap();
+        let hint = failure.hints.to_string();
         assert!(hint.contains("`lockgate status`") && hint.contains("`lockgate resume`"), "{hint}");
         // Nothing was begun where the journal did not make sense from the first.
         assert_eq!(CliError::from(Trouble::from(RunError::Illegal(illegal()))).exit.code(), 1);

@@ -46,7 +46,8 @@ impl Output {
     pub fn trace(&self) {
         let default = match (self.quiet, self.verbose) {
             (true, _) => "error",
-            (false, 0 | 1) => "warn",
+            (false, 0) => "warn",
+            (false, 1) => "lockgate::causes=debug,warn",
             (false, 2) => "lockgate=debug,warn",
             (false, _) => "debug",
         };

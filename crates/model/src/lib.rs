@@ -10,6 +10,7 @@ mod escape;
 mod event;
 mod failure;
 mod health;
+mod hints;
 mod ids;
 mod lease;
 mod mask;
@@ -38,6 +39,7 @@ pub use failure::{
     Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX, TOLD_CHARS_MAX, quoted,
 };
 pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
+pub use hints::{HINTS_MAX, Hints};
 pub use ids::{
     Checksum, Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot,
     StepId, Tag, Timestamp,

@@ -63,7 +63,7 @@ fn version(status: &StatusView) -> Check {
 
 fn address(status: &StatusView, options: &BuiltinOptions) -> Check {
     match listeners::public(status, options) {
-        Err(error) => Check::bad("proxy address", error.message, error.hint.unwrap_or_default()),
+        Err(error) => Check::bad("proxy address", error.message, error.hints().to_string()),
         Ok(_) => Check::ok("proxy address", format!("listens on {}", listeners::bound(status))),
     }
 }

@@ -170,7 +170,7 @@ async fn a_certificate_that_nobody_vouches_for_is_unreachable_with_a_hint() {
     let error = prober().send(&request).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
     assert!(error.message.contains("certificate"), "{error}");
-    assert!(error.hint.unwrap().contains("certificate"));
+    assert!(error.hints().to_string().contains("certificate"));
 }
 
 /// `openssl s_server` with a certificate of its own making.

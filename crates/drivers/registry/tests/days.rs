@@ -198,7 +198,7 @@ async fn every_bad_day_of_a_registry_has_its_kind_its_words_and_a_hint() {
         for part in *says {
             assert!(error.message.contains(part), "{day}: {part:?} is missing in {error:?}");
         }
-        let given = error.hint.unwrap_or_default();
+        let given = error.hints().to_string();
         assert!(given.contains(hint) && !given.is_empty(), "{day}: {hint:?} is missing in {given:?}");
         assert_eq!(registry.seen().len(), *requests, "{day}: {:?}", registry.seen());
     }
@@ -230,7 +230,7 @@ async fn nothing_at_the_address_is_unreachable() {
     let error = call(&client(&address, None), &address, Do::Get).await.unwrap_err();
     assert_eq!(error.kind, Unreachable, "{error}");
     assert!(
-        error.message.contains("cannot connect to https://127.0.0.1") && error.hint.is_some(),
+        error.message.contains("cannot connect to https://127.0.0.1") && !error.hints().is_empty(),
         "{error:?}"
     );
 }
@@ -412,7 +412,7 @@ async fn every_bad_day_of_a_token_server_has_its_kind_its_words_and_a_hint() {
         for part in *says {
             assert!(error.message.contains(part), "{day}: {part:?} is missing in {error:?}");
         }
-        let given = error.hint.clone().unwrap_or_default();
+        let given = error.hints().to_string();
         assert!(given.contains(hint) && !given.is_empty(), "{day}: {error:?}");
         assert_eq!(server.seen().len(), *requests, "{day}");
         let all = format!("{error:?}");
@@ -447,7 +447,9 @@ async fn a_login_is_not_sent_where_it_could_be_read_on_its_way() {
         let client = client(&registry.address, Some((USER, PASSWORD)));
         let error = call(&client, &registry.address, Do::Get).await.unwrap_err();
         assert_eq!(error.kind, Refused, "{realm}: {error}");
-        assert!(error.message.contains(realm) && error.hint.unwrap().contains("nothing was sent there"));
+        assert!(
+            error.message.contains(realm) && error.hints().to_string().contains("nothing was sent there")
+        );
     }
 }
 

@@ -112,7 +112,8 @@ impl Ssh {
         {
             return Err(error.clone());
         }
-        match Link::open(&self.id, &self.settings, slot.answered).await {
+        // Nothing was asked of a host that was not reached.
+        match Link::open(&self.id, &self.settings, slot.answered).await.map_err(PortError::without_effect) {
             Ok(link) => {
                 let link = Arc::new(link);
                 let watcher = Some(watch_for_silence(&link, self.silence.clone()));
@@ -138,8 +139,14 @@ impl Ssh {
         }
     }
 
-    /// Runs a script; once more on a new connection when the first one broke and that is safe.
+    /// Runs a script; once more on a new connection when the first one broke and that is safe. Whether it was done all the
+    /// same is known here: not where it only looks, nor where it was not sent.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Output, PortError> {
+        let asked = self.ask(call).await;
+        asked.map_err(|error| if call.again == Again::Safe { error.without_effect() } else { error })
+    }
+
+    async fn ask(&self, call: &Call<'_>) -> Result<Output, PortError> {
         let link = self.link().await?;
         let error = match session::run(&self.id, &link, call).await {
             Ok(output) => return Ok(output),
@@ -158,7 +165,8 @@ impl Ssh {
         let link = self.link().await?;
         match session::run(&self.id, &link, call).await {
             Ok(output) => Ok(output),
-            Err(Broken::Before(error) | Broken::Midway(error)) => Err(error),
+            Err(Broken::Before(error)) => Err(error.without_effect()),
+            Err(Broken::Midway(error)) => Err(error),
         }
     }
 
@@ -173,9 +181,9 @@ impl Ssh {
         self.call(&Call { script, line, content, again, timeout, output_bytes_max }).await
     }
 
-    /// A script's failure: an input that was cut off, or what a program said.
-    fn failed(&self, what: &str, path: &str, output: &Output) -> PortError {
-        match output.code {
+    /// A script's failure: an input that was cut off, or what a program said. A script that fails has changed nothing.
+    pub(crate) fn failed(&self, what: &str, path: &str, output: &Output) -> PortError {
+        let error = match output.code {
             script::CUT_OFF => PortError::unreachable(format!(
                 "ssh {}: cannot {what} {path}: the input was cut off",
                 self.id
@@ -194,7 +202,8 @@ impl Ssh {
                 None => trouble::program(what, path, output),
             },
             _ => trouble::program(what, path, output),
-        }
+        };
+        error.without_effect()
     }
 
     async fn content(&self, path: &str, whose: Whose) -> Result<HostFile, PortError> {
@@ -351,11 +360,11 @@ impl Host for Ssh {
         };
         match tokio::time::timeout(timeout.duration(), connect).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(error)) => Err(error.context(format!("connect to {endpoint}"))),
-            Err(_) => Err(PortError::timed_out(format!(
-                "connect to {endpoint} on {}: not within {timeout}",
-                self.id
-            ))),
+            Ok(Err(error)) => Err(error.context(format!("connect to {endpoint}")).without_effect()),
+            Err(_) => {
+                let message = format!("connect to {endpoint} on {}: not within {timeout}", self.id);
+                Err(PortError::timed_out(message).without_effect())
+            }
         }
     }
 

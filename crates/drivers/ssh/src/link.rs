@@ -206,7 +206,7 @@ fn no_ssh(error: std::io::Error) -> PortError {
     let missing = error.kind() == std::io::ErrorKind::NotFound;
     let error = PortError::from(error).context("cannot run ssh");
     if missing {
-        PortError { kind: FailureKind::Other, ..error }.hint("install the OpenSSH client on this machine")
+        error.of_kind(FailureKind::Other).hint("install the OpenSSH client on this machine")
     } else {
         error
     }

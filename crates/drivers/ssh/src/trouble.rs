@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn hint(settings: &Ssh) -> String {
-        connecting(&HostId::new("deploy@web1").unwrap(), settings, "Connection refused").hint.unwrap()
+        connecting(&HostId::new("deploy@web1").unwrap(), settings, "Connection refused").hints().to_string()
     }
 
     fn settings(port: Option<u16>, options: &[&str]) -> Ssh {
@@ -268,7 +268,7 @@ mod tests {
             ("ssh://deploy@web1:2022", None, &[], failed, "`ssh-keyscan -p 2022 web1` prints"),
         ] {
             let error = connecting(&HostId::new(host).unwrap(), &settings(port, options), said);
-            let hint = error.hint.unwrap();
+            let hint = error.hints().to_string();
             assert!(hint.contains(wanted), "{hint}");
         }
     }

@@ -113,9 +113,9 @@ impl Worker {
             },
             Cut::Before(error) => Broken::Before(trouble::broken(host, &error)),
             Cut::Midway(error) => {
-                let error = trouble::broken(host, &error);
-                let message = format!("{}{detail}; what was under way may have been done", error.message);
-                Broken::Midway(PortError { message, ..error })
+                let mut error = trouble::broken(host, &error);
+                error.message.push_str(&format!("{detail}; what was under way may have been done"));
+                Broken::Midway(error)
             }
         }
     }

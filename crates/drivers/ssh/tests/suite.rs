@@ -130,7 +130,7 @@ async fn an_unknown_host_key_is_refused_and_accepted_when_asked() {
     assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
     assert!(error.message.contains("not known"), "{error}");
     let wanted = format!("ssh-keyscan -p {} 127.0.0.1", sshd.port);
-    assert!(error.hint.as_ref().unwrap().contains(&wanted), "{error:?}");
+    assert!(error.hints().to_string().contains(&wanted), "{error:?}");
 
     let accepting = Ssh::new(sshd.id(), &Settings { accept_new_host_keys: true, ..sshd.settings() });
     assert_eq!(hello(&accepting).await.unwrap(), "hello\n");
@@ -142,7 +142,7 @@ async fn an_unknown_host_key_is_refused_and_accepted_when_asked() {
             refusal(&Ssh::new(sshd.id(), &Settings { accept_new_host_keys, ..sshd.settings() })).await;
         assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
         assert!(error.message.contains("has changed"), "{error}");
-        assert!(error.hint.unwrap().contains(&format!("ssh-keygen -R '[127.0.0.1]:{}'", sshd.port)));
+        assert!(error.hints().to_string().contains(&format!("ssh-keygen -R '[127.0.0.1]:{}'", sshd.port)));
     }
 }
 
@@ -255,7 +255,7 @@ async fn a_host_that_runs_nothing_for_us_is_said_so() {
     let error = refusal(&sshd.host()).await;
     assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
     assert!(error.message.contains("This account is not available."), "{error}");
-    assert!(error.hint.unwrap().contains("ForceCommand"));
+    assert!(error.hints().to_string().contains("ForceCommand"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

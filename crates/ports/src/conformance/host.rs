@@ -300,7 +300,7 @@ async fn a_lock_that_is_held_is_waited_for_and_its_holder_named(host: &dyn Host,
     assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
     let pid = std::process::id();
     assert!(error.message.contains(&format!("{path}.lock was locked for 10 s by process {pid}")), "{error}");
-    assert!(error.hint.unwrap().contains(&format!("`ps -fp {pid}`")));
+    assert!(error.hints().to_string().contains(&format!("`ps -fp {pid}`")));
     assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     lock.unlock().unwrap();
     assert_eq!(

@@ -87,7 +87,7 @@ fn push_failure(text: &mut String, failure: &Failure) {
     if failed.len() > EVIDENCE_LINES_MAX {
         let _ = write!(text, "\n• and {} more", failed.len() - EVIDENCE_LINES_MAX);
     }
-    if let Some(hint) = &failure.hint {
+    for hint in failure.hints.iter() {
         let _ = write!(text, "\n_Hint:_ {}", piece(hint));
     }
 }
