@@ -99,18 +99,7 @@ async fn check_gates(
     Ok(checks)
 }
 
-/// Succeeds when this user may make and replace files in the folders `$1` and `$2`, which is in it, and the files that are
-/// in `$2`, or make them where they are missing. Looks only.
-const MAY_WRITE: &str = r#"
-folder=$2
-while [ ! -e "$folder" ]; do folder=$(dirname -- "$folder"); done
-[ -d "$folder" ] && [ -w "$folder" ] && [ -x "$folder" ] || { echo "$folder"; exit 1; }
-[ "$folder" = "$2" ] || exit 0
-lg_ours "$2" "$2"/*.json "$2"/*.lock || exit 77
-for one in "$1" "$2"/*; do
-  [ ! -e "$one" ] || [ -w "$one" ] || { echo "$one"; exit 1; }
-done
-"#;
+const MAY_WRITE: &str = include_str!("../sh/may-write.sh");
 
 /// What makes that succeed. Slots' folders may be in `home`, with files of apps that are to keep their owners.
 fn let_write(home: &str) -> String {
