@@ -276,7 +276,7 @@ mod tests {
             ended = upload => ended.unwrap_err(),
         };
         assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
-        assert!(error.message.contains("nothing came for 60s"), "{error}");
+        assert!(error.message.contains("nothing came for 1m"), "{error}");
         assert!(!error.outcome_unknown());
     }
 }

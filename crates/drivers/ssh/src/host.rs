@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
 use lockgate_own::{Foreign, NOT_OURS};
 use lockgate_ports::{
-    Check, Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, LockHolder, NAMES_MAX, Output,
-    PortError, Swapped, TEMPORARY_SECONDS_MAX, readable,
+    Check, Command, Ended, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, LineSink, LockHolder,
+    NAMES_MAX, Output, PortError, Swapped, TEMPORARY_SECONDS_MAX, Upload, Uploaded, readable,
 };
 use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, watch};
 use crate::link::{Forwarding, Link};
 use crate::script::{self, Line, Script};
 use crate::session::{self, Again, Broken, Call};
-use crate::{doctor, master, trouble};
+use crate::{doctor, lines, master, trouble, upload};
 
 /// Longest file operation.
 const FILE_TIMEOUT: Millis = Millis::from_secs(30);
@@ -101,7 +101,7 @@ impl Ssh {
     /// The open connection, or a new one. Callers beside each other share one opening, also one that fails: each by itself
     /// would wait for a dead host as long again. So would those that ask one after the other, which is why a host that did
     /// not answer is not asked again for a while.
-    async fn link(&self) -> Result<Arc<Link>, PortError> {
+    pub(crate) async fn link(&self) -> Result<Arc<Link>, PortError> {
         let asked = Instant::now();
         let mut slot = self.link.lock().await;
         if let Some(link) = slot.open.as_ref() {
@@ -128,7 +128,7 @@ impl Ssh {
     }
 
     /// Forgets a connection that broke, unless somebody has already replaced it.
-    async fn forget(&self, broken: &Arc<Link>) {
+    pub(crate) async fn forget(&self, broken: &Arc<Link>) {
         let mut slot = self.link.lock().await;
         if slot.open.as_ref().is_some_and(|link| Arc::ptr_eq(link, broken)) {
             tracing::debug!(host = %self.id, "the ssh connection broke");
@@ -281,19 +281,11 @@ impl Host for Ssh {
         };
         let program = command.argv.first().map_or("", String::as_str);
         let output = self.call(&call).await.map_err(|error| error.context(program))?;
-        let said = output.stderr_text();
-        match said.trim_end().rsplit_once(script::NOT_STARTED) {
-            Some((_, "program")) if output.code == 127 => {
-                Err(PortError::not_found(format!("cannot run {program} on {}: it is not there", self.id))
-                    .hint("is it installed there, and on the PATH that a login without a terminal has?"))
-            }
-            Some((_, "cwd")) if !output.ok() => Err(PortError::not_found(format!(
-                "cannot run {program} on {} in {}: no such folder",
-                self.id,
-                command.cwd.as_deref().unwrap_or(".")
-            ))),
-            _ => Ok(output),
-        }
+        not_started(&self.id, command, output.code, &output.stderr_text()).map_or(Ok(output), Err)
+    }
+
+    async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
+        lines::tell(self, command, sink).await
     }
 
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {
@@ -310,6 +302,10 @@ impl Host for Ssh {
 
     async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
         self.replace(path, content, mode, Whose::Ours).await
+    }
+
+    async fn upload(&self, upload: Upload<'_>) -> Result<Uploaded, PortError> {
+        upload::run(self, upload.pieces()).await
     }
 
     async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
@@ -384,6 +380,22 @@ impl Host for Ssh {
         free_kib(&text).map(|kib| kib / KIBIBYTES_IN_MEBIBYTE).ok_or_else(|| {
             PortError::other(format!("df on {} said what is not understood: {text:?}", self.id))
         })
+    }
+}
+
+/// That a program could not be started, by the last error line of its script.
+pub(crate) fn not_started(host: &HostId, command: &Command, code: i32, said: &str) -> Option<PortError> {
+    let program = command.argv.first().map_or("", String::as_str);
+    match said.trim_end().rsplit_once(script::NOT_STARTED)?.1 {
+        "program" if code == 127 => Some(
+            PortError::not_found(format!("cannot run {program} on {host}: it is not there"))
+                .hint("is it installed there, and on the PATH that a login without a terminal has?"),
+        ),
+        "cwd" if code != 0 => Some(PortError::not_found(format!(
+            "cannot run {program} on {host} in {}: no such folder",
+            command.cwd.as_deref().unwrap_or(".")
+        ))),
+        _ => None,
     }
 }
 

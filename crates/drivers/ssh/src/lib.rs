@@ -25,7 +25,9 @@
 //!   running.
 //! - Unknown host keys are refused unless the user allows them; a changed one is always refused.
 //!
-//! Absent: passwords and other questions (`BatchMode`), files over 4 MiB, hosts without `exec` (`ForceCommand`).
+//! - What takes long has a session to itself ([`apart`]): a command whose lines are told, and a file of any length.
+//!
+//! Absent: passwords and other questions (`BatchMode`), hosts without `exec` (`ForceCommand`).
 //!
 //! Limits: a command ends when its outputs are closed, so what it leaves running must not hold them (`>log 2>&1`). sshd
 //! forwards without saying whether anything listens behind: `connect` to a port that nobody listens on succeeds and then
@@ -34,9 +36,11 @@
 //! login shell there answers nothing. When Lockgate is killed its master goes after 15 idle seconds, and its folder, with
 //! a master that still has a session, when the same user next connects anywhere.
 
+mod apart;
 mod doctor;
 mod folder;
 mod host;
+mod lines;
 mod link;
 mod master;
 mod options;
@@ -44,6 +48,7 @@ mod pool;
 mod script;
 mod session;
 mod trouble;
+mod upload;
 mod worker;
 
 pub use host::Ssh;

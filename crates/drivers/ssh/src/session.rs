@@ -1,10 +1,11 @@
 //! One script run to its end, by a worker on the master connection.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockgate_model::{HostId, Millis};
 use lockgate_ports::{Output, PortError};
-use openssh::Stdio;
+use openssh::{Child, Session, Stdio};
 
 use crate::link::Link;
 use crate::pool::Turn;
@@ -83,18 +84,37 @@ async fn start(host: &HostId, link: &Link, call: &Call<'_>) -> Result<Output, Br
 
 /// A new one or, while sshd refuses more sessions, one that has become free.
 async fn open(host: &HostId, link: &Link, turn: &Turn<'_, Worker>) -> Result<Worker, Broken> {
-    let mut tries = 0;
     let began = Instant::now();
+    match begin(host, link, || turn.free()).await? {
+        Begun::Session(child) => Worker::new(child, began).map_err(Broken::Before),
+        Begun::Instead(worker) => Ok(worker),
+    }
+}
+
+/// What came of the wish for a session.
+pub(crate) enum Begun<T> {
+    Session(Child<Arc<Session>>),
+    Instead(T),
+}
+
+/// A new session, whose shell waits for its first line. While sshd refuses more of them `instead` is asked, and what it
+/// gives is taken.
+pub(crate) async fn begin<T>(
+    host: &HostId,
+    link: &Link,
+    instead: impl Fn() -> Option<T>,
+) -> Result<Begun<T>, Broken> {
+    let mut tries = 0;
     loop {
         let mut command = link.session.clone().arc_raw_command(COMMAND_LINE);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn().await {
-            Ok(child) => return Worker::new(child, began).map_err(Broken::Before),
+            Ok(child) => return Ok(Begun::Session(child)),
             Err(error) if tries < REFUSED_MAX && refused(&error) => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(REFUSED_PAUSE_MILLIS)).await;
-                if let Some(worker) = turn.free() {
-                    return Ok(worker);
+                if let Some(instead) = instead() {
+                    return Ok(Begun::Instead(instead));
                 }
             }
             Err(error) if refused(&error) => {

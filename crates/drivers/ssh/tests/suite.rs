@@ -39,6 +39,12 @@ async fn ssh_keeps_the_promises_of_a_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_is_sent_in_pieces() {
+    let Some(sshd) = Sshd::start() else { return };
+    conformance::upload::large(&sshd.host(), &sshd.work()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_only_has_busybox_keeps_them_too() {
     let Some(sshd) = with_busybox() else { return };
     let host = sshd.host();
