@@ -283,8 +283,9 @@ fn causes(error: &PortError) -> impl Iterator<Item = &(dyn Error + 'static)> {
 /// them.
 impl From<PortError> for Failure {
     fn from(error: PortError) -> Failure {
-        if error.cause.is_some() {
-            tracing::debug!(target: CAUSES, "{}", error.chain());
+        let chain = error.chain();
+        if chain != error.to_string() {
+            tracing::debug!(target: CAUSES, "{chain}");
         }
         let mut failure = Failure::new(error.kind, error.message).logs(error.logs);
         failure.hints = error.hints;

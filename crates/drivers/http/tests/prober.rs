@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lockgate_http::HttpProber;
 use lockgate_model::{FailureKind, Millis};
-use lockgate_ports::{Prober, Request};
+use lockgate_ports::{Effect, Prober, Request};
 use wiremock::matchers::{body_string, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -125,6 +125,44 @@ async fn what_is_not_http_and_what_breaks_off_is_unreachable() {
         let error = prober().send(&Request::get(&url, TIMEOUT)).await.unwrap_err();
         assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_was_not_sent_or_only_looks_certainly_changed_nothing() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let rows = [
+        ("nobody listens", "POST", format!("http://{nobody}"), Effect::None),
+        ("it hangs up", "POST", raw_server(b"", false), Effect::Unknown),
+        ("it hangs up on who looks", "GET", raw_server(b"", false), Effect::None),
+        ("it says nothing", "PUT", raw_server(b"", true), Effect::Unknown),
+        ("it says nothing to who looks", "HEAD", raw_server(b"", true), Effect::None),
+        (
+            "it breaks off",
+            "DELETE",
+            raw_server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na", false),
+            Effect::Unknown,
+        ),
+        ("no URL", "POST", "nowhere".to_owned(), Effect::None),
+    ];
+    for (what, method, url, effect) in rows {
+        let request = Request { method, ..Request::get(url, Millis(1_000)) };
+        let error = prober().send(&request).await.unwrap_err();
+        assert_eq!(error.effect(), effect, "{what}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_library_said_is_kept_without_the_url() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://lee:hunter2@127.0.0.1:{port}/health?token=t0ken");
+    let error = prober().send(&Request::get(url, TIMEOUT)).await.unwrap_err();
+    let cause = std::error::Error::source(&error).expect("a cause");
+    assert!(cause.is::<reqwest::Error>(), "{cause:?}");
+    let said = error.chain();
+    assert!(
+        said.contains("; because of: ") && !said.contains("hunter2") && !said.contains("t0ken"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod black_hole;
 mod sshd;
+mod streams;
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use lockgate_local::Local;
 use lockgate_model::{FailureKind, HostId, Millis, Ssh as Settings};
 use lockgate_ports::conformance::host::increment;
 use lockgate_ports::{
-    CheckState, Command, Endpoint, Host, PortError, Request, Swapped, conformance, http, listens,
+    CheckState, Command, Effect, Endpoint, Host, PortError, Request, Swapped, conformance, http, listens,
 };
 use lockgate_ssh::Ssh;
 use sshd::Sshd;
@@ -312,6 +313,7 @@ async fn a_port_where_nothing_listens_is_unreachable() {
     let error = refusal(&Ssh::new(id, &sshd.settings())).await;
     assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
     assert!(error.message.contains("refuses connections"), "{error}");
+    assert!(!error.outcome_unknown(), "nothing was sent");
 }
 
 #[tokio::test]
@@ -325,7 +327,7 @@ async fn a_host_that_does_not_answer_is_timed_out() {
     // Who asks meanwhile does not wait for as long again.
     let (one, other) = tokio::join!(refusal(&host), refusal(&host));
     for error in [one, other] {
-        assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+        assert_eq!((error.kind, error.effect()), (FailureKind::TimedOut, Effect::None), "{error}");
     }
     silent.set_nonblocking(true).unwrap();
     assert_eq!(std::iter::from_fn(|| silent.accept().ok()).count(), 1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lockgate_caddy::{Caddy, CaddyOptions};
 use lockgate_model::{FailureKind, Millis, Slot, Split};
 use lockgate_ports::conformance::router::RouterFixture;
-use lockgate_ports::{CheckState, Request, RouteVersion, Router};
+use lockgate_ports::{CheckState, Effect, Request, RouteVersion, Router};
 use serde_json::{Value, json};
 
 use crate::hooked::Hooked;
@@ -102,6 +102,25 @@ async fn a_change_between_looking_and_switching_is_caddys_412_and_takes_the_snip
         (None, Some("127.0.0.1:9")),
         "the other's change stands"
     );
+}
+
+/// Nothing was sent to it, so the switch has certainly not happened, and the snippet must not name the new address.
+#[tokio::test]
+async fn a_caddy_that_is_gone_before_the_switch_takes_the_snippet_back() {
+    if !caddy_is_there() {
+        return;
+    }
+    let setup = Setup::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let snippet = folder.path().join("web.caddy").to_str().unwrap().to_owned();
+    let stop = Request::json("POST", "/stop", Vec::new(), Millis::from_secs(5));
+    let host = Arc::new(Hooked::meddling(setup.admin.clone(), stop));
+    let options = CaddyOptions { host, snippet: Some(snippet.clone()), ..setup.with_id() };
+    let config = setup.simple();
+    let world = setup.run_json(&config, options).await;
+    let error = world.switch(Slot::Green).await.unwrap_err();
+    assert_eq!((error.kind, error.effect()), (FailureKind::Unreachable, Effect::None), "{error}");
+    assert!(!std::path::Path::new(&snippet).exists(), "the snippet is as it was: absent");
 }
 
 #[tokio::test]
