@@ -47,7 +47,7 @@ pub(crate) async fn open<'a>(
 ) -> Result<Apart<'a>, Broken> {
     // Never closed, so there is always one to be had.
     let turn = link.apart.acquire().await;
-    let turn = turn.map_err(|error| Broken::Before(trouble::broken(host, &error)))?;
+    let turn = turn.map_err(|error| Broken::Before(trouble::broken(host, error)))?;
     let program = script::alone(nonce, size, scripts);
     let bound = Duration::from_secs(START_SECONDS_MAX);
     match tokio::time::timeout(bound, start(host, link, &program, nonce, turn)).await {
@@ -66,7 +66,7 @@ async fn start<'a>(
     nonce: &str,
     turn: SemaphorePermit<'a>,
 ) -> Result<Apart<'a>, Broken> {
-    let before = |error: &Error| Broken::Before(trouble::broken(host, error));
+    let before = |error: Error| Broken::Before(trouble::broken(host, error));
     let mut child = loop {
         match session::begin(host, link, || link.workers.let_go()).await? {
             Begun::Session(child) => break child,
@@ -79,7 +79,7 @@ async fn start<'a>(
     else {
         return Err(Broken::Before(PortError::other("a session without its three streams")));
     };
-    stdin.write_all(program.as_bytes()).await.map_err(|error| before(&error))?;
+    stdin.write_all(program.as_bytes()).await.map_err(before)?;
     let (mut out, mut err) = (Stream::new(out), Stream::new(err));
     let mark = format!("\n{nonce} start");
     // Both to their end, for one of them may say why the session ended.
@@ -90,7 +90,7 @@ async fn start<'a>(
             let said = [&err.rest, &out.rest].map(|rest| String::from_utf8_lossy(rest).into_owned());
             Err(Broken::Before(no_shell(host, child, &said).await))
         }
-        Err(error) => Err(before(&error)),
+        Err(error) => Err(before(error)),
     }
 }
 
@@ -108,7 +108,7 @@ async fn no_shell(host: &HostId, child: Child<Arc<Session>>, said: &[String]) ->
             format!("ssh {host}: no shell runs there for us{detail}"),
         )
         .hint("allow commands for this user: a shell as login shell and no ForceCommand"),
-        Err(error) => trouble::broken(host, &error),
+        Err(error) => trouble::broken(host, error),
     }
 }
 
@@ -124,7 +124,7 @@ impl Apart<'_> {
         let code = match child.wait().await {
             Ok(status) => status.code(),
             Err(openssh::Error::Remote(error)) if error.kind() == ErrorKind::NotFound => Some(127),
-            Err(error) => return Err(trouble::broken(host, &error)),
+            Err(error) => return Err(trouble::broken(host, error)),
         };
         drop(stdin);
         code.ok_or_else(|| PortError::unreachable(format!("ssh {host}: its shell was killed")))

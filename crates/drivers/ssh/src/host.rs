@@ -231,13 +231,12 @@ impl Ssh {
     }
 
     async fn try_connect(&self, link: &Link, endpoint: &Endpoint) -> Result<UnixStream, Broken> {
-        let broken = |error: &dyn std::error::Error| Broken::Before(trouble::broken(&self.id, error));
         let path = match link.forward(endpoint).await {
             Ok(path) => path,
             Err(Forwarding::Wrong(error)) => return Err(Broken::Midway(error)),
-            Err(Forwarding::Broken(error)) => return Err(broken(&error)),
+            Err(Forwarding::Broken(error)) => return Err(Broken::Before(trouble::broken(&self.id, error))),
         };
-        UnixStream::connect(path).await.map_err(|error| broken(&error))
+        UnixStream::connect(path).await.map_err(|error| Broken::Before(trouble::broken(&self.id, error)))
     }
 }
 

@@ -8,7 +8,7 @@
 //! were operations at once (at most 8), mostly one or two.
 //!
 //! Wanted on the other side: a POSIX `sh`, the usual small programs (`cat`, `date`, `df`, `head`, `id`, `ls`, `mkdir`,
-//! `mv`, `rm`, `sha256sum`, `sync`, `wc`) and `flock`; GNU's or busybox's. With `setsid` a worker can be asked on after a command,
+//! `mv`, `rm`, `sha256sum`, `sync`, `wc`) and `flock`, for uploads also `dd`, `tail` and `tr`; GNU's or busybox's. With `setsid` a worker can be asked on after a command,
 //! without it every command costs a session. The login shell does not matter, nor does what its start-up files say.
 //!
 //! Invariants:

@@ -60,12 +60,12 @@ async fn attempt(
 ) -> Result<Result<Ended, PortError>, Broken> {
     let nonce = nonce().map_err(|error| Broken::Before(error.into()))?;
     let mut apart = apart::open(host.id(), link, command.stdin.len(), &[LINES], &nonce).await?;
-    let midway = |error: &std::io::Error| Broken::Midway(trouble::broken(host.id(), error));
+    let midway = |error: std::io::Error| Broken::Midway(trouble::broken(host.id(), error));
     let mut sink = Unstarted { sink, held: None };
     let ended = {
         let Apart { stdin, out, err, .. } = &mut apart;
         let mut lines = Lines::new(Some(out), Some(err), &mut sink);
-        listen(stdin, &[line, &command.stdin], &mut lines).await.map_err(|error| midway(&error))?;
+        listen(stdin, &[line, &command.stdin], &mut lines).await.map_err(midway)?;
         lines.end(0).await
     };
     let code = apart.code(host.id()).await.map_err(Broken::Midway)?;

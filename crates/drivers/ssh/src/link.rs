@@ -172,7 +172,7 @@ impl Link {
     /// `Unreachable` when the master has gone already.
     pub(crate) fn close(self, host: &HostId) -> Result<(), PortError> {
         self.workers.clear();
-        self.master.end().map_err(|error| trouble::broken(host, &error))
+        self.master.end().map_err(|error| trouble::broken(host, error))
     }
 }
 

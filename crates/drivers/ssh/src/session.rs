@@ -1,6 +1,7 @@
 //! One script run to its end, by a worker on the master connection.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lockgate_model::{HostId, Millis};
@@ -51,20 +52,25 @@ pub(crate) enum Broken {
 /// session, which ends what it runs.
 pub(crate) async fn run(host: &HostId, link: &Link, call: &Call<'_>) -> Result<Output, Broken> {
     // Sessions are few: waiting for one counts as well, else a full host would hold callers for ever.
-    match tokio::time::timeout(call.timeout.duration(), start(host, link, call)).await {
+    let sent = AtomicBool::new(false);
+    match tokio::time::timeout(call.timeout.duration(), start(host, link, call, &sent)).await {
         Ok(result) => result,
         Err(_) => {
-            Err(Broken::Midway(PortError::timed_out(format!("ssh {host}: not done within {}", call.timeout))))
+            let error = PortError::timed_out(format!("ssh {host}: not done within {}", call.timeout));
+            let is_certain = !sent.load(Ordering::Relaxed);
+            Err(Broken::Midway(if is_certain { error.without_effect() } else { error }))
         }
     }
 }
 
-async fn start(host: &HostId, link: &Link, call: &Call<'_>) -> Result<Output, Broken> {
+/// `sent` becomes true before the first byte of the request goes out.
+async fn start(host: &HostId, link: &Link, call: &Call<'_>, sent: &AtomicBool) -> Result<Output, Broken> {
     let (turn, free) = link.workers.turn().await;
     let mut worker = match free {
         Some(worker) => worker,
         None => open(host, link, &turn).await?,
     };
+    sent.store(true, Ordering::Relaxed);
     match worker.ask(call).await {
         Ok(output) => {
             if let Some(took) = worker.first_answer_took() {
@@ -119,11 +125,11 @@ pub(crate) async fn begin<T>(
             }
             Err(error) if refused(&error) => {
                 return Err(Broken::Before(
-                    trouble::broken(host, &error)
+                    trouble::broken(host, error)
                         .hint("allow 10 sessions or more in its sshd_config: MaxSessions 10"),
                 ));
             }
-            Err(error) => return Err(Broken::Before(trouble::broken(host, &error))),
+            Err(error) => return Err(Broken::Before(trouble::broken(host, error))),
         }
     }
 }

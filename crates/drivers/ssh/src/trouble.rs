@@ -178,7 +178,7 @@ pub(crate) fn program(what: &str, path: &str, output: &Output) -> PortError {
 }
 
 /// The connection broke while something was under way.
-pub(crate) fn broken(host: &HostId, error: &dyn std::error::Error) -> PortError {
+pub(crate) fn broken(host: &HostId, error: impl std::error::Error + Send + Sync + 'static) -> PortError {
     let mut message = format!("ssh {host}: the connection broke: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -186,6 +186,7 @@ pub(crate) fn broken(host: &HostId, error: &dyn std::error::Error) -> PortError 
         cause = error.source();
     }
     PortError::unreachable(message)
+        .caused_by(error)
         .hint("is the host up? The next command connects anew; `lockgate doctor` says what it finds there")
 }
 

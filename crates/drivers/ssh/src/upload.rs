@@ -77,7 +77,7 @@ async fn attempt(
         }
         Err(Unsent::Content(error)) => Ok(Err(error.without_effect())),
         Err(Unsent::Slow(bound)) => Ok(Err(known(too_slow(host.id(), &path, bound)))),
-        Err(Unsent::Lost(error)) => Err(lost(trouble::broken(host.id(), &error))),
+        Err(Unsent::Lost(error)) => Err(lost(trouble::broken(host.id(), error))),
     }
 }
 

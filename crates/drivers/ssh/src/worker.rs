@@ -122,11 +122,11 @@ impl Worker {
                     )
                     .hint("allow commands for this user: a shell as login shell and no ForceCommand"),
                 ),
-                Err(error) => Broken::Before(trouble::broken(host, &error)),
+                Err(error) => Broken::Before(trouble::broken(host, error)),
             },
-            Cut::Before(error) => Broken::Before(trouble::broken(host, &error)),
+            Cut::Before(error) => Broken::Before(trouble::broken(host, error)),
             Cut::Midway(error) => {
-                let mut error = trouble::broken(host, &error);
+                let mut error = trouble::broken(host, error);
                 error.message.push_str(&format!("{detail}; what was under way may have been done"));
                 Broken::Midway(error)
             }
