@@ -133,7 +133,11 @@ async fn a_command_whose_connection_is_cut_may_have_done_something() {
     let command = Command::new(["sh", "-c", "echo begun; exec sleep 300"]);
     let (begun, has_begun) = tokio::sync::oneshot::channel();
     let mut begun = Some(begun);
-    let mut sink = move |_: Line| drop(begun.take().map(|begun| begun.send(())));
+    let mut sink = move |_: Line| {
+        if let Some(begun) = begun.take() {
+            begun.send(()).unwrap();
+        }
+    };
     let cut = async {
         has_begun.await.unwrap();
         assert!(sshd.cut_connections() > 0, "there was a connection");
