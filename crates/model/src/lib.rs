@@ -13,6 +13,7 @@ mod exit;
 mod failure;
 mod gate_answer;
 mod health;
+mod hints;
 mod host_log;
 mod ids;
 mod lease;
@@ -58,6 +59,7 @@ pub use failure::{
 };
 pub use gate_answer::{CheckWant, GateAnswer};
 pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
+pub use hints::{HINTS_MAX, Hints};
 pub use host_log::{HostLog, LogLine, LogsWant};
 pub use ids::{
     Checksum, Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot,
