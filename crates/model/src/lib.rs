@@ -4,6 +4,7 @@
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
 mod behind;
+mod calendar;
 mod dark;
 mod delivery;
 mod escape;
@@ -20,6 +21,7 @@ mod query;
 mod registry;
 mod release;
 mod releases;
+mod schedule;
 mod split;
 mod template;
 mod token;
@@ -27,6 +29,7 @@ mod variable;
 mod word;
 
 pub use behind::{Behind, LeftOut};
+pub use calendar::{Cron, InvalidCron, Zone};
 pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
@@ -60,6 +63,10 @@ pub use query::without_query;
 pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
 pub use release::Release;
 pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tried, WasLive, condemns};
+pub use schedule::{
+    FailedBefore, Handled, Pick, Remembered, Schedule, ScheduleLine, ScheduleTold, ScheduledEnd,
+    ScheduledWord,
+};
 pub use split::{InSlot, InvalidSplit, Split};
 pub use template::{Template, TemplateError, Vars};
 pub use variable::{is_secret_name, secret_variables};
