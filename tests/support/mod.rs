@@ -8,6 +8,7 @@ pub mod load;
 pub mod processes;
 pub mod project;
 pub mod ran;
+pub mod registry;
 
 use std::time::{Duration, Instant};
 

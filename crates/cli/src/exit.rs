@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lockgate_model::{FailureKind, Outcome, StatusWord};
+use lockgate_model::{FailureKind, Outcome, ScheduledWord, StatusWord};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -89,6 +89,20 @@ impl From<&Outcome> for Exit {
     }
 }
 
+impl From<ScheduledWord> for Exit {
+    fn from(word: ScheduledWord) -> Exit {
+        match word {
+            ScheduledWord::Nothing | ScheduledWord::Succeeded => Exit::Succeeded,
+            ScheduledWord::NotYet => Exit::NotYet,
+            ScheduledWord::Failed => Exit::Failed,
+            ScheduledWord::Held => Exit::Held,
+            ScheduledWord::RolledBack => Exit::RolledBack,
+            ScheduledWord::Unknown => Exit::Unknown,
+            ScheduledWord::Stuck => Exit::Stuck,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lockgate_model::Failure;
@@ -117,6 +131,20 @@ mod tests {
             let word = seen.after(ends);
             assert_eq!(Exit::of_ends(ends, word).code(), code, "{ends:?}, then {seen:?}");
             assert!(code != 0 || (word.is_well() && Exit::of_look(word) == Exit::Succeeded));
+        }
+    }
+
+    #[test]
+    fn the_worst_of_several_services_is_the_same_as_a_word_and_as_an_exit_code() {
+        use ScheduledWord::{Failed, Held, NotYet, Nothing, RolledBack, Stuck, Succeeded, Unknown};
+        let all = [Nothing, Succeeded, NotYet, Failed, Held, RolledBack, Unknown, Stuck];
+        for one in all {
+            for other in all {
+                let worse = Exit::from(one).or_worse(Exit::from(other));
+                assert_eq!(Exit::from(one.or_worse(other)), worse, "{one:?}, {other:?}");
+            }
+            let json = serde_json::to_value(one).unwrap();
+            assert_eq!(json, one.as_str());
         }
     }
 

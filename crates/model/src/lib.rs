@@ -65,7 +65,7 @@ pub use release::Release;
 pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tried, WasLive, condemns};
 pub use schedule::{
     FailedBefore, Handled, Pick, Remembered, Schedule, ScheduleLine, ScheduleTold, ScheduledEnd,
-    ScheduledWord,
+    ScheduledWord, TurnTold,
 };
 pub use split::{InSlot, InvalidSplit, Split};
 pub use template::{Template, TemplateError, Vars};

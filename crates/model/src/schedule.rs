@@ -115,7 +115,7 @@ pub enum ScheduledEnd {
         /// What was to be deployed, where that was known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tag: Option<Tag>,
-        word: ScheduledWord,
+        how: ScheduledWord,
         failure: Failure,
     },
 }
@@ -189,7 +189,7 @@ impl ScheduledEnd {
                 Outcome::RolledBack { .. } => ScheduledWord::RolledBack,
                 Outcome::Stuck(_) => ScheduledWord::Stuck,
             },
-            ScheduledEnd::Failed { word, .. } => *word,
+            ScheduledEnd::Failed { how, .. } => *how,
         }
     }
 }
@@ -271,4 +271,34 @@ struct HandledTold<'a> {
     word: ScheduledWord,
     #[serde(flatten)]
     end: &'a ScheduledEnd,
+}
+
+/// What a tick came to, as JSON has it: one object for each service.
+#[derive(Debug, Serialize)]
+pub struct TurnTold<'a> {
+    /// `scheduled`.
+    event: &'static str,
+    environment: &'a EnvironmentName,
+    service: &'a ServiceName,
+    #[serde(flatten)]
+    handled: HandledTold<'a>,
+    /// Why it is not remembered, so that the next tick may do the same again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forgotten: Option<&'a Failure>,
+}
+
+impl<'a> TurnTold<'a> {
+    /// Times are RFC 3339 in `zone`.
+    #[must_use]
+    pub fn new(
+        environment: &'a EnvironmentName,
+        service: &'a ServiceName,
+        zone: &Zone,
+        handled: &'a Handled,
+        forgotten: Option<&'a Failure>,
+    ) -> Self {
+        let Handled { tick, at, end } = handled;
+        let handled = HandledTold { tick: zone.rfc3339(*tick), at: zone.rfc3339(*at), word: end.word(), end };
+        Self { event: "scheduled", environment, service, handled, forgotten }
+    }
 }

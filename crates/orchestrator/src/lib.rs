@@ -11,12 +11,14 @@ mod cut_off;
 mod interrupted;
 mod missing;
 mod recover;
+mod schedule;
 mod session;
 mod site;
 mod status;
 mod tell;
 
 pub use missing::Resumed;
+pub use schedule::{Scheduler, Turn, Turned};
 pub use session::{Planned, Report, Session, Tools, Trouble, Want};
 pub use site::Site;
 pub use status::{StateLine, state_line};

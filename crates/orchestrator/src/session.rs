@@ -256,7 +256,7 @@ impl<'a> Session<'a> {
             Ok(ready) => ready,
             Err(trouble) => {
                 if let Some(failure) = trouble.news() {
-                    self.tools.teller.unbegun(self, want, failure).await;
+                    self.tools.teller.unbegun(self, want.asked(), failure).await;
                 }
                 return Err(trouble);
             }

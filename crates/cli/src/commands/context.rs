@@ -1,5 +1,6 @@
 //! What most commands start from: the project, and which services and environment are meant.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockgate_config::Loaded;
@@ -16,6 +17,8 @@ use crate::{sink::Screen, tools};
 pub struct Context<'a> {
     pub project: Arc<Project>,
     pub output: &'a Output,
+    /// Of lockgate.yaml, absolute.
+    pub path: PathBuf,
     environment: Option<String>,
 }
 
@@ -31,8 +34,13 @@ impl<'a> Context<'a> {
         let env = |name: &str| std::env::var(name).ok();
         let path = match &global.config {
             Some(path) => {
-                let Loaded { project, .. } = lockgate_config::load(path, &env)?;
-                return Ok(Self { project: Arc::new(project), output, environment: global.env.clone() });
+                let Loaded { project, path } = lockgate_config::load(path, &env)?;
+                return Ok(Self {
+                    project: Arc::new(project),
+                    output,
+                    path,
+                    environment: global.env.clone(),
+                });
             }
             None => lockgate_config::find(&std::env::current_dir()?).ok_or_else(|| {
                 CliError::usage(
@@ -41,8 +49,8 @@ impl<'a> Context<'a> {
                 )
             })?,
         };
-        let Loaded { project, .. } = lockgate_config::load_if(&path, &env, crate::safe::require)?;
-        Ok(Self { project: Arc::new(project), output, environment: global.env.clone() })
+        let Loaded { project, path } = lockgate_config::load_if(&path, &env, crate::safe::require)?;
+        Ok(Self { project: Arc::new(project), output, path, environment: global.env.clone() })
     }
 
     /// The environment asked for, else the only one that is deployed to.
@@ -69,6 +77,11 @@ impl<'a> Context<'a> {
                 format!("choose one with --env: {}", names(several)),
             )),
         }
+    }
+
+    /// The environment asked for, where one was.
+    pub fn environment_asked(&self) -> Result<Option<&Environment>, CliError> {
+        self.environment.is_some().then(|| self.environment()).transpose()
     }
 
     pub fn service(&self, name: &str) -> Result<&Service, CliError> {
