@@ -8,8 +8,8 @@ use crate::support::project::{self, Project, Running, Setup};
 use crate::support::registry::Registry;
 use crate::support::wait_for;
 
-/// Due whenever nobody has handled this month yet: no test can meet the tick itself, but for one at midnight of the first.
-const MONTHLY: &str = "{ cron: \"@monthly\", deploy: latest-semver, catch_up: 800h }";
+/// Due whenever nobody has handled this day yet: only a test at midnight meets the tick itself.
+const DAILY: &str = "{ cron: \"@daily\", deploy: latest-semver, catch_up: 24h }";
 
 pub struct Scene {
     pub registry: Registry,
@@ -31,7 +31,7 @@ impl Scene {
     }
 
     pub fn start(tags: &[&str]) -> Option<Scene> {
-        Self::with(&Setup::default(), MONTHLY, tags)
+        Self::with(&Setup::default(), DAILY, tags)
     }
 
     fn push(&self, tag: &str, knobs: &str) {
@@ -57,7 +57,7 @@ fn the_newest_version_goes_live_once_for_a_tick() {
     for other in ["latest", "sha-0a1b2c3d", "v3", "nightly-9.9.9"] {
         registry.push("acme/web", other);
     }
-    project.run("schedule").expect(0).says(&["none yet", "@monthly", "lockgate schedule --crontab"]);
+    project.run("schedule").expect(0).says(&["none yet", "@daily", "lockgate schedule --crontab"]);
     project.run("run-schedule").expect(0).says(&["web in prod: v1.10.0", "succeeded", "1 due"]);
     project.expect_settled("v1.10.0");
     project.run("run-schedule").expect(0).says(&["nothing is due; the next is web in prod at "]);
@@ -84,7 +84,7 @@ fn the_newest_version_goes_live_once_for_a_tick() {
 #[test]
 fn what_is_live_and_newer_stays_and_a_repository_without_versions_is_said() {
     let Some(scene) = Scene::start(&["v1.0.0"]) else { return };
-    let Scene { project, registry } = &scene;
+    let project = &scene.project;
     project.release("v1.0.1-rc.1", "");
     project.deploy("v1.0.1-rc.1");
     project
@@ -94,10 +94,10 @@ fn what_is_live_and_newer_stays_and_a_repository_without_versions_is_said() {
     project.expect_settled("v1.0.1-rc.1");
     drop(scene);
     let Some(scene) = Scene::start(&[]) else { return };
-    let Scene { project, registry: other } = &scene;
+    let Scene { project, registry } = &scene;
     project.run("run-schedule --now").expect(1).says(&["not found", "has no repository acme/web", "hint"]);
-    other.push("acme/web", "latest");
-    other.push("acme/web", "2.0.0-beta");
+    registry.push("acme/web", "latest");
+    registry.push("acme/web", "2.0.0-beta");
     project
         .run("run-schedule --now")
         .expect(0)
@@ -139,7 +139,7 @@ fn a_release_that_was_rolled_back_is_not_tried_again_until_its_tag_means_other_b
 #[test]
 fn what_failed_before_anything_was_touched_is_remembered_where_it_was_the_release_s_fault() {
     let setup = Setup { before: "[{ name: unit, command: \"ROOT/unit\" }]".into(), ..Setup::default() };
-    let Some(scene) = Scene::with(&setup, MONTHLY, &["v1.0.0"]) else { return };
+    let Some(scene) = Scene::with(&setup, DAILY, &["v1.0.0"]) else { return };
     let project = &scene.project;
     // Not yet: the next tick asks again.
     project.script("unit", "#!/bin/sh\nexit 75\n");
@@ -168,7 +168,7 @@ fn what_failed_before_anything_was_touched_is_remembered_where_it_was_the_releas
 fn a_registry_that_does_not_answer_is_told_and_asked_again_at_the_next_tick() {
     let hook = Double::start(Manner::Answers("200 OK", ""));
     let end = format!("notify:\n  - webhook: {{ url: \"http://{}/hook\" }}\n", hook.address);
-    let Some(mut scene) = Scene::with(&Setup { end, ..Setup::default() }, MONTHLY, &["v1.0.0"]) else {
+    let Some(mut scene) = Scene::with(&Setup { end, ..Setup::default() }, DAILY, &["v1.0.0"]) else {
         return;
     };
     scene.registry.down();
@@ -201,7 +201,7 @@ environments:
   prod:
     runtime: {{ process: {{ dir: "{root}/host" }} }}
     router: {{ builtin: {{ listen: "127.0.0.1:{port}", host: "{{service}}.test", dir: "{root}/host/proxy" }} }}
-    schedule: {{ cron: "@monthly", deploy: latest-semver, catch_up: 800h, services: [web, api] }}
+    schedule: {{ cron: "@daily", deploy: latest-semver, catch_up: 24h, services: [web, api] }}
     drain: 2s
 "#
     );
@@ -249,7 +249,7 @@ fn a_service_that_fails_does_not_stop_the_others_and_the_exit_code_is_the_worst(
 #[test]
 fn one_run_schedule_works_at_a_time() {
     let setup = Setup { before: "[{ name: wait, command: \"ROOT/gate\" }]".into(), ..Setup::default() };
-    let Some(scene) = Scene::with(&setup, MONTHLY, &["v1.0.0"]) else { return };
+    let Some(scene) = Scene::with(&setup, DAILY, &["v1.0.0"]) else { return };
     let project = &scene.project;
     let root = project.root().display();
     project.script("gate", &format!("#!/bin/sh\n: > {root}/at-gate-$LOCKGATE_TAG\ni=0\nwhile [ ! -e {root}/open ] && [ $i -lt 1500 ]\ndo sleep 0.02; i=$((i+1)); done\n"));
@@ -306,7 +306,7 @@ const SPOILING_GATE: &str =
 #[test]
 fn an_earlier_run_that_is_stuck_is_left_to_a_person() {
     let setup = Setup { after: "[{ name: spoil, command: \"ROOT/gate\" }]".into(), ..Setup::default() };
-    let Some(scene) = Scene::with(&setup, MONTHLY, &["v1.0.0"]) else { return };
+    let Some(scene) = Scene::with(&setup, DAILY, &["v1.0.0"]) else { return };
     let project = &scene.project;
     project.script("gate", "#!/bin/sh\nexit 0\n");
     project.run("run-schedule --now").expect(0);
@@ -339,7 +339,7 @@ fn the_line_for_cron_works_as_it_is_printed_and_its_log_is_bounded() {
     .expect(0)
     .stdout;
     let (when, job) = line.trim_end().split_at("*/5 * * * * ".len());
-    assert_eq!(when, "*/5 * * * * ", "@monthly is no five fields");
+    assert_eq!(when, "*/5 * * * * ", "@daily is no five fields");
     // Cron itself turns `\%` into `%`, and hands the rest to a shell with hardly any environment.
     let job = job.replace("\\%", "%");
     let cron = || {
