@@ -10,9 +10,9 @@
 use std::sync::Arc;
 
 use lockgate_model::{
-    EnvironmentName, Failure, FailureKind, Gates, Handled, HostId, Place, Remembered, Repository, Schedule,
-    ScheduleLine, ScheduledEnd, ScheduledWord, Service, ServiceName, StatusWord, TOLD_CHARS_MAX, Tag,
-    Timestamp, Zone,
+    EnvironmentName, Failure, FailureKind, Gates, Handled, HostId, Outcome, Place, Remembered, Repository,
+    Schedule, ScheduleLine, ScheduledEnd, ScheduledWord, Service, ServiceName, StatusWord, TOLD_CHARS_MAX,
+    Tag, Timestamp, Zone,
 };
 use lockgate_plan::schedule::{self, Due, Judged, Versioned};
 use lockgate_ports::{Host, Registry};
@@ -98,7 +98,7 @@ impl Scheduler {
         let before = match self.begin(turn, tick).await {
             Ok(before) => before,
             Err(failure) => {
-                let end = unbegun(session, None, failure).await;
+                let end = unbegun(session, turn, None, failure).await;
                 let handled = Handled { tick, at: clock.now(), end };
                 return Turned { handled, report: None, forgotten: None };
             }
@@ -131,13 +131,13 @@ impl Scheduler {
         let newest = match before_anything(interrupt, self.newest(turn)).await {
             Ok(Ok(newest)) => newest,
             Ok(Err(tags)) => return (ScheduledEnd::NoVersion { tags }, None),
-            Err(failure) => return (unbegun(session, None, failure).await, None),
+            Err(failure) => return (unbegun(session, turn, None, failure).await, None),
         };
         let tag = newest.tag.clone();
         let want = Want::Deploy { tag: tag.clone(), gates: Gates::All, again: false };
         let planned = match before_anything(interrupt, session.plan(&want)).await {
             Ok(planned) => planned,
-            Err(failure) => return (unbegun(session, Some(tag), failure).await, None),
+            Err(failure) => return (unbegun(session, turn, Some(tag), failure).await, None),
         };
         let release = planned.plan.release.clone();
         let end = match schedule::judge(&newest, &release, &planned.observed, before) {
@@ -223,9 +223,9 @@ fn troubled(trouble: &Trouble, tag: Tag) -> ScheduledEnd {
 }
 
 /// Of what failed before a run could begin; whoever waits for the release is told.
-async fn unbegun(session: &Session<'_>, tag: Option<Tag>, failure: Failure) -> ScheduledEnd {
-    let asked = tag.as_ref().map(Tag::to_string);
-    session.tools.teller.unbegun(session, asked, failure.clone()).await;
+async fn unbegun(session: &Session<'_>, turn: &Turn<'_>, tag: Option<Tag>, failure: Failure) -> ScheduledEnd {
+    let asked = tag.as_ref().map_or(turn.schedule.deploy.as_str(), Tag::as_str);
+    session.tools.teller.unbegun(session, Some(asked.to_owned()), failure.clone()).await;
     ScheduledEnd::Failed { tag, how: word_of(&failure), failure }
 }
 
@@ -248,17 +248,21 @@ fn word_of(failure: &Failure) -> ScheduledWord {
     }
 }
 
-/// What is remembered when a tick is over: how it ended in brief, and the release that is not tried again.
+/// What is remembered when a tick is over: how it ended in brief, and the release that is not tried again. Once the newest is
+/// live, none is.
 fn after(before: Remembered, handled: &Handled) -> Remembered {
     let failed = match &handled.end {
+        ScheduledEnd::Ran { outcome: Outcome::Succeeded { .. }, .. } | ScheduledEnd::Live { .. } => None,
         ScheduledEnd::Ran { release, outcome, .. } => {
-            let own = schedule::own_fault(release, outcome, handled.at);
-            let is_of_before = |failed: &lockgate_model::FailedBefore| failed.release.same_bytes(release);
-            own.or(before.failed.filter(|failed| !is_of_before(failed)))
+            schedule::own_fault(release, outcome, handled.at).or(before.failed)
         }
-        // Somebody brought it live all the same.
-        ScheduledEnd::Live { release } => before.failed.filter(|failed| !failed.release.same_bytes(release)),
-        _ => before.failed,
+        ScheduledEnd::NoVersion { .. }
+        | ScheduledEnd::Older { .. }
+        | ScheduledEnd::Rejected { .. }
+        | ScheduledEnd::FailedBefore { .. }
+        | ScheduledEnd::Waits
+        | ScheduledEnd::Missed
+        | ScheduledEnd::Failed { .. } => before.failed,
     };
     let end = match &handled.end {
         ScheduledEnd::Ran { run, release, outcome } => ScheduledEnd::Ran {

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use lockgate_engine::{Clock, EventSink, Interrupt, Journal, JournalError, RunFilter, RunSummary};
 use lockgate_model::{
-    BuiltinRouter, Cron, Delivery, Digest, Environment, EnvironmentName, Event, Health, HostId, HttpHealth,
-    Identity, Mask, Millis, Pick, ProcessRuntime, Project, ProjectName, Reference, Release, Repository,
-    Router, RunId, Runtime, Schedule, ScheduledWord, Service, ServiceName, SlotDelivery, Ssh, StatusRange,
-    Strategy, Tag, Timestamp, TurnTold, Wave, Zone,
+    BuiltinRouter, ComposeLayout, ComposeRuntime, Cron, Delivery, Digest, Environment, EnvironmentName,
+    Event, Health, HostId, HttpHealth, Identity, Mask, Millis, Pick, Project, ProjectName, Reference,
+    Release, Repository, Router, RunId, Runtime, Schedule, ScheduledWord, Service, ServiceName, SlotDelivery,
+    Ssh, StatusRange, Strategy, Tag, Template, Timestamp, TurnTold, Wave, Zone,
 };
 use lockgate_orchestrator::{Scheduler, Session, Site, Teller, Tools, Turn, Turned};
 use lockgate_plan::schedule::Due;
@@ -19,7 +19,7 @@ use lockgate_ports::fake::{
     Fate, Machine, Nature, SharedMachine, What, shared,
 };
 use lockgate_ports::registry::MEDIA_TYPES;
-use lockgate_ports::{Host, Manifest, PortError, Registry};
+use lockgate_ports::{Manifest, PortError, Registry};
 
 /// 2026-03-26T00:00:00Z, three days before the clocks change in Berlin.
 const DAY_ONE: i64 = 1_774_483_200_000;
@@ -143,7 +143,11 @@ fn environment(host: &HostId) -> Environment {
         delivery: Delivery::Slots(Box::new(SlotDelivery {
             hosts: vec![host.clone()],
             strategy: Strategy::BlueGreen,
-            runtime: Runtime::Process(ProcessRuntime { dir: None }),
+            runtime: Runtime::Compose(ComposeRuntime {
+                layout: ComposeLayout::Folders(Template::new("/srv/{service}/{slot}").unwrap()),
+                service: None,
+                project: None,
+            }),
             router: Router::Builtin(BuiltinRouter::on("127.0.0.1:8080")),
             waves: vec![Wave::Rest],
             drain: Millis(0),
