@@ -395,6 +395,89 @@ fn a_schedule_that_is_interrupted_leaves_the_rest_to_the_next_call() {
     wait_for("the app to end", 20, || project.apps().is_empty().then_some(()));
 }
 
+/// Times, digests and run ids as `<time>`, `<digest>` and `<run>`; what is waited for a step as `<span>`.
+fn pinned(text: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split_inclusive([' ', '\n', ',']) {
+        let bare = word.trim_end_matches([' ', '\n', ',', ':', ')', ';']);
+        let rest = &word[bare.len()..];
+        let is_time = bare.len() == 25 && bare.as_bytes()[10] == b'T' && bare.as_bytes()[22] == b':';
+        let hex = bare.trim_start_matches('(');
+        let is_digest = hex.len() == 12 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        words.push(match (is_time, is_digest) {
+            (true, _) => format!("<time>{rest}"),
+            (_, true) => format!("{}<digest>{rest}", &bare[..bare.len() - hex.len()]),
+            _ => word.to_owned(),
+        });
+    }
+    words.concat()
+}
+
+#[test]
+fn the_whole_of_what_is_said_at_a_tick_and_after_it() {
+    let Some(scene) = Scene::start(&["v1.0.0"]) else { return };
+    let said = |args: &str, code: i32| {
+        let mut command = scene.project.command(args.split(' '));
+        command.env("TZ", "Europe/Berlin");
+        let ran = project::run(command).expect(code);
+        pinned(&ran.stdout).replace(&scene.project.root().display().to_string(), "ROOT")
+    };
+    assert_eq!(
+        said("run-schedule", 0),
+        "<time> the schedule of shop: 1 due\n\
+         web in prod: v1.0.0 (<digest>): succeeded\n\
+         succeeded: web v1.0.0 (<digest>) is live in prod on this machine\n\
+         <time> the schedule of shop: succeeded\n"
+    );
+    assert_eq!(
+        said("run-schedule --now", 0),
+        "<time> the schedule of shop: 1 due\n\
+         web in prod: nothing to do: v1.0.0 (<digest>) is live\n\
+         <time> the schedule of shop: nothing to do\n"
+    );
+    assert_eq!(said("run-schedule", 0), "nothing is due; the next is web in prod at <time>\n");
+    scene.push("v1.1.0", "FAIL_PATHS=/metrics");
+    let first = said("run-schedule --now", 3);
+    let lines: Vec<&str> = first.lines().collect();
+    assert_eq!(
+        lines[..3],
+        ["<time> the schedule of shop: 1 due", "web in prod: v1.1.0 (<digest>): rolled back", "rolled back",]
+    );
+    assert_eq!(lines.last(), Some(&"<time> the schedule of shop: rolled back"), "{first}");
+    let owner = scene.memory()["last"]["outcome"]["outcome"].clone();
+    assert_eq!(owner, "rolled_back");
+    let listed = said("schedule", 0);
+    let mut lines = listed.lines();
+    let squeezed = |line: Option<&str>| line.unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(squeezed(lines.next()), "environment service when last next");
+    assert_eq!(squeezed(lines.next()), "prod web @daily (Europe/Berlin) <time>: v1.1.0: rolled back <time>");
+    assert_eq!(
+        lines.next().unwrap(),
+        "  ! web in prod: v1.1.0 (<digest>) failed at <time>: gate failed: gate \"smoke\" failed: GET /metrics through \
+         builtin on local: 500, wanted 2xx, 2 times; it is not tried again until its tag means something else; to \
+         deploy it all the same: `lockgate --env prod deploy web v1.1.0`"
+    );
+    assert_eq!(lines.next(), None, "{listed}");
+}
+
+/// System A had `0 5 * * *` in its crontab.
+#[test]
+fn init_takes_over_the_daily_schedule_of_a_service_list_and_prints_its_line() {
+    let project = Project::empty();
+    std::fs::write(
+        project.path("services.yaml"),
+        "services:\n  web: { test_url: https://test.example.com }\n",
+    )
+    .unwrap();
+    let ran = project.run("init --import services.yaml").expect(0).says(&["crontab -e"]);
+    let line = ran.stderr.lines().last().unwrap();
+    let wanted = format!(" -c {}/lockgate.yaml run-schedule --log", project.root().display());
+    assert!(line.starts_with("0 5 * * * /") && line.ends_with(&wanted), "{line}");
+    let printed = project.run("schedule --crontab").expect(0).stdout;
+    assert_eq!(printed.trim_end(), line);
+    project.run("schedule").expect(0).says(&["prod", "web", "0 5 * * *", "none yet"]);
+}
+
 #[test]
 fn a_folder_without_a_schedule_says_how_to_write_one() {
     let project = Project::new();

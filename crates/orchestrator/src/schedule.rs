@@ -10,9 +10,9 @@
 use std::sync::Arc;
 
 use lockgate_model::{
-    EnvironmentName, Failure, FailureKind, Gates, Handled, HostId, Outcome, Place, Remembered, Repository,
-    Schedule, ScheduleLine, ScheduledEnd, ScheduledWord, Service, ServiceName, StatusWord, TOLD_CHARS_MAX,
-    Tag, Timestamp, Zone,
+    EnvironmentName, Failure, FailureKind, Gates, Handled, HostId, Mask, Outcome, Place, Remembered,
+    Repository, Schedule, ScheduleLine, ScheduledEnd, ScheduledWord, Service, ServiceName, StatusWord,
+    TOLD_CHARS_MAX, Tag, Timestamp, Zone,
 };
 use lockgate_plan::schedule::{self, Due, Judged, Versioned};
 use lockgate_ports::{Host, Registry};
@@ -206,13 +206,16 @@ async fn ran(session: &Session<'_>, want: &Want, tag: Tag) -> (ScheduledEnd, Opt
             };
             (end, Some(report))
         }
-        Err(trouble) => (troubled(&trouble, tag), None),
+        Err(trouble) => {
+            let failure = trouble.failure().map(|failure| masked(session, failure));
+            (troubled(&trouble, failure, tag), None)
+        }
     }
 }
 
 /// Of a run that came to none of its ends. People were told of it.
-fn troubled(trouble: &Trouble, tag: Tag) -> ScheduledEnd {
-    let Some(failure) = trouble.failure() else { return ScheduledEnd::Waits };
+fn troubled(trouble: &Trouble, failure: Option<Failure>, tag: Tag) -> ScheduledEnd {
+    let Some(failure) = failure else { return ScheduledEnd::Waits };
     let word = match trouble {
         Trouble::Held(_) | Trouble::LeaseLost(_) => ScheduledWord::Held,
         Trouble::Midway(_) => ScheduledWord::Unknown,
@@ -224,9 +227,15 @@ fn troubled(trouble: &Trouble, tag: Tag) -> ScheduledEnd {
 
 /// Of what failed before a run could begin; whoever waits for the release is told.
 async fn unbegun(session: &Session<'_>, turn: &Turn<'_>, tag: Option<Tag>, failure: Failure) -> ScheduledEnd {
+    let failure = masked(session, failure);
     let asked = tag.as_ref().map_or(turn.schedule.deploy.as_str(), Tag::as_str);
     session.tools.teller.unbegun(session, Some(asked.to_owned()), failure.clone()).await;
     ScheduledEnd::Failed { tag, how: word_of(&failure), failure }
+}
+
+/// What hosts and registries said, without secrets: it is kept, too.
+fn masked(session: &Session<'_>, failure: Failure) -> Failure {
+    Mask::of(&session.site.secrets).failure(failure)
 }
 
 fn word_of(failure: &Failure) -> ScheduledWord {

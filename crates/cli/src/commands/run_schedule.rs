@@ -198,11 +198,13 @@ impl Whole<'_> {
             Format::Json => output.json(&serde_json::json!({
                 "event": "result", "at": at, "handled": self.handled, "word": self.word, "exit": exit.code(),
             })),
-            Format::Text => output.text(&format!(
-                "{at} the schedule of {}: {}",
-                self.context.project.name,
-                self.word.as_str().replace('_', " ")
-            )),
+            Format::Text => {
+                let word = match self.word {
+                    ScheduledWord::Nothing => "nothing to do".to_owned(),
+                    word => word.as_str().replace('_', " "),
+                };
+                output.text(&format!("{at} the schedule of {}: {word}", self.context.project.name));
+            }
         }
         exit
     }
