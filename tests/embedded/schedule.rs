@@ -253,7 +253,7 @@ fn one_run_schedule_works_at_a_time() {
     let Some(scene) = Scene::with(&setup, DAILY, &["v1.0.0"]) else { return };
     let project = &scene.project;
     let root = project.root().display();
-    project.script("gate", &format!("#!/bin/sh\n: > {root}/at-gate-$LOCKGATE_TAG\ni=0\nwhile [ ! -e {root}/open ] && [ $i -lt 1500 ]\ndo sleep 0.02; i=$((i+1)); done\n"));
+    project.script("gate", &waiting_gate(&root.to_string()));
     let first = project.start("run-schedule");
     project.wait_at_gate("v1.0.0");
     let pid = first.child.id().to_string();
@@ -271,8 +271,39 @@ fn one_run_schedule_works_at_a_time() {
     project.open_gate();
     project.run("run-schedule").expect(0).says(&["nothing is due"]);
     project.run("schedule").expect(0).says(&["begun, and not ended"]);
-    project.run("run-schedule --now").expect(0).says(&["v1.0.0", "succeeded"]);
+    // What was cut off is brought to its end first, and then it is live.
+    project.run("run-schedule --now").expect(0).says(&["nothing to do: v1.0.0"]);
     project.expect_settled("v1.0.0");
+}
+
+#[test]
+fn what_was_cut_off_after_the_switch_is_not_taken_for_live_before_it_is_settled() {
+    let setup = Setup { after: "[{ name: wait, command: \"ROOT/gate\" }]".into(), ..Setup::default() };
+    let Some(scene) = Scene::with(&setup, DAILY, &["v1.0.0"]) else { return };
+    let project = &scene.project;
+    project.script("gate", "#!/bin/sh\nexit 0\n");
+    project.run("run-schedule").expect(0);
+    scene.push("v1.1.0", "");
+    let root = project.root().display();
+    project.script("gate", &waiting_gate(&root.to_string()));
+    let first = project.start("run-schedule --now");
+    project.wait_at_gate("v1.1.0");
+    first.signal(Signal::KILL);
+    first.end();
+    // It has the traffic, and nobody knows yet whether it passes. It does not.
+    project.script("gate", "#!/bin/sh\nexit 1\n");
+    let ran = project.run("run-schedule --now --format json").expect(3);
+    let end = ran.lines().into_iter().find(|line| line["event"] == "scheduled").unwrap();
+    assert_eq!((&end["end"], &end["release"]["tag"]), (&json!("ran"), &json!("v1.1.0")), "{ran}");
+    project.expect_settled("v1.0.0");
+    project.run("run-schedule --now").expect(0).says(&["v1.1.0", "was rejected"]);
+}
+
+/// Tells that it is there, and goes on when the file `open` is there.
+fn waiting_gate(root: &str) -> String {
+    format!(
+        "#!/bin/sh\n: > {root}/at-gate-$LOCKGATE_TAG\ni=0\nwhile [ ! -e {root}/open ] && [ $i -lt 1500 ]\ndo sleep 0.02; i=$((i+1)); done\n"
+    )
 }
 
 #[test]

@@ -123,9 +123,8 @@ impl Scheduler {
         turn: &Turn<'_>,
         before: &Remembered,
     ) -> (ScheduledEnd, Option<Report>) {
-        // What waits for a person is not touched by itself.
-        if session.status().await.word() == StatusWord::Stuck {
-            return (ScheduledEnd::Waits, None);
+        if let Some(end) = bring_to_end(session).await {
+            return (end, None);
         }
         let interrupt = &session.tools.interrupt;
         let newest = match before_anything(interrupt, self.newest(turn)).await {
@@ -190,6 +189,30 @@ impl Scheduler {
     }
 }
 
+/// What was cut off is brought to its end before anything is decided: what is seen in the midst of it is not settled. `Some`
+/// where the tick ends with that: what waits for a person is not touched by itself, and what had to be taken back is a
+/// reason to wait for the next tick.
+async fn bring_to_end(session: &Session<'_>) -> Option<ScheduledEnd> {
+    let status = session.status().await;
+    if status.word() == StatusWord::Stuck {
+        return Some(ScheduledEnd::Waits);
+    }
+    let held = status.leases.iter().find(|(_, lease)| lease.unfinished.is_some());
+    let wanted = held.map(|(host, _)| status.wanted.get(host))?;
+    match session.resume().await {
+        Ok(resumed) => {
+            let (run, outcome) = resumed.ended?;
+            let is_good = matches!(outcome, Outcome::Succeeded { .. });
+            let release = wanted.filter(|_| !is_good)?.clone();
+            Some(ScheduledEnd::Ran { run, release, outcome })
+        }
+        Err(trouble) => {
+            let failure = trouble.failure().map(|failure| masked(session, failure));
+            Some(troubled(&trouble, failure, wanted.map(|release| release.tag.clone())))
+        }
+    }
+}
+
 /// The one place that runs.
 async fn run(session: &Session<'_>, want: &Want) -> Result<Report, Trouble> {
     session.run(want).await
@@ -208,13 +231,13 @@ async fn ran(session: &Session<'_>, want: &Want, tag: Tag) -> (ScheduledEnd, Opt
         }
         Err(trouble) => {
             let failure = trouble.failure().map(|failure| masked(session, failure));
-            (troubled(&trouble, failure, tag), None)
+            (troubled(&trouble, failure, Some(tag)), None)
         }
     }
 }
 
 /// Of a run that came to none of its ends. People were told of it.
-fn troubled(trouble: &Trouble, failure: Option<Failure>, tag: Tag) -> ScheduledEnd {
+fn troubled(trouble: &Trouble, failure: Option<Failure>, tag: Option<Tag>) -> ScheduledEnd {
     let Some(failure) = failure else { return ScheduledEnd::Waits };
     let word = match trouble {
         Trouble::Held(_) | Trouble::LeaseLost(_) => ScheduledWord::Held,
@@ -222,7 +245,7 @@ fn troubled(trouble: &Trouble, failure: Option<Failure>, tag: Tag) -> ScheduledE
         Trouble::Stuck { .. } => ScheduledWord::Stuck,
         Trouble::Failure(_) | Trouble::Journal(_) | Trouble::Illegal(_) => word_of(&failure),
     };
-    ScheduledEnd::Failed { tag: Some(tag), how: word, failure }
+    ScheduledEnd::Failed { tag, how: word, failure }
 }
 
 /// Of what failed before a run could begin; whoever waits for the release is told.

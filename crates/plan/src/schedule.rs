@@ -325,7 +325,8 @@ mod tests {
         };
         let some = |release: &Release| Some(release.clone());
         // (what, live on each host, rejected, failed before, wanted); the newest is v2.
-        let table: &[(&str, &[Option<Release>], &[Release], Option<&Release>, &str)] = &[
+        type Row<'r> = (&'r str, &'r [Option<Release>], &'r [Release], Option<&'r Release>, &'r str);
+        let table: &[Row<'_>] = &[
             ("an older one is live", &[some(&v1)], &[], None, "deploy"),
             ("nothing is live", &[None], &[], None, "deploy"),
             ("it is live", &[some(&v2)], &[], None, "live"),
