@@ -9,7 +9,7 @@ use lockgate_model::{Failure, FailureKind};
 use lockgate_own::{Foreign, OwnError};
 use lockgate_ports::PortError;
 
-use crate::error::{CliError, What};
+use crate::error::CliError;
 use crate::exit::Exit;
 
 /// A log that is longer when a run begins is put aside first. Two are kept.
@@ -51,7 +51,7 @@ fn held(file: &mut File) -> CliError {
         format!("another `lockgate run-schedule` is at work here{holder}"),
     )
     .hint("wait for it; a tick that comes meanwhile is made up for by the next call");
-    CliError { exit: Exit::Held, what: What::Failure(Box::new(failure)) }
+    CliError { exit: Exit::Held, ..failure.into() }
 }
 
 /// From now on all that this process writes to stdout and stderr goes to the end of the log beside the configuration.

@@ -9,23 +9,34 @@ mod dark;
 mod delivery;
 mod escape;
 mod event;
+mod exit;
 mod failure;
+mod gate_answer;
 mod health;
+mod host_log;
 mod ids;
 mod lease;
 mod mask;
 mod observed;
+mod past_run;
 mod plan;
 mod project;
 mod query;
+mod refusal;
 mod registry;
 mod release;
 mod releases;
+mod report;
+mod requester;
+mod resumed;
 mod schedule;
 mod split;
+mod status_line;
 mod template;
 mod token;
+mod told;
 mod variable;
+mod want;
 mod word;
 
 pub use behind::{Behind, LeftOut};
@@ -37,10 +48,13 @@ pub use delivery::{
 };
 pub use escape::{is_mark, push_escaped};
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck, WhoIsLive};
+pub use exit::Exit;
 pub use failure::{
     Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX, TOLD_CHARS_MAX, quoted,
 };
+pub use gate_answer::{CheckWant, GateAnswer};
 pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
+pub use host_log::{HostLog, LogLine, LogsWant};
 pub use ids::{
     Checksum, Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot,
     StepId, Tag, Timestamp,
@@ -54,20 +68,28 @@ pub use observed::{
     HostObserved, Observed, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
     live_without_router,
 };
+pub use past_run::{HistoryFilter, PastRun};
 pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
 pub use project::{
     CommandGate, Gate, GateKind, GateTarget, HttpGate, Notify, Project, Secret, Service, Ssh, StatusRange,
     Verify,
 };
 pub use query::without_query;
+pub use refusal::{Refusal, RefusalLine};
 pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
 pub use release::Release;
 pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tried, WasLive, condemns};
+pub use report::{Planned, Report, ReportLine};
+pub use requester::{By, REQUESTER_CHARS_MAX, Requester};
+pub use resumed::{Abandoned, AbandonedLine, Ended, Left, Resumed, ResumedLine, SeenAfter};
 pub use schedule::{
     FailedBefore, Handled, Pick, Remembered, Schedule, ScheduleLine, ScheduleTold, ScheduledEnd,
     ScheduledWord, TurnTold,
 };
 pub use split::{InSlot, InvalidSplit, Split};
+pub use status_line::StatusLine;
 pub use template::{Template, TemplateError, Vars};
+pub use told::Told;
 pub use variable::{is_secret_name, secret_variables};
+pub use want::{Aim, Resume, Want};
 pub use word::StatusWord;

@@ -6,7 +6,8 @@ use lockgate_model::{
 use lockgate_perform::Depth;
 use lockgate_ports::Check;
 
-use crate::{Session, Site};
+use crate::Site;
+use crate::session::Session;
 
 /// For one look at a URL.
 const LOOK_SECONDS_MAX: u64 = 10;
@@ -65,7 +66,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// Gates that cannot be filled in, or a host that cannot be looked at. A gate's own answer is in the list.
-    pub async fn check(&self, moment: Moment) -> Result<Vec<(Gate, Result<Seen, Failure>)>, Failure> {
+    pub(crate) async fn check(&self, moment: Moment) -> Result<Vec<(Gate, Result<Seen, Failure>)>, Failure> {
         let gates = self.site.gates(moment)?;
         let live = self.live_release().await?;
         let conductor = self.site.conductor();

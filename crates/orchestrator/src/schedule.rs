@@ -9,22 +9,26 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use lockgate_engine::Clock;
 use lockgate_model::{
-    EnvironmentName, Failure, FailureKind, Gates, Handled, HostId, Mask, Outcome, Place, Remembered,
-    Repository, Schedule, ScheduleLine, ScheduledEnd, ScheduledWord, Service, ServiceName, StatusWord,
-    TOLD_CHARS_MAX, Tag, Timestamp, Zone,
+    Aim, By, EnvironmentName, Exit, Failure, FailureKind, Gates, Handled, HostId, Left, Mask, Outcome, Place,
+    Refusal, Release, Remembered, Report, Repository, Requester, Resume, Resumed, Schedule, ScheduleLine,
+    ScheduledEnd, ScheduledWord, Service, ServiceName, StatusWord, TOLD_CHARS_MAX, Tag, Timestamp, Want,
+    Zone,
 };
 use lockgate_plan::schedule::{self, Due, Judged, Versioned};
 use lockgate_ports::{Host, Registry};
 
-use crate::interrupted::before_anything;
-use crate::{Report, Session, Trouble, Want};
+use crate::handle::Handle;
+use crate::{InProcess, Orchestrator};
 
 /// Only Lockgate's user reads what failed and why.
 const MODE: u32 = 0o600;
 
 /// What all schedules of a project share.
 pub struct Scheduler {
+    pub orchestrator: InProcess,
     pub registry: Arc<dyn Registry>,
     /// This machine, which remembers.
     pub host: Arc<dyn Host>,
@@ -32,6 +36,11 @@ pub struct Scheduler {
     pub dir: String,
     /// This machine's time zone.
     pub here: Zone,
+    pub clock: Arc<dyn Clock>,
+    /// `user@machine`.
+    pub owner: String,
+    /// What registries say may hold a secret.
+    pub mask: Mask,
 }
 
 /// Which schedule.
@@ -50,6 +59,19 @@ pub struct Turned {
     pub report: Option<Report>,
     /// It could not be written down what this came to, so the next tick may do it again.
     pub forgotten: Option<Failure>,
+}
+
+/// Whoever shows sessions as they go on, and stops them.
+#[async_trait(?Send)]
+pub trait Face {
+    /// What it comes to.
+    async fn report(&mut self, session: Handle<Report>) -> Result<Report, Refusal>;
+
+    /// What it comes to.
+    async fn resumed(&mut self, session: Handle<Resumed>) -> Result<Resumed, Refusal>;
+
+    /// Returns when somebody asks for the end while no session is under way.
+    async fn end_asked(&mut self);
 }
 
 impl Scheduler {
@@ -93,18 +115,17 @@ impl Scheduler {
     }
 
     /// Does what the schedule says, for this tick. People are told of all that fails.
-    pub async fn handle(&self, session: &Session<'_>, turn: &Turn<'_>, tick: Timestamp) -> Turned {
-        let clock = &session.tools.clock;
+    pub async fn handle(&self, face: &mut dyn Face, turn: &Turn<'_>, tick: Timestamp) -> Turned {
         let before = match self.begin(turn, tick).await {
             Ok(before) => before,
             Err(failure) => {
-                let end = unbegun(session, turn, None, failure).await;
-                let handled = Handled { tick, at: clock.now(), end };
+                let end = self.unbegun(turn, None, failure).await;
+                let handled = Handled { tick, at: self.clock.now(), end };
                 return Turned { handled, report: None, forgotten: None };
             }
         };
-        let (end, report) = self.do_it(session, turn, &before).await;
-        let handled = Handled { tick, at: clock.now(), end };
+        let (end, report) = self.do_it(face, turn, &before).await;
+        let handled = Handled { tick, at: self.clock.now(), end };
         let forgotten = self.remember(turn, &after(before, &handled)).await.err();
         Turned { handled, report, forgotten }
     }
@@ -119,24 +140,24 @@ impl Scheduler {
 
     async fn do_it(
         &self,
-        session: &Session<'_>,
+        face: &mut dyn Face,
         turn: &Turn<'_>,
         before: &Remembered,
     ) -> (ScheduledEnd, Option<Report>) {
-        if let Some(end) = bring_to_end(session).await {
+        if let Some(end) = self.bring_to_end(face, turn).await {
             return (end, None);
         }
-        let interrupt = &session.tools.interrupt;
-        let newest = match before_anything(interrupt, self.newest(turn)).await {
+        let newest = match unless_asked(face, self.newest(turn)).await {
             Ok(Ok(newest)) => newest,
             Ok(Err(tags)) => return (ScheduledEnd::NoVersion { tags }, None),
-            Err(failure) => return (unbegun(session, turn, None, failure).await, None),
+            Err(failure) => return (self.unbegun(turn, None, failure).await, None),
         };
         let tag = newest.tag.clone();
-        let want = Want::Deploy { tag: tag.clone(), gates: Gates::All, again: false };
-        let planned = match before_anything(interrupt, session.plan(&want)).await {
+        let want = wanted(turn, tag.clone());
+        let looked = async { self.orchestrator.plan(&want).await.map_err(|refusal| failure_of(&refusal)) };
+        let planned = match unless_asked(face, looked).await {
             Ok(planned) => planned,
-            Err(failure) => return (unbegun(session, turn, Some(tag), failure).await, None),
+            Err(failure) => return (self.unbegun(turn, Some(tag), failure).await, None),
         };
         let release = planned.plan.release.clone();
         let end = match schedule::judge(&newest, &release, &planned.observed, before) {
@@ -144,9 +165,77 @@ impl Scheduler {
             Judged::Older { live } => ScheduledEnd::Older { live, newest: tag },
             Judged::Rejected(rejected) => ScheduledEnd::Rejected { rejected },
             Judged::FailedBefore(failed) => ScheduledEnd::FailedBefore { failed },
-            Judged::Deploy => return ran(session, &want, tag).await,
+            Judged::Deploy => return self.run(face, &want, tag).await,
         };
         (end, None)
+    }
+
+    /// What was cut off is brought to its end before anything is decided: what is seen in the midst of it is not settled.
+    /// `Some` where the tick ends with that: what waits for a person is not touched by itself, and what had to be taken
+    /// back is a reason to wait for the next tick.
+    async fn bring_to_end(&self, face: &mut dyn Face, turn: &Turn<'_>) -> Option<ScheduledEnd> {
+        let statuses = self.orchestrator.status(Some(&turn.service.name), Some(turn.environment)).await;
+        let status = match statuses {
+            Ok(statuses) => statuses.into_iter().next()?,
+            Err(refusal) => return Some(refused(&refusal, None)),
+        };
+        if status.word() == StatusWord::Stuck {
+            return Some(ScheduledEnd::Waits);
+        }
+        let held = status.leases.iter().find(|(_, lease)| lease.unfinished.is_some());
+        let wanted = held.map(|(host, _)| status.wanted.get(host).cloned())?;
+        let what = Resume {
+            environment: Some(turn.environment.clone()),
+            only: Some(Left::CutOff),
+            ..Resume::of(turn.service.name.clone())
+        };
+        let session = self.orchestrator.resume(&what, &self.requester()).await;
+        let resumed = match session {
+            Ok(session) => face.resumed(session).await,
+            Err(refusal) => Err(refusal),
+        };
+        match resumed {
+            Ok(resumed) => ended(resumed, wanted.as_ref()),
+            Err(refusal) => Some(refused(&refusal, wanted.map(|release| release.tag))),
+        }
+    }
+
+    /// The one place that runs.
+    async fn run(&self, face: &mut dyn Face, want: &Want, tag: Tag) -> (ScheduledEnd, Option<Report>) {
+        let reported = match self.orchestrator.start(want, &self.requester()).await {
+            Ok(session) => face.report(session).await,
+            Err(refusal) => Err(refusal),
+        };
+        match reported {
+            Ok(report) => {
+                let release = report.plan.release.clone();
+                let end = match report.run {
+                    Some(run) => ScheduledEnd::Ran { run, release, outcome: report.outcome.clone() },
+                    // Somebody was faster.
+                    None => ScheduledEnd::Live { release },
+                };
+                (end, Some(report))
+            }
+            // People were told of it.
+            Err(refusal) => (refused(&refusal, Some(tag)), None),
+        }
+    }
+
+    fn requester(&self) -> Requester {
+        Requester::new(By::Schedule, &self.owner)
+    }
+
+    /// Of what failed before a session could begin; whoever waits for the release is told, but for who broke it off.
+    async fn unbegun(&self, turn: &Turn<'_>, tag: Option<Tag>, failure: Failure) -> ScheduledEnd {
+        let failure = self.mask.failure(failure);
+        // Where it is not known which, what the schedule asks for stands for it.
+        let asked = tag.clone().or_else(|| Tag::new(turn.schedule.deploy.as_str()).ok());
+        if let Some(asked) = asked.filter(|_| failure.kind != FailureKind::Cancelled)
+            && let Err(refusal) = self.orchestrator.tell_unbegun(&wanted(turn, asked), failure.clone()).await
+        {
+            tracing::warn!(failure = %failure_of(&refusal), "nobody could be told");
+        }
+        ScheduledEnd::Failed { tag, how: word_of(Refusal::from(failure.clone()).exit()), failure }
     }
 
     /// The tag with the highest version, or how many tags there are of which none counts.
@@ -189,94 +278,64 @@ impl Scheduler {
     }
 }
 
-/// What was cut off is brought to its end before anything is decided: what is seen in the midst of it is not settled. `Some`
-/// where the tick ends with that: what waits for a person is not touched by itself, and what had to be taken back is a
-/// reason to wait for the next tick.
-async fn bring_to_end(session: &Session<'_>) -> Option<ScheduledEnd> {
-    let status = session.status().await;
-    if status.word() == StatusWord::Stuck {
-        return Some(ScheduledEnd::Waits);
-    }
-    let held = status.leases.iter().find(|(_, lease)| lease.unfinished.is_some());
-    let wanted = held.map(|(host, _)| status.wanted.get(host))?;
-    match session.resume().await {
-        Ok(resumed) => {
-            let (run, outcome) = resumed.ended?;
-            let is_good = matches!(outcome, Outcome::Succeeded { .. });
-            let release = wanted.filter(|_| !is_good)?.clone();
-            Some(ScheduledEnd::Ran { run, release, outcome })
-        }
-        Err(trouble) => {
-            let failure = trouble.failure().map(|failure| masked(session, failure));
-            Some(troubled(&trouble, failure, wanted.map(|release| release.tag.clone())))
-        }
+/// What the schedule wants to have live.
+fn wanted(turn: &Turn<'_>, tag: Tag) -> Want {
+    let aim = Aim::Deploy { tag, gates: Gates::All, again: false };
+    Want {
+        service: turn.service.name.clone(),
+        environment: Some(turn.environment.clone()),
+        skip: Vec::new(),
+        aim,
     }
 }
 
-/// The one place that runs.
-async fn run(session: &Session<'_>, want: &Want) -> Result<Report, Trouble> {
-    session.run(want).await
-}
-
-async fn ran(session: &Session<'_>, want: &Want, tag: Tag) -> (ScheduledEnd, Option<Report>) {
-    match run(session, want).await {
-        Ok(report) => {
-            let release = report.plan.release.clone();
-            let end = match report.run {
-                Some(run) => ScheduledEnd::Ran { run, release, outcome: report.outcome.clone() },
-                // Somebody was faster.
-                None => ScheduledEnd::Live { release },
-            };
-            (end, Some(report))
-        }
-        Err(trouble) => {
-            let failure = trouble.failure().map(|failure| masked(session, failure));
-            (troubled(&trouble, failure, Some(tag)), None)
-        }
+/// Nothing has begun yet, so nobody needs to wait for it.
+async fn unless_asked<T>(
+    face: &mut dyn Face,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = face.end_asked() => Err(Failure::new(FailureKind::Cancelled, "interrupted by the user")),
     }
 }
 
-/// Of a run that came to none of its ends. People were told of it.
-fn troubled(trouble: &Trouble, failure: Option<Failure>, tag: Option<Tag>) -> ScheduledEnd {
-    let Some(failure) = failure else { return ScheduledEnd::Waits };
-    let word = match trouble {
-        Trouble::Held(_) | Trouble::LeaseLost(_) => ScheduledWord::Held,
-        Trouble::Midway(_) => ScheduledWord::Unknown,
-        Trouble::Stuck { .. } => ScheduledWord::Stuck,
-        Trouble::Failure(_) | Trouble::Journal(_) | Trouble::Illegal(_) => word_of(&failure),
+/// Of what was brought to its end first: `None` where that says nothing against going on.
+fn ended(resumed: Resumed, wanted: Option<&Release>) -> Option<ScheduledEnd> {
+    if let Some(refusal) = resumed.refusal {
+        return Some(refused(&refusal, wanted.map(|release| release.tag.clone())));
+    }
+    let is_bad = |outcome: &Outcome| !matches!(outcome, Outcome::Succeeded { .. });
+    let bad = resumed.ended.into_iter().find(|end| is_bad(&end.outcome))?;
+    Some(ScheduledEnd::Ran { run: bad.run, release: wanted?.clone(), outcome: bad.outcome })
+}
+
+/// Of a session that came to no end of its own.
+fn refused(refusal: &Refusal, tag: Option<Tag>) -> ScheduledEnd {
+    match refusal {
+        Refusal::Stuck { .. } => ScheduledEnd::Waits,
+        _ => ScheduledEnd::Failed { tag, how: word_of(refusal.exit()), failure: failure_of(refusal) },
+    }
+}
+
+fn failure_of(refusal: &Refusal) -> Failure {
+    let stuck = || {
+        Failure::new(FailureKind::Other, "an earlier run is stuck")
+            .hint("`lockgate status` says what is live")
     };
-    ScheduledEnd::Failed { tag, how: word, failure }
+    refusal.failure().cloned().unwrap_or_else(stuck)
 }
 
-/// Of what failed before a run could begin; whoever waits for the release is told.
-async fn unbegun(session: &Session<'_>, turn: &Turn<'_>, tag: Option<Tag>, failure: Failure) -> ScheduledEnd {
-    let failure = masked(session, failure);
-    let asked = tag.as_ref().map_or(turn.schedule.deploy.as_str(), Tag::as_str);
-    session.tools.teller.unbegun(session, Some(asked.to_owned()), failure.clone()).await;
-    ScheduledEnd::Failed { tag, how: word_of(&failure), failure }
-}
-
-/// What hosts and registries said, without secrets: it is kept, too.
-fn masked(session: &Session<'_>, failure: Failure) -> Failure {
-    Mask::of(&session.site.secrets).failure(failure)
-}
-
-fn word_of(failure: &Failure) -> ScheduledWord {
-    match failure.kind {
-        FailureKind::GateNotYet => ScheduledWord::NotYet,
-        FailureKind::LeaseLost => ScheduledWord::Held,
-        FailureKind::NotFound
-        | FailureKind::Unauthorized
-        | FailureKind::Unreachable
-        | FailureKind::TimedOut
-        | FailureKind::Unhealthy
-        | FailureKind::GateFailed
-        | FailureKind::Conflict
-        | FailureKind::Cancelled
-        | FailureKind::DiskFull
-        | FailureKind::TooLarge
-        | FailureKind::Refused
-        | FailureKind::Other => ScheduledWord::Failed,
+fn word_of(exit: Exit) -> ScheduledWord {
+    match exit {
+        Exit::Succeeded => ScheduledWord::Succeeded,
+        Exit::Failed | Exit::Usage => ScheduledWord::Failed,
+        Exit::RolledBack => ScheduledWord::RolledBack,
+        Exit::Stuck => ScheduledWord::Stuck,
+        Exit::NotYet => ScheduledWord::NotYet,
+        Exit::Held => ScheduledWord::Held,
+        Exit::Unknown => ScheduledWord::Unknown,
     }
 }
 

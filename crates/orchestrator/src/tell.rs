@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_model::{Failure, FailureKind, Mask, Outcome, Plan, RunId};
+use lockgate_model::{Aim, Failure, Mask, Outcome, Plan, RunId};
 use lockgate_ports::{Message, MessageKind, Notifier, PortError};
 use tokio::task::JoinSet;
 
-use crate::{Session, Tools};
+use crate::session::{Session, Tools};
 
 /// At the end of a run, messages that are still on their way are waited for this long.
 const DELIVERY_SECONDS_MAX: u64 = 12;
@@ -52,12 +52,8 @@ impl Teller {
         self.telling(tools, base)
     }
 
-    /// Tells of what failed before its run began: whoever waits for the release waits in vain. `asked` is the tag or digest
-    /// that was asked for, where that is known. A Ctrl-C is no news to who typed it.
-    pub(crate) async fn unbegun(&self, session: &Session<'_>, asked: Option<String>, failure: Failure) {
-        if failure.kind == FailureKind::Cancelled {
-            return;
-        }
+    /// Tells of a command that failed before its run began: whoever waits for the release waits in vain.
+    pub(crate) async fn unbegun(&self, session: &Session<'_>, want: &Aim, failure: Failure) {
         let Session { site, tools, .. } = session;
         let base = Message {
             kind: MessageKind::Failed,
@@ -65,7 +61,7 @@ impl Teller {
             service: site.service.name.clone(),
             environment: site.environment.name.clone(),
             release: None,
-            asked,
+            asked: want.asked(),
             run: None,
             at: tools.clock.now(),
             owner: tools.identity.owner.clone(),
@@ -90,7 +86,7 @@ impl Teller {
 }
 
 /// The messages of one run.
-pub struct Telling {
+pub(crate) struct Telling {
     notifiers: Vec<Arc<dyn Notifier>>,
     mask: Mask,
     base: Message,

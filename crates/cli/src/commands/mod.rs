@@ -4,6 +4,7 @@ mod context;
 mod crontab;
 mod deploy;
 mod doctor;
+mod follow;
 mod history;
 mod init;
 mod left;
@@ -13,7 +14,6 @@ mod plan;
 mod run_schedule;
 mod schedule;
 mod status;
-mod waiting;
 
 use clap::CommandFactory;
 

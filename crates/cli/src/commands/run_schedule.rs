@@ -1,21 +1,21 @@
 //! `run-schedule`: does what is due, for cron.
 
-use lockgate_engine::Interrupt;
-use lockgate_model::{Handled, ScheduledEnd, ScheduledWord, Timestamp, TurnTold};
-use lockgate_orchestrator::{Scheduler, Session, Tools, Turned};
+use async_trait::async_trait;
+use lockgate_model::{
+    Exit, Handled, Refusal, Report, Resumed, ScheduledEnd, ScheduledWord, Timestamp, TurnTold,
+};
+use lockgate_orchestrator::{Face, Handle, Scheduler, Turned};
 use lockgate_plan::schedule::Due;
 use lockgate_render::{dark_text, failure_text, outcome_text, turn_text};
 
-use super::left::Signals;
+use super::Context;
+use super::follow::Signals;
 use super::schedule::{Scheduled, scheduled, scheduler, turn};
-use super::{Context, waiting};
 use crate::args::{Format, Global, RunSchedule};
-use crate::error::{CliError, What};
-use crate::exit::Exit;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::schedule_files;
 use crate::sink::Screen;
-use crate::wiring::Hosts;
 
 /// A service that is due, and for which tick.
 type DueAt<'a> = (Scheduled<'a>, Timestamp);
@@ -39,33 +39,52 @@ pub async fn run(args: &RunSchedule, global: &Global, output: &Output) -> Result
 async fn logged(args: &RunSchedule, context: &Context<'_>) -> Result<Exit, CliError> {
     let scheduled = scheduled(context, args.service.as_deref())?;
     let _alone = schedule_files::alone(&context.project.root)?;
-    let scheduler = scheduler(context);
-    let screen = Screen::new(context.output);
-    let interrupt = Interrupt::default();
-    let tools = context.tools(&screen, interrupt.clone());
+    let scheduler = scheduler(context, context.working());
     let mut whole = Whole { context, scheduler: &scheduler, word: ScheduledWord::Nothing, handled: 0 };
-    let due = whole.due(&scheduled, args.now, &tools).await;
+    let due = whole.due(&scheduled, args.now).await;
     if due.is_empty() && whole.handled == 0 {
-        whole.nothing_is_due(&scheduled, &tools, args.log);
+        whole.nothing_is_due(&scheduled, args.log);
         return Ok(Exit::from(whole.word));
     }
     if !due.is_empty() && context.output.format == Format::Text {
-        let now = scheduler.here.rfc3339(tools.clock.now());
+        let now = scheduler.here.rfc3339(scheduler.clock.now());
         context.output.text(&format!("{now} the schedule of {}: {} due", context.project.name, due.len()));
     }
-    let signals = Signals::listen(interrupt.clone(), screen.clone());
-    let mut hosts = Hosts::default();
-    for one in due {
+    let screen = Screen::new(context.output);
+    let mut shown = Shown { context, screen: &screen, signals: Signals::listen() };
+    for (one, tick) in due {
         // What is left was not begun, and is made up for by the next call.
-        if interrupt.requested() {
+        if shown.signals.asked_to_end {
             whole.word = whole.word.or_worse(ScheduledWord::Failed);
             break;
         }
-        whole.turn(one, &tools, &screen, &signals, &mut hosts).await;
+        let turned = scheduler.handle(&mut shown, &turn(one), tick).await;
+        whole.told(one, &turned);
     }
-    drop(signals);
     screen.finish();
-    Ok(whole.tell(&tools))
+    Ok(whole.tell())
+}
+
+/// Sessions on the screen, with who may stop them.
+struct Shown<'a> {
+    context: &'a Context<'a>,
+    screen: &'a Screen,
+    signals: Signals,
+}
+
+#[async_trait(?Send)]
+impl Face for Shown<'_> {
+    async fn report(&mut self, session: Handle<Report>) -> Result<Report, Refusal> {
+        self.signals.end_of(self.context, self.screen, session).await
+    }
+
+    async fn resumed(&mut self, session: Handle<Resumed>) -> Result<Resumed, Refusal> {
+        self.signals.end_of(self.context, self.screen, session).await
+    }
+
+    async fn end_asked(&mut self) {
+        self.signals.end_asked().await;
+    }
 }
 
 /// What all services together came to.
@@ -78,8 +97,8 @@ struct Whole<'a> {
 
 impl Whole<'_> {
     /// The services whose time it is; what was missed is told.
-    async fn due<'s>(&mut self, all: &[Scheduled<'s>], now_asked: bool, tools: &Tools) -> Vec<DueAt<'s>> {
-        let now = tools.clock.now();
+    async fn due<'s>(&mut self, all: &[Scheduled<'s>], now_asked: bool) -> Vec<DueAt<'s>> {
+        let now = self.scheduler.clock.now();
         let mut due = Vec::new();
         for one in all {
             let turn = turn(*one);
@@ -103,31 +122,6 @@ impl Whole<'_> {
             self.told(*one, &Turned { handled, report: None, forgotten: None });
         }
         due
-    }
-
-    async fn turn(
-        &mut self,
-        (one, tick): DueAt<'_>,
-        tools: &Tools,
-        screen: &std::sync::Arc<Screen>,
-        signals: &Signals,
-        hosts: &mut Hosts,
-    ) {
-        let (environment, service, _) = one;
-        let turned = match crate::wiring::site(&self.context.project, service, environment, hosts) {
-            Ok(site) => {
-                let session = Session::new(&site, tools);
-                let turn = turn(one);
-                let handle = self.scheduler.handle(&session, &turn, tick);
-                let told = waiting::told(&session, screen, handle);
-                signals.unless_left(self.context, &session, told).await
-            }
-            Err(error) => {
-                let handled = Handled { tick, at: tools.clock.now(), end: unwired(error) };
-                Turned { handled, report: None, forgotten: None }
-            }
-        };
-        self.told(one, &turned);
     }
 
     /// Tells what a service's tick came to.
@@ -170,14 +164,14 @@ impl Whole<'_> {
     }
 
     /// In a log nothing is said, for cron may call every few minutes.
-    fn nothing_is_due(&self, all: &[Scheduled<'_>], tools: &Tools, in_log: bool) {
-        let now = tools.clock.now();
+    fn nothing_is_due(&self, all: &[Scheduled<'_>], in_log: bool) {
+        let now = self.scheduler.clock.now();
         let here = &self.scheduler.here;
         let ticks = all.iter().filter_map(|one| Some((one.2.next_after(here, now)?, one)));
         let next = ticks.min_by_key(|(tick, _)| *tick);
         let output = self.context.output;
         match (output.format, next) {
-            (Format::Json, _) => drop(self.tell(tools)),
+            (Format::Json, _) => drop(self.tell()),
             (Format::Text, _) if in_log => {}
             (Format::Text, Some((tick, (environment, service, schedule)))) => output.text(&format!(
                 "nothing is due; the next is {} in {} at {}",
@@ -190,10 +184,10 @@ impl Whole<'_> {
     }
 
     /// The end of the whole, as the last thing said.
-    fn tell(&self, tools: &Tools) -> Exit {
+    fn tell(&self) -> Exit {
         let exit = Exit::from(self.word);
         let output = self.context.output;
-        let at = self.scheduler.here.rfc3339(tools.clock.now());
+        let at = self.scheduler.here.rfc3339(self.scheduler.clock.now());
         match output.format {
             Format::Json => output.json(&serde_json::json!({
                 "event": "result", "at": at, "handled": self.handled, "word": self.word, "exit": exit.code(),
@@ -208,13 +202,4 @@ impl Whole<'_> {
         }
         exit
     }
-}
-
-/// The configuration leaves something open that a driver needs.
-fn unwired(error: CliError) -> ScheduledEnd {
-    let failure = match error.what {
-        What::Failure(failure) => *failure,
-        other => lockgate_model::Failure::new(lockgate_model::FailureKind::Refused, format!("{other:?}")),
-    };
-    ScheduledEnd::Failed { tag: None, how: ScheduledWord::Failed, failure }
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use lockgate_local::Local;
 use lockgate_model::{Environment, Schedule, Service};
-use lockgate_orchestrator::{Scheduler, Turn};
+use lockgate_orchestrator::{InProcess, Scheduler, Turn};
 use lockgate_render::{here, schedule_text};
 
 use super::{Context, crontab};
 use crate::args::Format;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::wiring;
+use crate::{secrets, tools, wiring};
 
 /// One service's schedule in an environment.
 pub type Scheduled<'a> = (&'a Environment, &'a Service, &'a Schedule);
@@ -45,8 +45,12 @@ pub fn turn<'a>((environment, service, schedule): Scheduled<'a>) -> Turn<'a> {
     Turn { environment: &environment.name, service, schedule }
 }
 
-pub fn scheduler(context: &Context<'_>) -> Scheduler {
+pub fn scheduler(context: &Context<'_>, orchestrator: InProcess) -> Scheduler {
     Scheduler {
+        orchestrator,
+        clock: tools::clock(),
+        owner: lockgate_local::holder_identity().owner,
+        mask: secrets::mask(&context.project),
         registry: wiring::registry(&context.project),
         host: Arc::new(Local::new()),
         dir: context.project.root.join(".lockgate/schedule").to_string_lossy().into_owned(),
@@ -55,8 +59,8 @@ pub fn scheduler(context: &Context<'_>) -> Scheduler {
 }
 
 pub async fn list(context: &Context<'_>, service: Option<&str>) -> Result<Exit, CliError> {
-    let scheduler = scheduler(context);
-    let now = context.looking().clock.now();
+    let scheduler = scheduler(context, context.looking());
+    let now = scheduler.clock.now();
     let mut lines = Vec::new();
     for scheduled in scheduled(context, service)? {
         lines.push(scheduler.line(&turn(scheduled), now).await);
