@@ -8,6 +8,7 @@ mod exit;
 mod output;
 mod proxy;
 mod safe;
+mod schedule_files;
 mod secrets;
 mod sink;
 mod tools;

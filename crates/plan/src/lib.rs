@@ -10,6 +10,7 @@ mod matching;
 mod recipe;
 mod recreate;
 mod rollback;
+pub mod schedule;
 mod waves;
 
 use lockgate_model::{

@@ -57,6 +57,7 @@ fn environment(strategy: Strategy, router: Router, names: &[&str]) -> Environmen
         from: None,
         before: Vec::new(),
         after: Vec::new(),
+        schedules: BTreeMap::new(),
         delivery: Delivery::Slots(Box::new(SlotDelivery {
             hosts: hosts(names),
             strategy,
