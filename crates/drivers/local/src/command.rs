@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::process::Child;
 
+use crate::host::aside;
+
 /// From SIGTERM to SIGKILL for a command whose time is over.
 const KILL_GRACE_SECONDS: u64 = 2;
 /// How long a program's outputs are read after its end: something it left behind may hold them open for ever.
@@ -20,7 +22,10 @@ const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Runs a command to its end, as [`lockgate_ports::Host::exec`] says.
 pub(crate) async fn run(command: &Command) -> Result<Output, PortError> {
-    let mut running = Running::spawn(command)?;
+    // It waits until the child has become the program, which comes from a disk. Should nobody wait for it any more by then,
+    // what was started is killed.
+    let wanted = command.clone();
+    let mut running = aside(move || Running::spawn(&wanted)).await?;
     match tokio::time::timeout(command.timeout.duration(), running.finish(&command.stdin)).await {
         Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => Err(PortError::from(error).context(name(command))),
