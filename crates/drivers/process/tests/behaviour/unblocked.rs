@@ -1,14 +1,13 @@
 //! A daemon runs many sessions on two threads, so no step of one may keep a thread for long.
 
-mod support;
-
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use lockgate_model::{Millis, Slot};
-use lockgate_ports::{Command, Host, Runtime};
-use support::{Shape, World, executable, here, tag};
+use lockgate_ports::{Command, Runtime};
+
+use crate::support::{Shape, World, executable, here, tag};
 
 /// The longest time for which a step may compute without letting others have its thread.
 const COMPUTED_MILLIS_MAX: u64 = 10;
@@ -66,10 +65,8 @@ impl Steps {
     fn note(&mut self, what: &'static str, kept: Kept) {
         match self.0.iter_mut().find(|(known, _)| *known == what) {
             Some((_, best)) => {
-                *best = Kept {
-                    waits: kept.waits.min(best.waits),
-                    computed: kept.computed.min(best.computed),
-                };
+                *best =
+                    Kept { waits: kept.waits.min(best.waits), computed: kept.computed.min(best.computed) };
             }
             None => self.0.push((what, kept)),
         }
