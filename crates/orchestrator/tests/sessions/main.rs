@@ -109,7 +109,7 @@ async fn what_was_left_ends_by_itself_where_the_handle_is_kept() {
     session.stop.leave();
     session.end().await.unwrap_err();
     scene.door.is_met_by(0).await;
-    assert_eq!(session.run.now().is_some(), true);
+    assert!(session.run.now().is_some());
     // The lease is renewed no longer: the next one goes on after its lifetime.
     scene.door.open();
     let report = scene.orchestrator.start(&deploy("v2"), &kim()).await.unwrap().end().await.unwrap();
