@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
-    Abandoned, Aim, By, CheckWant, Environment, EnvironmentName, Event, GateAnswer, HistoryFilter, HostId,
+    Abandoned, Aim, CheckWant, Environment, EnvironmentName, Event, GateAnswer, HistoryFilter, HostId,
     HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected, Report,
     Requester, Resume, Resumed, RunId, Service, ServiceName, ServiceStatus, Told, Want,
 };
@@ -204,7 +204,8 @@ struct InSession {
 impl Stoppable for InSession {
     fn undo(&self, by: &Requester) {
         let Requester { name, why, .. } = by;
-        let is_same = by.by == By::Person && self.for_whom.by == By::Person && *name == self.for_whom.name;
+        // Whom the run is for, who is told.
+        let is_same = by.by == self.for_whom.by && *name == self.for_whom.name;
         match (is_same, why) {
             (true, None) => self.interrupt.request(),
             (true, Some(why)) => self.interrupt.request_by(&format!("the user: {why}")),
