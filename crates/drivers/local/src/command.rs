@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,10 +23,16 @@ const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Runs a command to its end, as [`lockgate_ports::Host::exec`] says.
 pub(crate) async fn run(command: &Command) -> Result<Output, PortError> {
-    // It waits until the child has become the program, which comes from a disk. Should nobody wait for it any more by then,
-    // what was started is killed.
-    let wanted = command.clone();
-    let mut running = aside(move || Running::spawn(&wanted)).await?;
+    // Aside, for it waits until the child has become the program, which comes from a disk. Where nobody waits for it any
+    // more, it is not started; what was started just then is killed.
+    let (here, wanted) = (Arc::new(()), command.clone());
+    let caller = Arc::downgrade(&here);
+    let started = aside(move || match caller.strong_count() {
+        0 => Err(PortError::other("nobody waits for it any more")),
+        _ => Running::spawn(&wanted),
+    });
+    let mut running = started.await?;
+    drop(here);
     match tokio::time::timeout(command.timeout.duration(), running.finish(&command.stdin)).await {
         Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => Err(PortError::from(error).context(name(command))),

@@ -122,14 +122,14 @@ fn free_mib(path: &str) -> Result<u64, PortError> {
     Ok(status.f_bavail.saturating_mul(status.f_frsize) / MEBIBYTE)
 }
 
-/// Runs what waits for the disk, a lock or a program's start on a thread of its own. It is finished even when the future is dropped: file
-/// work is not interrupted halfway.
+/// Runs what waits for the disk, a lock or a program's start on a thread of its own. It is finished even when the future is
+/// dropped: file work is not interrupted halfway.
 pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PortError> + Send + 'static,
 ) -> Result<T, PortError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(PortError::unreachable(format!("the file work was cut off: {error}"))),
+        Err(error) => Err(PortError::unreachable(format!("the work was cut off: {error}"))),
     }
 }
 
