@@ -1,9 +1,11 @@
 //! Data on stdout, everything else on stderr.
 
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use lockgate_config::ConfigError;
 use lockgate_model::{Mask, Refusal};
+use lockgate_orchestrator::Teller;
 use lockgate_render::{Paint, clean, failure_text, harmless, harmless_json, outcome_text};
 use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter;
@@ -25,6 +27,8 @@ pub struct Output {
     mask: Mask,
     pub typed: Typed,
     colour: bool,
+    /// Through whom people are told.
+    tellers: Mutex<Vec<Teller>>,
 }
 
 impl Output {
@@ -39,6 +43,7 @@ impl Output {
             mask: Mask::of(&secrets::of_environment()),
             typed: Typed::new(global),
             colour,
+            tellers: Mutex::default(),
         }
     }
 
@@ -60,6 +65,28 @@ impl Output {
             .finish();
         if tracing::subscriber::set_global_default(subscriber).is_err() {
             tracing::debug!("tracing was set up already");
+        }
+    }
+
+    /// What is told through this one is waited for when the command is over.
+    pub fn also_tells(&self, teller: Teller) {
+        self.tellers.lock().unwrap_or_else(PoisonError::into_inner).push(teller);
+    }
+
+    /// Waits some seconds for what people are still to be told. Ctrl-C ends that.
+    pub async fn tell_the_rest(&self) {
+        let tellers = std::mem::take(&mut *self.tellers.lock().unwrap_or_else(PoisonError::into_inner));
+        if tellers.is_empty() {
+            return;
+        }
+        let all = futures_util::future::join_all(tellers.iter().map(Teller::finish));
+        let interrupted = tokio::select! {
+            biased;
+            _ = all => false,
+            _ = tokio::signal::ctrl_c() => true,
+        };
+        if interrupted {
+            tellers.iter().for_each(Teller::give_up);
         }
     }
 

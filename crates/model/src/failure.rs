@@ -218,6 +218,27 @@ pub struct Evidence {
     pub ok: bool,
 }
 
+/// Within bounds, for what is kept: texts [quoted] and at most [`TOLD_CHARS_MAX`] characters long, at most `count_max` pieces. Of
+/// more, those that are not ok are kept first; the order stays.
+pub(crate) fn bounded_evidence(mut evidence: Vec<Evidence>, count_max: usize) -> Vec<Evidence> {
+    let bad = evidence.iter().filter(|one| !one.ok).count().min(count_max);
+    let (mut bad_left, mut good_left) = (bad, count_max - bad);
+    evidence.retain(|one| {
+        let left = if one.ok { &mut good_left } else { &mut bad_left };
+        let stays = *left > 0;
+        *left = left.saturating_sub(1);
+        stays
+    });
+    let short = |text: &str| quoted(text, TOLD_CHARS_MAX);
+    let one = |one: &Evidence| Evidence {
+        check: short(&one.check),
+        wanted: short(&one.wanted),
+        seen: short(&one.seen),
+        ok: one.ok,
+    };
+    evidence.iter().map(one).collect()
+}
+
 /// What a gate answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

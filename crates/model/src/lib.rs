@@ -3,6 +3,7 @@
 //! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
+mod audit;
 mod behind;
 mod dark;
 mod delivery;
@@ -16,9 +17,11 @@ mod host_log;
 mod ids;
 mod lease;
 mod mask;
+mod observation;
 mod observed;
 mod past_run;
 mod plan;
+mod presence;
 mod project;
 mod query;
 mod refusal;
@@ -29,14 +32,18 @@ mod report;
 mod requester;
 mod resumed;
 mod split;
+mod state;
 mod status_line;
 mod template;
 mod token;
 mod told;
 mod variable;
+mod verdict;
 mod want;
+mod webhook;
 mod word;
 
+pub use audit::{AuditEntry, AuditRecord};
 pub use behind::{Behind, LeftOut};
 pub use dark::dark_times;
 pub use delivery::{
@@ -61,12 +68,14 @@ pub use lease::{
     Progress, RECORD_BYTES_MAX, RunEnd, RunFileName, TOKEN_MAX, Unfinished,
 };
 pub use mask::Mask;
+pub use observation::{Observation, Tally};
 pub use observed::{
     HostObserved, Observed, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
     live_without_router,
 };
 pub use past_run::{HistoryFilter, PastRun};
 pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
+pub use presence::{Presence, SeenLive};
 pub use project::{
     CommandGate, Gate, GateKind, GateTarget, HttpGate, Notify, Project, Secret, Service, Ssh, StatusRange,
     Verify,
@@ -80,9 +89,12 @@ pub use report::{Planned, Report, ReportLine};
 pub use requester::{By, REQUESTER_CHARS_MAX, Requester};
 pub use resumed::{Abandoned, AbandonedLine, Ended, Left, Resumed, ResumedLine, SeenAfter};
 pub use split::{InSlot, InvalidSplit, Split};
+pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use status_line::StatusLine;
 pub use template::{Template, TemplateError, Vars};
 pub use told::Told;
 pub use variable::{is_secret_name, secret_variables};
+pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
 pub use want::{Aim, Resume, Want};
+pub use webhook::{ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Received, WebhookDelivery, body_digest};
 pub use word::StatusWord;

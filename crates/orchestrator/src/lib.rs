@@ -19,6 +19,7 @@ mod interrupted;
 mod logs;
 pub mod lookup;
 mod missing;
+mod outbox;
 mod recover;
 mod refused;
 mod service;

@@ -111,6 +111,7 @@ fn plan(
         notify: Vec::new(),
         registries: BTreeMap::new(),
         ssh: Ssh::default(),
+        state: lockgate_model::StateLocation::of_folder("/".as_ref()),
     };
     let hosts = seen.iter().map(|(name, seen)| (HostId::new(*name).unwrap(), seen.clone())).collect();
     lockgate_plan::plan(&project, &service(), environment, intent, &Observed { hosts })

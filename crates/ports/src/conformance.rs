@@ -7,3 +7,4 @@ pub mod own;
 pub mod registry;
 pub mod router;
 pub mod runtime;
+pub mod store;

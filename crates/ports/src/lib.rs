@@ -1,4 +1,4 @@
-//! The traits to the outside: host, runtime, router, registry, prober, command runner, notifier.
+//! The traits to the outside: host, runtime, router, registry, prober, command runner, notifier, store.
 //!
 //! Ports take and give domain values, never a vendor's types, and say what an implementer must guarantee. An error
 //! ([`PortError`]) says what the caller may do, not which library failed. Each port has a fake ([`fake`]) and a
@@ -18,6 +18,7 @@ mod notify;
 pub mod registry;
 mod router;
 mod runtime;
+mod store;
 mod tail;
 
 use std::sync::Arc;
@@ -30,10 +31,11 @@ pub use host::{
 };
 pub use http::{Answer, Request};
 pub use lock::LockHolder;
-pub use notify::{Message, MessageKind, Notifier};
+pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use registry::{Manifest, Registry, Resolved};
 pub use router::{InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Upstream, only_upstream};
 pub use runtime::{Check, CheckState, Diagnosis, Finding, OwnHealth, OwnHealthState, Runtime, RuntimeSlot};
+pub use store::{AuditFilter, LookFilter, RECORDS_MAX, RecordFilter, Store};
 pub use tail::Tail;
 
 use lockgate_model::HostId;

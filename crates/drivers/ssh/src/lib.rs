@@ -40,6 +40,7 @@ mod host;
 mod link;
 mod master;
 mod options;
+mod pool;
 mod script;
 mod session;
 mod trouble;

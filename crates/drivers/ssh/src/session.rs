@@ -1,12 +1,13 @@
 //! One script run to its end, by a worker on the master connection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockgate_model::{HostId, Millis};
 use lockgate_ports::{Output, PortError};
 use openssh::Stdio;
 
 use crate::link::Link;
+use crate::pool::Turn;
 use crate::script::{COMMAND_LINE, Script};
 use crate::trouble;
 use crate::worker::Worker;
@@ -58,37 +59,43 @@ pub(crate) async fn run(host: &HostId, link: &Link, call: &Call<'_>) -> Result<O
 }
 
 async fn start(host: &HostId, link: &Link, call: &Call<'_>) -> Result<Output, Broken> {
-    let _permit = link
-        .sessions
-        .acquire()
-        .await
-        .map_err(|error| Broken::Before(PortError::unreachable(format!("ssh {host}: {error}"))))?;
-    let mut worker = worker(host, link).await?;
+    let (mut turn, free) = link.workers.turn().await;
+    let mut worker = match free {
+        Some(worker) => worker,
+        None => open(host, link, &mut turn).await?,
+    };
     match worker.ask(call).await {
         Ok(output) => {
+            if let Some(took) = worker.first_answer_took() {
+                link.workers.opened_in(took);
+            }
             if worker.knows_its_state(call.script) {
-                link.idle().push(worker);
+                turn.give_back(worker);
             }
             Ok(output)
         }
-        Err(cut) => Err(worker.lost(host, cut).await),
+        Err(cut) => {
+            drop(turn);
+            Err(worker.lost(host, cut).await)
+        }
     }
 }
 
-/// One that is free, or a new one. Callers hold a permit, so there are never more of them than permits.
-async fn worker(host: &HostId, link: &Link) -> Result<Worker, Broken> {
+/// A new one or, while sshd refuses more sessions, one that has become free.
+async fn open(host: &HostId, link: &Link, turn: &mut Turn<'_, Worker>) -> Result<Worker, Broken> {
     let mut tries = 0;
+    let began = Instant::now();
     loop {
-        if let Some(worker) = link.idle().pop() {
-            return Ok(worker);
-        }
         let mut command = link.session.clone().arc_raw_command(COMMAND_LINE);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn().await {
-            Ok(child) => return Worker::new(child).map_err(Broken::Before),
+            Ok(child) => return Worker::new(child, began).map_err(Broken::Before),
             Err(error) if tries < REFUSED_MAX && refused(&error) => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(REFUSED_PAUSE_MILLIS)).await;
+                if let Some(worker) = turn.free() {
+                    return Ok(worker);
+                }
             }
             Err(error) if refused(&error) => {
                 return Err(Broken::Before(

@@ -2,6 +2,7 @@
 
 use std::io::{Error, ErrorKind, Read};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lockgate_model::{FailureKind, HostId};
 use lockgate_ports::{Output, PortError, Tail};
@@ -29,6 +30,10 @@ pub(crate) struct Worker {
     child: Child<Arc<Session>>,
     /// Its commands run in process groups of their own.
     own: bool,
+    /// When it was wished for, as long as it has not answered.
+    began: Option<Instant>,
+    /// From then to its first answer, until that is asked for.
+    took: Option<Duration>,
 }
 
 /// Where the session was cut off.
@@ -39,14 +44,16 @@ pub(crate) enum Cut {
 }
 
 impl Worker {
-    pub(crate) fn new(mut child: Child<Arc<Session>>) -> Result<Worker, PortError> {
+    /// `began`: when it was wished for.
+    pub(crate) fn new(mut child: Child<Arc<Session>>, began: Instant) -> Result<Worker, PortError> {
         let (Some(stdin), Some(out), Some(err)) =
             (child.stdin().take(), child.stdout().take(), child.stderr().take())
         else {
             return Err(PortError::other("a session without its three streams"));
         };
         let (out, err) = (Stream::new(out), Stream::new(err));
-        Ok(Worker { program: Some(script::program()), stdin, out, err, child, own: false })
+        let (program, began) = (Some(script::program()), Some(began));
+        Ok(Worker { program, stdin, out, err, child, own: false, began, took: None })
     }
 
     /// Runs one script. What must not be done twice is sent only when the worker has said that it lives: on a connection
@@ -56,7 +63,7 @@ impl Worker {
         let [start, end] = ["start", "end"].map(|word| format!("\n{nonce} {word} "));
         let (program, size) = (self.program.take().unwrap_or_default(), call.content.len());
         let head = format!("{program}{nonce} {} {size}\n", call.script.name());
-        let Worker { stdin, out, err, own, .. } = self;
+        let Worker { stdin, out, err, own, began, took, .. } = self;
         write(stdin, &[head.as_bytes()]).await.map_err(Cut::Before)?;
         let begin = async {
             // What was said before is nobody's: start-up files of a login shell talk.
@@ -64,6 +71,7 @@ impl Worker {
             let (one, two) =
                 tokio::join!(out.up_to(&start, ERROR_BYTES_MAX), err.up_to(&start, ERROR_BYTES_MAX));
             let (_, own) = one.and_then(|seen| two.map(|_| seen)).map_err(Cut::Before)?;
+            *took = began.take().map(|began| began.elapsed()).or(*took);
             Ok((own == "1", out, err))
         };
         let finish = async |out: &mut Stream<ChildStdout>, err: &mut Stream<ChildStderr>| {
@@ -87,6 +95,11 @@ impl Worker {
         };
         let code = code.parse().map_err(|_| Cut::Midway(Error::other(format!("exit code {code:?}"))))?;
         Ok(Output { code, stdout, stderr })
+    }
+
+    /// From the wish for it to its first answer, once.
+    pub(crate) fn first_answer_took(&mut self) -> Option<Duration> {
+        self.took.take()
     }
 
     /// After a call that was answered: whether another one can follow. A command in the worker's own process group may

@@ -249,6 +249,22 @@ async fn slow_start_up_files_run_once_for_many_operations_and_what_they_say_is_n
     assert_eq!(sshd.logged("Accepted publickey"), 1);
 }
 
+/// A session each would make the host run its start-up files eight times at once, for looks of milliseconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_beside_each_other_share_a_session_while_another_one_would_take_longer_to_open() {
+    let (_folder, shell) = shell_that_first("sleep 1");
+    let Some(sshd) = Sshd::start_with(&shell, "") else { return };
+    let (host, path) = (sshd.host(), format!("{}/file", sshd.work()));
+    host.write(&path, b"text", 0o600).await.unwrap();
+    let two = async || tokio::join!(host.read(&path), host.read(&path));
+    let (a, b, c, d) = tokio::join!(two(), two(), two(), two());
+    for one in [a, b, c, d].into_iter().flat_map(|(one, other)| [one, other]) {
+        assert_eq!(one.unwrap().content, Some(b"text".to_vec()));
+    }
+    // A machine that is very busy may need another one; not one for each.
+    assert!(sshd.logged("Starting session") <= 2, "{}", sshd.logged("Starting session"));
+}
+
 #[tokio::test]
 async fn a_host_that_runs_nothing_for_us_is_said_so() {
     let Some(sshd) = Sshd::start_with("ForceCommand echo This account is not available.", "") else { return };
@@ -457,6 +473,22 @@ async fn more_callers_than_sessions_wait_for_their_turn() {
             assert_eq!(result.unwrap(), "hello\n");
         }
     }
+}
+
+/// Nobody's command is done before others want a session of their own, and sshd refuses them.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_whose_sessions_are_refused_take_the_ones_that_become_free() {
+    let Some(sshd) = Sshd::start_with("MaxSessions 2", "") else { return };
+    let host = sshd.host();
+    let slow = Command::new(["sh", "-c", "sleep 0.6; echo hello"]);
+    let three = async || tokio::join!(host.exec(&slow), host.exec(&slow), host.exec(&slow));
+    hello(&host).await.unwrap();
+    let (a, b) = tokio::join!(three(), three());
+    for one in [a, b].into_iter().flat_map(|(one, two, three)| [one, two, three]) {
+        assert_eq!(one.unwrap().stdout_text(), "hello\n");
+    }
+    assert!(sshd.logged("no more sessions") > 0, "sshd refused none");
+    assert_eq!(sshd.logged("Starting session"), 2);
 }
 
 /// As a fleet behind one jump host: sshd turns away those beyond ten that have not authenticated yet.

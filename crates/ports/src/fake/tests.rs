@@ -200,3 +200,9 @@ impl RegistryFixture for RegistryHere {
 async fn the_fake_registry_passes_the_suite() {
     conformance::registry::suite(&RegistryHere(FakeRegistry::new(Arc::new(Calm)), AtomicU32::new(0))).await;
 }
+
+#[tokio::test]
+async fn the_fake_store_passes_the_suite() {
+    let store = crate::fake::FakeStore::default();
+    conformance::store::suite(&store, &store).await;
+}
