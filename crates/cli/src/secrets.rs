@@ -14,7 +14,7 @@ pub fn of_environment() -> Vec<Secret> {
 /// else is in a service's `env` is masked where that service's app or gates speak.)
 pub fn of_project(project: &Project) -> Vec<Secret> {
     let told = project.notify.iter().flat_map(|notify| match notify {
-        Notify::Slack { webhook, .. } => vec![webhook],
+        Notify::Slack { webhook: secret, .. } | Notify::SlackBot { token: secret, .. } => vec![secret],
         Notify::Webhook { url, headers } => std::iter::once(url).chain(headers.values()).collect(),
     });
     let variables = project.services.values().flat_map(|service| &service.env);

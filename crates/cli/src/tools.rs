@@ -54,6 +54,11 @@ pub fn working(project: &Arc<Project>, wires: Arc<Wires>) -> InProcess {
     orchestrator(project, wires, store)
 }
 
+/// This machine's.
+pub fn clock() -> Arc<dyn Clock> {
+    Arc::new(WallClock)
+}
+
 /// The orchestrator of commands that only look.
 pub fn looking(project: &Arc<Project>, wires: Arc<Wires>) -> InProcess {
     orchestrator(project, wires, store(project))
@@ -64,7 +69,7 @@ fn orchestrator(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>)
         project: project.clone(),
         wiring: wires,
         journal: store,
-        clock: Arc::new(WallClock),
+        clock: clock(),
         identity: lockgate_local::holder_identity(),
         surely_dead: Arc::new(lockgate_local::surely_dead),
         new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
@@ -83,7 +88,8 @@ fn lease_ttl() -> Millis {
     })
 }
 
-fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
+/// Whom the configuration names.
+pub fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
     project
         .notify
         .iter()
@@ -91,6 +97,9 @@ fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
             match notify {
                 Notify::Slack { webhook, channel } => {
                     Arc::new(lockgate_notify::Slack::new(webhook.clone(), channel.clone()))
+                }
+                Notify::SlackBot { token, channel, api } => {
+                    Arc::new(lockgate_notify::SlackBot::new(token.clone(), channel.clone(), api.clone()))
                 }
                 Notify::Webhook { url, headers } => {
                     Arc::new(lockgate_notify::Webhook::new(url.clone(), headers.clone()))

@@ -30,7 +30,7 @@ pub(crate) async fn past_runs(
 }
 
 fn past_run(run: RunSummary, events: &[Event]) -> PastRun {
-    let left_out = events.iter().filter_map(|event| left_out(event)).collect();
+    let left_out = events.iter().filter_map(left_out).collect();
     PastRun {
         run: run.run,
         project: run.project,

@@ -215,7 +215,7 @@ impl<'a> Session<'a> {
             Ok(ready) => ready,
             Err(trouble) => {
                 if let Some(failure) = trouble.news() {
-                    self.tools.teller.unbegun(self, want, failure).await;
+                    self.tools.teller.unbegun(self, want, failure);
                 }
                 return Err(trouble);
             }
@@ -372,7 +372,6 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        telling.finish().await;
     }
 
     pub(crate) fn engine<'e>(&'e self, conductor: &'e Conductor, fence: Arc<Fence>) -> Engine<'e> {
