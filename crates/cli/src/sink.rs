@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lockgate_engine::EventSink;
-use lockgate_model::{Event, Rejected};
+use lockgate_model::{Event, Rejected, StepProgress};
 use lockgate_render::{Detail, Json, Live, Options, Plain, Renderer, clock_time, rejected_text, rfc3339};
 
 use crate::args::Format;
@@ -76,6 +76,10 @@ impl EventSink for Screen {
     fn event(&self, event: &Event) {
         self.has_shown_events.store(true, Ordering::Relaxed);
         self.with(|renderer| renderer.event(&self.typed.in_event(event)));
+    }
+
+    fn progress(&self, progress: &StepProgress) {
+        self.with(|renderer| renderer.progress(progress));
     }
 
     fn rejected(&self, rejected: &Rejected) {

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use lockgate_model::{Action, Failure, FailureKind, HostId, Seen};
+use lockgate_model::{Action, Failure, FailureKind, Headway, HostId, Seen};
 use tokio::time::Instant;
 
 use crate::Engine;
@@ -21,15 +21,19 @@ const SLOW_FENCES_MAX: u32 = 3;
 /// Shortest pause between two looks at the lease beside an action.
 const LOOK_AGAIN_MILLIS: u64 = 200;
 
+/// Hears how far an action is.
+pub(crate) type Told<'a> = &'a (dyn Fn(Headway) + Send + Sync);
+
 pub(crate) async fn perform(
     engine: &Engine<'_>,
     host: Option<&HostId>,
     actions: &[Action],
+    told: Told<'_>,
 ) -> Result<Seen, Failure> {
     let mut seen = Seen::new();
     for action in actions {
         let fenced = Fenced { engine, host, looks: action.nature().only_looks };
-        seen.extend(fenced.perform(engine.performer.perform(host, action)).await?);
+        seen.extend(fenced.perform(engine.performer.perform(host, action, told)).await?);
     }
     Ok(seen)
 }
@@ -146,11 +150,12 @@ pub(crate) async fn insist(
     engine: &Engine<'_>,
     host: Option<&HostId>,
     actions: &[Action],
+    told: Told<'_>,
 ) -> Result<Seen, Failure> {
     let (start, bound) = (Instant::now(), Duration::from_secs(UNDO_SECONDS_MAX));
     let mut pause = Duration::from_millis(UNDO_PAUSE_MILLIS);
     for _ in 1..UNDO_ATTEMPTS_MAX {
-        match perform(engine, host, actions).await {
+        match perform(engine, host, actions, told).await {
             Err(failure) if transient(failure.kind) && start.elapsed() < bound => {
                 tracing::debug!(%failure, "tried again");
                 tokio::time::sleep(pause).await;
@@ -159,7 +164,7 @@ pub(crate) async fn insist(
             settled => return settled,
         }
     }
-    perform(engine, host, actions).await
+    perform(engine, host, actions, told).await
 }
 
 fn transient(kind: FailureKind) -> bool {

@@ -9,6 +9,7 @@ mod delivery;
 mod escape;
 mod event;
 mod failure;
+mod gate;
 mod health;
 mod ids;
 mod lease;
@@ -34,10 +35,11 @@ pub use delivery::{
     ProcessRuntime, Router, Runtime, SlotDelivery, Strategy, Wave,
 };
 pub use escape::{is_mark, push_escaped};
-pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck, WhoIsLive};
+pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Headway, Outcome, StepProgress, Stuck, WhoIsLive};
 pub use failure::{
     Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX, TOLD_CHARS_MAX, quoted,
 };
+pub use gate::{CommandGate, Gate, GateKind, GateTarget, HttpGate, Sampling};
 pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
 pub use ids::{
     Checksum, Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot,
@@ -53,10 +55,7 @@ pub use observed::{
     live_without_router,
 };
 pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
-pub use project::{
-    CommandGate, Gate, GateKind, GateTarget, HttpGate, Notify, Project, Secret, Service, Ssh, StatusRange,
-    Verify,
-};
+pub use project::{Notify, Project, Secret, Service, Ssh, StatusRange, Verify};
 pub use query::without_query;
 pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
 pub use release::Release;

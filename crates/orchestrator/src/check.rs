@@ -1,7 +1,8 @@
 //! Gates alone: regression against the environment they look at, smoke against this one.
 
 use lockgate_model::{
-    Failure, Gate, GateKind, GateTarget, HttpGate, Millis, Moment, Release, Seen, StatusRange,
+    Failure, Gate, GateKind, GateTarget, Headway, HttpGate, Millis, Moment, Release, Sampling, Seen,
+    StatusRange,
 };
 use lockgate_perform::Depth;
 use lockgate_ports::Check;
@@ -54,24 +55,28 @@ fn any_answer() -> HttpGate {
         status: StatusRange::OK,
         body: None,
         latency_p95: None,
-        samples: 1,
-        interval: Millis(0),
+        sampling: Sampling::Count { samples: 1, interval: Millis(0) },
         timeout: Millis::from_secs(LOOK_SECONDS_MAX),
     }
 }
 
 impl Session<'_> {
-    /// Asks each gate in turn, also after one has failed. Takes no lease: gates only look.
+    /// Asks each gate in turn, also after one has failed. Takes no lease: gates only look. `told` hears how far a gate is
+    /// that takes its time.
     ///
     /// # Errors
     /// Gates that cannot be filled in, or a host that cannot be looked at. A gate's own answer is in the list.
-    pub async fn check(&self, moment: Moment) -> Result<Vec<(Gate, Result<Seen, Failure>)>, Failure> {
+    pub async fn check(
+        &self,
+        moment: Moment,
+        told: &(dyn Fn(&Gate, Headway) + Send + Sync),
+    ) -> Result<Vec<(Gate, Result<Seen, Failure>)>, Failure> {
         let gates = self.site.gates(moment)?;
         let live = self.live_release().await?;
         let conductor = self.site.conductor();
         let mut answers = Vec::new();
         for gate in gates {
-            let answer = conductor.ask_gate(&gate, live.as_ref()).await;
+            let answer = conductor.ask_gate(&gate, live.as_ref(), &|headway| told(&gate, headway)).await;
             answers.push((gate, answer));
         }
         Ok(answers)

@@ -1,6 +1,9 @@
 //! `plan` and `check`: looking without changing anything.
 
-use lockgate_model::{Failure, FailureKind, Moment};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lockgate_model::{Failure, FailureKind, Gate, Headway, Moment};
 use lockgate_orchestrator::Session;
 use lockgate_render::{escaped, failure_text, plan_text};
 
@@ -8,7 +11,11 @@ use super::{Context, deploy};
 use crate::args::{self, Format};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::output::Output;
 use crate::wiring::Hosts;
+
+/// Between two words of how far a gate is.
+const SO_FAR_SECONDS: u64 = 10;
 
 pub async fn run(context: &Context<'_>, args: &args::Deploy) -> Result<Exit, CliError> {
     context.require_deployable()?;
@@ -31,7 +38,9 @@ pub async fn run(context: &Context<'_>, args: &args::Deploy) -> Result<Exit, Cli
 pub async fn check(context: &Context<'_>, service: &str, moment: Moment) -> Result<Exit, CliError> {
     let site = context.site(context.service(service)?, &mut Hosts::default())?;
     let tools = context.looking();
-    let answers = Session::new(&site, &tools).check(moment).await?;
+    let so_far = SoFar::new(context.output);
+    let answers =
+        Session::new(&site, &tools).check(moment, &|gate, headway| so_far.tell(gate, &headway)).await?;
     if answers.is_empty() {
         let key = if moment == Moment::Before { "before" } else { "after" };
         return Err(CliError::usage(
@@ -60,6 +69,27 @@ pub async fn check(context: &Context<'_>, service: &str, moment: Moment) -> Resu
         };
     }
     Ok(exit)
+}
+
+/// How far a gate is that takes its time, on stderr now and then.
+struct SoFar<'a> {
+    output: &'a Output,
+    said: Mutex<Instant>,
+}
+
+impl<'a> SoFar<'a> {
+    fn new(output: &'a Output) -> Self {
+        Self { output, said: Mutex::new(Instant::now()) }
+    }
+
+    fn tell(&self, gate: &Gate, headway: &Headway) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.elapsed() >= Duration::from_secs(SO_FAR_SECONDS) {
+            *said = Instant::now();
+            let Headway { done, of, seen } = headway;
+            self.output.say(&escaped(&format!("gate {:?}: {done} of {of}, {seen}", gate.name)));
+        }
+    }
 }
 
 fn judgement(failure: &Failure) -> &'static str {
