@@ -16,7 +16,9 @@ mod lease;
 mod mask;
 mod observed;
 mod plan;
+mod presence;
 mod project;
+mod promotable;
 mod query;
 mod registry;
 mod release;
@@ -55,7 +57,9 @@ pub use observed::{
     live_without_router,
 };
 pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
+pub use presence::{Presence, SeenLive};
 pub use project::{Notify, Project, Secret, Service, Ssh, StatusRange, Verify};
+pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
 pub use query::without_query;
 pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
 pub use release::Release;
