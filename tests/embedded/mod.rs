@@ -19,6 +19,7 @@ mod recreate;
 mod rejected;
 mod router;
 mod secrets;
+mod stability;
 mod stuck;
 mod watch;
 mod workers;

@@ -74,3 +74,132 @@ pub(crate) async fn check(conductor: &Conductor, gates: &[Gate]) -> Vec<Check> {
     }
     checks
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use lockgate_model::{
+        CommandGate, EnvironmentName, GateKind, Mask, ProjectName, Secret, ServiceName, Template,
+    };
+    use lockgate_ports::fake::{Calm, FakeGate};
+    use lockgate_ports::{Gates, PortError};
+
+    use super::*;
+    use crate::Subject;
+
+    fn gate() -> Gate {
+        let argv = vec![Template::new("qa").unwrap()];
+        let command = CommandGate { argv, timeout: Millis(1), pass: vec![0], not_yet: vec![75] };
+        Gate { name: "qa".into(), kind: GateKind::Command(command) }
+    }
+
+    fn evidence(seen: &str, ok: bool) -> Evidence {
+        Evidence { check: "exit code of qa".into(), wanted: "0".into(), seen: seen.into(), ok }
+    }
+
+    /// With `hunter2` as a secret of the service, and `sw0rdfish` of this machine.
+    async fn ask(
+        answer: impl Fn(&GateSubject) -> Result<GateAnswer, PortError> + Send + Sync + Clone + 'static,
+        nature: Arc<dyn lockgate_ports::fake::Nature>,
+    ) -> Result<Seen, Failure> {
+        let gates = Gates::new(move |_| {
+            Arc::new(FakeGate::new(nature.clone(), Millis::from_secs(30), answer.clone()))
+        });
+        let (told, service) = (Secret::new("sw0rdfish"), Secret::new("hunter2"));
+        let conductor = Conductor {
+            subject: Subject {
+                project: ProjectName::new("shop").unwrap(),
+                service: ServiceName::new("web").unwrap(),
+                environment: EnvironmentName::new("prod").unwrap(),
+            },
+            hosts: BTreeMap::new(),
+            gates,
+            mask: Mask::of([&told, &service]),
+            told: Mask::of([&told]),
+        };
+        conductor.ask_gate(&gate(), None, &|_| {}).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_a_step_s_success_or_failure_with_its_evidence() {
+        let (good, bad) = (evidence("0", true), evidence("1", false));
+        for (answer, wanted) in [
+            (GateAnswer::judge(vec![good.clone()]), Ok(vec![good.clone()])),
+            (
+                GateAnswer::judge(vec![good.clone(), bad.clone()]),
+                Err((FailureKind::GateFailed, "gate \"qa\" failed: exit code of qa: 1, wanted 0")),
+            ),
+            (
+                GateAnswer::not_yet(vec![bad]),
+                Err((FailureKind::GateNotYet, "gate \"qa\" says not yet: exit code of qa: 1, wanted 0")),
+            ),
+            // It could have passed, and says that it is too early.
+            (
+                GateAnswer::not_yet(vec![good]),
+                Err((FailureKind::GateNotYet, "gate \"qa\" says not yet: it saw nothing")),
+            ),
+            (
+                GateAnswer::judge(Vec::new()),
+                Err((FailureKind::GateNotYet, "gate \"qa\" says not yet: it saw nothing")),
+            ),
+        ] {
+            let seen = ask(move |_| Ok(answer.clone()), Arc::new(Calm)).await;
+            let seen = seen.map_err(|failure| (failure.kind, failure.message));
+            assert_eq!(seen, wanted.map_err(|(kind, message)| (kind, message.to_owned())));
+        }
+    }
+
+    #[tokio::test]
+    async fn no_secret_is_in_what_a_gate_that_failed_says() {
+        let said = || vec!["token hunter2".to_owned(), "sw0rdfish".to_owned()];
+        let answer = move |_: &GateSubject| {
+            let mut one = evidence("401 for hunter2", false);
+            one.check = "GET /?k=sw0rdfish".into();
+            Ok(GateAnswer::judge(vec![one]).logs(said()))
+        };
+        let failure = ask(answer, Arc::new(Calm)).await.unwrap_err();
+        let text = serde_json::to_string(&failure).unwrap();
+        assert!(!text.contains("hunter2") && !text.contains("sw0rdfish"), "{text}");
+        assert!(text.contains("401 for ") && text.contains("token "), "{text}");
+    }
+
+    /// A driver that does not keep its own limit.
+    struct Hangs;
+
+    #[async_trait::async_trait]
+    impl lockgate_ports::Gate for Hangs {
+        async fn ask(&self, _: &GateSubject, _: OnHeadway<'_>) -> GateAnswer {
+            std::future::pending().await
+        }
+
+        fn limit(&self) -> Millis {
+            Millis::from_secs(30)
+        }
+
+        async fn check(&self, _: &str, _: &GateSubject) -> Vec<Check> {
+            Vec::new()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_driver_that_never_answers_says_not_yet_in_time() {
+        let began = tokio::time::Instant::now();
+        let conductor = Conductor {
+            subject: Subject {
+                project: ProjectName::new("shop").unwrap(),
+                service: ServiceName::new("web").unwrap(),
+                environment: EnvironmentName::new("prod").unwrap(),
+            },
+            hosts: BTreeMap::new(),
+            gates: Gates::new(|_| Arc::new(Hangs)),
+            mask: Mask::of([]),
+            told: Mask::of([]),
+        };
+        let failure = conductor.ask_gate(&gate(), None, &|_| {}).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::GateNotYet);
+        assert_eq!(failure.message, "gate \"qa\" says not yet: its answer: none, wanted within 30s");
+        assert_eq!(began.elapsed(), Duration::from_secs(35));
+    }
+}
