@@ -18,6 +18,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// musl's own has one lock for all threads, and the static program is what people install.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One thread is enough for what waits for others most of the time. The proxy is the exception: every request of every
 /// service goes through it, so it gets a worker for each processor.
 fn runtime(command: &args::Command) -> std::io::Result<tokio::runtime::Runtime> {

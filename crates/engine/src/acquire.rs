@@ -195,6 +195,7 @@ impl Leases {
         watched: Option<&Watched>,
     ) -> Result<Tried, Failure> {
         for _ in 0..SWAP_ATTEMPTS_MAX {
+            let asked = Instant::now();
             let (mut record, version, now) = store.read().await?;
             if let Some(holder) = &record.holder {
                 if self.identity.is(holder)
@@ -215,7 +216,8 @@ impl Leases {
             record.holder = Some(self.identity.holder(store.place(), now, self.ttl));
             bring_up_to_date(store.as_ref(), &mut record).await?;
             if store.swap(version.as_deref(), &record).await? {
-                return Ok(Tried::Taken(Held::new(store.clone(), self.identity.clone(), self.ttl, record)));
+                let held = Held::new(store.clone(), self.identity.clone(), self.ttl, record, asked);
+                return Ok(Tried::Taken(held));
             }
         }
         Err(restless().at_place(store.place()))

@@ -2,6 +2,7 @@
 //! only perform and report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable};
@@ -13,7 +14,7 @@ use lockgate_model::{
 
 use tokio::time::Instant;
 
-use crate::fenced::{insist, perform};
+use crate::fenced::{insist, perform, until_answered};
 use crate::run::{mark, progress};
 use crate::scribe::Scribe;
 use crate::{Direction, Engine, JournalError, RunError, RunFile, RunState, StepStatus, Work};
@@ -66,7 +67,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     async fn drive_on(mut self, mut trouble: Option<Failure>) -> Result<Outcome, RunError> {
         let mut running: FuturesUnordered<BoxFuture<'a, Finished>> = FuturesUnordered::new();
         loop {
-            self.turn(&mut trouble).await?;
+            self.turn(&mut running, &mut trouble).await?;
             let stopping = self.stopping(trouble.as_ref());
             if !stopping {
                 self.launch(&mut running, &mut trouble).await?;
@@ -106,12 +107,20 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     }
 
     /// Turns back or commits when the state asks for it.
-    async fn turn(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
+    async fn turn(
+        &mut self,
+        running: &mut FuturesUnordered<BoxFuture<'a, Finished>>,
+        trouble: &mut Option<Failure>,
+    ) -> Result<(), RunError> {
         if self.state.direction == Direction::Forward {
             let failure = self.state.cause_to_unwind().or(trouble.as_ref()).cloned();
             let cause = failure.or_else(|| self.engine.interrupt.requested().then(interrupted));
             if let Some(cause) = cause {
                 self.break_off();
+                if let Err(error) = self.scribe.written().await {
+                    unwritten(&error);
+                }
+                self.confirm_beside(running).await?;
                 self.note(EventKind::UnwindStarted { cause }).await?;
                 *trouble = None;
                 self.tell_hosts_to_turn();
@@ -128,6 +137,12 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     /// One write with the outcomes that lead to it and the intents of what follows. Where it fails the run turns back, for
     /// nothing is settled yet.
     async fn commit(&mut self, trouble: &mut Option<Failure>) -> Result<(), RunError> {
+        if let Err(error) = self.scribe.written().await {
+            *trouble = Some(journal_failure(&error));
+            return Ok(());
+        }
+        // As in `confirm_beside`, but nothing is under way now.
+        or_go_on(self.engine.fence.confirm_overdue().await)?;
         // Before it, so that a journal which has only a beginning of these lacks the commit.
         let ahead = self.intend(self.state.behind_the_commit())?;
         self.scribe.take(ahead);
@@ -140,6 +155,47 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             Err(error) => *trouble = Some(journal_failure(&error)),
         }
         Ok(())
+    }
+
+    /// Looks at the leases that may have been lost, before the journal is told where the run goes: that is not for somebody to
+    /// say who stood still and was replaced meanwhile. What was on its way into the journal has arrived by then, for that may
+    /// have taken long.
+    ///
+    /// Steps go on beside it: one of them may have to get out of the way first, because it renews the very lease or has the
+    /// host's last connection.
+    async fn confirm_beside(
+        &mut self,
+        running: &mut FuturesUnordered<BoxFuture<'a, Finished>>,
+    ) -> Result<(), RunError> {
+        let fence = self.engine.fence.clone();
+        let mut looked = pin!(fence.confirm_overdue());
+        loop {
+            tokio::select! {
+                biased;
+                looked = &mut looked => return or_go_on(looked),
+                Some((work, result)) = running.next() => self.settle(&work, result)?,
+            }
+        }
+    }
+
+    /// Before the run's end is told, when nothing is under way any more. An end that says what became of the hosts is told
+    /// only after a look at all of them; that of a run that succeeded was marked on them when it committed.
+    async fn confirm_end(&mut self, outcome: &Outcome) -> Result<(), RunError> {
+        if let Err(error) = self.scribe.written().await {
+            unwritten(&error);
+        }
+        let fence = &self.engine.fence;
+        let looked = match outcome {
+            Outcome::Succeeded { .. } => fence.confirm_overdue().await,
+            Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Stuck(_) => fence.confirm().await,
+        };
+        match looked {
+            // It would be told blindly.
+            Err(failure) if failure.kind != FailureKind::LeaseLost && fence.is_overdue() => {
+                or_go_on(until_answered(|| fence.confirm_overdue()).await)
+            }
+            looked => or_go_on(looked),
+        }
     }
 
     /// True when nothing new may be started for now.
@@ -350,6 +406,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         if let Outcome::Stuck(stuck) = &mut outcome {
             stuck.seen = self.engine.performer.who_is_live(&self.state.plan.hosts).await;
         }
+        self.confirm_end(&outcome).await?;
         let at = self.engine.clock.now();
         self.note(EventKind::RunEnded { outcome: outcome.clone() }).await?;
         let settled = !matches!(outcome, Outcome::Stuck(_));
@@ -405,12 +462,12 @@ fn unwritten(error: &JournalError) {
     tracing::warn!(%error, "the journal lacks the rest of this run");
 }
 
-/// A host that could not be told does not stop the run.
+/// A host that could not be told or asked does not stop the run.
 fn or_go_on(told: Result<(), Failure>) -> Result<(), RunError> {
     match told {
         Err(failure) if failure.kind == FailureKind::LeaseLost => Err(RunError::LeaseLost(failure)),
         Err(failure) => {
-            tracing::warn!(%failure, "a host could not be told how far the run is");
+            tracing::warn!(%failure, "a host could not be told how far the run is, or asked whether it is still ours");
             Ok(())
         }
         Ok(()) => Ok(()),

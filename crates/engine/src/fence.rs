@@ -1,7 +1,7 @@
 //! The leases that we hold: asked before every effect, renewed by heartbeats, told of the run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{FutureExt, join_all, try_join_all};
@@ -12,6 +12,7 @@ use lockgate_model::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::RunFile;
 use crate::lease::{HOSTS_AT_ONCE_MAX, LeaseStore, SWAP_ATTEMPTS_MAX, restless};
@@ -35,15 +36,24 @@ struct Lease {
     ttl: Duration,
     /// As last written by us.
     record: Mutex<LeaseRecord>,
+    /// Until then nobody else takes it for expired, as far as was seen when it was last looked at or written.
+    safe_until: StdMutex<Instant>,
     /// What the record says of runs is about a later one than ours, and stays.
     left: AtomicBool,
 }
 
 impl Held {
-    /// A lease that has just been taken with this record.
-    pub fn new(store: Arc<dyn LeaseStore>, identity: Identity, ttl: Millis, record: LeaseRecord) -> Self {
-        let (record, left) = (Mutex::new(record), AtomicBool::new(false));
-        let lease = Arc::new(Lease { store, identity, ttl: ttl.duration(), record, left });
+    /// A lease that has just been taken with this record, whose time was asked for at `asked`.
+    pub fn new(
+        store: Arc<dyn LeaseStore>,
+        identity: Identity,
+        ttl: Millis,
+        record: LeaseRecord,
+        asked: Instant,
+    ) -> Self {
+        let (record, left, ttl) = (Mutex::new(record), AtomicBool::new(false), ttl.duration());
+        let safe_until = StdMutex::new(asked + ttl);
+        let lease = Arc::new(Lease { store, identity, ttl, record, safe_until, left });
         Self { heartbeat: tokio::spawn(lease.clone().renew()), lease }
     }
 
@@ -84,10 +94,10 @@ impl Lease {
 
     async fn check(&self) -> Result<Duration, Failure> {
         let token = self.record.lock().await.token;
+        let asked = Instant::now();
         let (seen, holder, now) = self.store.glance().await?;
         self.ours(seen, holder.as_ref(), token)?;
-        let age = holder.map_or(self.ttl, |holder| now.since(holder.renewed_at).duration());
-        let left = self.ttl.saturating_sub(age);
+        let left = self.trust(asked, holder.as_ref(), now);
         if left > self.ttl / RENEWALS_PER_TTL {
             return Ok(left);
         }
@@ -95,10 +105,38 @@ impl Lease {
         Ok(self.ttl)
     }
 
+    /// Looks, unless the host stops answering meanwhile.
+    async fn confirm(&self) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            looked = self.check() => looked.map(drop),
+            gone = self.store.gone() => Err(gone),
+        }
+    }
+
+    /// Notes how long the lease is safe, and says so: `now` is the host's time when it was asked at `asked`, and had this
+    /// holder.
+    fn trust(&self, asked: Instant, holder: Option<&Holder>, now: Timestamp) -> Duration {
+        let age = holder.map_or(self.ttl, |holder| now.since(holder.renewed_at).duration());
+        let left = self.ttl.saturating_sub(age);
+        self.note_safe(asked + left);
+        left
+    }
+
+    fn note_safe(&self, until: Instant) {
+        *self.safe_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    fn is_safe(&self) -> bool {
+        Instant::now() < *self.safe_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ours(&self, seen: u64, holder: Option<&Holder>, token: u64) -> Result<(), Failure> {
         if seen == token && holder.is_some_and(|holder| self.identity.is(holder)) {
             return Ok(());
         }
+        // Whoever it was that looked: a heartbeat tells nobody.
+        self.note_safe(Instant::now());
         let by = holder.map_or("somebody who is done".to_owned(), |holder| holder.clone().told().owner);
         Err(Failure::new(FailureKind::LeaseLost, format!("the lease was taken over by {by}"))
             .hint("nothing more was changed from here; `lockgate status` shows what the other one made of it")
@@ -108,6 +146,7 @@ impl Lease {
     async fn update(&self, change: &impl Fn(&mut LeaseRecord, Timestamp)) -> Result<(), Failure> {
         let mut written = self.record.lock().await;
         for _ in 0..SWAP_ATTEMPTS_MAX {
+            let asked = Instant::now();
             let (mut record, version, now) = self.store.read().await?;
             let given_up = written.holder.is_none();
             if !given_up {
@@ -120,6 +159,7 @@ impl Lease {
             change(&mut record, now);
             if self.store.swap(version.as_deref(), &record).await? {
                 let gone = before.filter(|name| named(&record).as_ref() != Some(name));
+                self.trust(asked, record.holder.as_ref(), now);
                 *written = record;
                 drop(written);
                 self.forget(gone).await;
@@ -201,6 +241,30 @@ impl Fence {
             .map(|one| async { one.lease.check().await.map_err(|failure| failure.at_place(one.place())) });
         let trusted = try_join_all(looks).await?;
         Ok(trusted.into_iter().min().unwrap_or(self.ttl.duration()))
+    }
+
+    /// Looks at every lease, before something is said for all hosts that must not come from somebody who was replaced. Unlike
+    /// [`Fence::check`] it waits for no host that [has stopped answering](LeaseStore::gone).
+    ///
+    /// # Errors
+    /// `LeaseLost` where one lease is lost, whatever the others come to; else the failure of a host that cannot be asked.
+    pub async fn confirm(&self) -> Result<(), Failure> {
+        confirm(self.held.iter()).await
+    }
+
+    /// As [`Fence::confirm`], at the [overdue](Fence::is_overdue) leases alone: costs nothing where there are none.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn confirm_overdue(&self) -> Result<(), Failure> {
+        confirm(self.held.iter().filter(|one| !one.lease.is_safe())).await
+    }
+
+    /// Somebody else may have taken a lease since it was last looked at or renewed: only where an orchestrator stood still for
+    /// a while, or a host does not answer. It goes by this machine's clock, which stands still while the machine sleeps, and cannot know that a host's
+    /// clock was set forward before a heartbeat has seen what came of it.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.held.iter().any(|one| !one.lease.is_safe())
     }
 
     /// Returns when the host (for a step of no single host: any host) [has stopped answering](LeaseStore::gone).
@@ -377,6 +441,14 @@ impl Fence {
     pub fn fall_silent(&self) {
         self.held.iter().for_each(|one| one.heartbeat.abort());
     }
+}
+
+async fn confirm(held: impl Iterator<Item = &Held>) -> Result<(), Failure> {
+    let looks =
+        held.map(|one| async { one.lease.confirm().await.map_err(|failure| failure.at_place(one.place())) });
+    let failures: Vec<Failure> = join_all(looks).await.into_iter().filter_map(Result::err).collect();
+    let lost = failures.iter().position(|failure| failure.kind == FailureKind::LeaseLost).unwrap_or(0);
+    failures.into_iter().nth(lost).map_or(Ok(()), Err)
 }
 
 fn renewed(record: &mut LeaseRecord, now: Timestamp) {

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use crate::Engine;
 
-/// An undo is tried again when the world could not be reached: giving up leaves a stuck run. So is tidying up.
+/// An undo is tried again when the world could not be reached: giving up leaves a stuck run. So is tidying up, and the look
+/// at a lease that may have been lost.
 const UNDO_ATTEMPTS_MAX: u32 = 6;
 /// No further attempt begins later than this after the first: each may take as long as a dead host is waited for.
 const UNDO_SECONDS_MAX: u64 = 40;
@@ -152,10 +153,17 @@ pub(crate) async fn insist(
     actions: &[Action],
     told: Told<'_>,
 ) -> Result<Seen, Failure> {
+    until_answered(|| perform(engine, host, actions, told)).await
+}
+
+/// Again, with pauses and within bounds, while the world cannot be reached.
+pub(crate) async fn until_answered<T, F: Future<Output = Result<T, Failure>>>(
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Failure> {
     let (start, bound) = (Instant::now(), Duration::from_secs(UNDO_SECONDS_MAX));
     let mut pause = Duration::from_millis(UNDO_PAUSE_MILLIS);
     for _ in 1..UNDO_ATTEMPTS_MAX {
-        match perform(engine, host, actions, told).await {
+        match attempt().await {
             Err(failure) if transient(failure.kind) && start.elapsed() < bound => {
                 tracing::debug!(%failure, "tried again");
                 tokio::time::sleep(pause).await;
@@ -164,7 +172,7 @@ pub(crate) async fn insist(
             settled => return settled,
         }
     }
-    perform(engine, host, actions, told).await
+    attempt().await
 }
 
 fn transient(kind: FailureKind) -> bool {

@@ -368,10 +368,11 @@ impl RunState {
         self.steps.iter().filter_map(|status| failure_of(status, false)).chain(self.left_undone()).collect()
     }
 
-    /// What was never begun: Ctrl-C while tidying up, or a step before it that failed.
+    /// What was not begun, here or by whoever had the run before, as far as is known here: Ctrl-C while tidying up, or a step
+    /// before it that failed.
     fn left_undone(&self) -> Option<Failure> {
-        let pending = self.plan.steps().filter(|(_, _, step)| *self.status(step) == StepStatus::Pending);
-        let titles: Vec<String> = pending
+        let open = self.plan.steps().filter(|(_, _, step)| self.is_to_do(step));
+        let titles: Vec<String> = open
             .map(|(_, host, step)| match host {
                 Some(host) if self.plan.hosts.len() > 1 => format!("{} on {host}", step.action.title()),
                 _ => step.action.title(),

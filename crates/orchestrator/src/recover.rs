@@ -125,6 +125,8 @@ impl Session<'_> {
         let known = self.known(found.run).await?;
         let matched = self.matched(&found, &known, &seen, progress)?;
         let left = self.left_behind(&found);
+        // From here on the journal is told where the run goes.
+        acquired.fence.confirm_overdue().await.map_err(lost_or_failed)?;
         let (events, unfinished) = self
             .known_events(
                 &found,
@@ -185,7 +187,7 @@ impl Session<'_> {
         progress: Progress,
     ) -> Result<Matched, Failure> {
         let Site { project, service, environment, .. } = self.site;
-        let settled = progress == Progress::Committed || known.is_settled();
+        let settled = progress == Progress::Committed || known.is_settled(progress);
         let held = found.plans();
         let journaled = known.plan();
         let found = lockgate_plan::Found { held: &held, journaled, seen, settled };
@@ -389,12 +391,13 @@ impl Known {
         }
     }
 
-    fn is_settled(&self) -> bool {
+    /// `progress` is what the hosts say.
+    fn is_settled(&self, progress: Progress) -> bool {
         match self {
             Known::Not | Known::Another => false,
             Known::Ours { state, .. } => {
                 matches!(state.ended, Some(Outcome::Succeeded { .. }))
-                    || state.direction == Direction::Committed
+                    || (state.direction == Direction::Committed && progress != Progress::Unwinding)
             }
         }
     }
@@ -406,7 +409,15 @@ fn overrules(told: &Failure, direction: &Direction) -> bool {
     condemns(told) && matches!(direction, Direction::Unwinding(own) if !condemns(own))
 }
 
-/// In which direction a run goes on that this machine's journal has, under a new id.
+fn lost_or_failed(failure: Failure) -> Trouble {
+    match failure.kind {
+        FailureKind::LeaseLost => Trouble::LeaseLost(failure),
+        _ => Trouble::Failure(failure),
+    }
+}
+
+/// In which direction a run goes on that this machine's journal has, under a new id. Where it has not ended here, what the
+/// hosts were told counts more than what this machine had in mind when it was cut off: others have gone on from that.
 fn direction_of_end(state: &RunState, progress: Progress) -> Progress {
     match (&state.ended, &state.direction) {
         (Some(Outcome::Succeeded { .. }), _) => Progress::Committed,
@@ -415,9 +426,10 @@ fn direction_of_end(state: &RunState, progress: Progress) -> Progress {
         (Some(Outcome::Failed { .. } | Outcome::RolledBack { .. } | Outcome::Stuck(_)), _) => {
             Progress::Unwinding
         }
+        (None, _) if progress != Progress::Forward => progress,
         (None, Direction::Unwinding(_)) => Progress::Unwinding,
         (None, Direction::Committed) => Progress::Committed,
-        (None, Direction::Forward) => progress,
+        (None, Direction::Forward) => Progress::Forward,
     }
 }
 
@@ -429,4 +441,80 @@ fn ended_elsewhere<'a>(run: RunId, mut ends: impl Iterator<Item = &'a RunEnd>) -
             "the hosts know of no unfinished run: it had changed nothing, or another machine ended it since",
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lockgate_model::{
+        Digest, EnvironmentName, Gates, ProjectName, Release, ServiceName, Strategy, Tag, Timestamp,
+    };
+
+    use super::*;
+
+    fn failure() -> Failure {
+        Failure::new(FailureKind::Other, "as told")
+    }
+
+    fn state(direction: Direction, ended: Option<Outcome>) -> RunState {
+        let service = ServiceName::new("web").unwrap();
+        let digest = Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap();
+        let tag = Tag::new("v1").unwrap();
+        let release = Release { service: service.clone(), tag, digest, image: None, commit: None };
+        let plan = Plan {
+            project: ProjectName::new("p").unwrap(),
+            service,
+            environment: EnvironmentName::new("prod").unwrap(),
+            strategy: Strategy::BlueGreen,
+            intent: Intent::Deploy { release: release.clone(), gates: Gates::All, again: false },
+            hosts: Vec::new(),
+            without: Vec::new(),
+            before: BTreeMap::new(),
+            release,
+            phases: Vec::new(),
+        };
+        let kind = EventKind::RunStarted { plan: Box::new(plan), owner: "me".into() };
+        let run = "01978a3b-0000-7000-8000-000000000001".parse().unwrap();
+        let started = Event { run, seq: 0, at: Timestamp(0), kind };
+        RunState { direction, ended, ..RunState::begin(&started).unwrap() }
+    }
+
+    /// By another plan, too, a run that the hosts say was settled is never undone, and what others have undone is not settled,
+    /// whatever this machine had written down before it was cut off or replaced.
+    #[test]
+    fn a_run_that_has_not_ended_here_goes_on_as_the_hosts_say() {
+        let unwinding = || Direction::Unwinding(failure());
+        for (direction, told, wanted) in [
+            (Direction::Forward, Progress::Forward, Progress::Forward),
+            (Direction::Forward, Progress::Unwinding, Progress::Unwinding),
+            (Direction::Forward, Progress::Committed, Progress::Committed),
+            (unwinding(), Progress::Forward, Progress::Unwinding),
+            (unwinding(), Progress::Unwinding, Progress::Unwinding),
+            (unwinding(), Progress::Committed, Progress::Committed),
+            (Direction::Committed, Progress::Forward, Progress::Committed),
+            (Direction::Committed, Progress::Unwinding, Progress::Unwinding),
+            (Direction::Committed, Progress::Committed, Progress::Committed),
+        ] {
+            let shown = format!("{direction:?}, and the hosts say {told:?}");
+            let state = state(direction, None);
+            assert_eq!(direction_of_end(&state, told), wanted, "{shown}");
+            let known = Known::Ours { events: Vec::new(), state: Box::new(state) };
+            let is_settled = told == Progress::Committed || known.is_settled(told);
+            assert_eq!(is_settled, wanted == Progress::Committed, "{shown}");
+        }
+    }
+
+    /// Somebody was told of its end.
+    #[test]
+    fn a_run_that_has_ended_here_goes_on_in_the_direction_of_its_end() {
+        let succeeded = Some(Outcome::Succeeded { warnings: Vec::new() });
+        let failed = Some(Outcome::Failed { failure: failure() });
+        for told in [Progress::Forward, Progress::Unwinding, Progress::Committed] {
+            let goes_on =
+                |ended: &Option<Outcome>| direction_of_end(&state(Direction::Forward, ended.clone()), told);
+            assert_eq!(goes_on(&succeeded), Progress::Committed, "{told:?}");
+            assert_eq!(goes_on(&failed), Progress::Unwinding, "{told:?}");
+        }
+    }
 }

@@ -22,6 +22,8 @@ const STOP_SECONDS_MAX: u64 = 15;
 pub struct Programs {
     pub lockgate: PathBuf,
     pub hello: PathBuf,
+    /// What people install: the static program, where `scripts/release` has built it. `None` elsewhere.
+    pub static_lockgate: Option<PathBuf>,
     /// The repository's root.
     pub root: PathBuf,
     /// Where the programs are.
@@ -31,7 +33,8 @@ pub struct Programs {
 impl Programs {
     /// Builds both, unless `LOCKGATE_BIN` and `LOCKGATE_BENCH_HELLO` name some that are there, and copies them as an
     /// installation does: what a linker wrote piece by piece lies in the page cache in small pieces, and every page of
-    /// it costs a fault of its own (1.5 ms in a deployment of 25).
+    /// it costs a fault of its own (1.5 ms in a deployment of 25). `LOCKGATE_STATIC_BIN` names another static program than
+    /// the one that `scripts/release` makes.
     pub fn build() -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent")?.to_owned();
         let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
@@ -49,9 +52,12 @@ impl Programs {
             std::fs::copy(&from, &to).with_context(|| format!("{} cannot be copied", from.display()))?;
             Ok(to)
         };
+        let made = target.join("x86_64-unknown-linux-musl/dist/lockgate");
+        let made = named("LOCKGATE_STATIC_BIN").or_else(|| made.is_file().then_some(made));
         Ok(Self {
             lockgate: install(given.0, "lockgate")?,
             hello: install(given.1, "hello")?,
+            static_lockgate: made.map(|made| install(Some(made), "lockgate-static")).transpose()?,
             root,
             _installed: Arc::new(installed),
         })
@@ -162,10 +168,15 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn start(programs: &Programs, dir: &Path) -> Result<Self> {
+        Self::of(&programs.lockgate, dir)
+    }
+
+    /// The proxy of this very program.
+    pub fn of(program: &Path, dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
         let listen = format!("127.0.0.1:{}", free_port()?);
         let process = Running::start(
-            Command::new(&programs.lockgate).arg("proxy").arg("--dir").arg(dir).args(["--listen", &listen]),
+            Command::new(program).arg("proxy").arg("--dir").arg(dir).args(["--listen", &listen]),
         )?;
         let proxy = Self { dir: dir.to_owned(), listen, process };
         wait_until("the proxy", Duration::from_millis(2), || proxy.status().is_ok())?;

@@ -38,6 +38,11 @@ impl Samples {
         Samples(self.0.iter().zip(&floor.0).map(|(one, other)| one - other).collect())
     }
 
+    /// Each repetition in shares of the one measured beside it.
+    pub fn over(&self, floor: &Samples) -> Samples {
+        Samples(self.0.iter().zip(&floor.0).map(|(one, other)| one / other).collect())
+    }
+
     /// `median / worst` as the tables show them.
     pub fn shown(&self) -> String {
         match self.is_empty() {
@@ -74,6 +79,7 @@ mod tests {
     #[test]
     fn differences_are_taken_between_neighbours_in_time() {
         assert_eq!(samples(&[5.0, 9.0]).minus(&samples(&[1.0, 2.0])), samples(&[4.0, 7.0]));
+        assert_eq!(samples(&[5.0, 9.0]).over(&samples(&[1.0, 2.0])), samples(&[5.0, 4.5]));
     }
 
     #[test]

@@ -22,7 +22,10 @@ const TICKS_PER_SECOND: f64 = 100.0;
 const MEANING: &str = "`wrk` with 2 threads and 32 kept connections, 3 s each round, all in turn, on loopback: wrk, proxy and backend \
 share this machine's processors, so requests/s are a comparison, no capacity. The backend is `hello` with a 14-byte answer. \
 CPU is user and system time of the proxy's processes alone, divided by the requests answered. nginx has `worker_processes \
-auto` and 64 kept connections to the backend. All three write an access log to a file. There is no target yet.";
+auto` and 64 kept connections to the backend. All write an access log to a file. The static program is what people \
+install. \"of nginx\" is the CPU of a request beside nginx's in the same round.";
+/// CPU of a request in the static program, beside nginx's.
+const OF_NGINX_MAX: f64 = 1.1;
 
 struct Proxied {
     name: &'static str,
@@ -74,10 +77,18 @@ pub fn bench(programs: &Programs, options: &Options) -> Result<Report> {
     let dir = place::folder()?;
     let (_backend, port) = place::healthy_hello(programs, "v1")?;
     let mut all = vec![Proxied::new("direct", format!("127.0.0.1:{port}"), None)];
-    let proxy = Proxy::start(programs, &dir.path().join("proxy"))?;
-    proxy.switch("blue", "v1", port)?;
-    all.push(Proxied::new("builtin", proxy.listen.clone(), Some(proxy.process)));
     let mut report = Report::new("proxy", TITLE);
+    let builtin =
+        [("builtin", Some(&programs.lockgate)), ("builtin, static", programs.static_lockgate.as_ref())];
+    for (name, program) in builtin {
+        let Some(program) = program else {
+            report.note("The static program was not measured: `scripts/release` builds it.".to_owned());
+            continue;
+        };
+        let proxy = Proxy::of(program, &dir.path().join(name))?;
+        proxy.switch("blue", "v1", port)?;
+        all.push(Proxied::new(name, proxy.listen.clone(), Some(proxy.process)));
+    }
     for (name, start) in [("nginx", nginx as fn(&TempDir, u16) -> Result<Proxied>), ("caddy", caddy)] {
         match place::installed(name) {
             true => all.push(start(&dir, port)?),
@@ -100,10 +111,12 @@ pub fn bench(programs: &Programs, options: &Options) -> Result<Report> {
         "of direct",
         "p99, ms, median / worst",
         "CPU µs per request, median",
+        "of nginx, median / worst",
         "memory, MiB",
         "errors",
     ];
     let direct = all[0].rate.median();
+    let nginx = all.iter().find(|one| one.name == "nginx").map(|one| &one.cpu);
     for one in &all {
         let proxied = |text: String| if one.process.is_some() { text } else { "–".to_owned() };
         report.row([
@@ -112,9 +125,23 @@ pub fn bench(programs: &Programs, options: &Options) -> Result<Report> {
             &number(one.rate.median() / direct),
             &one.p99.shown(),
             &proxied(number(one.cpu.median())),
+            &nginx
+                .filter(|_| one.process.is_some())
+                .map_or("–".to_owned(), |nginx| one.cpu.over(nginx).shown()),
             &proxied(number(one.memory_mib)),
             &one.errors.to_string(),
         ]);
+    }
+    let ours = all.iter().find(|one| one.name == "builtin, static").map(|one| &one.cpu);
+    if let (Some(ours), Some(nginx)) = (ours, nginx) {
+        let ratio = ours.over(nginx).median();
+        let shown = format!("{} ×", number(ratio));
+        report.target(
+            "CPU of a request in the static program, of nginx's",
+            "≤ 1.1 ×",
+            shown,
+            ratio <= OF_NGINX_MAX,
+        );
     }
     Ok(report)
 }

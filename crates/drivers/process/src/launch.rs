@@ -35,7 +35,7 @@ const PASSED_ON: [&str; 11] = [
 /// A service may print secrets.
 const LOG_MODE: u32 = 0o600;
 /// How long a start looks for a listener, and how often.
-const BOOT_MILLIS_MAX: u64 = 4;
+const BOOT_MILLIS_MAX: u64 = 20;
 const BOOT_LOOK_MICROS: u64 = 100;
 
 /// The process, where it is a child of this one; the error says why it did not become the service.

@@ -31,6 +31,8 @@ pub struct Record {
     pub counts: Mutex<Counts>,
     /// How long the next file takes to be written.
     pub writing: Mutex<Duration>,
+    /// After how long whoever does the next swap hears that it is done.
+    pub answer: Mutex<Duration>,
     began: Instant,
     pub clock_error_millis: Mutex<i64>,
     pub look: Mutex<Duration>,
@@ -50,6 +52,7 @@ impl Record {
             files: Arc::default(),
             counts: Mutex::default(),
             writing: Mutex::new(Duration::ZERO),
+            answer: Mutex::new(Duration::ZERO),
             began: Instant::now(),
             clock_error_millis: Mutex::new(0),
             look: Mutex::new(Duration::ZERO),
@@ -90,6 +93,26 @@ impl Record {
         counts.file_bytes += file_bytes as u64;
     }
 
+    /// Somebody else holds the lease from now on, whatever the one who had it does.
+    pub fn take_over(&self) {
+        let mut record = self.record();
+        record.token += 1;
+        record.holder.as_mut().unwrap().pid += 1;
+        *self.content.lock().unwrap() = Some(serde_json::to_vec(&record).unwrap());
+    }
+
+    fn exchange(&self, version: Option<&[u8]>, record: &LeaseRecord) -> bool {
+        let mut content = self.content.lock().unwrap();
+        if content.as_deref() != version {
+            return false;
+        }
+        let written = serde_json::to_vec(record).unwrap();
+        assert!(written.len() <= RECORD_BYTES_MAX, "{} bytes", written.len());
+        self.count(written.len(), 0);
+        *content = Some(written);
+        true
+    }
+
     pub fn record(&self) -> LeaseRecord {
         self.content
             .lock()
@@ -123,15 +146,10 @@ impl LeaseStore for Record {
     }
 
     async fn swap(&self, version: Option<&[u8]>, record: &LeaseRecord) -> Result<bool, Failure> {
-        let mut content = self.content.lock().unwrap();
-        if content.as_deref() != version {
-            return Ok(false);
-        }
-        let written = serde_json::to_vec(record).unwrap();
-        assert!(written.len() <= RECORD_BYTES_MAX, "{} bytes", written.len());
-        self.count(written.len(), 0);
-        *content = Some(written);
-        Ok(true)
+        let is_done = self.exchange(version, record);
+        let answer = std::mem::take(&mut *self.answer.lock().unwrap());
+        tokio::time::sleep(answer).await;
+        Ok(is_done)
     }
 
     async fn keep(&self, file: &RunFile) -> Result<(), Failure> {

@@ -193,10 +193,7 @@ async fn an_action_does_nothing_more_once_somebody_else_can_hold_the_lease() {
         let world = World::new();
         let sleep = async {
             tokio::time::sleep(Duration::from_millis(1_050)).await;
-            let mut record = world.record.record();
-            record.token += 1;
-            record.holder.as_mut().unwrap().pid = 2;
-            *world.record.content.lock().unwrap() = Some(serde_json::to_vec(&record).unwrap());
+            world.record.take_over();
             // As one that was stopped: nothing was polled meanwhile.
             tokio::time::advance(TTL.duration() * 2).await;
         };

@@ -104,6 +104,72 @@ async fn a_look_that_takes_long_does_not_steal_a_living_lease() {
     first.fence.check(None).await.unwrap();
 }
 
+/// A run that succeeds is as fast as it was.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_nobody_can_have_taken_is_not_looked_at_again() {
+    let record = Record::of("web1");
+    let held = leases(&record, 1).acquire().await.unwrap();
+    let operations = || record.counts.lock().unwrap().operations;
+    for _ in 0..20 {
+        let before = operations();
+        held.fence.confirm_overdue().await.unwrap();
+        assert_eq!(operations(), before, "it is renewed in time");
+        held.fence.confirm().await.unwrap();
+        assert_eq!(operations(), before + 1);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_not_renewed_for_its_life_is_looked_at_and_one_that_was_lost_is_told_first() {
+    let (web1, web2, dead) = (Record::of("web1"), Record::of("web2"), Record::of("dead"));
+    let all = Leases { stores: vec![dead.clone(), web1.clone(), web2.clone()], ..leases(&web1, 1) };
+    let first = all.acquire().await.unwrap();
+    first.fence.fall_silent();
+    tokio::time::sleep(TTL.duration()).await;
+    first.fence.confirm_overdue().await.unwrap();
+    let renewed = web1.record().holder.unwrap();
+    assert!(!renewed.has_expired(web1.now()), "nobody has it: it goes on");
+    tokio::time::sleep(TTL.duration()).await;
+    let second = leases(&web2, 2).acquire().await.unwrap();
+    *dead.is_silent.lock().unwrap() = true;
+    for looked in [first.fence.confirm_overdue().await, first.fence.confirm().await] {
+        let lost = looked.unwrap_err();
+        assert_eq!((lost.kind, lost.host.as_ref()), (FailureKind::LeaseLost, Some(&web2.host)));
+    }
+    assert_eq!(web2.record().token, 2);
+    second.fence.check(None).await.unwrap();
+}
+
+/// The host's clock was set forward, for example.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_a_heartbeat_has_seen_lost_is_looked_at_before_its_time() {
+    let record = Record::of("web1");
+    let held = leases(&record, 1).acquire().await.unwrap();
+    record.take_over();
+    held.fence.confirm_overdue().await.unwrap();
+    tokio::time::sleep(TTL.duration() / 3 + Duration::from_millis(1)).await;
+    let lost = held.fence.confirm_overdue().await.unwrap_err();
+    assert_eq!(lost.kind, FailureKind::LeaseLost);
+}
+
+/// It may be the only one that cannot be put back.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_has_fallen_silent_is_not_waited_for_to_confirm_a_lease() {
+    let (web1, dead) = (Record::of("web1"), Record::of("dead"));
+    let both = Leases { stores: vec![dead.clone(), web1.clone()], ..leases(&web1, 1) };
+    let held = both.acquire().await.unwrap();
+    *dead.every_look.lock().unwrap() = Duration::from_secs(300);
+    let start = Instant::now();
+    let notice = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        dead.noticed.notify_waiters();
+    };
+    let (looked, ()) = tokio::join!(held.fence.confirm(), notice);
+    assert_eq!(looked.unwrap_err().host, Some(dead.host.clone()));
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_check_says_how_long_the_lease_is_safe_and_renews_one_that_is_not() {
     let record = Record::of("web1");

@@ -5,5 +5,6 @@ mod going_on;
 mod leases;
 mod overhead;
 mod places;
+mod replaced;
 mod transitions;
 mod turning_back;

@@ -270,3 +270,36 @@ fn adopting_does_nothing_on_hosts_that_are_left_out() {
         assert_eq!(state.steps[0], wanted, "{direction:?}, {progress:?}");
     }
 }
+
+/// Found by the simulation, kind `lock`, seeds 1333 and 3414: who takes over a run that was settled and is stopped by Ctrl-C
+/// once its release serves has not tidied up, as little as who stops while tidying up a run of its own.
+#[test]
+fn what_nobody_is_known_to_have_done_is_in_the_end_of_a_run_that_was_taken_over() {
+    let kind = EventKind::RunStarted { plan: Box::new(long_plan()), owner: "me".into() };
+    let mut state = RunState::begin(&event(0, kind)).unwrap();
+    let (owner, progress) = ("you".into(), Progress::Committed);
+    let adopted = EventKind::Adopted { owner, progress, left: Vec::new(), without: Vec::new() };
+    state.apply(&event(1, adopted)).unwrap();
+    let mut seq = 2;
+    let mut perform = |state: &mut RunState, steps: &[u32]| {
+        for step in steps.iter().map(|step| StepId(*step)) {
+            for kind in
+                [EventKind::StepStarted { step }, EventKind::StepSucceeded { step, evidence: Vec::new() }]
+            {
+                state.apply(&event(seq, kind)).unwrap();
+                seq += 1;
+            }
+        }
+    };
+    let warnings = |state: &RunState| match state.outcome() {
+        Outcome::Succeeded { warnings } => warnings.into_iter().map(|one| one.message).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    // It serves.
+    perform(&mut state, &[1, 2, 3]);
+    assert!(!state.is_bringing_back());
+    let [warning] = &warnings(&state)[..] else { panic!("{:?}", warnings(&state)) };
+    assert!(warning.starts_with("not done any more: ") && warning.contains("stop blue"), "{warning}");
+    perform(&mut state, &[4, 5, 6]);
+    assert_eq!(warnings(&state), [""; 0]);
+}

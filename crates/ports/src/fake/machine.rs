@@ -454,7 +454,10 @@ impl Machine {
         let now = Instant::now();
         for (slot, app) in &mut self.slots {
             match (before == Some(*slot), after == Some(*slot)) {
-                (true, false) => app.without_traffic_since = Some(now),
+                // Where it was held, it has had none for longer.
+                (true, false) => {
+                    app.without_traffic_since.get_or_insert(now);
+                }
                 (_, true) => app.without_traffic_since = None,
                 (false, false) => {}
             }
