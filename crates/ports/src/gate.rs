@@ -33,12 +33,7 @@ impl GateAnswer {
     /// The answer that the evidence allows: none is *not yet*, one that is not ok is *fail*.
     #[must_use]
     pub fn judge(evidence: Vec<Evidence>) -> Self {
-        let judgement = match evidence.as_slice() {
-            [] => Judgement::NotYet,
-            seen if seen.iter().all(|one| one.ok) => Judgement::Pass,
-            _ => Judgement::Fail,
-        };
-        Self { judgement, evidence, logs: Vec::new() }
+        Self { judgement: Judgement::of(&evidence), evidence, logs: Vec::new() }
     }
 
     /// It could not look, or it is too early to tell.
@@ -86,9 +81,11 @@ pub trait Gate: Send + Sync {
     async fn check(&self, what: &str, subject: &GateSubject) -> Vec<Check>;
 }
 
+type Driver = dyn Fn(&GateKind) -> Arc<dyn Gate> + Send + Sync;
+
 /// The driver of each kind of gate.
 #[derive(Clone)]
-pub struct Gates(Arc<dyn Fn(&GateKind) -> Arc<dyn Gate> + Send + Sync>);
+pub struct Gates(Arc<Driver>);
 
 impl Gates {
     pub fn new(driver: impl Fn(&GateKind) -> Arc<dyn Gate> + Send + Sync + 'static) -> Self {
