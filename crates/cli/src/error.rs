@@ -1,8 +1,7 @@
 //! What a command says when it cannot go on: kind + message + hint, and the exit code that goes with it.
 
 use lockgate_config::ConfigError;
-use lockgate_model::{Failure, FailureKind, Outcome, Plan};
-use lockgate_orchestrator::Trouble;
+use lockgate_model::{Failure, FailureKind, Refusal};
 
 use crate::exit::Exit;
 
@@ -14,19 +13,13 @@ pub struct CliError {
 
 #[derive(Debug)]
 pub enum What {
-    Failure(Box<Failure>),
+    Refusal(Box<Refusal>),
     Config(Box<ConfigError>),
-    /// An earlier run could not be brought to its end.
-    Stuck {
-        outcome: Box<Outcome>,
-        plan: Box<Plan>,
-    },
 }
 
 impl CliError {
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        let failure = Failure::new(FailureKind::Refused, message).hint(hint);
-        Self { exit: Exit::Usage, what: What::Failure(Box::new(failure)) }
+        Refusal::usage(message, hint).into()
     }
 
     pub fn failed(message: impl Into<String>) -> Self {
@@ -34,14 +27,15 @@ impl CliError {
     }
 }
 
+impl From<Refusal> for CliError {
+    fn from(refusal: Refusal) -> Self {
+        Self { exit: refusal.exit(), what: What::Refusal(Box::new(refusal)) }
+    }
+}
+
 impl From<Failure> for CliError {
     fn from(failure: Failure) -> Self {
-        let exit = match failure.kind {
-            FailureKind::GateNotYet => Exit::NotYet,
-            FailureKind::LeaseLost => Exit::Held,
-            _ => Exit::Failed,
-        };
-        Self { exit, what: What::Failure(Box::new(failure)) }
+        Refusal::from(failure).into()
     }
 }
 
@@ -78,50 +72,5 @@ impl From<lockgate_proxy::ProxyError> for CliError {
             }
         };
         Failure::new(kind, error.to_string()).hint(error.hint()).into()
-    }
-}
-
-impl From<lockgate_engine::JournalError> for CliError {
-    fn from(error: lockgate_engine::JournalError) -> Self {
-        Trouble::Journal(error).into()
-    }
-}
-
-impl From<Trouble> for CliError {
-    fn from(trouble: Trouble) -> Self {
-        let failure = trouble.failure();
-        match (trouble, failure) {
-            (Trouble::Stuck { outcome, plan, .. }, _) => {
-                Self { exit: Exit::Stuck, what: What::Stuck { outcome, plan } }
-            }
-            (Trouble::Held(_), Some(failure)) => {
-                Self { exit: Exit::Held, what: What::Failure(Box::new(failure)) }
-            }
-            (Trouble::Midway(_), Some(failure)) => {
-                Self { exit: Exit::Unknown, what: What::Failure(Box::new(failure)) }
-            }
-            (_, Some(failure)) => failure.into(),
-            (other, None) => Self::failed(other.to_string()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use lockgate_engine::{IllegalTransition, RunError};
-
-    use super::*;
-
-    #[test]
-    fn a_run_that_was_left_in_the_middle_is_unknown_and_says_what_to_look_at() {
-        let illegal = || IllegalTransition { seq: 7, event: "step_started".into(), reason: "x".into() };
-        let error = CliError::from(Trouble::from(RunError::Midway(illegal())));
-        assert_eq!(error.exit.code(), 7);
-        let What::Failure(failure) = error.what else { panic!("it is a failure") };
-        assert!(failure.message.contains("not known") && failure.message.contains("event 7"), "{failure}");
-        let hint = failure.hint.unwrap();
-        assert!(hint.contains("`lockgate status`") && hint.contains("`lockgate resume`"), "{hint}");
-        // Nothing was begun where the journal did not make sense from the first.
-        assert_eq!(CliError::from(Trouble::from(RunError::Illegal(illegal()))).exit.code(), 1);
     }
 }

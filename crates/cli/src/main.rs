@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             output.error(&error::CliError::failed(format!("cannot start: {error}")));
-            return exit::Exit::Failed.into();
+            return exit::code(exit::Exit::Failed);
         }
     };
     let exit = match runtime.block_on(commands::dispatch(args, &output)) {
@@ -57,5 +57,5 @@ fn main() -> ExitCode {
     };
     // Blocking work that hangs on a dead file system must not keep the process.
     runtime.shutdown_background();
-    exit.into()
+    exit::code(exit)
 }

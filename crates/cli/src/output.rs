@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use lockgate_config::ConfigError;
-use lockgate_model::{Failure, Mask, Outcome, Stuck};
+use lockgate_model::{Mask, Refusal};
 use lockgate_render::{Paint, clean, failure_text, harmless, harmless_json, outcome_text};
 use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter;
@@ -83,13 +83,21 @@ impl Output {
         line(&mut std::io::stdout(), CLEAR);
     }
 
-    /// One object on one line, on stdout.
+    /// One object on one line, on stdout; its members in the order of the alphabet.
     pub fn json(&self, value: &impl Serialize) {
+        self.object(serde_json::to_value(value));
+    }
+
+    /// One object on one line, on stdout; its members as they are declared.
+    pub fn declared(&self, value: &impl Serialize) {
         if self.typed.adds_nothing() {
-            self.written(serde_json::to_string(value));
-            return;
+            return self.written(serde_json::to_string(value));
         }
-        self.written(serde_json::to_value(value).and_then(|mut value| {
+        self.json(value);
+    }
+
+    fn object(&self, value: serde_json::Result<serde_json::Value>) {
+        self.written(value.and_then(|mut value| {
             self.typed.in_json(&mut value);
             serde_json::to_string(&value)
         }));
@@ -119,13 +127,16 @@ impl Output {
         let masked = masked(error, &self.mask);
         let error = masked.as_ref().unwrap_or(error);
         if self.format == Format::Json {
-            self.json(&error_json(error));
+            self.object(error_json(error));
         }
         let text = match &error.what {
-            What::Failure(failure) => {
-                format!("{}: {}", self.paint.red("error"), failure_text(failure, self.paint))
-            }
-            What::Stuck { outcome, plan } => outcome_text(outcome, plan, self.paint),
+            What::Refusal(refusal) => match (refusal.as_ref(), refusal.failure()) {
+                (Refusal::Stuck { outcome, plan, .. }, _) => outcome_text(outcome, plan, self.paint),
+                (_, Some(failure)) => {
+                    format!("{}: {}", self.paint.red("error"), failure_text(failure, self.paint))
+                }
+                (other, None) => format!("{}: {other}", self.paint.red("error")),
+            },
             What::Config(config) => config_text(config, self.paint),
         };
         self.line(&mut std::io::stderr(), &self.typed.in_text(&text));
@@ -166,24 +177,11 @@ impl Write for &Log {
 
 /// The error as it is told, where something is in it that hosts, registries or programs said.
 fn masked(error: &CliError, mask: &Mask) -> Option<CliError> {
-    let hide = |failure: &Failure| mask.failure(failure.clone());
-    let what = match &error.what {
-        What::Failure(failure) => What::Failure(Box::new(hide(failure))),
-        What::Stuck { outcome, plan } => {
-            let outcome = match outcome.as_ref() {
-                Outcome::Stuck(stuck) => Outcome::Stuck(Stuck {
-                    failure: hide(&stuck.failure),
-                    undo_failures: stuck.undo_failures.iter().map(hide).collect(),
-                    ..stuck.clone()
-                }),
-                other => other.clone(),
-            };
-            What::Stuck { outcome: Box::new(outcome), plan: plan.clone() }
-        }
+    match &error.what {
+        What::Refusal(refusal) => Some((**refusal).clone().masked(mask).into()),
         // It blanks secrets out by itself.
-        What::Config(_) => return None,
-    };
-    Some(CliError { exit: error.exit, what })
+        What::Config(_) => None,
+    }
 }
 
 /// Every problem begins like any other error: with its kind.
@@ -195,11 +193,10 @@ fn config_text(error: &ConfigError, paint: Paint) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-fn error_json(error: &CliError) -> serde_json::Value {
-    let mut value = match &error.what {
-        What::Failure(failure) => serde_json::json!({ "event": "error", "error": failure }),
-        What::Stuck { outcome, .. } => serde_json::json!({ "event": "error", "outcome": outcome }),
-        What::Config(config) => serde_json::json!({
+fn error_json(error: &CliError) -> serde_json::Result<serde_json::Value> {
+    match &error.what {
+        What::Refusal(refusal) => serde_json::to_value(refusal.line()),
+        What::Config(config) => Ok(serde_json::json!({
             "event": "error",
             "error": {
                 "kind": config.kind().as_str(),
@@ -210,10 +207,9 @@ fn error_json(error: &CliError) -> serde_json::Value {
                 "column": config.column(),
                 "problems": config.to_json()["problems"],
             },
-        }),
-    };
-    value["exit"] = error.exit.code().into();
-    value
+            "exit": error.exit.code(),
+        })),
+    }
 }
 
 /// A reader that went away (`| head`) is no reason to fail: the exit code tells how the command ended.

@@ -1,22 +1,21 @@
 //! Events to the screen.
 
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use lockgate_engine::EventSink;
-use lockgate_model::{Event, Rejected, StepProgress};
-use lockgate_render::{Detail, Json, Live, Options, Plain, Renderer, clock_time, rejected_text, rfc3339};
+use lockgate_model::{Event, Told};
+use lockgate_render::{
+    Detail, Json, Live, Options, Plain, Renderer, clock_time, escaped, rejected_text, rfc3339,
+};
 
 use crate::args::Format;
 use crate::output::Output;
 use crate::typed::Typed;
 
-/// A renderer behind a lock: the engine's dispatcher is the only one that speaks.
+/// A renderer behind a lock.
 pub struct Screen {
     renderer: Mutex<Box<dyn Renderer>>,
     typed: Typed,
-    has_shown_events: AtomicBool,
 }
 
 impl Screen {
@@ -45,12 +44,36 @@ impl Screen {
 
     fn with_renderer(renderer: Box<dyn Renderer>, output: &Output) -> Arc<Self> {
         let (renderer, typed) = (Mutex::new(renderer), output.typed.clone());
-        Arc::new(Self { renderer, typed, has_shown_events: AtomicBool::new(false) })
+        Arc::new(Self { renderer, typed })
     }
 
-    /// Whether a run has begun that is shown here.
-    pub fn has_shown_events(&self) -> bool {
-        self.has_shown_events.load(Ordering::Relaxed)
+    /// What a session says.
+    pub fn tell(&self, told: &Told) {
+        match told {
+            Told::Event(event) => self.event(event),
+            Told::Progress(progress) => self.with(|renderer| renderer.progress(progress)),
+            Told::Rejected(rejected) => {
+                let text = rejected_text(rejected, &rfc3339);
+                self.note(&format!("{text}; it goes on, for it was asked for"));
+            }
+            Told::Waiting { owner, up_to } => {
+                let (seconds, owner) = (up_to.0.div_ceil(1000), escaped(owner));
+                self.note(&format!(
+                    "waiting up to {seconds} s to see whether {owner}, who holds the lease, is still at work"
+                ));
+            }
+            Told::Leaving => {
+                self.finish();
+                self.note("left as it is; `lockgate resume` finishes or undoes it");
+            }
+            Told::Missed(count) => {
+                self.note(&format!("{count} events came too fast to be shown here; the journal has them"));
+            }
+        }
+    }
+
+    pub fn event(&self, event: &Event) {
+        self.with(|renderer| renderer.event(&self.typed.in_event(event)));
     }
 
     pub fn note(&self, text: &str) {
@@ -69,20 +92,5 @@ impl Screen {
     fn with(&self, call: impl FnOnce(&mut dyn Renderer)) {
         let mut renderer = self.renderer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         call(renderer.as_mut());
-    }
-}
-
-impl EventSink for Screen {
-    fn event(&self, event: &Event) {
-        self.has_shown_events.store(true, Ordering::Relaxed);
-        self.with(|renderer| renderer.event(&self.typed.in_event(event)));
-    }
-
-    fn progress(&self, progress: &StepProgress) {
-        self.with(|renderer| renderer.progress(progress));
-    }
-
-    fn rejected(&self, rejected: &Rejected) {
-        self.note(&format!("{}; it goes on, for it was asked for", rejected_text(rejected, &rfc3339)));
     }
 }

@@ -1,19 +1,18 @@
-//! What every session is handed: journal, clock, identity, ids, notifiers.
+//! The orchestrator in this process, with what it is handed: journal, clock, identity, ids, notifiers.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_engine::{
-    Clock, EventSink, Interrupt, Journal, JournalError, RunFilter, RunSummary, TTL_SECONDS,
-};
+use lockgate_engine::{Clock, Journal, JournalError, RunFilter, RunSummary, TTL_SECONDS};
 use lockgate_model::{Event, Millis, Notify, Project, RunId, Timestamp};
-use lockgate_orchestrator::{Teller, Tools};
+use lockgate_orchestrator::{InProcess, Parts, Teller};
 use lockgate_ports::{Check, Notifier};
 use lockgate_sqlite::SqliteJournal;
 use tokio::sync::OnceCell;
 
 use crate::secrets;
+use crate::wiring::Wires;
 
 /// A shorter lease would run out between two heartbeats on a busy machine.
 const LEASE_TTL_MILLIS_MIN: u64 = 300;
@@ -27,7 +26,7 @@ impl Clock for WallClock {
 }
 
 /// Opens the journal when it is first needed: `status` looks at hosts only and should not wait for it.
-pub struct LazyJournal {
+struct LazyJournal {
     path: PathBuf,
     journal: OnceCell<SqliteJournal>,
 }
@@ -57,7 +56,7 @@ impl Journal for LazyJournal {
     }
 }
 
-pub fn journal(project: &Project) -> Arc<LazyJournal> {
+fn journal(project: &Project) -> Arc<LazyJournal> {
     Arc::new(LazyJournal { path: journal_path(project), journal: OnceCell::new() })
 }
 
@@ -71,9 +70,9 @@ fn journal_path(project: &Project) -> PathBuf {
     project.root.join(".lockgate/journal.db")
 }
 
-/// What a session needs that changes something: its journal is being opened while leases are taken and hosts looked at.
-/// One that is not there yet is made when there is something to write down.
-pub fn writing(project: &Project, sink: Arc<dyn EventSink>, interrupt: Interrupt) -> Tools {
+/// The orchestrator of commands that change something: its journal is being opened while leases are taken and hosts looked
+/// at. One that is not there yet is made when there is something to write down.
+pub fn working(project: &Arc<Project>, wires: Arc<Wires>) -> InProcess {
     let journal = journal(project);
     if journal.path.exists() {
         let journal = journal.clone();
@@ -84,31 +83,28 @@ pub fn writing(project: &Project, sink: Arc<dyn EventSink>, interrupt: Interrupt
             }
         });
     }
-    tools(project, journal, sink, interrupt)
+    orchestrator(project, wires, journal)
 }
 
-/// What a session needs that only looks.
-pub fn looking(project: &Project, sink: Arc<dyn EventSink>) -> Tools {
-    tools(project, journal(project), sink, Interrupt::default())
+/// The orchestrator of commands that only look.
+pub fn looking(project: &Arc<Project>, wires: Arc<Wires>) -> InProcess {
+    orchestrator(project, wires, journal(project))
 }
 
-fn tools(
-    project: &Project,
-    journal: Arc<dyn Journal>,
-    sink: Arc<dyn EventSink>,
-    interrupt: Interrupt,
-) -> Tools {
-    Tools {
+fn orchestrator(project: &Arc<Project>, wires: Arc<Wires>, journal: Arc<LazyJournal>) -> InProcess {
+    InProcess::new(Parts {
+        project: project.clone(),
+        wiring: wires,
         journal,
         clock: Arc::new(WallClock),
-        sink,
         identity: lockgate_local::holder_identity(),
         surely_dead: Arc::new(lockgate_local::surely_dead),
         new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
         lease_ttl: lease_ttl(),
-        interrupt,
         teller: Teller::new(notifiers(project), secrets::mask(project)),
-    }
+        watcher: None,
+        spawn: Arc::new(|session| drop(tokio::spawn(session))),
+    })
 }
 
 /// Fifteen seconds; `LOCKGATE_LEASE_TTL_MS` shortens it in tests, which cannot wait that long for one to run out.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lockgate_builtin::{Builtin, BuiltinOptions};
 use lockgate_caddy::{Caddy, CaddyOptions};
@@ -10,17 +10,15 @@ use lockgate_compose::{Compose, ComposeOptions};
 use lockgate_http::HttpProber;
 use lockgate_local::{Local, LocalRunner};
 use lockgate_model::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, GateKind, HostId, Project, Router, Runtime,
-    Secret, Service, Slot, SlotDelivery, Strategy, Template, Vars,
+    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, Failure, GateKind, HostId, Project, Refusal,
+    Router, Runtime, Secret, Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
-use lockgate_orchestrator::Site;
-use lockgate_ports::{Check, CommandRunner, Gates, Host, HostPorts, NoRouter, Prober, Registry};
+use lockgate_orchestrator::{Site, Wiring};
+use lockgate_ports::{Check, CommandRunner, Gates, Host, HostPorts, NoRouter, PortError, Prober, Registry};
 use lockgate_process::{Process, ProcessOptions};
 use lockgate_registry::{RegistryClient, RegistryOptions};
 use lockgate_ssh::Ssh;
 
-use crate::error::CliError;
-use crate::exit::Exit;
 use crate::secrets;
 
 /// Longest path of a Unix socket (`sun_path` in unix(7) holds 108 bytes with the final zero).
@@ -51,12 +49,12 @@ impl AnyHost {
     }
 }
 
-/// One connection per host, however many services are looked at.
+/// One connection per host, however many services are looked at and sessions at work.
 #[derive(Default)]
-pub struct Hosts(BTreeMap<HostId, AnyHost>);
+struct Hosts(BTreeMap<HostId, AnyHost>);
 
 impl Hosts {
-    pub fn get(&mut self, id: &HostId, project: &Project) -> AnyHost {
+    fn get(&mut self, id: &HostId, project: &Project) -> AnyHost {
         let make = || match id.is_local() {
             true => AnyHost::Local(Arc::new(Local::new())),
             false => AnyHost::Ssh(Arc::new(Ssh::new(id.clone(), &project.ssh))),
@@ -65,32 +63,43 @@ impl Hosts {
     }
 }
 
-/// One service in one environment with its drivers.
-///
-/// # Errors
-/// A usage error when the configuration leaves something open that a driver needs.
-pub fn site(
-    project: &Arc<Project>,
-    service: &Service,
-    environment: &Environment,
-    hosts: &mut Hosts,
-) -> Result<Site, CliError> {
-    let ports = match environment.slots() {
-        None => Vec::new(),
-        Some(slots) => {
-            let wires = Wires { project, service, environment, slots };
-            let wire = |id| wires.ports(id, hosts.get(id, project).port());
-            slots.hosts.iter().map(wire).collect::<Result<Vec<_>, CliError>>()?
-        }
-    };
-    Ok(Site {
-        project: project.clone(),
-        service: service.clone(),
-        environment: environment.clone(),
-        hosts: ports,
-        gates: gates(project),
-        secrets: secrets::of_project(project),
-    })
+/// What makes a project's places, with their drivers.
+pub struct Wires {
+    project: Arc<Project>,
+    /// A daemon's sessions share them.
+    hosts: Mutex<Hosts>,
+}
+
+impl Wires {
+    pub fn new(project: Arc<Project>) -> Self {
+        Self { project, hosts: Mutex::default() }
+    }
+
+    pub fn host(&self, id: &HostId) -> AnyHost {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(id, &self.project)
+    }
+}
+
+impl Wiring for Wires {
+    fn site(&self, service: &Service, environment: &Environment) -> Result<Site, Refusal> {
+        let project = &self.project;
+        let ports = match environment.slots() {
+            None => Vec::new(),
+            Some(slots) => {
+                let parts = Parts { project, service, environment, slots };
+                let wire = |id| parts.ports(id, self.host(id).port());
+                slots.hosts.iter().map(wire).collect::<Result<Vec<_>, Refusal>>()?
+            }
+        };
+        Ok(Site {
+            project: project.clone(),
+            service: service.clone(),
+            environment: environment.clone(),
+            hosts: ports,
+            gates: gates(project),
+            secrets: secrets::of_project(project),
+        })
+    }
 }
 
 /// The driver of each kind of gate.
@@ -114,15 +123,15 @@ pub fn registry(project: &Project) -> Arc<dyn Registry> {
     }))
 }
 
-struct Wires<'a> {
+struct Parts<'a> {
     project: &'a Project,
     service: &'a Service,
     environment: &'a Environment,
     slots: &'a SlotDelivery,
 }
 
-impl Wires<'_> {
-    fn ports(&self, id: &HostId, host: Arc<dyn Host>) -> Result<HostPorts, CliError> {
+impl Parts<'_> {
+    fn ports(&self, id: &HostId, host: Arc<dyn Host>) -> Result<HostPorts, Refusal> {
         let home = self.home(id)?;
         let runtime: Arc<dyn lockgate_ports::Runtime> = match &self.slots.runtime {
             Runtime::Compose(runtime) => Arc::new(self.compose(id, host.clone(), runtime)?),
@@ -146,7 +155,7 @@ impl Wires<'_> {
 
     /// The service's home, which no other service has: lease, slots and releases in it are this one's. Where the slots'
     /// folders are `blue` and `green`, it is the folder that holds them, as in system A.
-    fn home(&self, id: &HostId) -> Result<String, CliError> {
+    fn home(&self, id: &HostId) -> Result<String, Refusal> {
         let own = |dir: String| format!("{dir}/{}/{}", self.environment.name, self.service.name);
         let beside = |path: String| own(format!("{}/.lockgate", parent(&path)));
         match &self.slots.runtime {
@@ -174,7 +183,7 @@ impl Wires<'_> {
         id: &HostId,
         host: Arc<dyn Host>,
         runtime: &lockgate_model::ComposeRuntime,
-    ) -> Result<Compose, CliError> {
+    ) -> Result<Compose, Refusal> {
         let mut runtime = runtime.clone();
         // Relative paths start at lockgate.yaml's folder; the driver knows hosts only.
         runtime.layout = match &runtime.layout {
@@ -196,7 +205,7 @@ impl Wires<'_> {
     }
 
     /// The names by which Caddy finds the slots; none where it dials addresses.
-    fn dialled(&self) -> Result<BTreeMap<Slot, String>, CliError> {
+    fn dialled(&self) -> Result<BTreeMap<Slot, String>, Refusal> {
         let Router::Caddy(router) = &self.slots.router else { return Ok(BTreeMap::new()) };
         let mut names = BTreeMap::new();
         for slot in self.slots.strategy.slots().iter().copied() {
@@ -208,7 +217,7 @@ impl Wires<'_> {
         Ok(if is_told_apart { names } else { BTreeMap::new() })
     }
 
-    fn caddy(&self, host: Arc<dyn Host>, router: &CaddyRouter) -> Result<Caddy, CliError> {
+    fn caddy(&self, host: Arc<dyn Host>, router: &CaddyRouter) -> Result<Caddy, Refusal> {
         let mut dial = BTreeMap::new();
         for slot in self.slots.strategy.slots().iter().copied() {
             dial.insert(slot, self.fill(&router.dial, Some(slot))?);
@@ -224,16 +233,16 @@ impl Wires<'_> {
             ask: fill(&router.ask)?,
             snippet: fill(&router.snippet)?,
         });
-        caddy.map_err(|error| CliError { exit: Exit::Usage, ..error.into() })
+        caddy.map_err(|error| Refusal::Usage { failure: error.into() })
     }
 
-    fn builtin(&self, id: &HostId, host: Arc<dyn Host>, router: &BuiltinRouter) -> Result<Builtin, CliError> {
+    fn builtin(&self, id: &HostId, host: Arc<dyn Host>, router: &BuiltinRouter) -> Result<Builtin, Refusal> {
         let dir = match &router.dir {
             Some(dir) => self.on_host(id, dir, None)?,
             None => format!("{}/proxy", self.state_dir(id)),
         };
         if dir.len() + "/admin.sock".len() > SOCKET_PATH_MAX {
-            return Err(CliError::usage(
+            return Err(Refusal::usage(
                 format!("{dir} is too long for the proxy's socket"),
                 "set `router.builtin.dir` to a shorter path, such as /run/lockgate",
             ));
@@ -271,12 +280,12 @@ impl Wires<'_> {
         }
     }
 
-    fn absolute(&self, id: &HostId, template: &Template) -> Result<Template, CliError> {
+    fn absolute(&self, id: &HostId, template: &Template) -> Result<Template, Refusal> {
         Template::new(self.below(id, template.as_str()))
-            .map_err(|error| CliError::usage(error.to_string(), "check the path in lockgate.yaml"))
+            .map_err(|error| Refusal::usage(error.to_string(), "check the path in lockgate.yaml"))
     }
 
-    fn on_host(&self, id: &HostId, template: &Template, slot: Option<Slot>) -> Result<String, CliError> {
+    fn on_host(&self, id: &HostId, template: &Template, slot: Option<Slot>) -> Result<String, Refusal> {
         Ok(self.below(id, &self.fill(template, slot)?))
     }
 
@@ -288,7 +297,7 @@ impl Wires<'_> {
         }
     }
 
-    fn fill(&self, template: &Template, slot: Option<Slot>) -> Result<String, CliError> {
+    fn fill(&self, template: &Template, slot: Option<Slot>) -> Result<String, Refusal> {
         let vars = Vars {
             service: Some(&self.service.name),
             environment: Some(&self.environment.name),
@@ -298,7 +307,7 @@ impl Wires<'_> {
             digest: None,
         };
         template.fill(&vars).map_err(|error| {
-            CliError::usage(
+            Refusal::usage(
                 format!("{:?}: {error}", template.as_str()),
                 "use only placeholders that are known there",
             )
@@ -316,8 +325,8 @@ fn dialled_name(dial: &str) -> Option<&str> {
 
 /// The path of this executable. After it was replaced by an upgrade, Linux says ` (deleted)` behind the name, and the
 /// new one stands at the name.
-pub fn this_program() -> Result<String, CliError> {
-    let path: PathBuf = std::env::current_exe()?;
+pub fn this_program() -> Result<String, Refusal> {
+    let path: PathBuf = std::env::current_exe().map_err(|error| Failure::from(PortError::from(error)))?;
     let text = path_text(&path);
     Ok(text.strip_suffix(" (deleted)").unwrap_or(&text).to_owned())
 }

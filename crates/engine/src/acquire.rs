@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{FutureExt, join_all, try_join_all};
 use futures_util::stream::{self, StreamExt};
 use lockgate_model::{
-    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, Place, PlanPlace, Progress,
-    RunEnd, RunId, TOKEN_MAX, Timestamp, Unfinished,
+    Begun, Failure, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, Place, Plan, PlanPlace,
+    Progress, RunEnd, RunId, TOKEN_MAX, Timestamp, Unfinished,
 };
 use tokio::time::Instant;
 
@@ -167,7 +167,8 @@ impl Leases {
             Tried::Taken(held) => taken.push(held),
             Tried::Busy(busy) => return Ok(Err(busy)),
         }
-        let tries = rest.iter().map(|store| self.try_take(store, watched.get(store.place())));
+        let tries: Vec<_> =
+            rest.iter().map(|store| self.try_take(store, watched.get(store.place())).boxed()).collect();
         let tried: Vec<_> = stream::iter(tries).buffer_unordered(HOSTS_AT_ONCE_MAX).collect().await;
         let mut refusal = None;
         for one in tried {
@@ -266,9 +267,10 @@ impl Leases {
     /// Gives up what an [`Leases::acquire`] that was broken off had already taken. What cannot be given up expires. Says
     /// who holds the first lease that somebody else holds.
     pub async fn give_up(&self) -> Option<Holder> {
-        let given_up = stream::iter(self.stores.iter().map(|store| self.give_up_one(store.as_ref())));
+        let given_up: Vec<_> =
+            self.stores.iter().map(|store| self.give_up_one(store.as_ref()).boxed()).collect();
         let mut theirs = None;
-        for result in given_up.buffered(HOSTS_AT_ONCE_MAX).collect::<Vec<_>>().await {
+        for result in stream::iter(given_up).buffered(HOSTS_AT_ONCE_MAX).collect::<Vec<_>>().await {
             match result {
                 Ok(holder) => theirs = theirs.or(holder),
                 Err(failure) => tracing::debug!(%failure, "a lease is left to expire"),
@@ -312,14 +314,7 @@ async fn bring_up_to_date(store: &dyn LeaseStore, record: &mut LeaseRecord) -> R
 type Found = (BTreeMap<Place, Unfinished>, BTreeMap<Place, Unread>);
 
 async fn found(held: &[Held]) -> Result<Found, Failure> {
-    let looks = held.iter().map(|one| async move {
-        let begun = one.record().await.unfinished.clone()?;
-        let plan = match begun.file() {
-            Some(name) => one.store().plan(&name).await,
-            None => Err(Failure::new(FailureKind::Other, "its plan is in the record")),
-        };
-        Some((one.place().clone(), begun, plan.map_err(|failure| failure.at_place(one.place()))))
-    });
+    let looks: Vec<_> = held.iter().map(|one| unfinished_at(one).boxed()).collect();
     let (mut unfinished, mut unread) = (BTreeMap::new(), BTreeMap::new());
     let looked: Vec<_> = stream::iter(looks).buffer_unordered(HOSTS_AT_ONCE_MAX).collect().await;
     for (place, Begun { run, progress, cause, .. }, plan) in looked.into_iter().flatten() {
@@ -331,6 +326,15 @@ async fn found(held: &[Held]) -> Result<Found, Failure> {
         }
     }
     Ok((unfinished, unread))
+}
+
+async fn unfinished_at(one: &Held) -> Option<(Place, Begun, Result<Plan, Failure>)> {
+    let begun = one.record().await.unfinished.clone()?;
+    let plan = match begun.file() {
+        Some(name) => one.store().plan(&name).await,
+        None => Err(Failure::new(FailureKind::Other, "its plan is in the record")),
+    };
+    Some((one.place().clone(), begun, plan.map_err(|failure| failure.at_place(one.place()))))
 }
 
 /// How the last run ended at the places, and how long ago.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::fenced::{insist, perform, until_answered};
 use crate::run::{mark, progress};
 use crate::scribe::Scribe;
-use crate::{Direction, Engine, JournalError, RunError, RunFile, RunState, StepStatus, Work};
+use crate::{Direction, Engine, Interrupt, JournalError, RunError, RunFile, RunState, StepStatus, Work};
 
 type Finished = (Work, Result<Seen, Failure>);
 
@@ -114,7 +114,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     ) -> Result<(), RunError> {
         if self.state.direction == Direction::Forward {
             let failure = self.state.cause_to_unwind().or(trouble.as_ref()).cloned();
-            let cause = failure.or_else(|| self.engine.interrupt.requested().then(interrupted));
+            let cause = failure.or_else(|| interrupted(&self.engine.interrupt));
             if let Some(cause) = cause {
                 self.break_off();
                 if let Err(error) = self.scribe.written().await {
@@ -484,8 +484,8 @@ fn abandoned() -> Failure {
     Failure::new(FailureKind::Cancelled, "cut short: the run did not wait for it any more")
 }
 
-fn interrupted() -> Failure {
-    Failure::new(FailureKind::Cancelled, "interrupted by the user")
+fn interrupted(interrupt: &Interrupt) -> Option<Failure> {
+    interrupt.requested().then(|| Failure::new(FailureKind::Cancelled, interrupt.reason()))
 }
 
 fn journal_failure(error: &JournalError) -> Failure {

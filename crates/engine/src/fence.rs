@@ -396,7 +396,7 @@ impl Fence {
     async fn tell(
         &self,
         held: impl Iterator<Item = &Held>,
-        change: impl Fn(&mut LeaseRecord),
+        change: impl Fn(&mut LeaseRecord) + Sync,
     ) -> Result<(), Failure> {
         self.update_each(held, |record, left, _, _| {
             if !left {
@@ -416,7 +416,7 @@ impl Fence {
 
     async fn update(
         &self,
-        change: impl Fn(&mut LeaseRecord, bool, &Place, Timestamp),
+        change: impl Fn(&mut LeaseRecord, bool, &Place, Timestamp) + Sync,
     ) -> Result<(), Failure> {
         self.update_each(self.held.iter(), change).await
     }
@@ -425,7 +425,7 @@ impl Fence {
     async fn update_each(
         &self,
         held: impl Iterator<Item = &Held>,
-        change: impl Fn(&mut LeaseRecord, bool, &Place, Timestamp),
+        change: impl Fn(&mut LeaseRecord, bool, &Place, Timestamp) + Sync,
     ) -> Result<(), Failure> {
         let change = &change;
         let updates = held.map(|one| async move {
@@ -434,6 +434,7 @@ impl Fence {
             one.lease.update(&change).await.map_err(|failure| failure.at_place(one.place()))
         });
         // All hosts are told even when one cannot be: the others need to know.
+        let updates: Vec<_> = updates.map(FutureExt::boxed).collect();
         join_all(updates).await.into_iter().collect()
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockgate_model::{
-    Event, EventKind, Failure, FailureKind, HostId, Outcome, Plan, Progress, RunId, Unfinished,
+    Event, EventKind, Failure, FailureKind, HostId, Outcome, Plan, Progress, Requester, RunId, Unfinished,
 };
 use tokio::sync::watch;
 
@@ -13,26 +13,43 @@ use crate::{
     RunState,
 };
 
-/// Ctrl-C, asked once: the run turns back and undoes.
+/// Somebody wants the run undone, by Ctrl-C or by other means: it turns back.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
-    requested: watch::Sender<bool>,
+    /// Who asked for it first, as it is told.
+    requested: watch::Sender<Option<String>>,
     heeded: watch::Sender<bool>,
 }
 
 impl Interrupt {
+    /// By whoever the run is for.
     pub fn request(&self) {
-        self.requested.send_replace(true);
+        self.request_by("the user");
+    }
+
+    /// `who` is told in the reason for which the run turned back: who, and why. Who asks first is.
+    pub fn request_by(&self, who: &str) {
+        self.requested.send_if_modified(|by| {
+            let is_first = by.is_none();
+            by.get_or_insert_with(|| who.to_owned());
+            is_first
+        });
     }
 
     #[must_use]
     pub fn requested(&self) -> bool {
-        *self.requested.borrow()
+        self.requested.borrow().is_some()
+    }
+
+    /// `interrupted by the user`.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        format!("interrupted by {}", self.requested.borrow().as_deref().unwrap_or("the user"))
     }
 
     /// Returns when it is requested.
     pub async fn wait(&self) {
-        is_true(&self.requested).await;
+        until(&self.requested, Option::is_some).await;
     }
 
     /// The hosts know what was made of it, so that whoever comes next goes the same way.
@@ -43,13 +60,13 @@ impl Interrupt {
     /// Returns when the hosts know what was made of it: from then on the run may be left to somebody else. Never for a
     /// run that ends before.
     pub async fn heeded(&self) {
-        is_true(&self.heeded).await;
+        until(&self.heeded, |heeded| *heeded).await;
     }
 }
 
-async fn is_true(sender: &watch::Sender<bool>) {
+async fn until<T>(sender: &watch::Sender<T>, is: impl FnMut(&T) -> bool) {
     // The sender outlives this, so it ends only with what is waited for.
-    if sender.subscribe().wait_for(|value| *value).await.is_err() {
+    if sender.subscribe().wait_for(is).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
@@ -93,16 +110,23 @@ pub struct Engine<'a> {
     pub interrupt: Interrupt,
     /// `user@machine` for the record.
     pub owner: String,
+    /// Who asked for what is run, where that is not plainly the owner.
+    pub requester: Option<Requester>,
 }
 
 impl Engine<'_> {
+    fn started(&self, plan: Plan) -> EventKind {
+        let (owner, requester) = (self.owner.clone(), self.requester.clone());
+        EventKind::RunStarted { plan: Box::new(plan), owner, requester }
+    }
+
     /// Runs a new plan to its end.
     ///
     /// # Errors
     /// [`RunError`]; for all but `LeaseLost` and `Midway` nothing was changed.
     pub async fn run(&self, run: RunId, plan: Plan) -> Result<Outcome, RunError> {
         let file = Arc::new(RunFile::of(run, &plan).map_err(RunError::Mark)?);
-        let kind = EventKind::RunStarted { plan: Box::new(plan), owner: self.owner.clone() };
+        let kind = self.started(plan);
         let event = Event { run, seq: 0, at: self.clock.now(), kind };
         let mut dispatcher = Dispatcher::new(self, RunState::begin(&event)?, file);
         let mut events = vec![event];
@@ -149,10 +173,7 @@ impl Engine<'_> {
                 state
             }
             None => {
-                let kind = EventKind::RunStarted {
-                    plan: Box::new(unfinished.plan.clone()),
-                    owner: self.owner.clone(),
-                };
+                let kind = self.started(unfinished.plan.clone());
                 let event = Event { run: unfinished.run, seq: 0, at: self.clock.now(), kind };
                 self.journal.append(&event).await?;
                 self.sink.event(&event);

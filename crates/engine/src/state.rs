@@ -66,7 +66,7 @@ impl RunState {
     /// # Errors
     /// [`IllegalTransition`] for any other event.
     pub fn begin(event: &Event) -> Result<Self, IllegalTransition> {
-        let EventKind::RunStarted { plan, owner } = &event.kind else {
+        let EventKind::RunStarted { plan, owner, .. } = &event.kind else {
             return Err(illegal(event, "a run starts with run_started"));
         };
         if event.seq != 0 {

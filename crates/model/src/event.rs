@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Evidence, Failure, FailureKind, HostId, Place, Plan, Progress, RunId, Slot, StepId, Timestamp, condemns,
+    Evidence, Failure, FailureKind, HostId, Place, Plan, Progress, Requester, RunId, Slot, StepId, Timestamp,
+    condemns,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +24,11 @@ pub struct Event {
 pub enum EventKind {
     RunStarted {
         plan: Box<Plan>,
+        /// `user@machine` of the process that runs it.
         owner: String,
+        /// Who asked for it, where that is not plainly the owner.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requester: Option<Requester>,
     },
     /// Another process took the run over: what was under way is unknown and will be looked at.
     Adopted {

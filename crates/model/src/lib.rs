@@ -8,26 +8,37 @@ mod dark;
 mod delivery;
 mod escape;
 mod event;
+mod exit;
 mod failure;
 mod gate;
+mod gate_answer;
 mod health;
+mod host_log;
 mod ids;
 mod lease;
 mod mask;
 mod observed;
+mod past_run;
 mod plan;
 mod presence;
 mod project;
 mod promotable;
 mod query;
+mod refusal;
 mod registry;
 mod release;
 mod releases;
+mod report;
+mod requester;
+mod resumed;
 mod split;
+mod status_line;
 mod template;
 mod token;
+mod told;
 mod variable;
 mod verdict;
+mod want;
 mod word;
 
 pub use behind::{Behind, LeftOut};
@@ -38,11 +49,14 @@ pub use delivery::{
 };
 pub use escape::{is_mark, push_escaped};
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Headway, Outcome, StepProgress, Stuck, WhoIsLive};
+pub use exit::Exit;
 pub use failure::{
     Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX, TOLD_CHARS_MAX, quoted,
 };
 pub use gate::{CommandGate, Gate, GateKind, GateTarget, HttpGate, Sampling};
+pub use gate_answer::{CheckWant, GateAnswer};
 pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
+pub use host_log::{HostLog, LogLine, LogsWant};
 pub use ids::{
     Checksum, Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot,
     StepId, Tag, Timestamp,
@@ -56,16 +70,24 @@ pub use observed::{
     HostObserved, Observed, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
     live_without_router,
 };
+pub use past_run::{HistoryFilter, PastRun};
 pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
 pub use presence::{Presence, SeenLive};
 pub use project::{Notify, Project, Secret, Service, Ssh, StatusRange, Verify};
 pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
 pub use query::without_query;
+pub use refusal::{Refusal, RefusalLine};
 pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
 pub use release::Release;
 pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tried, WasLive, condemns};
+pub use report::{Planned, Report, ReportLine};
+pub use requester::{By, REQUESTER_CHARS_MAX, Requester};
+pub use resumed::{Abandoned, AbandonedLine, Ended, Left, Resumed, ResumedLine, SeenAfter};
 pub use split::{InSlot, InvalidSplit, Split};
+pub use status_line::StatusLine;
 pub use template::{Template, TemplateError, Vars};
+pub use told::Told;
 pub use variable::{is_secret_name, secret_variables};
 pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
+pub use want::{Aim, Resume, Want};
 pub use word::StatusWord;

@@ -14,7 +14,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// [`Trouble`]; a run that was left unfinished is `resume`'s to end, first.
-    pub async fn bring_back(&self) -> Result<Option<(RunId, Outcome)>, Trouble> {
+    pub(crate) async fn bring_back(&self) -> Result<Option<(RunId, Outcome)>, Trouble> {
         if self.tools.interrupt.requested() {
             return Ok(None);
         }

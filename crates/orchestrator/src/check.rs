@@ -1,13 +1,13 @@
 //! Gates alone: regression against the environment they look at, smoke against this one.
 
 use lockgate_model::{
-    Failure, Gate, GateKind, GateTarget, Headway, HttpGate, Millis, Moment, Release, Sampling, Seen,
-    StatusRange,
+    Failure, Gate, GateKind, GateTarget, HttpGate, Millis, Moment, Release, Sampling, Seen, StatusRange,
 };
 use lockgate_perform::Depth;
 use lockgate_ports::Check;
 
-use crate::{Session, Site};
+use crate::Site;
+use crate::session::Session;
 
 /// For one look at a URL.
 const LOOK_SECONDS_MAX: u64 = 10;
@@ -61,22 +61,17 @@ fn any_answer() -> HttpGate {
 }
 
 impl Session<'_> {
-    /// Asks each gate in turn, also after one has failed. Takes no lease: gates only look. `told` hears how far a gate is
-    /// that takes its time.
+    /// Asks each gate in turn, also after one has failed. Takes no lease: gates only look.
     ///
     /// # Errors
     /// Gates that cannot be filled in, or a host that cannot be looked at. A gate's own answer is in the list.
-    pub async fn check(
-        &self,
-        moment: Moment,
-        told: &(dyn Fn(&Gate, Headway) + Send + Sync),
-    ) -> Result<Vec<(Gate, Result<Seen, Failure>)>, Failure> {
+    pub(crate) async fn check(&self, moment: Moment) -> Result<Vec<(Gate, Result<Seen, Failure>)>, Failure> {
         let gates = self.site.gates(moment)?;
         let live = self.live_release().await?;
         let conductor = self.site.conductor();
         let mut answers = Vec::new();
         for gate in gates {
-            let answer = conductor.ask_gate(&gate, live.as_ref(), &|headway| told(&gate, headway)).await;
+            let answer = conductor.ask_gate(&gate, live.as_ref(), &|_| {}).await;
             answers.push((gate, answer));
         }
         Ok(answers)

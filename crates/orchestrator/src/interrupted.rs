@@ -47,7 +47,7 @@ impl Session<'_> {
             () = self.tools.interrupt.wait() => {
                 let bound = Duration::from_secs(TAKE_BACK_SECONDS_MAX);
                 let holder = tokio::time::timeout(bound, leases.give_up()).await.ok().flatten();
-                Err(cancelled(holder.as_ref()).into())
+                Err(cancelled(&self.tools.interrupt, holder.as_ref()).into())
             }
         }
     }
@@ -64,16 +64,17 @@ pub(crate) async fn before_anything<T>(
     tokio::select! {
         biased;
         done = work => done,
-        () = interrupt.wait() => Err(cancelled(None)),
+        () = interrupt.wait() => Err(cancelled(interrupt, None)),
     }
 }
 
-fn cancelled(holder: Option<&Holder>) -> Failure {
+fn cancelled(interrupt: &Interrupt, holder: Option<&Holder>) -> Failure {
+    let reason = interrupt.reason();
     let message = match holder {
         Some(Holder { owner, pid, .. }) => {
-            format!("interrupted by the user while {owner} (pid {pid}) held the lease; nothing was changed")
+            format!("{reason} while {owner} (pid {pid}) held the lease; nothing was changed")
         }
-        None => "interrupted by the user before anything was begun; nothing was changed".to_owned(),
+        None => format!("{reason} before anything was begun; nothing was changed"),
     };
     Failure::new(FailureKind::Cancelled, message).hint("to go on, run the same command again")
 }

@@ -5,21 +5,20 @@ use std::collections::BTreeMap;
 
 use lockgate_engine::Acquired;
 use lockgate_model::{
-    EnvironmentName, Failure, Gates, HostId, HostObserved, Observed, Outcome, Progress, RunEnd, RunId,
-    ServiceName, Unfinished,
+    Aim, Failure, HostId, HostObserved, Observed, Outcome, Progress, RunEnd, RunId, Unfinished,
 };
 
 use crate::cut_off::{CutOff, was_undone, went_live};
 use crate::recover::Towards;
-use crate::session::{Session, Trouble, Want, cut_off_rollback, give_back, towards};
+use crate::session::{Session, Trouble, cut_off_rollback, give_back, towards};
 
-/// What `resume` came to.
+/// What ending a run that was cut off came to.
 #[derive(Debug, Clone)]
-pub struct Resumed {
+pub(crate) struct Resumed {
     /// How the run ended that had been cut off. `None` when there was none on the hosts that answer.
-    pub ended: Option<(RunId, Outcome)>,
+    pub(crate) ended: Option<(RunId, Outcome)>,
     /// The hosts that do not answer, and why: nothing was done there.
-    pub gone: BTreeMap<HostId, Failure>,
+    pub(crate) gone: BTreeMap<HostId, Failure>,
 }
 
 impl Session<'_> {
@@ -35,7 +34,7 @@ impl Session<'_> {
     /// be: whoever types a rollback after a crash must not have to wait for a host that never comes back.
     pub(crate) async fn refuse(
         &self,
-        want: &Want,
+        want: &Aim,
         mut acquired: Acquired,
         gone: &BTreeMap<HostId, Failure>,
     ) -> Trouble {
@@ -57,7 +56,7 @@ impl Session<'_> {
 
     fn not_all_answer(
         &self,
-        want: &Want,
+        want: &Aim,
         gone: &BTreeMap<HostId, Failure>,
         recovered: Option<&(RunId, Outcome)>,
     ) -> Trouble {
@@ -84,27 +83,6 @@ impl Session<'_> {
             None => without,
         });
         Trouble::Failure(failure)
-    }
-}
-
-impl Want {
-    /// The command that asks for it, without these hosts.
-    #[must_use]
-    pub fn typed(&self, service: &ServiceName, environment: &EnvironmentName, without: &[HostId]) -> String {
-        let mut typed = format!("lockgate --env {environment} ");
-        match self {
-            Want::Deploy { tag, gates, again } => {
-                typed.push_str(&format!("deploy {service} {tag}"));
-                typed.push_str(if *gates == Gates::None { " --only-swap" } else { "" });
-                typed.push_str(if *again { " --again" } else { "" });
-            }
-            Want::Rollback { release } => {
-                typed.push_str(&format!("rollback {service}"));
-                typed.extend(release.iter().map(|release| format!(" {release}")));
-            }
-        }
-        typed.extend(without.iter().map(|host| format!(" --skip {host}")));
-        typed
     }
 }
 
@@ -154,30 +132,10 @@ pub(crate) fn reason_to_turn(towards: Towards, left: &[HostId], missing: &[HostI
 
 #[cfg(test)]
 mod tests {
-    use lockgate_model::Tag;
-
     use super::*;
 
     fn hosts(names: &[&str]) -> Vec<HostId> {
         names.iter().map(|name| HostId::new(*name).unwrap()).collect()
-    }
-
-    #[test]
-    fn the_command_that_goes_on_without_hosts_has_all_that_was_typed() {
-        let (service, environment) =
-            (ServiceName::new("web").unwrap(), EnvironmentName::new("prod").unwrap());
-        let typed = |want: &Want, without: &[&str]| want.typed(&service, &environment, &hosts(without));
-        let tag = Tag::new("v2").unwrap();
-        let deploy = Want::Deploy { tag: tag.clone(), gates: Gates::All, again: false };
-        assert_eq!(typed(&deploy, &["web3"]), "lockgate --env prod deploy web v2 --skip web3");
-        let all = Want::Deploy { tag, gates: Gates::None, again: true };
-        assert_eq!(
-            typed(&all, &["web1", "web3"]),
-            "lockgate --env prod deploy web v2 --only-swap --again --skip web1 --skip web3"
-        );
-        assert_eq!(typed(&Want::Rollback { release: None }, &[]), "lockgate --env prod rollback web");
-        let named = Want::Rollback { release: Some("v1".into()) };
-        assert_eq!(typed(&named, &["web3"]), "lockgate --env prod rollback web v1 --skip web3");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Finishing or undoing what another process left, from what the hosts say; the journal only adds detail.
 
+use futures_util::future::FutureExt;
 use lockgate_engine::{Acquired, Direction, LeaseStore, RunFilter, RunState};
 use lockgate_model::{
     Event, EventKind, Failure, FailureKind, HostId, Intent, Millis, Observed, Outcome, Plan, Progress,
@@ -31,7 +32,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// [`Trouble`]; `Stuck` when an undo failed again.
-    pub async fn resume(&self) -> Result<Resumed, Trouble> {
+    pub(crate) async fn end_cut_off(&self) -> Result<Resumed, Trouble> {
         let (mut acquired, gone) = self.acquire_reached().await?;
         let site = self.site.without(gone.keys());
         let others = self.at(&site);
@@ -68,7 +69,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// [`Trouble`]; a run that was left unfinished is `resume`'s to end, first.
-    pub async fn tidy_up(&self) -> Result<Option<(RunId, Outcome)>, Trouble> {
+    pub(crate) async fn tidy_up(&self) -> Result<Option<(RunId, Outcome)>, Trouble> {
         let acquired = self.acquire().await?;
         let tidied = self.tidy_up_leased(&acquired).await;
         if !matches!(tidied, Ok(Some(_))) {
@@ -157,6 +158,7 @@ impl Session<'_> {
     async fn glimpses(&self) -> Result<Observed, Failure> {
         let looks =
             self.site.hosts.iter().map(|ports| async move { (ports.id.clone(), glimpse(ports).await) });
+        let looks: Vec<_> = looks.map(FutureExt::boxed).collect();
         let mut seen = Observed::default();
         for (host, looked) in futures_util::future::join_all(looks).await {
             match looked {
@@ -335,8 +337,9 @@ impl Session<'_> {
         match next_seq {
             Some(seq) => vec![event(seq, unwinding)],
             None => {
-                let owner = self.tools.identity.owner.clone();
-                let started = EventKind::RunStarted { plan: Box::new(unfinished.plan.clone()), owner };
+                let (owner, requester) = (self.tools.identity.owner.clone(), self.tools.requester.clone());
+                let started =
+                    EventKind::RunStarted { plan: Box::new(unfinished.plan.clone()), owner, requester };
                 vec![event(0, started), event(1, unwinding)]
             }
         }
@@ -474,7 +477,7 @@ mod tests {
             release,
             phases: Vec::new(),
         };
-        let kind = EventKind::RunStarted { plan: Box::new(plan), owner: "me".into() };
+        let kind = EventKind::RunStarted { plan: Box::new(plan), owner: "me".into(), requester: None };
         let run = "01978a3b-0000-7000-8000-000000000001".parse().unwrap();
         let started = Event { run, seq: 0, at: Timestamp(0), kind };
         RunState { direction, ended, ..RunState::begin(&started).unwrap() }

@@ -10,8 +10,8 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Failure, FailureKind, Gates, Holder, HostId, Identity, Intent, Interruption, Millis, Observed, Outcome,
-    Plan, Rejected, Release, RunEnd, RunId, Tag, dark_times,
+    Aim, Failure, FailureKind, Holder, HostId, Identity, Intent, Interruption, Millis, Observed, Outcome,
+    Plan, Rejected, Release, Report, Requester, RunEnd, RunId, dark_times,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
@@ -24,64 +24,21 @@ use crate::tell::{Teller, Telling};
 /// Unfinished runs that one command brings to their end before it does what it was asked for.
 pub(crate) const RECOVERIES_MAX: u32 = 5;
 
-/// What the composition root hands to every session.
+/// What a session works with.
 #[derive(Clone)]
-pub struct Tools {
-    pub journal: Arc<dyn Journal>,
-    pub clock: Arc<dyn Clock>,
-    pub sink: Arc<dyn EventSink>,
-    pub identity: Identity,
+pub(crate) struct Tools {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sink: Arc<dyn EventSink>,
+    pub(crate) identity: Identity,
     /// True when a lease's holder ran on this machine and boot and is certainly gone.
-    pub surely_dead: Arc<dyn Fn(&Holder) -> bool + Send + Sync>,
-    pub new_run: Arc<dyn Fn() -> RunId + Send + Sync>,
-    pub lease_ttl: Millis,
-    pub interrupt: Interrupt,
-    pub teller: Teller,
-}
-
-/// What somebody asks for, before it is resolved.
-#[derive(Debug, Clone)]
-pub enum Want {
-    Deploy {
-        tag: Tag,
-        gates: Gates,
-        /// Although it is live.
-        again: bool,
-    },
-    /// A release's tag or digest (or its beginning, at least 7 hex digits) from the hosts' list; `None` is the previous.
-    Rollback { release: Option<String> },
-}
-
-impl Want {
-    /// As it was typed, where something was.
-    pub(crate) fn asked(&self) -> Option<String> {
-        match self {
-            Want::Deploy { tag, .. } => Some(tag.to_string()),
-            Want::Rollback { release } => release.clone(),
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct Planned {
-    pub plan: Plan,
-    pub observed: Observed,
-}
-
-/// What a command came to.
-#[derive(Debug, Clone)]
-pub struct Report {
-    /// Absent when there was nothing to do.
-    pub run: Option<RunId>,
-    pub plan: Plan,
-    pub outcome: Outcome,
-    /// How long nothing was live, of hosts on which the run stopped what was before it started what is: see
-    /// [`lockgate_model::dark_times`].
-    pub dark: BTreeMap<HostId, Millis>,
-    /// How an unfinished run that was found first ended.
-    pub recovered: Option<(RunId, Outcome)>,
-    /// What was said against the release when it was asked for.
-    pub rejected: Option<Rejected>,
+    pub(crate) surely_dead: Arc<dyn Fn(&Holder) -> bool + Send + Sync>,
+    pub(crate) new_run: Arc<dyn Fn() -> RunId + Send + Sync>,
+    pub(crate) lease_ttl: Millis,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) teller: Teller,
+    /// Who asked, where that is not plainly the owner.
+    pub(crate) requester: Option<Requester>,
 }
 
 /// What a run needs to begin.
@@ -96,7 +53,7 @@ struct Ready {
 /// Why a command came to nothing; nothing was changed, but for `LeaseLost`, where somebody else goes on, and for
 /// `Midway`.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     #[error(transparent)]
     Failure(#[from] Failure),
     #[error(transparent)]
@@ -119,8 +76,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// As people are told of it, with a hint. `None` for an earlier run that is stuck: its own end says more.
-    #[must_use]
-    pub fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         let other = |kind| Failure::new(kind, self.to_string());
         match self {
             Trouble::Failure(failure) | Trouble::LeaseLost(failure) => Some(failure.clone()),
@@ -177,17 +133,17 @@ impl From<RunError> for Trouble {
     }
 }
 
-pub struct Session<'a> {
-    pub site: &'a Site,
-    pub tools: &'a Tools,
+/// One command on one service.
+pub(crate) struct Session<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) tools: &'a Tools,
     /// Tells it apart as a holder of leases from the other sessions of this process.
-    id: RunId,
+    pub(crate) id: RunId,
 }
 
 impl<'a> Session<'a> {
-    #[must_use]
-    pub fn new(site: &'a Site, tools: &'a Tools) -> Self {
-        Self { site, tools, id: (tools.new_run)() }
+    pub(crate) fn new(site: &'a Site, tools: &'a Tools, id: RunId) -> Self {
+        Self { site, tools, id }
     }
 
     /// The same holder of leases, at another site.
@@ -200,7 +156,7 @@ impl<'a> Session<'a> {
 
     /// # Errors
     /// A host that cannot be looked at.
-    pub async fn observe(&self, depth: Depth) -> Result<Observed, Failure> {
+    pub(crate) async fn observe(&self, depth: Depth) -> Result<Observed, Failure> {
         observe(&self.site.hosts, depth).await
     }
 
@@ -208,15 +164,15 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// No safe plan, no such release, or a host that cannot be looked at.
-    pub async fn plan(&self, want: &Want) -> Result<Planned, Failure> {
+    pub(crate) async fn plan(&self, want: &Aim) -> Result<(Plan, Observed), Failure> {
         self.plan_for(want, self.release(want), false).await
     }
 
     /// What is to be deployed, where that is known without looking at the hosts.
-    async fn release(&self, want: &Want) -> Result<Option<Release>, Failure> {
+    async fn release(&self, want: &Aim) -> Result<Option<Release>, Failure> {
         match want {
-            Want::Deploy { tag, .. } => self.site.resolve(tag).await.map(Some),
-            Want::Rollback { .. } => Ok(None),
+            Aim::Deploy { tag, .. } => self.site.resolve(tag).await.map(Some),
+            Aim::Rollback { .. } => Ok(None),
         }
     }
 
@@ -224,26 +180,26 @@ impl<'a> Session<'a> {
     /// live now is what was live before.
     async fn plan_for(
         &self,
-        want: &Want,
+        want: &Aim,
         release: impl Future<Output = Result<Option<Release>, Failure>>,
         gone_back: bool,
-    ) -> Result<Planned, Failure> {
+    ) -> Result<(Plan, Observed), Failure> {
         // Looking and resolving do not need one another.
         let (observed, release) = tokio::try_join!(self.observe(Depth::Plan), release)?;
         let intent = match (want, release) {
-            (Want::Deploy { gates, again, .. }, Some(release)) => {
+            (Aim::Deploy { gates, again, .. }, Some(release)) => {
                 Intent::Deploy { release, gates: *gates, again: *again }
             }
-            (Want::Rollback { release: Some(named) }, _) => {
+            (Aim::Rollback { release: Some(named) }, _) => {
                 Intent::Rollback { release: Some(lockgate_plan::named_release(&observed, named)?) }
             }
-            (Want::Rollback { release: None } | Want::Deploy { .. }, _) => {
+            (Aim::Rollback { release: None } | Aim::Deploy { .. }, _) => {
                 let live = gone_back.then(|| lockgate_plan::live_release(&observed)).flatten();
                 Intent::Rollback { release: live }
             }
         };
         let plan = self.site.plan(&intent, &observed)?;
-        Ok(Planned { plan, observed })
+        Ok((plan, observed))
     }
 
     /// The whole of a deployment or rollback. People are told of every one that fails, also of one whose run does not
@@ -251,7 +207,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// [`Trouble`].
-    pub async fn run(&self, want: &Want) -> Result<Report, Trouble> {
+    pub(crate) async fn run(&self, want: &Aim) -> Result<Report, Trouble> {
         let ready = match self.prepare(want).await {
             Ok(ready) => ready,
             Err(trouble) => {
@@ -284,7 +240,7 @@ impl<'a> Session<'a> {
     }
 
     /// All that comes before the run.
-    async fn prepare(&self, want: &Want) -> Result<Ready, Trouble> {
+    async fn prepare(&self, want: &Aim) -> Result<Ready, Trouble> {
         // A registry takes longer to answer than a lease to be taken.
         let release = self.release(want).boxed().shared();
         let mut acquire = pin!(self.acquire_reached());
@@ -307,7 +263,7 @@ impl<'a> Session<'a> {
 
     async fn prepare_leased(
         &self,
-        want: &Want,
+        want: &Aim,
         release: impl Future<Output = Result<Option<Release>, Failure>>,
         acquired: &mut Acquired,
     ) -> Result<Ready, Trouble> {
@@ -321,8 +277,7 @@ impl<'a> Session<'a> {
             Some(_) => matches!(outcome, Outcome::Succeeded { .. }),
             None => was_undone(outcome),
         });
-        let Planned { plan, observed } =
-            before_anything(interrupt, self.plan_for(want, release, gone_back)).await?;
+        let (plan, observed) = before_anything(interrupt, self.plan_for(want, release, gone_back)).await?;
         let rejected = observed.rejected(&plan.release);
         if !plan.is_empty() {
             return Ok(Ready { fence: Some(fence), plan, recovered, rejected });
@@ -377,6 +332,7 @@ impl<'a> Session<'a> {
         let revivals = self.site.hosts.iter().map(|ports| async move {
             ports.router.revive().await.map_err(|error| Failure::from(error).at(&ports.id))
         });
+        let revivals: Vec<_> = revivals.map(FutureExt::boxed).collect();
         futures_util::future::try_join_all(revivals).await.map(|_| ())
     }
 
@@ -426,12 +382,12 @@ impl<'a> Session<'a> {
             sink: tools.sink.as_ref(),
             interrupt: tools.interrupt.clone(),
             owner: tools.identity.owner.clone(),
+            requester: tools.requester.clone(),
         }
     }
 
     /// As whom it holds leases: it alone, and no other session of this process.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         Identity { session: self.id.to_string(), ..self.tools.identity.clone() }
     }
 
@@ -452,14 +408,14 @@ pub(crate) fn cut_off_rollback(acquired: &Acquired) -> Option<Plan> {
 }
 
 /// Where a run that was cut off is brought for somebody who wants this.
-pub(crate) fn towards(want: &Want, cut_off_rollback: Option<&Plan>) -> Towards {
+pub(crate) fn towards(want: &Aim, cut_off_rollback: Option<&Plan>) -> Towards {
     match want {
-        Want::Deploy { .. } => Towards::End,
+        Aim::Deploy { .. } => Towards::End,
         // What was typed again after it had been cut off.
-        Want::Rollback { release } if cut_off_rollback.is_some_and(|plan| is_of(plan, release)) => {
+        Aim::Rollback { release } if cut_off_rollback.is_some_and(|plan| is_of(plan, release)) => {
             Towards::End
         }
-        Want::Rollback { .. } => Towards::Back,
+        Aim::Rollback { .. } => Towards::Back,
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_model::{Failure, Mask, Outcome, Plan, RunId};
+use lockgate_model::{Aim, Failure, Mask, Outcome, Plan, RunId};
 use lockgate_ports::{Message, MessageKind, Notifier, PortError};
 use tokio::task::JoinSet;
 
-use crate::{Session, Tools, Want};
+use crate::session::{Session, Tools};
 
 /// At the end of a run, messages that are still on their way are waited for this long.
 const DELIVERY_SECONDS_MAX: u64 = 12;
@@ -53,7 +53,7 @@ impl Teller {
     }
 
     /// Tells of a command that failed before its run began: whoever waits for the release waits in vain.
-    pub(crate) async fn unbegun(&self, session: &Session<'_>, want: &Want, failure: Failure) {
+    pub(crate) async fn unbegun(&self, session: &Session<'_>, want: &Aim, failure: Failure) {
         let Session { site, tools, .. } = session;
         let base = Message {
             kind: MessageKind::Failed,
@@ -86,7 +86,7 @@ impl Teller {
 }
 
 /// The messages of one run.
-pub struct Telling {
+pub(crate) struct Telling {
     notifiers: Vec<Arc<dyn Notifier>>,
     mask: Mask,
     base: Message,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::FutureExt;
 use lockgate_model::{
-    Failure, FailureKind, HostObserved, Observed, Recorded, Rejection, Releases, RouterObserved, Slot,
-    SlotObserved, SlotState, live_without_router,
+    Failure, FailureKind, HostId, HostObserved, Observed, Recorded, Rejection, Releases, RouterObserved,
+    Slot, SlotObserved, SlotState, live_without_router,
 };
 use lockgate_ports::{HostPorts, RuntimeSlot};
 
@@ -24,12 +25,14 @@ pub enum Depth {
 /// # Errors
 /// The first host that cannot be looked at; a router that cannot be asked is part of what is seen.
 pub async fn observe(hosts: impl IntoIterator<Item = &HostPorts>, depth: Depth) -> Result<Observed, Failure> {
-    let looks = hosts.into_iter().map(|ports| async move {
-        let seen = observe_host(ports, depth).await.map_err(|failure| failure.at(&ports.id))?;
-        Ok::<_, Failure>((ports.id.clone(), seen))
-    });
+    let looks: Vec<_> = hosts.into_iter().map(|ports| named(ports, depth).boxed()).collect();
     let seen = futures_util::future::try_join_all(looks).await?;
     Ok(Observed { hosts: seen.into_iter().collect() })
+}
+
+async fn named(ports: &HostPorts, depth: Depth) -> Result<(HostId, HostObserved), Failure> {
+    let seen = observe_host(ports, depth).await.map_err(|failure| failure.at(&ports.id))?;
+    Ok((ports.id.clone(), seen))
 }
 
 async fn observe_host(ports: &HostPorts, depth: Depth) -> Result<HostObserved, Failure> {

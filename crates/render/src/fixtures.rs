@@ -194,7 +194,7 @@ fn events(kinds: Vec<Vec<EventKind>>) -> Vec<Event> {
 }
 
 fn begun(plan: Plan) -> EventKind {
-    EventKind::RunStarted { plan: Box::new(plan), owner: "lee@laptop".into() }
+    EventKind::RunStarted { plan: Box::new(plan), owner: "lee@laptop".into(), requester: None }
 }
 
 fn started(step: u32) -> EventKind {

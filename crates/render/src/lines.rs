@@ -36,12 +36,13 @@ pub(crate) fn lines(view: &mut RunView, event: &Event, paint: Paint) -> Vec<Line
     let took = view.apply(event);
     let mut out = Writer { lines: Vec::new(), at: event.at, paint };
     match &event.kind {
-        EventKind::RunStarted { plan, owner } => {
+        EventKind::RunStarted { plan, owner, requester } => {
+            let by = requester.as_ref().map_or_else(|| owner.clone(), ToString::to_string);
             if !std::mem::replace(&mut view.heading_shown, true) {
                 let run = paint.faint(&format!("(run {})", event.run));
                 out.add(
                     Detail::Normal,
-                    format!("{}, by {} {run}", paint.bold(&headline(plan)), escaped(owner)),
+                    format!("{}, by {} {run}", paint.bold(&headline(plan)), escaped(&by)),
                 );
             }
         }

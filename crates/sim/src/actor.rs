@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 
 use async_trait::async_trait;
-use lockgate_engine::{EventSink, Interrupt, JournalError};
-use lockgate_model::{EventKind, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, RunId, Slot};
+use lockgate_engine::{EventSink, JournalError};
+use lockgate_model::{
+    EventKind, FailureKind, Holder, HostId, Identity, LeaseRecord, Millis, Requester, RunId, Slot,
+};
+use lockgate_orchestrator::Stop;
 use lockgate_ports::PortError;
 use lockgate_ports::fake::{Call, Fate, Machine, Nature, What};
 use tokio::time::Instant;
@@ -140,7 +143,7 @@ pub struct Actor {
     /// In the trace: two sessions of one process have one identity.
     label: String,
     pub(crate) kin: Kin,
-    pub interrupt: Interrupt,
+    stop: OnceLock<Stop>,
     pub mutation: Option<Mutation>,
     world: Arc<World>,
     day: BadDay,
@@ -183,7 +186,7 @@ impl Actor {
             identity,
             label,
             kin: Kin::default(),
-            interrupt: Interrupt::default(),
+            stop: OnceLock::new(),
             mutation,
             world,
             day,
@@ -240,6 +243,18 @@ impl Actor {
             if let Some(ended) = step.await {
                 return ended;
             }
+        }
+    }
+
+    /// Its session has begun.
+    pub(crate) fn can_be_stopped_by(&self, stop: Stop) {
+        assert!(self.stop.set(stop).is_ok(), "an orchestrator has one session");
+    }
+
+    /// Ctrl-C.
+    fn turn_back(&self) {
+        if let Some(stop) = self.stop.get() {
+            stop.undo(&Requester::person(&self.identity.owner));
         }
     }
 
@@ -342,8 +357,8 @@ impl Actor {
         if self.day.interrupt_at_call == Some(number) {
             self.world.count(|tally| tally.interrupts += 1);
             self.world.say(|| format!("{}: Ctrl-C", self.name()));
-            self.interrupt.request();
-            self.kin.each().iter().for_each(|other| other.interrupt.request());
+            self.turn_back();
+            self.kin.each().iter().for_each(|other| other.turn_back());
         }
         if let Some((at, span)) = self.day.pause_at_call
             && at == number

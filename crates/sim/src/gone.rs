@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lockgate_model::{HostId, Outcome};
-use lockgate_orchestrator::Trouble;
+use lockgate_model::{HostId, Outcome, Refusal};
 use lockgate_ports::fake::Life;
 
 use crate::actor::{BadDay, Ended, Event};
@@ -36,7 +35,7 @@ impl Stage<'_> {
         told.ends.push(word(&end));
         match end {
             Ended::Returned(Ok(_)) => {}
-            Ended::Returned(Err(Trouble::Stuck { .. })) if self.world.disturbed() => return,
+            Ended::Returned(Err(Refusal::Stuck { .. })) if self.world.disturbed() => return,
             _ => return self.world.violated(format!("P4: resume without {gone:?}: {}", word(&end))),
         }
         let reached = || self.world.machines.keys().filter(|host| !gone.contains(*host));

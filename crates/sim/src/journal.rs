@@ -38,7 +38,7 @@ impl Memory {
 
     fn summary(events: &[Event]) -> Option<RunSummary> {
         let first = events.first()?;
-        let EventKind::RunStarted { plan, owner } = &first.kind else { return None };
+        let EventKind::RunStarted { plan, owner, .. } = &first.kind else { return None };
         let end = events.iter().find_map(|event| match &event.kind {
             EventKind::RunEnded { outcome } => Some((event.at, outcome.clone())),
             _ => None,

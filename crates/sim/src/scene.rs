@@ -99,7 +99,7 @@ pub fn release(number: u8) -> Release {
     }
 }
 
-fn service_name() -> ServiceName {
+pub(crate) fn service_name() -> ServiceName {
     ServiceName::new("web").unwrap_or_else(|error| panic!("{error}"))
 }
 

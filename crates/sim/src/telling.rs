@@ -3,15 +3,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lockgate_engine::Clock;
-use lockgate_model::{FailureKind, GateKind, Gates, HostId, Identity, Millis, Outcome, RunId, Timestamp};
-use lockgate_orchestrator::{Report, Session, Site, Teller, Tools, Trouble, Want};
+use lockgate_model::{
+    Aim, Environment, FailureKind, GateKind, HostId, Identity, Left, Millis, Outcome, Refusal, Report,
+    Requester, Resume, RunId, Service, Timestamp, Want,
+};
+use lockgate_orchestrator::{Handle, InProcess, Orchestrator, Parts, Site, Teller, Wiring};
 use lockgate_ports::fake::{FakePorts, FakeProber, FakeRunner, Life, Nature};
 use lockgate_ports::{CommandRunner, Output, PortError, Prober};
 use tokio::time::Instant;
 
 use crate::actor::{Actor, BadDay, Ended, Mutation};
 use crate::journal::{ActorJournal, Memory};
-use crate::scene::{HOME, LEASE_SECONDS, tag};
+use crate::scene::{HOME, LEASE_SECONDS, service_name, tag};
 use crate::sessions::Kin;
 use crate::story::{Command, MACHINES, Story, Turn};
 use crate::world::{Tally, World};
@@ -64,7 +67,7 @@ pub(crate) enum Came {
     Resumed(Box<Option<(RunId, Outcome)>>),
 }
 
-pub(crate) type End = Ended<Result<Came, Trouble>>;
+pub(crate) type End = Ended<Result<Came, Refusal>>;
 
 impl<'a> Stage<'a> {
     fn new(story: &'a Story, tracing: bool) -> Self {
@@ -123,11 +126,11 @@ impl<'a> Stage<'a> {
         told.ends.push(word(&end));
         match end {
             Ended::Returned(Ok(_)) => self.world.check_settled(),
-            Ended::Returned(Err(Trouble::Stuck { outcome, .. })) if !self.world.disturbed() => {
+            Ended::Returned(Err(Refusal::Stuck { outcome, .. })) if !self.world.disturbed() => {
                 self.world
                     .violated(format!("P4: nothing stands in the way, but resume is stuck: {outcome:?}"));
             }
-            Ended::Returned(Err(Trouble::Stuck { .. })) => {}
+            Ended::Returned(Err(Refusal::Stuck { .. })) => {}
             Ended::Returned(Err(trouble)) => self.world.violated(format!("P4: resume failed: {trouble:?}")),
             Ended::Died => self.world.violated("a calm orchestrator died".to_owned()),
         }
@@ -197,36 +200,35 @@ impl<'a> Stage<'a> {
 
     pub(crate) async fn command(&self, actor: &Arc<Actor>, turn: &Turn) -> End {
         self.world.say(|| format!("{} types {:?}", actor.name(), turn.command));
-        let skipped: Vec<&HostId> =
-            turn.skip.iter().filter_map(|index| self.world.machines.keys().nth(*index)).collect();
-        let (site, tools) = (self.site(actor).without(skipped), self.tools(actor, turn));
-        let session = Session::new(&site, &tools);
+        let skip: Vec<HostId> =
+            turn.skip.iter().filter_map(|index| self.world.machines.keys().nth(*index).cloned()).collect();
+        let (orchestrator, service) = (InProcess::new(self.parts(actor, turn)), service_name());
         let command = async {
+            let want = |aim| Want { skip: skip.clone(), aim, ..Want::rollback(service.clone()) };
+            let resume =
+                |only| Resume { skip: skip.clone(), only: Some(only), ..Resume::of(service.clone()) };
+            let deploy = |number| Want::deploy(service.clone(), tag(&format!("v{number}"))).aim;
             match turn.command {
-                Command::Resume => {
-                    session.resume().await.map(|resumed| Came::Resumed(Box::new(resumed.ended)))
-                }
-                Command::BringBack => session.bring_back().await.map(|ended| Came::Resumed(Box::new(ended))),
-                Command::Deploy(number) => {
-                    let want =
-                        Want::Deploy { tag: tag(&format!("v{number}")), gates: Gates::All, again: false };
-                    session.run(&want).await.map(|report| Came::Ran(Box::new(report)))
-                }
-                Command::Rollback => session
-                    .run(&Want::Rollback { release: None })
-                    .await
-                    .map(|report| Came::Ran(Box::new(report))),
+                Command::Resume => resumed(&orchestrator, actor, resume(Left::CutOff)).await,
+                Command::BringBack => resumed(&orchestrator, actor, resume(Left::Died)).await,
+                Command::Deploy(number) => ran(&orchestrator, actor, want(deploy(number))).await,
+                Command::Rollback => ran(&orchestrator, actor, want(Aim::Rollback { release: None })).await,
                 Command::RollbackTo(number) => {
-                    let want = Want::Rollback { release: Some(format!("v{number}")) };
-                    session.run(&want).await.map(|report| Came::Ran(Box::new(report)))
+                    let release = Some(format!("v{number}"));
+                    ran(&orchestrator, actor, want(Aim::Rollback { release })).await
                 }
             }
         };
         let bound = Millis::from_secs(COMMAND_SECONDS_MAX).duration();
-        let end = tokio::time::timeout(bound, actor.live(command)).await.unwrap_or_else(|_| {
-            self.world.violated(format!("{:?} never ended", turn.command));
-            Ended::Died
-        });
+        let end = match tokio::time::timeout(bound, command).await {
+            // Only who dies says nothing.
+            Ok(Err(Refusal::CutOff { .. })) => Ended::Died,
+            Ok(end) => Ended::Returned(end),
+            Err(_) => {
+                self.world.violated(format!("{:?} never ended", turn.command));
+                Ended::Died
+            }
+        };
         self.world.say(|| format!("{} ends: {}", actor.name(), word(&end)));
         end
     }
@@ -239,14 +241,17 @@ impl<'a> Stage<'a> {
         // A pause is a reason too: what was waited for may have timed out meanwhile.
         let blameless = tally.faults == 0 && tally.pauses == 0 && !self.world.disturbed();
         match end {
-            Err(Trouble::Illegal(error) | Trouble::Midway(error)) => {
-                self.world.violated(format!("an illegal transition: {error}"))
+            Err(Refusal::Illegal { failure } | Refusal::Midway { failure }) => {
+                self.world.violated(format!("an illegal transition: {failure}"))
             }
-            Err(Trouble::LeaseLost(_)) => self.world.count(|tally| tally.fenced += 1),
-            Err(Trouble::Stuck { outcome, .. }) if blameless => {
+            Err(refusal @ (Refusal::Usage { .. } | Refusal::Left { .. } | Refusal::CutOff { .. })) => {
+                self.world.violated(format!("nobody asked for that: {refusal:?}"));
+            }
+            Err(Refusal::LeaseLost { .. }) => self.world.count(|tally| tally.fenced += 1),
+            Err(Refusal::Stuck { outcome, .. }) if blameless => {
                 self.world.violated(format!("stuck, and nothing was in the way: {outcome:?}"));
             }
-            Err(trouble @ (Trouble::Failure(_) | Trouble::Held(_) | Trouble::Journal(_)))
+            Err(trouble @ (Refusal::Failed { .. } | Refusal::Held { .. } | Refusal::Journal { .. }))
                 if changes > 0 && !ended =>
             {
                 self.world.violated(format!(
@@ -288,15 +293,18 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn tools(&self, actor: &Arc<Actor>, turn: &Turn) -> Tools {
+    fn parts(&self, actor: &Arc<Actor>, turn: &Turn) -> Parts {
         let memory = self.memories[turn.machine].clone();
         let (world, boot, sees) =
             (self.world.clone(), actor.identity.boot_id.clone(), turn.day.sees_the_dead);
         let (ids, shared) = (self.world.clone(), Mutex::new(shared_session(self.story, actor)));
-        Tools {
+        let (project, ..) = self.story.scene.project();
+        let lives = actor.clone();
+        Parts {
+            project,
+            wiring: Arc::new(Place(self.site(actor))),
             journal: Arc::new(ActorJournal { memory, actor: actor.clone() }),
             clock: Arc::new(VirtualClock(self.began)),
-            sink: actor.clone(),
             identity: actor.identity.clone(),
             surely_dead: Arc::new(move |holder| sees && holder.boot_id == boot && world.is_dead(holder.pid)),
             new_run: Arc::new(move || {
@@ -304,10 +312,48 @@ impl<'a> Stage<'a> {
                 shared.unwrap_or_else(|| ids.new_run())
             }),
             lease_ttl: Millis::from_secs(LEASE_SECONDS),
-            interrupt: actor.interrupt.clone(),
             teller: Teller::default(),
+            watcher: Some(actor.clone()),
+            // A session of a process that dies is dropped where it stands.
+            spawn: Arc::new(move |session| {
+                let actor = lives.clone();
+                drop(tokio::spawn(async move { drop(actor.live(session).await) }));
+            }),
         }
     }
+}
+
+/// The one place of a story.
+struct Place(Site);
+
+impl Wiring for Place {
+    fn site(&self, _: &Service, _: &Environment) -> Result<Site, Refusal> {
+        Ok(self.0.clone())
+    }
+}
+
+async fn ran(orchestrator: &InProcess, actor: &Actor, want: Want) -> Result<Came, Refusal> {
+    let session = orchestrator.start(&want, &person(actor)).await?;
+    Ok(Came::Ran(Box::new(ended(session, actor).await?)))
+}
+
+async fn resumed(orchestrator: &InProcess, actor: &Actor, what: Resume) -> Result<Came, Refusal> {
+    let session = orchestrator.resume(&what, &person(actor)).await?;
+    let resumed = ended(session, actor).await?;
+    let ended = resumed.ended.into_iter().next().map(|end| (end.run, end.outcome));
+    match resumed.refusal {
+        Some(refusal) => Err(*refusal),
+        None => Ok(Came::Resumed(Box::new(ended))),
+    }
+}
+
+async fn ended<T>(mut session: Handle<T>, actor: &Actor) -> Result<T, Refusal> {
+    actor.can_be_stopped_by(session.stop.clone());
+    session.end().await
+}
+
+fn person(actor: &Actor) -> Requester {
+    Requester::person(&actor.identity.owner)
 }
 
 /// The id that all sessions of one process have, in a Lockgate that is broken so. The first id that a session asks for is

@@ -11,7 +11,7 @@ use super::Context;
 use crate::args::Format;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::wiring::{self, Hosts};
+use crate::wiring;
 
 /// What the last of a service's checks is about.
 const LIVE: &str = "live release";
@@ -19,9 +19,8 @@ const LIVE: &str = "live release";
 pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, CliError> {
     let environment = context.environment()?;
     let services = context.services(service)?;
-    let mut hosts = Hosts::default();
     let mut worst = CheckState::Ok;
-    let gates = check_gates(context, &services, &mut hosts).await?;
+    let gates = check_gates(context, &services).await?;
     if environment.slots().is_none() || !gates.is_empty() {
         let gates = only_checked(environment, gates);
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
@@ -37,7 +36,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
         worst = show(context, &about, &registries, worst);
     }
     for id in environment.hosts() {
-        let checks = hosts.get(id, &context.project).check().await;
+        let checks = context.wires.host(id).check().await;
         let reachable = checks.iter().all(|check| check.state != CheckState::Bad);
         let about = About { environment, host: id, service: None, title: "" };
         worst = show(context, &about, &checks, worst);
@@ -45,7 +44,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
             continue;
         }
         for service in &services {
-            let site = context.site(service, &mut hosts)?;
+            let site = context.site(service)?;
             let Some(ports) = site.hosts.iter().find(|ports| &ports.id == id) else { continue };
             let (mut checks, router) = tokio::join!(ports.runtime.check(), ports.router.check());
             checks.extend(router);
@@ -83,14 +82,10 @@ async fn check_registries(project: &Project) -> Vec<Check> {
 }
 
 /// What the gates of any of the services need, each thing once.
-async fn check_gates(
-    context: &Context<'_>,
-    services: &[&Service],
-    hosts: &mut Hosts,
-) -> Result<Vec<Check>, CliError> {
+async fn check_gates(context: &Context<'_>, services: &[&Service]) -> Result<Vec<Check>, CliError> {
     let mut checks = Vec::new();
     for service in services {
-        for check in context.site(service, hosts)?.check_gates().await? {
+        for check in context.site(service)?.check_gates().await? {
             if !checks.contains(&check) {
                 checks.push(check);
             }

@@ -1,15 +1,13 @@
-//! `logs`: a slot's last lines from every host.
+//! `logs`: a slot's last lines.
 
-use lockgate_model::{Failure, Slot, SlotState};
-use lockgate_perform::glimpse;
-use lockgate_ports::HostPorts;
+use lockgate_model::{HostLog, LogsWant, Slot};
+use lockgate_orchestrator::Orchestrator;
 use lockgate_render::{clean, escaped};
 
 use super::Context;
 use crate::args::Format;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::wiring::Hosts;
 
 pub async fn run(
     context: &Context<'_>,
@@ -24,60 +22,43 @@ pub async fn run(
                 "--slot blue or --slot green; --slot main where the strategy is recreate",
             )
         })?;
-    let site = context.site(context.service(service)?, &mut Hosts::default())?;
-    for ports in &site.hosts {
-        let slot = match asked {
-            Some(slot) => Some(slot),
-            None => live_slot(context, ports).await?,
-        };
-        let Some(slot) = slot else {
-            context.output.say(&format!("{}: no slot is live; name one with --slot", ports.id));
-            continue;
-        };
-        let logs =
-            ports.runtime.logs(slot, lines).await.map_err(|error| Failure::from(error).at(&ports.id))?;
-        if logs.is_empty() {
-            context.output.say(&format!("{}: {slot} is not there, or has said nothing", ports.id));
-        }
-        for line in logs {
-            match context.output.format {
-                Format::Json => {
-                    context.output.json(&serde_json::json!({ "host": ports.id, "slot": slot, "line": line }));
-                }
-                Format::Text if site.hosts.len() > 1 => {
-                    context.output.verbatim(&format!("{} {slot} | {}", ports.id, clean(&line)));
-                }
-                Format::Text => context.output.verbatim(&clean(&line)),
-            }
+    let want = LogsWant {
+        service: context.service(service)?.name.clone(),
+        environment: Some(context.environment()?.name.clone()),
+        slot: asked,
+        lines,
+    };
+    let logs = context.looking().logs(&want).await?;
+    let are_several = logs.len() > 1;
+    for log in logs {
+        show(context, &log, are_several);
+        if let Some(failure) = log.failure {
+            return Err(failure.into());
         }
     }
     Ok(Exit::Succeeded)
 }
 
-/// The slot that has the traffic. Logs are wanted most when something is down, so where the router does not say it is
-/// the slot that is recorded as active, else the one that runs.
-async fn live_slot(context: &Context<'_>, ports: &HostPorts) -> Result<Option<Slot>, Failure> {
-    let unsaid = match ports.router.route().await {
-        Ok(route) if route.most().is_some() => return Ok(route.most()),
-        Ok(_) => "the router sends the traffic to no slot".to_owned(),
-        Err(error) => format!("the router cannot be asked: {}", error.message),
-    };
-    let (seen, _) = glimpse(ports).await?;
-    // Where there is no router, that is how it is found out.
-    if let Some(live) = seen.router.target.filter(|_| seen.router.absent) {
-        return Ok(Some(live));
+fn show(context: &Context<'_>, log: &HostLog, are_several: bool) {
+    let (output, host) = (context.output, &log.host);
+    if let Some(because) = &log.because {
+        output.say(&format!("{host}: {}", escaped(because)));
     }
-    let running = seen.slots.iter().find(|(_, held)| held.state == SlotState::Running);
-    let found = match (seen.recorded.active, running) {
-        (Some(active), _) => Some((active, "recorded as active")),
-        (None, running) => running.map(|(slot, _)| (*slot, "the one that runs")),
-    };
-    Ok(found.map(|(slot, why)| {
-        context.output.say(&format!(
-            "{}: {}; these are the lines of {slot}, {why}",
-            ports.id,
-            escaped(&unsaid)
-        ));
-        slot
-    }))
+    match (log.slot, &log.failure) {
+        (_, Some(_)) => {}
+        (None, None) => output.say(&format!("{host}: no slot is live; name one with --slot")),
+        (Some(slot), None) if log.lines.is_empty() => {
+            output.say(&format!("{host}: {slot} is not there, or has said nothing"));
+        }
+        (Some(_), None) => {}
+    }
+    for line in log.lines() {
+        match output.format {
+            Format::Json => output.json(&line),
+            Format::Text if are_several => {
+                output.verbatim(&format!("{host} {} | {}", line.slot, clean(&line.line)));
+            }
+            Format::Text => output.verbatim(&clean(&line.line)),
+        }
+    }
 }

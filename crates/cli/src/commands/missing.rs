@@ -1,12 +1,11 @@
 //! What is said of hosts that were left out, and of one that did not answer.
 
-use lockgate_model::{Failure, HostId, Outcome, Plan};
-use lockgate_orchestrator::{Site, Want};
+use lockgate_model::{Aim, Failure, HostId, Outcome, Report};
 
 /// Below the end of a deployment or rollback: who is behind, and how to go on without a host that does not answer.
-pub fn without(want: &Want, plan: &Plan, outcome: &Outcome, site: &Site) -> Vec<String> {
-    let typed = |without: &[HostId]| want.typed(&plan.service, &plan.environment, without);
-    let left_out = site.left_out();
+pub fn without(aim: &Aim, report: &Report) -> Vec<String> {
+    let Report { plan, outcome, .. } = report;
+    let left_out = &plan.without;
     let mut lines = Vec::new();
     if let (Outcome::Succeeded { .. }, [_, ..]) = (outcome, left_out.as_slice()) {
         let names: Vec<&str> = left_out.iter().map(HostId::as_str).collect();
@@ -18,9 +17,9 @@ pub fn without(want: &Want, plan: &Plan, outcome: &Outcome, site: &Site) -> Vec<
         ));
     }
     if let Some(host) = outcome.failure().and_then(silent).filter(|_| plan.hosts.len() > 1) {
-        let mut without = left_out;
-        without.push(host.clone());
-        lines.push(format!("to go on without it: `{}`", typed(&without)));
+        let without = [left_out.as_slice(), std::slice::from_ref(host)].concat();
+        let typed = aim.typed(&plan.service, &plan.environment, &without);
+        lines.push(format!("to go on without it: `{typed}`"));
     }
     lines
 }

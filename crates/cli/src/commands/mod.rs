@@ -3,6 +3,7 @@
 mod context;
 mod deploy;
 mod doctor;
+mod follow;
 mod history;
 mod init;
 mod left;
@@ -10,7 +11,6 @@ mod logs;
 mod missing;
 mod plan;
 mod status;
-mod waiting;
 
 use clap::CommandFactory;
 

@@ -26,7 +26,7 @@ pub async fn run(output: &Output) -> Result<Exit, CliError> {
     cleaned?;
     let report = Report::new(acts, swaps, tally, lockgate_local::now().since(began));
     match output.format {
-        Format::Json => output.json(&report),
+        Format::Json => output.declared(&report),
         Format::Text => output.text(&report.text()),
     }
     Ok(if report.ok { Exit::Succeeded } else { Exit::Failed })

@@ -5,15 +5,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lockgate_engine::EventSink;
 use lockgate_model::{Action, Event, EventKind, Millis, Strategy, Timestamp};
-use lockgate_orchestrator::Site;
+use lockgate_orchestrator::{Site, Wiring};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::error::CliError;
 use crate::sink::Screen;
-use crate::wiring::{self, Hosts};
+use crate::wiring::{self, Wires};
 
 /// No deployment of the demo takes longer; the health timeout of v4 is the longest wait in it.
 const DEPLOYMENT_SECONDS_MAX: u64 = 60;
@@ -67,7 +66,7 @@ environments:
         else {
             return Err(CliError::failed("the demo's own configuration has no service"));
         };
-        let site = wiring::site(&project, service, environment, &mut Hosts::default())?;
+        let site = Wires::new(project.clone()).site(service, environment)?;
         Ok(Self { dir, listen, site })
     }
 

@@ -77,7 +77,7 @@ pub(crate) struct RunRow {
 impl RunRow {
     /// The row before any event of the run that `event` begins.
     pub(crate) fn begin(event: &Event) -> Result<Self, JournalError> {
-        let EventKind::RunStarted { plan, owner } = &event.kind else {
+        let EventKind::RunStarted { plan, owner, .. } = &event.kind else {
             let message = format!("run {} does not start with event {}", event.run, event.seq);
             return Err(JournalError::Other { message });
         };

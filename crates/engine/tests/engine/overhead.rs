@@ -57,6 +57,7 @@ impl World {
             sink: &Forgets,
             interrupt,
             owner,
+            requester: None,
         };
         engine.run(RunId(uuid::Uuid::from_u128(1)), self.plan()).await.unwrap()
     }

@@ -69,6 +69,7 @@ impl World {
             sink: &Forgets,
             interrupt,
             owner,
+            requester: None,
         };
         engine.run(RunId(uuid::Uuid::from_u128(1)), plan).await
     }

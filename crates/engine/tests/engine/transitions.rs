@@ -23,7 +23,7 @@ fn event(seq: u64, kind: EventKind) -> Event {
 }
 
 fn begin() -> RunState {
-    let kind = EventKind::RunStarted { plan: Box::new(plan()), owner: "me".into() };
+    let kind = EventKind::RunStarted { plan: Box::new(plan()), owner: "me".into(), requester: None };
     RunState::begin(&event(0, kind)).unwrap()
 }
 
@@ -213,7 +213,7 @@ fn long_plan() -> Plan {
 /// Of this phase and the next one, none that only looks, and none behind a commit that has not happened.
 #[test]
 fn the_effects_ahead_are_those_of_this_phase_and_the_next() {
-    let kind = EventKind::RunStarted { plan: Box::new(long_plan()), owner: "me".into() };
+    let kind = EventKind::RunStarted { plan: Box::new(long_plan()), owner: "me".into(), requester: None };
     let mut state = RunState::begin(&event(0, kind)).unwrap();
     let ids = |ids: Vec<StepId>| ids.into_iter().map(|id| id.0).collect::<Vec<_>>();
     assert_eq!(ids(state.ahead()), [0, 1, 3]);
@@ -246,7 +246,7 @@ fn a_plan_whose_steps_are_not_numbered_one_after_the_other_does_not_begin() {
         let step = wrong.phases[0].lanes[0].steps[0].clone();
         wrong.phases[0].lanes[0].steps =
             ids.iter().map(|id| Step { id: StepId(*id), ..step.clone() }).collect();
-        let kind = EventKind::RunStarted { plan: Box::new(wrong), owner: "me".into() };
+        let kind = EventKind::RunStarted { plan: Box::new(wrong), owner: "me".into(), requester: None };
         let refused = RunState::begin(&event(0, kind)).unwrap_err();
         assert_eq!(refused.reason, "its steps are not numbered one after the other");
     }
@@ -275,7 +275,7 @@ fn adopting_does_nothing_on_hosts_that_are_left_out() {
 /// once its release serves has not tidied up, as little as who stops while tidying up a run of its own.
 #[test]
 fn what_nobody_is_known_to_have_done_is_in_the_end_of_a_run_that_was_taken_over() {
-    let kind = EventKind::RunStarted { plan: Box::new(long_plan()), owner: "me".into() };
+    let kind = EventKind::RunStarted { plan: Box::new(long_plan()), owner: "me".into(), requester: None };
     let mut state = RunState::begin(&event(0, kind)).unwrap();
     let (owner, progress) = ("you".into(), Progress::Committed);
     let adopted = EventKind::Adopted { owner, progress, left: Vec::new(), without: Vec::new() };

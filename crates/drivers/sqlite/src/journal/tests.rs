@@ -50,7 +50,7 @@ fn events(run: RunId, service: &str) -> Vec<Event> {
         .evidence(evidence.clone());
     let step = StepId(3);
     let kinds = vec![
-        EventKind::RunStarted { plan: Box::new(plan(service)), owner: "lee@laptop".into() },
+        EventKind::RunStarted { plan: Box::new(plan(service)), owner: "lee@laptop".into(), requester: None },
         EventKind::StepStarted { step },
         EventKind::StepSucceeded { step, evidence },
         EventKind::StepStarted { step: StepId(4) },

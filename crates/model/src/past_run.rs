@@ -1,0 +1,43 @@
+//! A run as history tells it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EnvironmentName, LeftOut, Outcome, Release, Requester, RunId, ServiceName, Timestamp};
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryFilter {
+    /// `None`: of any.
+    #[serde(default)]
+    pub service: Option<ServiceName>,
+    /// `None`: in any.
+    #[serde(default)]
+    pub environment: Option<EnvironmentName>,
+    /// At most so many, newest first.
+    pub limit: u32,
+}
+
+/// It is also what `history --format json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastRun {
+    pub run: RunId,
+    pub service: ServiceName,
+    pub environment: EnvironmentName,
+    pub release: Release,
+    /// `deploy`, `rollback` or `tidy up`.
+    pub intent: String,
+    /// `user@machine` of the process that ran it.
+    pub owner: String,
+    /// Who asked for it, where that is not plainly the owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<Requester>,
+    pub started_at: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    /// `None` while it runs, or when it was left unfinished.
+    pub outcome: Option<Outcome>,
+    /// Its end says that the release is bad.
+    pub rejected: bool,
+    /// Whom it went without, who left them out, and when: those who began it, and those who took it over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}

@@ -1,0 +1,86 @@
+//! What a deployment or a rollback would do, and what one came to.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    EnvironmentName, Exit, HostId, Millis, Observed, Outcome, Plan, Rejected, Release, RunId, ServiceName,
+};
+
+/// What a run would do, and what was seen. It is also what `plan --format json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// False when there is nothing to do.
+    pub changes: bool,
+    /// Without queries of URLs, which are a place for secrets.
+    pub plan: Plan,
+    pub observed: Observed,
+}
+
+/// What a deployment or a rollback came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// `None` when there was nothing to do.
+    pub run: Option<RunId>,
+    pub plan: Plan,
+    pub outcome: Outcome,
+    /// How long nothing was live, of hosts on which the run stopped what was before it started what is: see
+    /// [`crate::dark_times`].
+    pub dark: BTreeMap<HostId, Millis>,
+    /// How an unfinished run that was found first ended.
+    pub recovered: Option<(RunId, Outcome)>,
+    /// What was said against the release when it was asked for.
+    pub rejected: Option<Rejected>,
+}
+
+/// As `--format json` prints it last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportLine {
+    /// Always `result`.
+    pub event: String,
+    pub run: Option<RunId>,
+    pub service: ServiceName,
+    pub environment: EnvironmentName,
+    pub release: Release,
+    /// Hosts that were left out by name.
+    pub without: Vec<HostId>,
+    pub result: Outcome,
+    /// The exit code.
+    pub exit: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was_rejected: Option<Rejected>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dark_ms: BTreeMap<HostId, Millis>,
+}
+
+impl Planned {
+    #[must_use]
+    pub fn new(plan: &Plan, observed: Observed) -> Self {
+        Self { changes: !plan.is_empty(), plan: plan.without_queries(), observed }
+    }
+}
+
+impl Report {
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        Exit::from(&self.outcome)
+    }
+
+    #[must_use]
+    pub fn line(&self) -> ReportLine {
+        let Plan { service, environment, release, without, .. } = self.plan.clone();
+        ReportLine {
+            event: "result".to_owned(),
+            run: self.run,
+            service,
+            environment,
+            release,
+            without,
+            result: self.outcome.clone(),
+            exit: self.exit().code(),
+            was_rejected: self.rejected.clone(),
+            dark_ms: self.dark.clone(),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! System A's state of a service, with what was seen on the hosts beside it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Behind, EnvironmentName, Exit, Failure, HostId, HostObserved, Mask, Rejected, ServiceName, ServiceStatus,
+    StatusWord, Timestamp,
+};
+
+/// As `status --format json` prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusLine {
+    pub service: ServiceName,
+    /// The tag that is live everywhere; `None` when nothing is, or when hosts differ.
+    pub image_tag: Option<String>,
+    pub status: StatusWord,
+    /// When the run that `status` is about ended, as people write it; `None` when it has not, and when there was none.
+    pub timestamp: Option<String>,
+    pub notes: String,
+    pub environment: EnvironmentName,
+    /// See [`ServiceStatus::live_since`].
+    pub live_since: Option<String>,
+    pub rejected: Vec<Rejected>,
+    pub hosts: BTreeMap<HostId, HostObserved>,
+    pub unseen: BTreeMap<HostId, Failure>,
+    pub behind: BTreeMap<HostId, Behind>,
+}
+
+impl StatusLine {
+    /// `time` writes a point in time as whoever reads it wants it.
+    #[must_use]
+    pub fn of(status: &ServiceStatus, time: impl Fn(Timestamp) -> String) -> Self {
+        Self {
+            service: status.service.clone(),
+            image_tag: status.image_tag(),
+            status: status.word(),
+            timestamp: status.last_end().map(|end| time(end.at)),
+            notes: status.notes(),
+            environment: status.environment.clone(),
+            live_since: status.live_since().map(&time),
+            rejected: status.rejected(),
+            hosts: status.observed.hosts.clone(),
+            unseen: status.unseen.clone(),
+            behind: status.behind(),
+        }
+    }
+}
+
+impl ServiceStatus {
+    /// For a command that looked at these, and at nothing else.
+    #[must_use]
+    pub fn exit(statuses: &[ServiceStatus]) -> Exit {
+        let exits = statuses.iter().map(|status| Exit::of_look(status.word()));
+        exits.fold(Exit::Succeeded, Exit::or_worse)
+    }
+
+    fn live_tags(&self) -> Vec<String> {
+        let live = |host: &HostObserved| Some(host.live()?.1.release.as_ref()?.tag.to_string());
+        let mut tags: Vec<String> = self.observed.hosts.values().filter_map(live).collect();
+        tags.dedup();
+        tags
+    }
+
+    /// The tag that is live everywhere; `None` when nothing is, or when hosts differ.
+    #[must_use]
+    pub fn image_tag(&self) -> Option<String> {
+        let mut tags = self.live_tags();
+        (tags.len() == 1).then(|| tags.remove(0))
+    }
+
+    /// What a person should know beside the word, on one line; may be empty.
+    #[must_use]
+    pub fn notes(&self) -> String {
+        let failure = self.last_end().and_then(|end| end.outcome.failure());
+        let mut notes: Vec<String> = failure.map(ToString::to_string).into_iter().collect();
+        notes.extend(self.unseen.iter().map(|(host, failure)| format!("{host}: {failure}")));
+        let held = self.leases.iter().filter(|(_, lease)| lease.unfinished.is_some());
+        let at_work =
+            held.filter_map(|(host, lease)| lease.holder.as_ref().zip(self.wanted.get(host))).next();
+        if let Some((holder, release)) = at_work {
+            notes.push(format!("{} is at work on {release}", holder.owner));
+        }
+        let tags = self.live_tags();
+        if tags.len() > 1 {
+            notes.push(format!("hosts differ: {}", tags.join(", ")));
+        }
+        if self.leases.values().any(|lease| lease.unfinished.is_some() && lease.holder.is_none()) {
+            notes.push("a run was left unfinished; `lockgate resume` finishes or undoes it".to_owned());
+        }
+        for (host, behind) in self.behind() {
+            notes.push(format!("{host} is behind: run {} went on without it", behind.run));
+        }
+        notes.join("; ")
+    }
+
+    /// Hides secrets in why something could not be seen, which hosts and routers say.
+    pub fn mask(&mut self, mask: &Mask) {
+        for failure in self.unseen.values_mut() {
+            *failure = mask.failure(failure.clone());
+        }
+        let reasons = self.observed.hosts.values_mut().filter_map(|seen| seen.router.unreachable.as_mut());
+        reasons.for_each(|reason| *reason = mask.hide(std::mem::take(reason)));
+    }
+}

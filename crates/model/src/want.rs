@@ -1,0 +1,165 @@
+//! What somebody asks for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EnvironmentName, Gates, HostId, ServiceName, Tag};
+
+/// Something that changes what is live: a deployment or a rollback of one service in one environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Want {
+    pub service: ServiceName,
+    /// `None`: the only one that is deployed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentName>,
+    /// Hosts that are left out by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<HostId>,
+    #[serde(flatten)]
+    pub aim: Aim,
+}
+
+/// What is to be live.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "want")]
+pub enum Aim {
+    Deploy {
+        tag: Tag,
+        #[serde(default = "all")]
+        gates: Gates,
+        /// Although it is live.
+        #[serde(default)]
+        again: bool,
+    },
+    /// A release's tag or digest (or its beginning, at least 7 hex digits) from the hosts' list; `None` is the previous.
+    Rollback {
+        #[serde(default)]
+        release: Option<String>,
+    },
+}
+
+/// Bringing to an end what was left: see [`crate::Left`], in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    pub service: ServiceName,
+    /// As of a [`Want`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<HostId>,
+    /// `None`: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<crate::Left>,
+}
+
+fn all() -> Gates {
+    Gates::All
+}
+
+impl Want {
+    /// With all gates.
+    #[must_use]
+    pub fn deploy(service: ServiceName, tag: Tag) -> Self {
+        let aim = Aim::Deploy { tag, gates: Gates::All, again: false };
+        Self { service, environment: None, skip: Vec::new(), aim }
+    }
+
+    /// To what was live before.
+    #[must_use]
+    pub fn rollback(service: ServiceName) -> Self {
+        Self { service, environment: None, skip: Vec::new(), aim: Aim::Rollback { release: None } }
+    }
+
+    #[must_use]
+    pub fn in_environment(self, name: EnvironmentName) -> Self {
+        Self { environment: Some(name), ..self }
+    }
+}
+
+impl Resume {
+    /// Of all that was left.
+    #[must_use]
+    pub fn of(service: ServiceName) -> Self {
+        Self { service, environment: None, skip: Vec::new(), only: None }
+    }
+}
+
+impl Aim {
+    /// As it was typed, where something was.
+    #[must_use]
+    pub fn asked(&self) -> Option<String> {
+        match self {
+            Aim::Deploy { tag, .. } => Some(tag.to_string()),
+            Aim::Rollback { release } => release.clone(),
+        }
+    }
+
+    /// The command that asks for it, without these hosts.
+    #[must_use]
+    pub fn typed(&self, service: &ServiceName, environment: &EnvironmentName, without: &[HostId]) -> String {
+        let mut typed = format!("lockgate --env {environment} ");
+        match self {
+            Aim::Deploy { tag, gates, again } => {
+                typed.push_str(&format!("deploy {service} {tag}"));
+                typed.push_str(if *gates == Gates::None { " --only-swap" } else { "" });
+                typed.push_str(if *again { " --again" } else { "" });
+            }
+            Aim::Rollback { release } => {
+                typed.push_str(&format!("rollback {service}"));
+                typed.extend(release.iter().map(|release| format!(" {release}")));
+            }
+        }
+        typed.extend(without.iter().map(|host| format!(" --skip {host}")));
+        typed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn web() -> ServiceName {
+        ServiceName::new("web").unwrap()
+    }
+
+    #[test]
+    fn the_command_that_goes_on_without_hosts_has_all_that_was_typed() {
+        let prod = EnvironmentName::new("prod").unwrap();
+        let typed = |aim: &Aim, without: &[&str]| {
+            let hosts: Vec<HostId> = without.iter().map(|name| HostId::new(*name).unwrap()).collect();
+            aim.typed(&web(), &prod, &hosts)
+        };
+        let tag = Tag::new("v2").unwrap();
+        let deploy = Aim::Deploy { tag: tag.clone(), gates: Gates::All, again: false };
+        assert_eq!(typed(&deploy, &["web3"]), "lockgate --env prod deploy web v2 --skip web3");
+        let all = Aim::Deploy { tag, gates: Gates::None, again: true };
+        assert_eq!(
+            typed(&all, &["web1", "web3"]),
+            "lockgate --env prod deploy web v2 --only-swap --again --skip web1 --skip web3"
+        );
+        assert_eq!(typed(&Aim::Rollback { release: None }, &[]), "lockgate --env prod rollback web");
+        let named = Aim::Rollback { release: Some("v1".into()) };
+        assert_eq!(typed(&named, &["web3"]), "lockgate --env prod rollback web v1 --skip web3");
+    }
+
+    #[test]
+    fn a_want_needs_only_what_has_no_default() {
+        let read: Want = serde_json::from_str(r#"{"want":"deploy","service":"web","tag":"v2"}"#).unwrap();
+        assert_eq!(read, Want::deploy(web(), Tag::new("v2").unwrap()));
+        let read: Want = serde_json::from_str(r#"{"want":"rollback","service":"web"}"#).unwrap();
+        assert_eq!(read, Want::rollback(web()));
+        let whole = Want {
+            environment: Some(EnvironmentName::new("prod").unwrap()),
+            skip: vec![HostId::new("web2").unwrap()],
+            ..Want::deploy(web(), Tag::new("v2").unwrap())
+        };
+        let again: Want = serde_json::from_str(&serde_json::to_string(&whole).unwrap()).unwrap();
+        assert_eq!(again, whole);
+        for bad in [
+            r#"{"want":"deploy","service":"web"}"#,
+            r#"{"want":"deploy","service":"web","tag":"--again"}"#,
+            r#"{"want":"explode","service":"web"}"#,
+        ] {
+            assert!(serde_json::from_str::<Want>(bad).is_err(), "{bad}");
+        }
+    }
+}

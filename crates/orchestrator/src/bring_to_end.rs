@@ -1,0 +1,44 @@
+//! All that `resume` brings to an end: what was cut off, what has died since, and what still runs beside the live release.
+
+use lockgate_model::{Ended, HostId, Left, Outcome, Refusal, Resumed, RunId};
+
+use crate::session::{Session, Trouble};
+
+impl Session<'_> {
+    /// `only`: `None` is all of it. Nothing is done on the hosts in `skip`.
+    ///
+    /// # Errors
+    /// Where nothing was brought to an end. What stops it later is in the answer.
+    pub(crate) async fn bring_to_end(&self, only: Option<Left>, skip: &[HostId]) -> Result<Resumed, Refusal> {
+        let site = self.site.without(skip);
+        let mut ended = Vec::new();
+        let stopped = self.at(&site).bring_each_to_end(only, &mut ended).await.err().map(Refusal::from);
+        match stopped {
+            Some(refusal) if ended.is_empty() => Err(refusal),
+            // How a run ended says nothing of hosts that it did not concern, so all are looked at.
+            refusal => Ok(Resumed { ended, status: self.status().await, refusal: refusal.map(Box::new) }),
+        }
+    }
+
+    async fn bring_each_to_end(&self, only: Option<Left>, ended: &mut Vec<Ended>) -> Result<(), Trouble> {
+        let mut add = |end: Option<(RunId, Outcome)>, what| {
+            ended.extend(end.map(|(run, outcome)| Ended { run, what, outcome }));
+        };
+        let wanted = |what| only.is_none_or(|only| only == what);
+        let mut site = self.site.clone();
+        if wanted(Left::CutOff) {
+            let resumed = self.end_cut_off().await?;
+            add(resumed.ended, Left::CutOff);
+            // One that does not answer is not waited for again.
+            site = site.without(resumed.gone.keys());
+        }
+        let session = self.at(&site);
+        if wanted(Left::Died) {
+            add(session.bring_back().await?, Left::Died);
+        }
+        if wanted(Left::Beside) {
+            add(session.tidy_up().await?, Left::Beside);
+        }
+        Ok(())
+    }
+}
