@@ -9,6 +9,7 @@ pub mod postgres;
 pub mod processes;
 pub mod project;
 pub mod ran;
+pub mod registry;
 pub mod slack;
 
 use std::time::{Duration, Instant};

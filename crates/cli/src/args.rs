@@ -104,6 +104,16 @@ pub enum Command {
         #[command(flatten)]
         skip: Skip,
     },
+    /// When releases go live by themselves: the last time and the next of each service
+    Schedule {
+        /// Default: all services that have a schedule
+        service: Option<String>,
+        /// Print the line for cron that calls `lockgate run-schedule`
+        #[arg(long)]
+        crontab: bool,
+    },
+    /// Deploy what the schedule says is due; for cron
+    RunSchedule(RunSchedule),
     /// Show the main job on this machine, without Docker
     Demo,
     /// Print a completion script
@@ -126,6 +136,19 @@ pub struct Init {
     /// Print it instead of writing lockgate.yaml
     #[arg(long)]
     pub print: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RunSchedule {
+    /// Default: all services that have a schedule
+    pub service: Option<String>,
+    /// Now, whether it is time or not
+    #[arg(long)]
+    pub now: bool,
+    /// Write all output to .lockgate/schedule.log beside lockgate.yaml; beyond 1 MiB it is begun anew, and the one before
+    /// stays as schedule.log.1
+    #[arg(long)]
+    pub log: bool,
 }
 
 #[derive(Debug, ClapArgs)]

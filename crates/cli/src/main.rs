@@ -9,6 +9,7 @@ mod output;
 mod proxy;
 mod requester;
 mod safe;
+mod schedule_files;
 mod secrets;
 mod sink;
 mod tools;

@@ -54,6 +54,11 @@ pub fn working(project: &Arc<Project>, wires: Arc<Wires>) -> InProcess {
     orchestrator(project, wires, store)
 }
 
+/// This machine's.
+pub fn clock() -> Arc<dyn Clock> {
+    Arc::new(WallClock)
+}
+
 /// The orchestrator of commands that only look.
 pub fn looking(project: &Arc<Project>, wires: Arc<Wires>) -> InProcess {
     orchestrator(project, wires, store(project))
@@ -64,7 +69,7 @@ fn orchestrator(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>)
         project: project.clone(),
         wiring: wires,
         journal: store,
-        clock: Arc::new(WallClock),
+        clock: clock(),
         identity: lockgate_local::holder_identity(),
         surely_dead: Arc::new(lockgate_local::surely_dead),
         new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),

@@ -269,6 +269,43 @@ fn parts_that_do_not_fit_together() {
 }
 
 #[test]
+fn schedules() {
+    let at = |schedule: &str| prod(&format!("runtime: compose\nschedule: {schedule}"));
+    assert_snapshot!(table(
+        &[
+            "{}",
+            "\"0 5 * * *\"",
+            "{ cron: \"0 5 * * *\" }",
+            "{ cron: \"0 5 * *\", deploy: latest-semver }",
+            "{ cron: \"0 25 * * *\", deploy: latest-semver }",
+            "{ cron: \"0 0 31 2 *\", deploy: latest-semver }",
+            "{ cron: daily, deploy: latest-semver }",
+            "{ cron: \"0 5 * * *\", deploy: latest }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, time_zone: Berlin }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, time_zone: \"../../etc/passwd\" }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, timezone: UTC }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, pre_releases: yes }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, catch_up: 59s }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, services: [] }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, services: [web, wbe, web] }",
+            "{ cron: x, deploy: x, time_zone: x, catch_up: x, services: [x] }",
+        ],
+        at
+    ));
+    let web = "image: a/b\nport: 80";
+    let daily = "schedule: { cron: \"@daily\", deploy: latest-semver }";
+    let whole = [
+        with(&format!("{web}\nschedule: {{ cron: \"0 6 * * *\" }}"), "runtime: compose"),
+        with(&format!("{web}\nschedule: {{ deploy: x }}"), &format!("runtime: compose\n{daily}")),
+        with("command: ./x", &format!("runtime: process\n{daily}")),
+        with(web, daily),
+        with("image: Acme/web\nport: 80", &format!("runtime: compose\n{daily}")),
+    ];
+    let said: Vec<String> = whole.iter().map(|text| line(&bad(text).plain())).collect();
+    assert_snapshot!(said.join("\n"));
+}
+
+#[test]
 fn variables() {
     let with_env = |keys: &str| {
         let env = [("HOST", "-oProxyCommand=touch /tmp/x"), ("COLOUR", "{colour}"), ("LINES", "/a\n/b")];

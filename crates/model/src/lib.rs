@@ -5,6 +5,7 @@
 
 mod audit;
 mod behind;
+mod calendar;
 mod dark;
 mod delivery;
 mod escape;
@@ -13,6 +14,7 @@ mod exit;
 mod failure;
 mod gate_answer;
 mod health;
+mod hints;
 mod host_log;
 mod ids;
 mod lease;
@@ -31,6 +33,7 @@ mod releases;
 mod report;
 mod requester;
 mod resumed;
+mod schedule;
 mod split;
 mod state;
 mod status_line;
@@ -45,6 +48,7 @@ mod word;
 
 pub use audit::{AuditEntry, AuditRecord};
 pub use behind::{Behind, LeftOut};
+pub use calendar::{Cron, InvalidCron, Zone};
 pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
@@ -58,6 +62,7 @@ pub use failure::{
 };
 pub use gate_answer::{CheckWant, GateAnswer};
 pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
+pub use hints::{HINTS_MAX, Hints};
 pub use host_log::{HostLog, LogLine, LogsWant};
 pub use ids::{
     Checksum, Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot,
@@ -88,6 +93,10 @@ pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tri
 pub use report::{Planned, Report, ReportLine};
 pub use requester::{By, REQUESTER_CHARS_MAX, Requester};
 pub use resumed::{Abandoned, AbandonedLine, Ended, Left, Resumed, ResumedLine, SeenAfter};
+pub use schedule::{
+    FailedBefore, Handled, Pick, Remembered, Schedule, ScheduleLine, ScheduleTold, ScheduledEnd,
+    ScheduledWord, TurnTold,
+};
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use status_line::StatusLine;

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
-    Abandoned, Aim, CheckWant, Environment, EnvironmentName, Event, GateAnswer, HistoryFilter, HostId,
-    HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected, Report,
-    Requester, Resume, Resumed, RunId, Service, ServiceName, ServiceStatus, Told, Want,
+    Abandoned, Aim, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter,
+    HostId, HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected,
+    Report, Requester, Resume, Resumed, RunId, Service, ServiceName, ServiceStatus, Told, Want,
 };
 use tokio::sync::watch;
 
@@ -110,6 +110,14 @@ impl InProcess {
             teller: teller.clone(),
             requester,
         }
+    }
+
+    /// Tells people of what came to nothing before a session could begin.
+    pub(crate) async fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
+        let (site, tools) = (self.site_of(want)?, self.looking());
+        let session = Session::new(&site, &tools, (self.parts.new_run)());
+        tools.teller.unbegun(&session, &want.aim, failure).await;
+        Ok(())
     }
 
     /// Begins a session that comes to what `job` comes to.

@@ -210,7 +210,7 @@ impl Outbox {
             false => format!(" ({})", names.join(", ")),
         };
         let notifier = self.notifier.name();
-        let hint = error.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        let hint = error.hints().joined().map(|hint| format!("; {hint}")).unwrap_or_default();
         tracing::warn!(%error, "{notifier}: {count} of this run's messages not delivered{named}{hint}");
     }
 

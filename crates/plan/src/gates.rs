@@ -158,6 +158,7 @@ mod tests {
             from: None,
             before: Vec::new(),
             after,
+            schedules: BTreeMap::new(),
             delivery: match hosts {
                 [] => Delivery::CheckOnly,
                 hosts => Delivery::Slots(Box::new(slots(hosts))),

@@ -173,6 +173,7 @@ impl Scene {
             from: None,
             before: vec![program("regression")],
             after: vec![through_the_router(), program("smoke")],
+            schedules: BTreeMap::new(),
             delivery: Delivery::Slots(Box::new(self.delivery())),
         };
         let project = Project {

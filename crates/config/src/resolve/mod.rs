@@ -7,6 +7,7 @@ mod reader;
 mod registries;
 mod router;
 mod runtime;
+mod schedule;
 mod service;
 mod state;
 
@@ -38,9 +39,14 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
             Problem::new(Kind::MissingKey, file.environments.place, "there is no environment").hint(hint),
         );
     }
+    let changes = schedule::changes(reader, file);
     let mut environments = Vec::new();
-    for (key, environment) in &file.environments.value.0 {
-        environments.extend(environment::resolve(reader, key, environment, &services, &names));
+    for (key, raw) in &file.environments.value.0 {
+        let Some(mut environment) = environment::resolve(reader, key, raw, &services, &names) else {
+            continue;
+        };
+        environment.schedules = schedule::resolve(reader, &raw.value, &environment, &services, &changes);
+        environments.push(environment);
     }
     let notify = notify::resolve(reader, file.notify.as_deref());
     let registries = registries::resolve(reader, &file.registries);

@@ -62,7 +62,10 @@ fn version(status: &StatusView) -> Check {
 
 fn address(status: &StatusView, options: &BuiltinOptions) -> Check {
     match listeners::public(status, options) {
-        Err(error) => Check::bad("proxy address", error.message, error.hint.unwrap_or_default()),
+        Err(error) => {
+            let mend = error.hints().to_string();
+            Check::bad("proxy address", error.message, mend)
+        }
         Ok(_) => Check::ok("proxy address", format!("listens on {}", listeners::bound(status))),
     }
 }

@@ -78,7 +78,10 @@ impl Notifier for Slack {
     async fn check(&self) -> Check {
         let untried = "an incoming webhook, which cannot be tried without a message in the channel";
         match (self.url(), &self.channel) {
-            (Err(error), _) => Check::bad(self.name(), error.message, error.hint.unwrap_or_default()),
+            (Err(error), _) => {
+                let mend = error.hints().to_string();
+                Check::bad(self.name(), error.message, mend)
+            }
             (Ok(_), None) => Check::ok(self.name(), untried),
             (Ok(_), Some(channel)) => {
                 Check::warn(self.name(), format!("{untried}; {}", ignored(channel)), mend(channel))

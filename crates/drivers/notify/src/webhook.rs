@@ -81,7 +81,7 @@ impl Notifier for Webhook {
         match tried {
             Ok(_) => Check::ok(self.name(), "a URL of yours, which cannot be tried without a message to it"),
             Err(error) => {
-                let mend = error.hint.unwrap_or_else(|| "mend it under `notify`".to_owned());
+                let mend = error.hints().joined().unwrap_or_else(|| "mend it under `notify`".to_owned());
                 Check::bad(self.name(), error.message, mend)
             }
         }

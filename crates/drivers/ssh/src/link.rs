@@ -12,6 +12,7 @@ use lockgate_ports::{Endpoint, PortError};
 use openssh::{ForwardType, Session, Socket};
 use tokio::sync::{Mutex, Semaphore};
 
+use crate::apart::APART_MAX;
 use crate::master::Master;
 use crate::pool::Pool;
 use crate::worker::Worker;
@@ -41,6 +42,8 @@ static OPENING: Semaphore = Semaphore::const_new(8);
 pub(crate) struct Link {
     /// All are kept that can be asked again.
     pub(crate) workers: Pool<Worker>,
+    /// For sessions that are no worker's.
+    pub(crate) apart: Semaphore,
     /// Goes before the session, which would only ask it to stop listening.
     master: Master,
     /// Whoever is told of silence has been told.
@@ -122,6 +125,7 @@ impl Link {
             told: AtomicBool::new(false),
             folder: folder.path().to_owned(),
             workers: Pool::new(),
+            apart: Semaphore::new(APART_MAX),
             session: Arc::new(Session::new_native_mux(folder)),
             forwards: Mutex::default(),
             _owner: owner,
@@ -168,7 +172,7 @@ impl Link {
     /// `Unreachable` when the master has gone already.
     pub(crate) fn close(self, host: &HostId) -> Result<(), PortError> {
         self.workers.clear();
-        self.master.end().map_err(|error| trouble::broken(host, &error))
+        self.master.end().map_err(|error| trouble::broken(host, error))
     }
 }
 
@@ -196,7 +200,7 @@ fn no_ssh(error: std::io::Error) -> PortError {
     let missing = error.kind() == std::io::ErrorKind::NotFound;
     let error = PortError::from(error).context("cannot run ssh");
     if missing {
-        PortError { kind: FailureKind::Other, ..error }.hint("install the OpenSSH client on this machine")
+        error.of_kind(FailureKind::Other).hint("install the OpenSSH client on this machine")
     } else {
         error
     }

@@ -65,6 +65,13 @@ impl<W> Pool<W> {
         self.opening_millis.store(millis, Ordering::Relaxed);
     }
 
+    /// One that is free, for good: somebody else wants its session. Another one may be opened in its place.
+    pub(crate) fn let_go(&self) -> Option<W> {
+        // Its permit stays, and is the right to open one.
+        let _turn = self.turns.try_acquire().ok()?;
+        self.idle().pop()
+    }
+
     /// All that are free.
     pub(crate) fn clear(&self) {
         self.idle().clear();

@@ -93,6 +93,16 @@ pub(crate) fn program() -> String {
     format!("{LINE_BREAK}eval {}\n", quote(&text))
 }
 
+/// Scripts that have a session to themselves, one after the other, as the one line that [`COMMAND_LINE`] reads. `nonce` is
+/// in the line with which they begin to speak, and `size` is that of the input, where that is told them.
+pub(crate) fn alone(nonce: &str, size: usize, scripts: &[&str]) -> String {
+    let mut text = format!("lg_nonce={nonce}\nlg_size={size}\nlg_exec={}\n", quote(&bare(EXEC)));
+    for part in [include_str!("sh/apart.sh")].iter().chain(scripts) {
+        text.push_str(&bare(part));
+    }
+    format!("{LINE_BREAK}eval {}\n", quote(&text))
+}
+
 /// A script without its comments, blank lines and indentation, which would only cost time on the way.
 fn bare(script: &str) -> String {
     let lines = script.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));

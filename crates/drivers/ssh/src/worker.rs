@@ -14,7 +14,7 @@ use crate::session::{Again, Broken, Call};
 use crate::trouble;
 
 /// Bytes of error output kept, from the end.
-const ERROR_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const ERROR_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a nonce, before they are written in hexadecimal.
 const NONCE_BYTES: usize = 16;
 /// Longest line of the worker's own: two line breaks, nonce, word and number.
@@ -122,32 +122,32 @@ impl Worker {
                     )
                     .hint("allow commands for this user: a shell as login shell and no ForceCommand"),
                 ),
-                Err(error) => Broken::Before(trouble::broken(host, &error)),
+                Err(error) => Broken::Before(trouble::broken(host, error)),
             },
-            Cut::Before(error) => Broken::Before(trouble::broken(host, &error)),
+            Cut::Before(error) => Broken::Before(trouble::broken(host, error)),
             Cut::Midway(error) => {
-                let error = trouble::broken(host, &error);
-                let message = format!("{}{detail}; what was under way may have been done", error.message);
-                Broken::Midway(PortError { message, ..error })
+                let mut error = trouble::broken(host, error);
+                error.message.push_str(&format!("{detail}; what was under way may have been done"));
+                Broken::Midway(error)
             }
         }
     }
 }
 
-/// One of a worker's two outputs.
-struct Stream<R> {
-    from: R,
+/// One of a session's two outputs.
+pub(crate) struct Stream<R> {
+    pub(crate) from: R,
     /// What came behind the last line of the worker's own, or before the end.
-    rest: Vec<u8>,
+    pub(crate) rest: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> Stream<R> {
-    fn new(from: R) -> Stream<R> {
+    pub(crate) fn new(from: R) -> Stream<R> {
         Stream { from, rest: Vec::new() }
     }
 
     /// Reads up to a line of the worker's own. Gives at most the last `bytes_max` bytes before it, and its last word.
-    async fn up_to(&mut self, mark: &str, bytes_max: usize) -> Result<(Vec<u8>, String), Error> {
+    pub(crate) async fn up_to(&mut self, mark: &str, bytes_max: usize) -> Result<(Vec<u8>, String), Error> {
         let mut tail = Tail::after(std::mem::take(&mut self.rest), bytes_max + MARK_BYTES_MAX);
         let mut new = tail.kept().len();
         loop {
@@ -188,7 +188,7 @@ async fn write(to: &mut ChildStdin, parts: &[&[u8]]) -> Result<(), Error> {
     Ok(())
 }
 
-fn nonce() -> Result<String, Error> {
+pub(crate) fn nonce() -> Result<String, Error> {
     let mut bytes = [0; NONCE_BYTES];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

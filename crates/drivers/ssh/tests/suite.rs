@@ -2,6 +2,7 @@
 
 mod black_hole;
 mod sshd;
+mod streams;
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use lockgate_local::Local;
 use lockgate_model::{FailureKind, HostId, Millis, Ssh as Settings};
 use lockgate_ports::conformance::host::increment;
 use lockgate_ports::{
-    CheckState, Command, Endpoint, Host, PortError, Request, Swapped, conformance, http, listens,
+    CheckState, Command, Effect, Endpoint, Host, PortError, Request, Swapped, conformance, http, listens,
 };
 use lockgate_ssh::Ssh;
 use sshd::Sshd;
@@ -36,6 +37,12 @@ async fn ssh_keeps_the_promises_of_a_host() {
     let host = sshd.host();
     conformance::host::suite(&host, &sshd.work()).await;
     host.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_is_sent_in_pieces() {
+    let Some(sshd) = Sshd::start() else { return };
+    conformance::upload::large(&sshd.host(), &sshd.work()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +137,7 @@ async fn an_unknown_host_key_is_refused_and_accepted_when_asked() {
     assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
     assert!(error.message.contains("not known"), "{error}");
     let wanted = format!("ssh-keyscan -p {} 127.0.0.1", sshd.port);
-    assert!(error.hint.as_ref().unwrap().contains(&wanted), "{error:?}");
+    assert!(error.hints().to_string().contains(&wanted), "{error:?}");
 
     let accepting = Ssh::new(sshd.id(), &Settings { accept_new_host_keys: true, ..sshd.settings() });
     assert_eq!(hello(&accepting).await.unwrap(), "hello\n");
@@ -142,7 +149,7 @@ async fn an_unknown_host_key_is_refused_and_accepted_when_asked() {
             refusal(&Ssh::new(sshd.id(), &Settings { accept_new_host_keys, ..sshd.settings() })).await;
         assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
         assert!(error.message.contains("has changed"), "{error}");
-        assert!(error.hint.unwrap().contains(&format!("ssh-keygen -R '[127.0.0.1]:{}'", sshd.port)));
+        assert!(error.hints().to_string().contains(&format!("ssh-keygen -R '[127.0.0.1]:{}'", sshd.port)));
     }
 }
 
@@ -271,7 +278,7 @@ async fn a_host_that_runs_nothing_for_us_is_said_so() {
     let error = refusal(&sshd.host()).await;
     assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
     assert!(error.message.contains("This account is not available."), "{error}");
-    assert!(error.hint.unwrap().contains("ForceCommand"));
+    assert!(error.hints().to_string().contains("ForceCommand"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,6 +329,7 @@ async fn a_port_where_nothing_listens_is_unreachable() {
     let error = refusal(&Ssh::new(id, &sshd.settings())).await;
     assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
     assert!(error.message.contains("refuses connections"), "{error}");
+    assert!(!error.outcome_unknown(), "nothing was sent");
 }
 
 #[tokio::test]
@@ -335,7 +343,7 @@ async fn a_host_that_does_not_answer_is_timed_out() {
     // Who asks meanwhile does not wait for as long again.
     let (one, other) = tokio::join!(refusal(&host), refusal(&host));
     for error in [one, other] {
-        assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+        assert_eq!((error.kind, error.effect()), (FailureKind::TimedOut, Effect::None), "{error}");
     }
     silent.set_nonblocking(true).unwrap();
     assert_eq!(std::iter::from_fn(|| silent.accept().ok()).count(), 1);

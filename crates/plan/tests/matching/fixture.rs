@@ -84,6 +84,7 @@ impl Config {
             from: None,
             before: vec![Gate { name: "regression".into(), kind: GateKind::Command(program) }],
             after: vec![Gate { name: "smoke".into(), kind: GateKind::Http(http) }],
+            schedules: BTreeMap::new(),
             delivery: Delivery::Slots(Box::new(delivery(hosts))),
         };
         let project = Project {

@@ -124,7 +124,7 @@ fn failure_text(failure: &Failure) -> String {
     if failed.len() > EVIDENCE_LINES_MAX {
         let _ = write!(text, "\n• and {} more", failed.len() - EVIDENCE_LINES_MAX);
     }
-    if let Some(hint) = &failure.hint {
+    for hint in failure.hints.iter() {
         let _ = write!(text, "\n_Hint:_ {}", code(hint, SENTENCE_CHARS_MAX));
     }
     text

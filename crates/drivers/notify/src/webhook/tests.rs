@@ -92,7 +92,7 @@ async fn a_redirect_is_not_followed_for_it_would_carry_the_headers_elsewhere() {
     Mock::given(path(format!("/hook/{SECRET}"))).respond_with(away).mount(&server).await;
     Mock::given(path("/elsewhere")).respond_with(ResponseTemplate::new(200)).expect(0).mount(&server).await;
     let error = webhook(&server.uri()).send(&message(), None).await.unwrap_err();
-    assert!(error.hint.as_deref().unwrap().contains("redirect"), "{error:?}");
+    assert!(error.hints().to_string().contains("redirect"), "{error:?}");
 }
 
 #[tokio::test]

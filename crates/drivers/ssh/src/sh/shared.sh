@@ -17,9 +17,9 @@ lg_left() {
     done
 }
 
-# lg_receive UMASK: the content into a temporary file beside the file, all of which must have come, and onto the disk.
-# Nobody else can know the temporary file's name before it is there.
-lg_receive() {
+# lg_begin UMASK: makes the folder, sees that what is there may be replaced, and names the temporary file, which nobody
+# else can know before it is there.
+lg_begin() {
     [ -d "$lg_folder" ] || (umask go-w && mkdir -p -- "$lg_folder") || exit 1
     if [ -d "$lg_path" ]; then
         echo "$lg_path: Is a directory" >&2
@@ -30,6 +30,11 @@ lg_receive() {
     lg_left
     lg_new="$lg_folder/.$lg_file_name.$lg_nonce.tmp"
     trap 'rm -f -- "$lg_new"' EXIT
+}
+
+# lg_receive UMASK: the content into the temporary file beside the file, all of which must have come, and onto the disk.
+lg_receive() {
+    lg_begin "$1"
     cat >"$lg_new" || exit 1
     [ "$(wc -c <"$lg_new")" -eq "$lg_size" ] || exit 99
     [ -z "$lg_mode" ] || chmod "$lg_mode" "$lg_new" || exit 1

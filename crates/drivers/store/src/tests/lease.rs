@@ -94,7 +94,7 @@ async fn a_record_that_does_not_parse_is_never_a_free_lease() {
         failure.message.contains("shop/web/prod") && failure.message.contains("does not parse"),
         "{failure}"
     );
-    assert!(failure.hint.is_some());
+    assert!(!failure.hints.is_empty());
 }
 
 /// The clock of a lease says how long ago a heartbeat was.
@@ -147,5 +147,5 @@ async fn what_is_not_ours_is_refused() {
     std::fs::set_permissions(folder, open).unwrap();
     let failure = store(&place.path).lease("x").read().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Refused, "{failure}");
-    assert!(failure.hint.unwrap().contains("chmod go-w"));
+    assert!(failure.hints.to_string().contains("chmod go-w"));
 }
