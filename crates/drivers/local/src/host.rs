@@ -118,14 +118,14 @@ async fn read(
 ) -> Result<HostFile, PortError> {
     // The clock before the content: a lease then rather looks younger than it is.
     let now = now();
-    let content = match files::is_small(Path::new(path)) {
+    let read = match files::is_small(Path::new(path)) {
         true => content(Path::new(path)),
         false => {
             let path = path.to_owned();
             aside(move || content(Path::new(&path))).await
         }
     };
-    Ok(HostFile { content: content.map_err(PortError::without_effect)?, now })
+    Ok(HostFile { content: read.map_err(PortError::without_effect)?, now })
 }
 
 fn free_mib(path: &str) -> Result<u64, PortError> {
