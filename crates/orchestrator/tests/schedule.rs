@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use lockgate_engine::{Clock, EventSink, Interrupt, Journal, JournalError, RunFilter, RunSummary};
+use lockgate_engine::{Clock, Journal, JournalError, RunFilter, RunSummary};
 use lockgate_model::{
     BuiltinRouter, ComposeLayout, ComposeRuntime, Cron, Delivery, Digest, Environment, EnvironmentName,
     Event, Health, HostId, HttpHealth, Identity, Mask, Millis, Pick, Project, ProjectName, Reference,
-    Release, Repository, Router, RunId, Runtime, Schedule, ScheduledWord, Service, ServiceName, SlotDelivery,
-    Ssh, StatusRange, Strategy, Tag, Template, Timestamp, TurnTold, Wave, Zone,
+    Refusal, Release, Report, Repository, Resumed, Router, RunId, Runtime, Schedule, ScheduledWord, Service,
+    ServiceName, SlotDelivery, Ssh, StatusRange, Strategy, Tag, Template, Timestamp, TurnTold, Wave, Zone,
 };
-use lockgate_orchestrator::{Scheduler, Session, Site, Teller, Tools, Turn, Turned};
+use lockgate_orchestrator::{Face, Handle, InProcess, Parts, Scheduler, Site, Teller, Turn, Turned, Wiring};
 use lockgate_plan::schedule::Due;
 use lockgate_ports::fake::{
     Artifact, Behaviour, Call, Calm, FakeHost, FakeNotifier, FakePorts, FakeProber, FakeRegistry, FakeRunner,
@@ -54,10 +54,36 @@ impl Journal for Runs {
     }
 }
 
-struct Nobody;
+/// One place.
+struct Here(Site);
 
-impl EventSink for Nobody {
-    fn event(&self, _event: &Event) {}
+impl Wiring for Here {
+    fn site(&self, _: &Service, _: &Environment) -> Result<Site, Refusal> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Waits for the end of every session, and wants none of them to stop.
+struct Patient;
+
+async fn end_of<T>(mut session: Handle<T>) -> Result<T, Refusal> {
+    while session.events.next().await.is_some() {}
+    session.end().await
+}
+
+#[async_trait(?Send)]
+impl Face for Patient {
+    async fn report(&mut self, session: Handle<Report>) -> Result<Report, Refusal> {
+        end_of(session).await
+    }
+
+    async fn resumed(&mut self, session: Handle<Resumed>) -> Result<Resumed, Refusal> {
+        end_of(session).await
+    }
+
+    async fn end_asked(&mut self) {
+        std::future::pending().await
+    }
 }
 
 /// The registry can be down, and this machine's disk full.
@@ -98,7 +124,6 @@ struct Scene {
     runs: Arc<Runs>,
     site: Site,
     schedule: Schedule,
-    tools: Tools,
     scheduler: Scheduler,
 }
 
@@ -188,10 +213,11 @@ impl Scene {
             secrets: Vec::new(),
         };
         let (runs, count) = (Arc::new(Runs::default()), AtomicU64::new(1));
-        let tools = Tools {
+        let orchestrator = InProcess::new(Parts {
+            project: site.project.clone(),
+            wiring: Arc::new(Here(site.clone())),
             journal: runs.clone(),
             clock: clock.clone(),
-            sink: Arc::new(Nobody),
             identity: Identity {
                 owner: "cron@desk".into(),
                 boot_id: "boot".into(),
@@ -204,13 +230,18 @@ impl Scene {
                 RunId(uuid::Uuid::from_u128(u128::from(count.fetch_add(1, Ordering::SeqCst))))
             }),
             lease_ttl: Millis::from_secs(15),
-            interrupt: Interrupt::default(),
             teller: Teller::new(vec![notifier.clone()], Mask::of(&[])),
-        };
+            watcher: None,
+            spawn: Arc::new(|session| drop(tokio::spawn(session))),
+        });
         // This machine is another one than the host.
         let desk = shared(Machine::new(HostId::local(), Arc::default()));
         let registry = FakeRegistry::new(nature.clone());
         let scheduler = Scheduler {
+            orchestrator,
+            clock: clock.clone(),
+            owner: "cron@desk".into(),
+            mask: Mask::of(&[]),
             registry: Arc::new(registry.clone()),
             host: Arc::new(FakeHost(FakePorts::new(desk, nature))),
             dir: "/desk/.lockgate/schedule".into(),
@@ -223,7 +254,7 @@ impl Scene {
             pre_releases: false,
             catch_up: Millis::from_secs(3600),
         };
-        Scene { clock, days, registry, machine, notifier, runs, site, schedule, tools, scheduler }
+        Scene { clock, days, registry, machine, notifier, runs, site, schedule, scheduler }
     }
 
     /// A release in the registry and in the host's view of it; `digit` tells its bytes from those of others.
@@ -271,8 +302,7 @@ impl Scene {
     /// What is due is done.
     async fn called(&self) -> Option<Turned> {
         let Due::Now { tick } = self.due().await else { return None };
-        let session = Session::new(&self.site, &self.tools);
-        Some(self.scheduler.handle(&session, &self.turn(), tick).await)
+        Some(self.scheduler.handle(&mut Patient, &self.turn(), tick).await)
     }
 
     fn told(&self, turned: &Turned) -> String {
