@@ -84,14 +84,8 @@ pub enum Command {
         #[arg(short, long)]
         watch: bool,
     },
-    /// Past runs, newest first
-    History {
-        /// Default: all services
-        service: Option<String>,
-        /// How many
-        #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-        limit: u32,
-    },
+    /// Past runs, newest first; with --env only those of that environment
+    History(History),
     /// A slot's last log lines
     Logs {
         /// One of `services` in lockgate.yaml
@@ -171,6 +165,21 @@ pub struct Deploy {
     pub again: bool,
     #[command(flatten)]
     pub skip: Skip,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct History {
+    /// Default: all services
+    pub service: Option<String>,
+    /// Only runs of these bytes: `sha256:…`, as --format json shows it
+    #[arg(long)]
+    pub digest: Option<String>,
+    /// Only runs that are older than this one: the last of a page gives the next page
+    #[arg(long, value_name = "RUN")]
+    pub before: Option<String>,
+    /// How many
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
 }
 
 /// Hosts that are left out by name.

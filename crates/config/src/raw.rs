@@ -23,7 +23,7 @@ pub struct File {
     pub services: At<Entries<At<Service>>>,
     /// Where to, by name, in the order of promotion.
     pub environments: At<Entries<At<Environment>>>,
-    /// Who is told. Default: Slack, when the variable `SLACK_WEBHOOK_URL` is set.
+    /// Who is told. Default: Slack, when the variable `SLACK_WEBHOOK_URL` is set, or `SLACK_BOT_TOKEN` and `SLACK_CHANNEL`.
     pub notify: Option<Vec<At<Notify>>>,
     /// Logins for image registries, by host (`ghcr.io`, `127.0.0.1:5000`). Default: what `docker login` left on this machine,
     /// and for `ghcr.io` the variable `GITHUB_TOKEN`.
@@ -31,6 +31,10 @@ pub struct File {
     pub registries: Entries<At<RegistryLogin>>,
     /// How `ssh` is called, beyond your own `ssh_config`.
     pub ssh: Option<At<Ssh>>,
+    /// Where runs, verdicts and deliveries are kept: a SQLite file, or a PostgreSQL database that several machines share
+    /// (`postgres://USER@HOST/DATABASE`, with `?sslmode=…` and `&sslrootcert=FILE` where needed). A server on another machine
+    /// must show a certificate for its name, unless `sslmode` says otherwise. Default: `.lockgate/journal.db` beside this file.
+    pub state: Option<At<String>>,
 }
 
 /// A service: one image repository, or one program.
@@ -368,14 +372,20 @@ pub struct Notify {
     pub webhook: Option<At<Webhook>>,
 }
 
-/// A Slack channel.
+/// A Slack channel, by `token` or by `webhook`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping with `webhook`")]
+#[serde(deny_unknown_fields, expecting = "a mapping with `token` and `channel`, or with `webhook`")]
 pub struct Slack {
-    /// The incoming webhook's URL, best as `${SLACK_WEBHOOK_URL:-}`. Empty: nobody is told.
-    pub webhook: At<String>,
-    /// Default: the webhook's own.
+    /// A bot's token with the scope `chat:write`, best as `${SLACK_BOT_TOKEN:-}`: one message for each run, which is updated.
+    /// Empty: nobody is told.
+    pub token: Option<At<String>>,
+    /// The incoming webhook's URL, best as `${SLACK_WEBHOOK_URL:-}`: a message for each start and each end. Empty: nobody
+    /// is told.
+    pub webhook: Option<At<String>>,
+    /// A name (`#deploys`) or an id; it needs the token. The webhooks of an app have their own and ignore this one.
     pub channel: Option<At<String>>,
+    /// Where the Web API is, for `token`. Default: `${SLACK_API_URL}`, else `https://slack.com/api/`.
+    pub api: Option<At<String>>,
 }
 
 /// Any URL: events are sent as JSON.

@@ -369,6 +369,49 @@ fn logins_for_registries() {
 }
 
 #[test]
+fn whom_to_tell() {
+    let whole = |slack: &str| {
+        bad(&(with("command: ./server", "runtime: process") + "notify: [" + slack + "]\n")).plain()
+    };
+    assert_snapshot!(table(
+        &[
+            "{ slack: {} }",
+            "{ slack: https://hooks.slack.example/T0 }",
+            "{ slack: { token: x } }",
+            "{ slack: { token: \"${TOKEN}\", channel: x } }",
+            "{ slack: { token: \"x\\n\", channel: x } }",
+            "{ slack: { token: x, channel: \"\" } }",
+            "{ slack: { token: x, channel: \"#a, #b\" } }",
+            "{ slack: { token: x, webhook: \"https://hooks.slack.example/T0\" } }",
+            "{ slack: { token: x, channel: y, api: \"http://slack.example/api/\" } }",
+            "{ slack: { token: x, channel: y, api: \"https://ann:x@slack.example/\" } }",
+            "{ slack: { token: x, channel: y, api: slack.com } }",
+            "{ slack: { token: x, channel: y, api: \"https://slack.com/api?x\" } }",
+            "{ slack: { webhook: \"https://hooks.slack.example/T0\", api: \"https://slack.com/api/\" } }",
+            "{ slack: { tokn: x } }",
+            "{ slack: { token: x, channel: y }, webhook: { url: \"https://x\" } }",
+        ],
+        whole
+    ));
+}
+
+#[test]
+fn variables_for_slack_that_are_wrong() {
+    let text = with("command: ./server", "runtime: process");
+    let mut said = Vec::new();
+    for (name, value) in [
+        ("SLACK_CHANNEL", "two words"),
+        ("SLACK_BOT_TOKEN", "xoxb-1 hunter2"),
+        ("SLACK_API_URL", "http://slack.example/hunter2"),
+    ] {
+        let right = [("SLACK_BOT_TOKEN", "xoxb-1"), ("SLACK_CHANNEL", "#deploys")];
+        let env: Vec<(&str, &str)> = std::iter::once((name, value)).chain(right).collect();
+        said.push(line(&parse_with(&text, &env).unwrap_err().plain()));
+    }
+    assert_snapshot!(said.join("\n"));
+}
+
+#[test]
 fn every_unknown_key_is_told_at_once() {
     let text = "project: shop\nport: 1\nservices:\n  web: { prt: 80, env: { ANY: x }, health: { passess: 1, verify: [] } }\nenvironments:\n  prod: { runtime: process, hosts: 5, after: [ { http: { smaples: 1 } }, { htpp: {} } ] }\nnotify: [ { slak: {} } ]\n";
     assert_snapshot!(bad(text).plain());

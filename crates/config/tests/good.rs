@@ -364,6 +364,45 @@ fn the_file_is_found_in_the_folders_above() {
     assert_eq!(lockgate_config::find(&deep), Some(folder.path().join("lockgate.yml")), "a folder is no file");
 }
 
+/// The channel needs the token: where both are set, a bot writes there, and the webhook, which has a channel of its own, is
+/// not asked.
+#[test]
+fn a_slack_bot_comes_from_the_file_or_from_variables() {
+    let text = with("command: ./server", "runtime: process");
+    let bot = |text: &str, env: &[(&str, &str)]| match parse_with(text, env).unwrap().notify.as_slice() {
+        [Notify::SlackBot { token, channel, api }] => {
+            (token.reveal().to_owned(), channel.clone(), api.clone())
+        }
+        other => panic!("{other:?}"),
+    };
+    let slack = "https://slack.com/api/";
+    let here = |keys: &str| format!("{text}notify: [{{ slack: {{ {keys} }} }}]\n");
+    assert_eq!(
+        bot(&here("token: \"${T}\", channel: \"#deploys\""), &[("T", "xoxb-1")]),
+        ("xoxb-1".into(), "#deploys".into(), slack.into())
+    );
+    let env = [("T", "xoxb-1"), ("C", "C024BE91L"), ("SLACK_API_URL", "http://127.0.0.1:9/api")];
+    let keys = "token: \"${T}\", channel: \"${C}\"";
+    assert_eq!(
+        bot(&here(keys), &env),
+        ("xoxb-1".into(), "C024BE91L".into(), "http://127.0.0.1:9/api/".into())
+    );
+    let gov = here("token: x, channel: y, api: \"https://slack-gov.com/api\"");
+    assert_eq!(bot(&gov, &env).2, "https://slack-gov.com/api/", "what the file says comes first");
+
+    let token = ("SLACK_BOT_TOKEN", "xoxb-2");
+    let channel = ("SLACK_CHANNEL", "#deploys");
+    let webhook = ("SLACK_WEBHOOK_URL", "https://hooks.slack.example/x");
+    assert_eq!(bot(&text, &[token, channel]), ("xoxb-2".into(), "#deploys".into(), slack.into()));
+    assert_eq!(bot(&text, &[token, channel, webhook]).1, "#deploys");
+    assert!(matches!(
+        parse_with(&text, &[token, webhook]).unwrap().notify.as_slice(),
+        [Notify::Slack { channel: None, .. }]
+    ));
+    assert!(parse_with(&text, &[token]).unwrap().notify.is_empty(), "a token alone may be another program's");
+    assert!(parse_with(&here("token: \"${T:-}\", channel: x"), &[]).unwrap().notify.is_empty());
+}
+
 /// `${NAME:-}` makes a notifier optional on each machine.
 #[test]
 fn an_empty_webhook_is_nobody_to_tell() {

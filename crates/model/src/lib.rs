@@ -3,6 +3,7 @@
 //! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
+mod audit;
 mod behind;
 mod calendar;
 mod dark;
@@ -13,13 +14,16 @@ mod exit;
 mod failure;
 mod gate_answer;
 mod health;
+mod hints;
 mod host_log;
 mod ids;
 mod lease;
 mod mask;
+mod observation;
 mod observed;
 mod past_run;
 mod plan;
+mod presence;
 mod project;
 mod query;
 mod refusal;
@@ -31,14 +35,18 @@ mod requester;
 mod resumed;
 mod schedule;
 mod split;
+mod state;
 mod status_line;
 mod template;
 mod token;
 mod told;
 mod variable;
+mod verdict;
 mod want;
+mod webhook;
 mod word;
 
+pub use audit::{AuditEntry, AuditRecord};
 pub use behind::{Behind, LeftOut};
 pub use calendar::{Cron, InvalidCron, Zone};
 pub use dark::dark_times;
@@ -54,6 +62,7 @@ pub use failure::{
 };
 pub use gate_answer::{CheckWant, GateAnswer};
 pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
+pub use hints::{HINTS_MAX, Hints};
 pub use host_log::{HostLog, LogLine, LogsWant};
 pub use ids::{
     Checksum, Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot,
@@ -64,12 +73,14 @@ pub use lease::{
     Progress, RECORD_BYTES_MAX, RunEnd, RunFileName, TOKEN_MAX, Unfinished,
 };
 pub use mask::Mask;
+pub use observation::{Observation, Tally};
 pub use observed::{
     HostObserved, Observed, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
     live_without_router,
 };
 pub use past_run::{HistoryFilter, PastRun};
 pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
+pub use presence::{Presence, SeenLive};
 pub use project::{
     CommandGate, Gate, GateKind, GateTarget, HttpGate, Notify, Project, Secret, Service, Ssh, StatusRange,
     Verify,
@@ -87,9 +98,12 @@ pub use schedule::{
     ScheduledWord, TurnTold,
 };
 pub use split::{InSlot, InvalidSplit, Split};
+pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use status_line::StatusLine;
 pub use template::{Template, TemplateError, Vars};
 pub use told::Told;
 pub use variable::{is_secret_name, secret_variables};
+pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
 pub use want::{Aim, Resume, Want};
+pub use webhook::{ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Received, WebhookDelivery, body_digest};
 pub use word::StatusWord;

@@ -67,6 +67,12 @@ impl InProcess {
         Self { parts: Arc::new(parts) }
     }
 
+    /// Through whom people are told, for whoever ends the process: see [`Teller::finish`].
+    #[must_use]
+    pub fn teller(&self) -> &Teller {
+        &self.parts.teller
+    }
+
     fn project(&self) -> &Project {
         &self.parts.project
     }
@@ -295,7 +301,7 @@ impl Orchestrator for InProcess {
         if let Some(service) = &filter.service {
             lookup::service(self.project(), service.as_str())?;
         }
-        history::past_runs(self.parts.journal.as_ref(), filter).await.map_err(refused::unread)
+        history::past_runs(self.parts.journal.as_ref(), self.project(), filter).await.map_err(refused::unread)
     }
 
     async fn events_of(&self, run: RunId) -> Result<Vec<Event>, Refusal> {

@@ -18,6 +18,7 @@ mod interrupted;
 mod logs;
 pub mod lookup;
 mod missing;
+mod outbox;
 mod recover;
 mod refused;
 mod schedule;

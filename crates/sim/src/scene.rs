@@ -184,6 +184,7 @@ impl Scene {
             notify: Vec::new(),
             registries: BTreeMap::new(),
             ssh: Ssh::default(),
+            state: lockgate_model::StateLocation::of_folder("/".as_ref()),
         };
         (Arc::new(project), service, environment)
     }

@@ -47,6 +47,11 @@ impl<'a> Context<'a> {
         Ok(lookup::environment(&self.project, self.environment.as_deref())?)
     }
 
+    /// The environment asked for by name; `None` when none is.
+    pub fn asked_environment(&self) -> Result<Option<&Environment>, CliError> {
+        self.environment.as_ref().map(|_| self.environment()).transpose()
+    }
+
     /// As [`Self::environment`], for commands that change what is live.
     pub fn deployable(&self) -> Result<EnvironmentName, CliError> {
         Ok(lookup::deployable(&self.project, self.environment.as_deref())?.name.clone())
@@ -75,9 +80,11 @@ impl<'a> Context<'a> {
         Ok(lookup::skipped(self.environment()?, skip.hosts.iter().map(String::as_str))?)
     }
 
-    /// For commands that change something.
+    /// For commands that change something. People are told of it until the command is over.
     pub fn working(&self) -> InProcess {
-        tools::working(&self.project, self.wires.clone())
+        let orchestrator = tools::working(&self.project, self.wires.clone());
+        self.output.also_tells(orchestrator.teller().clone());
+        orchestrator
     }
 
     /// For commands that only look.

@@ -11,6 +11,7 @@ use super::Context;
 use crate::args::Format;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::tools;
 use crate::wiring;
 
 /// What the last of a service's checks is about.
@@ -26,7 +27,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
         worst = show(context, &about, &gates, worst);
     }
-    if let Some(check) = crate::tools::journal_check(&context.project) {
+    if let Some(check) = tools::store_check(&context.project).await {
         let about = About { environment, host: &HostId::local(), service: None, title: "this folder" };
         worst = show(context, &about, &[check], worst);
     }
@@ -34,6 +35,11 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
     if !registries.is_empty() {
         let about = About { environment, host: &HostId::local(), service: None, title: "registries" };
         worst = show(context, &about, &registries, worst);
+    }
+    let told = check_notifiers(&context.project).await;
+    if !told.is_empty() {
+        let about = About { environment, host: &HostId::local(), service: None, title: "notifications" };
+        worst = show(context, &about, &told, worst);
     }
     for id in environment.hosts() {
         let checks = context.wires.host(id).check().await;
@@ -81,6 +87,11 @@ async fn check_registries(project: &Project) -> Vec<Check> {
     join_all(project.registries.keys().map(|host| registry.check(host))).await
 }
 
+/// Those who are told of runs, asked side by side.
+async fn check_notifiers(project: &Project) -> Vec<Check> {
+    join_all(tools::notifiers(project).iter().map(|notifier| notifier.check())).await
+}
+
 /// What the gates of any of the services need, each thing once.
 async fn check_gates(context: &Context<'_>, services: &[&Service]) -> Result<Vec<Check>, CliError> {
     let mut checks = Vec::new();
@@ -94,18 +105,7 @@ async fn check_gates(context: &Context<'_>, services: &[&Service]) -> Result<Vec
     Ok(checks)
 }
 
-/// Succeeds when this user may make and replace files in the folders `$1` and `$2`, which is in it, and the files that are
-/// in `$2`, or make them where they are missing. Looks only.
-const MAY_WRITE: &str = r#"
-folder=$2
-while [ ! -e "$folder" ]; do folder=$(dirname -- "$folder"); done
-[ -d "$folder" ] && [ -w "$folder" ] && [ -x "$folder" ] || { echo "$folder"; exit 1; }
-[ "$folder" = "$2" ] || exit 0
-lg_ours "$2" "$2"/*.json "$2"/*.lock || exit 77
-for one in "$1" "$2"/*; do
-  [ ! -e "$one" ] || [ -w "$one" ] || { echo "$one"; exit 1; }
-done
-"#;
+const MAY_WRITE: &str = include_str!("../sh/may-write.sh");
 
 /// What makes that succeed. Slots' folders may be in `home`, with files of apps that are to keep their owners.
 fn let_write(home: &str) -> String {

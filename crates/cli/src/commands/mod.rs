@@ -50,9 +50,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         Command::Status { service, watch } => {
             status::run(&Context::load(&global, output)?, service.as_deref(), watch).await
         }
-        Command::History { service, limit } => {
-            history::run(&Context::load(&global, output)?, service.as_deref(), limit).await
-        }
+        Command::History(asked) => history::run(&Context::load(&global, output)?, &asked).await,
         Command::Logs { service, slot, lines } => {
             logs::run(&Context::load(&global, output)?, &service, slot.as_deref(), lines).await
         }

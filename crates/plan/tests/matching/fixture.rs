@@ -95,6 +95,7 @@ impl Config {
             notify: Vec::new(),
             registries: BTreeMap::new(),
             ssh: Ssh::default(),
+            state: lockgate_model::StateLocation::of_folder("/".as_ref()),
         };
         Config { project, service, environment }
     }

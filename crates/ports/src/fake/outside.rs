@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use crate::fake::{Call, Fate, Nature, What};
-use crate::{Answer, Command, CommandRunner, Message, Notifier, Output, PortError, Prober, Request};
+use crate::{
+    Answer, Check, Command, CommandRunner, Message, Notifier, Output, PortError, Posted, Prober, Request,
+};
 
 type Answering = dyn Fn(&Request) -> Result<Answer, PortError> + Send + Sync;
 type Running = dyn Fn(&Command) -> Result<Output, PortError> + Send + Sync;
@@ -93,10 +95,14 @@ impl Notifier for FakeNotifier {
         "fake".to_owned()
     }
 
-    async fn send(&self, message: &Message) -> Result<(), PortError> {
+    async fn send(&self, message: &Message, earlier: Option<&Posted>) -> Result<Option<Posted>, PortError> {
         let call = fate(&self.nature, What::Notify, "").await?;
         self.told.lock().unwrap_or_else(PoisonError::into_inner).push(message.clone());
         self.nature.after(&call).await;
-        Ok(())
+        Ok(Some(earlier.cloned().unwrap_or_else(|| Posted::new("fake"))))
+    }
+
+    async fn check(&self) -> Check {
+        Check::ok("fake", "nobody is told")
     }
 }
