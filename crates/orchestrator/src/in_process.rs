@@ -116,7 +116,7 @@ impl InProcess {
     pub(crate) async fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
         let (site, tools) = (self.site_of(want)?, self.looking());
         let session = Session::new(&site, &tools, (self.parts.new_run)());
-        tools.teller.unbegun(&session, &want.aim, failure).await;
+        tools.teller.unbegun(&session, &want.aim, failure);
         Ok(())
     }
 

@@ -132,7 +132,8 @@ impl Notifier for SlackBot {
             Ok(Reply::Done(answer)) => self.known(&answer),
             Ok(Reply::Gone(error)) | Err(error) => {
                 let seen = error.message.clone();
-                let mend = error.hints().joined().unwrap_or_else(|| "see https://slack-status.com".to_owned());
+                let mend =
+                    error.hints().joined().unwrap_or_else(|| "see https://slack-status.com".to_owned());
                 match error.kind {
                     FailureKind::Unreachable | FailureKind::TimedOut => Check::warn(self.name(), seen, mend),
                     _ => Check::bad(self.name(), seen, mend),
