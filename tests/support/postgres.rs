@@ -1,5 +1,6 @@
 //! A PostgreSQL server of a test's own: real, as an unprivileged user, with a folder of its own, on a Unix socket there. It is
 //! ended when it is dropped, and by the kernel when the test is killed.
+#![allow(dead_code, reason = "each of the test binaries uses its part")]
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ mod error;
 mod exit;
 mod output;
 mod proxy;
+mod requester;
 mod safe;
 mod schedule_files;
 mod secrets;

@@ -119,6 +119,15 @@ impl PostgresUrl {
         self.url.reveal()
     }
 
+    /// Whether it names files of certificates.
+    #[must_use]
+    pub fn names_certificates(&self) -> bool {
+        let parameters = self.reveal().split_once('?').map_or("", |(_, parameters)| parameters);
+        parameters
+            .split('&')
+            .any(|one| ["sslrootcert=", "sslcert=", "sslkey="].iter().any(|name| one.starts_with(name)))
+    }
+
     /// What must not be told.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         std::iter::once(&self.url).chain(&self.passwords)

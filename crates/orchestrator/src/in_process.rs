@@ -218,7 +218,8 @@ struct InSession {
 impl Stoppable for InSession {
     fn undo(&self, by: &Requester) {
         let Requester { name, why, .. } = by;
-        let is_same = by.by == By::Person && self.for_whom.by == By::Person && *name == self.for_whom.name;
+        // Whom the run is for, who is told.
+        let is_same = by.by == self.for_whom.by && *name == self.for_whom.name;
         match (is_same, why) {
             (true, None) => self.interrupt.request(),
             (true, Some(why)) => self.interrupt.request_by(&format!("the user: {why}")),

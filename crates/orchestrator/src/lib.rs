@@ -10,6 +10,7 @@ mod bring_back;
 mod bring_to_end;
 mod check;
 mod cut_off;
+mod diagnosis;
 mod events;
 mod handle;
 mod history;
@@ -29,6 +30,7 @@ mod status;
 mod tell;
 mod waiting;
 
+pub use diagnosis::Diagnosed;
 pub use events::{Events, TOLD_MAX, Voice, events};
 pub use handle::{Begun, Handle, Seat, Stop, Stoppable, handle};
 pub use in_process::{InProcess, Parts, Spawn, Wiring};

@@ -10,8 +10,8 @@ use lockgate_orchestrator::{InProcess, Site, Wiring, lookup};
 use crate::args::{Global, Skip};
 use crate::error::CliError;
 use crate::output::Output;
-use crate::tools;
 use crate::wiring::Wires;
+use crate::{requester, tools};
 
 pub struct Context<'a> {
     pub project: Arc<Project>,
@@ -94,6 +94,6 @@ impl<'a> Context<'a> {
 
     /// Who types.
     pub fn requester(&self) -> Requester {
-        Requester::person(&lockgate_local::holder_identity().owner)
+        requester::here()
     }
 }

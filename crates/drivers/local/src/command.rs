@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,6 +12,8 @@ use lockgate_ports::{Command, CommandRunner, Ended, LineSink, Lines, Output, Por
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::process::Child;
+
+use crate::host::aside;
 
 /// From SIGTERM to SIGKILL for a command whose time is over.
 const KILL_GRACE_SECONDS: u64 = 2;
@@ -23,7 +26,16 @@ const LEFT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Runs a command to its end, as [`lockgate_ports::Host::exec`] says.
 pub(crate) async fn run(command: &Command) -> Result<Output, PortError> {
-    let mut running = Running::spawn(command)?;
+    // Aside, for it waits until the child has become the program, which comes from a disk. Where nobody waits for it any
+    // more, it is not started; what was started just then is killed.
+    let (here, wanted) = (Arc::new(()), command.clone());
+    let caller = Arc::downgrade(&here);
+    let started = aside(move || match caller.strong_count() {
+        0 => Err(PortError::other("nobody waits for it any more")),
+        _ => Running::spawn(&wanted),
+    });
+    let mut running = started.await?;
+    drop(here);
     match tokio::time::timeout(command.timeout.duration(), running.finish(&command.stdin)).await {
         Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => Err(PortError::from(error).with_unknown_effect().context(name(command))),

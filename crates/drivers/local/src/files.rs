@@ -13,10 +13,17 @@ use lockgate_ports::{FILE_BYTES_MAX, LockHolder, NAMES_MAX, PortError, Swapped, 
 use crate::swap::{self, Came, LOCK_SECONDS_MAX, Swap};
 use crate::temporary::{self, Temporary};
 
+/// Largest file that is read where we are; see [`is_small`].
+const IN_PLACE_BYTES_MAX: u64 = 64 * 1024;
 /// Permission bits of a swapped file: every user of the host may read it, so no secret is written there.
 const SWAP_MODE: u32 = 0o644;
 /// Those of a lock: whoever can open it can hold it.
 const LOCK_MODE: u32 = 0o600;
+
+/// A file that is read in a moment, or none.
+pub(crate) fn is_small(path: &Path) -> bool {
+    path.metadata().map_or(true, |seen| seen.is_file() && seen.len() <= IN_PLACE_BYTES_MAX)
+}
 
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, PortError> {
     content(path, lockgate_own::open(path))

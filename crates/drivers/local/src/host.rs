@@ -56,16 +56,12 @@ impl Host for Local {
         command::tell(command, sink).await
     }
 
-    /// In place: a small cached file takes microseconds, less than a way to another thread and back.
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {
-        // The clock before the content: a lease then rather looks younger than it is.
-        let now = now();
-        Ok(HostFile { content: files::read(Path::new(path)).map_err(PortError::without_effect)?, now })
+        read(path, files::read).await
     }
 
     async fn read_own(&self, path: &str) -> Result<HostFile, PortError> {
-        let now = now();
-        Ok(HostFile { content: files::read_own(Path::new(path)).map_err(PortError::without_effect)?, now })
+        read(path, files::read_own).await
     }
 
     async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
@@ -109,23 +105,46 @@ impl Host for Local {
     }
 
     async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError> {
-        let existing = Path::new(path).ancestors().find(|one| one.exists()).unwrap_or(Path::new("."));
-        let status = rustix::fs::statvfs(existing).map_err(|error| {
-            let error = PortError::from(std::io::Error::from(error)).context(format!("free space of {path}"));
-            error.without_effect()
-        })?;
-        Ok(status.f_bavail.saturating_mul(status.f_frsize) / MEBIBYTE)
+        let path = path.to_owned();
+        // Of a network's file system it takes as long as its server does.
+        aside(move || free_mib(&path)).await
     }
 }
 
-/// Runs what waits for the disk or a lock on a thread of its own. It is finished even when the future is dropped: file
-/// work is not interrupted halfway.
+/// A small cached file takes microseconds in place, less than a way to another thread and back.
+async fn read(
+    path: &str,
+    content: fn(&Path) -> Result<Option<Vec<u8>>, PortError>,
+) -> Result<HostFile, PortError> {
+    // The clock before the content: a lease then rather looks younger than it is.
+    let now = now();
+    let read = match files::is_small(Path::new(path)) {
+        true => content(Path::new(path)),
+        false => {
+            let path = path.to_owned();
+            aside(move || content(Path::new(&path))).await
+        }
+    };
+    Ok(HostFile { content: read.map_err(PortError::without_effect)?, now })
+}
+
+fn free_mib(path: &str) -> Result<u64, PortError> {
+    let existing = Path::new(path).ancestors().find(|one| one.exists()).unwrap_or(Path::new("."));
+    let status = rustix::fs::statvfs(existing).map_err(|error| {
+        let error = PortError::from(std::io::Error::from(error)).context(format!("free space of {path}"));
+        error.without_effect()
+    })?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize) / MEBIBYTE)
+}
+
+/// Runs what waits for the disk, a lock or a program's start on a thread of its own. It is finished even when the future is
+/// dropped: file work is not interrupted halfway.
 pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PortError> + Send + 'static,
 ) -> Result<T, PortError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(PortError::unreachable(format!("the file work was cut off: {error}"))),
+        Err(error) => Err(PortError::unreachable(format!("the work was cut off: {error}"))),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The `process` runtime against real processes.
 
 mod support;
+#[path = "behaviour/unblocked.rs"]
+mod unblocked;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

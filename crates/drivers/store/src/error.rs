@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use lockgate_engine::JournalError;
-use lockgate_model::{Failure, FailureKind};
+use lockgate_model::{Failure, FailureKind, PostgresUrl};
 use lockgate_own::{Foreign, OwnError};
 use lockgate_ports::PortError;
 
@@ -54,7 +54,7 @@ impl Trouble {
 pub(crate) fn from_sqlx(database: &Database, problem: &sqlx::Error) -> JournalError {
     match database {
         Database::File { path, .. } => from_sqlite(path, problem),
-        Database::Server { .. } => from_postgres(&database.place(), problem),
+        Database::Server { url, .. } => from_postgres(url, problem),
     }
 }
 
@@ -91,8 +91,8 @@ fn from_sqlite(path: &Path, problem: &sqlx::Error) -> JournalError {
 }
 
 /// By SQLSTATE, from <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn from_postgres(place: &str, problem: &sqlx::Error) -> JournalError {
-    let message = format!("{place}: {}", shown(problem));
+fn from_postgres(url: &PostgresUrl, problem: &sqlx::Error) -> JournalError {
+    let message = format!("{url}: {}", shown(problem));
     let unusable =
         |kind, hint: &str| JournalError::Unusable { kind, message: message.clone(), hint: hint.to_owned() };
     let state = state_of(problem).unwrap_or_default();
@@ -124,7 +124,7 @@ fn from_postgres(place: &str, problem: &sqlx::Error) -> JournalError {
         ),
         // All SQL here is fixed and was right when the tables were made: then the tables are not as they were.
         ("42P01" | "42703" | "XX001" | "XX002", _) => JournalError::Damaged { message },
-        _ if is_distrust(problem) => unusable(
+        _ if is_distrust(problem, url.names_certificates()) => unusable(
             FailureKind::Unreachable,
             "name the authority of its certificate by `?sslrootcert=FILE` in `state` of lockgate.yaml, or choose another `sslmode`",
         ),
@@ -152,11 +152,16 @@ fn broke(problem: &sqlx::Error) -> bool {
 }
 
 /// The server has no TLS, or shows a certificate that is not believed.
-fn is_distrust(problem: &sqlx::Error) -> bool {
+fn is_distrust(problem: &sqlx::Error, names_certificates: bool) -> bool {
     match problem {
         sqlx::Error::Tls(_) => true,
-        // A file of certificates that is not there, or what rustls says of the server's.
-        sqlx::Error::Io(io) => matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::NotFound),
+        sqlx::Error::Io(io) => match io.kind() {
+            // What rustls says of the server's.
+            ErrorKind::InvalidData => true,
+            // A file of certificates is not there; else it is the server's socket.
+            ErrorKind::NotFound => names_certificates,
+            _ => false,
+        },
         _ => false,
     }
 }
