@@ -201,6 +201,7 @@ impl Scene {
             notify: Vec::new(),
             registries: BTreeMap::new(),
             ssh: Ssh::default(),
+            state: lockgate_model::StateLocation::of_folder("/".as_ref()),
         };
         let unasked = |_: &lockgate_ports::Request| Err(PortError::other("nobody asks"));
         let site = Site {
