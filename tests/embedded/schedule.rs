@@ -182,6 +182,9 @@ fn a_registry_that_does_not_answer_is_told_and_asked_again_at_the_next_tick() {
     let told: Value = serde_json::from_str(&hook.bodies()[0]).unwrap();
     assert_eq!((&told["kind"], &told["asked"]), (&json!("failed"), &json!("latest-semver")), "{told:#}");
     assert_eq!(told["failure"]["kind"], "unreachable", "{told:#}");
+    // What is said into the log is waited for, too.
+    scene.project.run("run-schedule --now --log").expect(1);
+    assert_eq!(hook.bodies().len(), 2, "{:#?}", hook.bodies());
     scene.registry.up();
     // This tick was handled; a tick makes one try.
     scene.project.run("run-schedule").expect(0).says(&["nothing is due"]);

@@ -33,7 +33,10 @@ pub async fn run(args: &RunSchedule, global: &Global, output: &Output) -> Result
     if global.config.is_none() {
         schedule_files::redirect(&context.path)?;
     }
-    logged(args, &context).await
+    let ended = logged(args, &context).await;
+    // It is another one than that whose messages are waited for at the end of every command.
+    output.tell_the_rest().await;
+    ended
 }
 
 async fn logged(args: &RunSchedule, context: &Context<'_>) -> Result<Exit, CliError> {
