@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
-    Abandoned, Aim, By, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter,
+    Abandoned, Aim, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter,
     HostId, HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected,
     Report, Requester, Resume, Resumed, RunId, Service, ServiceName, ServiceStatus, Told, Want,
 };
