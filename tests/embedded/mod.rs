@@ -23,6 +23,7 @@ mod router;
 mod schedule;
 mod secrets;
 mod slack;
+mod stability;
 mod stuck;
 mod watch;
 mod workers;

@@ -51,6 +51,7 @@ impl Screen {
     pub fn tell(&self, told: &Told) {
         match told {
             Told::Event(event) => self.event(event),
+            Told::Progress(progress) => self.with(|renderer| renderer.progress(progress)),
             Told::Rejected(rejected) => {
                 let text = rejected_text(rejected, &rfc3339);
                 self.note(&format!("{text}; it goes on, for it was asked for"));

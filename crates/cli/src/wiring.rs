@@ -10,11 +10,11 @@ use lockgate_compose::{Compose, ComposeOptions};
 use lockgate_http::HttpProber;
 use lockgate_local::{Local, LocalRunner};
 use lockgate_model::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, Failure, HostId, Project, Refusal, Router,
-    Runtime, Secret, Service, Slot, SlotDelivery, Strategy, Template, Vars,
+    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, Failure, GateKind, HostId, Project, Refusal,
+    Router, Runtime, Secret, Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
 use lockgate_orchestrator::{Site, Wiring};
-use lockgate_ports::{Check, Host, HostPorts, NoRouter, PortError, Registry};
+use lockgate_ports::{Check, CommandRunner, Gates, Host, HostPorts, NoRouter, PortError, Prober, Registry};
 use lockgate_process::{Process, ProcessOptions};
 use lockgate_registry::{RegistryClient, RegistryOptions};
 use lockgate_ssh::Ssh;
@@ -96,11 +96,20 @@ impl Wiring for Wires {
             service: service.clone(),
             environment: environment.clone(),
             hosts: ports,
-            prober: Arc::new(HttpProber::new(concat!("lockgate/", env!("CARGO_PKG_VERSION")))),
-            runner: Arc::new(LocalRunner { cwd: project.root.clone() }),
+            gates: gates(project),
             secrets: secrets::of_project(project),
         })
     }
+}
+
+/// The driver of each kind of gate.
+fn gates(project: &Project) -> Gates {
+    let prober: Arc<dyn Prober> = Arc::new(HttpProber::new(concat!("lockgate/", env!("CARGO_PKG_VERSION"))));
+    let runner: Arc<dyn CommandRunner> = Arc::new(LocalRunner { cwd: project.root.clone() });
+    Gates::new(move |kind| match kind {
+        GateKind::Http(gate) => Arc::new(lockgate_gates::Http::new(gate.clone(), prober.clone())),
+        GateKind::Command(gate) => Arc::new(lockgate_gates::Program::new(gate.clone(), runner.clone())),
+    })
 }
 
 /// Image registries, asked from this machine with the configuration's logins, Docker's, or `GITHUB_TOKEN`.

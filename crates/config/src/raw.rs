@@ -340,6 +340,14 @@ pub struct Http {
     pub samples: Option<At<Whole>>,
     /// Pause between two. Default: 200ms.
     pub interval: Option<At<Span>>,
+    /// Instead of `samples`: how long the paths are asked again and again, 1s to 1h. It ends early when it can no longer
+    /// pass.
+    #[serde(rename = "for")]
+    pub span: Option<At<Span>>,
+    /// With `for`: how often each path is asked, 100ms or more. Default: 2s.
+    pub every: Option<At<Span>>,
+    /// With `for`: how many requests for one path may fail. Default: 0.
+    pub failures: Option<At<Whole>>,
     /// Longest wait for one. Default: 5s.
     pub timeout: Option<At<Span>>,
 }

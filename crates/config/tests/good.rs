@@ -4,8 +4,9 @@ mod common;
 
 use common::{FULL, FULL_ENV, good, parse_with, with};
 use lockgate_model::{
-    ComposeLayout, Cron, DockerHealth, GateKind, GateTarget, Health, HostId, Millis, Notify, Pick, Project,
-    RegistryHost, Router, Runtime, Schedule, Slot, StatusRange, Strategy, Timestamp, Wave, Zone,
+    ComposeLayout, Cron, DockerHealth, Gate, GateKind, GateTarget, Health, HostId, Millis, Notify, Pick,
+    Project, RegistryHost, Router, Runtime, Sampling, Schedule, Slot, StatusRange, Strategy, Timestamp, Wave,
+    Zone,
 };
 
 /// The sketch for system A in the design, without `schedule`.
@@ -49,7 +50,8 @@ fn the_sketch_of_the_design_is_what_it_says() {
     assert_eq!(prod.hosts(), [HostId::new("ops@app1").unwrap()]);
     let GateKind::Http(before) = &prod.before[0].kind else { panic!() };
     assert!(matches!(&before.target, GateTarget::Environment(name) if name.as_str() == "test"));
-    assert_eq!((before.samples, before.interval, before.timeout), (5, Millis(200), Millis(5000)));
+    let few = Sampling::Count { samples: 5, interval: Millis(200) };
+    assert_eq!((before.sampling, before.timeout), (few, Millis(5000)));
     let GateKind::Http(after) = &prod.after[0].kind else { panic!() };
     assert_eq!((after.target.clone(), after.latency_p95), (GateTarget::Here, Some(Millis(500))));
     assert_eq!(prod.before[0].name, "http in test");
@@ -303,6 +305,37 @@ fn what_a_variable_holds_is_never_yaml() {
     assert_eq!(env["KEY"].reveal(), evil, "carried verbatim");
     let rest = ["PLAIN", "NUMBER", "WORD"].map(|key| env[key].reveal());
     assert_eq!(rest, ["${EVIL}", "1.50", "yes"], "text stays as it is written");
+}
+
+/// System A's regression and smoke: health and critical paths, latency, and stability.
+#[test]
+fn stability_is_a_gate_that_looks_for_a_time() {
+    let gates = concat!(
+        "runtime: process\nrouter: builtin\n",
+        "before: [ { http: { in: test } }, { http: { in: test, for: 1m, every: 5s, failures: 2 } } ]\n",
+        "after: [ { http: { for: 1m } }, { http: { for: 1s, latency_p95: 1s } }, { name: calm, http: { for: 1h } } ]"
+    );
+    let project = good(&with("command: ./server", gates));
+    let prod = environment(&project, "prod");
+    let told = |gates: &[Gate]| -> Vec<String> {
+        let one = |gate: &Gate| {
+            let GateKind::Http(http) = &gate.kind else { panic!() };
+            format!("{}: {} {} looks", gate.name, http.sampling, http.sampling.looks())
+        };
+        gates.iter().map(one).collect()
+    };
+    assert_eq!(
+        told(&prod.before),
+        ["http in test:  5 looks", "stability in test: for 1m, every 5s, 2 failures allowed 13 looks"]
+    );
+    assert_eq!(
+        told(&prod.after),
+        [
+            "stability: for 1m, every 2s 31 looks",
+            "stability 2: for 1s, every 1s 2 looks",
+            "calm: for 1h0m, every 2s 1801 looks"
+        ]
+    );
 }
 
 #[test]

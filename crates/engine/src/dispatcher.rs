@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use futures_util::future::{AbortHandle, Aborted, BoxFuture, FutureExt, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use lockgate_model::{Action, Event, EventKind, Failure, FailureKind, HostId, Outcome, RunEnd, Seen, StepId};
+use lockgate_model::{
+    Action, Event, EventKind, Failure, FailureKind, Headway, HostId, Outcome, RunEnd, Seen, StepId,
+    StepProgress,
+};
 
 use tokio::time::Instant;
 
@@ -339,11 +342,15 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             false => (host.cloned(), vec![told(&step.action)]),
             true => (host.cloned(), step.undo.iter().map(told).collect()),
         };
+        let (run, step) = (self.state.run, step.id);
         async move {
+            let progress = |headway: Headway| {
+                engine.sink.progress(&StepProgress { run, at: engine.clock.now(), step, headway });
+            };
             let result = match (unwinding, committed) {
-                (false, false) => perform(engine, host.as_ref(), &actions).await,
+                (false, false) => perform(engine, host.as_ref(), &actions, &progress).await,
                 // Tidying up: there is nothing to turn back to any more. An undo gives up only what cannot be done.
-                (false, true) | (true, _) => insist(engine, host.as_ref(), &actions).await,
+                (false, true) | (true, _) => insist(engine, host.as_ref(), &actions, &progress).await,
             };
             result.map_err(|failure| match &host {
                 Some(host) => failure.at(host),

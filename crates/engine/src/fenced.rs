@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use lockgate_model::{Action, Failure, FailureKind, HostId, Seen};
+use lockgate_model::{Action, Failure, FailureKind, Headway, HostId, Seen};
 use tokio::time::Instant;
 
 use crate::Engine;
@@ -22,15 +22,19 @@ const SLOW_FENCES_MAX: u32 = 3;
 /// Shortest pause between two looks at the lease beside an action.
 const LOOK_AGAIN_MILLIS: u64 = 200;
 
+/// Hears how far an action is.
+pub(crate) type Told<'a> = &'a (dyn Fn(Headway) + Send + Sync);
+
 pub(crate) async fn perform(
     engine: &Engine<'_>,
     host: Option<&HostId>,
     actions: &[Action],
+    told: Told<'_>,
 ) -> Result<Seen, Failure> {
     let mut seen = Seen::new();
     for action in actions {
         let fenced = Fenced { engine, host, looks: action.nature().only_looks };
-        seen.extend(fenced.perform(engine.performer.perform(host, action)).await?);
+        seen.extend(fenced.perform(engine.performer.perform(host, action, told)).await?);
     }
     Ok(seen)
 }
@@ -147,8 +151,9 @@ pub(crate) async fn insist(
     engine: &Engine<'_>,
     host: Option<&HostId>,
     actions: &[Action],
+    told: Told<'_>,
 ) -> Result<Seen, Failure> {
-    until_answered(|| perform(engine, host, actions)).await
+    until_answered(|| perform(engine, host, actions, told)).await
 }
 
 /// Again, with pauses and within bounds, while the world cannot be reached.

@@ -78,6 +78,26 @@ pub enum EventKind {
     },
 }
 
+/// How far a step is that takes its time, as whoever performs it sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Headway {
+    /// Of `of`; rises within a step.
+    pub done: u32,
+    pub of: u32,
+    /// On one line, what there is to say so far: `no failures`.
+    pub seen: String,
+}
+
+/// A step's [`Headway`], for whoever watches the run. It is no [`Event`]: no journal has it, and it may be let pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepProgress {
+    pub run: RunId,
+    pub at: Timestamp,
+    pub step: StepId,
+    #[serde(flatten)]
+    pub headway: Headway,
+}
+
 /// Failures of each kind that a record tells.
 pub const BRIEF_FAILURES_MAX: usize = 20;
 /// Longest message of the failure that an outcome in a host's record is about, in bytes.

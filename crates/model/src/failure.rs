@@ -251,6 +251,18 @@ pub enum Judgement {
     NotYet,
 }
 
+impl Judgement {
+    /// What the evidence allows: none of it is *not yet*, for no data is not a pass, and one that is not ok is *fail*.
+    #[must_use]
+    pub fn of(evidence: &[Evidence]) -> Self {
+        match evidence {
+            [] => Judgement::NotYet,
+            seen if seen.iter().all(|one| one.ok) => Judgement::Pass,
+            _ => Judgement::Fail,
+        }
+    }
+}
+
 /// A gate's answer with its evidence. Invariant (P6): a pass has evidence, all of it ok.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateVerdict {
@@ -260,15 +272,10 @@ pub struct GateVerdict {
 }
 
 impl GateVerdict {
-    /// The verdict that the evidence allows: no data is not a pass.
+    /// The verdict that the evidence allows: see [`Judgement::of`].
     #[must_use]
     pub fn judge(gate: impl Into<String>, evidence: Vec<Evidence>) -> Self {
-        let judgement = match evidence.as_slice() {
-            [] => Judgement::NotYet,
-            seen if seen.iter().all(|one| one.ok) => Judgement::Pass,
-            _ => Judgement::Fail,
-        };
-        Self { gate: gate.into(), judgement, evidence }
+        Self { gate: gate.into(), judgement: Judgement::of(&evidence), evidence }
     }
 
     #[must_use]

@@ -12,6 +12,7 @@ mod escape;
 mod event;
 mod exit;
 mod failure;
+mod gate;
 mod gate_answer;
 mod health;
 mod hints;
@@ -25,6 +26,7 @@ mod past_run;
 mod plan;
 mod presence;
 mod project;
+mod promotable;
 mod query;
 mod refusal;
 mod registry;
@@ -55,11 +57,12 @@ pub use delivery::{
     ProcessRuntime, Router, Runtime, SlotDelivery, Strategy, Wave,
 };
 pub use escape::{is_mark, push_escaped};
-pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Outcome, Stuck, WhoIsLive};
+pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Headway, Outcome, StepProgress, Stuck, WhoIsLive};
 pub use exit::Exit;
 pub use failure::{
     Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX, TOLD_CHARS_MAX, quoted,
 };
+pub use gate::{CommandGate, Gate, GateKind, GateTarget, HttpGate, Sampling};
 pub use gate_answer::{CheckWant, GateAnswer};
 pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
 pub use hints::{HINTS_MAX, Hints};
@@ -81,10 +84,8 @@ pub use observed::{
 pub use past_run::{HistoryFilter, PastRun};
 pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
 pub use presence::{Presence, SeenLive};
-pub use project::{
-    CommandGate, Gate, GateKind, GateTarget, HttpGate, Notify, Project, Secret, Service, Ssh, StatusRange,
-    Verify,
-};
+pub use project::{Notify, Project, Secret, Service, Ssh, StatusRange, Verify};
+pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
 pub use query::without_query;
 pub use refusal::{Refusal, RefusalLine};
 pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};

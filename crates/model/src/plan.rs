@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Because, Digest, DockerHealth, EnvironmentName, Evidence, Failure, Gate, GateKind, GateTarget, Health,
-    HoldBounds, HostId, HttpGate, Millis, ProjectName, Recorded, Release, ServiceName, Slot, StepId,
-    Strategy, Verify, without_query,
+    HoldBounds, HostId, HttpGate, Millis, ProjectName, Recorded, Release, Sampling, ServiceName, Slot,
+    StepId, Strategy, Verify, without_query,
 };
 
 /// What somebody asked for.
@@ -194,6 +194,16 @@ fn asked_hosts(gate: &Gate) -> String {
     }
 }
 
+/// For how long a gate looks: a deployment waits for it.
+fn takes_its_time(gate: &Gate) -> String {
+    match &gate.kind {
+        GateKind::Http(HttpGate { sampling: sampling @ Sampling::Span { .. }, .. }) => {
+            format!(" ({sampling})")
+        }
+        GateKind::Http(_) | GateKind::Command(_) => String::new(),
+    }
+}
+
 impl Step {
     /// What undoing it does, as [`Action::title`] says it: that something is noted about its release is not told as an undo.
     pub fn undo_titles(&self) -> impl Iterator<Item = String> {
@@ -249,7 +259,7 @@ impl Action {
                     Moment::Before => "before",
                     Moment::After => "after",
                 };
-                format!("gate {when}: {}{}", gate.name, asked_hosts(gate))
+                format!("gate {when}: {}{}{}", gate.name, asked_hosts(gate), takes_its_time(gate))
             }
             Action::Fetch { release } => format!("fetch {release}"),
             Action::Start { slot, release } => format!("start {} in {slot}", release.tag),

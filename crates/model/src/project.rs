@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Environment, EnvironmentName, Health, HostId, Millis, ProjectName, RegistryHost, RegistryLogin,
-    ServiceName, StateLocation, Template,
+    Environment, EnvironmentName, Health, ProjectName, RegistryHost, RegistryLogin, ServiceName,
+    StateLocation, Template,
 };
 
 #[derive(Debug, Clone)]
@@ -89,62 +89,6 @@ pub struct Verify {
     pub body: Option<Template>,
     /// Header and the value it must have.
     pub header: Option<(String, Template)>,
-}
-
-/// A named check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gate {
-    pub name: String,
-    pub kind: GateKind,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GateKind {
-    Http(HttpGate),
-    Command(CommandGate),
-}
-
-/// Where an HTTP gate looks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GateTarget {
-    /// A base URL, from this machine.
-    Url(String),
-    /// Another environment's URL.
-    Environment(EnvironmentName),
-    /// This environment: its URL, or without one through the router of every host.
-    Here,
-    /// Through the routers of these hosts: what a plan makes of `Here` after a wave, when not all hosts have the release.
-    Hosts(Vec<HostId>),
-}
-
-/// Every path is asked `samples` times; each answer's status and body must match and the latency percentile hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HttpGate {
-    pub target: GateTarget,
-    /// Empty: the service's health path and critical paths.
-    pub paths: Vec<String>,
-    pub status: StatusRange,
-    pub body: Option<String>,
-    /// 95th percentile over all samples of one path (nearest rank).
-    pub latency_p95: Option<Millis>,
-    pub samples: u32,
-    /// Pause between samples.
-    pub interval: Millis,
-    /// For one request.
-    pub timeout: Millis,
-}
-
-/// A program on this machine; its exit code is the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommandGate {
-    pub argv: Vec<Template>,
-    pub timeout: Millis,
-    /// Exit codes that pass; default 0.
-    pub pass: Vec<i32>,
-    /// Exit codes that say *not yet*; default 75 (`EX_TEMPFAIL` of sysexits.h).
-    pub not_yet: Vec<i32>,
 }
 
 /// Who is told.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, EventKind, Millis, Rejected};
+use crate::{Event, EventKind, Millis, Rejected, StepProgress};
 
 /// One thing that is told, in the order in which it came about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +10,8 @@ use crate::{Event, EventKind, Millis, Rejected};
 pub enum Told {
     /// Of a run: see [`EventKind`]. The plan in it is whole; [`Event::without_queries`] is for output.
     Event(Box<Event>),
+    /// How far a step is that takes its time.
+    Progress(StepProgress),
     /// The release that was asked for was rejected before. It goes on all the same.
     Rejected(Rejected),
     /// Nothing is seen yet, because somebody else holds the lease: it is looked whether they are still at work.
@@ -45,7 +47,7 @@ impl Told {
                 | EventKind::Committed
                 | EventKind::RunEnded { .. } => false,
             },
-            Told::Waiting { .. } => true,
+            Told::Progress(_) | Told::Waiting { .. } => true,
             Told::Rejected(_) | Told::Leaving | Told::Missed(_) => false,
         }
     }

@@ -48,7 +48,8 @@ pub struct Verdict {
     /// The run that asked. `None` for an answer outside of one (`check`, a waiver).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
-    /// Until when it holds; from then on it is as if it had not been given. `None`: until a newer one.
+    /// Until when it holds; from then on the gate has to be asked again, for what it superseded stays superseded. `None`: until a
+    /// newer one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds_until: Option<Timestamp>,
     /// Why a person lets the subject pass whatever the gate says, at most [`TOLD_CHARS_MAX`] characters. Its judgement is *not

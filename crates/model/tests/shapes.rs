@@ -240,6 +240,7 @@ fn what_gates_answer() {
 fn a_run_of_the_past() {
     let past = PastRun {
         run: run(7),
+        project: ProjectName::new("shop").unwrap(),
         service: ServiceName::new("web").unwrap(),
         environment: EnvironmentName::new("prod").unwrap(),
         release: release("v1"),
@@ -255,7 +256,7 @@ fn a_run_of_the_past() {
     assert_eq!(
         shown(&past),
         whole(
-            r#"{"ended_at":2,"environment":"prod","intent":"deploy","outcome":{"outcome":"succeeded","warnings":[]},"owner":"kim@desk","rejected":false,"release":V1,"run":"00000000-0000-0000-0000-000000000007","service":"web","started_at":1}"#
+            r#"{"ended_at":2,"environment":"prod","intent":"deploy","outcome":{"outcome":"succeeded","warnings":[]},"owner":"kim@desk","project":"shop","rejected":false,"release":V1,"run":"00000000-0000-0000-0000-000000000007","service":"web","started_at":1}"#
         )
     );
     let left_out = LeftOut { run: run(7), hosts: vec![web1()], by: "lee@laptop".into(), at: Timestamp(3) };
@@ -269,7 +270,7 @@ fn a_run_of_the_past() {
     assert_eq!(
         shown(&asked),
         whole(
-            r#"{"ended_at":null,"environment":"prod","intent":"deploy","left_out":[{"at":3,"by":"lee@laptop","hosts":["web1"],"run":"00000000-0000-0000-0000-000000000007"}],"outcome":null,"owner":"kim@desk","rejected":false,"release":V1,"requester":{"by":"agent","name":"claude for kim","why":"fix #12"},"run":"00000000-0000-0000-0000-000000000007","service":"web","started_at":1}"#
+            r#"{"ended_at":null,"environment":"prod","intent":"deploy","left_out":[{"at":3,"by":"lee@laptop","hosts":["web1"],"run":"00000000-0000-0000-0000-000000000007"}],"outcome":null,"owner":"kim@desk","project":"shop","rejected":false,"release":V1,"requester":{"by":"agent","name":"claude for kim","why":"fix #12"},"run":"00000000-0000-0000-0000-000000000007","service":"web","started_at":1}"#
         )
     );
     travels(&past);

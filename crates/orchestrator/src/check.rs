@@ -1,7 +1,7 @@
 //! Gates alone: regression against the environment they look at, smoke against this one.
 
 use lockgate_model::{
-    Failure, Gate, GateKind, GateTarget, HttpGate, Millis, Moment, Release, Seen, StatusRange,
+    Failure, Gate, GateKind, GateTarget, HttpGate, Millis, Moment, Release, Sampling, Seen, StatusRange,
 };
 use lockgate_perform::Depth;
 use lockgate_ports::Check;
@@ -55,8 +55,7 @@ fn any_answer() -> HttpGate {
         status: StatusRange::OK,
         body: None,
         latency_p95: None,
-        samples: 1,
-        interval: Millis(0),
+        sampling: Sampling::Count { samples: 1, interval: Millis(0) },
         timeout: Millis::from_secs(LOOK_SECONDS_MAX),
     }
 }
@@ -72,7 +71,7 @@ impl Session<'_> {
         let conductor = self.site.conductor();
         let mut answers = Vec::new();
         for gate in gates {
-            let answer = conductor.ask_gate(&gate, live.as_ref()).await;
+            let answer = conductor.ask_gate(&gate, live.as_ref(), &|_| {}).await;
             answers.push((gate, answer));
         }
         Ok(answers)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockgate_engine::EventSink;
-use lockgate_model::{Event, Rejected, Told};
+use lockgate_model::{Event, Rejected, StepProgress, Told};
 use tokio::sync::Notify;
 
 /// So much waits for a listener at most. A deployment to a hundred hosts tells some two thousand things.
@@ -114,6 +114,10 @@ impl Voice {
 impl EventSink for Voice {
     fn event(&self, event: &Event) {
         self.tell(Told::Event(Box::new(event.clone())));
+    }
+
+    fn progress(&self, progress: &StepProgress) {
+        self.tell(Told::Progress(progress.clone()));
     }
 
     fn rejected(&self, rejected: &Rejected) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockgate_engine::EventSink;
-use lockgate_model::{Event, Failure, FailureKind, Refusal, Rejected, Requester, RunId};
+use lockgate_model::{Event, Failure, FailureKind, Refusal, Rejected, Requester, RunId, StepProgress};
 use tokio::sync::{oneshot, watch};
 
 use crate::events::{Events, Voice, events};
@@ -53,6 +53,10 @@ impl EventSink for Ear {
     fn event(&self, event: &Event) {
         self.run.send_if_modified(|known| known.replace(event.run) != Some(event.run));
         self.voice.event(event);
+    }
+
+    fn progress(&self, progress: &StepProgress) {
+        self.voice.progress(progress);
     }
 
     fn rejected(&self, rejected: &Rejected) {

@@ -9,7 +9,7 @@ use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
     Abandoned, Aim, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter,
     HostId, HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected,
-    Report, Requester, Resume, Resumed, RunId, Service, ServiceName, ServiceStatus, Told, Want,
+    Report, Requester, Resume, Resumed, RunId, Service, ServiceName, ServiceStatus, StepProgress, Told, Want,
 };
 use tokio::sync::watch;
 
@@ -113,7 +113,7 @@ impl InProcess {
     }
 
     /// Tells people of what came to nothing before a session could begin.
-    pub(crate) async fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
+    pub(crate) fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
         let (site, tools) = (self.site_of(want)?, self.looking());
         let session = Session::new(&site, &tools, (self.parts.new_run)());
         tools.teller.unbegun(&session, &want.aim, failure);
@@ -244,6 +244,11 @@ impl EventSink for Both {
     fn event(&self, event: &Event) {
         self.0.event(event);
         self.1.event(event);
+    }
+
+    fn progress(&self, progress: &StepProgress) {
+        self.0.progress(progress);
+        self.1.progress(progress);
     }
 
     fn rejected(&self, rejected: &Rejected) {

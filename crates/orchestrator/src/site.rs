@@ -8,7 +8,7 @@ use lockgate_model::{
     Service, Tag,
 };
 use lockgate_perform::{Conductor, Subject, masked};
-use lockgate_ports::{CommandRunner, HostPorts, Prober};
+use lockgate_ports::{Gates, HostPorts};
 
 /// Everything about one service in one environment that a command may need.
 #[derive(Clone)]
@@ -20,8 +20,8 @@ pub struct Site {
     /// Those that are used: fewer than the environment has where some are left out. Empty for an environment that is only
     /// checked.
     pub hosts: Vec<HostPorts>,
-    pub prober: Arc<dyn Prober>,
-    pub runner: Arc<dyn CommandRunner>,
+    /// The drivers of gates, of every kind.
+    pub gates: Gates,
     /// What this machine's environment and the configuration hold as secrets, whatever the service: a gate's program has
     /// all of it. Masked wherever something is told.
     pub secrets: Vec<Secret>,
@@ -71,8 +71,7 @@ impl Site {
         let mask = Mask::of(self.service.env.values().chain(&self.secrets));
         let hosts: BTreeMap<_, _> =
             self.hosts.iter().map(|ports| (ports.id.clone(), masked(ports, &mask))).collect();
-        let (prober, runner) = (self.prober.clone(), self.runner.clone());
-        Conductor { subject: self.subject(), hosts, prober, runner, mask, told }
+        Conductor { subject: self.subject(), hosts, gates: self.gates.clone(), mask, told }
     }
 
     /// Turns a tag into a release, once, on the first host; every host then gets the digest (P5).

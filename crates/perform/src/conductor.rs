@@ -1,7 +1,6 @@
 //! Performs one action by calling the ports.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_engine::Performer;
@@ -9,7 +8,7 @@ use lockgate_model::{
     Action, Digest, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Mask, Millis, ProjectName,
     Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
 };
-use lockgate_ports::{Check, CommandRunner, HostPorts, Prober};
+use lockgate_ports::{Check, Gates, HostPorts, OnHeadway};
 
 use crate::{drain, files, gates, health, live, traffic};
 
@@ -25,8 +24,7 @@ pub struct Subject {
 pub struct Conductor {
     pub subject: Subject,
     pub hosts: BTreeMap<HostId, HostPorts>,
-    pub prober: Arc<dyn Prober>,
-    pub runner: Arc<dyn CommandRunner>,
+    pub gates: Gates,
     /// For what the programs of gates write: they have this machine's environment, from which secrets come.
     pub mask: Mask,
     /// For all else that goes into events, Lockgate's own words among it: what is a secret without doubt.
@@ -34,12 +32,17 @@ pub struct Conductor {
 }
 
 impl Conductor {
-    /// Asks one gate. `release` is what it is asked about, where something is.
+    /// Asks one gate. `release` is what it is asked about, where something is; `told` hears how far it is.
     ///
     /// # Errors
     /// `GateFailed` or `GateNotYet`, with the evidence.
-    pub async fn ask_gate(&self, gate: &Gate, release: Option<&Release>) -> Result<Seen, Failure> {
-        let asked = gates::ask(self, gate, release).await;
+    pub async fn ask_gate(
+        &self,
+        gate: &Gate,
+        release: Option<&Release>,
+        told: OnHeadway<'_>,
+    ) -> Result<Seen, Failure> {
+        let asked = gates::ask(self, gate, release, told).await;
         asked.map(|seen| self.told.evidence(seen)).map_err(|failure| self.told.failure(failure))
     }
 
@@ -52,9 +55,14 @@ impl Conductor {
 
 #[async_trait]
 impl Performer for Conductor {
-    async fn perform(&self, host: Option<&HostId>, action: &Action) -> Result<Seen, Failure> {
+    async fn perform(
+        &self,
+        host: Option<&HostId>,
+        action: &Action,
+        told: OnHeadway<'_>,
+    ) -> Result<Seen, Failure> {
         if let Action::Gate { gate, release, .. } = action {
-            return self.ask_gate(gate, Some(release)).await;
+            return self.ask_gate(gate, Some(release), told).await;
         }
         let ports = host
             .and_then(|host| self.hosts.get(host))

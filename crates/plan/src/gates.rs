@@ -107,23 +107,22 @@ mod tests {
 
     use lockgate_model::{
         Action, BuiltinRouter, Delivery, Digest, EnvironmentName, Health, HttpGate, HttpHealth, Millis,
-        Moment, ProcessRuntime, ProjectName, Release, Router, Runtime, ServiceName, SlotDelivery, Ssh,
-        StatusRange, Strategy, Tag,
+        Moment, ProcessRuntime, ProjectName, Release, Router, Runtime, Sampling, ServiceName, SlotDelivery,
+        Ssh, StatusRange, Strategy, Tag,
     };
 
     use super::*;
 
     fn smoke(target: GateTarget) -> Gate {
         let paths = vec!["/".to_owned()];
-        let (samples, interval, timeout) = (1, Millis(1), Millis(1));
+        let (sampling, timeout) = (Sampling::Count { samples: 1, interval: Millis(1) }, Millis(1));
         let http = HttpGate {
             target,
             paths,
             status: StatusRange::OK,
             body: None,
             latency_p95: None,
-            samples,
-            interval,
+            sampling,
             timeout,
         };
         Gate { name: "smoke".into(), kind: GateKind::Http(http) }

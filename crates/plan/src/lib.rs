@@ -7,6 +7,7 @@ mod difference;
 mod former;
 mod gates;
 mod matching;
+mod promotable;
 mod recipe;
 mod recreate;
 mod rollback;
@@ -20,6 +21,7 @@ use lockgate_model::{
 pub use difference::{Difference, Record, not_finished};
 pub use gates::resolve as resolve_gates;
 pub use matching::{Found, Here, Matched, match_run};
+pub use promotable::{Policy, WantedGate, promotable};
 pub use recipe::live_release;
 pub use rollback::{is_named, named_release, previous_release};
 

@@ -16,7 +16,7 @@ mod stream;
 
 pub use machine::{App, Artifact, Behaviour, Catalogue, Dropped, Life, Machine, SharedMachine, shared};
 pub use nature::{Call, Calm, Fate, Nature, What};
-pub use outside::{FakeNotifier, FakeProber, FakeRunner};
+pub use outside::{FakeGate, FakeNotifier, FakeProber, FakeRunner};
 pub use ports::{FakeHost, FakePorts, FakeRouter, FakeRuntime};
 pub use registry::FakeRegistry;
 pub use store::FakeStore;

@@ -1,4 +1,4 @@
-//! The traits to the outside: host, runtime, router, registry, prober, command runner, notifier, store.
+//! The traits to the outside: host, runtime, router, registry, gate, prober, command runner, notifier, store.
 //!
 //! Ports take and give domain values, never a vendor's types, and say what an implementer must guarantee. An error
 //! ([`PortError`]) says what the caller may do, not which library failed. Each port has a fake ([`fake`]) and a
@@ -26,7 +26,7 @@ mod upload;
 use std::sync::Arc;
 
 pub use error::{CAUSES, Effect, PortError};
-pub use gate::{CommandRunner, Prober};
+pub use gate::{CommandRunner, Gate, GateAnswer, GateSubject, Gates, OnHeadway, Prober};
 pub use host::{
     Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, NAMES_MAX, Output, STATE_FREE_MIB_MIN,
     Swapped, TEMPORARY_SECONDS_MAX, listens, readable,

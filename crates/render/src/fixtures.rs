@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use lockgate_model::{
     Action, Begun, Checksum, Digest, EnvironmentName, Event, EventKind, Evidence, Failure, FailureKind, Gate,
-    GateKind, GateTarget, Gates, Health, Holder, HostId, HostObserved, HttpGate, HttpHealth, Intent, Lane,
-    LeaseRecord, Millis, Moment, Observed, Outcome, Phase, Plan, PlanPlace, Probe, Progress, ProjectName,
-    Recorded, Release, RouterObserved, RunEnd, RunId, ServiceName, Slot, SlotObserved, SlotState,
-    StatusRange, Step, StepId, Strategy, Stuck, Tag, Timestamp, WhoIsLive,
+    GateKind, GateTarget, Gates, Headway, Health, Holder, HostId, HostObserved, HttpGate, HttpHealth, Intent,
+    Lane, LeaseRecord, Millis, Moment, Observed, Outcome, Phase, Plan, PlanPlace, Probe, Progress,
+    ProjectName, Recorded, Release, RouterObserved, RunEnd, RunId, Sampling, ServiceName, Slot, SlotObserved,
+    SlotState, StatusRange, Step, StepId, StepProgress, Strategy, Stuck, Tag, Timestamp, WhoIsLive,
 };
 
 /// 2025-11-20T12:00:00Z.
@@ -55,6 +55,12 @@ pub(crate) fn failure_smoke() -> Failure {
         .evidence(vec![evidence(true), evidence(false)])
 }
 
+/// Of 31, so many milliseconds after the beginning.
+pub(crate) fn progress(step: StepId, done: u32, millis: i64) -> StepProgress {
+    let headway = Headway { done, of: 31, seen: "no failures".into() };
+    StepProgress { run: run(), at: Timestamp(START + millis), step, headway }
+}
+
 pub(crate) fn run() -> RunId {
     RunId(uuid::Uuid::from_u128(7))
 }
@@ -77,8 +83,7 @@ fn gate() -> Gate {
         status: StatusRange::OK,
         body: None,
         latency_p95: None,
-        samples: 1,
-        interval: Millis(0),
+        sampling: Sampling::Count { samples: 1, interval: Millis(0) },
         timeout: Millis(1_000),
     };
     Gate { name: "smoke".into(), kind: GateKind::Http(http) }

@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
-use lockgate_model::Event;
+use lockgate_model::{Event, StepProgress};
 
 use crate::{Renderer, harmless_json};
 
 /// JSON lines: each is an [`Event`] as it is journaled, but without the queries of URLs (`{"run":…,"seq":…,"at":…,"event":"step_started","step":3}`),
-/// or a note (`{"note":"…"}`). Events that are caught up are not repeated.
+/// how far a step is (`{"run":…,"at":…,"event":"step_progress","step":3,"done":12,"of":31,"seen":"no failures"}`, without `seq`, for no
+/// journal has it), or a note (`{"note":"…"}`). Events that are caught up are not repeated.
 pub struct Json<W> {
     writer: W,
     error: Option<io::Error>,
@@ -42,6 +43,16 @@ impl<W: Write + Send> Renderer for Json<W> {
         self.write(&event.without_queries());
     }
 
+    fn progress(&mut self, progress: &StepProgress) {
+        #[derive(serde::Serialize)]
+        struct Told<'a> {
+            event: &'static str,
+            #[serde(flatten)]
+            progress: &'a StepProgress,
+        }
+        self.write(&Told { event: "step_progress", progress });
+    }
+
     fn note(&mut self, text: &str) {
         self.write(&serde_json::json!({ "note": text }));
     }
@@ -54,7 +65,9 @@ impl<W: Write + Send> Renderer for Json<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::rolled_back_events;
+    use lockgate_model::StepId;
+
+    use crate::fixtures::{progress, rolled_back_events};
 
     #[test]
     fn every_line_is_one_event_that_reads_back_the_same() {
@@ -63,6 +76,7 @@ mod tests {
         for event in &events {
             json.event(event);
         }
+        json.progress(&progress(StepId(6), 12, 12_000));
         json.note("two\nlines");
         json.finish().unwrap();
         let text = String::from_utf8(json.into_writer()).unwrap();
@@ -70,6 +84,10 @@ mod tests {
         let read: Vec<Event> =
             lines[..events.len()].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(read, events);
-        assert_eq!(lines[events.len()..], [r#"{"note":"two\nlines"}"#]);
+        let told = concat!(
+            r#"{"event":"step_progress","run":"00000000-0000-0000-0000-000000000007","at":1763640012000,"step":6,"#,
+            r#""done":12,"of":31,"seen":"no failures"}"#
+        );
+        assert_eq!(lines[events.len()..], [told, r#"{"note":"two\nlines"}"#]);
     }
 }

@@ -30,7 +30,7 @@ use std::io;
 pub use failure::failure_text;
 pub use json::Json;
 pub use live::Live;
-use lockgate_model::{Event, Timestamp};
+use lockgate_model::{Event, StepProgress, Timestamp};
 pub use outcome::{dark_text, hosts_text, outcome_text};
 pub use paint::{Paint, clean, escaped, harmless, harmless_json};
 pub use plain::Plain;
@@ -47,6 +47,9 @@ pub trait Renderer: Send {
     fn catch_up(&mut self, earlier: &[Event]);
 
     fn event(&mut self, event: &Event);
+
+    /// How far a step is that takes its time.
+    fn progress(&mut self, progress: &StepProgress);
 
     /// Something to say that is no event: `waiting for the lease of lee@laptop`.
     fn note(&mut self, text: &str);

@@ -1,12 +1,13 @@
 //! An event as lines of text, the same for the plain and the live view.
 
 use lockgate_model::{
-    Event, EventKind, Evidence, Failure, Intent, Millis, Outcome, Plan, Progress, StepId, Timestamp,
+    Event, EventKind, Evidence, Failure, Intent, Millis, Outcome, Plan, Progress, StepId, StepProgress,
+    Timestamp,
 };
 
 use crate::failure::{evidence_line, failure_text};
 use crate::outcome::hosts_text;
-use crate::view::{RunView, StepView};
+use crate::view::{RunView, StepState, StepView};
 use crate::{Detail, Options, Paint, escaped, harmless};
 
 /// One line or block to show.
@@ -97,6 +98,27 @@ pub(crate) fn lines(view: &mut RunView, event: &Event, paint: Paint) -> Vec<Line
         EventKind::RunEnded { outcome } => out.end(view, outcome),
     }
     out.lines
+}
+
+/// How far a step is.
+pub(crate) struct SoFar {
+    /// When the step began.
+    pub(crate) since: Timestamp,
+    pub(crate) line: Line,
+}
+
+/// `… gate before: stability (for 1m, every 2s): 12 of 31, no failures`. `None` for a step that is not under way.
+pub(crate) fn so_far(view: &RunView, progress: &StepProgress) -> Option<SoFar> {
+    let step = view.steps.get(&progress.step)?;
+    let StepState::Running { since } = step.state else { return None };
+    let text = format!("… {}{}: {}", view.place(step), step.title, headway(progress));
+    Some(SoFar { since, line: Line { from: Detail::Normal, at: Some(progress.at), text } })
+}
+
+/// `12 of 31, no failures`.
+pub(crate) fn headway(progress: &StepProgress) -> String {
+    let headway = &progress.headway;
+    format!("{} of {}, {}", headway.done, headway.of, escaped(&headway.seen))
 }
 
 struct Writer {

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use lockgate_model::{Event, StepId};
+use lockgate_model::{Event, StepId, StepProgress};
 
-use crate::lines::{lines, undo_title};
+use crate::lines::{headway, lines, undo_title};
 use crate::view::{RunView, StepState};
 use crate::{Counts, Detail, Options, Renderer, clean};
 
@@ -161,6 +161,14 @@ impl Renderer for Live {
         self.sync();
     }
 
+    fn progress(&mut self, progress: &StepProgress) {
+        let Some(step) = self.view.steps.get(&progress.step) else { return };
+        let moving = self.moving.iter().find(|moving| moving.step == progress.step && !moving.undo);
+        if let Some(moving) = moving {
+            moving.bar.set_message(format!("{}{}: {}", self.view.place(step), step.title, headway(progress)));
+        }
+    }
+
     fn note(&mut self, text: &str) {
         if self.options.detail > Detail::Quiet {
             self.print(&clean(text));
@@ -200,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::Paint;
-    use crate::fixtures::{deploy_events, fleet_events, rolled_back_events, stuck_events};
+    use crate::fixtures::{deploy_events, fleet_events, progress, rolled_back_events, stuck_events};
 
     fn live(rows: u16) -> (Screen, Live) {
         let screen = Screen { term: InMemoryTerm::new(rows, 120), shown: Arc::default() };
@@ -305,6 +313,28 @@ mod tests {
             live.counts().done - 1,
             "all but the gate name a host: {shown}"
         );
+    }
+
+    #[test]
+    fn a_step_that_takes_its_time_says_in_its_line_how_far_it_is() {
+        let (screen, mut live) = live(40);
+        let events = deploy_events();
+        let gate_ends = events
+            .iter()
+            .position(
+                |event| matches!(event.kind, EventKind::StepSucceeded { step, .. } if step == StepId(6)),
+            )
+            .unwrap();
+        events[..gate_ends].iter().for_each(|event| live.event(event));
+        live.progress(&progress(StepId(6), 12, 12_000));
+        // Of a step that is over.
+        live.progress(&progress(StepId(0), 12, 12_000));
+        // The line is drawn with the spinner's next picture.
+        let begun = std::time::Instant::now();
+        while !screen.contents().contains("gate after: smoke: 12 of 31, no failures") {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{}", screen.contents());
+            std::thread::sleep(Duration::from_millis(TICK_MILLIS / 4));
+        }
     }
 
     #[test]

@@ -2,23 +2,28 @@
 
 use std::io::{self, Write};
 
-use lockgate_model::Event;
+use lockgate_model::{Event, Millis, StepProgress, Timestamp};
 
-use crate::lines::lines;
+use crate::lines::{lines, so_far};
 use crate::view::RunView;
 use crate::{Counts, Detail, Options, Renderer, clean};
+
+/// Between two lines that say how far a step is: a log is read later, and in it only what happened counts.
+const PROGRESS_SECONDS_MIN: u64 = 10;
 
 /// Plain lines; each is written and flushed when its event comes.
 pub struct Plain<W> {
     writer: W,
     options: Options,
     view: RunView,
+    /// When it was last said how far a step is.
+    progressed: Option<Timestamp>,
     error: Option<io::Error>,
 }
 
 impl<W: Write + Send> Plain<W> {
     pub fn new(writer: W, options: Options) -> Self {
-        Self { writer, options, view: RunView::default(), error: None }
+        Self { writer, options, view: RunView::default(), progressed: None, error: None }
     }
 
     #[must_use]
@@ -53,6 +58,17 @@ impl<W: Write + Send> Renderer for Plain<W> {
         }
     }
 
+    fn progress(&mut self, progress: &StepProgress) {
+        let bound = Millis::from_secs(PROGRESS_SECONDS_MIN);
+        // From the beginning of the step on, when nothing was said yet.
+        let Some(line) = so_far(&self.view, progress) else { return };
+        let last = self.progressed.max(Some(line.since)).unwrap_or_default();
+        if self.options.detail > Detail::Quiet && progress.at.since(last) >= bound {
+            self.progressed = Some(progress.at);
+            self.write(&line.line.text(&self.options));
+        }
+    }
+
     fn note(&mut self, text: &str) {
         if self.options.detail > Detail::Quiet {
             self.write(&clean(text));
@@ -70,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::Paint;
-    use crate::fixtures::{deploy_events, rolled_back_events, run, stuck_events};
+    use crate::fixtures::{deploy_events, progress, rolled_back_events, run, stuck_events};
     use crate::time::clock_time_utc;
 
     fn shown(events: &[Event], detail: Detail, time: Option<fn(Timestamp) -> String>) -> String {
@@ -102,6 +118,37 @@ mod tests {
         [12:00:02] ✓ web2: stop blue 240ms
         [12:00:02] succeeded after 2.6s: 9 steps
         ");
+    }
+
+    #[test]
+    fn in_a_log_it_is_said_every_ten_seconds_how_far_a_step_is() {
+        for (detail, wanted) in [
+            (Detail::Quiet, &[][..]),
+            (
+                Detail::Normal,
+                &[
+                    "[12:00:12] … gate after: smoke: 6 of 31, no failures",
+                    "[12:00:22] … gate after: smoke: 11 of 31, no failures",
+                ],
+            ),
+        ] {
+            let options = Options { paint: Paint::plain(), time: Some(clock_time_utc), detail };
+            let mut plain = Plain::new(Vec::new(), options);
+            let events = deploy_events();
+            let is_end =
+                |event: &Event| matches!(event.kind, EventKind::StepSucceeded { step: StepId(6), .. });
+            let end = events.iter().position(is_end).unwrap();
+            events[..end].iter().for_each(|event| plain.event(event));
+            for done in 1..13 {
+                plain.progress(&progress(StepId(6), done, 2_000 * i64::from(done)));
+            }
+            events[end..].iter().for_each(|event| plain.event(event));
+            // It is over, so nothing more is said of it.
+            plain.progress(&progress(StepId(6), 31, 60_000));
+            let text = String::from_utf8(plain.into_writer()).unwrap();
+            let said: Vec<&str> = text.lines().filter(|line| line.contains('…')).collect();
+            assert_eq!(said, wanted, "{text}");
+        }
     }
 
     #[test]

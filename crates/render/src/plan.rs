@@ -215,7 +215,7 @@ fn step_titles(lane: &Lane) -> Vec<StepTitles> {
 
 #[cfg(test)]
 mod tests {
-    use lockgate_model::RouterObserved;
+    use lockgate_model::{Action, GateKind, Millis, RouterObserved, Sampling};
 
     use super::*;
     use crate::fixtures::{host, observed, plan};
@@ -247,6 +247,21 @@ mod tests {
 
         ↩ is what takes a step back if a later one fails
         ");
+    }
+
+    #[test]
+    fn a_gate_that_takes_its_time_says_so() {
+        let mut plan = plan();
+        for step in plan.phases.iter_mut().flat_map(|phase| &mut phase.lanes).flat_map(|lane| &mut lane.steps)
+        {
+            if let Action::Gate { gate, .. } = &mut step.action
+                && let GateKind::Http(http) = &mut gate.kind
+            {
+                let (span, every) = (Millis::from_secs(60), Millis::from_secs(2));
+                http.sampling = Sampling::Span { span, every, failures: 3 };
+            }
+        }
+        insta::assert_snapshot!(plan_text(&plan, &observed(), Paint::plain()));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError};
 use lockgate_model::{
     BuiltinRouter, CommandGate, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment,
     EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate, HttpHealth, Millis, Project,
-    ProjectName, Release, Router, Runtime, Service, ServiceName, Slot, SlotDelivery, Ssh, StatusRange,
-    Strategy, Tag, Template, Wave,
+    ProjectName, Release, Router, Runtime, Sampling, Service, ServiceName, Slot, SlotDelivery, Ssh,
+    StatusRange, Strategy, Tag, Template, Wave,
 };
 use lockgate_ports::fake::{Artifact, Behaviour, Catalogue, Machine, SharedMachine, shared};
 
@@ -245,8 +245,7 @@ fn through_the_router() -> Gate {
             status: StatusRange::OK,
             body: None,
             latency_p95: None,
-            samples: 2,
-            interval: Millis(50),
+            sampling: Sampling::Count { samples: 2, interval: Millis(50) },
             timeout: Millis::from_secs(1),
         }),
     }

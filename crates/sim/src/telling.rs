@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lockgate_engine::Clock;
 use lockgate_model::{
-    Aim, Environment, FailureKind, HostId, Identity, Left, Millis, Outcome, Refusal, Report, Requester,
-    Resume, RunId, Service, Timestamp, Want,
+    Aim, Environment, FailureKind, GateKind, HostId, Identity, Left, Millis, Outcome, Refusal, Report,
+    Requester, Resume, RunId, Service, Timestamp, Want,
 };
 use lockgate_orchestrator::{Handle, InProcess, Orchestrator, Parts, Site, Teller, Wiring};
 use lockgate_ports::fake::{FakePorts, FakeProber, FakeRunner, Life, Nature};
-use lockgate_ports::{Output, PortError};
+use lockgate_ports::{CommandRunner, Output, PortError, Prober};
 use tokio::time::Instant;
 
 use crate::actor::{Actor, BadDay, Ended, Mutation};
@@ -272,19 +272,23 @@ impl<'a> Stage<'a> {
             FakePorts::new(machine.clone(), nature.clone()).host_ports(HOME)
         };
         let scene = self.story.scene.clone();
-        let runner = FakeRunner::new(nature.clone(), move |command| {
+        let runner: Arc<dyn CommandRunner> = Arc::new(FakeRunner::new(nature.clone(), move |command| {
             Ok(Output { code: scene.exit_code(&command.argv), stdout: Vec::new(), stderr: Vec::new() })
-        });
-        let prober = FakeProber::new(nature.clone(), |request| {
+        }));
+        let prober: Arc<dyn Prober> = Arc::new(FakeProber::new(nature.clone(), |request| {
             Err(PortError::new(FailureKind::Unreachable, format!("{} is nowhere", request.target)))
-        });
+        }));
         Site {
             project,
             service,
             environment,
             hosts: self.world.machines.values().map(ports).collect(),
-            prober: Arc::new(prober),
-            runner: Arc::new(runner),
+            gates: lockgate_ports::Gates::new(move |kind| match kind {
+                GateKind::Http(gate) => Arc::new(lockgate_gates::Http::new(gate.clone(), prober.clone())),
+                GateKind::Command(gate) => {
+                    Arc::new(lockgate_gates::Program::new(gate.clone(), runner.clone()))
+                }
+            }),
             secrets: Vec::new(),
         }
     }

@@ -42,7 +42,7 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
     let told = check_notifiers(&context.project).await;
     if !told.is_empty() {
         let about = About { environment, host: &HostId::local(), service: None, title: "notifications" };
-        worst = show(context, &about, &told, worst);
+        all.extend(show(context, &about, &told));
     }
     for id in environment.hosts() {
         let checks = context.wires.host(id).check().await;

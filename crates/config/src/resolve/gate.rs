@@ -1,6 +1,8 @@
 //! Gates.
 
-use lockgate_model::{CommandGate, EnvironmentName, Gate, GateKind, GateTarget, HttpGate, Millis, Template};
+use lockgate_model::{
+    CommandGate, EnvironmentName, Gate, GateKind, GateTarget, HttpGate, Millis, Sampling, Template,
+};
 
 use super::Reader;
 use super::environment::environment;
@@ -12,6 +14,13 @@ use crate::raw;
 const SAMPLES: u32 = 5;
 const SAMPLES_MAX: u32 = 1000;
 const INTERVAL: Millis = Millis(200);
+/// A gate is asked while a run holds its lease; what takes longer is no gate of a run.
+const SPAN_SECONDS_MAX: u64 = 3_600;
+const SPAN_SECONDS_MIN: u64 = 1;
+const EVERY: Millis = Millis::from_secs(2);
+const EVERY_MIN: Millis = Millis(100);
+/// Looks at one path within a span.
+const LOOKS_MAX: u32 = 10_000;
 const REQUEST_TIMEOUT: Millis = Millis::from_secs(5);
 const COMMAND_TIMEOUT: Millis = Millis::from_secs(600);
 const PASS: [i32; 1] = [0];
@@ -79,6 +88,7 @@ fn http(
     environments: &[&str],
 ) -> Option<(GateKind, String)> {
     let raw = &source.value;
+    let what = if raw.span.is_some() { "stability" } else { "http" };
     let (target, name) = match (&raw.environment, &raw.url) {
         (Some(_), Some(url)) => {
             reader.conflict(url.place, "`in` and `url` exclude each other", "keep one of them");
@@ -86,15 +96,15 @@ fn http(
         }
         (Some(name), None) => {
             let name = environment(reader, name, environments)?;
-            let shown = format!("http in {name}");
+            let shown = format!("{what} in {name}");
             (if &name == here { GateTarget::Here } else { GateTarget::Environment(name) }, shown)
         }
         (None, Some(url)) => {
             let url = reader.url("`url`", url)?;
             let host = url.split('/').nth(2).unwrap_or_default().to_owned();
-            (GateTarget::Url(url), format!("http at {host}"))
+            (GateTarget::Url(url), format!("{what} at {host}"))
         }
-        (None, None) => (GateTarget::Here, "http".to_owned()),
+        (None, None) => (GateTarget::Here, what.to_owned()),
     };
     let body = raw.body.as_ref().and_then(|body| Some((reader.text(body)?, body.place)));
     if let Some((text, place)) = &body
@@ -113,11 +123,62 @@ fn http(
             .latency_p95
             .as_ref()
             .map(|span| reader.span("`latency_p95`", Some(span), Millis(1), Millis(1))),
-        samples: reader.whole("`samples`", raw.samples.as_ref(), 1, SAMPLES_MAX, SAMPLES),
-        interval: reader.span("`interval`", raw.interval.as_ref(), Millis(0), INTERVAL),
+        sampling: sampling(reader, raw),
         timeout: reader.span("`timeout`", raw.timeout.as_ref(), Millis(1), REQUEST_TIMEOUT),
     };
     Some((GateKind::Http(gate), name))
+}
+
+/// A handful, or with `for` over a time.
+fn sampling(reader: &mut Reader<'_>, raw: &raw::Http) -> Sampling {
+    let Some(given) = &raw.span else {
+        let alone = [
+            ("every", raw.every.as_ref().map(|one| one.place)),
+            ("failures", raw.failures.as_ref().map(|one| one.place)),
+        ];
+        for (key, place) in alone {
+            if let Some(place) = place {
+                let hint = "add `for: 1m`, or write `samples` and `interval` for a handful of requests";
+                reader.conflict(place, format!("`{key}` says nothing without `for`"), hint);
+            }
+        }
+        return Sampling::Count {
+            samples: reader.whole("`samples`", raw.samples.as_ref(), 1, SAMPLES_MAX, SAMPLES),
+            interval: reader.span("`interval`", raw.interval.as_ref(), Millis(0), INTERVAL),
+        };
+    };
+    let instead = [
+        (
+            "samples",
+            raw.samples.as_ref().map(|one| one.place),
+            "remove it: `for` and `every` say how many there are",
+        ),
+        ("interval", raw.interval.as_ref().map(|one| one.place), "with `for` write `every` instead"),
+    ];
+    for (key, place, hint) in instead {
+        if let Some(place) = place {
+            reader.conflict(place, format!("`{key}` and `for` exclude each other"), hint);
+        }
+    }
+    let least = Millis::from_secs(SPAN_SECONDS_MIN);
+    let most = Millis::from_secs(SPAN_SECONDS_MAX);
+    let Some(span) = reader.span_within("`for`", given, least, most) else {
+        return Sampling::Span { span: least, every: least, failures: 0 };
+    };
+    let every = reader.span("`every`", raw.every.as_ref(), EVERY_MIN, EVERY.min(span));
+    let place = raw.every.as_ref().map_or(given.place, |every| every.place);
+    let looks = Sampling::Span { span, every, failures: 0 }.looks();
+    if every > span {
+        let message = format!("`every` {every} is longer than `for` {span}");
+        reader.invalid(place, message, format!("write {span} or less, so that there are two looks at least"));
+    } else if looks > LOOKS_MAX {
+        let message = format!("{looks} requests for each path are too many: at most {LOOKS_MAX}");
+        let enough = Millis(span.0.div_ceil(u64::from(LOOKS_MAX) - 1));
+        reader.invalid(place, message, format!("write `every: {enough}` or more, or a shorter `for`"));
+    }
+    // One has to be good.
+    let failures = reader.whole("`failures`", raw.failures.as_ref(), 0, looks.saturating_sub(1), 0);
+    Sampling::Span { span, every, failures }
 }
 
 fn command(reader: &mut Reader<'_>, source: &At<Either<raw::Command>>) -> Option<(GateKind, String)> {

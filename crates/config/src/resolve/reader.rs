@@ -150,6 +150,19 @@ impl Reader<'_> {
         self.quantity(what, source, &expects, parse).unwrap_or(default)
     }
 
+    /// `None` when it is not within them, which is reported.
+    pub fn span_within(
+        &mut self,
+        what: &str,
+        source: &At<Span>,
+        least: Millis,
+        most: Millis,
+    ) -> Option<Millis> {
+        let expects = format!("{}, from {least} to {most}", quantity::SPAN_EXPECTS);
+        let parse = |text: &str| quantity::span(text).filter(|span| (least..=most).contains(span));
+        self.quantity(what, source, &expects, parse)
+    }
+
     pub fn status(&mut self, what: &str, source: Option<&At<Status>>) -> StatusRange {
         let Some(source) = source else { return StatusRange::OK };
         self.quantity(what, source, quantity::STATUS_EXPECTS, quantity::status).unwrap_or(StatusRange::OK)

@@ -26,16 +26,7 @@ const LEFT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Runs a command to its end, as [`lockgate_ports::Host::exec`] says.
 pub(crate) async fn run(command: &Command) -> Result<Output, PortError> {
-    // Aside, for it waits until the child has become the program, which comes from a disk. Where nobody waits for it any
-    // more, it is not started; what was started just then is killed.
-    let (here, wanted) = (Arc::new(()), command.clone());
-    let caller = Arc::downgrade(&here);
-    let started = aside(move || match caller.strong_count() {
-        0 => Err(PortError::other("nobody waits for it any more")),
-        _ => Running::spawn(&wanted),
-    });
-    let mut running = started.await?;
-    drop(here);
+    let mut running = start(command).await?;
     match tokio::time::timeout(command.timeout.duration(), running.finish(&command.stdin)).await {
         Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => Err(PortError::from(error).with_unknown_effect().context(name(command))),
@@ -45,12 +36,26 @@ pub(crate) async fn run(command: &Command) -> Result<Output, PortError> {
 
 /// Runs a command to its end and tells its lines, as [`lockgate_ports::Host::exec_lines`] says.
 pub(crate) async fn tell(command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
-    let mut running = Running::spawn(command)?;
+    let mut running = start(command).await?;
     match tokio::time::timeout(command.timeout.duration(), running.tell(&command.stdin, sink)).await {
         Ok(Ok(ended)) => Ok(ended),
         Ok(Err(error)) => Err(PortError::from(error).with_unknown_effect().context(name(command))),
         Err(_) => Err(too_long(command)),
     }
+}
+
+/// Aside, for it waits until the child has become the program, which comes from a disk. Where nobody waits for it any more
+/// by then, it is not started; what was started just then is killed.
+async fn start(command: &Command) -> Result<Running, PortError> {
+    let (here, wanted) = (Arc::new(()), command.clone());
+    let caller = Arc::downgrade(&here);
+    let started = aside(move || match caller.strong_count() {
+        0 => Err(PortError::other("nobody waits for it any more").without_effect()),
+        _ => Running::spawn(&wanted),
+    });
+    let running = started.await;
+    drop(here);
+    running
 }
 
 fn too_long(command: &Command) -> PortError {

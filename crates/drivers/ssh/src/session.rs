@@ -98,6 +98,7 @@ async fn open(host: &HostId, link: &Link, turn: &mut Turn<'_, Worker>) -> Result
 }
 
 /// What came of the wish for a session.
+#[allow(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum Begun<T> {
     Session(Child<Arc<Session>>),
     Instead(T),

@@ -31,7 +31,7 @@ const IDLE_SECONDS_MAX: u64 = 15;
 pub(crate) enum Database {
     File {
         path: PathBuf,
-        options: SqliteConnectOptions,
+        options: Box<SqliteConnectOptions>,
     },
     /// `None` when sqlx cannot read the URL.
     Server {
@@ -50,7 +50,9 @@ impl fmt::Debug for Database {
 impl Database {
     pub(crate) fn new(location: &StateLocation) -> Self {
         match location {
-            StateLocation::File(path) => Database::File { path: path.clone(), options: file::options(path) },
+            StateLocation::File(path) => {
+                Database::File { path: path.clone(), options: Box::new(file::options(path)) }
+            }
             StateLocation::Postgres(url) => {
                 Database::Server { url: url.clone(), options: server_options(url).map(Box::new) }
             }

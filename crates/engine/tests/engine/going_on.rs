@@ -8,8 +8,8 @@ use lockgate_engine::{
     Engine, Interrupt, Journal, JournalError, LeaseStore, Leases, Performer, RunError, RunFilter, RunSummary,
 };
 use lockgate_model::{
-    Action, Event, EventKind, Failure, FailureKind, HostId, Identity, Lane, Millis, Outcome, Phase, Plan,
-    RunId, Seen, Slot, Step, StepId, WhoIsLive,
+    Action, Event, EventKind, Failure, FailureKind, Headway, HostId, Identity, Lane, Millis, Outcome, Phase,
+    Plan, RunId, Seen, Slot, Step, StepId, WhoIsLive,
 };
 use tokio::time::Instant;
 
@@ -88,7 +88,12 @@ fn length(action: &Action) -> Duration {
 
 #[async_trait]
 impl Performer for World {
-    async fn perform(&self, _host: Option<&HostId>, action: &Action) -> Result<Seen, Failure> {
+    async fn perform(
+        &self,
+        _host: Option<&HostId>,
+        action: &Action,
+        _: &(dyn Fn(Headway) + Send + Sync),
+    ) -> Result<Seen, Failure> {
         let end = Instant::now() + length(action);
         while Instant::now() < end {
             let nap = NAP.min(end - Instant::now());

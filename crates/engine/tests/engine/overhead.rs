@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockgate_engine::{Engine, Interrupt, LeaseStore, Leases, Performer, RunFile};
 use lockgate_model::{
-    Action, Failure, FailureKind, HostId, Identity, Lane, Millis, Outcome, Phase, Plan, Progress,
+    Action, Failure, FailureKind, Headway, HostId, Identity, Lane, Millis, Outcome, Phase, Plan, Progress,
     RECORD_BYTES_MAX, RunId, Seen, Slot, Step, StepId, WhoIsLive,
 };
 
@@ -65,7 +65,12 @@ impl World {
 
 #[async_trait]
 impl Performer for World {
-    async fn perform(&self, host: Option<&HostId>, action: &Action) -> Result<Seen, Failure> {
+    async fn perform(
+        &self,
+        host: Option<&HostId>,
+        action: &Action,
+        _: &(dyn Fn(Headway) + Send + Sync),
+    ) -> Result<Seen, Failure> {
         tokio::time::sleep(STEP).await;
         let first = host == Some(&self.records[0].host);
         if *self.failing.lock().unwrap() && first && matches!(action, Action::Start { .. }) {

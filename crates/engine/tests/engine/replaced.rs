@@ -9,8 +9,8 @@ use lockgate_engine::{
     Engine, Interrupt, Journal, JournalError, LeaseStore, Leases, Performer, RunError, RunFilter, RunSummary,
 };
 use lockgate_model::{
-    Action, Event, EventKind, Failure, FailureKind, HostId, Identity, Lane, Millis, Outcome, Phase, Plan,
-    Progress, RunId, Seen, Slot, Step, StepId, WhoIsLive,
+    Action, Event, EventKind, Failure, FailureKind, Headway, HostId, Identity, Lane, Millis, Outcome, Phase,
+    Plan, Progress, RunId, Seen, Slot, Step, StepId, WhoIsLive,
 };
 
 use crate::common::{self, Forgets, Record};
@@ -92,7 +92,12 @@ impl World {
 
 #[async_trait]
 impl Performer for World {
-    async fn perform(&self, _host: Option<&HostId>, action: &Action) -> Result<Seen, Failure> {
+    async fn perform(
+        &self,
+        _host: Option<&HostId>,
+        action: &Action,
+        _: &(dyn Fn(Headway) + Send + Sync),
+    ) -> Result<Seen, Failure> {
         let (slot, takes) = match action {
             Action::Drain { slot, deadline, .. } => (*slot, *deadline),
             Action::Stop { slot, grace, .. } => (*slot, *grace),

@@ -7,8 +7,8 @@ use crate::common::{self, Forgets, Record};
 use async_trait::async_trait;
 use lockgate_engine::{Engine, Interrupt, LeaseStore, Leases, Performer};
 use lockgate_model::{
-    Action, Failure, FailureKind, HostId, Identity, Lane, Millis, Outcome, Phase, Plan, Progress, RunId,
-    Seen, Slot, Step, StepId, WhoIsLive,
+    Action, Failure, FailureKind, Headway, HostId, Identity, Lane, Millis, Outcome, Phase, Plan, Progress,
+    RunId, Seen, Slot, Step, StepId, WhoIsLive,
 };
 use tokio::time::Instant;
 
@@ -69,7 +69,12 @@ impl World {
 
 #[async_trait]
 impl Performer for World {
-    async fn perform(&self, host: Option<&HostId>, action: &Action) -> Result<Seen, Failure> {
+    async fn perform(
+        &self,
+        host: Option<&HostId>,
+        action: &Action,
+        _: &(dyn Fn(Headway) + Send + Sync),
+    ) -> Result<Seen, Failure> {
         let host = host.unwrap().as_str();
         let (what, took, result) = match (host, action) {
             ("dead", Action::Start { .. }) => ("start", DEAD, Ok(())),

@@ -10,16 +10,16 @@ use async_trait::async_trait;
 use lockgate_engine::{Clock, Journal, JournalError, RunFilter, RunSummary};
 use lockgate_model::{
     BuiltinRouter, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment, EnvironmentName, Event,
-    EventKind, Health, HostId, HttpHealth, Identity, Intent, Millis, Project, ProjectName, Refusal, Release,
-    Requester, Router, RunId, Runtime, Service, ServiceName, SlotDelivery, Ssh, StatusRange, Strategy, Tag,
-    Template, Timestamp, Told, Want, Wave,
+    EventKind, Evidence, Health, HostId, HttpHealth, Identity, Intent, Millis, Project, ProjectName, Refusal,
+    Release, Requester, Router, RunId, Runtime, Service, ServiceName, SlotDelivery, Ssh, StatusRange,
+    Strategy, Tag, Template, Timestamp, Told, Want, Wave,
 };
 use lockgate_orchestrator::{Handle, InProcess, Parts, Site, Teller, Wiring};
 use lockgate_ports::fake::{
-    Artifact, Behaviour, Call, Catalogue, FakePorts, FakeProber, FakeRunner, Fate, Life, Machine, Nature,
-    SharedMachine, What, shared,
+    Artifact, Behaviour, Call, Catalogue, FakeGate, FakePorts, Fate, Life, Machine, Nature, SharedMachine,
+    What, shared,
 };
-use lockgate_ports::{Output, PortError};
+use lockgate_ports::{GateAnswer, GateSubject, Gates};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -184,16 +184,18 @@ struct Place {
 impl Wiring for Place {
     fn site(&self, service: &Service, environment: &Environment) -> Result<Site, Refusal> {
         let nature: Arc<dyn Nature> = self.door.clone();
-        let nobody = |_: &lockgate_ports::Request| Err(PortError::unreachable("nobody is there"));
-        let runner =
-            |_: &lockgate_ports::Command| Ok(Output { code: 0, stdout: Vec::new(), stderr: Vec::new() });
+        let open = |_: &GateSubject| {
+            let (check, wanted, seen) = ("a look".into(), "200".into(), "200".into());
+            Ok(GateAnswer::judge(vec![Evidence { check, wanted, seen, ok: true }]))
+        };
+        let asked: Arc<dyn Nature> = self.door.clone();
+        let gates = Gates::new(move |_| Arc::new(FakeGate::new(asked.clone(), Millis::from_secs(1), open)));
         Ok(Site {
             project: self.project.clone(),
             service: service.clone(),
             environment: environment.clone(),
-            hosts: vec![FakePorts::new(self.machine.clone(), nature.clone()).host_ports("/srv/web")],
-            prober: Arc::new(FakeProber::new(nature.clone(), nobody)),
-            runner: Arc::new(FakeRunner::new(nature, runner)),
+            hosts: vec![FakePorts::new(self.machine.clone(), nature).host_ports("/srv/web")],
+            gates,
             secrets: Vec::new(),
         })
     }

@@ -6,7 +6,7 @@ use lockgate_model::{
     Action, BuiltinRouter, CommandGate, CommandHealth, ComposeLayout, ComposeRuntime, Delivery, Digest,
     DockerHealth, Environment, EnvironmentName, Failure, Gate, GateKind, GateTarget, Gates, Health, HostId,
     HostObserved, HttpGate, HttpHealth, Intent, Millis, Observed, Plan, Project, ProjectName, Recorded,
-    Rejection, Release, Router, RouterObserved, Runtime, Service, ServiceName, Slot, SlotDelivery,
+    Rejection, Release, Router, RouterObserved, Runtime, Sampling, Service, ServiceName, Slot, SlotDelivery,
     SlotObserved, SlotState, Ssh, StatusRange, Strategy, Tag, Template, Timestamp, Verify, Wave,
     live_without_router,
 };
@@ -74,8 +74,7 @@ impl Config {
             status: StatusRange::OK,
             body: Some("ok".into()),
             latency_p95: Some(Millis(200)),
-            samples: 3,
-            interval: Millis(5),
+            sampling: Sampling::Count { samples: 3, interval: Millis(5) },
             timeout: Millis(1_000),
         };
         let environment = Environment {

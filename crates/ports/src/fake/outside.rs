@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use lockgate_model::{Evidence, Millis};
 
 use crate::fake::{Call, Fate, Nature, What};
 use crate::{
-    Answer, Check, Command, CommandRunner, Message, Notifier, Output, PortError, Posted, Prober, Request,
+    Answer, Check, Command, CommandRunner, Gate, GateAnswer, GateSubject, Message, Notifier, OnHeadway,
+    Output, PortError, Posted, Prober, Request,
 };
 
 type Answering = dyn Fn(&Request) -> Result<Answer, PortError> + Send + Sync;
@@ -68,6 +70,55 @@ impl CommandRunner for FakeRunner {
         let output = (self.run)(command);
         self.nature.after(&call).await;
         output
+    }
+}
+
+type Judging = dyn Fn(&GateSubject) -> Result<GateAnswer, PortError> + Send + Sync;
+
+/// Answers as its function does, within its limit. An error of the function is that it could not look.
+pub struct FakeGate {
+    answer: Box<Judging>,
+    limit: Millis,
+    nature: Arc<dyn Nature>,
+}
+
+impl FakeGate {
+    pub fn new(
+        nature: Arc<dyn Nature>,
+        limit: Millis,
+        answer: impl Fn(&GateSubject) -> Result<GateAnswer, PortError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { answer: Box::new(answer), limit, nature }
+    }
+
+    async fn look(&self, subject: &GateSubject) -> Result<GateAnswer, PortError> {
+        let call = fate(&self.nature, What::Probe, subject.service.as_str()).await?;
+        let answer = (self.answer)(subject);
+        self.nature.after(&call).await;
+        answer
+    }
+}
+
+#[async_trait]
+impl Gate for FakeGate {
+    async fn ask(&self, subject: &GateSubject, _: OnHeadway<'_>) -> GateAnswer {
+        let looked = tokio::time::timeout(self.limit.duration(), self.look(subject)).await;
+        let looked = looked.unwrap_or_else(|_| Err(PortError::timed_out("no answer")));
+        looked.unwrap_or_else(|error| {
+            let (check, wanted) = ("a look".to_owned(), "an answer".to_owned());
+            GateAnswer::not_yet(vec![Evidence { check, wanted, seen: error.to_string(), ok: false }])
+        })
+    }
+
+    fn limit(&self) -> Millis {
+        self.limit
+    }
+
+    async fn check(&self, what: &str, subject: &GateSubject) -> Vec<Check> {
+        vec![match self.look(subject).await {
+            Ok(_) => Check::ok(what, "it answers"),
+            Err(error) => Check::bad(what, error.to_string(), "see why it does not answer"),
+        }]
     }
 }
 

@@ -1,19 +1,24 @@
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use lockgate_model::{Digest, FailureKind, HostId, Millis, Release, Repository, ServiceName, Slot, Tag};
+use lockgate_model::{
+    Digest, EnvironmentName, Evidence, FailureKind, HostId, Millis, Release, Repository, ServiceName, Slot,
+    Tag,
+};
 
+use crate::conformance::gate::{GateFixture, Outside};
 use crate::conformance::registry::RegistryFixture;
 use crate::conformance::router::{HeldRequest, RouterFixture};
 use crate::conformance::runtime::RuntimeFixture;
 use crate::fake::{
-    Artifact, Behaviour, Call, Calm, Catalogue, FakeHost, FakePorts, FakeRegistry, FakeRouter, FakeRuntime,
-    Fate, Machine, Nature, SharedMachine, What, shared,
+    Artifact, Behaviour, Call, Calm, Catalogue, FakeGate, FakeHost, FakePorts, FakeRegistry, FakeRouter,
+    FakeRuntime, Fate, Machine, Nature, SharedMachine, What, shared,
 };
 use crate::{
-    Answer, Command, Effect, Endpoint, Host, Line, Output, Pipe, PortError, Registry, Request, Router,
-    Runtime, Swapped, Upload, Upstream, conformance, http,
+    Answer, Command, Effect, Endpoint, Gate, GateAnswer, GateSubject, Host, Line, Output, Pipe, PortError,
+    Registry, Request, Router, Runtime, Swapped, Upload, Upstream, conformance, http,
 };
 
 fn tag(text: &str) -> Tag {
@@ -229,4 +234,61 @@ async fn the_fake_registry_passes_the_suite() {
 async fn the_fake_store_passes_the_suite() {
     let store = crate::fake::FakeStore::default();
     conformance::store::suite(&store, &store).await;
+}
+
+/// The world of a fake gate.
+struct Around(Outside);
+
+#[async_trait]
+impl Nature for Around {
+    async fn before(&self, _: &Call) -> Fate {
+        match self.0 {
+            Outside::Down => Fate::Fails(PortError::unreachable("nobody listens")),
+            Outside::Silent | Outside::Stalls => std::future::pending().await,
+            _ => Fate::Happens,
+        }
+    }
+
+    async fn after(&self, _: &Call) {}
+
+    fn admits(&self, _: &Call, _: &mut Machine) -> bool {
+        true
+    }
+
+    fn happened(&self, _: &Call, _: &mut Machine) {}
+}
+
+struct Gated;
+
+#[async_trait]
+impl GateFixture for Gated {
+    async fn gate(&self, outside: Outside) -> (Arc<dyn Gate>, GateSubject) {
+        let seen = |seen: &str, ok| {
+            Ok(GateAnswer::judge(vec![Evidence {
+                check: "a look".into(),
+                wanted: "200".into(),
+                seen: seen.into(),
+                ok,
+            }]))
+        };
+        let answer = move |_: &GateSubject| match outside {
+            Outside::Well => seen("200", true),
+            Outside::Unauthorized => seen("401", false),
+            Outside::RateLimited => seen("429", false),
+            _ => Err(PortError::other("half an answer")),
+        };
+        let subject = GateSubject {
+            service: ServiceName::new("web").unwrap(),
+            environment: EnvironmentName::new("prod").unwrap(),
+            release: None,
+            routers: BTreeMap::new(),
+        };
+        let gate = FakeGate::new(Arc::new(Around(outside)), Millis::from_secs(1), answer);
+        (Arc::new(gate), subject)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fake_gate_conforms() {
+    conformance::gate::suite(&Gated).await;
 }

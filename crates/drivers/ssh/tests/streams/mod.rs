@@ -6,15 +6,19 @@ use std::time::{Duration, Instant};
 
 use lockgate_model::{FailureKind, Millis};
 use lockgate_ports::{Command, Effect, Host, Line, Upload};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::sshd::Sshd;
 use crate::{hello, slow_and_talkative_shell, until};
 
 /// What is sent before something happens to the connection.
 const BEGUN_BYTES: usize = 1024 * 1024;
+/// More than fits into all that is between the two ends.
+const MUCH_BYTES: usize = 32 * 1024 * 1024;
+/// As long as nothing may go on: enough for a busy machine to find out who writes.
+const STALL: Millis = Millis::from_secs(8);
 /// Longest wait for an error that is due.
-const ERROR_SECONDS_MAX: u64 = 20;
+const ERROR_SECONDS_MAX: u64 = 60;
 
 /// The temporary file of an upload into the folder, once there is something in it.
 fn begun(folder: &str) -> Option<PathBuf> {
@@ -35,12 +39,19 @@ async fn an_upload_whose_connection_is_cut_leaves_the_old_file_and_the_next_one_
     let (host, work) = (sshd.host(), sshd.work());
     let file = format!("{work}/file");
     host.write(&file, b"old", 0o600).await.unwrap();
-    let mut endless = tokio::io::repeat(b'x');
+    let (mut sender, mut content) = tokio::io::duplex(BEGUN_BYTES);
     let cut = async {
+        sender.write_all(&vec![b'x'; BEGUN_BYTES]).await.unwrap();
         until("a part is there", || begun(&work).is_some()).await;
         assert!(sshd.cut_connections() > 0, "there was a connection");
+        // What is sent now goes nowhere, and its receiver may have gone.
+        drop(sender.write_all(&vec![b'x'; BEGUN_BYTES]).await);
+        std::future::pending::<()>().await;
     };
-    let (result, ()) = tokio::join!(host.upload(Upload::new(&file, 0o600, &mut endless)), cut);
+    let result = tokio::select! {
+        result = host.upload(Upload::new(&file, 0o600, &mut content)) => result,
+        () = cut => unreachable!("it does not end"),
+    };
     let error = result.unwrap_err();
     assert_eq!((error.kind, error.effect()), (FailureKind::Unreachable, Effect::None), "{error}");
     assert_eq!(std::fs::read(&file).unwrap(), b"old");
@@ -49,10 +60,13 @@ async fn an_upload_whose_connection_is_cut_leaves_the_old_file_and_the_next_one_
     assert_eq!(std::fs::read(&file).unwrap(), b"new");
 }
 
-/// Who reads what is sent, by the file that it writes into.
+/// The `cat` that reads what is sent, by the file that it writes into: its shell has that open too.
 fn writer_of(part: &Path) -> Option<String> {
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let mut pids = processes.map(|entry| entry.path()).filter(|path| {
+        if std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name != "cat\n") {
+            return false;
+        }
         let open = std::fs::read_dir(path.join("fd")).into_iter().flatten().filter_map(Result::ok);
         open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|target| target == part)
     });
@@ -67,20 +81,28 @@ async fn an_upload_that_the_host_does_not_take_is_given_up_by_its_progress_and_n
     let signal = |signal: &str, pid: &str| {
         assert!(Program::new("kill").args([signal, pid]).status().unwrap().success())
     };
-    let mut endless = tokio::io::repeat(b'x');
-    let upload = Upload::new(&file, 0o600, &mut endless).stall(Millis(1_500));
+    let (mut sender, content) = tokio::io::duplex(BEGUN_BYTES);
     let stop = async {
+        sender.write_all(&vec![b'x'; BEGUN_BYTES]).await.unwrap();
         until("a part is there", || begun(&work).is_some()).await;
         let pid = writer_of(&begun(&work).unwrap()).expect("somebody writes it");
         signal("-STOP", &pid);
+        // Not all of it is taken before it is given up.
+        assert!(sender.write_all(&vec![b'x'; MUCH_BYTES]).await.is_err());
         pid
     };
     let asked = Instant::now();
-    let (result, pid) = tokio::join!(host.upload(upload), stop);
+    let (to, path) = (&host, &file);
+    let give_up = async move {
+        // Its sender is told when it is dropped.
+        let mut content = content;
+        to.upload(Upload::new(path, 0o600, &mut content).stall(STALL)).await
+    };
+    let (result, pid) = tokio::join!(give_up, stop);
     signal("-CONT", &pid);
     let error = result.unwrap_err();
     assert_eq!((error.kind, error.effect()), (FailureKind::TimedOut, Effect::None), "{error}");
-    assert!(error.message.contains("did not go on for 1.5s") && !error.hints().is_empty(), "{error}");
+    assert!(error.message.contains("did not go on for 8s") && !error.hints().is_empty(), "{error}");
     assert!(asked.elapsed() < Duration::from_secs(ERROR_SECONDS_MAX), "{:?}", asked.elapsed());
     until("the part has gone", || std::fs::read_dir(&work).unwrap().count() == 0).await;
 
@@ -88,12 +110,12 @@ async fn an_upload_that_the_host_does_not_take_is_given_up_by_its_progress_and_n
     let (mut sender, mut slow) = tokio::io::duplex(64);
     let drip = async {
         for _ in 0..8 {
-            tokio::time::sleep(Duration::from_millis(400)).await;
-            tokio::io::AsyncWriteExt::write_all(&mut sender, b"drip").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            sender.write_all(b"drip").await.unwrap();
         }
         drop(sender);
     };
-    let upload = host.upload(Upload::new(&file, 0o600, &mut slow).stall(Millis(1_500)));
+    let upload = host.upload(Upload::new(&file, 0o600, &mut slow).stall(STALL));
     let (uploaded, ()) = tokio::join!(upload, drip);
     assert_eq!(uploaded.unwrap().size, 32);
 }

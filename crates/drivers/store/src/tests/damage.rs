@@ -436,7 +436,7 @@ async fn a_file_that_cannot_grow_is_full_and_goes_on_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
     let small = file::options(&path).pragma("max_page_count", "20");
-    let database = Database::File { path: path.clone(), options: small };
+    let database = Database::File { path: path.clone(), options: Box::new(small) };
     let journal = SqlStore { database: database.into(), open: Default::default(), away: Default::default() };
     let mut kept = fill(&journal).await;
     assert_eq!(journal.load(run(1)).await.unwrap(), kept);
