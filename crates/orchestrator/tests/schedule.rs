@@ -15,11 +15,11 @@ use lockgate_model::{
 use lockgate_orchestrator::{Face, Handle, InProcess, Parts, Scheduler, Site, Teller, Turn, Turned, Wiring};
 use lockgate_plan::schedule::Due;
 use lockgate_ports::fake::{
-    Artifact, Behaviour, Call, Calm, FakeHost, FakeNotifier, FakePorts, FakeProber, FakeRegistry, FakeRunner,
+    Artifact, Behaviour, Call, Calm, FakeGate, FakeHost, FakeNotifier, FakePorts, FakeRegistry, FakeRunner,
     Fate, Machine, Nature, SharedMachine, What, shared,
 };
 use lockgate_ports::registry::MEDIA_TYPES;
-use lockgate_ports::{Manifest, PortError, Registry};
+use lockgate_ports::{GateSubject, Gates, Manifest, PortError, Registry};
 
 /// 2026-03-26T00:00:00Z, three days before the clocks change in Berlin.
 const DAY_ONE: i64 = 1_774_483_200_000;
@@ -203,14 +203,15 @@ impl Scene {
             ssh: Ssh::default(),
             state: lockgate_model::StateLocation::of_folder("/".as_ref()),
         };
-        let unasked = |_: &lockgate_ports::Request| Err(PortError::other("nobody asks"));
         let site = Site {
             project: Arc::new(project),
             service,
             environment,
             hosts: vec![ports.host_ports("/srv/web")],
-            prober: Arc::new(FakeProber::new(Arc::new(Calm), unasked)),
-            runner: Arc::new(FakeRunner::new(Arc::new(Calm), |_| Err(PortError::other("nobody asks")))),
+            gates: Gates::new(|_| {
+                let unasked = |_: &GateSubject| Err(PortError::other("nobody asks"));
+                Arc::new(FakeGate::new(Arc::new(Calm), Millis::from_secs(1), unasked))
+            }),
             secrets: Vec::new(),
         };
         let (runs, count) = (Arc::new(Runs::default()), AtomicU64::new(1));
