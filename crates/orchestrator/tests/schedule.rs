@@ -15,8 +15,8 @@ use lockgate_model::{
 use lockgate_orchestrator::{Face, Handle, InProcess, Parts, Scheduler, Site, Teller, Turn, Turned, Wiring};
 use lockgate_plan::schedule::Due;
 use lockgate_ports::fake::{
-    Artifact, Behaviour, Call, Calm, FakeGate, FakeHost, FakeNotifier, FakePorts, FakeRegistry, FakeRunner,
-    Fate, Machine, Nature, SharedMachine, What, shared,
+    Artifact, Behaviour, Call, Calm, FakeGate, FakeHost, FakeNotifier, FakePorts, FakeRegistry, Fate,
+    Machine, Nature, SharedMachine, What, shared,
 };
 use lockgate_ports::registry::MEDIA_TYPES;
 use lockgate_ports::{GateSubject, Gates, Manifest, PortError, Registry};
