@@ -203,13 +203,13 @@ impl Scene {
             ssh: Ssh::default(),
             state: lockgate_model::StateLocation::of_folder("/".as_ref()),
         };
-        let unasked = |_: &GateSubject| Err(PortError::other("nobody asks"));
         let site = Site {
             project: Arc::new(project),
             service,
             environment,
             hosts: vec![ports.host_ports("/srv/web")],
-            gates: Gates::new(move |_| {
+            gates: Gates::new(|_| {
+                let unasked = |_: &GateSubject| Err(PortError::other("nobody asks"));
                 Arc::new(FakeGate::new(Arc::new(Calm), Millis::from_secs(1), unasked))
             }),
             secrets: Vec::new(),

@@ -327,6 +327,7 @@ fn project(host: HostId) -> Project {
         from: None,
         before: Vec::new(),
         after: Vec::new(),
+        schedules: BTreeMap::new(),
         delivery,
         schedules: BTreeMap::new(),
     };
