@@ -61,9 +61,14 @@ impl Fleet {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
         command.args(typed.split(' ')).stdin(Stdio::null()).current_dir(self.machines.path().join(machine));
         command.env("TMPDIR", self.machines.path().join(SOCKETS));
-        for name in
-            ["LOCKGATE_ENV", "LOCKGATE_LOG", "SLACK_WEBHOOK_URL", "DEPLOY_SSH_OPTS", "DEPLOY_SSH_PORT"]
-        {
+        for name in [
+            "LOCKGATE_ENV",
+            "LOCKGATE_LOG",
+            "SLACK_WEBHOOK_URL",
+            "SLACK_BOT_TOKEN",
+            "DEPLOY_SSH_OPTS",
+            "DEPLOY_SSH_PORT",
+        ] {
             command.env_remove(name);
         }
         command

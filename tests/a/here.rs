@@ -41,7 +41,7 @@ impl Here {
         command.env("DOCKER_HOST", self.scene.text("docker_host"));
         // No test asks with the login of whoever runs it.
         command.env("DOCKER_CONFIG", self.folder.path().join("no-login"));
-        for name in ["LOCKGATE_ENV", "LOCKGATE_LOG", "SLACK_WEBHOOK_URL", "E2E_REGISTRY"] {
+        for name in ["LOCKGATE_ENV", "LOCKGATE_LOG", "SLACK_WEBHOOK_URL", "SLACK_BOT_TOKEN", "E2E_REGISTRY"] {
             command.env_remove(name);
         }
         command

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::support::double::{Double, Manner};
 use crate::support::load::{Load, User};
 use crate::support::project::{Project, Setup};
+use crate::support::slack::{CHANNEL, SlackDouble, TOKEN};
 
 /// A gate that fails, after it has put a folder where a state file was: the file cannot be put back any more.
 const SPOILING_GATE: &str =
@@ -23,11 +24,14 @@ fn mend(project: &Project) {
 fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() {
     let slack = Double::start(Manner::Answers("200 OK", "ok"));
     let hook = Double::start(Manner::Answers("200 OK", ""));
+    let bot = SlackDouble::start();
     let setup = Setup {
         after: "[{ name: spoil, command: \"ROOT/gate\" }]".to_owned(),
         end: format!(
-            "notify:\n  - slack: {{ webhook: \"http://{}/services/T000\" }}\n  - webhook: {{ url: \"http://{}/hook\" }}\n",
-            slack.address, hook.address
+            "notify:\n  - slack: {{ webhook: \"http://{}/services/T000\" }}\n  - webhook: {{ url: \"http://{}/hook\" }}\n  - slack: {{ token: \"{TOKEN}\", channel: \"{CHANNEL}\", api: \"{}\" }}\n",
+            slack.address,
+            hook.address,
+            bot.api(),
         ),
         ..Setup::default()
     };
@@ -59,6 +63,14 @@ fn an_undo_that_fails_is_stuck_says_what_is_live_and_is_resumed_after_mending() 
     assert!(!critical["commands"].as_array().unwrap().is_empty(), "{critical:#}");
     let shouted: Value = serde_json::from_str(slack.bodies().last().unwrap()).unwrap();
     assert!(shouted["text"].as_str().unwrap().contains("lockgate --env prod resume web"), "{shouted:#}");
+    let message = bot.top().pop().unwrap();
+    assert!(message.text.contains("the rollback failed too") && message.earlier.len() == 1, "{message:#?}");
+    let replies = bot.replies(&message);
+    assert!(
+        replies.len() == 1 && replies[0].is_broadcast,
+        "everybody in the channel is called: {replies:#?}"
+    );
+    assert!(replies[0].text.contains("lockgate --env prod resume web"), "{replies:#?}");
     // Nothing gets worse by typing the same again: that command changes nothing, and the other run is still to be ended.
     project.run("deploy web v2").expect(1).says(&["active_color"]);
     assert_eq!(project.ask("/").release(), "v2");

@@ -5,9 +5,12 @@ pub mod cut;
 pub mod double;
 pub mod http;
 pub mod load;
+pub mod postgres;
 pub mod processes;
 pub mod project;
 pub mod ran;
+pub mod registry;
+pub mod slack;
 
 use std::time::{Duration, Instant};
 

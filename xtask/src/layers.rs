@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-process", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
     ("lockgate-notify", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-registry", &["lockgate-model", "lockgate-ports"]),
-    ("lockgate-sqlite", &["lockgate-model", "lockgate-engine", "lockgate-own"]),
+    ("lockgate-store", &["lockgate-model", "lockgate-engine", "lockgate-ports", "lockgate-own"]),
     ("lockgate-ssh", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
 ];
 

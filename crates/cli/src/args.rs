@@ -84,14 +84,8 @@ pub enum Command {
         #[arg(short, long)]
         watch: bool,
     },
-    /// Past runs, newest first
-    History {
-        /// Default: all services
-        service: Option<String>,
-        /// How many
-        #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-        limit: u32,
-    },
+    /// Past runs, newest first; with --env only those of that environment
+    History(History),
     /// A slot's last log lines
     Logs {
         /// One of `services` in lockgate.yaml
@@ -110,6 +104,16 @@ pub enum Command {
         #[command(flatten)]
         skip: Skip,
     },
+    /// When releases go live by themselves: the last time and the next of each service
+    Schedule {
+        /// Default: all services that have a schedule
+        service: Option<String>,
+        /// Print the line for cron that calls `lockgate run-schedule`
+        #[arg(long)]
+        crontab: bool,
+    },
+    /// Deploy what the schedule says is due; for cron
+    RunSchedule(RunSchedule),
     /// Show the main job on this machine, without Docker
     Demo,
     /// Print a completion script
@@ -135,6 +139,19 @@ pub struct Init {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct RunSchedule {
+    /// Default: all services that have a schedule
+    pub service: Option<String>,
+    /// Now, whether it is time or not
+    #[arg(long)]
+    pub now: bool,
+    /// Write all output to .lockgate/schedule.log beside lockgate.yaml; beyond 1 MiB it is begun anew, and the one before
+    /// stays as schedule.log.1
+    #[arg(long)]
+    pub log: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct Deploy {
     /// One of `services` in lockgate.yaml
     pub service: String,
@@ -148,6 +165,21 @@ pub struct Deploy {
     pub again: bool,
     #[command(flatten)]
     pub skip: Skip,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct History {
+    /// Default: all services
+    pub service: Option<String>,
+    /// Only runs of these bytes: `sha256:…`, as --format json shows it
+    #[arg(long)]
+    pub digest: Option<String>,
+    /// Only runs that are older than this one: the last of a page gives the next page
+    #[arg(long, value_name = "RUN")]
+    pub before: Option<String>,
+    /// How many
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
 }
 
 /// Hosts that are left out by name.

@@ -7,7 +7,9 @@ mod error;
 mod exit;
 mod output;
 mod proxy;
+mod requester;
 mod safe;
+mod schedule_files;
 mod secrets;
 mod sink;
 mod tools;
@@ -48,13 +50,14 @@ fn main() -> ExitCode {
             return exit::code(exit::Exit::Failed);
         }
     };
-    let exit = match runtime.block_on(commands::dispatch(args, &output)) {
-        Ok(exit) => exit,
-        Err(error) => {
+    let exit = runtime.block_on(async {
+        let exit = commands::dispatch(args, &output).await.unwrap_or_else(|error| {
             output.error(&error);
             error.exit
-        }
-    };
+        });
+        output.tell_the_rest().await;
+        exit
+    });
     // Blocking work that hangs on a dead file system must not keep the process.
     runtime.shutdown_background();
     exit::code(exit)

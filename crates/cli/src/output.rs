@@ -1,9 +1,11 @@
 //! Data on stdout, everything else on stderr.
 
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use lockgate_config::ConfigError;
 use lockgate_model::{Mask, Refusal};
+use lockgate_orchestrator::Teller;
 use lockgate_render::{Paint, clean, failure_text, harmless, harmless_json, outcome_text};
 use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter;
@@ -25,6 +27,8 @@ pub struct Output {
     mask: Mask,
     pub typed: Typed,
     colour: bool,
+    /// Through whom people are told.
+    tellers: Mutex<Vec<Teller>>,
 }
 
 impl Output {
@@ -39,17 +43,13 @@ impl Output {
             mask: Mask::of(&secrets::of_environment()),
             typed: Typed::new(global),
             colour,
+            tellers: Mutex::default(),
         }
     }
 
     /// Warnings of drivers and notifiers go to stderr; `LOCKGATE_LOG` overrides what is shown.
     pub fn trace(&self) {
-        let default = match (self.quiet, self.verbose) {
-            (true, _) => "error",
-            (false, 0 | 1) => "warn",
-            (false, 2) => "lockgate=debug,warn",
-            (false, _) => "debug",
-        };
+        let default = default_filter(self.quiet, self.verbose);
         let filter = std::env::var("LOCKGATE_LOG").unwrap_or_else(|_| default.to_owned());
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
@@ -60,6 +60,28 @@ impl Output {
             .finish();
         if tracing::subscriber::set_global_default(subscriber).is_err() {
             tracing::debug!("tracing was set up already");
+        }
+    }
+
+    /// What is told through this one is waited for when the command is over.
+    pub fn also_tells(&self, teller: Teller) {
+        self.tellers.lock().unwrap_or_else(PoisonError::into_inner).push(teller);
+    }
+
+    /// Waits some seconds for what people are still to be told. Ctrl-C ends that.
+    pub async fn tell_the_rest(&self) {
+        let tellers = std::mem::take(&mut *self.tellers.lock().unwrap_or_else(PoisonError::into_inner));
+        if tellers.is_empty() {
+            return;
+        }
+        let all = futures_util::future::join_all(tellers.iter().map(Teller::finish));
+        let interrupted = tokio::select! {
+            biased;
+            _ = all => false,
+            _ = tokio::signal::ctrl_c() => true,
+        };
+        if interrupted {
+            tellers.iter().for_each(Teller::give_up);
         }
     }
 
@@ -175,6 +197,17 @@ impl Write for &Log {
     }
 }
 
+/// What is shown of the log: with `-v` what caused an error, with `-vv` what the drivers do, with `-vvv` the libraries too.
+fn default_filter(quiet: bool, verbose: u8) -> &'static str {
+    match (quiet, verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "lockgate::causes=debug,warn",
+        (false, 2) => "lockgate=debug,warn",
+        (false, _) => "debug",
+    }
+}
+
 /// The error as it is told, where something is in it that hosts, registries or programs said.
 fn masked(error: &CliError, mask: &Mask) -> Option<CliError> {
     match &error.what {
@@ -216,5 +249,57 @@ fn error_json(error: &CliError) -> serde_json::Result<serde_json::Value> {
 fn line(writer: &mut impl Write, text: &str) {
     if let Err(error) = writeln!(writer, "{text}") {
         tracing::debug!(%error, "the output could not be written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use lockgate_model::Failure;
+    use lockgate_ports::PortError;
+
+    use super::*;
+
+    /// Keeps what is logged.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(verbose: u8) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::new(default_filter(false, verbose)))
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let cause = std::io::Error::other("certificate has expired");
+            drop(Failure::from(PortError::unreachable("cannot connect to web1").caused_by(cause)));
+            drop(Failure::from(PortError::unreachable("web2 is gone")));
+        });
+        let bytes = kept.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn what_caused_an_error_is_logged_from_the_first_v_on() {
+        assert_eq!(logged(0), "");
+        for verbose in 1..=3 {
+            let said = logged(verbose);
+            let wanted = "unreachable: cannot connect to web1; because of: certificate has expired";
+            assert!(said.contains(wanted) && said.lines().count() == 1, "-v times {verbose}: {said}");
+        }
     }
 }

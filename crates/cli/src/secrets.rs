@@ -1,6 +1,6 @@
 //! What must not be told: what this machine's environment and the configuration hold as secrets.
 
-use lockgate_model::{Mask, Notify, Project, Secret, is_secret_name, secret_variables};
+use lockgate_model::{Mask, Notify, Project, Secret, StateLocation, is_secret_name, secret_variables};
 
 /// Of this process's environment, which the programs of gates have too.
 pub fn of_environment() -> Vec<Secret> {
@@ -10,11 +10,11 @@ pub fn of_environment() -> Vec<Secret> {
     secret_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
 }
 
-/// Of the environment and of the project: where people are told, logins for registries, and those variables of services whose names say so. (What
+/// Of the environment and of the project: where people are told, logins for registries and the store, and those variables of services whose names say so. (What
 /// else is in a service's `env` is masked where that service's app or gates speak.)
 pub fn of_project(project: &Project) -> Vec<Secret> {
     let told = project.notify.iter().flat_map(|notify| match notify {
-        Notify::Slack { webhook, .. } => vec![webhook],
+        Notify::Slack { webhook: secret, .. } | Notify::SlackBot { token: secret, .. } => vec![secret],
         Notify::Webhook { url, headers } => std::iter::once(url).chain(headers.values()).collect(),
     });
     let variables = project.services.values().flat_map(|service| &service.env);
@@ -22,6 +22,9 @@ pub fn of_project(project: &Project) -> Vec<Secret> {
     let mut secrets = of_environment();
     let logins = project.registries.values().map(|login| &login.password);
     secrets.extend(told.chain(named).chain(logins).cloned());
+    if let StateLocation::Postgres(url) = &project.state {
+        secrets.extend(url.secrets().cloned());
+    }
     secrets
 }
 

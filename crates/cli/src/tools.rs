@@ -1,15 +1,13 @@
 //! The orchestrator in this process, with what it is handed: journal, clock, identity, ids, notifiers.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use lockgate_engine::{Clock, Journal, JournalError, RunFilter, RunSummary, TTL_SECONDS};
-use lockgate_model::{Event, Millis, Notify, Project, RunId, Timestamp};
+use lockgate_engine::{Clock, TTL_SECONDS};
+use lockgate_model::{Millis, Notify, Project, RunId, Timestamp};
 use lockgate_orchestrator::{InProcess, Parts, Teller};
 use lockgate_ports::{Check, Notifier};
-use lockgate_sqlite::SqliteJournal;
-use tokio::sync::OnceCell;
+use lockgate_store::SqlStore;
 
 use crate::secrets;
 use crate::wiring::Wires;
@@ -25,78 +23,53 @@ impl Clock for WallClock {
     }
 }
 
-/// Opens the journal when it is first needed: `status` looks at hosts only and should not wait for it.
-struct LazyJournal {
-    path: PathBuf,
-    journal: OnceCell<SqliteJournal>,
+/// The store of a project. It is opened when it is first needed: `status` looks at hosts only and should not wait for it.
+fn store(project: &Project) -> Arc<SqlStore> {
+    Arc::new(SqlStore::new(&project.state))
 }
 
-impl LazyJournal {
-    async fn open(&self) -> Result<&SqliteJournal, JournalError> {
-        self.journal.get_or_try_init(|| SqliteJournal::open(&self.path)).await
+/// Why the store would not be used, or that a server answers; `None` for a file that would be used. Makes and changes nothing.
+pub async fn store_check(project: &Project) -> Option<Check> {
+    let store = store(project);
+    match store.look().await {
+        Ok(()) if store.path().is_some() => None,
+        Ok(()) => Some(Check::ok("store", format!("{} answers", project.state))),
+        Err(error) => Some(Check::bad("journal", error.to_string(), error.hint())),
     }
 }
 
-#[async_trait]
-impl Journal for LazyJournal {
-    async fn append(&self, event: &Event) -> Result<(), JournalError> {
-        self.open().await?.append(event).await
-    }
-
-    async fn append_all(&self, events: &[Event]) -> Result<(), JournalError> {
-        self.open().await?.append_all(events).await
-    }
-
-    async fn load(&self, run: RunId) -> Result<Vec<Event>, JournalError> {
-        self.open().await?.load(run).await
-    }
-
-    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
-        self.open().await?.runs(filter).await
-    }
-}
-
-fn journal(project: &Project) -> Arc<LazyJournal> {
-    Arc::new(LazyJournal { path: journal_path(project), journal: OnceCell::new() })
-}
-
-/// Why the journal would not be opened; `None` when it would. Makes and changes nothing.
-pub fn journal_check(project: &Project) -> Option<Check> {
-    let error = SqliteJournal::look(&journal_path(project)).err()?;
-    Some(Check::bad("journal", error.to_string(), error.hint()))
-}
-
-fn journal_path(project: &Project) -> PathBuf {
-    project.root.join(".lockgate/journal.db")
-}
-
-/// The orchestrator of commands that change something: its journal is being opened while leases are taken and hosts looked
-/// at. One that is not there yet is made when there is something to write down.
+/// The orchestrator of commands that change something: its store is being opened while leases are taken and hosts looked at.
+/// A file that is not there yet is made when there is something to write down.
 pub fn working(project: &Arc<Project>, wires: Arc<Wires>) -> InProcess {
-    let journal = journal(project);
-    if journal.path.exists() {
-        let journal = journal.clone();
+    let store = store(project);
+    if store.path().is_none_or(Path::exists) {
+        let store = store.clone();
         tokio::spawn(async move {
-            if let Err(error) = journal.open().await {
+            if let Err(error) = store.connect().await {
                 // Whoever needs it tries again, and says so.
-                tracing::debug!(%error, "the journal cannot be opened yet");
+                tracing::debug!(%error, "the store cannot be opened yet");
             }
         });
     }
-    orchestrator(project, wires, journal)
+    orchestrator(project, wires, store)
+}
+
+/// This machine's.
+pub fn clock() -> Arc<dyn Clock> {
+    Arc::new(WallClock)
 }
 
 /// The orchestrator of commands that only look.
 pub fn looking(project: &Arc<Project>, wires: Arc<Wires>) -> InProcess {
-    orchestrator(project, wires, journal(project))
+    orchestrator(project, wires, store(project))
 }
 
-fn orchestrator(project: &Arc<Project>, wires: Arc<Wires>, journal: Arc<LazyJournal>) -> InProcess {
+fn orchestrator(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>) -> InProcess {
     InProcess::new(Parts {
         project: project.clone(),
         wiring: wires,
-        journal,
-        clock: Arc::new(WallClock),
+        journal: store,
+        clock: clock(),
         identity: lockgate_local::holder_identity(),
         surely_dead: Arc::new(lockgate_local::surely_dead),
         new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
@@ -115,7 +88,8 @@ fn lease_ttl() -> Millis {
     })
 }
 
-fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
+/// Whom the configuration names.
+pub fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
     project
         .notify
         .iter()
@@ -123,6 +97,9 @@ fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
             match notify {
                 Notify::Slack { webhook, channel } => {
                     Arc::new(lockgate_notify::Slack::new(webhook.clone(), channel.clone()))
+                }
+                Notify::SlackBot { token, channel, api } => {
+                    Arc::new(lockgate_notify::SlackBot::new(token.clone(), channel.clone(), api.clone()))
                 }
                 Notify::Webhook { url, headers } => {
                     Arc::new(lockgate_notify::Webhook::new(url.clone(), headers.clone()))

@@ -14,8 +14,8 @@ const NAME: &str = "lockgate ";
 const WITHOUT: [&str; 6] = ["demo", "demo-app", "completions", "schema", "proxy", "help"];
 /// Members of JSON objects that hold what is said to people.
 const SAID: [&str; 4] = ["hint", "mend", "note", "notes"];
-/// The member that lists commands.
-const COMMANDS: &str = "commands";
+/// Members that list commands and what is said to people.
+const LISTS: [&str; 2] = ["commands", "hints"];
 
 #[derive(Debug, Clone, Default)]
 pub struct Typed {
@@ -101,11 +101,13 @@ impl Typed {
                         Value::String(text) if SAID.contains(&name.as_str()) => {
                             *text = self.in_text(text).into_owned()
                         }
-                        Value::Array(all) if name == COMMANDS => all.iter_mut().for_each(|one| {
-                            if let Value::String(text) = one {
-                                *text = self.in_text(text).into_owned();
-                            }
-                        }),
+                        Value::Array(all) if LISTS.contains(&name.as_str()) => {
+                            all.iter_mut().for_each(|one| {
+                                if let Value::String(text) = one {
+                                    *text = self.in_text(text).into_owned();
+                                }
+                            })
+                        }
                         other => self.in_json(other),
                     }
                 }
@@ -152,9 +154,8 @@ impl Typed {
     }
 
     fn in_failure(&self, failure: &mut Failure) {
-        if let Some(hint) = &mut failure.hint {
-            *hint = self.in_text(hint).into_owned();
-        }
+        let hints = std::mem::take(&mut failure.hints);
+        failure.hints = hints.map(|hint| self.in_text(&hint).into_owned());
     }
 }
 
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn programs_are_told_the_same_and_nothing_else_is_touched() {
         let mut value = serde_json::json!({
-            "error": { "hint": "`lockgate resume`", "message": "`lockgate resume`", "logs": ["`lockgate resume`"] },
+            "error": { "hint": "`lockgate resume`", "hints": ["`lockgate resume`", "x"], "message": "`lockgate resume`", "logs": ["`lockgate resume`"] },
             "result": [{ "commands": ["lockgate --env prod resume web"] }],
             "line": "lockgate resume",
             "commands": 3,
@@ -214,7 +215,7 @@ mod tests {
         typed(&["-c", "x.yaml"]).in_json(&mut value);
         let wanted = serde_json::json!({
             "error": {
-                "hint": "`lockgate resume -c x.yaml`", "message": "`lockgate resume`", "logs": ["`lockgate resume`"],
+                "hint": "`lockgate resume -c x.yaml`", "hints": ["`lockgate resume -c x.yaml`", "x"], "message": "`lockgate resume`", "logs": ["`lockgate resume`"],
             },
             "result": [{ "commands": ["lockgate --env prod resume web -c x.yaml"] }],
             "line": "lockgate resume",

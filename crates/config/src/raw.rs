@@ -23,7 +23,7 @@ pub struct File {
     pub services: At<Entries<At<Service>>>,
     /// Where to, by name, in the order of promotion.
     pub environments: At<Entries<At<Environment>>>,
-    /// Who is told. Default: Slack, when the variable `SLACK_WEBHOOK_URL` is set.
+    /// Who is told. Default: Slack, when the variable `SLACK_WEBHOOK_URL` is set, or `SLACK_BOT_TOKEN` and `SLACK_CHANNEL`.
     pub notify: Option<Vec<At<Notify>>>,
     /// Logins for image registries, by host (`ghcr.io`, `127.0.0.1:5000`). Default: what `docker login` left on this machine,
     /// and for `ghcr.io` the variable `GITHUB_TOKEN`.
@@ -31,6 +31,10 @@ pub struct File {
     pub registries: Entries<At<RegistryLogin>>,
     /// How `ssh` is called, beyond your own `ssh_config`.
     pub ssh: Option<At<Ssh>>,
+    /// Where runs, verdicts and deliveries are kept: a SQLite file, or a PostgreSQL database that several machines share
+    /// (`postgres://USER@HOST/DATABASE`, with `?sslmode=…` and `&sslrootcert=FILE` where needed). A server on another machine
+    /// must show a certificate for its name, unless `sslmode` says otherwise. Default: `.lockgate/journal.db` beside this file.
+    pub state: Option<At<String>>,
 }
 
 /// A service: one image repository, or one program.
@@ -60,6 +64,54 @@ pub struct Service {
     /// URLs of this service by environment, where they differ from the environment's `url`.
     #[serde(default)]
     pub urls: Entries<At<String>>,
+    /// What is different for this service where an environment has a `schedule`.
+    pub schedule: Option<At<ScheduleChange>>,
+}
+
+/// When the newest release of each service goes live by itself: `lockgate run-schedule`, called by cron, does it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping with `cron` and `deploy`")]
+pub struct Schedule {
+    /// Minute, hour, day of the month, month, day of the week, as cron has them: `0 5 * * *` is each day at five. Also
+    /// `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`.
+    pub cron: At<String>,
+    /// Which release: `latest-semver` is the tag of the service's `image` with the highest version (`v1.2.3` or `1.2.3`).
+    #[schemars(with = "PickName")]
+    pub deploy: At<String>,
+    /// What `cron` is meant in, such as `Europe/Berlin`. Default: the time zone of the machine that runs
+    /// `lockgate run-schedule`, as cron itself has it.
+    pub time_zone: Option<At<String>>,
+    /// Whether versions such as `2.0.0-rc.1` count. Default: false.
+    pub pre_releases: Option<At<bool>>,
+    /// How long after its time a tick is still made up for, once, when the machine was off then; at least 1m. Default: 1h.
+    pub catch_up: Option<At<Span>>,
+    /// The services that it is for. Default: all.
+    pub services: Option<At<Vec<At<String>>>>,
+}
+
+/// What is different for one service; what is left out is as the environment's `schedule` says.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct ScheduleChange {
+    /// As in an environment's `schedule`.
+    pub cron: Option<At<String>>,
+    /// As in an environment's `schedule`.
+    pub time_zone: Option<At<String>>,
+    /// As in an environment's `schedule`.
+    pub pre_releases: Option<At<bool>>,
+    /// As in an environment's `schedule`.
+    pub catch_up: Option<At<Span>>,
+}
+
+/// Which release goes live by itself.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+#[expect(
+    dead_code,
+    reason = "names the values in the schema; the value itself is read as text, for its place"
+)]
+enum PickName {
+    LatestSemver,
 }
 
 /// The health check: `GET path`, or a `command`, or the container's own (`docker`), until it has passed often enough, or time
@@ -126,6 +178,8 @@ pub struct Environment {
     /// Gates on live traffic, after the switch and before the old slot is stopped.
     #[serde(default)]
     pub after: Vec<At<Gate>>,
+    /// When new releases go live by themselves. Default: never.
+    pub schedule: Option<At<Schedule>>,
     /// Hosts at a time: numbers, percentages, `rest`. A final `rest` is implied. Default: `[1, 25%, rest]`.
     pub waves: Option<At<Vec<At<WaveText>>>>,
     /// Longest wait for requests in flight on the old slot. Default: 30s.
@@ -326,14 +380,20 @@ pub struct Notify {
     pub webhook: Option<At<Webhook>>,
 }
 
-/// A Slack channel.
+/// A Slack channel, by `token` or by `webhook`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping with `webhook`")]
+#[serde(deny_unknown_fields, expecting = "a mapping with `token` and `channel`, or with `webhook`")]
 pub struct Slack {
-    /// The incoming webhook's URL, best as `${SLACK_WEBHOOK_URL:-}`. Empty: nobody is told.
-    pub webhook: At<String>,
-    /// Default: the webhook's own.
+    /// A bot's token with the scope `chat:write`, best as `${SLACK_BOT_TOKEN:-}`: one message for each run, which is updated.
+    /// Empty: nobody is told.
+    pub token: Option<At<String>>,
+    /// The incoming webhook's URL, best as `${SLACK_WEBHOOK_URL:-}`: a message for each start and each end. Empty: nobody
+    /// is told.
+    pub webhook: Option<At<String>>,
+    /// A name (`#deploys`) or an id; it needs the token. The webhooks of an app have their own and ignore this one.
     pub channel: Option<At<String>>,
+    /// Where the Web API is, for `token`. Default: `${SLACK_API_URL}`, else `https://slack.com/api/`.
+    pub api: Option<At<String>>,
 }
 
 /// Any URL: events are sent as JSON.

@@ -9,7 +9,7 @@ use crate::at::At;
 use crate::error::{Kind, Place, Problem};
 
 /// Keys below which every value may be a secret.
-const SECRET_KEYS: [&str; 4] = ["env", "notify", "headers", "registries"];
+const SECRET_KEYS: [&str; 5] = ["env", "notify", "headers", "registries", "state"];
 
 /// Keys whose value has names of the user's own as keys.
 const NAMING_KEYS: [&str; 5] = ["services", "environments", "urls", "header", "registries"];

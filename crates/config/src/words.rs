@@ -3,18 +3,7 @@
 /// Keys that the design promises and this version does not have, and what they come with.
 const LATER: &[(&[&str], &str)] = &[
     (
-        &[
-            "schedule",
-            "server",
-            "store",
-            "trigger",
-            "queue",
-            "roles",
-            "setup",
-            "secrets",
-            "ship",
-            "monitored",
-        ],
+        &["server", "store", "trigger", "queue", "roles", "setup", "secrets", "ship", "monitored"],
         "it comes with `lockgate serve`",
     ),
     (

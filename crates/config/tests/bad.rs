@@ -279,6 +279,43 @@ fn parts_that_do_not_fit_together() {
 }
 
 #[test]
+fn schedules() {
+    let at = |schedule: &str| prod(&format!("runtime: compose\nschedule: {schedule}"));
+    assert_snapshot!(table(
+        &[
+            "{}",
+            "\"0 5 * * *\"",
+            "{ cron: \"0 5 * * *\" }",
+            "{ cron: \"0 5 * *\", deploy: latest-semver }",
+            "{ cron: \"0 25 * * *\", deploy: latest-semver }",
+            "{ cron: \"0 0 31 2 *\", deploy: latest-semver }",
+            "{ cron: daily, deploy: latest-semver }",
+            "{ cron: \"0 5 * * *\", deploy: latest }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, time_zone: Berlin }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, time_zone: \"../../etc/passwd\" }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, timezone: UTC }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, pre_releases: yes }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, catch_up: 59s }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, services: [] }",
+            "{ cron: \"0 5 * * *\", deploy: latest-semver, services: [web, wbe, web] }",
+            "{ cron: x, deploy: x, time_zone: x, catch_up: x, services: [x] }",
+        ],
+        at
+    ));
+    let web = "image: a/b\nport: 80";
+    let daily = "schedule: { cron: \"@daily\", deploy: latest-semver }";
+    let whole = [
+        with(&format!("{web}\nschedule: {{ cron: \"0 6 * * *\" }}"), "runtime: compose"),
+        with(&format!("{web}\nschedule: {{ deploy: x }}"), &format!("runtime: compose\n{daily}")),
+        with("command: ./x", &format!("runtime: process\n{daily}")),
+        with(web, daily),
+        with("image: Acme/web\nport: 80", &format!("runtime: compose\n{daily}")),
+    ];
+    let said: Vec<String> = whole.iter().map(|text| line(&bad(text).plain())).collect();
+    assert_snapshot!(said.join("\n"));
+}
+
+#[test]
 fn variables() {
     let with_env = |keys: &str| {
         let env = [("HOST", "-oProxyCommand=touch /tmp/x"), ("COLOUR", "{colour}"), ("LINES", "/a\n/b")];
@@ -339,6 +376,49 @@ fn logins_for_registries() {
         ],
         whole
     ));
+}
+
+#[test]
+fn whom_to_tell() {
+    let whole = |slack: &str| {
+        bad(&(with("command: ./server", "runtime: process") + "notify: [" + slack + "]\n")).plain()
+    };
+    assert_snapshot!(table(
+        &[
+            "{ slack: {} }",
+            "{ slack: https://hooks.slack.example/T0 }",
+            "{ slack: { token: x } }",
+            "{ slack: { token: \"${TOKEN}\", channel: x } }",
+            "{ slack: { token: \"x\\n\", channel: x } }",
+            "{ slack: { token: x, channel: \"\" } }",
+            "{ slack: { token: x, channel: \"#a, #b\" } }",
+            "{ slack: { token: x, webhook: \"https://hooks.slack.example/T0\" } }",
+            "{ slack: { token: x, channel: y, api: \"http://slack.example/api/\" } }",
+            "{ slack: { token: x, channel: y, api: \"https://ann:x@slack.example/\" } }",
+            "{ slack: { token: x, channel: y, api: slack.com } }",
+            "{ slack: { token: x, channel: y, api: \"https://slack.com/api?x\" } }",
+            "{ slack: { webhook: \"https://hooks.slack.example/T0\", api: \"https://slack.com/api/\" } }",
+            "{ slack: { tokn: x } }",
+            "{ slack: { token: x, channel: y }, webhook: { url: \"https://x\" } }",
+        ],
+        whole
+    ));
+}
+
+#[test]
+fn variables_for_slack_that_are_wrong() {
+    let text = with("command: ./server", "runtime: process");
+    let mut said = Vec::new();
+    for (name, value) in [
+        ("SLACK_CHANNEL", "two words"),
+        ("SLACK_BOT_TOKEN", "xoxb-1 hunter2"),
+        ("SLACK_API_URL", "http://slack.example/hunter2"),
+    ] {
+        let right = [("SLACK_BOT_TOKEN", "xoxb-1"), ("SLACK_CHANNEL", "#deploys")];
+        let env: Vec<(&str, &str)> = std::iter::once((name, value)).chain(right).collect();
+        said.push(line(&parse_with(&text, &env).unwrap_err().plain()));
+    }
+    assert_snapshot!(said.join("\n"));
 }
 
 #[test]

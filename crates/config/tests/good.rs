@@ -4,11 +4,12 @@ mod common;
 
 use common::{FULL, FULL_ENV, good, parse_with, with};
 use lockgate_model::{
-    ComposeLayout, DockerHealth, Gate, GateKind, GateTarget, Health, HostId, Millis, Notify, Project,
-    RegistryHost, Router, Runtime, Sampling, Slot, StatusRange, Strategy, Wave,
+    ComposeLayout, Cron, DockerHealth, Gate, GateKind, GateTarget, Health, HostId, Millis, Notify, Pick,
+    Project, RegistryHost, Router, Runtime, Sampling, Schedule, Slot, StatusRange, Strategy, Timestamp, Wave,
+    Zone,
 };
 
-/// The sketch for system A in the design, without `schedule`, which is refused until the daemon is there.
+/// The sketch for system A in the design, without `schedule`.
 const SKETCH: &str = r#"
 project: lockn
 services:
@@ -57,15 +58,68 @@ fn the_sketch_of_the_design_is_what_it_says() {
     assert_eq!(project.notify.len(), 1);
 }
 
+fn sketch_with(schedule: &str) -> String {
+    SKETCH.replace("    after:", &format!("    schedule: {schedule}\n    after:"))
+}
+
 #[test]
-fn the_schedule_of_the_sketch_is_known_but_not_built() {
-    let text = SKETCH
-        .replace("    after:", "    schedule: { cron: \"0 5 * * *\", deploy: latest-semver }\n    after:");
-    let error = parse_with(&text, &FULL_ENV).unwrap_err();
-    assert_eq!(
-        error.plain(),
-        "lockgate.yaml:18:5: `schedule` is known but not built yet\n  hint: it comes with `lockgate serve`"
+fn the_schedule_of_the_sketch_is_each_day_at_five_where_it_runs() {
+    let text = sketch_with("{ cron: \"0 5 * * *\", deploy: latest-semver }");
+    let project = parse_with(&text, &FULL_ENV).unwrap();
+    let schedules = &environment(&project, "prod").schedules;
+    assert_eq!(schedules.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["lockn-logger"]);
+    let wanted = Schedule {
+        cron: Cron::new("0 5 * * *").unwrap(),
+        zone: None,
+        deploy: Pick::LatestSemver,
+        pre_releases: false,
+        catch_up: Millis::from_secs(3600),
+    };
+    assert_eq!(schedules.values().next(), Some(&wanted));
+    assert!(environment(&project, "test").schedules.is_empty());
+}
+
+#[test]
+fn a_service_changes_its_schedule_and_is_left_out_of_one_that_names_others() {
+    let service = |text: &str| SKETCH.replace("environments:", &format!("{text}\nenvironments:"));
+    let more = service(
+        "    schedule: { cron: \"@hourly\", pre_releases: true }\n  api: { image: ghcr.io/lockn-ai/api, port: 80 }",
     );
+    let with = |schedule: &str| {
+        let text = more.replace("    after:", &format!("    schedule: {schedule}\n    after:"));
+        let project = parse_with(&text, &FULL_ENV).unwrap_or_else(|error| panic!("{}", error.plain()));
+        let of = |(name, schedule): (&lockgate_model::ServiceName, &Schedule)| {
+            let zone = schedule.zone.as_ref().map_or("here", |zone| zone.name());
+            format!("{name}: {} {zone} {} {}", schedule.cron, schedule.pre_releases, schedule.catch_up)
+        };
+        environment(&project, "prod").schedules.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        with("{ cron: \"0  5 * * *\", deploy: latest-semver, time_zone: europe/berlin, catch_up: 90s }"),
+        ["api: 0 5 * * * Europe/Berlin false 1m30s", "lockn-logger: @hourly Europe/Berlin true 1m30s"]
+    );
+    assert_eq!(
+        with("{ cron: \"0 5 * * *\", deploy: latest-semver, services: [api] }"),
+        ["api: 0 5 * * * here false 1h0m"]
+    );
+}
+
+/// Summer begins by the rules of the zone, whether this machine has any time zones or not.
+#[test]
+fn a_time_zone_has_its_rules() {
+    let text = sketch_with("{ cron: \"0 5 * * *\", deploy: latest-semver, time_zone: Europe/Berlin }");
+    let project = parse_with(&text, &FULL_ENV).unwrap();
+    let schedule = environment(&project, "prod").schedules.values().next().unwrap();
+    let zone = schedule.zone.as_ref().unwrap();
+    // 2026-03-28T12:00:00Z
+    let mut at = Timestamp(1_774_699_200_000);
+    let mut ticks = Vec::new();
+    for _ in 0..2 {
+        at = schedule.next_after(&Zone::utc(), at).unwrap();
+        ticks.push(zone.rfc3339(at));
+    }
+    assert_eq!(ticks, ["2026-03-29T05:00:00+02:00", "2026-03-30T05:00:00+02:00"]);
+    assert_eq!(zone.rfc3339(Timestamp(1_774_699_200_000)), "2026-03-28T13:00:00+01:00");
 }
 
 #[test]
@@ -100,6 +154,10 @@ fn every_key_arrives_in_the_model() {
         (Millis(60_000), Millis(600_000), Millis(20_000))
     );
     assert_eq!((slots(&project, "prod").keep_releases, slots(&project, "prod").disk_free_mib), (3, 1024));
+    let schedule = prod.schedules.values().next().unwrap();
+    let zone = schedule.zone.as_ref().unwrap().name();
+    assert_eq!((schedule.cron.as_str(), zone, schedule.pre_releases), ("30 4 * * mon-fri", "UTC", true));
+    assert_eq!(schedule.catch_up, Millis(7_200_000));
     assert_eq!(prod.after[0].name, "smoke");
     let GateKind::Command(command) = &prod.after[1].kind else { panic!() };
     assert_eq!(
@@ -337,6 +395,45 @@ fn the_file_is_found_in_the_folders_above() {
     assert_eq!((loaded.project.root.as_path(), loaded.path), (folder.path(), file));
     std::fs::create_dir(deep.join("lockgate.yaml")).unwrap();
     assert_eq!(lockgate_config::find(&deep), Some(folder.path().join("lockgate.yml")), "a folder is no file");
+}
+
+/// The channel needs the token: where both are set, a bot writes there, and the webhook, which has a channel of its own, is
+/// not asked.
+#[test]
+fn a_slack_bot_comes_from_the_file_or_from_variables() {
+    let text = with("command: ./server", "runtime: process");
+    let bot = |text: &str, env: &[(&str, &str)]| match parse_with(text, env).unwrap().notify.as_slice() {
+        [Notify::SlackBot { token, channel, api }] => {
+            (token.reveal().to_owned(), channel.clone(), api.clone())
+        }
+        other => panic!("{other:?}"),
+    };
+    let slack = "https://slack.com/api/";
+    let here = |keys: &str| format!("{text}notify: [{{ slack: {{ {keys} }} }}]\n");
+    assert_eq!(
+        bot(&here("token: \"${T}\", channel: \"#deploys\""), &[("T", "xoxb-1")]),
+        ("xoxb-1".into(), "#deploys".into(), slack.into())
+    );
+    let env = [("T", "xoxb-1"), ("C", "C024BE91L"), ("SLACK_API_URL", "http://127.0.0.1:9/api")];
+    let keys = "token: \"${T}\", channel: \"${C}\"";
+    assert_eq!(
+        bot(&here(keys), &env),
+        ("xoxb-1".into(), "C024BE91L".into(), "http://127.0.0.1:9/api/".into())
+    );
+    let gov = here("token: x, channel: y, api: \"https://slack-gov.com/api\"");
+    assert_eq!(bot(&gov, &env).2, "https://slack-gov.com/api/", "what the file says comes first");
+
+    let token = ("SLACK_BOT_TOKEN", "xoxb-2");
+    let channel = ("SLACK_CHANNEL", "#deploys");
+    let webhook = ("SLACK_WEBHOOK_URL", "https://hooks.slack.example/x");
+    assert_eq!(bot(&text, &[token, channel]), ("xoxb-2".into(), "#deploys".into(), slack.into()));
+    assert_eq!(bot(&text, &[token, channel, webhook]).1, "#deploys");
+    assert!(matches!(
+        parse_with(&text, &[token, webhook]).unwrap().notify.as_slice(),
+        [Notify::Slack { channel: None, .. }]
+    ));
+    assert!(parse_with(&text, &[token]).unwrap().notify.is_empty(), "a token alone may be another program's");
+    assert!(parse_with(&here("token: \"${T:-}\", channel: x"), &[]).unwrap().notify.is_empty());
 }
 
 /// `${NAME:-}` makes a notifier optional on each machine.

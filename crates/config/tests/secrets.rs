@@ -95,6 +95,10 @@ fn mistakes_in_env_and_notify_show_the_line_number_only() {
         ("Bearer s3cr3t-t0ken", "\"s3cr3t-t0ken\\n\"", 16),
         ("url: https://example.com", "url: hunter2", 14),
         ("slack: {", "slak: {", 12),
+        ("webhook: https://hooks.slack.example/T0", "token: s3cr3t-t0ken", 12),
+        ("webhook: https://hooks.slack.example/T0", "token: \"s3cr3t-t0ken\\n\", channel: x", 12),
+        ("webhook: https://hooks.slack.example/T0", "token: hunter2, channel: \"hunter2 x\"", 12),
+        ("webhook: https://hooks.slack.example/T0", "token: [hunter2], channel: x", 12),
     ] {
         let text =
             LITERAL.replace("\"ÜBER\": 'hunter2', ", "").replace("    MORE\n", "    \n").replace(from, to);

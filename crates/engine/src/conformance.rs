@@ -1,4 +1,8 @@
-//! What every [`LeaseStore`] promises, as a suite that each of them runs.
+//! What every [`LeaseStore`] and every [`Journal`](crate::Journal) promises, as suites that each of them runs.
+
+mod journal;
+
+pub use journal::journal;
 
 use lockgate_model::{
     Begun, Checksum, EnvironmentName, Failure, FailureKind, Gates, Identity, Intent, LeaseRecord, Millis,

@@ -492,6 +492,7 @@ fn journal_failure(error: &JournalError) -> Failure {
     let kind = match error {
         JournalError::Full { .. } => FailureKind::DiskFull,
         JournalError::NotOurs { .. } => FailureKind::Refused,
+        JournalError::Unusable { kind, .. } => *kind,
         JournalError::Damaged { .. } | JournalError::Other { .. } => FailureKind::Other,
     };
     Failure::new(kind, error.to_string()).hint(error.hint())

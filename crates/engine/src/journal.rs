@@ -1,7 +1,9 @@
 //! The durable record of runs.
 
 use async_trait::async_trait;
-use lockgate_model::{EnvironmentName, Event, Outcome, Release, RunId, ServiceName, Timestamp};
+use lockgate_model::{
+    Digest, EnvironmentName, Event, FailureKind, Outcome, ProjectName, Release, RunId, ServiceName, Timestamp,
+};
 use serde::Serialize;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +16,10 @@ pub enum JournalError {
     /// Its file, one beside it or its folder is somebody else's, or no file: nothing in it was read or changed.
     #[error("the journal is not used: {message}")]
     NotOurs { message: String, hint: String },
+    /// What keeps it does not answer (`Unreachable`, `TimedOut`), lets nobody in (`Unauthorized`), or is not to be used by
+    /// this program (`Refused`, `NotFound`). When it did not answer, what was appended last may be there all the same.
+    #[error("the journal cannot be used: {message}")]
+    Unusable { kind: FailureKind, message: String, hint: String },
     #[error("the journal cannot be used: {message}")]
     Other { message: String },
 }
@@ -27,35 +33,44 @@ impl JournalError {
                 "free space on the disk that holds the journal, then run the same command again; it brings to its end what was left first"
             }
             JournalError::Damaged { .. } => {
-                "move the journal file away; `lockgate resume` and `lockgate status` look at the hosts, which are the truth"
+                "move the journal file away (in PostgreSQL, for all projects: ALTER SCHEMA lockgate RENAME TO lockgate_damaged); `lockgate resume` and `lockgate status` look at the hosts, which are the truth"
             }
-            JournalError::NotOurs { hint, .. } => hint,
+            JournalError::NotOurs { hint, .. } | JournalError::Unusable { hint, .. } => hint,
             JournalError::Other { .. } => "check the journal file's folder and permissions",
         }
     }
 }
 
-/// Which runs to list; `None` is any.
+/// Which runs to list; `None` is any. The journal of several projects is one where they share a store.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
+    pub project: Option<ProjectName>,
     pub service: Option<ServiceName>,
     pub environment: Option<EnvironmentName>,
+    /// Only those of these bytes, under whatever tag.
+    pub digest: Option<Digest>,
     /// Only those without an outcome.
     pub unfinished: bool,
-    /// At most so many, newest first.
+    /// Only those that are older than this one, which need not be there: the last of a page gives the next one.
+    pub before: Option<RunId>,
+    /// At most so many.
     pub limit: u32,
 }
 
+/// What the events of a run add up to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunSummary {
     pub run: RunId,
+    pub project: ProjectName,
     pub service: ServiceName,
     pub environment: EnvironmentName,
     pub release: Release,
-    /// `deploy` or `rollback`.
+    /// `deploy`, `rollback` or `tidy up`.
     pub intent: String,
+    /// `user@machine` of who began it.
     pub owner: String,
     pub started_at: Timestamp,
+    /// Absent as `outcome` is.
     pub ended_at: Option<Timestamp>,
     /// Absent while it runs, or when it was left unfinished.
     pub outcome: Option<Outcome>,
@@ -87,7 +102,7 @@ pub trait Journal: Send + Sync {
     /// [`JournalError::Damaged`].
     async fn load(&self, run: RunId) -> Result<Vec<Event>, JournalError>;
 
-    /// Newest first.
+    /// Those that `filter` wants, by id, the newest first: an id begins with the time at which its run began.
     ///
     /// # Errors
     /// [`JournalError::Damaged`].

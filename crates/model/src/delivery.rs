@@ -1,11 +1,12 @@
 //! An environment, and how it is delivered to: each way owns what it needs, so that nothing half can be written down.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentName, Gate, HostId, Millis, Slot, Template};
+use crate::{EnvironmentName, Gate, HostId, Millis, Schedule, ServiceName, Slot, Template};
 
 /// A place a release can be live in.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Environment {
     pub before: Vec<Gate>,
     /// Smoke: on live traffic, after the switch and before the old slot is stopped.
     pub after: Vec<Gate>,
+    /// When which services' releases go live by themselves; a service that is missing is deployed by people alone.
+    pub schedules: BTreeMap<ServiceName, Schedule>,
     pub delivery: Delivery,
 }
 

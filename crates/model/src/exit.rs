@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FailureKind, Outcome, StatusWord};
+use crate::{FailureKind, Outcome, ScheduledWord, StatusWord};
 
 /// As the README lists the exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +90,20 @@ impl From<&Outcome> for Exit {
     }
 }
 
+impl From<ScheduledWord> for Exit {
+    fn from(word: ScheduledWord) -> Exit {
+        match word {
+            ScheduledWord::Nothing | ScheduledWord::Succeeded => Exit::Succeeded,
+            ScheduledWord::NotYet => Exit::NotYet,
+            ScheduledWord::Failed => Exit::Failed,
+            ScheduledWord::Held => Exit::Held,
+            ScheduledWord::RolledBack => Exit::RolledBack,
+            ScheduledWord::Unknown => Exit::Unknown,
+            ScheduledWord::Stuck => Exit::Stuck,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::Failure;
@@ -118,6 +132,19 @@ mod tests {
             let word = seen.after(ends);
             assert_eq!(Exit::of_ends(ends, word).code(), code, "{ends:?}, then {seen:?}");
             assert!(code != 0 || (word.is_well() && Exit::of_look(word) == Exit::Succeeded));
+        }
+    }
+
+    #[test]
+    fn the_worst_of_several_services_is_the_same_as_a_word_and_as_an_exit_code() {
+        use ScheduledWord::{Failed, Held, NotYet, Nothing, RolledBack, Stuck, Succeeded, Unknown};
+        let all = [Nothing, Succeeded, NotYet, Failed, Held, RolledBack, Unknown, Stuck];
+        for one in all {
+            for other in all {
+                let worse = Exit::from(one).or_worse(Exit::from(other));
+                assert_eq!(Exit::from(one.or_worse(other)), worse, "{one:?}, {other:?}");
+            }
+            assert_eq!(serde_json::to_value(one).unwrap(), one.as_str());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostId, Place, Slot, push_escaped};
+use crate::{Hints, HostId, Place, Slot, push_escaped};
 
 /// Longest log line that is kept, in characters. A line has no bound of its own, and many end up in a failure.
 pub const LOG_LINE_CHARS_MAX: usize = 2_000;
@@ -18,7 +18,8 @@ pub enum FailureKind {
     /// The image, tag, file, container or route is not there.
     NotFound,
     Unauthorized,
-    /// No connection, or it broke: the outcome of what was under way is unknown.
+    /// No connection, or it broke. Whether something was done all the same is not said by the kind: see
+    /// `PortError::effect` of the room `ports`.
     Unreachable,
     TimedOut,
     /// The slot does not answer its health check.
@@ -61,14 +62,14 @@ impl FailureKind {
     }
 }
 
-/// Kind + message + hint, with the place it happened and, for an unhealthy slot, its last log lines.
+/// Kind + message + hints, with the place it happened and, for an unhealthy slot, its last log lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{}: {message}", kind.as_str())]
 pub struct Failure {
     pub kind: FailureKind,
     pub message: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    #[serde(flatten)]
+    pub hints: Hints,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +88,7 @@ impl Failure {
         Self {
             kind,
             message: message.into(),
-            hint: None,
+            hints: Hints::default(),
             host: None,
             slot: None,
             logs: Vec::new(),
@@ -95,9 +96,10 @@ impl Failure {
         }
     }
 
+    /// Adds a hint, behind those that are there.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hints.add(hint);
         self
     }
 
@@ -136,7 +138,7 @@ impl Failure {
         self
     }
 
-    /// The host (or what is asked there) does not answer, so whether something was done is not known.
+    /// The host (or what is asked there) does not answer. Whether something was done may be known all the same.
     #[must_use]
     pub fn is_silence(&self) -> bool {
         matches!(self.kind, FailureKind::Unreachable | FailureKind::TimedOut)

@@ -3,7 +3,9 @@
 //! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
 //! run without being able to start one. Every type is plain data and serialises to JSON.
 
+mod audit;
 mod behind;
+mod calendar;
 mod dark;
 mod delivery;
 mod escape;
@@ -13,10 +15,12 @@ mod failure;
 mod gate;
 mod gate_answer;
 mod health;
+mod hints;
 mod host_log;
 mod ids;
 mod lease;
 mod mask;
+mod observation;
 mod observed;
 mod past_run;
 mod plan;
@@ -31,7 +35,9 @@ mod releases;
 mod report;
 mod requester;
 mod resumed;
+mod schedule;
 mod split;
+mod state;
 mod status_line;
 mod template;
 mod token;
@@ -39,9 +45,12 @@ mod told;
 mod variable;
 mod verdict;
 mod want;
+mod webhook;
 mod word;
 
+pub use audit::{AuditEntry, AuditRecord};
 pub use behind::{Behind, LeftOut};
+pub use calendar::{Cron, InvalidCron, Zone};
 pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
@@ -56,6 +65,7 @@ pub use failure::{
 pub use gate::{CommandGate, Gate, GateKind, GateTarget, HttpGate, Sampling};
 pub use gate_answer::{CheckWant, GateAnswer};
 pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
+pub use hints::{HINTS_MAX, Hints};
 pub use host_log::{HostLog, LogLine, LogsWant};
 pub use ids::{
     Checksum, Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot,
@@ -66,6 +76,7 @@ pub use lease::{
     Progress, RECORD_BYTES_MAX, RunEnd, RunFileName, TOKEN_MAX, Unfinished,
 };
 pub use mask::Mask;
+pub use observation::{Observation, Tally};
 pub use observed::{
     HostObserved, Observed, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
     live_without_router,
@@ -83,11 +94,17 @@ pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tri
 pub use report::{Planned, Report, ReportLine};
 pub use requester::{By, REQUESTER_CHARS_MAX, Requester};
 pub use resumed::{Abandoned, AbandonedLine, Ended, Left, Resumed, ResumedLine, SeenAfter};
+pub use schedule::{
+    FailedBefore, Handled, Pick, Remembered, Schedule, ScheduleLine, ScheduleTold, ScheduledEnd,
+    ScheduledWord, TurnTold,
+};
 pub use split::{InSlot, InvalidSplit, Split};
+pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use status_line::StatusLine;
 pub use template::{Template, TemplateError, Vars};
 pub use told::Told;
 pub use variable::{is_secret_name, secret_variables};
 pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
 pub use want::{Aim, Resume, Want};
+pub use webhook::{ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Received, WebhookDelivery, body_digest};
 pub use word::StatusWord;

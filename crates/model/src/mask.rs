@@ -83,7 +83,7 @@ impl Mask {
         Failure {
             kind: failure.kind,
             message: self.hide(failure.message),
-            hint: failure.hint.map(|hint| self.hide(hint)),
+            hints: failure.hints.map(|hint| self.hide(hint)),
             host: failure.host,
             slot: failure.slot,
             logs: self.hide_all(failure.logs),
@@ -150,6 +150,7 @@ mod tests {
             Evidence { check: "hunter2".into(), wanted: "hunter2".into(), seen: "hunter2".into(), ok: false };
         let failure = Failure::new(crate::FailureKind::Other, "a hunter2")
             .hint("b hunter2")
+            .hint("d hunter2")
             .logs(vec!["c hunter2".into()])
             .evidence(vec![seen]);
         let masked = mask(&["hunter2"]).failure(failure);

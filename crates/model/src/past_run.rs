@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentName, LeftOut, Outcome, Release, Requester, RunId, ServiceName, Timestamp};
+use crate::{
+    Digest, EnvironmentName, LeftOut, Outcome, ProjectName, Release, Requester, RunId, ServiceName, Timestamp,
+};
 
 /// Which runs to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +15,13 @@ pub struct HistoryFilter {
     /// `None`: in any.
     #[serde(default)]
     pub environment: Option<EnvironmentName>,
+    /// `None`: of any bytes.
+    #[serde(default)]
+    pub digest: Option<Digest>,
+    /// Only those that are older than this one, which need not be there: the last of a page gives the next one. `None`: from
+    /// the newest on.
+    #[serde(default)]
+    pub before: Option<RunId>,
     /// At most so many, newest first.
     pub limit: u32,
 }
@@ -21,6 +30,7 @@ pub struct HistoryFilter {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastRun {
     pub run: RunId,
+    pub project: ProjectName,
     pub service: ServiceName,
     pub environment: EnvironmentName,
     pub release: Release,

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Environment, EnvironmentName, Health, ProjectName, RegistryHost, RegistryLogin, ServiceName, Template,
+    Environment, EnvironmentName, Health, ProjectName, RegistryHost, RegistryLogin, ServiceName,
+    StateLocation, Template,
 };
 
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Project {
     /// Logins for registries, beside those that `docker login` left on this machine.
     pub registries: BTreeMap<RegistryHost, RegistryLogin>,
     pub ssh: Ssh,
+    /// Where what outlives runs is kept.
+    pub state: StateLocation,
 }
 
 impl Project {
@@ -88,9 +91,15 @@ pub struct Verify {
     pub header: Option<(String, Template)>,
 }
 
+/// Who is told.
 #[derive(Debug, Clone)]
 pub enum Notify {
+    /// An incoming webhook of Slack's: a message for each thing that is told. `channel` is heeded by webhooks of the older
+    /// kind only.
     Slack { webhook: Secret, channel: Option<String> },
+    /// A bot of Slack's: one message for each run. `channel` is a name (`#deploys`) or an id, `api` the Web API's base URL.
+    SlackBot { token: Secret, channel: String, api: String },
+    /// A URL of the user's own.
     Webhook { url: Secret, headers: BTreeMap<String, Secret> },
 }
 

@@ -1,16 +1,22 @@
 //! Past runs, as the journal has them.
 
 use lockgate_engine::{Journal, JournalError, RunFilter, RunSummary};
-use lockgate_model::{Event, EventKind, HistoryFilter, LeftOut, Outcome, PastRun, Requester};
+use lockgate_model::{
+    Event, EventKind, HistoryFilter, LeftOut, Outcome, PastRun, Project, Requester, StateLocation,
+};
 
 /// # Errors
 /// The journal's. Of a run whose events are damaged it is only not known whom it went without, and who asked for it.
 pub(crate) async fn past_runs(
     journal: &dyn Journal,
+    project: &Project,
     filter: &HistoryFilter,
 ) -> Result<Vec<PastRun>, JournalError> {
-    let HistoryFilter { service, environment, limit } = filter.clone();
-    let filter = RunFilter { service, environment, limit, ..RunFilter::default() };
+    let HistoryFilter { service, environment, digest, before, limit } = filter.clone();
+    // All in the folder's own file are this project's, whatever it was called then.
+    let is_shared = project.state != StateLocation::of_folder(&project.root);
+    let project = is_shared.then(|| project.name.clone());
+    let filter = RunFilter { project, service, environment, digest, before, limit, unfinished: false };
     let runs = journal.runs(&filter).await?;
     let mut past = Vec::with_capacity(runs.len());
     for run in runs {
@@ -24,9 +30,10 @@ pub(crate) async fn past_runs(
 }
 
 fn past_run(run: RunSummary, events: &[Event]) -> PastRun {
-    let left_out = events.iter().filter_map(|event| left_out(event)).collect();
+    let left_out = events.iter().filter_map(left_out).collect();
     PastRun {
         run: run.run,
+        project: run.project,
         service: run.service,
         environment: run.environment,
         release: run.release,

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
-    Abandoned, Aim, By, CheckWant, Environment, EnvironmentName, Event, GateAnswer, HistoryFilter, HostId,
-    HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected, Report,
-    Requester, Resume, Resumed, RunId, Service, ServiceName, ServiceStatus, StepProgress, Told, Want,
+    Abandoned, Aim, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter,
+    HostId, HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected,
+    Report, Requester, Resume, Resumed, RunId, Service, ServiceName, ServiceStatus, StepProgress, Told, Want,
 };
 use tokio::sync::watch;
 
@@ -67,6 +67,12 @@ impl InProcess {
         Self { parts: Arc::new(parts) }
     }
 
+    /// Through whom people are told, for whoever ends the process: see [`Teller::finish`].
+    #[must_use]
+    pub fn teller(&self) -> &Teller {
+        &self.parts.teller
+    }
+
     fn project(&self) -> &Project {
         &self.parts.project
     }
@@ -104,6 +110,14 @@ impl InProcess {
             teller: teller.clone(),
             requester,
         }
+    }
+
+    /// Tells people of what came to nothing before a session could begin.
+    pub(crate) async fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
+        let (site, tools) = (self.site_of(want)?, self.looking());
+        let session = Session::new(&site, &tools, (self.parts.new_run)());
+        tools.teller.unbegun(&session, &want.aim, failure);
+        Ok(())
     }
 
     /// Begins a session that comes to what `job` comes to.
@@ -204,7 +218,8 @@ struct InSession {
 impl Stoppable for InSession {
     fn undo(&self, by: &Requester) {
         let Requester { name, why, .. } = by;
-        let is_same = by.by == By::Person && self.for_whom.by == By::Person && *name == self.for_whom.name;
+        // Whom the run is for, who is told.
+        let is_same = by.by == self.for_whom.by && *name == self.for_whom.name;
         match (is_same, why) {
             (true, None) => self.interrupt.request(),
             (true, Some(why)) => self.interrupt.request_by(&format!("the user: {why}")),
@@ -292,7 +307,7 @@ impl Orchestrator for InProcess {
         if let Some(service) = &filter.service {
             lookup::service(self.project(), service.as_str())?;
         }
-        history::past_runs(self.parts.journal.as_ref(), filter).await.map_err(refused::unread)
+        history::past_runs(self.parts.journal.as_ref(), self.project(), filter).await.map_err(refused::unread)
     }
 
     async fn events_of(&self, run: RunId) -> Result<Vec<Event>, Refusal> {

@@ -78,10 +78,7 @@ impl Session<'_> {
         let (service, environment) = (&self.site.service.name, &self.site.environment.name);
         let typed = want.typed(service, environment, &gone.keys().cloned().collect::<Vec<_>>());
         let without = format!("to go on without: `{typed}`");
-        failure.hint = Some(match failure.hint.take() {
-            Some(hint) => format!("{hint}; {without}"),
-            None => without,
-        });
+        failure.hints.add(without);
         Trouble::Failure(failure)
     }
 }

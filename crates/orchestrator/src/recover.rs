@@ -348,10 +348,12 @@ impl Session<'_> {
     /// Runs that this machine began and another one ended get that end in this machine's history.
     async fn settle_journal(&self, acquired: &Acquired) -> Result<(), Trouble> {
         let filter = RunFilter {
+            project: Some(self.site.project.name.clone()),
             service: Some(self.site.service.name.clone()),
             environment: Some(self.site.environment.name.clone()),
             unfinished: true,
             limit: UNSETTLED_RUNS_MAX,
+            ..RunFilter::default()
         };
         let open: Vec<RunId> = self
             .tools

@@ -42,7 +42,7 @@ mod tests {
         assert_eq!(refusal.exit().code(), 7);
         let failure = refusal.failure().unwrap();
         assert!(failure.message.contains("not known") && failure.message.contains("event 7"), "{failure}");
-        let hint = failure.hint.as_ref().unwrap();
+        let hint = failure.hints.to_string();
         assert!(hint.contains("`lockgate status`") && hint.contains("`lockgate resume`"), "{hint}");
         // Nothing was begun where the journal did not make sense from the first.
         assert_eq!(Refusal::from(Trouble::from(RunError::Illegal(illegal()))).exit().code(), 1);

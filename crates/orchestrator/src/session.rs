@@ -86,6 +86,9 @@ impl Trouble {
             Trouble::Journal(error @ JournalError::NotOurs { .. }) => {
                 Some(other(FailureKind::Refused).hint(error.hint()))
             }
+            Trouble::Journal(error @ JournalError::Unusable { kind, .. }) => {
+                Some(other(*kind).hint(error.hint()))
+            }
             Trouble::Journal(error) => Some(other(FailureKind::Other).hint(error.hint())),
             Trouble::Illegal(_) => Some(
                 other(FailureKind::Other)
@@ -212,7 +215,7 @@ impl<'a> Session<'a> {
             Ok(ready) => ready,
             Err(trouble) => {
                 if let Some(failure) = trouble.news() {
-                    self.tools.teller.unbegun(self, want, failure).await;
+                    self.tools.teller.unbegun(self, want, failure);
                 }
                 return Err(trouble);
             }
@@ -369,7 +372,6 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        telling.finish().await;
     }
 
     pub(crate) fn engine<'e>(&'e self, conductor: &'e Conductor, fence: Arc<Fence>) -> Engine<'e> {

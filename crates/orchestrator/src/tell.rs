@@ -1,22 +1,23 @@
-//! Telling people how a run goes. A failing notifier never fails or delays a run.
+//! Telling people how a run goes. A failing notifier never fails a run, and no run waits for one: what is told goes into
+//! [`Outbox`]es, and the command that started runs waits a little at its own end ([`Teller::finish`]).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_model::{Aim, Failure, Mask, Outcome, Plan, RunId};
+use futures_util::future::join_all;
+use lockgate_model::{Aim, Failure, FailureKind, Mask, Outcome, Plan, RunId};
 use lockgate_ports::{Message, MessageKind, Notifier, PortError};
-use tokio::task::JoinSet;
 
+use crate::outbox::{Outbox, Story};
 use crate::session::{Session, Tools};
 
-/// At the end of a run, messages that are still on their way are waited for this long.
-const DELIVERY_SECONDS_MAX: u64 = 12;
+/// At the end of a command, messages that are still on their way are waited for this long.
+const DELIVERY_SECONDS_MAX: u64 = 5;
 
-/// All notifiers of a project, and where their own failures are told.
+/// All notifiers of a project, and where their own failures are told. Clones share what waits to be told.
 #[derive(Clone, Default)]
 pub struct Teller {
-    notifiers: Vec<Arc<dyn Notifier>>,
+    outboxes: Vec<Arc<Outbox>>,
     /// What a failure says comes from hosts, registries and programs.
     mask: Mask,
 }
@@ -24,11 +25,32 @@ pub struct Teller {
 impl Teller {
     #[must_use]
     pub fn new(notifiers: Vec<Arc<dyn Notifier>>, mask: Mask) -> Self {
-        Self { notifiers, mask }
+        Self { outboxes: notifiers.into_iter().map(Outbox::new).collect(), mask }
+    }
+
+    /// Waits until everybody has been told of everything, some seconds at most, and warns of what was not told then. For the
+    /// end of a command, behind which nobody is left to tell it.
+    pub async fn finish(&self) {
+        let all = join_all(self.outboxes.iter().map(|outbox| outbox.emptied()));
+        if tokio::time::timeout(Duration::from_secs(DELIVERY_SECONDS_MAX), all).await.is_err() {
+            let why = PortError::timed_out(format!("given up {DELIVERY_SECONDS_MAX} s after the end"));
+            self.outboxes.iter().for_each(|outbox| outbox.give_up(&why));
+        }
+    }
+
+    /// Does not wait any longer: somebody wants to be gone.
+    pub fn give_up(&self) {
+        let why = PortError::new(FailureKind::Cancelled, "nobody waited for it");
+        self.outboxes.iter().for_each(|outbox| outbox.give_up(&why));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn outboxes(&self) -> &[Arc<Outbox>] {
+        &self.outboxes
     }
 
     pub(crate) fn starting(&self, tools: &Tools, run: RunId, plan: &Plan) -> Telling {
-        let mut telling = self.adopting(tools, run, plan);
+        let telling = self.adopting(tools, run, plan);
         telling.send(MessageKind::Starting, None);
         telling
     }
@@ -53,7 +75,7 @@ impl Teller {
     }
 
     /// Tells of a command that failed before its run began: whoever waits for the release waits in vain.
-    pub(crate) async fn unbegun(&self, session: &Session<'_>, want: &Aim, failure: Failure) {
+    pub(crate) fn unbegun(&self, session: &Session<'_>, want: &Aim, failure: Failure) {
         let Session { site, tools, .. } = session;
         let base = Message {
             kind: MessageKind::Failed,
@@ -69,39 +91,30 @@ impl Teller {
             failure: None,
             commands: Vec::new(),
         };
-        let mut telling = self.telling(tools, base);
+        let telling = self.telling(tools, base);
         telling.ended(&Outcome::Failed { failure });
-        telling.finish().await;
     }
 
     fn telling(&self, tools: &Tools, base: Message) -> Telling {
         Telling {
-            notifiers: self.notifiers.clone(),
+            stories: self.outboxes.iter().map(|outbox| (outbox.clone(), Arc::default())).collect(),
             mask: self.mask.clone(),
             base,
             clock: tools.clock.clone(),
-            sends: JoinSet::new(),
         }
     }
 }
 
-/// The messages of one run.
+/// The messages of one run. Nothing more is told of it when it is dropped.
 pub(crate) struct Telling {
-    notifiers: Vec<Arc<dyn Notifier>>,
+    stories: Vec<(Arc<Outbox>, Arc<Story>)>,
     mask: Mask,
     base: Message,
     clock: Arc<dyn lockgate_engine::Clock>,
-    sends: JoinSet<Result<(), Undelivered>>,
-}
-
-/// A message that did not arrive.
-struct Undelivered {
-    notifier: String,
-    error: PortError,
 }
 
 impl Telling {
-    pub(crate) fn ended(&mut self, outcome: &Outcome) {
+    pub(crate) fn ended(&self, outcome: &Outcome) {
         let kind = match outcome {
             Outcome::Succeeded { .. } => MessageKind::Success,
             Outcome::Failed { .. } => MessageKind::Failed,
@@ -119,39 +132,21 @@ impl Telling {
         self.send(MessageKind::Unknown, Some(&Outcome::Failed { failure }));
     }
 
-    fn send(&mut self, kind: MessageKind, outcome: Option<&Outcome>) {
+    fn send(&self, kind: MessageKind, outcome: Option<&Outcome>) {
         let mut message = Message { kind, at: self.clock.now(), ..self.base.clone() };
         message.failure =
             outcome.and_then(Outcome::failure).map(|failure| self.mask.failure(failure.clone()));
         if let Some(Outcome::Stuck(stuck)) = outcome {
             message.commands = stuck.commands.clone();
         }
-        for notifier in &self.notifiers {
-            let (notifier, message) = (notifier.clone(), message.clone());
-            self.sends.spawn(async move {
-                let sent = notifier.send(&message).await;
-                sent.map_err(|error| Undelivered { notifier: notifier.name(), error })
-            });
+        for (outbox, story) in &self.stories {
+            outbox.put(message.clone(), story);
         }
     }
+}
 
-    /// Waits until all has been delivered, and warns of what was not: once for each notifier, when the run's own story
-    /// has been told.
-    pub(crate) async fn finish(mut self) {
-        let mut undelivered: BTreeMap<String, (u32, PortError)> = BTreeMap::new();
-        let all = async {
-            while let Some(sent) = self.sends.join_next().await {
-                if let Ok(Err(Undelivered { notifier, error })) = sent {
-                    undelivered.entry(notifier).or_insert((0, error)).0 += 1;
-                }
-            }
-        };
-        let late = tokio::time::timeout(Duration::from_secs(DELIVERY_SECONDS_MAX), all).await.is_err();
-        for (notifier, (count, error)) in undelivered {
-            tracing::warn!(%error, "{notifier}: {count} of this run's messages not delivered");
-        }
-        if late {
-            tracing::warn!("a notification was still on its way and was given up");
-        }
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.stories.iter().for_each(|(outbox, story)| outbox.over(story));
     }
 }

@@ -1,4 +1,4 @@
-//! The same look on a host, as a function of a POSIX shell.
+//! The same look on a host, as functions of a POSIX shell.
 
 /// Exit code of a script that found something that is not ours, and did nothing.
 pub const NOT_OURS: i32 = 77;
@@ -6,57 +6,8 @@ pub const NOT_OURS: i32 = 77;
 /// uid, that of the user who acts, and the path.
 pub(crate) const REPORT: &str = "lockgate-not-ours";
 
-/// `lg_ours FOLDER [FILE...]`: succeeds when they are ours, or not there. Otherwise it reports the first that is not, as
-/// an error line that [`crate::Foreign::reported`] reads, and fails.
-///
-/// `lg_quick FOLDER FILE`: the same for a file that is only read, without starting a program in the usual case: whether
-/// others may write is then left to whoever writes.
-///
-/// No `#`, and every line may be joined with the next.
-pub const SHELL: &str = r#"
-lg_private() {
-  lg_owner=; lg_found=;
-  while IFS=: read -r lg_n lg_x lg_u lg_g lg_r; do
-    [ "$lg_g" = "$2" ] || continue;
-    [ "$lg_u" = "$1" ] || return 1;
-    [ -n "$lg_owner" ] || lg_owner=$lg_n;
-  done </etc/passwd || return 1;
-  [ -n "$lg_owner" ] || return 1;
-  while IFS=: read -r lg_n lg_x lg_g lg_r; do
-    [ "$lg_g" = "$2" ] || continue;
-    [ "$lg_n" = "$lg_owner" ] || return 1;
-    case "$lg_r" in ""|"$lg_owner") lg_found=1;; *) return 1;; esac;
-  done </etc/group || return 1;
-  [ -n "$lg_found" ];
-};
-lg_foreign() { printf "lockgate-not-ours %s\n" "$*" >&2; return 1; };
-lg_judge() {
-  while read -r lg_mode lg_links lg_uid lg_gid lg_size lg_month lg_day lg_time lg_name; do
-    lg_want=$1;
-    case "$lg_mode" in l*) lg_name=${lg_name%%" -> "*};; esac;
-    [ -n "$lg_want" ] || case "$lg_name" in */.) lg_want=d;; *) lg_want=-;; esac;
-    lg_told="$lg_mode $lg_uid $lg_me $lg_name";
-    case "$lg_mode" in "$lg_want"*) ;; *) lg_foreign kind "$lg_told"; return 1;; esac;
-    case "$lg_uid" in 0|"$lg_me"|"$lg_sudo") ;; *) lg_foreign owner "$lg_told"; return 1;; esac;
-    case "$lg_mode" in
-      l*) ;;
-      ????????w*) lg_foreign all "$lg_told"; return 1;;
-      ?????w*) lg_private "$lg_uid" "$lg_gid" || { lg_foreign group "$lg_told"; return 1; };;
-    esac;
-  done;
-};
-lg_ours() {
-  [ -n "$lg_me" ] || lg_me=$(id -u) || return 1;
-  lg_sudo=0; [ "$lg_me" != 0 ] || lg_sudo=${SUDO_UID:-0};
-  lg_at=$1; shift;
-  [ ! -L "$lg_at" ] || LC_ALL=C ls -ldn -- "$lg_at" 2>/dev/null | lg_judge l || return 1;
-  LC_ALL=C ls -ldn -- "$lg_at/." "$@" 2>/dev/null | lg_judge "";
-};
-lg_quick() {
-  { [ -O "$1" ] && [ ! -L "$1" ] && [ ! -L "$2" ] &&
-  { [ ! -e "$2" ] || { [ -f "$2" ] && [ -O "$2" ]; }; }; } 2>/dev/null || lg_ours "$@";
-};
-"#;
+/// `lg_ours` and `lg_quick`, as `sh/ours.sh` says them; a script that calls them sets `lg_me` first.
+pub const SHELL: &str = include_str!("sh/ours.sh");
 
 #[cfg(test)]
 mod tests {
@@ -84,8 +35,7 @@ mod tests {
 
     /// What it reports, by every shell that is here; `None` when all is ours.
     fn seen(function: &str, paths: &[&Path]) -> Option<String> {
-        let joined: Vec<&str> = SHELL.lines().map(str::trim).collect();
-        let script = format!("lg_me=; {} {function} \"$@\"", joined.join(" "));
+        let script = format!("lg_me=; {SHELL}{function} \"$@\"");
         let mut all: Vec<Option<String>> = Vec::new();
         for shell in shells() {
             let mut command = Command::new(shell[0]);

@@ -240,7 +240,7 @@ mod tests {
         let action = Action::Stop { slot: Slot::Blue, grace: Millis(0), heir: None, holding: None };
         let refused = unknown(Some(&web2), &prod, Some(&action));
         assert!(refused.message.starts_with("host web2 is in the unfinished run, but not in"), "{refused}");
-        let hint = refused.hint.unwrap();
+        let hint = refused.hints.to_string();
         assert!(hint.contains("`environments.prod.hosts` until `lockgate resume`"), "{hint}");
     }
 
@@ -276,7 +276,7 @@ mod tests {
             assert_eq!(ended.is_ok(), stops, "{heir_runs} {target}: {ended:?}");
             if let Err(failure) = ended {
                 assert_eq!(failure.kind, FailureKind::Refused);
-                assert!(failure.hint.is_some());
+                assert!(!failure.hints.is_empty());
             }
         }
     }

@@ -167,7 +167,7 @@ impl Patience {
 
     /// Whether the slot is to be looked at again after this failure to look.
     fn endures(&mut self, failure: &Failure) -> bool {
-        matches!(failure.kind, FailureKind::Unreachable | FailureKind::TimedOut)
+        failure.is_silence()
             && self.silent.get_or_insert_with(Instant::now).elapsed()
                 < Duration::from_secs(SILENCE_SECONDS_MAX)
     }
@@ -224,7 +224,7 @@ async fn own(
 ) -> Result<(Result<String, Miss>, Option<Millis>), Failure> {
     let seen = match ports.runtime.health(slot).await {
         Ok(seen) => seen,
-        Err(error) if error.outcome_unknown() || error.kind == FailureKind::NotFound => {
+        Err(error) if error.is_silence() || error.kind == FailureKind::NotFound => {
             return Ok((Err(Miss::new(error.message)), None));
         }
         Err(error) => return Err(Failure::from(error).slot(slot)),

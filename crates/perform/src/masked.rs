@@ -22,12 +22,7 @@ pub fn masked(ports: &HostPorts, mask: &Mask) -> HostPorts {
 
 impl Masked {
     fn error(&self, error: PortError) -> PortError {
-        PortError {
-            kind: error.kind,
-            message: self.mask.hide(error.message),
-            hint: error.hint,
-            logs: self.mask.hide_all(error.logs),
-        }
+        error.map_texts(|text| self.mask.hide(text))
     }
 }
 

@@ -110,9 +110,7 @@ where
     Failure: From<E>,
 {
     match look.await.map_err(Failure::from) {
-        Err(failure) if matches!(failure.kind, FailureKind::Unreachable | FailureKind::TimedOut) => {
-            Err(failure)
-        }
+        Err(failure) if failure.is_silence() => Err(failure),
         looked => Ok(looked),
     }
 }
@@ -126,7 +124,7 @@ async fn observe_router(ports: &HostPorts) -> RouterObserved {
             ..RouterObserved::default()
         },
         Err(error) => {
-            let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let hint = error.hints().joined().map(|hints| format!(" ({hints})")).unwrap_or_default();
             let reason = match error.kind {
                 FailureKind::Unreachable => format!("{}{hint}", error.message),
                 _ => format!("{error}{hint}"),

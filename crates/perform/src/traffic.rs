@@ -125,7 +125,7 @@ async fn patiently(
         match changed {
             Ok(before) => return Ok(before),
             Err(error)
-                if (error.outcome_unknown() || error.kind == FailureKind::Conflict)
+                if (error.is_silence() || error.kind == FailureKind::Conflict)
                     && Instant::now() < deadline =>
             {
                 tracing::debug!(%error, "the router is asked again");

@@ -157,6 +157,7 @@ mod tests {
             from: None,
             before: Vec::new(),
             after,
+            schedules: BTreeMap::new(),
             delivery: match hosts {
                 [] => Delivery::CheckOnly,
                 hosts => Delivery::Slots(Box::new(slots(hosts))),
@@ -195,6 +196,7 @@ mod tests {
             notify: Vec::new(),
             registries: BTreeMap::new(),
             ssh: Ssh::default(),
+            state: lockgate_model::StateLocation::of_folder("/".as_ref()),
         };
         let all = of.len() == done.len();
         let gates = after_wave(&project, &service(), &prod, &hosts(done), all).unwrap();

@@ -11,6 +11,7 @@ mod promotable;
 mod recipe;
 mod recreate;
 mod rollback;
+pub mod schedule;
 mod waves;
 
 use lockgate_model::{
@@ -122,7 +123,7 @@ mod tests {
             ask: None,
             snippet: None,
         });
-        let hint = |router: &Router| router_down(router, "connection refused").hint.unwrap();
+        let hint = |router: &Router| router_down(router, "connection refused").hints.to_string();
         assert!(hint(&ours).contains("`lockgate resume` starts the proxy"), "{}", hint(&ours));
         // To a Caddy that is down `deploy` would only say this again.
         assert!(hint(&theirs).contains("start Caddy"), "{}", hint(&theirs));

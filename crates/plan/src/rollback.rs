@@ -239,7 +239,7 @@ mod tests {
             assert_eq!(refused.kind, FailureKind::NotFound);
             assert!(refused.message.contains("green holds v2"), "{refused}");
             assert!(refused.message.contains("never live"), "{refused}");
-            assert!(refused.hint.as_ref().unwrap().contains("`lockgate history web`"), "{refused:?}");
+            assert!(refused.hints.to_string().contains("`lockgate history web`"), "{refused:?}");
         }
     }
 
@@ -292,9 +292,9 @@ mod tests {
         for named in ["v99", "222222", "sha256:3333333"] {
             let refused = named_release(&observed, named).unwrap_err();
             assert_eq!(refused.kind, FailureKind::NotFound, "{named}");
-            assert!(refused.hint.as_ref().unwrap().contains("v2, v1"), "{refused:?}");
+            assert!(refused.hints.to_string().contains("v2, v1"), "{refused:?}");
         }
-        let hint = |named: &str| named_release(&observed, named).unwrap_err().hint.unwrap();
+        let hint = |named: &str| named_release(&observed, named).unwrap_err().hints.to_string();
         assert!(hint("v99").contains("`lockgate deploy web v99`"), "{}", hint("v99"));
         assert!(!hint("sha256:3333333").contains("deploy web sha256:"), "{}", hint("sha256:3333333"));
     }
@@ -306,7 +306,7 @@ mod tests {
             (HostId::new(id).unwrap(), HostObserved { releases, ..host(None, 50) })
         });
         let refused = previous_release(&Observed { hosts: BTreeMap::from(hosts) }).unwrap_err();
-        let hint = refused.hint.as_ref().unwrap();
+        let hint = refused.hints.to_string();
         assert!(hint.contains("`lockgate rollback web v0` or `lockgate rollback web v7`"), "{refused:?}");
     }
 
@@ -333,7 +333,7 @@ mod tests {
         let refused = named(['7', '8'], "v7").unwrap_err();
         assert_eq!(refused.kind, FailureKind::Refused);
         assert!(refused.message.starts_with("hosts know different releases as v7: "), "{refused}");
-        assert!(refused.hint.unwrap().ends_with(&format!("rollback web sha256:{}`", "7".repeat(64))));
+        assert!(refused.hints.to_string().ends_with(&format!("rollback web sha256:{}`", "7".repeat(64))));
         assert_eq!(named(['7', '8'], "sha256:7777777"), Ok(release("v7", '7')), "a digest says which");
     }
 }

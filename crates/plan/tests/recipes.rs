@@ -57,6 +57,7 @@ fn environment(strategy: Strategy, router: Router, names: &[&str]) -> Environmen
         from: None,
         before: Vec::new(),
         after: Vec::new(),
+        schedules: BTreeMap::new(),
         delivery: Delivery::Slots(Box::new(SlotDelivery {
             hosts: hosts(names),
             strategy,
@@ -111,6 +112,7 @@ fn plan(
         notify: Vec::new(),
         registries: BTreeMap::new(),
         ssh: Ssh::default(),
+        state: lockgate_model::StateLocation::of_folder("/".as_ref()),
     };
     let hosts = seen.iter().map(|(name, seen)| (HostId::new(*name).unwrap(), seen.clone())).collect();
     lockgate_plan::plan(&project, &service(), environment, intent, &Observed { hosts })
@@ -231,7 +233,7 @@ fn what_could_not_be_started_again_is_not_stopped() {
     let mut seen = live(Slot::Main, "v1", &Router::None);
     seen.slots.get_mut(&Slot::Main).unwrap().release = None;
     let refused = plan(&prod, &deploy("v2"), &[("web1", seen)]).unwrap_err();
-    assert_eq!((refused.kind, refused.hint.is_some()), (FailureKind::Refused, true), "{refused}");
+    assert_eq!((refused.kind, !refused.hints.is_empty()), (FailureKind::Refused, true), "{refused}");
 }
 
 #[test]
@@ -298,6 +300,6 @@ fn a_router_that_splits_the_traffic_is_refused() {
             "the router splits the traffic (blue 90 %, green 10 %), and `strategy: {strategy}` needs one slot that has all of it"
         );
         assert_eq!(refused.message, wanted);
-        assert!(refused.hint.is_some() && refused.host.is_some());
+        assert!(!refused.hints.is_empty() && refused.host.is_some());
     }
 }

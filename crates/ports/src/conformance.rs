@@ -4,7 +4,10 @@
 
 pub mod gate;
 pub mod host;
+pub mod lines;
 pub mod own;
 pub mod registry;
 pub mod router;
 pub mod runtime;
+pub mod store;
+pub mod upload;

@@ -240,7 +240,10 @@ mod tests {
             let config = serde_json::json!({ "credsStore": helper }).to_string();
             host.write("/login/config.json", config.as_bytes(), 0o600).await.unwrap();
             let error = find(&host, "/login", "ghcr.io").await.unwrap_err();
-            assert!(error.message.contains("names a credential helper") && error.hint.is_some(), "{error}");
+            assert!(
+                error.message.contains("names a credential helper") && !error.hints().is_empty(),
+                "{error}"
+            );
         }
         let config =
             r#"{ "credHelpers": { "ghcr.io": "" }, "auths": { "https://ghcr.io": { "auth": "YTpi" } } }"#;

@@ -11,6 +11,7 @@ mod nature;
 mod outside;
 mod ports;
 mod registry;
+mod store;
 mod stream;
 
 pub use machine::{App, Artifact, Behaviour, Catalogue, Dropped, Life, Machine, SharedMachine, shared};
@@ -18,6 +19,7 @@ pub use nature::{Call, Calm, Fate, Nature, What};
 pub use outside::{FakeGate, FakeNotifier, FakeProber, FakeRunner};
 pub use ports::{FakeHost, FakePorts, FakeRouter, FakeRuntime};
 pub use registry::FakeRegistry;
+pub use store::FakeStore;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use crate::PortError;
+use crate::{Ended, LineSink, PortError, Upload, Uploaded};
 
 /// Largest file that is read from or written to a host.
 pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -190,6 +190,8 @@ pub enum Swapped {
     No,
 }
 
+/// A machine. What only looks here (`read`, `read_own`, `names`, `connect`, `disk_free_mib`) fails without
+/// [effect](crate::PortError::effect).
 #[async_trait]
 pub trait Host: Send + Sync {
     fn id(&self) -> &HostId;
@@ -200,6 +202,14 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// `NotFound` when the program does not exist, `Unreachable`, `TimedOut`, `Unauthorized` (host refuses us).
     async fn exec(&self, command: &Command) -> Result<Output, PortError>;
+
+    /// As [`Host::exec`], for what takes long: each line goes to `sink` as it comes. A line has a
+    /// [longest length](crate::LINE_BYTES_MAX), and what is kept of them for the end a [bound](crate::LINES_KEPT_MAX). Over
+    /// SSH it costs a session of its own.
+    ///
+    /// # Errors
+    /// As for [`Host::exec`]. The lines that had come by then have been told.
+    async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError>;
 
     /// Reads anybody's file, after links.
     ///
@@ -222,7 +232,7 @@ pub trait Host: Send + Sync {
     ///
     /// # Errors
     /// `DiskFull`, `Unauthorized`, `Unreachable`, `Refused` for what is [not readable](readable) afterwards; the old
-    /// file is then untouched, or for `Unreachable` unknown.
+    /// file is then untouched, unless the [effect](crate::PortError::effect) is unknown.
     async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError>;
 
     /// As [`Host::write`], for a file that only Lockgate writes.
@@ -231,6 +241,20 @@ pub trait Host: Send + Sync {
     /// As for [`Host::write`], and `Refused` when its folder, what is there, or a `*.json` beside it is not
     /// [ours](lockgate_own): nothing was written then. So after it succeeded what stands in the folder can be relied on.
     async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError>;
+
+    /// Makes a stream of any length the content of a file, in pieces: it is never in memory as a whole. Everything else is as
+    /// for [`Host::write_own`]: who looks sees the old file or the whole new one. The size and the SHA-256 of what lies on
+    /// the host are compared with those of what was sent before it takes the old one's place. Dropped before its end it
+    /// leaves the old file.
+    ///
+    /// There is no bound for the whole, but for each time in which nothing goes on ([`Upload::stall`]), and for the check at
+    /// the end, by its size.
+    ///
+    /// # Errors
+    /// As for [`Host::write_own`], those of reading the content, `Refused` when it is not what it should be, `TooLarge`
+    /// above [`Upload::bytes_max`], `TimedOut`. The old file is then untouched, but where the
+    /// [effect](crate::PortError::effect) is unknown, which it is only after the last byte was sent.
+    async fn upload(&self, upload: Upload<'_>) -> Result<Uploaded, PortError>;
 
     /// Names of the files in `folder` that begin with `prefix`, in any order, at most [`NAMES_MAX`] of them. Links, folders
     /// and names with control characters are left out; a missing folder has none.

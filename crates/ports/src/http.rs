@@ -1,5 +1,6 @@
 //! HTTP/1.1 over a host's stream, so that probes and admin APIs work alike on this machine and over SSH.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +28,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// It only looks, so that whatever came of it, nothing was changed (RFC 9110, 9.2.1).
+    #[must_use]
+    pub fn only_looks(&self) -> bool {
+        matches!(self.method, "GET" | "HEAD" | "OPTIONS")
+    }
+
     #[must_use]
     pub fn get(target: impl Into<String>, timeout: Millis) -> Self {
         Self { method: "GET", target: target.into(), headers: Vec::new(), body: Vec::new(), timeout }
@@ -66,23 +73,54 @@ impl Answer {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+
+    /// When it wants to be asked again; see [`retry_after`].
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry_after(self.header("retry-after"), self.header("date"))
+    }
+}
+
+/// What `Retry-After` asks for: seconds, or a date, which is taken against the answer's own `Date`, so that no two clocks
+/// are compared. `None` where it asks for nothing that can be read.
+#[must_use]
+pub fn retry_after(asked: Option<&str>, date: Option<&str>) -> Option<Duration> {
+    let asked = asked?.trim();
+    if !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
+    }
+    let parsed = |text| jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp());
+    let (then, now) = (parsed(asked)?, parsed(date?.trim())?);
+    Some(Duration::from_secs(u64::try_from(then.as_second() - now.as_second()).unwrap_or(0)))
 }
 
 /// Sends one request on a fresh connection to `endpoint` as seen from `host`.
 ///
 /// # Errors
 /// `Unreachable` when nothing listens or the connection breaks, `TimedOut` when `request.timeout` passes, `TooLarge`, and
-/// `Other` for an answer that is not HTTP.
+/// `Other` for an answer that is not HTTP. Certainly nothing was done where the request [only looks](Request::only_looks),
+/// and where nothing of it had been sent; else whether it was done is not known.
 pub async fn send(host: &dyn Host, endpoint: &Endpoint, request: Request) -> Result<Answer, PortError> {
     let timeout = request.timeout;
     let what = format!("{} {}{}", request.method, endpoint, without_query(&request.target));
-    match tokio::time::timeout(timeout.duration(), exchange(host, endpoint, request)).await {
-        Ok(result) => result.map_err(|error| error.context(&what)),
-        Err(_) => Err(PortError::timed_out(format!("{what}: no answer within {timeout}"))),
-    }
+    let (only_looks, sent) = (request.only_looks(), AtomicBool::new(false));
+    let answered = tokio::time::timeout(timeout.duration(), exchange(host, endpoint, request, &sent)).await;
+    let error = match answered {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(error)) => error.context(&what),
+        Err(_) => PortError::timed_out(format!("{what}: no answer within {timeout}")),
+    };
+    let is_certain = only_looks || !sent.load(Ordering::Relaxed);
+    Err(if is_certain { error.without_effect() } else { error })
 }
 
-async fn exchange(host: &dyn Host, endpoint: &Endpoint, request: Request) -> Result<Answer, PortError> {
+/// `sent` becomes true before the first byte of the request goes out.
+async fn exchange(
+    host: &dyn Host,
+    endpoint: &Endpoint,
+    request: Request,
+    sent: &AtomicBool,
+) -> Result<Answer, PortError> {
     let start = Instant::now();
     let stream = host.connect(endpoint, request.timeout).await?;
     let (mut sender, connection) =
@@ -105,7 +143,14 @@ async fn exchange(host: &dyn Host, endpoint: &Endpoint, request: Request) -> Res
         .header("connection", "close")
         .body(Full::new(Bytes::from(request.body)))
         .map_err(|error| PortError::other(format!("the request cannot be sent: {error}")))?;
-    let response = sender.send_request(message).await.map_err(broken)?;
+    sent.store(true, Ordering::Relaxed);
+    let response = sender.try_send_request(message).await.map_err(|mut unsent| {
+        // What comes back was never written.
+        if unsent.take_message().is_some() {
+            sent.store(false, Ordering::Relaxed);
+        }
+        broken(unsent.into_error())
+    })?;
     let (parts, body) = response.into_parts();
     let collected = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(broken_off)?;
     let mut headers = pairs(&parts.headers);
@@ -128,18 +173,23 @@ fn broken_off(error: Box<dyn std::error::Error + Send + Sync>) -> PortError {
     }
     match error.downcast::<hyper::Error>() {
         Ok(error) => broken(*error),
-        Err(error) => PortError::unreachable(format!("the answer broke off: {error}")),
+        Err(error) => PortError::unreachable(format!("the answer broke off: {error}"))
+            .caused_by(std::io::Error::other(error)),
     }
 }
 
 /// What an error of the connection means for what was asked.
 #[must_use]
 pub fn broken(error: hyper::Error) -> PortError {
-    if error.is_parse_too_large() {
+    let told = if error.is_parse_too_large() {
         PortError::new(FailureKind::TooLarge, format!("the answer's head is too large to be read: {error}"))
     } else if error.is_parse() {
         PortError::other(format!("the answer is not HTTP: {error}"))
     } else {
         PortError::unreachable(format!("the connection broke: {error}"))
-    }
+    };
+    told.caused_by(error)
 }
+
+#[cfg(test)]
+mod tests;

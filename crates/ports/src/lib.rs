@@ -1,4 +1,4 @@
-//! The traits to the outside: host, runtime, router, registry, gate, prober, command runner, notifier.
+//! The traits to the outside: host, runtime, router, registry, gate, prober, command runner, notifier, store.
 //!
 //! Ports take and give domain values, never a vendor's types, and say what an implementer must guarantee. An error
 //! ([`PortError`]) says what the caller may do, not which library failed. Each port has a fake ([`fake`]) and a
@@ -13,28 +13,34 @@ pub mod fake;
 mod gate;
 mod host;
 pub mod http;
+mod lines;
 mod lock;
 mod notify;
 pub mod registry;
 mod router;
 mod runtime;
+mod store;
 mod tail;
+mod upload;
 
 use std::sync::Arc;
 
-pub use error::PortError;
+pub use error::{CAUSES, Effect, PortError};
 pub use gate::{CommandRunner, Gate, GateAnswer, GateSubject, Gates, OnHeadway, Prober};
 pub use host::{
     Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, NAMES_MAX, Output, STATE_FREE_MIB_MIN,
     Swapped, TEMPORARY_SECONDS_MAX, listens, readable,
 };
 pub use http::{Answer, Request};
+pub use lines::{Ended, LINE_BYTES_MAX, LINES_KEPT_MAX, Line, LineSink, Lines, Pipe};
 pub use lock::LockHolder;
-pub use notify::{Message, MessageKind, Notifier};
+pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use registry::{Manifest, Registry, Resolved};
 pub use router::{InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Upstream, only_upstream};
 pub use runtime::{Check, CheckState, Diagnosis, Finding, OwnHealth, OwnHealthState, Runtime, RuntimeSlot};
+pub use store::{AuditFilter, LookFilter, RECORDS_MAX, RecordFilter, Store};
 pub use tail::Tail;
+pub use upload::{PIECE_BYTES, Pieces, UPLOAD_BYTES_MAX, Upload, Uploaded};
 
 use lockgate_model::HostId;
 

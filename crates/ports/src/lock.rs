@@ -37,6 +37,7 @@ impl LockHolder {
             }
         };
         PortError::timed_out(format!("{lock} was locked for {seconds} s{by}; nothing changed"))
+            .without_effect()
             .hint(format!("{on}{hint}"))
     }
 }
@@ -50,7 +51,7 @@ mod tests {
         let said = |holder: Option<LockHolder>, host: &str| {
             let host = HostId::new(host).unwrap();
             let error = LockHolder::refusal(holder.as_ref(), "/srv/lease.json.lock", 10, &host);
-            format!("{}; {}", error.message, error.hint.unwrap())
+            format!("{}; {}", error.message, error.hints())
         };
         let holder = |name: Option<&str>, is_stopped| {
             Some(LockHolder { pid: 42, name: name.map(str::to_owned), is_stopped })

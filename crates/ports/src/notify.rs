@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use lockgate_model::{EnvironmentName, Failure, HostId, ProjectName, Release, RunId, ServiceName, Timestamp};
 use serde::Serialize;
 
-use crate::PortError;
+use crate::{Check, PortError};
 
 /// System A's five messages, and one for what it did not know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -20,6 +20,50 @@ pub enum MessageKind {
     Critical,
     /// The run was left in the middle: what it came to is not known.
     Unknown,
+}
+
+impl MessageKind {
+    /// True for what is told once, when a run is over; a start is told to no purpose once its end is known.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        match self {
+            MessageKind::Starting => false,
+            MessageKind::Success
+            | MessageKind::RolledBack
+            | MessageKind::Failed
+            | MessageKind::Critical
+            | MessageKind::Unknown => true,
+        }
+    }
+
+    /// As it is written in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MessageKind::Starting => "starting",
+            MessageKind::Success => "success",
+            MessageKind::RolledBack => "rolled_back",
+            MessageKind::Failed => "failed",
+            MessageKind::Critical => "critical",
+            MessageKind::Unknown => "unknown",
+        }
+    }
+}
+
+/// Where a message is that was delivered, in its notifier's own words; only that notifier can read them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted(String);
+
+impl Posted {
+    #[must_use]
+    pub fn new(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// One message. Invariant: holds no secret.
@@ -54,9 +98,18 @@ pub trait Notifier: Send + Sync {
     /// For people, without secrets: `slack`, `webhook hooks.example.com`.
     fn name(&self) -> String;
 
-    /// Delivers within its own bound (10 s). A failing notifier never fails a run.
+    /// Delivers within its own bound, a minute at most; whoever has no time for that drops the future, and the message may
+    /// have arrived all the same. A failing notifier never fails a run.
+    ///
+    /// `earlier` is what this notifier answered to the run's message before this one; `None` where there was none or it did
+    /// not arrive. A notifier that can changes that message in place of sending another.
+    ///
+    /// Answers where the message is; `None` when it cannot be changed later.
     ///
     /// # Errors
-    /// `Unauthorized`, `Unreachable`, `TimedOut`, `NotFound`; without the URL, which is a secret.
-    async fn send(&self, message: &Message) -> Result<(), PortError>;
+    /// `Unauthorized`, `Unreachable`, `TimedOut`, `NotFound`; without the URL and the token, which are secrets.
+    async fn send(&self, message: &Message, earlier: Option<&Posted>) -> Result<Option<Posted>, PortError>;
+
+    /// Whether people can be told, for `doctor`, as far as that can be found out without telling anybody anything.
+    async fn check(&self) -> Check;
 }

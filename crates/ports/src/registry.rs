@@ -155,7 +155,7 @@ mod tests {
         assert_eq!((manifest.digest().as_str(), manifest.media_type()), (wanted, MEDIA_TYPES[0]));
         for unknown in ["text/html", "", "application/vnd.docker.distribution.manifest.v1+prettyjws"] {
             let error = Manifest::new(unknown, b"{}".to_vec()).unwrap_err();
-            assert!(error.message.contains(unknown) && error.hint.is_some(), "{error}");
+            assert!(error.message.contains(unknown) && !error.hints().is_empty(), "{error}");
         }
         let huge = Manifest::new(MEDIA_TYPES[0], vec![b' '; MANIFEST_BYTES_MAX + 1]).unwrap_err();
         assert_eq!(huge.kind, lockgate_model::FailureKind::TooLarge);

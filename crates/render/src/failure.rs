@@ -12,7 +12,7 @@ const EVIDENCE_LINES_MAX: usize = 20;
 const LOG_LINES_MAX: usize = 50;
 
 /// Kind and message, then indented by two: the place, what was seen and not wanted, the slot's last log lines, the
-/// hint. Without a line feed at the end.
+/// hints. Without a line feed at the end.
 ///
 /// ```text
 /// unhealthy: green does not answer its health check
@@ -33,7 +33,7 @@ pub fn failure_text(failure: &Failure, paint: Paint) -> String {
     }
     push_evidence(&mut text, &failure.evidence, paint);
     push_logs(&mut text, &failure.logs, paint);
-    if let Some(hint) = &failure.hint {
+    for hint in failure.hints.iter() {
         line(&mut text, &format!("{} {}", paint.bold("hint:"), indented(hint)));
     }
     text
@@ -111,6 +111,13 @@ mod tests {
         assert_eq!(failure_text(&more, Paint::plain()), "failed: two\n  lines\n  at host web1");
         let slot = Failure::new(FailureKind::Other, "x").slot(Slot::Blue);
         assert_eq!(failure_text(&slot, Paint::plain()), "failed: x\n  in slot blue");
+    }
+
+    #[test]
+    fn each_hint_has_its_own_line() {
+        let failure = Failure::new(FailureKind::Unreachable, "no route").hint("is it up?").hint("a\nb");
+        let text = failure_text(&failure, Paint::plain());
+        assert_eq!(text, "unreachable: no route\n  hint: is it up?\n  hint: a\n  b");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod outcome;
 mod paint;
 mod plain;
 mod plan;
+mod schedule;
 mod status;
 mod table;
 mod time;
@@ -34,9 +35,10 @@ pub use outcome::{dark_text, hosts_text, outcome_text};
 pub use paint::{Paint, clean, escaped, harmless, harmless_json};
 pub use plain::Plain;
 pub use plan::{deploy_again, live_text, plan_text};
+pub use schedule::{schedule_text, turn_text};
 pub use status::{rejected_text, status_text};
 pub use table::Table;
-pub use time::{clock_time, rfc3339};
+pub use time::{clock_time, here, rfc3339};
 pub use view::Counts;
 
 /// Shows a run's events as they come.

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use jiff::tz::TimeZone;
-use lockgate_model::Timestamp;
+use lockgate_model::{Timestamp, Zone};
 
 /// Where the machine's zone is, as [tzfile(5)](https://man7.org/linux/man-pages/man5/tzfile.5.html) has it.
 const LOCALTIME: &str = "/etc/localtime";
@@ -20,6 +20,14 @@ pub fn rfc3339(at: Timestamp) -> String {
 #[must_use]
 pub fn clock_time(at: Timestamp) -> String {
     format_in(at, "%H:%M:%S", ZONE.clone())
+}
+
+/// This machine's time zone, with its name where the machine tells one. For who has a millisecond.
+#[must_use]
+pub fn here() -> Zone {
+    let zone = TimeZone::system();
+    let name = zone.iana_name().filter(|_| !zone.is_unknown()).map(str::to_owned);
+    Zone::new(name.unwrap_or_else(|| "local time".to_owned()), zone)
 }
 
 /// This machine's. To learn the name of the zone in `/etc/localtime` the library reads all of the machine's zones, a

@@ -45,6 +45,7 @@ impl Memory {
         });
         Some(RunSummary {
             run: first.run,
+            project: plan.project.clone(),
             service: plan.service.clone(),
             environment: plan.environment.clone(),
             release: plan.release.clone(),
@@ -91,7 +92,14 @@ impl Journal for ActorJournal {
         self.memory.readable()?;
         let events = self.memory.events.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = events.values().rev().filter_map(|run| Memory::summary(run));
-        let wanted = runs.filter(|run| !filter.unfinished || run.outcome.is_none());
+        let wanted = runs.filter(|run| {
+            filter.project.as_ref().is_none_or(|project| *project == run.project)
+                && filter.service.as_ref().is_none_or(|service| *service == run.service)
+                && filter.environment.as_ref().is_none_or(|environment| *environment == run.environment)
+                && filter.digest.as_ref().is_none_or(|digest| *digest == run.release.digest)
+                && filter.before.is_none_or(|before| run.run < before)
+                && (!filter.unfinished || run.outcome.is_none())
+        });
         Ok(wanted.take(filter.limit as usize).collect())
     }
 }

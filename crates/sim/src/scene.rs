@@ -173,6 +173,7 @@ impl Scene {
             from: None,
             before: vec![program("regression")],
             after: vec![through_the_router(), program("smoke")],
+            schedules: BTreeMap::new(),
             delivery: Delivery::Slots(Box::new(self.delivery())),
         };
         let project = Project {
@@ -183,6 +184,7 @@ impl Scene {
             notify: Vec::new(),
             registries: BTreeMap::new(),
             ssh: Ssh::default(),
+            state: lockgate_model::StateLocation::of_folder("/".as_ref()),
         };
         (Arc::new(project), service, environment)
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::Options;
 use super::http::{self, Address};
@@ -19,7 +20,7 @@ const TARGET_RATIO: f64 = 1.15;
 const SOCKET: &str = "/var/run/docker.sock";
 const POLL: Duration = Duration::from_millis(1);
 const SLOTS: [&str; 2] = ["blue", "green"];
-const TAGS: [&str; 2] = ["v1", "v2"];
+pub const TAGS: [&str; 2] = ["v1", "v2"];
 
 const MEANING: &str = "A real Docker Engine, a real registry and Caddy in a container on the slots' network; the images are on the host \
 already. By hand: `compose up -d` of the other slot, asking the engine for its address, polling until the first healthy \
@@ -58,7 +59,7 @@ docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}
 "#;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cli {
+pub enum Cli {
     V2,
     V1,
 }
@@ -71,7 +72,7 @@ impl Cli {
         }
     }
 
-    fn there(self) -> bool {
+    pub fn there(self) -> bool {
         let mut command = match self {
             Cli::V2 => Command::new("docker"),
             Cli::V1 => Command::new("docker-compose"),
@@ -100,19 +101,45 @@ impl Cli {
 }
 
 /// One service in two slots behind one of Caddy's servers.
-struct Service {
-    name: String,
+pub struct Service {
+    pub name: String,
     /// Caddy's port for it.
-    port: u16,
-    project: Project,
+    pub port: u16,
+    pub project: Project,
     cli: Cli,
     live: usize,
 }
 
-struct Docker {
-    caddy: String,
+pub struct Docker {
+    /// Its address on the network.
+    pub caddy: String,
     repository: String,
     network: String,
+}
+
+/// Registry, images, network and Caddy, as long as it lives.
+pub struct Scene {
+    pub docker: Docker,
+    _stage: Stage,
+    _dir: TempDir,
+}
+
+impl Scene {
+    /// `services`: each with Caddy's port for it.
+    pub fn start(programs: &Programs, services: &[(String, u16)]) -> Result<Self> {
+        let name = format!("lockgate-bench-{}", std::process::id());
+        let (dir, registry) = (place::folder()?, place::free_port()?);
+        let text = dir.path().to_str().context("a folder that is no text")?.to_owned();
+        std::fs::write(dir.path().join("caddy.json"), serde_json::to_vec(&caddy_config(services))?)?;
+        let stage = Stage::start(programs, SCRIPT, &[&registry.to_string(), &text, &name])?;
+        let docker = Docker {
+            caddy: stage.said.last().context("Caddy has no address")?.trim().to_owned(),
+            repository: format!("127.0.0.1:{registry}/bench"),
+            network: name,
+        };
+        place::wait_until("caddy", POLL, || http::call(&docker.admin(), "GET", "/config/", None).is_ok())?;
+        Ok(Self { docker, _stage: stage, _dir: dir })
+    }
 }
 
 impl Docker {
@@ -122,7 +149,24 @@ impl Docker {
 }
 
 impl Service {
-    fn new(programs: &Programs, docker: &Docker, cli: Cli, name: String, port: u16) -> Result<Self> {
+    /// `over`: the host and the configuration of `ssh` to deploy with; this machine when `None`.
+    pub fn new(
+        programs: &Programs,
+        docker: &Docker,
+        cli: Cli,
+        name: String,
+        port: u16,
+        over: Option<(String, String)>,
+    ) -> Result<Self> {
+        let mut project = Project::new(programs, "")?;
+        let (hosts, dir, ssh) = match over {
+            None => (String::new(), String::new(), String::new()),
+            Some((host, config)) => (
+                format!("hosts: [\"{host}\"]"),
+                format!("{}/", project.path().display()),
+                format!("ssh: {{ options: [\"-F\", \"{config}\"] }}"),
+            ),
+        };
         let config = format!(
             r#"project: {}
 services:
@@ -132,12 +176,14 @@ services:
     health: {{ path: /health, timeout: 30s }}
 environments:
   prod:
-    runtime: {{ compose: {{ dir: "{{slot}}" }} }}
+    {hosts}
+    runtime: {{ compose: {{ dir: "{dir}{{slot}}" }} }}
     router: {{ caddy: {{ admin: "http://{}:2019", id: "{name}", dial: "{name}-{{slot}}:8080", ask: "http://{}:{port}" }} }}
+{ssh}
 "#,
             docker.network, docker.repository, docker.caddy, docker.caddy
         );
-        let mut project = Project::new(programs, &config)?;
+        std::fs::write(project.path().join("lockgate.yaml"), config)?;
         for slot in SLOTS {
             let dir = project.path().join(slot);
             std::fs::create_dir(&dir)?;
@@ -260,29 +306,19 @@ pub fn bench(programs: &Programs, options: &Options) -> Result<Report> {
     if clis.is_empty() {
         return Ok(Report::skipped("compose", TITLE, "Docker Compose is not installed"));
     }
-    let name = format!("lockgate-bench-{}", std::process::id());
-    let (dir, registry) = (place::folder()?, place::free_port()?);
-    let dir_text = dir.path().to_str().context("a folder that is no text")?.to_owned();
     let services = clis.iter().flat_map(|cli| ["hand", "ours"].map(|who| format!("{who}-{}", cli.name())));
     let services: Vec<(String, u16)> = services.zip(8001..).collect();
-    std::fs::write(dir.path().join("caddy.json"), serde_json::to_vec(&caddy_config(&services))?)?;
-    let stage = Stage::start(programs, SCRIPT, &[&registry.to_string(), &dir_text, &name])?;
-    let docker = Docker {
-        caddy: stage.said.last().context("Caddy has no address")?.trim().to_owned(),
-        repository: format!("127.0.0.1:{registry}/bench"),
-        network: name,
-    };
-    place::wait_until("caddy", POLL, || http::call(&docker.admin(), "GET", "/config/", None).is_ok())?;
-
+    let scene = Scene::start(programs, &services)?;
+    let docker = &scene.docker;
     let mut report = Report::new("compose", TITLE);
     report.meaning = MEANING.to_owned();
     report.header = vec!["what", "ms, median / worst", "over by hand, ms", "ratio"];
     for (pair, cli) in services.chunks(2).zip(&clis) {
-        let make = |(name, port): &(String, u16)| Service::new(programs, &docker, *cli, name.clone(), *port);
-        let figures = measure(make(&pair[0])?, &make(&pair[1])?, &docker, options)?;
+        let make =
+            |(name, port): &(String, u16)| Service::new(programs, docker, *cli, name.clone(), *port, None);
+        let figures = measure(make(&pair[0])?, &make(&pair[1])?, docker, options)?;
         tell(&mut report, *cli, &figures);
     }
-    drop(stage);
     Ok(report)
 }
 

@@ -9,6 +9,7 @@ mod load;
 mod overhead;
 pub mod place;
 mod project;
+mod remote;
 mod report;
 mod ssh;
 mod stats;
@@ -29,10 +30,11 @@ const QUICK_REPETITIONS_MAX: u32 = 5;
 
 type Bench = fn(&Programs, &Options) -> Result<Report>;
 
-const BENCHES: [(&str, Bench); 6] = [
+const BENCHES: [(&str, Bench); 7] = [
     ("overhead", overhead::bench),
     ("compose", compose::bench),
     ("ssh", ssh::bench),
+    ("remote", remote::bench),
     ("status", status::bench),
     ("swaps", swaps::bench),
     ("proxy", throughput::bench),

@@ -46,7 +46,14 @@ impl Project {
     fn prepare(&self, command: &mut Command) {
         command.current_dir(self.path()).stdin(Stdio::null());
         // What whoever runs the benchmark has set must not change what is measured.
-        for name in ["LOCKGATE_ENV", "SLACK_WEBHOOK_URL", "DEPLOY_HOST", "DEPLOY_SSH_OPTS", "DOCKER_HOST"] {
+        for name in [
+            "LOCKGATE_ENV",
+            "SLACK_WEBHOOK_URL",
+            "SLACK_BOT_TOKEN",
+            "DEPLOY_HOST",
+            "DEPLOY_SSH_OPTS",
+            "DOCKER_HOST",
+        ] {
             command.env_remove(name);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));

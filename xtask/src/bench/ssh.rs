@@ -18,25 +18,28 @@ behind an sshd of our own, in turn. Connections are the lines \"Accepted publick
 ran. `ssh HOST true` is one new connection with the same keys, and `ssh HOST true` through an open one (ControlMaster) \
 is what each further command costs at least.";
 
-struct Machine {
+/// This machine behind an sshd of its own.
+pub struct Machine {
     _stage: Stage,
     home: tempfile::TempDir,
     port: u16,
 }
 
 impl Machine {
-    fn start(programs: &Programs) -> Result<Self> {
+    pub fn start(programs: &Programs) -> Result<Self> {
         let (home, port) = (place::folder()?, place::free_port()?);
         let dir = home.path().to_str().context("a folder that is no text")?.to_owned();
         let stage = Stage::start(programs, r#"sshd_up "$1" "$2""#, &[&port.to_string(), &dir])?;
         Ok(Self { _stage: stage, home, port })
     }
 
-    fn name(&self) -> String {
+    /// As `ssh` takes it with that configuration.
+    pub fn name(&self) -> String {
         format!("lockgate-{}", self.port)
     }
 
-    fn config(&self) -> String {
+    /// The file of `ssh -F`.
+    pub fn config(&self) -> String {
         self.home.path().join("config").display().to_string()
     }
 

@@ -1,5 +1,6 @@
 //! What most commands start from: the project, its orchestrator, and which services and environment are meant.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockgate_config::Loaded;
@@ -9,12 +10,14 @@ use lockgate_orchestrator::{InProcess, Site, Wiring, lookup};
 use crate::args::{Global, Skip};
 use crate::error::CliError;
 use crate::output::Output;
-use crate::tools;
 use crate::wiring::Wires;
+use crate::{requester, tools};
 
 pub struct Context<'a> {
     pub project: Arc<Project>,
     pub output: &'a Output,
+    /// Of lockgate.yaml, absolute.
+    pub path: PathBuf,
     pub wires: Arc<Wires>,
     environment: Option<String>,
 }
@@ -22,7 +25,7 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     pub fn load(global: &Global, output: &'a Output) -> Result<Self, CliError> {
         let env = |name: &str| std::env::var(name).ok();
-        let Loaded { project, .. } = match &global.config {
+        let Loaded { project, path } = match &global.config {
             Some(path) => lockgate_config::load(path, &env)?,
             None => {
                 let path = lockgate_config::find(&std::env::current_dir()?).ok_or_else(|| {
@@ -36,7 +39,7 @@ impl<'a> Context<'a> {
         };
         let project = Arc::new(project);
         let wires = Arc::new(Wires::new(project.clone()));
-        Ok(Self { project, output, wires, environment: global.env.clone() })
+        Ok(Self { project, output, path, wires, environment: global.env.clone() })
     }
 
     /// The environment asked for, else the only one that is deployed to.
@@ -44,9 +47,19 @@ impl<'a> Context<'a> {
         Ok(lookup::environment(&self.project, self.environment.as_deref())?)
     }
 
+    /// The environment asked for by name; `None` when none is.
+    pub fn asked_environment(&self) -> Result<Option<&Environment>, CliError> {
+        self.environment.as_ref().map(|_| self.environment()).transpose()
+    }
+
     /// As [`Self::environment`], for commands that change what is live.
     pub fn deployable(&self) -> Result<EnvironmentName, CliError> {
         Ok(lookup::deployable(&self.project, self.environment.as_deref())?.name.clone())
+    }
+
+    /// The environment asked for, where one was.
+    pub fn environment_asked(&self) -> Result<Option<&Environment>, CliError> {
+        self.environment.is_some().then(|| self.environment()).transpose()
     }
 
     pub fn service(&self, name: &str) -> Result<&Service, CliError> {
@@ -67,9 +80,11 @@ impl<'a> Context<'a> {
         Ok(lookup::skipped(self.environment()?, skip.hosts.iter().map(String::as_str))?)
     }
 
-    /// For commands that change something.
+    /// For commands that change something. People are told of it until the command is over.
     pub fn working(&self) -> InProcess {
-        tools::working(&self.project, self.wires.clone())
+        let orchestrator = tools::working(&self.project, self.wires.clone());
+        self.output.also_tells(orchestrator.teller().clone());
+        orchestrator
     }
 
     /// For commands that only look.
@@ -79,6 +94,6 @@ impl<'a> Context<'a> {
 
     /// Who types.
     pub fn requester(&self) -> Requester {
-        Requester::person(&lockgate_local::holder_identity().owner)
+        requester::here()
     }
 }

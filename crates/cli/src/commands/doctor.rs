@@ -1,7 +1,10 @@
 //! `doctor`: all that a deployment will need, looked at on every host, each with how to mend it.
 
 use futures_util::future::join_all;
-use lockgate_model::{Environment, HostId, HostObserved, Project, Router, Service, SlotState, Timestamp};
+use lockgate_model::{
+    Environment, HostId, HostObserved, Project, Router, Service, ServiceName, SlotState, Timestamp,
+};
+use lockgate_orchestrator::Diagnosed;
 use lockgate_own::{Foreign, NOT_OURS, SHELL};
 use lockgate_perform::glimpse;
 use lockgate_ports::{Check, CheckState, Command, HostPorts, STATE_FREE_MIB_MIN};
@@ -11,6 +14,7 @@ use super::Context;
 use crate::args::Format;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::tools;
 use crate::wiring;
 
 /// What the last of a service's checks is about.
@@ -19,27 +23,32 @@ const LIVE: &str = "live release";
 pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, CliError> {
     let environment = context.environment()?;
     let services = context.services(service)?;
-    let mut worst = CheckState::Ok;
+    let mut all = Vec::new();
     let gates = check_gates(context, &services).await?;
     if environment.slots().is_none() || !gates.is_empty() {
         let gates = only_checked(environment, gates);
         let about = About { environment, host: &HostId::local(), service: None, title: "gates" };
-        worst = show(context, &about, &gates, worst);
+        all.extend(show(context, &about, &gates));
     }
-    if let Some(check) = crate::tools::journal_check(&context.project) {
+    if let Some(check) = tools::store_check(&context.project).await {
         let about = About { environment, host: &HostId::local(), service: None, title: "this folder" };
-        worst = show(context, &about, &[check], worst);
+        all.extend(show(context, &about, &[check]));
     }
     let registries = check_registries(&context.project).await;
     if !registries.is_empty() {
         let about = About { environment, host: &HostId::local(), service: None, title: "registries" };
-        worst = show(context, &about, &registries, worst);
+        all.extend(show(context, &about, &registries));
+    }
+    let told = check_notifiers(&context.project).await;
+    if !told.is_empty() {
+        let about = About { environment, host: &HostId::local(), service: None, title: "notifications" };
+        all.extend(show(context, &about, &told));
     }
     for id in environment.hosts() {
         let checks = context.wires.host(id).check().await;
         let reachable = checks.iter().all(|check| check.state != CheckState::Bad);
         let about = About { environment, host: id, service: None, title: "" };
-        worst = show(context, &about, &checks, worst);
+        all.extend(show(context, &about, &checks));
         if !reachable {
             continue;
         }
@@ -51,14 +60,11 @@ pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, C
             checks.push(home(ports).await);
             checks.push(live(service, environment, ports).await);
             let title = service.name.as_str();
-            let about = About { environment, host: id, service: Some(title), title };
-            worst = show(context, &about, &checks, worst);
+            let about = About { environment, host: id, service: Some(&service.name), title };
+            all.extend(show(context, &about, &checks));
         }
     }
-    Ok(match worst {
-        CheckState::Ok | CheckState::Warn => Exit::Succeeded,
-        CheckState::Bad => Exit::Failed,
-    })
+    Ok(Diagnosed::exit(&all))
 }
 
 /// An environment without hosts is said to be one, for nothing else of it is looked at.
@@ -81,6 +87,11 @@ async fn check_registries(project: &Project) -> Vec<Check> {
     join_all(project.registries.keys().map(|host| registry.check(host))).await
 }
 
+/// Those who are told of runs, asked side by side.
+async fn check_notifiers(project: &Project) -> Vec<Check> {
+    join_all(tools::notifiers(project).iter().map(|notifier| notifier.check())).await
+}
+
 /// What the gates of any of the services need, each thing once.
 async fn check_gates(context: &Context<'_>, services: &[&Service]) -> Result<Vec<Check>, CliError> {
     let mut checks = Vec::new();
@@ -94,18 +105,7 @@ async fn check_gates(context: &Context<'_>, services: &[&Service]) -> Result<Vec
     Ok(checks)
 }
 
-/// Succeeds when this user may make and replace files in the folders `$1` and `$2`, which is in it, and the files that are
-/// in `$2`, or make them where they are missing. Looks only.
-const MAY_WRITE: &str = r#"
-folder=$2
-while [ ! -e "$folder" ]; do folder=$(dirname -- "$folder"); done
-[ -d "$folder" ] && [ -w "$folder" ] && [ -x "$folder" ] || { echo "$folder"; exit 1; }
-[ "$folder" = "$2" ] || exit 0
-lg_ours "$2" "$2"/*.json "$2"/*.lock || exit 77
-for one in "$1" "$2"/*; do
-  [ ! -e "$one" ] || [ -w "$one" ] || { echo "$one"; exit 1; }
-done
-"#;
+const MAY_WRITE: &str = include_str!("../sh/may-write.sh");
 
 /// What makes that succeed. Slots' folders may be in `home`, with files of apps that are to keep their owners.
 fn let_write(home: &str) -> String {
@@ -221,32 +221,34 @@ fn below(text: &str) -> String {
 struct About<'a> {
     environment: &'a Environment,
     host: &'a HostId,
-    service: Option<&'a str>,
+    service: Option<&'a ServiceName>,
     /// For people, behind the host's name; may be empty.
     title: &'a str,
 }
 
-fn show(context: &Context<'_>, about: &About<'_>, checks: &[Check], mut worst: CheckState) -> CheckState {
+fn show(context: &Context<'_>, about: &About<'_>, checks: &[Check]) -> Vec<Diagnosed> {
     let output = context.output;
     if output.format == Format::Text {
         let parts = [about.host.as_str(), about.title];
         let heading: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         output.text(&output.paint.bold(&heading.join(" · ")));
     }
+    let mut diagnosed = Vec::with_capacity(checks.len());
     for check in checks {
-        let check = &Check { seen: output.masked(&check.seen), ..check.clone() };
-        worst = match (worst, check.state) {
-            (CheckState::Bad, _) | (_, CheckState::Bad) => CheckState::Bad,
-            (CheckState::Warn, _) | (_, CheckState::Warn) => CheckState::Warn,
-            (CheckState::Ok, CheckState::Ok) => CheckState::Ok,
-        };
+        let check = Check { seen: output.masked(&check.seen), ..check.clone() };
+        diagnosed.push(Diagnosed {
+            environment: about.environment.name.clone(),
+            host: about.host.clone(),
+            service: about.service.cloned(),
+            check,
+        });
+    }
+    for one in &diagnosed {
         if output.format == Format::Json {
-            output.json(&serde_json::json!({
-                "environment": about.environment.name, "host": about.host, "service": about.service,
-                "check": check,
-            }));
+            output.json(one);
             continue;
         }
+        let check = &one.check;
         let mark = match check.state {
             CheckState::Ok => output.paint.green("✓"),
             CheckState::Warn => output.paint.yellow("!"),
@@ -257,7 +259,7 @@ fn show(context: &Context<'_>, about: &About<'_>, checks: &[Check], mut worst: C
             output.text(&format!("      {}", below(mend)));
         }
     }
-    worst
+    diagnosed
 }
 
 #[cfg(test)]

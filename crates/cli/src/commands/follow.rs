@@ -61,13 +61,29 @@ impl Signals {
         }
     }
 
-    /// What the session comes to. Where it is left, that is told, and the process ends in the midst of it.
+    /// Returns when somebody asks for the end where no session is under way.
+    pub async fn end_asked(&mut self) {
+        self.next().await;
+        self.asked_to_end = true;
+    }
+
+    /// As [`Signals::end_of`].
     pub async fn follow<T>(
         &mut self,
         context: &Context<'_>,
         screen: &Screen,
-        mut session: Handle<T>,
+        session: Handle<T>,
     ) -> Result<T, CliError> {
+        Ok(self.end_of(context, screen, session).await?)
+    }
+
+    /// What the session comes to. Where it is left, that is told, and the process ends in the midst of it.
+    pub async fn end_of<T>(
+        &mut self,
+        context: &Context<'_>,
+        screen: &Screen,
+        mut session: Handle<T>,
+    ) -> Result<T, Refusal> {
         loop {
             tokio::select! {
                 biased;
@@ -92,7 +108,7 @@ impl Signals {
                 // What was under way is kept by the session's handle, and is neither undone nor put in order.
                 std::process::exit(i32::from(Exit::Stuck.code()))
             }
-            end => Ok(end?),
+            end => end,
         }
     }
 }

@@ -1,31 +1,58 @@
 //! `history`: past runs from this project's journal.
 
-use lockgate_model::{HistoryFilter, HostId, LeftOut, Outcome, PastRun, Requester};
+use lockgate_model::{Digest, HistoryFilter, HostId, LeftOut, Outcome, PastRun, Requester, StateLocation};
 use lockgate_orchestrator::Orchestrator;
 use lockgate_render::{Table, escaped, rfc3339};
 
 use super::Context;
-use crate::args::Format;
+use crate::args::{Format, History};
 use crate::error::CliError;
 use crate::exit::Exit;
 
-pub async fn run(context: &Context<'_>, service: Option<&str>, limit: u32) -> Result<Exit, CliError> {
-    let service = service.map(|name| context.service(name)).transpose()?.map(|service| service.name.clone());
-    let filter = HistoryFilter { service, environment: None, limit };
+pub async fn run(context: &Context<'_>, asked: &History) -> Result<Exit, CliError> {
+    let filter = filter(context, asked)?;
     let runs = context.looking().history(&filter).await?;
     match context.output.format {
         Format::Json => runs.iter().for_each(|run| context.output.json(run)),
-        Format::Text => show(context, runs),
+        Format::Text => show(context, &filter, runs),
     }
     Ok(Exit::Succeeded)
 }
 
-fn show(context: &Context<'_>, runs: Vec<PastRun>) {
+fn filter(context: &Context<'_>, asked: &History) -> Result<HistoryFilter, CliError> {
+    let service = asked.service.as_deref().map(|name| context.service(name)).transpose()?;
+    let environment = context.asked_environment()?;
+    let digest = asked.digest.as_deref().map(|text| {
+        Digest::new(text).map_err(|invalid| {
+            CliError::usage(invalid.to_string(), "`lockgate history --format json` shows digests whole")
+        })
+    });
+    let before = asked.before.as_deref().map(|text| {
+        text.parse().map_err(|_| {
+            let hint = "`lockgate history` shows them in its last column";
+            CliError::usage(format!("{text:?} is no run's id"), hint)
+        })
+    });
+    Ok(HistoryFilter {
+        service: service.map(|service| service.name.clone()),
+        environment: environment.map(|environment| environment.name.clone()),
+        digest: digest.transpose()?,
+        before: before.transpose()?,
+        limit: asked.limit,
+    })
+}
+
+fn show(context: &Context<'_>, filter: &HistoryFilter, runs: Vec<PastRun>) {
     if runs.is_empty() {
-        return context
-            .output
-            .text("no run is in this folder's journal; `lockgate status` looks at the hosts");
+        let is_narrow = filter.digest.is_some() || filter.before.is_some() || filter.environment.is_some();
+        let which = match &context.project.state {
+            _ if is_narrow => "no such run is in the journal",
+            StateLocation::File(_) => "no run is in this folder's journal",
+            StateLocation::Postgres(_) => "no run of this project is in its journal",
+        };
+        return context.output.text(&format!("{which}; `lockgate status` looks at the hosts"));
     }
+    let last = runs.last().map(|run| run.run).filter(|_| runs.len() == filter.limit as usize);
     let mut table = Table::new([
         "started",
         "ended",
@@ -53,6 +80,9 @@ fn show(context: &Context<'_>, runs: Vec<PastRun>) {
         ]);
     }
     context.output.text(&table.text());
+    if let Some(last) = last {
+        context.output.say(&format!("older ones: add `--before {last}`"));
+    }
 }
 
 /// How a run ended, and whether its release was rejected by it.

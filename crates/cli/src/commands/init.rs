@@ -8,10 +8,12 @@ use lockgate_config::init::{InitError, import_services_yaml, propose};
 use lockgate_model::{EnvironmentName, Failure};
 use lockgate_ports::PortError;
 
+use super::crontab;
 use crate::args::{Format, Global, Init};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
+use crate::wiring;
 
 /// What is deployed to when `--env` does not say otherwise.
 const ENVIRONMENT: &str = "prod";
@@ -35,7 +37,9 @@ pub fn run(init: &Init, global: &Global, output: &Output) -> Result<Exit, CliErr
     }
     match output.format {
         Format::Json if !init.print => {
-            output.json(&serde_json::json!({ "written": target, "notes": proposal.notes }));
+            output.json(&serde_json::json!({
+                "written": target, "notes": proposal.notes, "cron": proposal.cron,
+            }));
         }
         Format::Json | Format::Text => {
             if !init.print {
@@ -43,6 +47,12 @@ pub fn run(init: &Init, global: &Global, output: &Output) -> Result<Exit, CliErr
             }
             proposal.notes.iter().for_each(|note| output.say(&format!("- {note}")));
             output.say("next: read it, then `lockgate doctor`, then `lockgate plan SERVICE TAG`");
+            if let Some(cron) = proposal.cron.filter(|_| !init.print) {
+                let command =
+                    crontab::command(&wiring::this_program()?, &std::path::absolute(&target)?, None);
+                output.say("for the newest version of each service every day, `crontab -e` takes this line; above it, as NAME=value, the variables that lockgate.yaml reads:");
+                output.say(&format!("{cron} {command}"));
+            }
         }
     }
     Ok(Exit::Succeeded)

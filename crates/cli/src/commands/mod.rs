@@ -1,6 +1,7 @@
 //! One file per family of commands.
 
 mod context;
+mod crontab;
 mod deploy;
 mod doctor;
 mod follow;
@@ -10,6 +11,8 @@ mod left;
 mod logs;
 mod missing;
 mod plan;
+mod run_schedule;
+mod schedule;
 mod status;
 
 use clap::CommandFactory;
@@ -47,12 +50,18 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         Command::Status { service, watch } => {
             status::run(&Context::load(&global, output)?, service.as_deref(), watch).await
         }
-        Command::History { service, limit } => {
-            history::run(&Context::load(&global, output)?, service.as_deref(), limit).await
-        }
+        Command::History(asked) => history::run(&Context::load(&global, output)?, &asked).await,
         Command::Logs { service, slot, lines } => {
             logs::run(&Context::load(&global, output)?, &service, slot.as_deref(), lines).await
         }
+        Command::Schedule { service, crontab } => {
+            let context = Context::load(&global, output)?;
+            match crontab {
+                true => schedule::print_crontab(&context, service.as_deref()),
+                false => schedule::list(&context, service.as_deref()).await,
+            }
+        }
+        Command::RunSchedule(args) => run_schedule::run(&args, &global, output).await,
         Command::Demo => demo::run(output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "lockgate", &mut std::io::stdout());

@@ -37,6 +37,8 @@ pub struct Proposal {
     pub text: String,
     /// What was found, what was left out and what is still to be filled in, a sentence each.
     pub notes: Vec<String>,
+    /// When new releases go live by themselves, as a cron line; `None` where that is only proposed, in a comment.
+    pub cron: Option<&'static str>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +108,8 @@ struct Draft {
     gateway: Gateway,
     /// There is a `test` environment to look at before.
     regression: bool,
+    /// New releases go live by themselves each day, as system A's did.
+    daily: bool,
     notes: Vec<String>,
 }
 
@@ -128,7 +132,8 @@ pub fn propose(dir: &Path, environment: &EnvironmentName) -> Result<Proposal, In
         _ => caddy::look(&dir, &mut services, &mut notes).unwrap_or(Gateway::Builtin),
     };
     let environment = environment.to_string();
-    let draft = Draft { origin, project, environment, services, home, gateway, regression: false, notes };
+    let (regression, daily) = (false, false);
+    let draft = Draft { origin, project, environment, services, home, gateway, regression, daily, notes };
     Ok(write::proposal(draft))
 }
 

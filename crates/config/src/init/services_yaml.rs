@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use lockgate_model::EnvironmentName;
+use lockgate_model::{EnvironmentName, Repository};
 use lockgate_own::OwnError;
 
 use super::{
@@ -323,6 +323,7 @@ impl Import {
                 "lockgate.yaml needs the variables {names}; `${{NAME:-x}}` gives one a default."
             ));
         }
+        let daily = self.services.iter().all(has_tags);
         Draft {
             origin: self.file,
             project: super::project(folder),
@@ -331,9 +332,16 @@ impl Import {
             home: Home::Folders("${DEPLOY_COMPOSE_DIR:-/srv/apps}/{service}/{slot}".to_owned()),
             gateway: Gateway::Caddy { id: None, dial: None },
             regression,
+            daily,
             notes: self.notes,
         }
     }
+}
+
+/// Whether the tags of its image can be looked for. What stands for a variable is not known here.
+fn has_tags(found: &Found) -> bool {
+    let image = found.image.clone().unwrap_or_else(|| format!("registry.example.com/{}", found.name));
+    image.contains('$') || Repository::new(image).is_ok()
 }
 
 /// The keys that lead to values, joined by dots.

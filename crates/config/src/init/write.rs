@@ -6,13 +6,15 @@ use super::{Draft, Found, Gateway, Home, Proposal, TEST};
 
 /// Stands in for an unknown port.
 const PORT: u16 = 8080;
+/// When system A looked for new releases.
+const DAILY: &str = "0 5 * * *";
 
 pub fn proposal(draft: Draft) -> Proposal {
     let mut out = String::new();
     // Writing to a `String` cannot fail.
     let _ = write(&mut out, &draft);
-    let notes = draft.notes;
-    Proposal { text: out, notes }
+    let cron = draft.daily.then_some(DAILY);
+    Proposal { text: out, notes: draft.notes, cron }
 }
 
 fn write(out: &mut String, draft: &Draft) -> std::fmt::Result {
@@ -102,6 +104,13 @@ fn environment(out: &mut String, draft: &Draft) -> std::fmt::Result {
         writeln!(out, "    before: [ {{ http: {{ in: test }} }} ]   # regression")?;
     }
     writeln!(out, "    after: [ {{ http: {{ latency_p95: 500ms }} }} ] # smoke, on live traffic")?;
+    let daily = format!("schedule: {{ cron: \"{DAILY}\", deploy: latest-semver }}");
+    match (&draft.home, draft.daily) {
+        // Without an image there are no tags.
+        (Home::Process, _) => {}
+        (_, true) => writeln!(out, "    {daily} # by cron: `lockgate schedule --crontab`")?,
+        (_, false) => writeln!(out, "    # {daily} # the newest version each day at five")?,
+    }
     writeln!(out, "    drain: 30s")
 }
 

@@ -36,6 +36,7 @@ pub fn resolve(
     let raw = &source.value;
     Some(Environment {
         delivery: delivery(reader, key, raw, services),
+        schedules: BTreeMap::new(),
         url: raw.url.as_ref().and_then(|url| reader.url("`url`", url)),
         from: raw.from.as_ref().and_then(|from| environment(reader, from, environments)),
         before: gate::resolve(reader, &raw.before, &name, environments),

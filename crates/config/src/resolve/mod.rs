@@ -2,16 +2,19 @@
 
 mod environment;
 mod gate;
+mod notify;
 mod reader;
 mod registries;
 mod router;
 mod runtime;
+mod schedule;
 mod service;
+mod state;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lockgate_model::{Notify, Project, Secret, Service, ServiceName, Ssh};
+use lockgate_model::{Project, Service, ServiceName, Ssh};
 
 use crate::at::{At, Words};
 use crate::error::{Kind, Place, Problem};
@@ -36,14 +39,29 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
             Problem::new(Kind::MissingKey, file.environments.place, "there is no environment").hint(hint),
         );
     }
+    let changes = schedule::changes(reader, file);
     let mut environments = Vec::new();
-    for (key, environment) in &file.environments.value.0 {
-        environments.extend(environment::resolve(reader, key, environment, &services, &names));
+    for (key, raw) in &file.environments.value.0 {
+        let Some(mut environment) = environment::resolve(reader, key, raw, &services, &names) else {
+            continue;
+        };
+        environment.schedules = schedule::resolve(reader, &raw.value, &environment, &services, &changes);
+        environments.push(environment);
     }
-    let notify = notify(reader, file.notify.as_deref());
+    let notify = notify::resolve(reader, file.notify.as_deref());
     let registries = registries::resolve(reader, &file.registries);
     let ssh = ssh(reader, file.ssh.as_ref());
-    Some(Project { name: name?, root: root.to_owned(), services, environments, notify, registries, ssh })
+    let state = state::resolve(reader, file.state.as_ref(), root);
+    Some(Project {
+        name: name?,
+        root: root.to_owned(),
+        services,
+        environments,
+        notify,
+        registries,
+        ssh,
+        state: state?,
+    })
 }
 
 fn services(reader: &mut Reader<'_>, file: &raw::File) -> BTreeMap<ServiceName, Service> {
@@ -58,73 +76,6 @@ fn services(reader: &mut Reader<'_>, file: &raw::File) -> BTreeMap<ServiceName, 
         Some((service.name.clone(), service))
     });
     resolved.collect()
-}
-
-fn notify(reader: &mut Reader<'_>, entries: Option<&[At<raw::Notify>]>) -> Vec<Notify> {
-    let Some(entries) = entries else {
-        let webhook = variable(reader.env, "SLACK_WEBHOOK_URL").map(Secret::new);
-        let channel = variable(reader.env, "SLACK_CHANNEL");
-        return webhook.map(|webhook| Notify::Slack { webhook, channel }).into_iter().collect();
-    };
-    let mut notifiers = Vec::new();
-    for entry in entries {
-        match (&entry.value.slack, &entry.value.webhook) {
-            (Some(slack), None) => notifiers.extend(slack_notifier(reader, &slack.value)),
-            (None, Some(webhook)) => notifiers.extend(webhook_notifier(reader, &webhook.value)),
-            _ => reader.invalid(
-                entry.place,
-                "a notifier is either `slack` or `webhook`",
-                "write one list item for each",
-            ),
-        }
-    }
-    notifiers
-}
-
-fn slack_notifier(reader: &mut Reader<'_>, slack: &raw::Slack) -> Option<Notify> {
-    let webhook = receiver(reader, "`webhook`", &slack.webhook)?;
-    let channel = match &slack.channel {
-        Some(channel) => Some(reader.text(channel)?).filter(|channel| !channel.trim().is_empty()),
-        None => None,
-    };
-    Some(Notify::Slack { webhook: webhook?, channel })
-}
-
-fn webhook_notifier(reader: &mut Reader<'_>, webhook: &raw::Webhook) -> Option<Notify> {
-    let url = receiver(reader, "`url`", &webhook.url)?;
-    let mut headers = BTreeMap::new();
-    for (name, value) in &webhook.headers.0 {
-        if let Some(header) = header_name(reader, name)
-            && let Some(value) = reader.line("the header's value", value)
-        {
-            headers.insert(header, Secret::new(value));
-        }
-    }
-    Some(Notify::Webhook { url: url?, headers })
-}
-
-/// Where messages go: `None` is nowhere, `Some(None)` is wrong. Empty text is nowhere, so that `${NAME:-}` makes a
-/// notifier optional on each machine.
-fn receiver(reader: &mut Reader<'_>, what: &str, source: &At<String>) -> Option<Option<Secret>> {
-    let optional = |name: &str| match source.value.starts_with("${") {
-        true => format!("export {name}=…, or write ${{{name}:-}} to tell nobody where it is not set"),
-        false => missing_hint(name),
-    };
-    let Some(text) = reader.fill_or(&source.value, source.place, optional) else { return Some(None) };
-    if text.trim().is_empty() {
-        return None;
-    }
-    Some(reader.secret_url(what, source).map(Secret::new))
-}
-
-/// A header's name as RFC 9110 has it: a token.
-fn header_name(reader: &mut Reader<'_>, name: &At<String>) -> Option<String> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if !name.value.is_empty() && name.value.bytes().all(token) {
-        return Some(name.value.clone());
-    }
-    reader.invalid(name.place, "this key is not a header's name", "write a name such as X-Release");
-    None
 }
 
 fn ssh(reader: &mut Reader<'_>, section: Option<&At<raw::Ssh>>) -> Ssh {

@@ -7,8 +7,9 @@ use lockgate_model::{
     StatusRange, Verify,
 };
 
+use super::notify::header_name;
 use super::reader::Holes;
-use super::{Reader, header_name, quote, variable};
+use super::{Reader, quote, variable};
 use crate::at::{At, Either};
 use crate::error::Place;
 use crate::{quantity, raw, words};

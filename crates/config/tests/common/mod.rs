@@ -65,6 +65,7 @@ services:
     critical_paths: [/, /metrics]
     verify: { path: /version, body: "{tag}", header: { X-Release: "{tag}" } }
     urls: { test: https://logger.test.lockn.ai, prod: https://logger.lockn.ai }
+    schedule: { cron: "30 4 * * mon-fri", time_zone: UTC, pre_releases: true, catch_up: 2h }
 environments:
   test: { url: https://test.lockn.ai }
   prod:
@@ -79,6 +80,7 @@ environments:
       - http: { latency_p95: 500ms, paths: [/, /metrics], status: 200, body: ok, samples: 20, interval: 50ms, timeout: 2s, url: https://lockn.ai }
         name: smoke
       - command: { run: "pytest -q 'tests/smoke all'", timeout: 5m, pass: [0], not_yet: [75, 5] }
+    schedule: { cron: "0 5 * * *", deploy: latest-semver, time_zone: Europe/Berlin, pre_releases: false, catch_up: 30m, services: [lockn-logger] }
     waves: [1, 25%]
     drain: 1m
     keep_warm: 10m

@@ -44,7 +44,8 @@ impl Admin<'_> {
                 Some(Err(error)) => return Err(error),
             }
         }
-        Err(PortError::unreachable(format!("the proxy in {} is stopping", self.dir)))
+        // Each answer said that nothing was done.
+        Err(PortError::unreachable(format!("the proxy in {} is stopping", self.dir)).without_effect())
     }
 
     /// `None` when no proxy runs there.
@@ -81,6 +82,7 @@ fn refusal(answer: &Answer) -> Option<Result<ErrorView, PortError>> {
 fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, PortError> {
     serde_json::from_slice(&answer.body).map_err(|error| {
         PortError::other(format!("the proxy's answer is not understood: {error}"))
+            .caused_by(error)
             .hint("the proxy may be of another version: lockgate proxy --upgrade")
     })
 }
@@ -97,7 +99,17 @@ fn error(view: &ErrorView) -> PortError {
             FailureKind::Other
         }
     };
-    let mut error = PortError::new(kind, format!("the proxy: {}", view.message));
-    error.hint.clone_from(&view.hint);
-    error
+    let error = PortError::new(kind, format!("the proxy: {}", view.message));
+    let error = view.hint.iter().fold(error, |error, hint| error.hint(hint));
+    match view.kind {
+        // It may be in force although it could not be stored, or be half done.
+        ErrorKind::StorageFailed | ErrorKind::UpgradeFailed => error.with_unknown_effect(),
+        ErrorKind::NotFound
+        | ErrorKind::VersionMismatch
+        | ErrorKind::Conflict
+        | ErrorKind::Unavailable
+        | ErrorKind::Invalid
+        | ErrorKind::TooLarge
+        | ErrorKind::MethodNotAllowed => error.without_effect(),
+    }
 }

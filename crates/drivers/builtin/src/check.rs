@@ -15,8 +15,7 @@ use crate::listeners;
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// How long a look at the listen address may take.
 const CONNECT_MILLIS_MAX: u64 = 1000;
-/// Whether the proxy's folder `$1`, and what it keeps there, is ours.
-const OURS: &str = r#"lg_ours "$1" "$1"/*.json "$1/proxy.lock" "$1/proxy.log""#;
+const FOREIGN: &str = include_str!("sh/foreign.sh");
 const UPGRADE_HINT: &str = "lockgate proxy --upgrade replaces it without losing a request";
 
 pub(crate) async fn checks(admin: &Admin<'_>, options: &BuiltinOptions) -> Vec<Check> {
@@ -43,7 +42,7 @@ pub(crate) async fn checks(admin: &Admin<'_>, options: &BuiltinOptions) -> Vec<C
 
 /// The folder or a file in it that is not ours: no proxy starts there. `None` when all is, or nothing is there yet.
 async fn foreign(admin: &Admin<'_>) -> Option<Check> {
-    let script = format!("lg_me=; {SHELL}{OURS}");
+    let script = format!("lg_me=; {SHELL}{FOREIGN}");
     let output = admin.host.exec(&Command::new(["sh", "-c", &script, "sh", admin.dir])).await.ok()?;
     let Foreign { message, hint } = Foreign::reported(&output.stderr_text())?;
     Some(Check::bad("proxy folder", message, hint))
@@ -63,7 +62,10 @@ fn version(status: &StatusView) -> Check {
 
 fn address(status: &StatusView, options: &BuiltinOptions) -> Check {
     match listeners::public(status, options) {
-        Err(error) => Check::bad("proxy address", error.message, error.hint.unwrap_or_default()),
+        Err(error) => {
+            let mend = error.hints().to_string();
+            Check::bad("proxy address", error.message, mend)
+        }
         Ok(_) => Check::ok("proxy address", format!("listens on {}", listeners::bound(status))),
     }
 }

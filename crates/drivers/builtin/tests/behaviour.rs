@@ -94,7 +94,7 @@ async fn a_proxy_that_is_too_old_to_hold_is_to_be_upgraded() {
     assert_eq!(error.kind, FailureKind::Refused, "{error}");
     assert!(error.message.contains("is older than this Lockgate and cannot hold requests"), "{error}");
     let hint = format!("lockgate proxy --upgrade --dir {}", world.folder().display());
-    assert!(error.hint.as_ref().is_some_and(|found| found.ends_with(&hint)), "{error:?}");
+    assert!(error.hints().first().is_some_and(|found| found.ends_with(&hint)), "{error:?}");
     // What it cannot hold it need not let go.
     world.router.let_go().await.unwrap();
     old.abort();
@@ -156,7 +156,7 @@ async fn a_route_that_another_service_has_is_refused_and_not_a_race() {
     let error =
         other.router.set(&Split::all_to(other.upstream(Slot::Blue)), &route.version).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Refused, "{error}");
-    assert!(error.hint.is_some() && error.message.contains("shop-web-prod"), "{error}");
+    assert!(!error.hints().is_empty() && error.message.contains("shop-web-prod"), "{error}");
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn a_proxy_that_died_with_our_route_is_an_error_that_says_how_to_start_it(
     };
     assert_eq!(error.kind, FailureKind::Unreachable);
     assert!(
-        error.hint.as_ref().is_some_and(|hint| hint.starts_with("`lockgate resume` starts it")),
+        error.hints().first().is_some_and(|hint| hint.starts_with("`lockgate resume` starts it")),
         "{error:?}"
     );
     // It comes back with the route it had, so a switch from there is one from what was read before.
@@ -307,7 +307,7 @@ async fn behind_a_proxy_that_listens_elsewhere_no_run_begins() {
     let error = moved.router.revive().await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Refused, "{error}");
     assert!(error.message.contains(&format!("listens on {bound}, not on {wanted}")), "{error}");
-    let hint = error.hint.unwrap();
+    let hint = error.hints().to_string();
     assert!(hint.contains(&format!("(kill {})", std::process::id())), "{hint}");
     assert_eq!(moved.router.route().await.unwrap(), Route::default(), "nothing was changed");
     assert_eq!(moved.router.ask(&ask("/")).await.unwrap_err().kind, FailureKind::Refused);

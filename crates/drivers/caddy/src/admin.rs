@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_model::{FailureKind, Millis};
+use lockgate_model::{FailureKind, Hints, Millis};
 use lockgate_ports::{Answer, Endpoint, Host, PortError, Request, http};
 use serde_json::Value;
 
@@ -70,6 +70,8 @@ impl Admin {
         }
         let value = serde_json::from_slice(&answer.body).map_err(|error| {
             PortError::other(format!("GET {path} at {}: the answer is not JSON: {error}", self.shown))
+                .without_effect()
+                .caused_by(error)
                 .hint("does `router.caddy.admin` name Caddy's admin API and not a site?")
         })?;
         Ok(Tagged { value, etag: answer.header("etag").map(str::to_owned) })
@@ -103,14 +105,11 @@ impl Admin {
             request = request.header("host", "");
         }
         http::send(self.host.as_ref(), &self.endpoint, request).await.map_err(|error| match error.kind {
-            FailureKind::Unreachable | FailureKind::NotFound => PortError {
-                kind: FailureKind::Unreachable,
-                message: format!("Caddy's admin API at {} does not answer: {}", self.shown, error.message),
-                hint: Some(self.down_hint()),
-                logs: Vec::new(),
-            },
-            _ if error.hint.is_none() => error.hint(self.down_hint()),
-            _ => error,
+            FailureKind::Unreachable | FailureKind::NotFound => error
+                .of_kind(FailureKind::Unreachable)
+                .context(format!("Caddy's admin API at {} does not answer", self.shown))
+                .with_hints(Hints::from_iter([self.down_hint()])),
+            _ => error.or_hint(|| self.down_hint()),
         })
     }
 
@@ -133,6 +132,8 @@ impl Admin {
             404 => PortError::not_found(message)
                 .hint("does `router.caddy.admin` name the admin API of Caddy 2?"),
             _ => PortError::other(format!("Caddy keeps its old configuration: {message}"))
+                .without_effect()
+                .asks_to_wait(answer.retry_after())
                 .hint(format!("`journalctl -u caddy -n 50` on {} says more", self.host.id())),
         }
     }

@@ -45,7 +45,7 @@ fn where_nothing_can_be_asked_the_error_names_the_setting() {
     for server in [nowhere, nameless] {
         let error = derive(&config(&server), &top(), "/").unwrap_err();
         assert_eq!(error.kind, FailureKind::Refused);
-        assert!(error.hint.unwrap().contains("router.caddy.ask"));
+        assert!(error.hints().to_string().contains("router.caddy.ask"));
     }
 }
 

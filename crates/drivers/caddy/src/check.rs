@@ -44,7 +44,7 @@ pub(crate) async fn check(caddy: &Caddy) -> Vec<Check> {
 
 fn failed(what: &str, error: PortError) -> Check {
     let seen = error.to_string();
-    Check::bad(what, seen, error.hint.unwrap_or_else(|| "see Caddy's log".to_owned()))
+    Check::bad(what, seen, error.hints().joined().unwrap_or_else(|| "see Caddy's log".to_owned()))
 }
 
 fn version_check(seen: Option<version::Version>) -> Check {

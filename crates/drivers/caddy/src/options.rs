@@ -86,7 +86,7 @@ mod tests {
         }
         for text in ["", "https://x", "http://a/b", "unix/run", "http://u:p@h:1"] {
             let error = admin_endpoint(text).unwrap_err();
-            assert!(error.hint.is_some(), "{text}");
+            assert!(!error.hints().is_empty(), "{text}");
         }
     }
 }

@@ -227,7 +227,10 @@ impl Caddy {
         for _ in 0..TRIES_MAX {
             match self.admin.change(change, &path, &wanted, live.etag.as_deref()).await {
                 Ok(()) => return Ok(()),
-                Err(error) if error.kind == FailureKind::Unreachable => broken = Some(error),
+                // One of several tries that may have done it is enough to make it unknown.
+                Err(error) if error.kind == FailureKind::Unreachable => {
+                    broken = Some(broken.filter(PortError::outcome_unknown).unwrap_or(error));
+                }
                 Err(error) if broken.is_none() => return Err(error),
                 // A conflict after a broken connection may be with our own change.
                 Err(error) => tracing::debug!(%error, "after a broken connection"),
@@ -373,7 +376,7 @@ impl Router for Caddy {
         let answer = answer.map_err(|error| {
             let hint =
                 format!("was asked at {path}; is that where Caddy serves it? `router.caddy.ask` sets it");
-            if error.hint.is_none() { error.hint(hint) } else { error }
+            error.or_hint(|| hint)
         })?;
         let slot = answer.header(SLOT_HEADER).and_then(|slot| slot.parse().ok());
         Ok(RouterAnswer { answer, slot, release: None })

@@ -58,13 +58,14 @@ impl Written<'_> {
         };
         match undone {
             Ok(()) => error,
-            Err(second) => PortError {
-                message: format!(
+            Err(second) => {
+                let mut error = error.with_unknown_effect();
+                error.message = format!(
                     "{}; and the snippet {} already names the new address and could not be put back: {second}",
                     error.message, self.path
-                ),
-                ..error
-            },
+                );
+                error
+            }
         }
     }
 }
@@ -75,7 +76,7 @@ fn explain(error: PortError, host: &dyn Host, path: &str) -> PortError {
         "the user that Lockgate is on {} must be able to write it (`router.caddy.snippet`)",
         host.id()
     );
-    if error.hint.is_none() { error.hint(hint) } else { error }
+    error.or_hint(|| hint)
 }
 
 #[cfg(test)]

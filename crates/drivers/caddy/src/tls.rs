@@ -66,6 +66,21 @@ impl Host for TlsHost<'_> {
         self.inner.write_own(path, content, mode).await
     }
 
+    async fn exec_lines(
+        &self,
+        command: &lockgate_ports::Command,
+        sink: &mut dyn lockgate_ports::LineSink,
+    ) -> Result<lockgate_ports::Ended, PortError> {
+        self.inner.exec_lines(command, sink).await
+    }
+
+    async fn upload(
+        &self,
+        upload: lockgate_ports::Upload<'_>,
+    ) -> Result<lockgate_ports::Uploaded, PortError> {
+        self.inner.upload(upload).await
+    }
+
     async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
         self.inner.names(folder, prefix).await
     }

@@ -164,7 +164,7 @@ impl Compose {
         }
         match self.ask_registry(repository, &format!("{repository}:{UNKNOWN_TAG}")).await {
             Ok(_) => Check::ok(what, format!("{registry} answers {login}")),
-            Err(error) if error.kind == FailureKind::NotFound => match error.hint {
+            Err(error) if error.kind == FailureKind::NotFound => match error.hints().joined() {
                 // Docker Hub says the same of what is not there and of what is not for us.
                 Some(hint) if hint.contains("docker login") => Check::warn(what, error.message, hint),
                 _ => Check::ok(what, format!("{registry} answers {login}")),
@@ -192,6 +192,6 @@ impl Compose {
 }
 
 fn bad(what: impl Into<String>, error: PortError) -> Check {
-    let mend = error.hint.unwrap_or_else(|| "mend that, then `lockgate doctor` again".to_owned());
+    let mend = error.hints().joined().unwrap_or_else(|| "mend that, then `lockgate doctor` again".to_owned());
     Check::bad(what, error.message, mend)
 }

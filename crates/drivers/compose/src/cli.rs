@@ -364,7 +364,7 @@ mod tests {
         ] {
             let error = explain(&place, said, &host);
             assert_eq!(error.kind, kind, "{said}");
-            assert!(error.hint.is_some() && error.message.contains(said));
+            assert!(!error.hints().is_empty() && error.message.contains(said));
         }
     }
 }

@@ -109,7 +109,7 @@ impl Compose {
         // still seen, by the service's usual names.
         let services = match self.place(slot).await {
             Ok(place) => vec![place.service],
-            Err(error) if error.outcome_unknown() => return Err(error),
+            Err(error) if error.is_silence() => return Err(error),
             Err(_) => vec![self.service.name.to_string(), format!("{}-{slot}", self.service.name)],
         };
         let is_ours = |name: &str| services.iter().any(|service| service == name);

@@ -21,7 +21,10 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn into_error(self, what: &str) -> PortError {
-        PortError::other(format!("Docker refused to {what}: {} (HTTP {})", self.message, self.status))
+        let error =
+            PortError::other(format!("Docker refused to {what}: {} (HTTP {})", self.message, self.status));
+        // What the engine refuses it has not begun; what it fails with (5xx) it may have.
+        if (400..500).contains(&self.status) { error.without_effect() } else { error }
     }
 }
 
@@ -102,17 +105,13 @@ impl Engine {
         let host = self.host.id();
         let socket = &self.socket;
         match error.kind {
-            FailureKind::NotFound | FailureKind::Unreachable => PortError::unreachable(format!(
-                "Docker does not answer at {socket} on {host}: {}",
-                error.message
-            ))
-            .hint(error.hint.unwrap_or_else(|| format!("start Docker on {host}, then `lockgate doctor`"))),
-            FailureKind::Unauthorized if error.hint.is_none() => {
-                let message =
-                    format!("Docker's socket {socket} on {host} may not be used: {}", error.message);
-                PortError::new(FailureKind::Unauthorized, message)
-                    .hint(format!("add the user to the group `docker` on {host} and log in again"))
-            }
+            FailureKind::NotFound | FailureKind::Unreachable => error
+                .of_kind(FailureKind::Unreachable)
+                .context(format!("Docker does not answer at {socket} on {host}"))
+                .or_hint(|| format!("start Docker on {host}, then `lockgate doctor`")),
+            FailureKind::Unauthorized if error.hints().is_empty() => error
+                .context(format!("Docker's socket {socket} on {host} may not be used"))
+                .hint(format!("add the user to the group `docker` on {host} and log in again")),
             _ => error,
         }
     }
@@ -126,8 +125,9 @@ pub(crate) fn refusal(status: u16, body: &[u8]) -> Refusal {
 }
 
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, PortError> {
-    serde_json::from_slice(body)
-        .map_err(|error| PortError::other(format!("Docker's answer to {what} is not understood: {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        PortError::other(format!("Docker's answer to {what} is not understood: {error}")).caused_by(error)
+    })
 }
 
 /// What a registry's no, handed on by the engine as text, means to the caller. Statuses are of little use: engine 20.10

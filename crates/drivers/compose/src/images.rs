@@ -49,8 +49,7 @@ impl Compose {
             "an image {reference} is on {}, but whether it is what the tag means now only the registry can say",
             self.host.id()
         );
-        let hint = error.hint.as_ref().map_or(kept.clone(), |hint| format!("{hint}; {kept}"));
-        Err(error.hint(hint))
+        Err(error.hint(kept))
     }
 
     fn local_release(&self, tag: &Tag, repository: &str, local: &api::Image) -> Result<Release, PortError> {

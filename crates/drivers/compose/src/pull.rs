@@ -166,7 +166,7 @@ mod tests {
         let (error, after) = pull_from(3, Duration::from_secs(100)).await;
         assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
         assert!(error.message.contains("no progress within 2m"), "{error}");
-        assert!(error.hint.is_some(), "{error}");
+        assert!(!error.hints().is_empty(), "{error}");
         assert_eq!(after.as_secs(), 420);
     }
 

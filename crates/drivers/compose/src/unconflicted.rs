@@ -175,6 +175,21 @@ mod tests {
             self.local.write_own(path, content, mode).await
         }
 
+        async fn exec_lines(
+            &self,
+            command: &lockgate_ports::Command,
+            sink: &mut dyn lockgate_ports::LineSink,
+        ) -> Result<lockgate_ports::Ended, PortError> {
+            self.local.exec_lines(command, sink).await
+        }
+
+        async fn upload(
+            &self,
+            upload: lockgate_ports::Upload<'_>,
+        ) -> Result<lockgate_ports::Uploaded, PortError> {
+            self.local.upload(upload).await
+        }
+
         async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
             self.local.names(folder, prefix).await
         }

@@ -236,7 +236,7 @@ async fn no_healthcheck_with(cli: ComposeCli) {
     let refused = compose.fetch(&v2).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::Refused, "{refused}");
     assert!(refused.message.contains("v2") && refused.message.contains("HEALTHCHECK"), "{refused}");
-    assert!(refused.hint.is_some());
+    assert!(!refused.hints().is_empty());
     let checks = compose.check().await;
     let own = checks.iter().find(|check| check.what == "health check of the container").unwrap();
     assert_eq!(own.state, CheckState::Bad, "{own:?}");

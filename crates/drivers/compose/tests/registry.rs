@@ -20,7 +20,7 @@ async fn a_missing_tag_names_the_image_and_a_missing_registry_is_unreachable() {
     let missing = compose.resolve(&tag("v2")).await.unwrap_err();
     assert_eq!(missing.kind, FailureKind::NotFound, "{missing}");
     assert!(
-        missing.message.contains(&format!("{}:v2", world.repository())) && missing.hint.is_some(),
+        missing.message.contains(&format!("{}:v2", world.repository())) && !missing.hints().is_empty(),
         "{missing}"
     );
 
@@ -46,7 +46,7 @@ async fn a_copy_on_the_host_does_not_stand_in_for_an_unreachable_registry() {
     options.service.image = Some(format!("127.0.0.1:1/{}/web", world.name));
     let error = Compose::new(options).resolve(&tag("v1")).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
-    assert!(error.hint.as_ref().unwrap().contains("only the registry can say"), "{error:?}");
+    assert!(error.hints().to_string().contains("only the registry can say"), "{error:?}");
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_registry_that_wants_a_login_is_unauthorized_until_the_host_has_one() 
     let error = without.resolve(&tag("v1")).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
     assert!(
-        error.hint.as_ref().unwrap().contains(&format!("docker login {}", world.registry.address)),
+        error.hints().to_string().contains(&format!("docker login {}", world.registry.address)),
         "{error:?}"
     );
 

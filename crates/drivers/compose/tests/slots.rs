@@ -205,11 +205,11 @@ async fn refuses_what_is_not_its_own(layout: fn(&World) -> ComposeLayout) {
     );
     assert!(error.message.ends_with(&format!(" of {name}/prod/{name} already")), "{error}");
     let wanted = format!("`project: \"{name}-{{environment}}-{{service}}-{{slot}}\"`");
-    assert!(error.hint.as_ref().unwrap().ends_with(&wanted), "{error:?}");
+    assert!(error.hints().to_string().ends_with(&wanted), "{error:?}");
     let mut options = world.options(layout(&world));
     options.project = lockgate_model::ProjectName::new("other").unwrap();
     let error = Compose::new(options).start(Slot::Blue, &release).await.unwrap_err();
-    assert!(error.hint.as_ref().unwrap().ends_with("`project: \"other-{service}-{slot}\"`"), "{error:?}");
+    assert!(error.hints().to_string().ends_with("`project: \"other-{service}-{slot}\"`"), "{error:?}");
     assert_eq!(staging.slots().await.unwrap(), Vec::new(), "production's containers are not staging's");
 
     let mut options = world.options(layout(&world));
@@ -232,7 +232,7 @@ async fn a_file_that_is_missing_or_has_no_such_service_says_what_to_do() {
     };
     let missing = world.compose(folders("nowhere")).conflicts().await.unwrap_err();
     assert_eq!(missing.kind, FailureKind::NotFound, "{missing}");
-    assert!(missing.message.contains("docker-compose.yml") && missing.hint.is_some(), "{missing:?}");
+    assert!(missing.message.contains("docker-compose.yml") && !missing.hints().is_empty(), "{missing:?}");
     for slot in ["blue", "green"] {
         world.write(
             &format!("two/{slot}/docker-compose.yml"),
@@ -241,7 +241,7 @@ async fn a_file_that_is_missing_or_has_no_such_service_says_what_to_do() {
     }
     let unknown = world.compose(folders("two")).conflicts().await.unwrap_err();
     assert_eq!(unknown.kind, FailureKind::NotFound, "{unknown}");
-    assert!(unknown.message.contains("api, redis") && unknown.hint.is_some(), "{unknown:?}");
+    assert!(unknown.message.contains("api, redis") && !unknown.hints().is_empty(), "{unknown:?}");
 }
 
 #[tokio::test]
@@ -323,7 +323,7 @@ async fn an_engine_that_does_not_answer_is_unreachable_with_a_hint() {
     let compose = world.compose(world.folders()).docker_socket(Some(format!("unix://{}", socket.display())));
     let error = compose.slots().await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
-    assert!(error.message.contains("docker.sock") && error.hint.is_some(), "{error:?}");
+    assert!(error.message.contains("docker.sock") && !error.hints().is_empty(), "{error:?}");
     let checks = compose.check().await;
     assert_eq!(checks[0].state, CheckState::Bad, "{checks:?}");
 }

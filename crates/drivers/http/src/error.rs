@@ -25,21 +25,23 @@ pub(crate) fn from_request(problem: reqwest::Error) -> PortError {
     let host = problem.url().and_then(Url::host_str).unwrap_or("the host").to_owned();
     let problem = problem.without_url();
     let cause = root_cause(&problem);
-    if is_too_large(&problem) {
+    let error = if is_too_large(&problem) {
         let message = format!("the head of {host}'s answer is too large to be read: {cause}");
         PortError::new(FailureKind::TooLarge, message)
     } else if problem.is_timeout() {
         PortError::timed_out(format!("{host} does not answer in time: {cause}"))
     } else if problem.is_builder() {
-        PortError::other(format!("the request cannot be sent: {cause}"))
+        PortError::other(format!("the request cannot be sent: {cause}")).without_effect()
     } else if is_certificate(&cause) {
         PortError::unreachable(format!("cannot connect to {host}: {cause}"))
+            .without_effect()
             .hint("this machine does not trust the certificate: check its name, its dates and its issuer")
     } else if problem.is_connect() {
-        PortError::unreachable(format!("cannot connect to {host}: {cause}"))
+        PortError::unreachable(format!("cannot connect to {host}: {cause}")).without_effect()
     } else {
         PortError::unreachable(format!("the connection to {host} broke: {cause}"))
-    }
+    };
+    error.caused_by(problem)
 }
 
 /// An error while the answer's body was read.
@@ -48,7 +50,7 @@ pub(crate) fn from_body(problem: Box<dyn Error + Send + Sync>) -> PortError {
         return PortError::too_large("the answer", BODY_BYTES_MAX);
     }
     let cause = root_cause(problem.as_ref());
-    PortError::unreachable(format!("the answer broke off: {cause}"))
+    PortError::unreachable(format!("the answer broke off: {cause}")).caused_by(std::io::Error::other(problem))
 }
 
 /// The innermost error, which is the one that says something: the outer ones say "error sending request".

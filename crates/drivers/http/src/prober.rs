@@ -42,6 +42,7 @@ impl HttpProber {
                 .build()
                 .map_err(|problem| {
                     PortError::other(format!("no HTTP client can be made: {}", error::root_cause(&problem)))
+                        .without_effect()
                 })
         });
         built.as_ref().map_err(Clone::clone)
@@ -74,13 +75,17 @@ impl Prober for HttpProber {
         let url = Url::parse(&request.target).map_err(|problem| {
             // The text is not repeated: whatever it is, it may hold a password.
             PortError::other(format!("the URL to ask is not valid: {problem}"))
+                .without_effect()
                 .hint("write it whole, as in https://example.com/health")
         })?;
         let what = format!("{} {}", request.method, error::shown(&url));
-        match tokio::time::timeout(request.timeout.duration(), self.exchange(url, request)).await {
-            Ok(result) => result.map_err(|problem| problem.context(&what)),
-            Err(_) => Err(too_late(&what, request.timeout)),
-        }
+        let error = match tokio::time::timeout(request.timeout.duration(), self.exchange(url, request)).await
+        {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(problem)) => problem.context(&what),
+            Err(_) => too_late(&what, request.timeout),
+        };
+        Err(if request.only_looks() { error.without_effect() } else { error })
     }
 }
 
@@ -90,17 +95,18 @@ fn too_late(what: &str, timeout: Millis) -> PortError {
 
 fn method(name: &str) -> Result<Method, PortError> {
     Method::from_bytes(name.as_bytes())
-        .map_err(|_| PortError::other(format!("{name:?} is not an HTTP method")))
+        .map_err(|_| PortError::other(format!("{name:?} is not an HTTP method")).without_effect())
 }
 
 fn headers(given: &[(String, String)]) -> Result<HeaderMap, PortError> {
     let mut map = HeaderMap::with_capacity(given.len());
     for (name, value) in given {
         let key = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| PortError::other(format!("{name:?} is not a header's name")))?;
+            .map_err(|_| PortError::other(format!("{name:?} is not a header's name")).without_effect())?;
         // The value is not shown: it may be a token.
-        let value = HeaderValue::from_str(value)
-            .map_err(|_| PortError::other(format!("the value of the header {name} cannot be sent")))?;
+        let value = HeaderValue::from_str(value).map_err(|_| {
+            PortError::other(format!("the value of the header {name} cannot be sent")).without_effect()
+        })?;
         map.append(key, value);
     }
     Ok(map)

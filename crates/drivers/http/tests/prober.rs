@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lockgate_http::HttpProber;
 use lockgate_model::{FailureKind, Millis};
-use lockgate_ports::{Prober, Request};
+use lockgate_ports::{Effect, Prober, Request};
 use wiremock::matchers::{body_string, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -128,6 +128,44 @@ async fn what_is_not_http_and_what_breaks_off_is_unreachable() {
 }
 
 #[tokio::test]
+async fn what_was_not_sent_or_only_looks_certainly_changed_nothing() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let rows = [
+        ("nobody listens", "POST", format!("http://{nobody}"), Effect::None),
+        ("it hangs up", "POST", raw_server(b"", false), Effect::Unknown),
+        ("it hangs up on who looks", "GET", raw_server(b"", false), Effect::None),
+        ("it says nothing", "PUT", raw_server(b"", true), Effect::Unknown),
+        ("it says nothing to who looks", "HEAD", raw_server(b"", true), Effect::None),
+        (
+            "it breaks off",
+            "DELETE",
+            raw_server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na", false),
+            Effect::Unknown,
+        ),
+        ("no URL", "POST", "nowhere".to_owned(), Effect::None),
+    ];
+    for (what, method, url, effect) in rows {
+        let request = Request { method, ..Request::get(url, Millis(1_000)) };
+        let error = prober().send(&request).await.unwrap_err();
+        assert_eq!(error.effect(), effect, "{what}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_library_said_is_kept_without_the_url() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://lee:hunter2@127.0.0.1:{port}/health?token=t0ken");
+    let error = prober().send(&Request::get(url, TIMEOUT)).await.unwrap_err();
+    let cause = std::error::Error::source(&error).expect("a cause");
+    assert!(cause.is::<reqwest::Error>(), "{cause:?}");
+    let said = error.chain();
+    assert!(
+        said.contains("; because of: ") && !said.contains("hunter2") && !said.contains("t0ken"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn an_answer_of_eight_mebibytes_is_read_and_one_byte_more_is_an_error() {
     let server = MockServer::start().await;
     for (route, size) in [("/fits", BODY_BYTES_MAX), ("/too-large", BODY_BYTES_MAX + 1)] {
@@ -170,7 +208,7 @@ async fn a_certificate_that_nobody_vouches_for_is_unreachable_with_a_hint() {
     let error = prober().send(&request).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
     assert!(error.message.contains("certificate"), "{error}");
-    assert!(error.hint.unwrap().contains("certificate"));
+    assert!(error.hints().to_string().contains("certificate"));
 }
 
 /// `openssl s_server` with a certificate of its own making.

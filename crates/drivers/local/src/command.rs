@@ -2,14 +2,18 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lockgate_ports::{Command, CommandRunner, Output, PortError, Tail};
+use lockgate_ports::{Command, CommandRunner, Ended, LineSink, Lines, Output, PortError, Tail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::process::Child;
+
+use crate::host::aside;
 
 /// From SIGTERM to SIGKILL for a command whose time is over.
 const KILL_GRACE_SECONDS: u64 = 2;
@@ -17,17 +21,40 @@ const KILL_GRACE_SECONDS: u64 = 2;
 const OUTPUT_LINGER_MILLIS_MAX: u64 = 500;
 /// Bytes of a command's output that are kept, from the end.
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+/// What is read of a program's outputs after its end, at most: what it wrote itself is in the pipes, which have less room.
+const LEFT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Runs a command to its end, as [`lockgate_ports::Host::exec`] says.
 pub(crate) async fn run(command: &Command) -> Result<Output, PortError> {
-    let mut running = Running::spawn(command)?;
+    // Aside, for it waits until the child has become the program, which comes from a disk. Where nobody waits for it any
+    // more, it is not started; what was started just then is killed.
+    let (here, wanted) = (Arc::new(()), command.clone());
+    let caller = Arc::downgrade(&here);
+    let started = aside(move || match caller.strong_count() {
+        0 => Err(PortError::other("nobody waits for it any more")),
+        _ => Running::spawn(&wanted),
+    });
+    let mut running = started.await?;
+    drop(here);
     match tokio::time::timeout(command.timeout.duration(), running.finish(&command.stdin)).await {
         Ok(Ok(output)) => Ok(output),
-        Ok(Err(error)) => Err(PortError::from(error).context(name(command))),
-        Err(_) => {
-            Err(PortError::timed_out(format!("{} did not end within {}", name(command), command.timeout)))
-        }
+        Ok(Err(error)) => Err(PortError::from(error).with_unknown_effect().context(name(command))),
+        Err(_) => Err(too_long(command)),
     }
+}
+
+/// Runs a command to its end and tells its lines, as [`lockgate_ports::Host::exec_lines`] says.
+pub(crate) async fn tell(command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
+    let mut running = Running::spawn(command)?;
+    match tokio::time::timeout(command.timeout.duration(), running.tell(&command.stdin, sink)).await {
+        Ok(Ok(ended)) => Ok(ended),
+        Ok(Err(error)) => Err(PortError::from(error).with_unknown_effect().context(name(command))),
+        Err(_) => Err(too_long(command)),
+    }
+}
+
+fn too_long(command: &Command) -> PortError {
+    PortError::timed_out(format!("{} did not end within {}", name(command), command.timeout))
 }
 
 /// The program alone: arguments may be long, and are the caller's to show.
@@ -45,7 +72,7 @@ struct Running {
 impl Running {
     fn spawn(command: &Command) -> Result<Running, PortError> {
         let [program, arguments @ ..] = command.argv.as_slice() else {
-            return Err(PortError::other("an empty command cannot be run"));
+            return Err(PortError::other("an empty command cannot be run").without_effect());
         };
         let mut process = tokio::process::Command::new(program);
         process.args(arguments).envs(&command.env).process_group(0);
@@ -57,7 +84,8 @@ impl Running {
         let child = process.spawn().map_err(|error| {
             let place = command.cwd.as_ref().map(|cwd| format!(" in {cwd}")).unwrap_or_default();
             let missing = error.kind() == std::io::ErrorKind::NotFound;
-            let failed = PortError::from(error).context(format!("cannot run {program}{place}"));
+            let failed =
+                PortError::from(error).context(format!("cannot run {program}{place}")).without_effect();
             if missing { failed.hint(format!("is {program} installed and on PATH?")) } else { failed }
         })?;
         let group = child
@@ -77,6 +105,47 @@ impl Running {
         self.child = None;
         Ok(Output { code: code(status), stdout: out.take(), stderr: err.take() })
     }
+
+    async fn tell(&mut self, stdin: &[u8], sink: &mut dyn LineSink) -> std::io::Result<Ended> {
+        let ended = match &mut self.child {
+            Some(child) => listen(child, stdin, sink).await?,
+            None => return Err(std::io::Error::other("the program has already ended")),
+        };
+        self.child = None;
+        Ok(ended)
+    }
+}
+
+/// As [`wait`], and what the program says is told line by line. Nothing is lost by a slow listener: only the time counts in
+/// which nothing could be read.
+async fn listen(child: &mut Child, input: &[u8], sink: &mut dyn LineSink) -> std::io::Result<Ended> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let mut lines = Lines::new(stdout, stderr, sink);
+    let mut write = pin!(async { if let Some(to) = stdin { feed(to, input).await } else { Ok(()) } });
+    let (mut is_fed, mut left) = (false, LEFT_BYTES_MAX);
+    let mut status: Option<ExitStatus> = None;
+    while left > 0 {
+        tokio::select! {
+            more = lines.more() => match more? {
+                0 => break,
+                more if status.is_some() => left = left.saturating_sub(more),
+                _ => {}
+            },
+            written = &mut write, if !is_fed => {
+                written?;
+                is_fed = true;
+            }
+            ended = child.wait(), if status.is_none() => status = Some(ended?),
+            // Whoever still holds the outputs is not the program.
+            () = tokio::time::sleep(Duration::from_millis(OUTPUT_LINGER_MILLIS_MAX)), if status.is_some() => break,
+        }
+        lines.tell().await;
+    }
+    let status = match status {
+        Some(status) => status,
+        None => child.wait().await?,
+    };
+    Ok(lines.end(code(status)).await)
 }
 
 /// Feeds the program and reads it at once, so that neither side can block the other.

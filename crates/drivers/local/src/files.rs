@@ -13,10 +13,17 @@ use lockgate_ports::{FILE_BYTES_MAX, LockHolder, NAMES_MAX, PortError, Swapped, 
 use crate::swap::{self, Came, LOCK_SECONDS_MAX, Swap};
 use crate::temporary::{self, Temporary};
 
+/// Largest file that is read where we are; see [`is_small`].
+const IN_PLACE_BYTES_MAX: u64 = 64 * 1024;
 /// Permission bits of a swapped file: every user of the host may read it, so no secret is written there.
 const SWAP_MODE: u32 = 0o644;
 /// Those of a lock: whoever can open it can hold it.
 const LOCK_MODE: u32 = 0o600;
+
+/// A file that is read in a moment, or none.
+pub(crate) fn is_small(path: &Path) -> bool {
+    path.metadata().map_or(true, |seen| seen.is_file() && seen.len() <= IN_PLACE_BYTES_MAX)
+}
 
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, PortError> {
     content(path, lockgate_own::open(path))
@@ -48,21 +55,21 @@ fn content(path: &Path, opened: Result<File, OwnError>) -> Result<Option<Vec<u8>
 pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), PortError> {
     readable(&path.to_string_lossy(), content)?;
     make_folder(path)?;
-    replace(path, content, mode).map_err(|error| failed("write", path, error.into()))
+    replace(path, content, mode)
 }
 
 pub(crate) fn write_own(path: &Path, content: &[u8], mode: u32) -> Result<(), PortError> {
     readable(&path.to_string_lossy(), content)?;
     make_folder(path)?;
     require_own(path)?;
-    replace(path, content, mode).map_err(|error| failed("write", path, error.into()))
+    replace(path, content, mode)
 }
 
 /// The folder, what stands in it, and what is to be replaced.
-fn require_own(path: &Path) -> Result<(), PortError> {
+pub(crate) fn require_own(path: &Path) -> Result<(), PortError> {
     lockgate_own::own_records(folder(path))
         .and_then(|()| lockgate_own::own_file(path))
-        .map_err(|error| failed("write", path, error))
+        .map_err(|error| failed("write", path, error).without_effect())
 }
 
 pub(crate) fn names(folder: &Path, prefix: &str) -> Result<Vec<String>, PortError> {
@@ -88,9 +95,12 @@ pub(crate) fn names(folder: &Path, prefix: &str) -> Result<Vec<String>, PortErro
 
 pub(crate) fn remove(path: &Path) -> Result<(), PortError> {
     match std::fs::remove_file(path) {
-        Ok(()) => sync_folder(path).map_err(|error| failed("remove", path, error.into())),
+        // It has gone, but may be back after a loss of power.
+        Ok(()) => {
+            sync_folder(path).map_err(|error| failed("remove", path, error.into()).with_unknown_effect())
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed("remove", path, error.into())),
+        Err(error) => Err(failed("remove", path, error.into()).without_effect()),
     }
 }
 
@@ -99,19 +109,19 @@ pub(crate) fn swap(path: &Path, expected: Option<&[u8]>, content: &[u8]) -> Resu
     make_folder(path)?;
     require_own(path)?;
     // Most often that is seen without the lock.
-    if read(path)?.as_deref() != expected {
+    if read(path).map_err(PortError::without_effect)?.as_deref() != expected {
         return Ok(Swapped::No);
     }
     // The lock is a file of its own, never removed: the file itself is replaced, and a lock on it would go with it.
     let (lock_path, lock) = lock_file(path)?;
-    let unwritten = |error: std::io::Error| failed("write", path, error.into());
+    let unwritten = |error: std::io::Error| failed("write", path, error.into()).without_effect();
     let mut new = prepared(path, content, SWAP_MODE).map_err(unwritten)?;
     let swap =
         new.path().map(|new| Swap::new(path, &lock_path, new, expected)).transpose().map_err(unwritten)?;
     match swap.map(|swap| swap.run()).transpose().map_err(|error| swap_failed(path, error))? {
         Some(Came::Swapped) => {
             new.has_been_renamed();
-            sync_folder(path).map_err(unwritten)?;
+            settle(path)?;
             Ok(Swapped::Yes)
         }
         Some(Came::OtherContent) | None => Ok(Swapped::No),
@@ -126,7 +136,7 @@ pub(crate) fn swap(path: &Path, expected: Option<&[u8]>, content: &[u8]) -> Resu
 fn swap_failed(path: &Path, error: std::io::Error) -> PortError {
     match error.kind() {
         ErrorKind::Interrupted => PortError::unreachable(format!("cannot swap {}: {error}", path.display())),
-        _ => failed("swap", path, error.into()),
+        _ => failed("swap", path, error.into()).without_effect(),
     }
 }
 
@@ -137,7 +147,7 @@ fn lock_file(path: &Path) -> Result<(PathBuf, File), PortError> {
     let name = PathBuf::from(name);
     let mut options = OpenOptions::new();
     let opened = lockgate_own::open_own(&name, options.append(true).create(true).mode(LOCK_MODE));
-    let file = opened.map_err(|error| failed("lock", &name, error))?;
+    let file = opened.map_err(|error| failed("lock", &name, error).without_effect())?;
     Ok((name, file))
 }
 
@@ -148,8 +158,9 @@ pub(crate) fn folder(path: &Path) -> &Path {
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), PortError> {
-    lockgate_own::make_folder(folder(path)).map_err(|error| failed("make the folder of", path, error.into()))
+pub(crate) fn make_folder(path: &Path) -> Result<(), PortError> {
+    lockgate_own::make_folder(folder(path))
+        .map_err(|error| failed("make the folder of", path, error.into()).without_effect())
 }
 
 fn sync_folder(path: &Path) -> std::io::Result<()> {
@@ -157,10 +168,16 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 }
 
 /// Temporary file beside it, fsync, rename, fsync of the folder.
-fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
-    let mut temporary = prepared(path, content, mode)?;
-    temporary.rename(path)?;
-    sync_folder(path)
+fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), PortError> {
+    let unwritten = |error: std::io::Error| failed("write", path, error.into()).without_effect();
+    let mut temporary = prepared(path, content, mode).map_err(unwritten)?;
+    temporary.rename(path).map_err(unwritten)?;
+    settle(path)
+}
+
+/// What was renamed is seen by everybody; that it stays so after a loss of power is known only after this.
+pub(crate) fn settle(path: &Path) -> Result<(), PortError> {
+    sync_folder(path).map_err(|error| failed("write", path, error.into()).with_unknown_effect())
 }
 
 /// The temporary file, as it is to be, and on the disk.
@@ -173,11 +190,16 @@ fn prepared(path: &Path, content: &[u8], mode: u32) -> std::io::Result<Temporary
 
 fn fill(file: &mut File, content: &[u8], mode: u32) -> std::io::Result<()> {
     file.write_all(content)?;
+    finish(file, mode)
+}
+
+/// The permissions asked for, and all of it on the disk.
+pub(crate) fn finish(file: &File, mode: u32) -> std::io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
 }
 
-fn failed(what: &str, path: &Path, error: OwnError) -> PortError {
+pub(crate) fn failed(what: &str, path: &Path, error: OwnError) -> PortError {
     let shown = path.display();
     let error = PortError::from(error).context(format!("cannot {what} {shown}"));
     match error.kind {

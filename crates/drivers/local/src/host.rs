@@ -4,10 +4,13 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis};
-use lockgate_ports::{Command, Endpoint, Host, HostFile, HostStream, Output, PortError, Swapped};
+use lockgate_ports::{
+    Command, Ended, Endpoint, Host, HostFile, HostStream, LineSink, Output, PortError, Swapped, Upload,
+    Uploaded,
+};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::{command, doctor, files, now};
+use crate::{command, doctor, files, now, upload};
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
@@ -49,16 +52,16 @@ impl Host for Local {
         command::run(command).await
     }
 
-    /// In place: a small cached file takes microseconds, less than a way to another thread and back.
+    async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
+        command::tell(command, sink).await
+    }
+
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {
-        // The clock before the content: a lease then rather looks younger than it is.
-        let now = now();
-        Ok(HostFile { content: files::read(Path::new(path))?, now })
+        read(path, files::read).await
     }
 
     async fn read_own(&self, path: &str) -> Result<HostFile, PortError> {
-        let now = now();
-        Ok(HostFile { content: files::read_own(Path::new(path))?, now })
+        read(path, files::read_own).await
     }
 
     async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
@@ -71,9 +74,13 @@ impl Host for Local {
         aside(move || files::write_own(Path::new(&path), &content, mode)).await
     }
 
+    async fn upload(&self, upload: Upload<'_>) -> Result<Uploaded, PortError> {
+        upload::run(upload.pieces()).await
+    }
+
     async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
         let (folder, prefix) = (folder.to_owned(), prefix.to_owned());
-        aside(move || files::names(Path::new(&folder), &prefix)).await
+        aside(move || files::names(Path::new(&folder), &prefix)).await.map_err(PortError::without_effect)
     }
 
     async fn remove(&self, path: &str) -> Result<(), PortError> {
@@ -89,28 +96,55 @@ impl Host for Local {
     async fn connect(&self, endpoint: &Endpoint, timeout: Millis) -> Result<Box<dyn HostStream>, PortError> {
         match tokio::time::timeout(timeout.duration(), connect(endpoint)).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(refused(endpoint, error)),
-            Err(_) => Err(PortError::timed_out(format!("connect to {endpoint}: no answer within {timeout}"))),
+            Ok(Err(error)) => Err(refused(endpoint, error).without_effect()),
+            Err(_) => {
+                let message = format!("connect to {endpoint}: no answer within {timeout}");
+                Err(PortError::timed_out(message).without_effect())
+            }
         }
     }
 
     async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError> {
-        let existing = Path::new(path).ancestors().find(|one| one.exists()).unwrap_or(Path::new("."));
-        let status = rustix::fs::statvfs(existing).map_err(|error| {
-            PortError::from(std::io::Error::from(error)).context(format!("free space of {path}"))
-        })?;
-        Ok(status.f_bavail.saturating_mul(status.f_frsize) / MEBIBYTE)
+        let path = path.to_owned();
+        // Of a network's file system it takes as long as its server does.
+        aside(move || free_mib(&path)).await
     }
 }
 
-/// Runs what waits for the disk or a lock on a thread of its own. It is finished even when the future is dropped: file
-/// work is not interrupted halfway.
-async fn aside<T: Send + 'static>(
+/// A small cached file takes microseconds in place, less than a way to another thread and back.
+async fn read(
+    path: &str,
+    content: fn(&Path) -> Result<Option<Vec<u8>>, PortError>,
+) -> Result<HostFile, PortError> {
+    // The clock before the content: a lease then rather looks younger than it is.
+    let now = now();
+    let read = match files::is_small(Path::new(path)) {
+        true => content(Path::new(path)),
+        false => {
+            let path = path.to_owned();
+            aside(move || content(Path::new(&path))).await
+        }
+    };
+    Ok(HostFile { content: read.map_err(PortError::without_effect)?, now })
+}
+
+fn free_mib(path: &str) -> Result<u64, PortError> {
+    let existing = Path::new(path).ancestors().find(|one| one.exists()).unwrap_or(Path::new("."));
+    let status = rustix::fs::statvfs(existing).map_err(|error| {
+        let error = PortError::from(std::io::Error::from(error)).context(format!("free space of {path}"));
+        error.without_effect()
+    })?;
+    Ok(status.f_bavail.saturating_mul(status.f_frsize) / MEBIBYTE)
+}
+
+/// Runs what waits for the disk, a lock or a program's start on a thread of its own. It is finished even when the future is
+/// dropped: file work is not interrupted halfway.
+pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, PortError> + Send + 'static,
 ) -> Result<T, PortError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(PortError::unreachable(format!("the file work was cut off: {error}"))),
+        Err(error) => Err(PortError::unreachable(format!("the work was cut off: {error}"))),
     }
 }
 

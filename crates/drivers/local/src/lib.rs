@@ -15,6 +15,7 @@ mod host;
 mod identity;
 mod swap;
 mod temporary;
+mod upload;
 
 pub use command::LocalRunner;
 pub use host::Local;

@@ -23,6 +23,12 @@ async fn local_keeps_the_promises_of_a_host() {
     conformance::host::suite(&Local::new(), &path(&folder)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_is_written_in_pieces() {
+    let folder = folder();
+    conformance::upload::large(&Local::new(), &path(&folder)).await;
+}
+
 #[tokio::test]
 async fn what_is_made_can_be_written_by_nobody_else_whatever_the_umask() {
     let folder = folder();
@@ -65,6 +71,7 @@ async fn a_full_disk_is_said_so_and_the_old_file_stays() {
     let error = host.swap(&path, Some(b"old"), &large).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::DiskFull, "{error}");
     assert_eq!(host.read(&path).await.unwrap().content.as_deref(), Some(b"old".as_slice()));
+    assert!(!error.outcome_unknown(), "{error}");
     host.write(&path, b"new", 0o600).await.unwrap();
 }
 

@@ -1,11 +1,16 @@
-//! Notifiers: people are told of a run through Slack's incoming webhooks
-//! (<https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>) or as JSON at a URL of theirs.
+//! Notifiers: people are told of a run by a bot of Slack's (<https://docs.slack.dev/apis/web-api>), through Slack's incoming
+//! webhooks (<https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>), or as JSON at a URL of theirs.
 //!
-//! Invariants: a URL and the headers' values, which are secrets, are in no error and no log; a redirect is not followed,
-//! for it would carry them elsewhere; sending ends within 10 s, one retry included (a 429 that asks for at most 5 s, or no
-//! connection); a message that may have arrived is not sent again. Slack's text holds names, numbers, the failure and what
-//! to type, never an application's log lines, and everything that comes from elsewhere is escaped, so that it cannot
-//! mention a channel.
+//! Invariants: a URL, a token and the headers' values, which are secrets, are in no error and no log; a redirect is not
+//! followed, for it would carry them elsewhere; sending ends within a minute, at most three tries included (a 429 that asks
+//! for at most 30 s, no connection, or what may arrive twice: a message that is changed); a new message that may have
+//! arrived is not sent again. Slack's text holds names, numbers, the failure and what to type, never an application's log
+//! lines; everything that comes from elsewhere is escaped and set as code, so that it mentions nobody, makes no link and
+//! formats nothing; and no text is longer than `chat.update` takes, 4,000 characters.
+//!
+//! A run has one message of a bot: `chat.postMessage` when it starts, `chat.update` when it ends, and why it failed in the
+//! thread below. Where there is no message, or it is gone, its end is a new one. A webhook can change nothing, so it has a
+//! message for the start and one for the end; a webhook of an app also ignores `channel`, and says so.
 //!
 //! The body for a URL of one's own is the serialised [`lockgate_ports::Message`]; fields that hold nothing are left out:
 //!
@@ -26,9 +31,8 @@
 //! `release` it has `asked`: the tag or digest that was typed, if one was. `at` is milliseconds since
 //! 1970-01-01T00:00:00Z. Any 2xx is a delivery.
 //!
-//! Absent: threads, updates of an earlier message, bot tokens, signatures and a queue. Absent too: the choice of a TLS
-//! provider, which the binary (or a test) installs once with
-//! `rustls::crypto::ring::default_provider().install_default()`.
+//! Absent: signatures and a queue (`lockgate-orchestrator` has it). Absent too: the choice of a TLS provider, which the
+//! binary (or a test) installs once with `rustls::crypto::ring::default_provider().install_default()`.
 
 #[cfg(test)]
 mod fixtures;
@@ -36,5 +40,5 @@ mod post;
 mod slack;
 mod webhook;
 
-pub use slack::Slack;
+pub use slack::{Slack, SlackBot};
 pub use webhook::Webhook;

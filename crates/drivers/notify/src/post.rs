@@ -1,51 +1,68 @@
-//! Posting one message, with one retry, and what is the same in every receiver's answer.
+//! Asking a receiver, again where that is safe, and what is the same in every receiver's answer.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lockgate_model::FailureKind;
 use lockgate_ports::PortError;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Url};
+use tokio::time::Instant;
 
-/// For everything: connecting, waiting, retrying.
-const SEND_SECONDS_MAX: u64 = 10;
-/// Pause before a second try to connect.
-const RECONNECT_MILLIS: u64 = 300;
+/// For everything: connecting, waiting, trying again.
+pub(crate) const SEND_SECONDS_MAX: u64 = 60;
+/// For one try.
+const TRY_SECONDS_MAX: u64 = 10;
+/// Pause before a second try that nobody named a time for; twice as long before each further one.
+const PAUSE_MILLIS: u64 = 300;
 /// Tries altogether.
-const TRIES_MAX: u32 = 2;
-/// Longest wait that a 429 may ask for; Slack's own limit is one message a second.
-const RETRY_AFTER_SECONDS_MAX: u64 = 5;
+const TRIES_MAX: u32 = 3;
+/// Longest wait that a 429 may ask for while a message waits; for a longer one the message is given up.
+const RETRY_AFTER_SECONDS_MAX: u64 = 30;
+
+const SCOPES: HeaderName = HeaderName::from_static("x-oauth-scopes");
+
+/// Longest time in which nothing is asked because a 429 said so.
+const QUIET_SECONDS_MAX: u64 = 3_600;
 
 /// What to do after an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Delivered,
-    /// Not delivered; asking again after this wait is allowed. The error is for when that was the last try.
-    Later(Duration, PortError),
+pub(crate) enum Verdict<T = ()> {
+    Delivered(T),
+    /// Not delivered, and nobody said for how long: again after a pause. The error is for when that was the last try.
+    Later(PortError),
+    /// Not delivered: nothing may be asked before this wait is over.
+    Limited(Duration, PortError),
+    /// It may have been delivered: only what may arrive twice is asked again.
+    Unsure(PortError),
     Refused(PortError),
 }
 
-impl Verdict {
-    pub(crate) fn refused(kind: FailureKind, said: &str, hint: &str) -> Verdict {
+impl<T> Verdict<T> {
+    pub(crate) fn refused(kind: FailureKind, said: &str, hint: &str) -> Self {
         Verdict::Refused(PortError::new(kind, said).hint(hint))
     }
 
-    /// 429: again after the seconds in `Retry-After` (RFC 9110, 10.2.3; without it one), if they are few.
-    pub(crate) fn too_many(said: &str, retry_after: Option<&str>) -> Verdict {
+    /// 429: again after the seconds in `Retry-After` (RFC 9110, 10.2.3; without it one).
+    pub(crate) fn too_many(said: &str, retry_after: Option<&str>) -> Self {
         let seconds = retry_after.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(1);
         let error = PortError::other(format!("{said}: too many messages, again in {seconds} s"));
-        match seconds {
-            0..=RETRY_AFTER_SECONDS_MAX => Verdict::Later(Duration::from_secs(seconds), error),
-            _ => Verdict::Refused(error),
-        }
+        Verdict::Limited(Duration::from_secs(seconds), error)
     }
 }
 
+/// Whether a message waits for so long; else it is given up.
+fn is_bearable(wait: Duration) -> bool {
+    wait <= Duration::from_secs(RETRY_AFTER_SECONDS_MAX)
+}
+
 /// An answer as far as it was read.
+#[derive(Default)]
 pub(crate) struct Answer {
     pub status: u16,
     pub retry_after: Option<String>,
+    /// What a token of Slack's may do, separated by commas.
+    pub scopes: Option<String>,
     pub body: String,
 }
 
@@ -54,51 +71,92 @@ pub(crate) struct Parcel<'a> {
     /// The receiver as people may see it: never the URL.
     pub who: &'a str,
     pub url: Url,
-    /// `content-type` is set already.
+    /// `content-type` is `application/json` where they have none.
     pub headers: HeaderMap,
     pub json: Vec<u8>,
+    /// It may arrive twice, so it is asked again also when it may have arrived.
+    pub repeatable: bool,
     /// Of the answer's body so much is read; with 0 the head alone decides.
     pub answer_bytes_max: usize,
 }
 
-/// The HTTP client, made when first needed.
+/// Asks one receiver.
 #[derive(Debug, Default)]
-pub(crate) struct Post(OnceLock<Result<Client, PortError>>);
+pub(crate) struct Post {
+    /// Made when first needed.
+    client: OnceLock<Result<Client, PortError>>,
+    /// Until when the receiver wants not to be asked.
+    quiet_until: Mutex<Option<Instant>>,
+}
 
 impl Post {
     /// # Errors
     /// What `judge` makes of the answer, `Unreachable`, `TimedOut`.
-    pub(crate) async fn deliver(
+    pub(crate) async fn deliver<T>(
         &self,
         parcel: Parcel<'_>,
-        judge: impl Fn(&Answer) -> Verdict,
-    ) -> Result<(), PortError> {
+        judge: impl Fn(&Answer) -> Verdict<T>,
+    ) -> Result<T, PortError> {
+        let late =
+            |seconds| PortError::timed_out(format!("{} does not answer within {seconds} s", parcel.who));
         let deliver = async {
-            let mut tries = 1;
+            let mut pause = Duration::from_millis(PAUSE_MILLIS);
+            let mut tries = 0;
             loop {
-                let (wait, error) = match self.post(&parcel, &judge).await? {
-                    Verdict::Delivered => return Ok(()),
-                    Verdict::Refused(error) => return Err(error),
-                    Verdict::Later(wait, error) => (wait, error),
+                tries += 1;
+                self.quiet(parcel.who).await?;
+                let posted = self.post(&parcel, &judge);
+                let verdict = match tokio::time::timeout(Duration::from_secs(TRY_SECONDS_MAX), posted).await {
+                    Ok(verdict) => verdict,
+                    Err(_) => Verdict::Unsure(late(TRY_SECONDS_MAX)),
                 };
-                if tries == TRIES_MAX {
+                let (error, again) = match verdict {
+                    Verdict::Delivered(answer) => return Ok(answer),
+                    Verdict::Refused(error) => (error, false),
+                    Verdict::Later(error) => (error, true),
+                    Verdict::Unsure(error) => (error, parcel.repeatable),
+                    Verdict::Limited(wait, error) => {
+                        self.be_quiet_for(wait);
+                        (error, is_bearable(wait))
+                    }
+                };
+                if !again || tries == TRIES_MAX {
                     return Err(error);
                 }
-                tries += 1;
-                tokio::time::sleep(wait).await;
+                tokio::time::sleep(pause).await;
+                pause *= 2;
             }
         };
         match tokio::time::timeout(Duration::from_secs(SEND_SECONDS_MAX), deliver).await {
             Ok(result) => result,
-            Err(_) => Err(PortError::timed_out(format!(
-                "{} does not answer within {SEND_SECONDS_MAX} s",
-                parcel.who
-            ))),
+            Err(_) => Err(late(SEND_SECONDS_MAX)),
         }
     }
 
+    fn be_quiet_for(&self, wait: Duration) {
+        let until = Instant::now() + wait.min(Duration::from_secs(QUIET_SECONDS_MAX));
+        *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// Waits for as long as the receiver asked for, also when it asked so of an earlier message.
+    ///
+    /// # Errors
+    /// Where that is too long.
+    async fn quiet(&self, who: &str) -> Result<(), PortError> {
+        let until = *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = until.map(|until| until.saturating_duration_since(Instant::now())).unwrap_or_default();
+        if !is_bearable(wait) {
+            let seconds = wait.as_secs();
+            return Err(PortError::other(format!(
+                "{who} wants to be asked again in {seconds} s, not before"
+            )));
+        }
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
     fn client(&self) -> Result<&Client, PortError> {
-        let built = self.0.get_or_init(|| {
+        let built = self.client.get_or_init(|| {
             Client::builder()
                 .user_agent(concat!("lockgate/", env!("CARGO_PKG_VERSION")))
                 .redirect(reqwest::redirect::Policy::none())
@@ -110,47 +168,51 @@ impl Post {
         built.as_ref().map_err(Clone::clone)
     }
 
-    async fn post(
-        &self,
-        parcel: &Parcel<'_>,
-        judge: &impl Fn(&Answer) -> Verdict,
-    ) -> Result<Verdict, PortError> {
+    async fn post<T>(&self, parcel: &Parcel<'_>, judge: &impl Fn(&Answer) -> Verdict<T>) -> Verdict<T> {
         let json = HeaderValue::from_static("application/json");
-        let request = self.client()?.post(parcel.url.clone()).header(CONTENT_TYPE, json);
+        let client = match self.client() {
+            Ok(client) => client,
+            Err(error) => return Verdict::Refused(error),
+        };
+        let request = client.post(parcel.url.clone()).header(CONTENT_TYPE, json);
         let request = request.headers(parcel.headers.clone()).body(parcel.json.clone());
         let mut response = match request.send().await {
             Ok(response) => response,
-            Err(problem) => return Ok(unsent(parcel.who, &problem.without_url())),
+            Err(problem) => return unsent(parcel.who, &problem.without_url()),
         };
         let status = response.status().as_u16();
-        let retry_after =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+        let header = |name: HeaderName| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
+        };
+        let (retry_after, scopes) = (header(RETRY_AFTER), header(SCOPES));
         let mut body = Vec::new();
         while body.len() < parcel.answer_bytes_max {
-            let chunk = response.chunk().await.map_err(|problem| {
-                let cause = root_cause(&problem.without_url());
-                PortError::unreachable(format!("the answer of {} broke off: {cause}", parcel.who))
-            })?;
-            let Some(bytes) = chunk else { break };
-            body.extend_from_slice(&bytes);
+            match response.chunk().await {
+                Ok(Some(bytes)) => body.extend_from_slice(&bytes),
+                Ok(None) => break,
+                Err(problem) => {
+                    let cause = root_cause(&problem.without_url());
+                    let said = format!("the answer of {} broke off: {cause}", parcel.who);
+                    return Verdict::Unsure(PortError::unreachable(said));
+                }
+            }
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        Ok(judge(&Answer { status, retry_after, body }))
+        judge(&Answer { status, retry_after, scopes, body })
     }
 }
 
-/// Nothing was sent when there was no connection, so it is safe to try again; a connection that broke later is not
-/// tried again, for the message may have arrived.
-fn unsent(who: &str, problem: &reqwest::Error) -> Verdict {
+/// Nothing was sent when there was no connection, so it is safe to try again; what broke later may have arrived.
+fn unsent<T>(who: &str, problem: &reqwest::Error) -> Verdict<T> {
     let cause = root_cause(problem);
     if problem.is_connect() {
         let error = PortError::unreachable(format!("cannot connect to {who}: {cause}"));
-        Verdict::Later(Duration::from_millis(RECONNECT_MILLIS), error)
+        Verdict::Later(error)
     } else if problem.is_builder() {
         let error = PortError::other(format!("the URL of {who} cannot be asked"));
         Verdict::Refused(error.hint("it starts with https://"))
     } else {
-        Verdict::Refused(PortError::unreachable(format!("the connection to {who} broke: {cause}")))
+        Verdict::Unsure(PortError::unreachable(format!("the connection to {who} broke: {cause}")))
     }
 }
 
@@ -169,10 +231,10 @@ mod tests {
 
     #[test]
     fn a_short_wait_is_waited_and_a_long_one_is_not() {
-        let waits = |text| match Verdict::too_many("they answer 429", text) {
-            Verdict::Later(wait, _) => Some(wait.as_secs()),
+        let waits = |text| match Verdict::<()>::too_many("they answer 429", text) {
+            Verdict::Limited(wait, _) if is_bearable(wait) => Some(wait.as_secs()),
             _ => None,
         };
-        assert_eq!([waits(Some("5")), waits(None), waits(Some("6"))], [Some(5), Some(1), None]);
+        assert_eq!([waits(Some("30")), waits(None), waits(Some("31"))], [Some(30), Some(1), None]);
     }
 }

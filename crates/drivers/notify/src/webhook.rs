@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use lockgate_model::Secret;
-use lockgate_ports::{Message, Notifier, PortError};
+use lockgate_ports::{Check, Message, Notifier, PortError, Posted};
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -64,13 +64,26 @@ impl Notifier for Webhook {
         }
     }
 
-    async fn send(&self, message: &Message) -> Result<(), PortError> {
+    async fn send(&self, message: &Message, _: Option<&Posted>) -> Result<Option<Posted>, PortError> {
         let json = serde_json::to_vec(message).map_err(|problem| {
             PortError::other(format!("the message cannot be written as JSON: {problem}"))
         })?;
         let url = self.url()?;
         let host = url.host_str().unwrap_or("the host").to_owned();
-        let parcel = Parcel { who: &host, url, headers: self.header_map()?, json, answer_bytes_max: 0 };
-        self.post.deliver(parcel, |answer| answer::judge(&host, answer)).await
+        let headers = self.header_map()?;
+        let parcel = Parcel { who: &host, url, headers, json, repeatable: false, answer_bytes_max: 0 };
+        self.post.deliver(parcel, |answer| answer::judge(&host, answer)).await?;
+        Ok(None)
+    }
+
+    async fn check(&self) -> Check {
+        let tried = self.url().and_then(|_| self.header_map());
+        match tried {
+            Ok(_) => Check::ok(self.name(), "a URL of yours, which cannot be tried without a message to it"),
+            Err(error) => {
+                let mend = error.hints().joined().unwrap_or_else(|| "mend it under `notify`".to_owned());
+                Check::bad(self.name(), error.message, mend)
+            }
+        }
     }
 }

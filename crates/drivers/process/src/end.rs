@@ -135,7 +135,7 @@ async fn vanished(run: &Run, group: Pid, bound: Millis) -> bool {
         }
         until_end(leader.clone(), left().min(Duration::from_millis(NAP_MILLIS_MAX))).await;
     }
-    while look::group_has_members(group) {
+    while look::group_has_members(group).await {
         if left().is_zero() {
             return false;
         }

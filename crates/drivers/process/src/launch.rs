@@ -88,32 +88,34 @@ impl Launch<'_> {
             let command = script::command(script::LEFTOVERS, [self.prefix]);
             script::run(host, what, &command).await?;
         }
-        let log = format!("{}.log", self.prefix);
-        let file = new_log(Path::new(&log)).map_err(|error| PortError::from(error).context(&log))?;
-        let started = self.spawn(file, what).await?;
+        let started = self.spawn(what).await?;
         // Litter now, and gone by name: a look for them now could find the next start's. Nobody waits for them to go.
         drop(tokio::task::spawn_blocking(move || remove(&before)));
         Ok(started.map_err(|error| self.why_not(&error)))
     }
 
     /// Ends when the process has become the service. Beside, for that waits for the child and its disk.
-    async fn spawn(&self, log: File, what: &str) -> Result<io::Result<Child>, PortError> {
+    async fn spawn(&self, what: &str) -> Result<io::Result<Child>, PortError> {
         let mut process = tokio::process::Command::new(&self.argv[0]);
         process.args(&self.argv[1..]).current_dir(self.folder).env_clear();
         process.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         process.envs(&self.env);
-        let errors = log.try_clone().map_err(|error| PortError::from(error).context(what))?;
-        process.stdin(Stdio::null()).stdout(log).stderr(errors);
         Birth::prepare(self.prefix, self.token)?.arrange(&mut process);
         // Dropping the child leaves the process alone; tokio collects it should it end while we still run.
-        let port = self.port;
+        let (port, log) = (self.port, format!("{}.log", self.prefix));
         let spawned = tokio::task::spawn_blocking(move || {
-            let child = process.spawn()?;
-            look_for_listener(port);
+            let failed = |error: OwnError| PortError::from(error).context(&log);
+            let out = new_log(Path::new(&log)).map_err(failed)?;
+            let errors = out.try_clone().map_err(|error| failed(error.into()))?;
+            process.stdin(Stdio::null()).stdout(out).stderr(errors);
+            let child = process.spawn();
+            if child.is_ok() {
+                look_for_listener(port);
+            }
             Ok(child)
         });
         match tokio::time::timeout(Duration::from_secs(script::SCRIPT_SECONDS_MAX), spawned).await {
-            Ok(Ok(started)) => Ok(started),
+            Ok(Ok(started)) => started,
             Ok(Err(error)) => Err(PortError::unreachable(format!("{what}: the start was cut off: {error}"))),
             Err(_) => Err(PortError::timed_out(format!(
                 "{what}: the process did not become the service within {} s",

@@ -77,17 +77,23 @@ fn judge(slot: Slot, raw: &Raw, boot_id: &str) -> Result<Seen, PortError> {
     Ok(Seen { record, run, ended, alive })
 }
 
-/// The very process of a run of this boot runs on this machine: not a later one with its number, and not a zombie.
+/// The very process of a run of this boot runs on this machine: not a later one with its number, and not a zombie. In place,
+/// for it reads a small file of the kernel's.
 pub(crate) fn is_alive(run: &Run) -> bool {
     stat_of(run.pid).is_some_and(|stat| stat.is_of(run))
 }
 
 /// Whether a process group on this machine has a member that is not a zombie. A group of zombies still takes signals,
 /// where nobody collects them, so asking the kernel is not enough.
-pub(crate) fn group_has_members(group: Pid) -> bool {
+pub(crate) async fn group_has_members(group: Pid) -> bool {
     if test_kill_process_group(group) == Err(Errno::SRCH) {
         return false;
     }
+    // Aside, for a machine may have thousands of processes. One that cannot be looked at counts as there.
+    tokio::task::spawn_blocking(move || is_in_group(group)).await.unwrap_or(true)
+}
+
+fn is_in_group(group: Pid) -> bool {
     let Ok(entries) = std::fs::read_dir("/proc") else { return true };
     let group = group.as_raw_nonzero().get();
     let mut numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());

@@ -307,10 +307,7 @@ impl Runtime for Process {
 
     async fn logs(&self, slot: Slot, lines: u32) -> Result<Vec<String>, PortError> {
         let (path, count) = (format!("{}.log", self.prefix(slot)), lines.min(LOG_LINES_MAX).to_string());
-        // A log that does not exist yet is an empty one; one that cannot be read is an error.
-        let script = "[ -f \"$2\" ] && [ ! -L \"$2\" ] && exec tail -n \"$1\" -- \"$2\"; [ ! -e \"$2\" ] && exit; \
-                      echo \"$2 is not a file\" >&2; exit 1";
-        let command = Command::new(["sh", "-c", script, "sh", &count, &path]);
+        let command = Command::new(["sh", "-c", script::LOG, "sh", &count, &path]);
         let output = script::run(self.host(), &format!("read the log of {slot}"), &command).await?;
         Ok(output.stdout_text().lines().map(str::to_owned).collect())
     }

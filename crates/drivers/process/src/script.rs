@@ -17,6 +17,7 @@ pub(crate) const LAUNCHER: &str = include_str!("sh/launcher.sh");
 pub(crate) const STOP: &str = with_lib!("sh/stop.sh");
 pub(crate) const FILES: &str = include_str!("sh/files.sh");
 pub(crate) const SOCKETS: &str = with_lib!("sh/sockets.sh");
+pub(crate) const LOG: &str = include_str!("sh/log.sh");
 pub(crate) const CHECK: &str = with_lib!("sh/check.sh");
 
 /// Bound for a script that only looks or starts.

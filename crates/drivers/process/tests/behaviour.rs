@@ -1,6 +1,8 @@
 //! The `process` runtime against real processes.
 
 mod support;
+#[path = "behaviour/unblocked.rs"]
+mod unblocked;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -146,7 +148,7 @@ async fn a_fifo_in_the_place_of_a_pid_file_is_told_of_at_once() {
         assert!(begin.elapsed() < GRACE.duration(), "they waited: {:?}", begin.elapsed());
         for error in [looked, stopped, started] {
             assert_eq!(error.kind, FailureKind::Refused, "{error}");
-            assert!(error.message.contains("is a FIFO") && error.hint.is_some(), "{error}");
+            assert!(error.message.contains("is a FIFO") && !error.hints().is_empty(), "{error}");
         }
         assert!(is_alive(pid));
     }
@@ -212,7 +214,7 @@ async fn bytes_that_changed_since_are_refused_and_what_runs_is_left_alone() {
         executable(&world.root.path().join("serve-v2"), b"#!/bin/sh\n");
         let error = world.runtime.start(Slot::Blue, &v2.unwrap()).await.unwrap_err();
         assert_eq!(error.kind, FailureKind::NotFound, "{error}");
-        assert!(error.message.contains("no longer there") && error.hint.is_some(), "{error}");
+        assert!(error.message.contains("no longer there") && !error.hints().is_empty(), "{error}");
         assert_eq!(answers(&world, Slot::Blue).await, "v1");
     }
 }
@@ -316,7 +318,7 @@ async fn a_record_that_is_not_understood_is_an_error_and_not_an_empty_slot() {
         std::fs::create_dir_all(world.dir()).unwrap();
         std::fs::write(world.dir().join("blue.json"), "{\"token\":\"x\"}\n").unwrap();
         let error = world.runtime.slots().await.unwrap_err();
-        assert!(error.hint.is_some() && error.message.contains("blue"), "{error}");
+        assert!(!error.hints().is_empty() && error.message.contains("blue"), "{error}");
     }
 }
 

@@ -109,7 +109,8 @@ impl RegistryClient {
 
     /// Asks, and answers one challenge.
     async fn call(&self, call: &Call<'_>) -> Result<Answered, PortError> {
-        let base = self.wire.base(&call.scope.registry).await?;
+        // Whatever fails before the request itself is sent has done nothing.
+        let base = self.wire.base(&call.scope.registry).await.map_err(PortError::without_effect)?;
         let url = base.join(&call.target).map_err(|_| {
             PortError::other(format!("{} cannot be asked of {}", call.target, call.scope.registry))
         })?;
@@ -134,7 +135,8 @@ impl RegistryClient {
             let is_own = is_same_host(&reply.url, &base);
             let challenge = challenge::choose(reply.all(WWW_AUTHENTICATE)).filter(|_| is_own && !is_answered);
             let Some(challenge) = challenge else { return Ok(Answered { reply, key }) };
-            key = Some(self.keys.answer(&self.wire, &base, &call.scope, &challenge).await?);
+            let answered = self.keys.answer(&self.wire, &base, &call.scope, &challenge).await;
+            key = Some(answered.map_err(PortError::without_effect)?);
             is_answered = true;
         }
     }
@@ -271,14 +273,16 @@ impl RegistryClient {
             let about = About { repository, reference: Some(reference), push: true };
             return Err(refusal::of(&reply, &about, key.as_ref()));
         }
-        match told_digest(&reply) {
+        // It has taken something.
+        let took = match told_digest(&reply) {
             Some(told) => same_bytes(&what, &told, manifest.digest()),
             // It does not say what it took, so it is asked.
-            None => {
-                let there = self.get_manifest(repository, reference).await?;
-                same_bytes(&what, there.digest().as_str(), manifest.digest())
-            }
-        }
+            None => match self.get_manifest(repository, reference).await {
+                Ok(there) => same_bytes(&what, there.digest().as_str(), manifest.digest()),
+                Err(error) => Err(error),
+            },
+        };
+        took.map_err(PortError::with_unknown_effect)
     }
 
     async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, PortError> {
@@ -328,17 +332,20 @@ impl RegistryClient {
 impl Registry for RegistryClient {
     async fn resolve(&self, repository: &Repository, reference: &Reference) -> Result<Resolved, PortError> {
         let what = format!("asking for {repository}{reference}");
-        bounded(CALL_SECONDS_MAX, &what, self.resolve_now(repository, reference)).await
+        let asked = bounded(CALL_SECONDS_MAX, &what, self.resolve_now(repository, reference)).await;
+        asked.map_err(PortError::without_effect)
     }
 
     async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, PortError> {
-        bounded(TAGS_SECONDS_MAX, &format!("listing the tags of {repository}"), self.list_tags(repository))
-            .await
+        let what = format!("listing the tags of {repository}");
+        let asked = bounded(TAGS_SECONDS_MAX, &what, self.list_tags(repository)).await;
+        asked.map_err(PortError::without_effect)
     }
 
     async fn manifest(&self, repository: &Repository, reference: &Reference) -> Result<Manifest, PortError> {
         let what = format!("reading the manifest of {repository}{reference}");
-        bounded(CALL_SECONDS_MAX, &what, self.get_manifest(repository, reference)).await
+        let asked = bounded(CALL_SECONDS_MAX, &what, self.get_manifest(repository, reference)).await;
+        asked.map_err(PortError::without_effect)
     }
 
     async fn put_manifest(
@@ -353,7 +360,8 @@ impl Registry for RegistryClient {
 
     async fn blob_exists(&self, repository: &Repository, digest: &Digest) -> Result<bool, PortError> {
         let what = format!("looking for {repository}@{digest}");
-        bounded(CALL_SECONDS_MAX, &what, self.has_blob(repository, digest)).await
+        let asked = bounded(CALL_SECONDS_MAX, &what, self.has_blob(repository, digest)).await;
+        asked.map_err(PortError::without_effect)
     }
 
     async fn check(&self, registry: &RegistryHost) -> Check {
@@ -362,7 +370,7 @@ impl Registry for RegistryClient {
             Ok(Some(who)) => Check::ok(what, format!("lets {who} in")),
             Ok(None) => Check::ok(what, "answers, and asks for no login"),
             Err(error) => {
-                let mend = error.hint.clone().unwrap_or_else(|| body::look(registry));
+                let mend = error.hints().joined().unwrap_or_else(|| body::look(registry));
                 Check::bad(what, error.message, mend)
             }
         }

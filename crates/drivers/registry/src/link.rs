@@ -108,7 +108,7 @@ mod tests {
             "<https://[>; rel=\"next\"",
         ] {
             let error = follow(header).unwrap_err();
-            assert!(error.kind == FailureKind::Refused && error.hint.is_some(), "{header}: {error}");
+            assert!(error.kind == FailureKind::Refused && !error.hints().is_empty(), "{header}: {error}");
         }
         let long = format!("</{}>; rel=\"next\"", "x".repeat(LINK_BYTES_MAX));
         assert!(follow(&long).unwrap_err().message.contains("too long"));

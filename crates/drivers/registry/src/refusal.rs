@@ -98,10 +98,11 @@ pub(crate) fn status(
         429 => too_many(reply, place, registry, login, said),
         // What was asked may have been done.
         500..=599 => {
-            let again = retry::after(&reply.headers)
-                .map(|wait| format!("; it wants to be asked again in {}", Millis::from(wait)));
+            let wait = retry::after(&reply.headers);
+            let again = wait.map(|wait| format!("; it wants to be asked again in {}", Millis::from(wait)));
             let message = format!("{place} fails with {}{said}{}", reply.status, again.unwrap_or_default());
             PortError::unreachable(message)
+                .asks_to_wait(wait)
                 .hint("try again later; whoever runs the registry can see why in its log")
         }
         300..=399 => PortError::new(
@@ -110,16 +111,19 @@ pub(crate) fn status(
         )
         .hint(body::look(registry)),
         _ if body::is_page(reply) => body::page(&format!("the answer of {place} ({})", reply.status)),
-        other => PortError::other(format!("{place} answers {other}{said}")).hint(body::look(registry)),
+        other => {
+            let error = PortError::other(format!("{place} answers {other}{said}")).hint(body::look(registry));
+            if (400..500).contains(&other) { error.without_effect() } else { error }
+        }
     }
 }
 
 fn too_many(reply: &Reply, place: &str, registry: &RegistryHost, login: &Login, said: &str) -> PortError {
-    let when = match retry::after(&reply.headers) {
-        Some(wait) => format!("; again in {}", Millis::from(wait)),
-        None => String::new(),
-    };
-    let error = PortError::other(format!("{place} says that there were too many requests{said}{when}"));
+    let wait = retry::after(&reply.headers);
+    let when = wait.map(|wait| format!("; again in {}", Millis::from(wait))).unwrap_or_default();
+    let error = PortError::other(format!("{place} says that there were too many requests{said}{when}"))
+        .without_effect()
+        .asks_to_wait(wait);
     error.hint(match (login.is_none(), registry.is_docker_hub()) {
         (true, _) => format!("whoever is logged in may ask more often: {}", log_in(registry)),
         (false, true) => "Docker Hub counts pulls by account: wait, or take a plan with more, \

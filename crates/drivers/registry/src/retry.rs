@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockgate_ports::http;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 /// Tries of one exchange altogether.
@@ -16,17 +17,10 @@ pub(crate) fn pause(tries: u32) -> Duration {
     Duration::from_millis(PAUSE_MILLIS) * tries
 }
 
-/// What `Retry-After` asks for: seconds, or a date, which is taken against the answer's own `Date`, so that no two clocks
-/// are compared. `None` where it asks for nothing that can be read.
+/// What `Retry-After` asks for, as [`http::retry_after`] reads it. `None` where it asks for nothing that can be read.
 pub(crate) fn after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let asked = text(RETRY_AFTER)?;
-    if asked.bytes().all(|byte| byte.is_ascii_digit()) && !asked.is_empty() {
-        return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
-    }
-    let date = |text| jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp());
-    let (then, now) = (date(asked)?, date(text(DATE)?)?);
-    Some(Duration::from_secs(u64::try_from(then.as_second() - now.as_second()).unwrap_or(0)))
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    http::retry_after(text(RETRY_AFTER), text(DATE))
 }
 
 #[cfg(test)]

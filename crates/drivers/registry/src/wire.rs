@@ -133,7 +133,7 @@ impl Wire {
                     Some(wait) => (wait, Ok(reply)),
                     None => return Ok(reply),
                 },
-                Err(Lost::Unsent(error)) => (retry::pause(tries), Err(error)),
+                Err(Lost::Unsent(error)) => (retry::pause(tries), Err(error.without_effect())),
                 Err(Lost::Broken(error)) if ask.is_safe => (retry::pause(tries), Err(error)),
                 Err(lost) => return Err(lost.into()),
             };
@@ -191,6 +191,7 @@ impl Wire {
             let builder = if is_here { builder.no_proxy() } else { builder };
             builder.build().map_err(|problem| {
                 PortError::other(format!("no HTTP client can be made: {}", root_cause(&problem)))
+                    .without_effect()
             })
         });
         client.as_ref().map_err(Clone::clone)
@@ -262,9 +263,9 @@ async fn read(ask: &Ask, mut response: reqwest::Response) -> Result<Reply, Lost>
     let mut body = Vec::new();
     loop {
         let chunk = response.chunk().await.map_err(|problem| {
-            let cause = root_cause(&problem.without_url());
-            let message = format!("the answer of {} broke off: {cause}", shown(&ask.url));
-            Lost::Broken(PortError::unreachable(message).hint(LOOK_AFTER))
+            let problem = problem.without_url();
+            let message = format!("the answer of {} broke off: {}", shown(&ask.url), root_cause(&problem));
+            Lost::Broken(PortError::unreachable(message).hint(LOOK_AFTER).caused_by(problem))
         })?;
         let Some(chunk) = chunk else { break };
         if body.len() + chunk.len() <= bytes_max {
@@ -300,22 +301,25 @@ fn lost(url: &Url, problem: reqwest::Error) -> Lost {
     let cause = root_cause(&problem);
     if problem.is_timeout() {
         let message = format!("no connection to {place} within {CONNECT_SECONDS_MAX} s");
-        return Lost::Unsent(PortError::timed_out(message).hint(LOOK_AFTER));
+        return Lost::Unsent(PortError::timed_out(message).hint(LOOK_AFTER).caused_by(problem));
     }
     if !problem.is_connect() {
-        return Lost::Broken(
-            PortError::unreachable(format!("the connection to {place} broke: {cause}")).hint(LOOK_AFTER),
-        );
+        let error = PortError::unreachable(format!("the connection to {place} broke: {cause}"));
+        return Lost::Broken(error.hint(LOOK_AFTER).caused_by(problem));
     }
-    let error = PortError::unreachable(format!("cannot connect to {place}: {cause}"));
-    if matches!(tls_error(&problem), Some(rustls::Error::InvalidCertificate(_))) {
+    let is_untrusted = matches!(tls_error(&problem), Some(rustls::Error::InvalidCertificate(_)));
+    let is_plain = url.scheme() == "https" && is_no_tls(&problem);
+    let error = PortError::unreachable(format!("cannot connect to {place}: {cause}"))
+        .without_effect()
+        .caused_by(problem);
+    if is_untrusted {
         return Lost::Final(
             error.hint(
                 "this machine does not trust the certificate: check its name, its dates and its issuer",
             ),
         );
     }
-    if url.scheme() == "https" && is_no_tls(&problem) {
+    if is_plain {
         return Lost::Final(error.hint(
             "it speaks no TLS, and plain HTTP is spoken only with registries on this machine (127.0.0.1, localhost)",
         ));
@@ -326,7 +330,8 @@ fn lost(url: &Url, problem: reqwest::Error) -> Lost {
 impl From<Lost> for PortError {
     fn from(lost: Lost) -> PortError {
         match lost {
-            Lost::Unsent(error) | Lost::Broken(error) | Lost::Final(error) => error,
+            Lost::Unsent(error) => error.without_effect(),
+            Lost::Broken(error) | Lost::Final(error) => error,
         }
     }
 }

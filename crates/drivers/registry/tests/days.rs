@@ -13,9 +13,9 @@ use base64::engine::general_purpose::STANDARD;
 use lockgate_model::FailureKind::{
     self, NotFound, Other, Refused, TimedOut, TooLarge, Unauthorized, Unreachable,
 };
-use lockgate_model::{Digest, Reference};
+use lockgate_model::{Digest, Millis, Reference};
 use lockgate_ports::registry::{MANIFEST_BYTES_MAX, digest_of};
-use lockgate_ports::{Manifest, PortError, Registry};
+use lockgate_ports::{Effect, Manifest, PortError, Registry};
 use lockgate_registry::RegistryClient;
 use support::{
     Double, OCI_INDEX, OCI_MANIFEST, PASSWORD, Reply, Seen, USER, client, client_with, repository, tag,
@@ -198,10 +198,63 @@ async fn every_bad_day_of_a_registry_has_its_kind_its_words_and_a_hint() {
         for part in *says {
             assert!(error.message.contains(part), "{day}: {part:?} is missing in {error:?}");
         }
-        let given = error.hint.unwrap_or_default();
+        let given = error.hints().to_string();
         assert!(given.contains(hint) && !given.is_empty(), "{day}: {hint:?} is missing in {given:?}");
         assert_eq!(registry.seen().len(), *requests, "{day}: {:?}", registry.seen());
     }
+}
+
+/// What an answer says of whether it was done, and of when to ask again.
+#[tokio::test]
+async fn it_is_said_whether_it_was_done_and_when_to_ask_again() {
+    type Answer = fn(&Seen) -> Reply;
+    let minutes = Some(Millis::from_secs(600));
+    let rows: [(&str, Do, Answer, Effect, Option<Millis>); 11] = [
+        ("a limit", Do::Put, |_| Reply::new(429).header("retry-after", "600"), Effect::None, minutes),
+        (
+            "a limit for a read",
+            Do::Tags,
+            |_| Reply::new(429).header("retry-after", "600"),
+            Effect::None,
+            minutes,
+        ),
+        ("it fails", Do::Put, |_| Reply::new(503).header("retry-after", "600"), Effect::Unknown, minutes),
+        ("a read fails", Do::Get, |_| Reply::new(503).header("retry-after", "600"), Effect::None, minutes),
+        ("it fails and says no time", Do::Put, |_| Reply::new(502), Effect::Unknown, None),
+        ("it is wrong", Do::Put, |_| Reply::code(400, "MANIFEST_INVALID", "x"), Effect::None, None),
+        ("not for us", Do::Put, |_| Reply::code(403, "DENIED", "x"), Effect::None, None),
+        ("perhaps later", Do::Put, |_| Reply::new(202), Effect::Unknown, None),
+        (
+            "it took something else",
+            Do::Put,
+            |_| Reply::new(201).header("docker-content-digest", format!("sha256:{}", "1".repeat(64))),
+            Effect::Unknown,
+            None,
+        ),
+        (
+            "it breaks off",
+            Do::Put,
+            |_| Reply::new(201).header("content-length", "9").cut(3),
+            Effect::Unknown,
+            None,
+        ),
+        ("a read breaks off", Do::Get, |_| good().cut(3), Effect::None, None),
+    ];
+    for (day, what, answer, effect, wait) in rows {
+        let registry = Double::start(answer);
+        let error = call(&client(&registry.address, None), &registry.address, what).await.expect_err(day);
+        assert_eq!((error.effect(), error.retry_after()), (effect, wait), "{day}: {error:?}");
+    }
+    // Nobody listens, and nobody who gives tokens: nothing was put.
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let error = call(&client(&nowhere, None), &nowhere, Do::Put).await.unwrap_err();
+    assert_eq!((error.kind, error.effect()), (Unreachable, Effect::None), "{error}");
+    let server = Double::start(|_| Reply::new(503).header("retry-after", "600"));
+    let registry = guarded(server.url("/token"), |_, _| false);
+    let error = call(&client(&registry.address, None), &registry.address, Do::Put).await.unwrap_err();
+    assert_eq!((error.effect(), error.retry_after()), (Effect::None, minutes), "{error}");
+    let cause = std::error::Error::source(&error);
+    assert!(cause.is_none(), "an answer has no cause");
 }
 
 #[tokio::test]
@@ -229,8 +282,9 @@ async fn nothing_at_the_address_is_unreachable() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let error = call(&client(&address, None), &address, Do::Get).await.unwrap_err();
     assert_eq!(error.kind, Unreachable, "{error}");
+    assert!(std::error::Error::source(&error).is_some(), "the cause is kept");
     assert!(
-        error.message.contains("cannot connect to https://127.0.0.1") && error.hint.is_some(),
+        error.message.contains("cannot connect to https://127.0.0.1") && !error.hints().is_empty(),
         "{error:?}"
     );
 }
@@ -412,7 +466,7 @@ async fn every_bad_day_of_a_token_server_has_its_kind_its_words_and_a_hint() {
         for part in *says {
             assert!(error.message.contains(part), "{day}: {part:?} is missing in {error:?}");
         }
-        let given = error.hint.clone().unwrap_or_default();
+        let given = error.hints().to_string();
         assert!(given.contains(hint) && !given.is_empty(), "{day}: {error:?}");
         assert_eq!(server.seen().len(), *requests, "{day}");
         let all = format!("{error:?}");
@@ -447,7 +501,9 @@ async fn a_login_is_not_sent_where_it_could_be_read_on_its_way() {
         let client = client(&registry.address, Some((USER, PASSWORD)));
         let error = call(&client, &registry.address, Do::Get).await.unwrap_err();
         assert_eq!(error.kind, Refused, "{realm}: {error}");
-        assert!(error.message.contains(realm) && error.hint.unwrap().contains("nothing was sent there"));
+        assert!(
+            error.message.contains(realm) && error.hints().to_string().contains("nothing was sent there")
+        );
     }
 }
 

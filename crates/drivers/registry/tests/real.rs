@@ -134,7 +134,7 @@ async fn without_a_login_and_with_a_wrong_one_htpasswd_lets_nobody_in() {
         let error = client.resolve(&place, &tag("v1")).await.unwrap_err();
         assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
         assert!(error.message.contains(said) && !format!("{error:?}").contains("wr0ng-pass"), "{error:?}");
-        assert!(error.hint.unwrap().contains(&format!("`docker login {}`", registry.address)));
+        assert!(error.hints().to_string().contains(&format!("`docker login {}`", registry.address)));
         let check = client.check(place.registry()).await;
         assert!(check.state == CheckState::Bad && check.seen.contains(said), "{check:?}");
     }
@@ -156,7 +156,7 @@ async fn a_registry_with_tls_passes_the_suite_and_one_that_nobody_vouches_for_is
     let place = Repository::new(format!("{}/acme/web", registry.address)).unwrap();
     let error = stranger.tags(&place).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
-    assert!(error.hint.as_ref().unwrap().contains("does not trust the certificate"), "{error:?}");
+    assert!(error.hints().to_string().contains("does not trust the certificate"), "{error:?}");
     let authority = std::fs::read(registry.path().join("ca.pem")).unwrap();
     let client = client(&registry.address, Some((USER, PASSWORD))).trusting(&authority).unwrap();
     suite(&Fixture { registry, client }).await;

@@ -55,7 +55,7 @@ pub(crate) async fn check(host: &Ssh) -> Vec<Check> {
 async fn probe(host: &Ssh) -> Result<Output, Check> {
     let what = format!("ssh {}", host.id());
     let bad = |error: lockgate_ports::PortError| {
-        let mend = error.hint.clone().unwrap_or_else(|| what.clone());
+        let mend = error.hints().joined().unwrap_or_else(|| what.clone());
         Check::bad(what.clone(), error.to_string(), mend)
     };
     let line = Line::new().set("programs", PROGRAMS).map_err(bad)?.end();
@@ -99,7 +99,7 @@ fn programs(text: &str) -> Check {
 fn clocks(output: &Output, here: Duration) -> Check {
     let there = match clock(&output.stdout) {
         Ok(there) => there.0,
-        Err(error) => return Check::bad("clock", error.to_string(), error.hint.unwrap_or_default()),
+        Err(error) => return Check::bad("clock", error.to_string(), error.hints().to_string()),
     };
     let offset = there - i64::try_from(here.as_millis()).unwrap_or(i64::MAX);
     let seen = format!("{offset:+} ms from this machine's");

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
 use lockgate_own::{Foreign, NOT_OURS};
 use lockgate_ports::{
-    Check, Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, LockHolder, NAMES_MAX, Output,
-    PortError, Swapped, TEMPORARY_SECONDS_MAX, readable,
+    Check, Command, Ended, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, LineSink, LockHolder,
+    NAMES_MAX, Output, PortError, Swapped, TEMPORARY_SECONDS_MAX, Upload, Uploaded, readable,
 };
 use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, watch};
 use crate::link::{Forwarding, Link};
 use crate::script::{self, Line, Script};
 use crate::session::{self, Again, Broken, Call};
-use crate::{doctor, master, trouble};
+use crate::{doctor, lines, master, trouble, upload};
 
 /// Longest file operation.
 const FILE_TIMEOUT: Millis = Millis::from_secs(30);
@@ -101,7 +101,7 @@ impl Ssh {
     /// The open connection, or a new one. Callers beside each other share one opening, also one that fails: each by itself
     /// would wait for a dead host as long again. So would those that ask one after the other, which is why a host that did
     /// not answer is not asked again for a while.
-    async fn link(&self) -> Result<Arc<Link>, PortError> {
+    pub(crate) async fn link(&self) -> Result<Arc<Link>, PortError> {
         let asked = Instant::now();
         let mut slot = self.link.lock().await;
         if let Some(link) = slot.open.as_ref() {
@@ -112,7 +112,8 @@ impl Ssh {
         {
             return Err(error.clone());
         }
-        match Link::open(&self.id, &self.settings, slot.answered).await {
+        // Nothing was asked of a host that was not reached.
+        match Link::open(&self.id, &self.settings, slot.answered).await.map_err(PortError::without_effect) {
             Ok(link) => {
                 let link = Arc::new(link);
                 let watcher = Some(watch_for_silence(&link, self.silence.clone()));
@@ -127,7 +128,7 @@ impl Ssh {
     }
 
     /// Forgets a connection that broke, unless somebody has already replaced it.
-    async fn forget(&self, broken: &Arc<Link>) {
+    pub(crate) async fn forget(&self, broken: &Arc<Link>) {
         let mut slot = self.link.lock().await;
         if slot.open.as_ref().is_some_and(|link| Arc::ptr_eq(link, broken)) {
             tracing::debug!(host = %self.id, "the ssh connection broke");
@@ -138,8 +139,14 @@ impl Ssh {
         }
     }
 
-    /// Runs a script; once more on a new connection when the first one broke and that is safe.
+    /// Runs a script; once more on a new connection when the first one broke and that is safe. Whether it was done all the
+    /// same is known here: not where it only looks, nor where it was not sent.
     pub(crate) async fn call(&self, call: &Call<'_>) -> Result<Output, PortError> {
+        let asked = self.ask(call).await;
+        asked.map_err(|error| if call.again == Again::Safe { error.without_effect() } else { error })
+    }
+
+    async fn ask(&self, call: &Call<'_>) -> Result<Output, PortError> {
         let link = self.link().await?;
         let error = match session::run(&self.id, &link, call).await {
             Ok(output) => return Ok(output),
@@ -158,7 +165,8 @@ impl Ssh {
         let link = self.link().await?;
         match session::run(&self.id, &link, call).await {
             Ok(output) => Ok(output),
-            Err(Broken::Before(error) | Broken::Midway(error)) => Err(error),
+            Err(Broken::Before(error)) => Err(error.without_effect()),
+            Err(Broken::Midway(error)) => Err(error),
         }
     }
 
@@ -173,9 +181,9 @@ impl Ssh {
         self.call(&Call { script, line, content, again, timeout, output_bytes_max }).await
     }
 
-    /// A script's failure: an input that was cut off, or what a program said.
-    fn failed(&self, what: &str, path: &str, output: &Output) -> PortError {
-        match output.code {
+    /// A script's failure: an input that was cut off, or what a program said. A script that fails has changed nothing.
+    pub(crate) fn failed(&self, what: &str, path: &str, output: &Output) -> PortError {
+        let error = match output.code {
             script::CUT_OFF => PortError::unreachable(format!(
                 "ssh {}: cannot {what} {path}: the input was cut off",
                 self.id
@@ -194,7 +202,8 @@ impl Ssh {
                 None => trouble::program(what, path, output),
             },
             _ => trouble::program(what, path, output),
-        }
+        };
+        error.without_effect()
     }
 
     async fn content(&self, path: &str, whose: Whose) -> Result<HostFile, PortError> {
@@ -222,13 +231,12 @@ impl Ssh {
     }
 
     async fn try_connect(&self, link: &Link, endpoint: &Endpoint) -> Result<UnixStream, Broken> {
-        let broken = |error: &dyn std::error::Error| Broken::Before(trouble::broken(&self.id, error));
         let path = match link.forward(endpoint).await {
             Ok(path) => path,
             Err(Forwarding::Wrong(error)) => return Err(Broken::Midway(error)),
-            Err(Forwarding::Broken(error)) => return Err(broken(&error)),
+            Err(Forwarding::Broken(error)) => return Err(Broken::Before(trouble::broken(&self.id, error))),
         };
-        UnixStream::connect(path).await.map_err(|error| broken(&error))
+        UnixStream::connect(path).await.map_err(|error| Broken::Before(trouble::broken(&self.id, error)))
     }
 }
 
@@ -272,19 +280,11 @@ impl Host for Ssh {
         };
         let program = command.argv.first().map_or("", String::as_str);
         let output = self.call(&call).await.map_err(|error| error.context(program))?;
-        let said = output.stderr_text();
-        match said.trim_end().rsplit_once(script::NOT_STARTED) {
-            Some((_, "program")) if output.code == 127 => {
-                Err(PortError::not_found(format!("cannot run {program} on {}: it is not there", self.id))
-                    .hint("is it installed there, and on the PATH that a login without a terminal has?"))
-            }
-            Some((_, "cwd")) if !output.ok() => Err(PortError::not_found(format!(
-                "cannot run {program} on {} in {}: no such folder",
-                self.id,
-                command.cwd.as_deref().unwrap_or(".")
-            ))),
-            _ => Ok(output),
-        }
+        not_started(&self.id, command, output.code, &output.stderr_text()).map_or(Ok(output), Err)
+    }
+
+    async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
+        lines::tell(self, command, sink).await
     }
 
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {
@@ -301,6 +301,10 @@ impl Host for Ssh {
 
     async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
         self.replace(path, content, mode, Whose::Ours).await
+    }
+
+    async fn upload(&self, upload: Upload<'_>) -> Result<Uploaded, PortError> {
+        upload::run(self, upload.pieces()).await
     }
 
     async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
@@ -351,11 +355,11 @@ impl Host for Ssh {
         };
         match tokio::time::timeout(timeout.duration(), connect).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(error)) => Err(error.context(format!("connect to {endpoint}"))),
-            Err(_) => Err(PortError::timed_out(format!(
-                "connect to {endpoint} on {}: not within {timeout}",
-                self.id
-            ))),
+            Ok(Err(error)) => Err(error.context(format!("connect to {endpoint}")).without_effect()),
+            Err(_) => {
+                let message = format!("connect to {endpoint} on {}: not within {timeout}", self.id);
+                Err(PortError::timed_out(message).without_effect())
+            }
         }
     }
 
@@ -375,6 +379,22 @@ impl Host for Ssh {
         free_kib(&text).map(|kib| kib / KIBIBYTES_IN_MEBIBYTE).ok_or_else(|| {
             PortError::other(format!("df on {} said what is not understood: {text:?}", self.id))
         })
+    }
+}
+
+/// That a program could not be started, by the last error line of its script.
+pub(crate) fn not_started(host: &HostId, command: &Command, code: i32, said: &str) -> Option<PortError> {
+    let program = command.argv.first().map_or("", String::as_str);
+    match said.trim_end().rsplit_once(script::NOT_STARTED)?.1 {
+        "program" if code == 127 => Some(
+            PortError::not_found(format!("cannot run {program} on {host}: it is not there"))
+                .hint("is it installed there, and on the PATH that a login without a terminal has?"),
+        ),
+        "cwd" if code != 0 => Some(PortError::not_found(format!(
+            "cannot run {program} on {host} in {}: no such folder",
+            command.cwd.as_deref().unwrap_or(".")
+        ))),
+        _ => None,
     }
 }
 

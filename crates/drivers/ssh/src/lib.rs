@@ -8,7 +8,7 @@
 //! were operations at once (at most 8), mostly one or two.
 //!
 //! Wanted on the other side: a POSIX `sh`, the usual small programs (`cat`, `date`, `df`, `head`, `id`, `ls`, `mkdir`,
-//! `mv`, `rm`, `sha256sum`, `sync`, `wc`) and `flock`; GNU's or busybox's. With `setsid` a worker can be asked on after a command,
+//! `mv`, `rm`, `sha256sum`, `sync`, `wc`) and `flock`, for uploads also `dd`, `tail` and `tr`; GNU's or busybox's. With `setsid` a worker can be asked on after a command,
 //! without it every command costs a session. The login shell does not matter, nor does what its start-up files say.
 //!
 //! Invariants:
@@ -25,7 +25,9 @@
 //!   running.
 //! - Unknown host keys are refused unless the user allows them; a changed one is always refused.
 //!
-//! Absent: passwords and other questions (`BatchMode`), files over 4 MiB, hosts without `exec` (`ForceCommand`).
+//! - What takes long has a session to itself ([`apart`]): a command whose lines are told, and a file of any length.
+//!
+//! Absent: passwords and other questions (`BatchMode`), hosts without `exec` (`ForceCommand`).
 //!
 //! Limits: a command ends when its outputs are closed, so what it leaves running must not hold them (`>log 2>&1`). sshd
 //! forwards without saying whether anything listens behind: `connect` to a port that nobody listens on succeeds and then
@@ -34,15 +36,19 @@
 //! login shell there answers nothing. When Lockgate is killed its master goes after 15 idle seconds, and its folder, with
 //! a master that still has a session, when the same user next connects anywhere.
 
+mod apart;
 mod doctor;
 mod folder;
 mod host;
+mod lines;
 mod link;
 mod master;
 mod options;
+mod pool;
 mod script;
 mod session;
 mod trouble;
+mod upload;
 mod worker;
 
 pub use host::Ssh;

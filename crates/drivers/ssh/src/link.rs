@@ -12,7 +12,9 @@ use lockgate_ports::{Endpoint, PortError};
 use openssh::{ForwardType, Session, Socket};
 use tokio::sync::{Mutex, Semaphore};
 
+use crate::apart::APART_MAX;
 use crate::master::Master;
+use crate::pool::Pool;
 use crate::worker::Worker;
 use crate::{folder, options, trouble};
 
@@ -29,8 +31,6 @@ const ALIVE_MISSED_MAX: u64 = 4;
 /// After which a master that nobody uses goes by itself: Lockgate was killed. As long as it lives its workers are a use,
 /// also while they wait.
 const IDLE_SECONDS_MAX: u64 = 15;
-/// Sessions at once. sshd allows 10 a connection by default (`MaxSessions`), and one just left may still count.
-const SESSIONS_MAX: usize = 8;
 /// Forwarded endpoints kept; the oldest goes first.
 const FORWARDS_MAX: usize = 64;
 
@@ -40,16 +40,15 @@ static OPENING: Semaphore = Semaphore::const_new(8);
 
 /// An open connection. Dropping it ends the master, whatever its sessions do, and removes its folder with all sockets.
 pub(crate) struct Link {
-    /// Workers that wait for requests. All are kept: there are at most as many as there were calls at once, and a new one
-    /// costs what the login shell's start-up files cost.
-    idle: std::sync::Mutex<Vec<Worker>>,
+    /// All are kept that can be asked again.
+    pub(crate) workers: Pool<Worker>,
+    /// For sessions that are no worker's.
+    pub(crate) apart: Semaphore,
     /// Goes before the session, which would only ask it to stop listening.
     master: Master,
     /// Whoever is told of silence has been told.
     told: AtomicBool,
     pub(crate) session: Arc<Session>,
-    /// One for each call that is under way.
-    pub(crate) sessions: Semaphore,
     folder: PathBuf,
     forwards: Mutex<Forwards>,
     /// Locked as long as this process lives.
@@ -125,9 +124,9 @@ impl Link {
             master: Master::new(folder.path().join("master")),
             told: AtomicBool::new(false),
             folder: folder.path().to_owned(),
-            idle: std::sync::Mutex::default(),
+            workers: Pool::new(),
+            apart: Semaphore::new(APART_MAX),
             session: Arc::new(Session::new_native_mux(folder)),
-            sessions: Semaphore::new(SESSIONS_MAX),
             forwards: Mutex::default(),
             _owner: owner,
         })
@@ -172,13 +171,8 @@ impl Link {
     /// # Errors
     /// `Unreachable` when the master has gone already.
     pub(crate) fn close(self, host: &HostId) -> Result<(), PortError> {
-        self.idle().clear();
-        self.master.end().map_err(|error| trouble::broken(host, &error))
-    }
-
-    /// Nothing in here can panic, so a poisoned lock has nothing wrong behind it.
-    pub(crate) fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Worker>> {
-        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.workers.clear();
+        self.master.end().map_err(|error| trouble::broken(host, error))
     }
 }
 
@@ -206,7 +200,7 @@ fn no_ssh(error: std::io::Error) -> PortError {
     let missing = error.kind() == std::io::ErrorKind::NotFound;
     let error = PortError::from(error).context("cannot run ssh");
     if missing {
-        PortError { kind: FailureKind::Other, ..error }.hint("install the OpenSSH client on this machine")
+        error.of_kind(FailureKind::Other).hint("install the OpenSSH client on this machine")
     } else {
         error
     }

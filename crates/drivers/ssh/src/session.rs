@@ -1,12 +1,15 @@
 //! One script run to its end, by a worker on the master connection.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use lockgate_model::{HostId, Millis};
 use lockgate_ports::{Output, PortError};
-use openssh::Stdio;
+use openssh::{Child, Session, Stdio};
 
 use crate::link::Link;
+use crate::pool::Turn;
 use crate::script::{COMMAND_LINE, Script};
 use crate::trouble;
 use crate::worker::Worker;
@@ -49,54 +52,84 @@ pub(crate) enum Broken {
 /// session, which ends what it runs.
 pub(crate) async fn run(host: &HostId, link: &Link, call: &Call<'_>) -> Result<Output, Broken> {
     // Sessions are few: waiting for one counts as well, else a full host would hold callers for ever.
-    match tokio::time::timeout(call.timeout.duration(), start(host, link, call)).await {
+    let sent = AtomicBool::new(false);
+    match tokio::time::timeout(call.timeout.duration(), start(host, link, call, &sent)).await {
         Ok(result) => result,
         Err(_) => {
-            Err(Broken::Midway(PortError::timed_out(format!("ssh {host}: not done within {}", call.timeout))))
+            let error = PortError::timed_out(format!("ssh {host}: not done within {}", call.timeout));
+            let is_certain = !sent.load(Ordering::Relaxed);
+            Err(Broken::Midway(if is_certain { error.without_effect() } else { error }))
         }
     }
 }
 
-async fn start(host: &HostId, link: &Link, call: &Call<'_>) -> Result<Output, Broken> {
-    let _permit = link
-        .sessions
-        .acquire()
-        .await
-        .map_err(|error| Broken::Before(PortError::unreachable(format!("ssh {host}: {error}"))))?;
-    let mut worker = worker(host, link).await?;
+/// `sent` becomes true before the first byte of the request goes out.
+async fn start(host: &HostId, link: &Link, call: &Call<'_>, sent: &AtomicBool) -> Result<Output, Broken> {
+    let (mut turn, free) = link.workers.turn().await;
+    let mut worker = match free {
+        Some(worker) => worker,
+        None => open(host, link, &mut turn).await?,
+    };
+    sent.store(true, Ordering::Relaxed);
     match worker.ask(call).await {
         Ok(output) => {
+            if let Some(took) = worker.first_answer_took() {
+                link.workers.opened_in(took);
+            }
             if worker.knows_its_state(call.script) {
-                link.idle().push(worker);
+                turn.give_back(worker);
             }
             Ok(output)
         }
-        Err(cut) => Err(worker.lost(host, cut).await),
+        Err(cut) => {
+            drop(turn);
+            Err(worker.lost(host, cut).await)
+        }
     }
 }
 
-/// One that is free, or a new one. Callers hold a permit, so there are never more of them than permits.
-async fn worker(host: &HostId, link: &Link) -> Result<Worker, Broken> {
+/// A new one or, while sshd refuses more sessions, one that has become free.
+async fn open(host: &HostId, link: &Link, turn: &mut Turn<'_, Worker>) -> Result<Worker, Broken> {
+    let began = Instant::now();
+    match begin(host, link, || turn.free()).await? {
+        Begun::Session(child) => Worker::new(child, began).map_err(Broken::Before),
+        Begun::Instead(worker) => Ok(worker),
+    }
+}
+
+/// What came of the wish for a session.
+pub(crate) enum Begun<T> {
+    Session(Child<Arc<Session>>),
+    Instead(T),
+}
+
+/// A new session, whose shell waits for its first line. While sshd refuses more of them `instead` is asked, and what it
+/// gives is taken.
+pub(crate) async fn begin<T>(
+    host: &HostId,
+    link: &Link,
+    mut instead: impl FnMut() -> Option<T>,
+) -> Result<Begun<T>, Broken> {
     let mut tries = 0;
     loop {
-        if let Some(worker) = link.idle().pop() {
-            return Ok(worker);
-        }
         let mut command = link.session.clone().arc_raw_command(COMMAND_LINE);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         match command.spawn().await {
-            Ok(child) => return Worker::new(child).map_err(Broken::Before),
+            Ok(child) => return Ok(Begun::Session(child)),
             Err(error) if tries < REFUSED_MAX && refused(&error) => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(REFUSED_PAUSE_MILLIS)).await;
+                if let Some(instead) = instead() {
+                    return Ok(Begun::Instead(instead));
+                }
             }
             Err(error) if refused(&error) => {
                 return Err(Broken::Before(
-                    trouble::broken(host, &error)
+                    trouble::broken(host, error)
                         .hint("allow 10 sessions or more in its sshd_config: MaxSessions 10"),
                 ));
             }
-            Err(error) => return Err(Broken::Before(trouble::broken(host, &error))),
+            Err(error) => return Err(Broken::Before(trouble::broken(host, error))),
         }
     }
 }

@@ -178,7 +178,7 @@ pub(crate) fn program(what: &str, path: &str, output: &Output) -> PortError {
 }
 
 /// The connection broke while something was under way.
-pub(crate) fn broken(host: &HostId, error: &dyn std::error::Error) -> PortError {
+pub(crate) fn broken(host: &HostId, error: impl std::error::Error + Send + Sync + 'static) -> PortError {
     let mut message = format!("ssh {host}: the connection broke: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -186,6 +186,7 @@ pub(crate) fn broken(host: &HostId, error: &dyn std::error::Error) -> PortError 
         cause = error.source();
     }
     PortError::unreachable(message)
+        .caused_by(error)
         .hint("is the host up? The next command connects anew; `lockgate doctor` says what it finds there")
 }
 
@@ -225,7 +226,7 @@ mod tests {
     }
 
     fn hint(settings: &Ssh) -> String {
-        connecting(&HostId::new("deploy@web1").unwrap(), settings, "Connection refused").hint.unwrap()
+        connecting(&HostId::new("deploy@web1").unwrap(), settings, "Connection refused").hints().to_string()
     }
 
     fn settings(port: Option<u16>, options: &[&str]) -> Ssh {
@@ -268,7 +269,7 @@ mod tests {
             ("ssh://deploy@web1:2022", None, &[], failed, "`ssh-keyscan -p 2022 web1` prints"),
         ] {
             let error = connecting(&HostId::new(host).unwrap(), &settings(port, options), said);
-            let hint = error.hint.unwrap();
+            let hint = error.hints().to_string();
             assert!(hint.contains(wanted), "{hint}");
         }
     }

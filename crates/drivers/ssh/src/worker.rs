@@ -2,6 +2,7 @@
 
 use std::io::{Error, ErrorKind, Read};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lockgate_model::{FailureKind, HostId};
 use lockgate_ports::{Output, PortError, Tail};
@@ -13,7 +14,7 @@ use crate::session::{Again, Broken, Call};
 use crate::trouble;
 
 /// Bytes of error output kept, from the end.
-const ERROR_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const ERROR_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a nonce, before they are written in hexadecimal.
 const NONCE_BYTES: usize = 16;
 /// Longest line of the worker's own: two line breaks, nonce, word and number.
@@ -29,6 +30,10 @@ pub(crate) struct Worker {
     child: Child<Arc<Session>>,
     /// Its commands run in process groups of their own.
     own: bool,
+    /// When it was wished for, as long as it has not answered.
+    began: Option<Instant>,
+    /// From then to its first answer, until that is asked for.
+    took: Option<Duration>,
 }
 
 /// Where the session was cut off.
@@ -39,14 +44,16 @@ pub(crate) enum Cut {
 }
 
 impl Worker {
-    pub(crate) fn new(mut child: Child<Arc<Session>>) -> Result<Worker, PortError> {
+    /// `began`: when it was wished for.
+    pub(crate) fn new(mut child: Child<Arc<Session>>, began: Instant) -> Result<Worker, PortError> {
         let (Some(stdin), Some(out), Some(err)) =
             (child.stdin().take(), child.stdout().take(), child.stderr().take())
         else {
             return Err(PortError::other("a session without its three streams"));
         };
         let (out, err) = (Stream::new(out), Stream::new(err));
-        Ok(Worker { program: Some(script::program()), stdin, out, err, child, own: false })
+        let (program, began) = (Some(script::program()), Some(began));
+        Ok(Worker { program, stdin, out, err, child, own: false, began, took: None })
     }
 
     /// Runs one script. What must not be done twice is sent only when the worker has said that it lives: on a connection
@@ -56,7 +63,7 @@ impl Worker {
         let [start, end] = ["start", "end"].map(|word| format!("\n{nonce} {word} "));
         let (program, size) = (self.program.take().unwrap_or_default(), call.content.len());
         let head = format!("{program}{nonce} {} {size}\n", call.script.name());
-        let Worker { stdin, out, err, own, .. } = self;
+        let Worker { stdin, out, err, own, began, took, .. } = self;
         write(stdin, &[head.as_bytes()]).await.map_err(Cut::Before)?;
         let begin = async {
             // What was said before is nobody's: start-up files of a login shell talk.
@@ -64,6 +71,7 @@ impl Worker {
             let (one, two) =
                 tokio::join!(out.up_to(&start, ERROR_BYTES_MAX), err.up_to(&start, ERROR_BYTES_MAX));
             let (_, own) = one.and_then(|seen| two.map(|_| seen)).map_err(Cut::Before)?;
+            *took = began.take().map(|began| began.elapsed()).or(*took);
             Ok((own == "1", out, err))
         };
         let finish = async |out: &mut Stream<ChildStdout>, err: &mut Stream<ChildStderr>| {
@@ -89,6 +97,11 @@ impl Worker {
         Ok(Output { code, stdout, stderr })
     }
 
+    /// From the wish for it to its first answer, once.
+    pub(crate) fn first_answer_took(&mut self) -> Option<Duration> {
+        self.took.take()
+    }
+
     /// After a call that was answered: whether another one can follow. A command in the worker's own process group may
     /// have left something there, which a later one's end would kill.
     pub(crate) fn knows_its_state(&self, last: Script) -> bool {
@@ -109,32 +122,32 @@ impl Worker {
                     )
                     .hint("allow commands for this user: a shell as login shell and no ForceCommand"),
                 ),
-                Err(error) => Broken::Before(trouble::broken(host, &error)),
+                Err(error) => Broken::Before(trouble::broken(host, error)),
             },
-            Cut::Before(error) => Broken::Before(trouble::broken(host, &error)),
+            Cut::Before(error) => Broken::Before(trouble::broken(host, error)),
             Cut::Midway(error) => {
-                let error = trouble::broken(host, &error);
-                let message = format!("{}{detail}; what was under way may have been done", error.message);
-                Broken::Midway(PortError { message, ..error })
+                let mut error = trouble::broken(host, error);
+                error.message.push_str(&format!("{detail}; what was under way may have been done"));
+                Broken::Midway(error)
             }
         }
     }
 }
 
-/// One of a worker's two outputs.
-struct Stream<R> {
-    from: R,
+/// One of a session's two outputs.
+pub(crate) struct Stream<R> {
+    pub(crate) from: R,
     /// What came behind the last line of the worker's own, or before the end.
-    rest: Vec<u8>,
+    pub(crate) rest: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> Stream<R> {
-    fn new(from: R) -> Stream<R> {
+    pub(crate) fn new(from: R) -> Stream<R> {
         Stream { from, rest: Vec::new() }
     }
 
     /// Reads up to a line of the worker's own. Gives at most the last `bytes_max` bytes before it, and its last word.
-    async fn up_to(&mut self, mark: &str, bytes_max: usize) -> Result<(Vec<u8>, String), Error> {
+    pub(crate) async fn up_to(&mut self, mark: &str, bytes_max: usize) -> Result<(Vec<u8>, String), Error> {
         let mut tail = Tail::after(std::mem::take(&mut self.rest), bytes_max + MARK_BYTES_MAX);
         let mut new = tail.kept().len();
         loop {
@@ -175,7 +188,7 @@ async fn write(to: &mut ChildStdin, parts: &[&[u8]]) -> Result<(), Error> {
     Ok(())
 }
 
-fn nonce() -> Result<String, Error> {
+pub(crate) fn nonce() -> Result<String, Error> {
     let mut bytes = [0; NONCE_BYTES];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

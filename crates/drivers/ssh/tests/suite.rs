@@ -2,6 +2,7 @@
 
 mod black_hole;
 mod sshd;
+mod streams;
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use lockgate_local::Local;
 use lockgate_model::{FailureKind, HostId, Millis, Ssh as Settings};
 use lockgate_ports::conformance::host::increment;
 use lockgate_ports::{
-    CheckState, Command, Endpoint, Host, PortError, Request, Swapped, conformance, http, listens,
+    CheckState, Command, Effect, Endpoint, Host, PortError, Request, Swapped, conformance, http, listens,
 };
 use lockgate_ssh::Ssh;
 use sshd::Sshd;
@@ -36,6 +37,12 @@ async fn ssh_keeps_the_promises_of_a_host() {
     let host = sshd.host();
     conformance::host::suite(&host, &sshd.work()).await;
     host.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_is_sent_in_pieces() {
+    let Some(sshd) = Sshd::start() else { return };
+    conformance::upload::large(&sshd.host(), &sshd.work()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +137,7 @@ async fn an_unknown_host_key_is_refused_and_accepted_when_asked() {
     assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
     assert!(error.message.contains("not known"), "{error}");
     let wanted = format!("ssh-keyscan -p {} 127.0.0.1", sshd.port);
-    assert!(error.hint.as_ref().unwrap().contains(&wanted), "{error:?}");
+    assert!(error.hints().to_string().contains(&wanted), "{error:?}");
 
     let accepting = Ssh::new(sshd.id(), &Settings { accept_new_host_keys: true, ..sshd.settings() });
     assert_eq!(hello(&accepting).await.unwrap(), "hello\n");
@@ -142,7 +149,7 @@ async fn an_unknown_host_key_is_refused_and_accepted_when_asked() {
             refusal(&Ssh::new(sshd.id(), &Settings { accept_new_host_keys, ..sshd.settings() })).await;
         assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
         assert!(error.message.contains("has changed"), "{error}");
-        assert!(error.hint.unwrap().contains(&format!("ssh-keygen -R '[127.0.0.1]:{}'", sshd.port)));
+        assert!(error.hints().to_string().contains(&format!("ssh-keygen -R '[127.0.0.1]:{}'", sshd.port)));
     }
 }
 
@@ -249,13 +256,29 @@ async fn slow_start_up_files_run_once_for_many_operations_and_what_they_say_is_n
     assert_eq!(sshd.logged("Accepted publickey"), 1);
 }
 
+/// A session each would make the host run its start-up files eight times at once, for looks of milliseconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_beside_each_other_share_a_session_while_another_one_would_take_longer_to_open() {
+    let (_folder, shell) = shell_that_first("sleep 1");
+    let Some(sshd) = Sshd::start_with(&shell, "") else { return };
+    let (host, path) = (sshd.host(), format!("{}/file", sshd.work()));
+    host.write(&path, b"text", 0o600).await.unwrap();
+    let two = async || tokio::join!(host.read(&path), host.read(&path));
+    let (a, b, c, d) = tokio::join!(two(), two(), two(), two());
+    for one in [a, b, c, d].into_iter().flat_map(|(one, other)| [one, other]) {
+        assert_eq!(one.unwrap().content, Some(b"text".to_vec()));
+    }
+    // A machine that is very busy may need another one; not one for each.
+    assert!(sshd.logged("Starting session") <= 2, "{}", sshd.logged("Starting session"));
+}
+
 #[tokio::test]
 async fn a_host_that_runs_nothing_for_us_is_said_so() {
     let Some(sshd) = Sshd::start_with("ForceCommand echo This account is not available.", "") else { return };
     let error = refusal(&sshd.host()).await;
     assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
     assert!(error.message.contains("This account is not available."), "{error}");
-    assert!(error.hint.unwrap().contains("ForceCommand"));
+    assert!(error.hints().to_string().contains("ForceCommand"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,6 +329,7 @@ async fn a_port_where_nothing_listens_is_unreachable() {
     let error = refusal(&Ssh::new(id, &sshd.settings())).await;
     assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
     assert!(error.message.contains("refuses connections"), "{error}");
+    assert!(!error.outcome_unknown(), "nothing was sent");
 }
 
 #[tokio::test]
@@ -319,7 +343,7 @@ async fn a_host_that_does_not_answer_is_timed_out() {
     // Who asks meanwhile does not wait for as long again.
     let (one, other) = tokio::join!(refusal(&host), refusal(&host));
     for error in [one, other] {
-        assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
+        assert_eq!((error.kind, error.effect()), (FailureKind::TimedOut, Effect::None), "{error}");
     }
     silent.set_nonblocking(true).unwrap();
     assert_eq!(std::iter::from_fn(|| silent.accept().ok()).count(), 1);
@@ -457,6 +481,22 @@ async fn more_callers_than_sessions_wait_for_their_turn() {
             assert_eq!(result.unwrap(), "hello\n");
         }
     }
+}
+
+/// Nobody's command is done before others want a session of their own, and sshd refuses them.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_whose_sessions_are_refused_take_the_ones_that_become_free() {
+    let Some(sshd) = Sshd::start_with("MaxSessions 2", "") else { return };
+    let host = sshd.host();
+    let slow = Command::new(["sh", "-c", "sleep 0.6; echo hello"]);
+    let three = async || tokio::join!(host.exec(&slow), host.exec(&slow), host.exec(&slow));
+    hello(&host).await.unwrap();
+    let (a, b) = tokio::join!(three(), three());
+    for one in [a, b].into_iter().flat_map(|(one, two, three)| [one, two, three]) {
+        assert_eq!(one.unwrap().stdout_text(), "hello\n");
+    }
+    assert!(sshd.logged("no more sessions") > 0, "sshd refused none");
+    assert_eq!(sshd.logged("Starting session"), 2);
 }
 
 /// As a fleet behind one jump host: sshd turns away those beyond ten that have not authenticated yet.

@@ -318,7 +318,7 @@ async fn a_token_that_cannot_rise_is_refused_with_what_to_type() {
                 assert!(!taken, "{token}: {failure}");
                 assert_eq!((failure.kind, record.record().token), (FailureKind::Refused, token));
                 assert!(failure.message.contains(&token.to_string()), "{failure}");
-                assert!(failure.hint.unwrap().contains("move it away on web1 with `mv "));
+                assert!(failure.hints.to_string().contains("move it away on web1 with `mv "));
             }
             Err(other) => panic!("{other}"),
         }

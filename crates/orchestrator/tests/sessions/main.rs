@@ -109,7 +109,7 @@ async fn what_was_left_ends_by_itself_where_the_handle_is_kept() {
     session.stop.leave();
     session.end().await.unwrap_err();
     scene.door.is_met_by(0).await;
-    assert_eq!(session.run.now().is_some(), true);
+    assert!(session.run.now().is_some());
     // The lease is renewed no longer: the next one goes on after its lifetime.
     scene.door.open();
     let report = scene.orchestrator.start(&deploy("v2"), &kim()).await.unwrap().end().await.unwrap();
@@ -183,7 +183,7 @@ async fn a_session_whose_task_is_ended_says_that_nothing_is_known() {
     let refusal = session.end().await.unwrap_err();
     assert!(matches!(refusal, Refusal::CutOff { .. }), "{refusal:?}");
     assert_eq!(refusal.exit().code(), 7);
-    assert!(refusal.failure().unwrap().hint.as_ref().unwrap().contains("`lockgate resume`"));
+    assert!(refusal.failure().unwrap().hints.to_string().contains("`lockgate resume`"));
     assert_eq!(heard(&mut session).await, []);
 }
 
@@ -211,7 +211,7 @@ async fn what_does_not_make_sense_is_refused_with_what_would() {
         let refusal = scene.orchestrator.start(&want, &kim()).await.map(drop).unwrap_err();
         assert_eq!(refusal.exit().code(), 2, "{refusal:?}");
         let failure = refusal.failure().unwrap().clone();
-        (failure.message, failure.hint.unwrap())
+        (failure.message, failure.hints.to_string())
     };
     let app = Want::deploy(ServiceName::new("app").unwrap(), Tag::new("v1").unwrap());
     assert_eq!(refused(app).await, ("there is no service \"app\"".into(), "there are: web".into()));
@@ -237,10 +237,7 @@ async fn what_does_not_make_sense_is_refused_with_what_would() {
     );
     let check = CheckWant { service: web(), environment: None, moment: Moment::After };
     let refusal = scene.orchestrator.check(&check).await.unwrap_err();
-    assert_eq!(
-        refusal.failure().unwrap().hint.as_deref(),
-        Some("set environments.prod.after in lockgate.yaml")
-    );
+    assert_eq!(refusal.failure().unwrap().hints.to_string(), "set environments.prod.after in lockgate.yaml");
     assert_eq!(scene.live(), None);
 }
 

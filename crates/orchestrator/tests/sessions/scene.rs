@@ -151,6 +151,7 @@ fn summary(events: &[Event]) -> Option<RunSummary> {
     });
     Some(RunSummary {
         run: first.run,
+        project: plan.project.clone(),
         service: plan.service.clone(),
         environment: plan.environment.clone(),
         release: plan.release.clone(),
@@ -339,5 +340,6 @@ fn project(host: HostId) -> Project {
         notify: Vec::new(),
         registries: BTreeMap::new(),
         ssh: Ssh::default(),
+        state: lockgate_model::StateLocation::of_folder("/".as_ref()),
     }
 }

@@ -83,6 +83,7 @@ impl Config {
             from: None,
             before: vec![Gate { name: "regression".into(), kind: GateKind::Command(program) }],
             after: vec![Gate { name: "smoke".into(), kind: GateKind::Http(http) }],
+            schedules: BTreeMap::new(),
             delivery: Delivery::Slots(Box::new(delivery(hosts))),
         };
         let project = Project {
@@ -93,6 +94,7 @@ impl Config {
             notify: Vec::new(),
             registries: BTreeMap::new(),
             ssh: Ssh::default(),
+            state: lockgate_model::StateLocation::of_folder("/".as_ref()),
         };
         Config { project, service, environment }
     }

@@ -93,7 +93,7 @@ fn a_forged_gate_is_shown_and_not_asked() {
     let failure = not_finished(&differences, &back);
     assert_eq!(failure.kind, FailureKind::Refused);
     assert!(failure.message.contains(&first), "{failure}");
-    let hint = failure.hint.unwrap();
+    let hint = failure.hints.to_string();
     assert!(hint.contains("`lockgate --env prod deploy web TAG`") && !hint.contains("sh'"), "{hint}");
 }
 
@@ -191,7 +191,7 @@ fn a_rollback_starts_no_image_that_one_host_alone_knows() {
         refused.message,
         format!("{former} is of old.example.com/web, which is not this service's image on every host")
     );
-    assert!(refused.hint.unwrap().contains("set `services.web.image` to it"));
+    assert!(refused.hints.to_string().contains("set `services.web.image` to it"));
     let planned = config.plan(&back, &on(&[("web1", knows.clone()), ("web2", knows)])).unwrap();
     assert_eq!(planned.release, former, "the configuration named another image when it was live");
 }

@@ -91,7 +91,7 @@ fn a_rollback_without_a_name_goes_past_what_was_rejected() {
     let refused = config.plan(&back, &on(&[("web1", seen)])).unwrap_err();
     assert_eq!(refused.kind, FailureKind::NotFound);
     assert!(refused.message.contains("was rejected: gate failed: smoke"), "{refused}");
-    assert!(refused.hint.as_ref().unwrap().contains("`lockgate rollback web v1`"), "{refused:?}");
+    assert!(refused.hints.to_string().contains("`lockgate rollback web v1`"), "{refused:?}");
 }
 
 /// Whoever can write one host's list must not choose how far back the others go.

@@ -54,11 +54,13 @@ const HOSTILE: &[&str] = &[
 /// With what was wanted and what was seen.
 pub async fn suite(host: &dyn Host, dir: &str) {
     commands(host, dir).await;
+    super::lines::commands(host, dir).await;
     killing(host, dir).await;
     files(host, dir).await;
     swapping(host, dir).await;
     a_lock_that_is_held_is_waited_for_and_its_holder_named(host, dir).await;
     super::own::files(host, &format!("{dir}/own")).await;
+    super::upload::files(host, &format!("{dir}/uploads")).await;
     connections(host, dir).await;
     space_and_clock(host, dir).await;
 }
@@ -130,21 +132,26 @@ async fn long_output_is_cut_at_the_front(host: &dyn Host) {
     }
 }
 
-/// A command is killed, with what it started, when its bound passes and when its future is dropped.
+/// A command is killed, with what it started, when its bound passes and when its future is dropped, whether its lines are
+/// told or not.
 ///
 /// # Panics
 /// See [`suite`].
 pub async fn killing(host: &dyn Host, dir: &str) {
-    for input in ["", "some input\n"] {
+    let run = async |command: &Command, is_told: bool| match is_told {
+        true => host.exec_lines(command, &mut |_| {}).await.map(drop),
+        false => host.exec(command).await.map(drop),
+    };
+    for (input, is_told) in [("", false), ("some input\n", false), ("", true), ("some input\n", true)] {
         let (pids, script) =
             (format!("{dir}/pids"), "sleep 300 & echo $$ $! >pids.tmp && mv pids.tmp pids; wait");
         let command = Command::new(["sh", "-c", script]).cwd(dir).stdin(input);
-        let error = host.exec(&command.clone().timeout(KILLED_AFTER)).await.unwrap_err();
+        let error = run(&command.clone().timeout(KILLED_AFTER), is_told).await.unwrap_err();
         assert_eq!(error.kind, FailureKind::TimedOut, "a command over its bound: {error}");
         assert!(error.outcome_unknown());
         ended(host, &pids).await;
 
-        let mut call = Box::pin(host.exec(&command));
+        let mut call = Box::pin(run(&command, is_told));
         let started = until("the command runs", async || host.read(&pids).await.unwrap().content.is_some());
         tokio::select! {
             result = &mut call => panic!("a command that sleeps ended: {result:?}"),
@@ -300,7 +307,7 @@ async fn a_lock_that_is_held_is_waited_for_and_its_holder_named(host: &dyn Host,
     assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
     let pid = std::process::id();
     assert!(error.message.contains(&format!("{path}.lock was locked for 10 s by process {pid}")), "{error}");
-    assert!(error.hint.unwrap().contains(&format!("`ps -fp {pid}`")));
+    assert!(error.hints().to_string().contains(&format!("`ps -fp {pid}`")));
     assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     lock.unlock().unwrap();
     assert_eq!(

@@ -61,7 +61,7 @@ async fn refused<T>(what: &str, call: impl Future<Output = Result<T, PortError>>
     let result = result.unwrap_or_else(|_| panic!("{what}: nothing within {REFUSED_SECONDS_MAX} s"));
     let Err(error) = result else { panic!("{what}: it was taken") };
     assert_eq!(error.kind, FailureKind::Refused, "{what}: {error}");
-    assert!(error.hint.is_some(), "{what}: {error}");
+    assert!(!error.hints().is_empty(), "{what}: {error}");
     error
 }
 

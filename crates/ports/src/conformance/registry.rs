@@ -145,7 +145,7 @@ async fn every_tag_is_listed_once(fixture: &dyn RegistryFixture) {
 fn not_found<T: std::fmt::Debug>(what: &str, result: Result<T, PortError>) {
     let error = result.expect_err(what);
     assert_eq!(error.kind, FailureKind::NotFound, "{what}: {error}");
-    assert!(error.hint.is_some(), "{what} has a hint: {error}");
+    assert!(!error.hints().is_empty(), "{what} has a hint: {error}");
 }
 
 async fn what_is_not_there_is_not_found(fixture: &dyn RegistryFixture) {

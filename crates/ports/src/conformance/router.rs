@@ -120,7 +120,10 @@ async fn a_router_that_cannot_split_says_so(fixture: &dyn RouterFixture) {
     let error = refused.err().unwrap_or_else(|| panic!("a router that cannot split refuses to"));
     assert_eq!(error.kind, FailureKind::Refused, "a router that cannot split refuses to; saw {error}");
     let shown = "blue 75 %, green 25 %";
-    assert!(error.message.contains(shown) && error.hint.is_some(), "it says what it cannot do; saw {error}");
+    assert!(
+        error.message.contains(shown) && !error.hints().is_empty(),
+        "it says what it cannot do; saw {error}"
+    );
     assert_eq!(route(fixture, "after a split").await, before, "a refused split changes nothing");
     assert_serves(fixture, Slot::Blue, "after a refused split").await;
 }
@@ -294,13 +297,13 @@ pub async fn holding_within_bounds(fixture: &dyn RouterFixture) {
 
 async fn hold(fixture: &dyn RouterFixture, bounds: HoldBounds) {
     if let Err(error) = fixture.router().hold(&bounds).await {
-        panic!("holding works; saw {error} ({:?})", error.hint);
+        panic!("holding works; saw {error} ({})", error.hints());
     }
 }
 
 async fn let_go(fixture: &dyn RouterFixture) {
     if let Err(error) = fixture.router().let_go().await {
-        panic!("letting go works; saw {error} ({:?})", error.hint);
+        panic!("letting go works; saw {error} ({})", error.hints());
     }
 }
 
@@ -342,7 +345,7 @@ async fn withdrawing_puts_back_what_was_there(fixture: &dyn RouterFixture, found
 async fn route(fixture: &dyn RouterFixture, when: &str) -> Route {
     match fixture.router().route().await {
         Ok(route) => route,
-        Err(error) => panic!("the route can be read {when}; saw {error} ({:?})", error.hint),
+        Err(error) => panic!("the route can be read {when}; saw {error} ({})", error.hints()),
     }
 }
 
@@ -353,7 +356,7 @@ fn all_to(fixture: &dyn RouterFixture, slot: Slot) -> Split<Upstream> {
 async fn switch(fixture: &dyn RouterFixture, slot: Slot) {
     let version = route(fixture, "before a switch").await.version;
     if let Err(error) = fixture.router().set(&all_to(fixture, slot), &version).await {
-        panic!("switching to {slot} works; saw {error} ({:?})", error.hint);
+        panic!("switching to {slot} works; saw {error} ({})", error.hints());
     }
     let route = route(fixture, "after a switch").await;
     assert_eq!(route.split, Some(Split::all_to(slot)), "the route has the new split when the switch returns");
@@ -364,7 +367,7 @@ async fn assert_serves(fixture: &dyn RouterFixture, slot: Slot, when: &str) {
     let request = Request::get(ASK_PATH, Millis::from_secs(ASK_SECONDS_MAX));
     let seen = match fixture.router().ask(&request).await {
         Ok(seen) => seen,
-        Err(error) => panic!("asking through the router works {when}; saw {error} ({:?})", error.hint),
+        Err(error) => panic!("asking through the router works {when}; saw {error} ({})", error.hints()),
     };
     assert_eq!(seen.answer.status, 200, "{slot} answers {when}; body {:?}", seen.answer.text());
     assert_eq!(seen.answer.text().trim(), slot.as_str(), "{slot} answers {when}");
@@ -380,7 +383,7 @@ async fn assert_serves(fixture: &dyn RouterFixture, slot: Slot, when: &str) {
 async fn in_flight(fixture: &dyn RouterFixture, slot: Slot) -> InFlight {
     match fixture.router().in_flight(slot).await {
         Ok(count) => count,
-        Err(error) => panic!("requests in flight on {slot} can be counted; saw {error} ({:?})", error.hint),
+        Err(error) => panic!("requests in flight on {slot} can be counted; saw {error} ({})", error.hints()),
     }
 }
 

@@ -280,10 +280,16 @@ impl Machine {
 
     pub(super) fn write(&mut self, path: &str, content: &[u8]) -> Result<(), PortError> {
         crate::readable(path, content)?;
+        self.put(path, content.to_vec())
+    }
+
+    /// However large it is.
+    pub(super) fn put(&mut self, path: &str, content: Vec<u8>) -> Result<(), PortError> {
         if self.disk_free_mib == 0 {
-            return Err(PortError::new(FailureKind::DiskFull, format!("{path}: no space left")));
+            let full = PortError::new(FailureKind::DiskFull, format!("{path}: no space left"));
+            return Err(full.without_effect());
         }
-        self.files.insert(path.to_owned(), content.to_vec());
+        self.files.insert(path.to_owned(), content);
         Ok(())
     }
 

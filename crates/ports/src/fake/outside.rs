@@ -8,7 +8,7 @@ use lockgate_model::{Evidence, Millis};
 use crate::fake::{Call, Fate, Nature, What};
 use crate::{
     Answer, Check, Command, CommandRunner, Gate, GateAnswer, GateSubject, Message, Notifier, OnHeadway,
-    Output, PortError, Prober, Request,
+    Output, PortError, Posted, Prober, Request,
 };
 
 type Answering = dyn Fn(&Request) -> Result<Answer, PortError> + Send + Sync;
@@ -146,10 +146,14 @@ impl Notifier for FakeNotifier {
         "fake".to_owned()
     }
 
-    async fn send(&self, message: &Message) -> Result<(), PortError> {
+    async fn send(&self, message: &Message, earlier: Option<&Posted>) -> Result<Option<Posted>, PortError> {
         let call = fate(&self.nature, What::Notify, "").await?;
         self.told.lock().unwrap_or_else(PoisonError::into_inner).push(message.clone());
         self.nature.after(&call).await;
-        Ok(())
+        Ok(Some(earlier.cloned().unwrap_or_else(|| Posted::new("fake"))))
+    }
+
+    async fn check(&self) -> Check {
+        Check::ok("fake", "nobody is told")
     }
 }

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use crate::fake::stream::FakeStream;
 use crate::fake::{Call, Fate, Machine, Nature, SharedMachine, What};
 use crate::{
-    Check, Command, Diagnosis, Endpoint, Host, HostFile, HostPorts, HostStream, InFlight, Output, PortError,
-    Request, Route, RouteVersion, Router, RouterAnswer, Runtime, RuntimeSlot, Swapped, Upstream,
-    only_upstream,
+    Check, Command, Diagnosis, Ended, Endpoint, Host, HostFile, HostPorts, HostStream, InFlight, LineSink,
+    Output, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Runtime, RuntimeSlot, Swapped,
+    Upload, Uploaded, Upstream, lines, only_upstream,
 };
 
 /// Between looks whether a request that waits at the router is let go.
@@ -110,6 +110,11 @@ impl Host for FakeHost {
         self.0.call(What::Exec, argv.join(" "), move |machine| machine.exec(&argv)).await
     }
 
+    async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
+        let output = self.exec(command).await?;
+        Ok(lines::replay(&output.stdout, &output.stderr, output.code, sink).await?)
+    }
+
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {
         let owned = path.to_owned();
         self.0.call(What::Read, path, move |machine| Ok(machine.read(&owned))).await
@@ -126,6 +131,24 @@ impl Host for FakeHost {
 
     async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
         self.write(path, content, mode).await
+    }
+
+    /// A write like any other, once all has come.
+    async fn upload(&self, upload: Upload<'_>) -> Result<Uploaded, PortError> {
+        let path = upload.path.clone();
+        let mut pieces = upload.pieces();
+        let (mut whole, mut piece) = (Vec::new(), Vec::new());
+        loop {
+            pieces.next(&mut piece).await?;
+            if piece.is_empty() {
+                break;
+            }
+            whole.extend_from_slice(&piece);
+        }
+        let given = pieces.given()?;
+        let owned = path.clone();
+        self.0.call(What::Write, path, move |machine| machine.put(&owned, whole)).await?;
+        Ok(given)
     }
 
     async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {

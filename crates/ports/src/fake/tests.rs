@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use lockgate_model::{
-    Digest, EnvironmentName, Evidence, HostId, Millis, Release, Repository, ServiceName, Slot, Tag,
+    Digest, EnvironmentName, Evidence, FailureKind, HostId, Millis, Release, Repository, ServiceName, Slot,
+    Tag,
 };
 
 use crate::conformance::gate::{GateFixture, Outside};
@@ -16,8 +17,8 @@ use crate::fake::{
     FakeRuntime, Fate, Machine, Nature, SharedMachine, What, shared,
 };
 use crate::{
-    Answer, Endpoint, Gate, GateAnswer, GateSubject, Host, PortError, Registry, Request, Router, Runtime,
-    Swapped, Upstream, conformance, http,
+    Answer, Command, Effect, Endpoint, Gate, GateAnswer, GateSubject, Host, Line, Output, Pipe, PortError,
+    Registry, Request, Router, Runtime, Swapped, Upload, Upstream, conformance, http,
 };
 
 fn tag(text: &str) -> Tag {
@@ -142,6 +143,30 @@ async fn the_fake_host_swaps_only_what_is_expected() {
     assert_eq!(host.read("/f").await.unwrap().content, None);
 }
 
+#[tokio::test]
+async fn the_fake_host_takes_a_stream_whole_or_not_at_all_and_tells_lines() {
+    let Fixture { host, machine, .. } = fixture();
+    let content = vec![7; 5 * 1024 * 1024];
+    let uploaded = host.upload(Upload::new("/f", 0o644, &mut content.as_slice())).await.unwrap();
+    assert_eq!(uploaded.size, content.len() as u64);
+    let short = host.upload(Upload::new("/f", 0o644, &mut b"new".as_slice()).size(4)).await.unwrap_err();
+    assert_eq!((short.kind, short.effect()), (FailureKind::Refused, Effect::None), "{short}");
+    machine.lock().unwrap().disk_free_mib = 0;
+    let full = host.upload(Upload::new("/f", 0o644, &mut b"new".as_slice())).await.unwrap_err();
+    assert_eq!((full.kind, full.effect()), (FailureKind::DiskFull, Effect::None), "{full}");
+    assert_eq!(machine.lock().unwrap().files["/f"], content, "the old file is there");
+
+    let output = Output { code: 3, stdout: b"one\ntwo".to_vec(), stderr: b"three\n".to_vec() };
+    machine.lock().unwrap().programs.insert("talk".to_owned(), output);
+    let mut said = Vec::new();
+    let mut sink = |line: Line| said.push((line.pipe, line.text));
+    let ended = host.exec_lines(&Command::new(["talk", "x"]), &mut sink).await.unwrap();
+    assert_eq!((ended.code, ended.lines), (3, 3));
+    said.sort_by_key(|(pipe, _)| *pipe == Pipe::Stderr);
+    let texts: Vec<&str> = said.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts, ["one", "two", "three"]);
+}
+
 /// Gives its fates in turn, then lets everything happen.
 struct Scripted(Mutex<Vec<Fate>>);
 
@@ -260,4 +285,10 @@ impl GateFixture for Gated {
 #[tokio::test(start_paused = true)]
 async fn the_fake_gate_conforms() {
     conformance::gate::suite(&Gated).await;
+}
+
+#[tokio::test]
+async fn the_fake_store_passes_the_suite() {
+    let store = crate::fake::FakeStore::default();
+    conformance::store::suite(&store, &store).await;
 }

@@ -21,6 +21,15 @@ impl Hooked {
         Hooked { inner: local(), hook: None }
     }
 
+    /// Waits until nobody listens there.
+    async fn is_gone(&self, endpoint: &Endpoint) {
+        let bound = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while self.inner.connect(endpoint, Millis::from_secs(1)).await.is_ok() {
+            assert!(std::time::Instant::now() < bound, "it still listens at {endpoint}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
     pub fn meddling(endpoint: Endpoint, request: Request) -> Hooked {
         Hooked { inner: local(), hook: Some((endpoint, request)) }
     }
@@ -45,6 +54,9 @@ impl Host for Hooked {
         if let Some((endpoint, request)) = &self.hook {
             let answer = http::send(self.inner.as_ref(), endpoint, request.clone()).await?;
             assert_eq!(answer.status, 200, "{}", answer.text());
+            if request.target == "/stop" {
+                self.is_gone(endpoint).await;
+            }
         }
         Ok(())
     }
@@ -55,6 +67,21 @@ impl Host for Hooked {
 
     async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
         self.inner.write_own(path, content, mode).await
+    }
+
+    async fn exec_lines(
+        &self,
+        command: &lockgate_ports::Command,
+        sink: &mut dyn lockgate_ports::LineSink,
+    ) -> Result<lockgate_ports::Ended, PortError> {
+        self.inner.exec_lines(command, sink).await
+    }
+
+    async fn upload(
+        &self,
+        upload: lockgate_ports::Upload<'_>,
+    ) -> Result<lockgate_ports::Uploaded, PortError> {
+        self.inner.upload(upload).await
     }
 
     async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {

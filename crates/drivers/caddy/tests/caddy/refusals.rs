@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lockgate_caddy::{Caddy, CaddyOptions};
 use lockgate_model::{FailureKind, Millis, Slot, Split};
 use lockgate_ports::conformance::router::RouterFixture;
-use lockgate_ports::{CheckState, Request, RouteVersion, Router};
+use lockgate_ports::{CheckState, Effect, Request, RouteVersion, Router};
 use serde_json::{Value, json};
 
 use crate::hooked::Hooked;
@@ -51,7 +51,7 @@ async fn flush_interval_minus_one_anywhere_is_refused_because_a_switch_would_kil
         .unwrap_err();
     assert_eq!((route.kind, switch.kind), (FailureKind::Refused, FailureKind::Refused));
     assert!(
-        route.message.contains("routes/1/handle/0") && route.hint.unwrap().contains("2.7"),
+        route.message.contains("routes/1/handle/0") && route.hints().to_string().contains("2.7"),
         "{}",
         route.message
     );
@@ -104,6 +104,25 @@ async fn a_change_between_looking_and_switching_is_caddys_412_and_takes_the_snip
     );
 }
 
+/// Nothing was sent to it, so the switch has certainly not happened, and the snippet must not name the new address.
+#[tokio::test]
+async fn a_caddy_that_is_gone_before_the_switch_takes_the_snippet_back() {
+    if !caddy_is_there() {
+        return;
+    }
+    let setup = Setup::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let snippet = folder.path().join("web.caddy").to_str().unwrap().to_owned();
+    let stop = Request::json("POST", "/stop", Vec::new(), Millis::from_secs(5));
+    let host = Arc::new(Hooked::meddling(setup.admin.clone(), stop));
+    let options = CaddyOptions { host, snippet: Some(snippet.clone()), ..setup.with_id() };
+    let config = setup.simple();
+    let world = setup.run_json(&config, options).await;
+    let error = world.switch(Slot::Green).await.unwrap_err();
+    assert_eq!((error.kind, error.effect()), (FailureKind::Unreachable, Effect::None), "{error}");
+    assert!(!std::path::Path::new(&snippet).exists(), "the snippet is as it was: absent");
+}
+
 #[tokio::test]
 async fn several_handlers_that_fit_are_refused_and_listed() {
     if !caddy_is_there() {
@@ -122,7 +141,7 @@ async fn several_handlers_that_fit_are_refused_and_listed() {
         error.message.contains("routes/0/handle/0") && error.message.contains("routes/1/handle/0"),
         "{error}"
     );
-    assert!(error.hint.unwrap().contains("@id"));
+    assert!(error.hints().to_string().contains("@id"));
     assert!(world.caddy.check().await.iter().any(|check| check.state == CheckState::Bad));
 }
 
@@ -139,7 +158,7 @@ async fn a_missing_route_says_what_there_is_and_how_to_mend_it() {
     let error = world.caddy.route().await.unwrap_err();
     assert_eq!(error.kind, FailureKind::NotFound);
     assert!(error.message.contains(ID) && error.message.contains("elsewhere:1"), "{error}");
-    assert!(error.hint.unwrap().contains(&format!("reverse_proxy {blue}")));
+    assert!(error.hints().to_string().contains(&format!("reverse_proxy {blue}")));
 }
 
 #[tokio::test]
@@ -155,7 +174,7 @@ async fn dynamic_upstreams_are_refused() {
     let world = setup.run_json(&config, options).await;
     let error = world.caddy.route().await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Refused);
-    assert!(error.hint.unwrap().contains("static upstreams"));
+    assert!(error.hints().to_string().contains("static upstreams"));
 }
 
 #[tokio::test]
@@ -171,7 +190,7 @@ async fn a_caddy_that_is_down_is_unreachable_at_once_with_a_hint() {
     let count = world.caddy.in_flight(Slot::Blue).await.unwrap_err();
     for error in [look, switch, count] {
         assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
-        assert!(error.hint.unwrap().contains("systemctl status caddy"));
+        assert!(error.hints().to_string().contains("systemctl status caddy"));
     }
     let checks = world.caddy.check().await;
     assert!(matches!(checks.as_slice(), [only] if only.state == CheckState::Bad), "{checks:?}");
@@ -190,7 +209,7 @@ async fn a_count_of_a_slot_that_caddy_does_not_dial_is_an_error_and_never_zero()
     );
     let error = world.caddy.in_flight(Slot::Green).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Other);
-    assert!(error.hint.is_some());
+    assert!(!error.hints().is_empty());
 }
 
 #[test]
@@ -206,5 +225,5 @@ fn slots_with_the_same_address_are_refused() {
         snippet: None,
     };
     let error = Caddy::new(options).err().unwrap();
-    assert!(error.hint.unwrap().contains("{slot}"));
+    assert!(error.hints().to_string().contains("{slot}"));
 }

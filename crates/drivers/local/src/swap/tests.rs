@@ -200,7 +200,7 @@ fn a_lock_that_is_held_for_ever_is_waited_for_for_a_while_and_its_holder_named()
         let by = format!("lease.json.lock was locked for {LOCK_SECONDS_MAX} s by process {pid} (");
         assert!(error.message.contains(&by), "{error}");
         assert_eq!(error.message.contains("which is stopped; nothing changed"), stopped, "{error}");
-        let hint = error.hint.unwrap();
+        let hint = error.hints().to_string();
         let wanted = if stopped { format!("`kill -CONT {pid}`") } else { format!("`ps -fp {pid}`") };
         assert!(hint.contains(&wanted), "{hint}");
         assert_eq!(place.content(), "old");

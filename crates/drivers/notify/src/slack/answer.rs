@@ -3,20 +3,18 @@
 use lockgate_model::FailureKind;
 use lockgate_ports::PortError;
 
+use super::words::word;
 use crate::post::{Answer, Verdict};
-
-/// Longest of Slack's error words that is repeated to people.
-const REASON_CHARS_MAX: usize = 64;
 
 /// Slack's documented answers: 200 `ok`, 400 `invalid_payload`, 403 `action_prohibited`, 404 `channel_not_found` and
 /// `no_service`, 410 `channel_is_archived`, 429 with `Retry-After` in seconds, 5xx.
 pub(crate) fn judge(answer: &Answer) -> Verdict {
     let (status, body) = (answer.status, answer.body.as_str());
-    let reason = reason(body);
+    let reason = word(body);
     let said = format!("Slack answers {status}{}", reason.map(|word| format!(" {word}")).unwrap_or_default());
     let refused = |kind, hint| Verdict::refused(kind, &said, hint);
     match status {
-        200 if body.trim() == "ok" => Verdict::Delivered,
+        200 if body.trim() == "ok" => Verdict::Delivered(()),
         200..=299 => Verdict::Refused(
             PortError::other(format!("answered {status}, but not as Slack does"))
                 .hint("is the webhook's URL Slack's?"),
@@ -37,33 +35,27 @@ pub(crate) fn judge(answer: &Answer) -> Verdict {
     }
 }
 
-/// Slack's error word. Anything else is not repeated: whoever answers might echo the URL.
-fn reason(body: &str) -> Option<&str> {
-    let word = body.trim();
-    let known_form = !word.is_empty()
-        && word.len() <= REASON_CHARS_MAX
-        && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    known_form.then_some(word)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn judged(status: u16, body: &str) -> Verdict {
-        judge(&Answer { status, retry_after: None, body: body.to_owned() })
+        judge(&Answer { status, body: body.to_owned(), ..Answer::default() })
     }
 
     fn kind(status: u16, body: &str) -> FailureKind {
         match judged(status, body) {
-            Verdict::Refused(error) | Verdict::Later(_, error) => error.kind,
-            Verdict::Delivered => panic!("delivered"),
+            Verdict::Refused(error)
+            | Verdict::Unsure(error)
+            | Verdict::Later(error)
+            | Verdict::Limited(_, error) => error.kind,
+            Verdict::Delivered(()) => panic!("delivered"),
         }
     }
 
     #[test]
     fn every_documented_answer_has_its_kind() {
-        assert_eq!(judged(200, "ok\n"), Verdict::Delivered);
+        assert_eq!(judged(200, "ok\n"), Verdict::Delivered(()));
         assert_eq!(kind(400, "invalid_payload"), FailureKind::Other);
         assert_eq!(kind(403, "action_prohibited"), FailureKind::Unauthorized);
         assert_eq!(kind(404, "channel_not_found"), FailureKind::NotFound);

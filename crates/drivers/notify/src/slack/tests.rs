@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use lockgate_model::{FailureKind, Secret};
-use lockgate_ports::{MessageKind, Notifier, PortError};
+use lockgate_ports::{CheckState, MessageKind, Notifier, PortError, Posted};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -25,10 +25,10 @@ fn assert_secret_kept(error: &PortError) {
     assert!(!shown.contains(TOKEN) && !shown.contains("/T0/B0"), "{shown}");
 }
 
-async fn answering(answer: ResponseTemplate) -> (MockServer, Result<(), PortError>) {
+async fn answering(answer: ResponseTemplate) -> (MockServer, Result<Option<Posted>, PortError>) {
     let server = MockServer::start().await;
     Mock::given(method("POST")).respond_with(answer).mount(&server).await;
-    let sent = slack(&server.uri(), None).send(&message(MessageKind::RolledBack)).await;
+    let sent = slack(&server.uri(), None).send(&message(MessageKind::RolledBack), None).await;
     (server, sent)
 }
 
@@ -42,7 +42,7 @@ async fn a_message_is_posted_as_json_with_its_channel() {
         .expect(1)
         .mount(&server)
         .await;
-    slack(&server.uri(), Some("#deploys")).send(&message(MessageKind::RolledBack)).await.unwrap();
+    slack(&server.uri(), Some("#deploys")).send(&message(MessageKind::RolledBack), None).await.unwrap();
     let received = server.received_requests().await.unwrap();
     let body: serde_json::Value = serde_json::from_slice(&received[0].body).unwrap();
     assert_eq!(body["channel"], "#deploys");
@@ -71,7 +71,7 @@ async fn refusals_are_told_apart_and_sent_once() {
 }
 
 #[tokio::test]
-async fn too_many_messages_is_tried_once_more_after_the_wait_that_slack_asks_for() {
+async fn too_many_messages_is_tried_again_after_the_wait_that_slack_asks_for() {
     let server = MockServer::start().await;
     Mock::given(method("POST"))
         .respond_with(ResponseTemplate::new(429).insert_header("retry-after", "1"))
@@ -83,14 +83,14 @@ async fn too_many_messages_is_tried_once_more_after_the_wait_that_slack_asks_for
         .mount(&server)
         .await;
     let start = Instant::now();
-    slack(&server.uri(), None).send(&message(MessageKind::RolledBack)).await.unwrap();
+    slack(&server.uri(), None).send(&message(MessageKind::RolledBack), None).await.unwrap();
     assert!(start.elapsed() >= Duration::from_secs(1));
     assert_eq!(server.received_requests().await.unwrap().len(), 2);
 }
 
 #[tokio::test]
-async fn too_many_messages_twice_or_for_long_is_an_error() {
-    for (wait, requests) in [("0", 2), ("3600", 1)] {
+async fn too_many_messages_every_time_or_for_long_is_an_error() {
+    for (wait, requests) in [("0", 3), ("3600", 1)] {
         let (server, sent) = answering(ResponseTemplate::new(429).insert_header("retry-after", wait)).await;
         let error = sent.unwrap_err();
         assert_eq!(error.kind, FailureKind::Other, "{error}");
@@ -102,7 +102,7 @@ async fn too_many_messages_twice_or_for_long_is_an_error() {
 async fn a_refused_connection_is_unreachable_without_the_url() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = slack(&format!("http://127.0.0.1:{port}"), None)
-        .send(&message(MessageKind::RolledBack))
+        .send(&message(MessageKind::RolledBack), None)
         .await
         .unwrap_err();
     assert_eq!(error.kind, FailureKind::Unreachable);
@@ -127,8 +127,10 @@ async fn a_connection_that_breaks_after_the_request_is_not_tried_again() {
         }
         requests
     });
-    let error =
-        slack(&format!("http://{address}"), None).send(&message(MessageKind::RolledBack)).await.unwrap_err();
+    let error = slack(&format!("http://{address}"), None)
+        .send(&message(MessageKind::RolledBack), None)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, FailureKind::Unreachable);
     assert_secret_kept(&error);
     // An empty connection ends the counting.
@@ -141,8 +143,10 @@ async fn a_server_that_hangs_is_timed_out_after_ten_seconds() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let start = Instant::now();
-    let error =
-        slack(&format!("http://{address}"), None).send(&message(MessageKind::RolledBack)).await.unwrap_err();
+    let error = slack(&format!("http://{address}"), None)
+        .send(&message(MessageKind::RolledBack), None)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, FailureKind::TimedOut, "{error}");
     assert_secret_kept(&error);
     assert!((9..13).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
@@ -153,8 +157,22 @@ async fn a_webhook_that_is_no_url_is_an_error_that_does_not_repeat_it() {
     for bad in [TOKEN, "ftp://x/services/hunter2", "http:///hunter2 /services/"] {
         install_tls();
         let slack = Slack::new(Secret::new(bad), None);
-        let error = slack.send(&message(MessageKind::RolledBack)).await.unwrap_err();
+        let error = slack.send(&message(MessageKind::RolledBack), None).await.unwrap_err();
         assert_secret_kept(&error);
         assert!(!format!("{slack:?}").contains(TOKEN));
     }
+}
+
+#[tokio::test]
+async fn doctor_says_that_a_webhook_cannot_be_tried_and_that_it_ignores_a_channel() {
+    let check = slack("http://127.0.0.1:1", None).check().await;
+    assert_eq!(check.state, CheckState::Ok, "{check:?}");
+    assert!(check.seen.contains("cannot be tried"), "{check:?}");
+    let check = slack("http://127.0.0.1:1", Some("#deploys")).check().await;
+    assert_eq!(check.state, CheckState::Warn, "{check:?}");
+    assert!(check.seen.contains("ignore `channel` (\"#deploys\")"), "{check:?}");
+    assert!(check.mend.as_deref().unwrap().contains("SLACK_BOT_TOKEN"), "{check:?}");
+    let check = Slack::new(Secret::new(TOKEN), None).check().await;
+    assert_eq!(check.state, CheckState::Bad, "{check:?}");
+    assert!(!format!("{check:?}").contains(TOKEN), "{check:?}");
 }

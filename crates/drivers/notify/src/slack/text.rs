@@ -1,36 +1,70 @@
-//! The five messages, in Slack's mrkdwn.
+//! The messages, in Slack's mrkdwn.
 
 use std::fmt::Write;
 
 use lockgate_model::{Evidence, Failure};
 use lockgate_ports::{Message, MessageKind};
 
-/// Longest piece of text taken over from elsewhere, in characters. Slack cuts the whole at 40,000.
-const PIECE_CHARS_MAX: usize = 1_000;
+use super::markup::{code, escape};
+
+/// Longest text in characters, escaped: `chat.update` takes no more, and a longer one that is posted may be broken into
+/// several messages. Source: <https://docs.slack.dev/reference/methods/chat.update> (`msg_too_long`) and
+/// <https://docs.slack.dev/reference/methods/chat.postMessage> ("Truncating content").
+const TEXT_CHARS_MAX: usize = 4_000;
+/// Longest part of a headline or its second line: what was asked for, who asked.
+const NAME_CHARS_MAX: usize = 200;
+/// Longest message or hint of a failure.
+const SENTENCE_CHARS_MAX: usize = 600;
+/// Longest of the three parts of a check.
+const EVIDENCE_CHARS_MAX: usize = 80;
 /// Checks shown of a gate that failed.
 const EVIDENCE_LINES_MAX: usize = 5;
 /// Commands shown; more than that is looked up with `lockgate status`.
 const COMMANDS_MAX: usize = 40;
+/// Longest command that is shown.
+const COMMAND_CHARS_MAX: usize = 400;
+/// Room for the line that says that commands are left out, and for the end of their block.
+const COMMANDS_END_CHARS: usize = 60;
 
-/// The message's text, at most some 45 short lines.
-pub(crate) fn text(message: &Message) -> String {
-    let mut text = headline(message);
-    let _ = match message.run {
-        Some(run) => write!(text, "\n{} · run `{run}`", escape(&message.owner)),
-        None => write!(text, "\n{} · before a run began", escape(&message.owner)),
-    };
-    if let Some(failure) = &message.failure {
-        push_failure(&mut text, failure);
+/// A message in its two parts, each of at most [`TEXT_CHARS_MAX`].
+pub(crate) struct Texts {
+    /// What happened to what, and who did it: two lines.
+    pub head: String,
+    /// Why, and what to type; absent where nothing went wrong.
+    pub details: Option<String>,
+}
+
+impl Texts {
+    pub(crate) fn of(message: &Message) -> Texts {
+        Texts { head: head(message), details: details(message, TEXT_CHARS_MAX) }
     }
-    push_commands(&mut text, &message.commands);
-    text
+}
+
+/// All in one, at most [`TEXT_CHARS_MAX`].
+pub(crate) fn whole(message: &Message) -> String {
+    let head = head(message);
+    let room = TEXT_CHARS_MAX.saturating_sub(head.chars().count() + 1);
+    match details(message, room) {
+        Some(details) => format!("{head}\n{details}"),
+        None => head,
+    }
+}
+
+fn head(message: &Message) -> String {
+    let mut head = headline(message);
+    let owner = code(&message.owner, NAME_CHARS_MAX);
+    let _ = match message.run {
+        Some(run) => write!(head, "\n{owner} · run `{run}`"),
+        None => write!(head, "\n{owner} · before a run began"),
+    };
+    head
 }
 
 fn headline(message: &Message) -> String {
-    let (service, environment) = (&message.service, &message.environment);
+    let (service, environment) = (escape(message.service.as_str()), escape(message.environment.as_str()));
     let tag = match (&message.release, &message.asked) {
-        (Some(release), _) => format!("`{}`", release.tag),
-        (None, Some(asked)) => format!("`{}`", piece(&asked.replace('`', ""))),
+        (Some(release), _) => code(release.tag.as_str(), NAME_CHARS_MAX),
+        (None, Some(asked)) => code(asked, NAME_CHARS_MAX),
         (None, None) => "the previous release".to_owned(),
     };
     let hosts = match message.hosts.len() {
@@ -65,60 +99,63 @@ fn headline(message: &Message) -> String {
     }
 }
 
-fn push_failure(text: &mut String, failure: &Failure) {
-    let _ = write!(text, "\n*{}*", failure.kind.as_str());
+/// At most `room` characters, of which a failure alone needs less than 3,000.
+fn details(message: &Message, room: usize) -> Option<String> {
+    let mut details = message.failure.as_ref().map(failure_text).unwrap_or_default();
+    push_commands(&mut details, &message.commands, room);
+    (!details.is_empty()).then_some(details)
+}
+
+fn failure_text(failure: &Failure) -> String {
+    let mut text = format!("*{}*", failure.kind.as_str());
     if let Some(host) = &failure.host {
-        let _ = write!(text, " on {}", escape(host.as_str()));
+        let _ = write!(text, " on {}", code(host.as_str(), NAME_CHARS_MAX));
     }
     if let Some(slot) = failure.slot {
         let _ = write!(text, " in {slot}");
     }
-    let _ = write!(text, ": {}", piece(&failure.message));
+    let _ = write!(text, ": {}", code(&failure.message, SENTENCE_CHARS_MAX));
     let failed: Vec<&Evidence> = failure.evidence.iter().filter(|one| !one.ok).collect();
     for one in failed.iter().take(EVIDENCE_LINES_MAX) {
-        let _ = write!(
-            text,
-            "\n• {}: wanted {}, saw {}",
-            piece(&one.check),
-            piece(&one.wanted),
-            piece(&one.seen)
-        );
+        let [check, wanted, seen] =
+            [&one.check, &one.wanted, &one.seen].map(|part| code(part, EVIDENCE_CHARS_MAX));
+        let _ = write!(text, "\n• {check}: wanted {wanted}, saw {seen}");
     }
     if failed.len() > EVIDENCE_LINES_MAX {
         let _ = write!(text, "\n• and {} more", failed.len() - EVIDENCE_LINES_MAX);
     }
-    if let Some(hint) = &failure.hint {
-        let _ = write!(text, "\n_Hint:_ {}", piece(hint));
+    for hint in failure.hints.iter() {
+        let _ = write!(text, "\n_Hint:_ {}", code(hint, SENTENCE_CHARS_MAX));
     }
+    text
 }
 
-fn push_commands(text: &mut String, commands: &[String]) {
+/// As many of them as there is room for until `text` has `room` characters.
+fn push_commands(text: &mut String, commands: &[String], room: usize) {
     if commands.is_empty() {
         return;
     }
-    text.push_str("\nType, in this order:\n```\n");
-    for command in commands.iter().take(COMMANDS_MAX) {
-        // Three backticks would end the block; no command that Lockgate prints has them.
-        let _ = writeln!(text, "{}", piece(&command.replace("```", "")));
+    if !text.is_empty() {
+        text.push('\n');
     }
-    if commands.len() > COMMANDS_MAX {
-        let _ = writeln!(text, "# and {} more: see `lockgate status`", commands.len() - COMMANDS_MAX);
+    text.push_str("Type, in this order:\n```\n");
+    let mut used = text.chars().count() + COMMANDS_END_CHARS;
+    let mut shown = 0;
+    for command in commands.iter().take(COMMANDS_MAX) {
+        // Three backticks would end the block; no command that Lockgate prints has them. One that is cut would be another.
+        let line = escape(&command.replace("```", "").replace(char::is_control, " "));
+        let length = line.chars().count() + 1;
+        if length > COMMAND_CHARS_MAX || used + length > room {
+            break;
+        }
+        used += length;
+        let _ = writeln!(text, "{line}");
+        shown += 1;
+    }
+    if commands.len() > shown {
+        let _ = writeln!(text, "# and {} more: see `lockgate status`", commands.len() - shown);
     }
     text.push_str("```");
-}
-
-/// Text from elsewhere: cut to [`PIECE_CHARS_MAX`] and escaped.
-fn piece(text: &str) -> String {
-    match text.char_indices().nth(PIECE_CHARS_MAX) {
-        None => escape(text),
-        Some((end, _)) => format!("{}…", escape(&text[..end])),
-    }
-}
-
-/// `&`, `<` and `>` as Slack asks for; they would otherwise make links and mentions (`<!channel>`).
-/// Source: <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -141,13 +178,13 @@ mod tests {
 
     #[test]
     fn starting_and_success_are_two_lines() {
-        insta::assert_snapshot!(text(&message(MessageKind::Starting)), @r"
+        insta::assert_snapshot!(whole(&message(MessageKind::Starting)), @r"
         :hourglass_flowing_sand: *web* `v2` → *prod* (2 hosts): starting
-        lee@laptop · run `00000000-0000-0000-0000-000000000007`
+        `lee@laptop` · run `00000000-0000-0000-0000-000000000007`
         ");
-        insta::assert_snapshot!(text(&message(MessageKind::Success)), @r"
+        insta::assert_snapshot!(whole(&message(MessageKind::Success)), @r"
         :white_check_mark: *web* `v2` is live in *prod* (2 hosts)
-        lee@laptop · run `00000000-0000-0000-0000-000000000007`
+        `lee@laptop` · run `00000000-0000-0000-0000-000000000007`
         ");
     }
 
@@ -155,20 +192,20 @@ mod tests {
     fn rolled_back_and_failed_say_why_without_log_lines() {
         let mut rolled_back = message(MessageKind::RolledBack);
         rolled_back.failure = Some(unhealthy());
-        insta::assert_snapshot!(text(&rolled_back), @r"
+        insta::assert_snapshot!(whole(&rolled_back), @r"
         :leftwards_arrow_with_hook: *web* `v2` was rolled back in *prod* (2 hosts): the previous release is live
-        lee@laptop · run `00000000-0000-0000-0000-000000000007`
-        *unhealthy* on web1 in green: green does not answer &lt;health&gt; &amp; more
-        • GET /health: wanted 200, saw 500
-        _Hint:_ look at the log: lockgate logs web
+        `lee@laptop` · run `00000000-0000-0000-0000-000000000007`
+        *unhealthy* on `web1` in green: `green does not answer &lt;health&gt; &amp; more`
+        • `GET /health`: wanted `200`, saw `500`
+        _Hint:_ `look at the log: lockgate logs web`
         ");
         let mut failed = message(MessageKind::Failed);
         failed.hosts.truncate(1);
         failed.failure = Some(Failure::new(FailureKind::NotFound, "no tag v2"));
-        insta::assert_snapshot!(text(&failed), @r"
+        insta::assert_snapshot!(whole(&failed), @r"
         :x: *web* `v2` did not get to *prod* (1 host): nothing was changed
-        lee@laptop · run `00000000-0000-0000-0000-000000000007`
-        *not found*: no tag v2
+        `lee@laptop` · run `00000000-0000-0000-0000-000000000007`
+        *not found*: `no tag v2`
         ");
     }
 
@@ -177,16 +214,16 @@ mod tests {
         let mut failed = message(MessageKind::Failed);
         (failed.release, failed.run, failed.asked) = (None, None, Some("v9".into()));
         failed.failure = Some(Failure::new(FailureKind::NotFound, "no tag v9"));
-        insta::assert_snapshot!(text(&failed), @r"
+        insta::assert_snapshot!(whole(&failed), @r"
         :x: *web* `v9` did not get to *prod* (2 hosts): nothing was changed
-        lee@laptop · before a run began
-        *not found*: no tag v9
+        `lee@laptop` · before a run began
+        *not found*: `no tag v9`
         ");
         failed.asked = None;
-        insta::assert_snapshot!(text(&failed), @r"
+        insta::assert_snapshot!(whole(&failed), @r"
         :x: *web* was not rolled back in *prod* (2 hosts): nothing was changed
-        lee@laptop · before a run began
-        *not found*: no tag v9
+        `lee@laptop` · before a run began
+        *not found*: `no tag v9`
         ");
     }
 
@@ -194,7 +231,7 @@ mod tests {
     fn a_run_that_was_left_in_the_middle_is_not_said_to_have_ended() {
         let mut left = message(MessageKind::Unknown);
         left.commands = vec!["lockgate --env prod resume web".into()];
-        let text = text(&left);
+        let text = whole(&left);
         for wanted in ["left in the middle", "not known", "lockgate --env prod resume web"] {
             assert!(text.contains(wanted), "{wanted}: {text}");
         }
@@ -206,12 +243,12 @@ mod tests {
         let mut critical = message(MessageKind::Critical);
         critical.failure = Some(unhealthy());
         critical.commands = vec!["lockgate status web".into(), "docker logs web-green 2>&1".into()];
-        insta::assert_snapshot!(text(&critical), @r"
+        insta::assert_snapshot!(whole(&critical), @r"
         :rotating_light: *web* is stuck in *prod* (2 hosts): `v2` failed and the rollback failed too. Look now.
-        lee@laptop · run `00000000-0000-0000-0000-000000000007`
-        *unhealthy* on web1 in green: green does not answer &lt;health&gt; &amp; more
-        • GET /health: wanted 200, saw 500
-        _Hint:_ look at the log: lockgate logs web
+        `lee@laptop` · run `00000000-0000-0000-0000-000000000007`
+        *unhealthy* on `web1` in green: `green does not answer &lt;health&gt; &amp; more`
+        • `GET /health`: wanted `200`, saw `500`
+        _Hint:_ `look at the log: lockgate logs web`
         Type, in this order:
         ```
         lockgate status web
@@ -233,9 +270,9 @@ mod tests {
         failed.failure =
             Some(Failure::new(FailureKind::Other, "<!here>".repeat(50_000)).evidence(many.collect()));
         failed.commands = vec!["```<!channel>".into(); 1_000];
-        let shown = text(&failed);
+        let shown = whole(&failed);
         assert!(!shown.contains('<') && !shown.contains('>'), "{shown}");
-        assert!(shown.chars().count() < 40_000, "{}", shown.chars().count());
+        assert!(shown.chars().count() <= TEXT_CHARS_MAX, "{}", shown.chars().count());
         assert_eq!(shown.matches("```").count(), 2);
     }
 }

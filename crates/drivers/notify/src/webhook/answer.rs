@@ -9,7 +9,7 @@ pub(crate) fn judge(host: &str, answer: &Answer) -> Verdict {
     let said = format!("{host} answers {status}");
     let refused = |kind, hint| Verdict::refused(kind, &said, hint);
     match status {
-        200..=299 => Verdict::Delivered,
+        200..=299 => Verdict::Delivered(()),
         300..=399 => refused(FailureKind::Other, "redirects are not followed: configure the final URL"),
         401 | 403 => refused(FailureKind::Unauthorized, "check the webhook's headers"),
         404 | 410 => refused(FailureKind::NotFound, "check the webhook's URL"),

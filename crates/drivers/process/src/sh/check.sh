@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154
 # check.sh DIR CWD PROGRAM TOOL...: one line for each thing that a deployment needs. An empty PROGRAM is not looked for.
 [ -r /proc/self/stat ] && [ -n "$lg_boot" ] && echo proc
 lg_dir=$1

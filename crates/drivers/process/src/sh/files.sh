@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # files.sh CWD PROGRAM ARGUMENT...: which of them are files on this host, by what name, and their identity.
 # Three lines each: `file INDEX CHANGED_SECONDS`, the path, the identity.
 cd "$1" 2>/dev/null || { echo nocwd; exit 0; }

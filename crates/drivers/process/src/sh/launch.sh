@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154
 # launch.sh PREFIX LAUNCHER TOKEN CWD ARGV..., after leftovers.sh: starts the launcher detached and prints what it says.
 # The record with TOKEN has been written before.
 lg_launcher=$2

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # launcher.sh PREFIX TOKEN CWD ARGV...: says who it is, then becomes the service.
 # It writes its own number and start time before it becomes the service, and both stay: no instant exists in which
 # the service runs unknown, wherever the orchestrator is killed. It then looks whether it is still wanted; whoever
@@ -11,6 +12,7 @@ lg_fail() {
 lg_began() { shift 19; lg_born=$1; }
 lg_text=
 while IFS= read -r lg_line; do lg_text="$lg_text$lg_line "; done < "/proc/$$/stat"
+# shellcheck disable=SC2086 # a word for each field
 lg_began ${lg_text##*") "}
 IFS= read -r lg_boot < /proc/sys/kernel/random/boot_id || lg_fail 'the boot id cannot be read'
 cd "$lg_cwd" || lg_fail 'the working folder cannot be entered'

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154
 # leftovers.sh PREFIX: ends what earlier starts of the slot left behind. Prints nothing; sets lg_old to their tokens.
 lg_prefix=$1
 lg_mine "$lg_prefix"

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Shared by the other scripts. POSIX sh, and builtins wherever it can be helped: a fork costs a millisecond.
 # Names start with lg_, for a variable that is in the service's environment would be passed on changed.
 
@@ -22,12 +23,13 @@ lg_look() {
     lg_text=
     { while IFS= read -r lg_line; do lg_text="$lg_text$lg_line "; done < "/proc/$1/stat"; } 2>/dev/null || return 1
     [ -n "$lg_text" ] || return 1
+    # shellcheck disable=SC2086 # a word for each field
     lg_fields ${lg_text##*") "}
 }
 
 # lg_run FILE: sets lg_pid and lg_born to what the file names; fails unless that was on this boot.
 lg_run() {
-    lg_pid= lg_born= lg_on=
+    lg_pid='' lg_born='' lg_on=''
     lg_plain "$1" || return 1
     { read -r lg_pid lg_born lg_on < "$1"; } 2>/dev/null || return 1
     lg_number "$lg_pid" && [ "$lg_on" = "$lg_boot" ]
@@ -44,6 +46,7 @@ lg_alive() {
 lg_members() {
     lg_left=
     kill "-0" "-$lg_pid" 2>/dev/null || return 0
+    # shellcheck disable=SC2013 # such a path has no blanks
     for lg_entry in $(grep -l -s -E "\\) [^ZX] [0-9]+ $lg_pid " /proc/[0-9]*/stat); do
         lg_entry=${lg_entry#/proc/}
         lg_left="$lg_left ${lg_entry%/stat}"

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154
 # look.sh DIR SLOT…: for each slot its record, its run, and the state and start time of the process that has the run's
 # number now. What is not there is not printed.
 printf 'boot %s\n' "$lg_boot"

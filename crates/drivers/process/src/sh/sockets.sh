@@ -1,11 +1,13 @@
+# shellcheck shell=sh disable=SC2154
 # sockets.sh [all | PREFIX TOKEN]: what listens (`listen PORT_HEX INODE`), and which sockets who holds (`fd PID INODE`):
 # nobody's, every process's that may be looked at, or those of the slot's processes.
-while read -r lg_1 lg_local lg_3 lg_st lg_5 lg_6 lg_7 lg_8 lg_9 lg_inode lg_rest; do
+while read -r _lg_1 lg_local _lg_3 lg_st _lg_5 _lg_6 _lg_7 _lg_8 _lg_9 lg_inode _lg_rest; do
     [ "$lg_st" != 0A ] || echo "listen ${lg_local##*:} $lg_inode"
 done <<END
 $(grep -h ' 0A ' /proc/net/tcp /proc/net/tcp6 2>/dev/null)
 END
 lg_fds() {
+    # shellcheck disable=SC2012 # where its links lead to
     ls -l "/proc/$1/fd" 2>/dev/null | while read -r lg_entry; do
         case $lg_entry in *'socket:['*) lg_inode=${lg_entry##*"socket:["} && echo "fd $1 ${lg_inode%]}" ;; esac
     done

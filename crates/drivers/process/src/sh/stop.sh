@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154
 # stop.sh PREFIX GRACE_MS KILL_MS: ends every run of the slot. Prints `killed PID` when SIGTERM was not enough,
 # `refused PID` when it may not be signalled, `survives PID` when SIGKILL was not enough either. The pid file of a run
 # of which nothing is left says `ended`, so that the next start need not look for it.
@@ -33,7 +34,7 @@ lg_end() {
 
 lg_mine "$1"
 for lg_file in "$1".*.pid; do
-    [ -e "$lg_file" ] && lg_run "$lg_file" || continue
+    if [ ! -e "$lg_file" ] || ! lg_run "$lg_file"; then continue; fi
     lg_token=${lg_file#"$1."}
     if lg_alive; then lg_end "$2" "$3"; else lg_sweep "${lg_token%.pid}" $(($3 / 6)); fi && echo ended > "$lg_file"
 done

@@ -46,6 +46,21 @@ impl Host for Elsewhere {
         self.0.write_own(path, content, mode).await
     }
 
+    async fn exec_lines(
+        &self,
+        command: &lockgate_ports::Command,
+        sink: &mut dyn lockgate_ports::LineSink,
+    ) -> Result<lockgate_ports::Ended, PortError> {
+        self.0.exec_lines(command, sink).await
+    }
+
+    async fn upload(
+        &self,
+        upload: lockgate_ports::Upload<'_>,
+    ) -> Result<lockgate_ports::Uploaded, PortError> {
+        self.0.upload(upload).await
+    }
+
     async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
         self.0.names(folder, prefix).await
     }

@@ -1,0 +1,55 @@
+//! What `doctor` has found out, as every face tells it.
+
+use lockgate_model::{EnvironmentName, Exit, HostId, ServiceName};
+use lockgate_ports::{Check, CheckState};
+use serde::Serialize;
+
+/// One thing that was looked at. It is also what `doctor --format json` prints.
+#[derive(Debug, Clone, Serialize)]
+pub struct Diagnosed {
+    pub environment: EnvironmentName,
+    pub host: HostId,
+    /// `None` for what is not about one service.
+    pub service: Option<ServiceName>,
+    pub check: Check,
+}
+
+impl Diagnosed {
+    /// Of all of them: what can only be better keeps nobody from deploying.
+    pub fn exit<'a>(all: impl IntoIterator<Item = &'a Diagnosed>) -> Exit {
+        match all.into_iter().any(|one| one.check.state == CheckState::Bad) {
+            true => Exit::Failed,
+            false => Exit::Succeeded,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diagnosed(check: Check) -> Diagnosed {
+        Diagnosed {
+            environment: EnvironmentName::new("prod").unwrap(),
+            host: HostId::new("web1").unwrap(),
+            service: None,
+            check,
+        }
+    }
+
+    #[test]
+    fn only_what_is_bad_keeps_from_deploying() {
+        let [ok, warn, bad] = [
+            Check::ok("disk", "4 GiB free"),
+            Check::warn("kernel", "it may reset connections", "set it"),
+            Check::bad("folder", "it cannot be written", "chown it"),
+        ]
+        .map(diagnosed);
+        assert_eq!(Diagnosed::exit([&ok, &warn]).code(), 0);
+        assert_eq!(Diagnosed::exit([&ok, &bad, &warn]).code(), 1);
+        assert_eq!(
+            serde_json::to_value(&bad).unwrap().to_string(),
+            r#"{"check":{"mend":"chown it","seen":"it cannot be written","state":"bad","what":"folder"},"environment":"prod","host":"web1","service":null}"#
+        );
+    }
+}
