@@ -317,7 +317,9 @@ impl<'a> Stage<'a> {
             // A session of a process that dies is dropped where it stands.
             spawn: Arc::new(move |session| {
                 let actor = lives.clone();
-                drop(tokio::spawn(async move { drop(actor.live(session).await) }));
+                drop(tokio::spawn(async move {
+                    let _: Option<()> = actor.live(session).await;
+                }));
             }),
         }
     }
