@@ -326,6 +326,7 @@ fn project(host: HostId) -> Project {
         before: Vec::new(),
         after: Vec::new(),
         delivery,
+        schedules: BTreeMap::new(),
     };
     Project {
         name: ProjectName::new("shop").unwrap(),
