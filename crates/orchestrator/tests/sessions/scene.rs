@@ -329,7 +329,6 @@ fn project(host: HostId) -> Project {
         after: Vec::new(),
         schedules: BTreeMap::new(),
         delivery,
-        schedules: BTreeMap::new(),
     };
     Project {
         name: ProjectName::new("shop").unwrap(),
