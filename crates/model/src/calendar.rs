@@ -267,7 +267,9 @@ mod tests {
     fn an_hour_that_does_not_exist_and_one_that_exists_twice() {
         let spring = ("2026-03-28T12:00:00Z", "2026-03-30T12:00:00Z");
         let autumn = ("2026-10-24T12:00:00Z", "2026-10-26T12:00:00Z");
-        let table: &[(&str, &str, (&str, &str), &[&str])] = &[
+        /// Fields, zone, from and until when, and the ticks.
+        type Row<'a> = (&'a str, &'a str, (&'a str, &'a str), &'a [&'a str]);
+        let table: &[Row<'_>] = &[
             // The usual time is the same time on the wall, an hour earlier or later in the world.
             (
                 "0 5 * * *",

@@ -318,7 +318,7 @@ impl<'a> Stage<'a> {
             spawn: Arc::new(move |session| {
                 let actor = lives.clone();
                 drop(tokio::spawn(async move {
-                    let _: Option<()> = actor.live(session).await;
+                    actor.live(session).await;
                 }));
             }),
         }
