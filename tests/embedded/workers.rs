@@ -69,6 +69,8 @@ fn a_worker_goes_live_and_back_without_a_router() {
     project.run("deploy web v2").expect(0);
     expect_settled(&project, "v2");
     project.run("status").expect(0).says(&["v2", "in green"]);
+    // As system A's script was called.
+    project.run("status all").expect(0).says(&["v2", "in green"]);
     project.run("doctor").expect(0).says(&["live release: v2"]);
     assert!(!project.path("m1/.lockgate/proxy").exists() && !project.path("host/proxy").exists());
     project.run("rollback web").expect(0);

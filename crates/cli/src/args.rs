@@ -78,7 +78,7 @@ pub enum Command {
     },
     /// What is live, where
     Status {
-        /// Default: all services
+        /// Default: all services, which `all` also says
         service: Option<String>,
         /// Look again every second until Ctrl-C
         #[arg(short, long)]
