@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use lockgate_config::ConfigError;
-use lockgate_model::{Mask, Refusal};
+use lockgate_model::{Mask, Refusal, RefusalLine};
 use lockgate_orchestrator::Teller;
 use lockgate_render::{Paint, clean, failure_text, harmless, harmless_json, outcome_text};
 use serde::Serialize;
@@ -228,7 +228,9 @@ fn config_text(error: &ConfigError, paint: Paint) -> String {
 
 fn error_json(error: &CliError) -> serde_json::Result<serde_json::Value> {
     match &error.what {
-        What::Refusal(refusal) => serde_json::to_value(refusal.line()),
+        What::Refusal(refusal) => {
+            serde_json::to_value(RefusalLine { exit: error.exit.code(), ..refusal.line() })
+        }
         What::Config(config) => Ok(serde_json::json!({
             "event": "error",
             "error": {

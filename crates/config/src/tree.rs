@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use lockgate_model::is_secret_name;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use crate::at::At;
@@ -115,7 +116,9 @@ impl Node {
                         sorted.shown.push(key.place);
                     }
                     let key = key.value.as_str();
-                    let secret = secret || SECRET_KEYS.contains(&key) || !(named || known.contains(key));
+                    // `token` is a key of the format, and no less a secret where it does not belong.
+                    let says_so = SECRET_KEYS.contains(&key) || (!named && is_secret_name(key));
+                    let secret = secret || says_so || !(named || known.contains(key));
                     node.value.sort(node.place, known, secret, NAMING_KEYS.contains(&key), sorted);
                 }
             }
