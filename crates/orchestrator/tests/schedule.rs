@@ -121,6 +121,7 @@ struct Scene {
     registry: FakeRegistry,
     machine: SharedMachine,
     notifier: Arc<FakeNotifier>,
+    teller: Teller,
     runs: Arc<Runs>,
     site: Site,
     schedule: Schedule,
@@ -215,6 +216,7 @@ impl Scene {
             secrets: Vec::new(),
         };
         let (runs, count) = (Arc::new(Runs::default()), AtomicU64::new(1));
+        let teller = Teller::new(vec![notifier.clone()], Mask::of(&[]));
         let orchestrator = InProcess::new(Parts {
             project: site.project.clone(),
             wiring: Arc::new(Here(site.clone())),
@@ -232,7 +234,7 @@ impl Scene {
                 RunId(uuid::Uuid::from_u128(u128::from(count.fetch_add(1, Ordering::SeqCst))))
             }),
             lease_ttl: Millis::from_secs(15),
-            teller: Teller::new(vec![notifier.clone()], Mask::of(&[])),
+            teller: teller.clone(),
             watcher: None,
             spawn: Arc::new(|session| drop(tokio::spawn(session))),
         });
@@ -256,7 +258,7 @@ impl Scene {
             pre_releases: false,
             catch_up: Millis::from_secs(3600),
         };
-        Scene { clock, days, registry, machine, notifier, runs, site, schedule, scheduler }
+        Scene { clock, days, registry, machine, notifier, teller, runs, site, schedule, scheduler }
     }
 
     /// A release in the registry and in the host's view of it; `digit` tells its bytes from those of others.
@@ -350,6 +352,7 @@ async fn a_week_of_a_schedule_that_is_called_by_cron() {
         assert!(scene.called().await.is_none(), "{what}: one tick makes one run");
     }
     said.push(format!("after: {}", scene.line().await));
+    scene.teller.finish().await;
     let told = scene.notifier.told();
     said.extend(told.iter().map(|message| {
         let release = message.release.as_ref().map(ToString::to_string);
@@ -389,6 +392,7 @@ async fn nothing_is_done_that_cannot_be_remembered() {
     let turned = scene.called().await.unwrap();
     assert_eq!(turned.handled.end.word(), ScheduledWord::Failed, "{}", scene.told(&turned));
     assert!(scene.runs.0.lock().unwrap().is_empty());
+    scene.teller.finish().await;
     assert_eq!(scene.notifier.told().len(), 1, "people are told");
     // The same tick, once there is space.
     scene.days.disk_is_full.store(false, Ordering::SeqCst);
