@@ -211,7 +211,10 @@ fn default_filter(quiet: bool, verbose: u8) -> &'static str {
 /// The error as it is told, where something is in it that hosts, registries or programs said.
 fn masked(error: &CliError, mask: &Mask) -> Option<CliError> {
     match &error.what {
-        What::Refusal(refusal) => Some((**refusal).clone().masked(mask).into()),
+        What::Refusal(refusal) => {
+            let what = What::Refusal(Box::new((**refusal).clone().masked(mask)));
+            Some(CliError { exit: error.exit, what })
+        }
         // It blanks secrets out by itself.
         What::Config(_) => None,
     }
