@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use lockgate_model::{
-    Digest, EnvironmentName, Event, FailureKind, Outcome, ProjectName, Release, RunId, ServiceName, Timestamp,
+    Digest, EnvironmentName, Event, EventKind, FailureKind, Outcome, ProjectName, Release, RunId,
+    ServiceName, Timestamp,
 };
 use serde::Serialize;
 
@@ -74,6 +75,33 @@ pub struct RunSummary {
     pub ended_at: Option<Timestamp>,
     /// Absent while it runs, or when it was left unfinished.
     pub outcome: Option<Outcome>,
+}
+
+impl RunSummary {
+    /// What a run's events, in order, add up to; `None` where they do not begin with its start. Who goes on with a run takes
+    /// its end away, until there is another one.
+    #[must_use]
+    pub fn of(events: &[Event]) -> Option<Self> {
+        let first = events.first()?;
+        let EventKind::RunStarted { plan, owner, .. } = &first.kind else { return None };
+        let end = events.iter().fold(None, |end, event| match &event.kind {
+            EventKind::RunEnded { outcome } => Some((event.at, outcome)),
+            EventKind::Adopted { .. } => None,
+            _ => end,
+        });
+        Some(Self {
+            run: first.run,
+            project: plan.project.clone(),
+            service: plan.service.clone(),
+            environment: plan.environment.clone(),
+            release: plan.release.clone(),
+            intent: plan.intent.as_str().to_owned(),
+            owner: owner.clone(),
+            started_at: first.at,
+            ended_at: end.map(|(at, _)| at),
+            outcome: end.map(|(_, outcome)| outcome.clone()),
+        })
+    }
 }
 
 /// Append-only. An implementer guarantees: when `append` returns `Ok` the event survives power loss; events of one

@@ -27,6 +27,18 @@ pub enum Intent {
     TidyUp,
 }
 
+impl Intent {
+    /// As history names it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Intent::Deploy { .. } => "deploy",
+            Intent::Rollback { .. } => "rollback",
+            Intent::TidyUp => "tidy up",
+        }
+    }
+}
+
 /// Which gates a deployment passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use lockgate_engine::{Journal, JournalError, RunFilter, RunSummary};
-use lockgate_model::{Event, EventKind, Intent, RunId};
+use lockgate_model::{Event, RunId};
 
 use crate::actor::Actor;
 
@@ -34,31 +34,6 @@ impl Memory {
             true => Err(JournalError::Damaged { message: "a record does not parse".to_owned() }),
             false => Ok(()),
         }
-    }
-
-    fn summary(events: &[Event]) -> Option<RunSummary> {
-        let first = events.first()?;
-        let EventKind::RunStarted { plan, owner, .. } = &first.kind else { return None };
-        let end = events.iter().find_map(|event| match &event.kind {
-            EventKind::RunEnded { outcome } => Some((event.at, outcome.clone())),
-            _ => None,
-        });
-        Some(RunSummary {
-            run: first.run,
-            project: plan.project.clone(),
-            service: plan.service.clone(),
-            environment: plan.environment.clone(),
-            release: plan.release.clone(),
-            intent: match plan.intent {
-                Intent::Deploy { .. } => "deploy".to_owned(),
-                Intent::Rollback { .. } => "rollback".to_owned(),
-                Intent::TidyUp => "tidy up".to_owned(),
-            },
-            owner: owner.clone(),
-            started_at: first.at,
-            ended_at: end.as_ref().map(|(at, _)| *at),
-            outcome: end.map(|(_, outcome)| outcome),
-        })
     }
 }
 
@@ -91,7 +66,7 @@ impl Journal for ActorJournal {
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         self.memory.readable()?;
         let events = self.memory.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let runs = events.values().rev().filter_map(|run| Memory::summary(run));
+        let runs = events.values().rev().filter_map(|run| RunSummary::of(run));
         let wanted = runs.filter(|run| {
             filter.project.as_ref().is_none_or(|project| *project == run.project)
                 && filter.service.as_ref().is_none_or(|service| *service == run.service)

@@ -1,7 +1,7 @@
 //! Rows and their checksums.
 
 use lockgate_engine::{JournalError, RunSummary};
-use lockgate_model::{Event, EventKind, Intent, RunId, Timestamp};
+use lockgate_model::{Event, EventKind, RunId, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -86,11 +86,6 @@ impl RunRow {
             let message = format!("run {} does not start with event {}", event.run, event.seq);
             return Err(JournalError::Other { message });
         };
-        let intent = match plan.intent {
-            Intent::Deploy { .. } => "deploy",
-            Intent::Rollback { .. } => "rollback",
-            Intent::TidyUp => "tidy up",
-        };
         Ok(Self {
             project: plan.project.to_string(),
             digest: plan.release.digest.to_string(),
@@ -98,7 +93,7 @@ impl RunRow {
             service: plan.service.to_string(),
             environment: plan.environment.to_string(),
             release: to_json(&plan.release)?,
-            intent: intent.to_owned(),
+            intent: plan.intent.as_str().to_owned(),
             owner: owner.clone(),
             started_at: event.at.0,
             ended_at: None,

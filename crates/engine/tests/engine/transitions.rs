@@ -1,7 +1,7 @@
 //! The transition function is total: every (direction, status, event) either is in the table or changes nothing.
 
 use crate::common;
-use lockgate_engine::{Direction, RunState, StepStatus};
+use lockgate_engine::{Direction, RunState, RunSummary, StepStatus};
 use lockgate_model::{
     Action, Event, EventKind, Failure, FailureKind, Health, HostId, HttpHealth, Lane, Millis, Outcome, Phase,
     Plan, Probe, Progress, RunId, Slot, StatusRange, Step, StepId, Timestamp,
@@ -302,4 +302,27 @@ fn what_nobody_is_known_to_have_done_is_in_the_end_of_a_run_that_was_taken_over(
     assert!(warning.starts_with("not done any more: ") && warning.contains("stop blue"), "{warning}");
     perform(&mut state, &[4, 5, 6]);
     assert_eq!(warnings(&state), [""; 0]);
+}
+
+/// As the stores have it in their rows, and the simulation in memory.
+#[test]
+fn who_goes_on_with_a_run_takes_its_end_away_until_there_is_another() {
+    let started = EventKind::RunStarted { plan: Box::new(plan()), owner: "me".into(), requester: None };
+    let ended = |outcome| EventKind::RunEnded { outcome };
+    let failed = Outcome::Failed { failure: failure() };
+    let adopted = EventKind::Adopted {
+        owner: "you".into(),
+        progress: Progress::Committed,
+        left: Vec::new(),
+        without: Vec::new(),
+    };
+    let succeeded = Outcome::Succeeded { warnings: Vec::new() };
+    let kinds = [started, ended(failed.clone()), adopted, ended(succeeded.clone())];
+    let events: Vec<_> = (0..).zip(kinds).map(|(seq, kind)| event(seq, kind)).collect();
+    let outcome = |count: usize| RunSummary::of(&events[..count]).map(|summary| summary.outcome);
+    assert_eq!(
+        [0, 1, 2, 3, 4].map(outcome),
+        [None, Some(None), Some(Some(failed)), Some(None), Some(Some(succeeded))]
+    );
+    assert_eq!(RunSummary::of(&events[1..]), None, "it does not begin with the start");
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use lockgate_engine::{Clock, Journal, JournalError, RunFilter, RunSummary};
 use lockgate_model::{
     BuiltinRouter, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment, EnvironmentName, Event,
-    EventKind, Evidence, Health, HostId, HttpHealth, Identity, Intent, Millis, Project, ProjectName, Refusal,
+    EventKind, Evidence, Health, HostId, HttpHealth, Identity, Millis, Project, ProjectName, Refusal,
     Release, Requester, Router, RunId, Runtime, Service, ServiceName, SlotDelivery, Ssh, StatusRange,
     Strategy, Tag, Template, Timestamp, Told, Want, Wave,
 };
@@ -136,35 +136,10 @@ impl Journal for Memory {
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunSummary>, JournalError> {
         let events = self.0.lock().unwrap();
-        let runs = events.values().rev().filter_map(|events| summary(events));
+        let runs = events.values().rev().filter_map(|events| RunSummary::of(events));
         let wanted = runs.filter(|run| !filter.unfinished || run.outcome.is_none());
         Ok(wanted.take(filter.limit as usize).collect())
     }
-}
-
-fn summary(events: &[Event]) -> Option<RunSummary> {
-    let first = events.first()?;
-    let EventKind::RunStarted { plan, owner, .. } = &first.kind else { return None };
-    let end = events.iter().find_map(|event| match &event.kind {
-        EventKind::RunEnded { outcome } => Some((event.at, outcome.clone())),
-        _ => None,
-    });
-    Some(RunSummary {
-        run: first.run,
-        project: plan.project.clone(),
-        service: plan.service.clone(),
-        environment: plan.environment.clone(),
-        release: plan.release.clone(),
-        intent: match plan.intent {
-            Intent::Deploy { .. } => "deploy".to_owned(),
-            Intent::Rollback { .. } => "rollback".to_owned(),
-            Intent::TidyUp => "tidy up".to_owned(),
-        },
-        owner: owner.clone(),
-        started_at: first.at,
-        ended_at: end.as_ref().map(|(at, _)| *at),
-        outcome: end.map(|(_, outcome)| outcome),
-    })
 }
 
 struct Since(Instant);
