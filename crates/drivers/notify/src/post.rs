@@ -4,8 +4,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use lockgate_model::FailureKind;
-use lockgate_ports::PortError;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use lockgate_ports::{PortError, http};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Url};
 use tokio::time::Instant;
 
@@ -43,9 +43,9 @@ impl<T> Verdict<T> {
         Verdict::Refused(PortError::new(kind, said).hint(hint))
     }
 
-    /// 429: again after the seconds in `Retry-After` (RFC 9110, 10.2.3; without it one).
-    pub(crate) fn too_many(said: &str, retry_after: Option<&str>) -> Self {
-        let seconds = retry_after.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(1);
+    /// 429: again after what `Retry-After` says (RFC 9110, 10.2.3; without it, a second).
+    pub(crate) fn too_many(said: &str, retry_after: Option<Duration>) -> Self {
+        let seconds = retry_after.map_or(1, |wait| wait.as_secs());
         let error = PortError::other(format!("{said}: too many messages, again in {seconds} s"));
         Verdict::Limited(Duration::from_secs(seconds), error)
     }
@@ -60,7 +60,8 @@ fn is_bearable(wait: Duration) -> bool {
 #[derive(Default)]
 pub(crate) struct Answer {
     pub status: u16,
-    pub retry_after: Option<String>,
+    /// What it asks to be waited for, as [`http::retry_after`] reads it.
+    pub retry_after: Option<Duration>,
     /// What a token of Slack's may do, separated by commas.
     pub scopes: Option<String>,
     pub body: String,
@@ -184,7 +185,8 @@ impl Post {
         let header = |name: HeaderName| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
         };
-        let (retry_after, scopes) = (header(RETRY_AFTER), header(SCOPES));
+        let retry_after = http::retry_after(header(RETRY_AFTER).as_deref(), header(DATE).as_deref());
+        let scopes = header(SCOPES);
         let mut body = Vec::new();
         while body.len() < parcel.answer_bytes_max {
             match response.chunk().await {
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_short_wait_is_waited_and_a_long_one_is_not() {
-        let waits = |text| match Verdict::<()>::too_many("they answer 429", text) {
+        let waits = |text| match Verdict::<()>::too_many("they answer 429", http::retry_after(text, None)) {
             Verdict::Limited(wait, _) if is_bearable(wait) => Some(wait.as_secs()),
             _ => None,
         };

@@ -29,7 +29,7 @@ pub(crate) fn judge(answer: &Answer) -> Verdict {
             refused(FailureKind::NotFound, "the channel is archived: choose another one")
         }
         404 | 410 => refused(FailureKind::NotFound, "the webhook was removed: make a new one in Slack"),
-        429 => Verdict::too_many(&said, answer.retry_after.as_deref()),
+        429 => Verdict::too_many(&said, answer.retry_after),
         500..=599 => refused(FailureKind::Unreachable, "Slack has trouble: see https://slack-status.com"),
         _ => refused(FailureKind::Other, "check the webhook's URL"),
     }

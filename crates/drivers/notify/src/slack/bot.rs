@@ -229,7 +229,7 @@ fn judge(answer: &Answer) -> Verdict<Reply> {
         None => format!("{WHO} answers {status}"),
     };
     if status == 429 {
-        return Verdict::too_many(&told, answer.retry_after.as_deref());
+        return Verdict::too_many(&told, answer.retry_after);
     }
     if (500..=599).contains(&status) {
         let error = PortError::unreachable(told);
@@ -254,7 +254,7 @@ fn refused(said: Option<&str>, told: String, answer: &Answer) -> Verdict<Reply> 
     let Meaning { kind, hint, remedy } = meaning(said.unwrap_or_default());
     let error = PortError::new(kind, told.clone()).hint(hint);
     match remedy {
-        Remedy::Wait => Verdict::too_many(&told, answer.retry_after.as_deref()),
+        Remedy::Wait => Verdict::too_many(&told, answer.retry_after),
         Remedy::Unsure => Verdict::Unsure(error),
         Remedy::Gone => Verdict::Delivered(Reply::Gone(error)),
         Remedy::Mend => Verdict::Refused(error),
