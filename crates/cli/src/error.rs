@@ -6,18 +6,19 @@ use lockgate_model::{Failure, FailureKind, Refusal};
 use crate::exit::Exit;
 
 #[derive(Debug)]
-pub struct CliError {
-    pub exit: Exit,
-    pub what: What,
-}
-
-#[derive(Debug)]
-pub enum What {
+pub enum CliError {
     Refusal(Box<Refusal>),
     Config(Box<ConfigError>),
 }
 
 impl CliError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            CliError::Refusal(refusal) => refusal.exit(),
+            CliError::Config(_) => Exit::Usage,
+        }
+    }
+
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Refusal::usage(message, hint).into()
     }
@@ -29,7 +30,7 @@ impl CliError {
 
 impl From<Refusal> for CliError {
     fn from(refusal: Refusal) -> Self {
-        Self { exit: refusal.exit(), what: What::Refusal(Box::new(refusal)) }
+        Self::Refusal(Box::new(refusal))
     }
 }
 
@@ -41,7 +42,7 @@ impl From<Failure> for CliError {
 
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
-        Self { exit: Exit::Usage, what: What::Config(Box::new(error)) }
+        Self::Config(Box::new(error))
     }
 }
 

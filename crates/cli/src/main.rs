@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     let exit = runtime.block_on(async {
         let exit = commands::dispatch(args, &output).await.unwrap_or_else(|error| {
             output.error(&error);
-            error.exit
+            error.exit()
         });
         output.tell_the_rest().await;
         exit

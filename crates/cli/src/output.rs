@@ -4,14 +4,14 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use lockgate_config::ConfigError;
-use lockgate_model::{Mask, Refusal, RefusalLine};
+use lockgate_model::{Mask, Refusal};
 use lockgate_orchestrator::Teller;
 use lockgate_render::{Paint, clean, failure_text, harmless, harmless_json, outcome_text};
 use serde::Serialize;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::args::{Format, Global};
-use crate::error::{CliError, What};
+use crate::error::CliError;
 use crate::secrets;
 use crate::typed::Typed;
 
@@ -151,15 +151,15 @@ impl Output {
         if self.format == Format::Json {
             self.object(error_json(error));
         }
-        let text = match &error.what {
-            What::Refusal(refusal) => match (refusal.as_ref(), refusal.failure()) {
+        let text = match error {
+            CliError::Refusal(refusal) => match (refusal.as_ref(), refusal.failure()) {
                 (Refusal::Stuck { outcome, plan, .. }, _) => outcome_text(outcome, plan, self.paint),
                 (_, Some(failure)) => {
                     format!("{}: {}", self.paint.red("error"), failure_text(failure, self.paint))
                 }
                 (other, None) => format!("{}: {other}", self.paint.red("error")),
             },
-            What::Config(config) => config_text(config, self.paint),
+            CliError::Config(config) => config_text(config, self.paint),
         };
         self.line(&mut std::io::stderr(), &self.typed.in_text(&text));
     }
@@ -210,13 +210,10 @@ fn default_filter(quiet: bool, verbose: u8) -> &'static str {
 
 /// The error as it is told, where something is in it that hosts, registries or programs said.
 fn masked(error: &CliError, mask: &Mask) -> Option<CliError> {
-    match &error.what {
-        What::Refusal(refusal) => {
-            let what = What::Refusal(Box::new((**refusal).clone().masked(mask)));
-            Some(CliError { exit: error.exit, what })
-        }
+    match error {
+        CliError::Refusal(refusal) => Some((**refusal).clone().masked(mask).into()),
         // It blanks secrets out by itself.
-        What::Config(_) => None,
+        CliError::Config(_) => None,
     }
 }
 
@@ -230,11 +227,9 @@ fn config_text(error: &ConfigError, paint: Paint) -> String {
 }
 
 fn error_json(error: &CliError) -> serde_json::Result<serde_json::Value> {
-    match &error.what {
-        What::Refusal(refusal) => {
-            serde_json::to_value(RefusalLine { exit: error.exit.code(), ..refusal.line() })
-        }
-        What::Config(config) => Ok(serde_json::json!({
+    match error {
+        CliError::Refusal(refusal) => serde_json::to_value(refusal.line()),
+        CliError::Config(config) => Ok(serde_json::json!({
             "event": "error",
             "error": {
                 "kind": config.kind().as_str(),
@@ -245,7 +240,7 @@ fn error_json(error: &CliError) -> serde_json::Result<serde_json::Value> {
                 "column": config.column(),
                 "problems": config.to_json()["problems"],
             },
-            "exit": error.exit.code(),
+            "exit": error.exit().code(),
         })),
     }
 }

@@ -5,12 +5,11 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use lockgate_model::{Failure, FailureKind};
+use lockgate_model::{Failure, FailureKind, Refusal};
 use lockgate_own::{Foreign, OwnError};
 use lockgate_ports::PortError;
 
 use crate::error::CliError;
-use crate::exit::Exit;
 
 /// A log that is longer when a run begins is put aside first. Two are kept.
 const LOG_BYTES_MAX: u64 = 1024 * 1024;
@@ -51,7 +50,7 @@ fn held(file: &mut File) -> CliError {
         format!("another `lockgate run-schedule` is at work here{holder}"),
     )
     .hint("wait for it; a tick that comes meanwhile is made up for by the next call");
-    CliError { exit: Exit::Held, ..failure.into() }
+    Refusal::Busy { failure }.into()
 }
 
 /// From now on all that this process writes to stdout and stderr goes to the end of the log beside the configuration.

@@ -27,6 +27,10 @@ pub enum Refusal {
         holder: Box<Holder>,
         age: Millis,
     },
+    /// Another command is at work on this machine that only one may be at a time. No lease is asked for that.
+    Busy {
+        failure: Failure,
+    },
     LeaseLost {
         failure: Failure,
     },
@@ -83,7 +87,7 @@ impl Refusal {
     pub fn exit(&self) -> Exit {
         match self {
             Refusal::Usage { .. } => Exit::Usage,
-            Refusal::Held { .. } => Exit::Held,
+            Refusal::Held { .. } | Refusal::Busy { .. } => Exit::Held,
             Refusal::Midway { .. } | Refusal::CutOff { .. } => Exit::Unknown,
             Refusal::Stuck { .. } | Refusal::Left { .. } => Exit::Stuck,
             Refusal::Failed { failure }
@@ -105,6 +109,7 @@ impl Refusal {
             Refusal::Usage { failure }
             | Refusal::Failed { failure }
             | Refusal::Held { failure, .. }
+            | Refusal::Busy { failure }
             | Refusal::LeaseLost { failure }
             | Refusal::Journal { failure }
             | Refusal::Illegal { failure }
@@ -135,6 +140,7 @@ impl Refusal {
             Refusal::Held { failure, place, holder, age } => {
                 Refusal::Held { failure: hide(failure), place, holder, age }
             }
+            Refusal::Busy { failure } => Refusal::Busy { failure: hide(failure) },
             Refusal::LeaseLost { failure } => Refusal::LeaseLost { failure: hide(failure) },
             Refusal::Journal { failure } => Refusal::Journal { failure: hide(failure) },
             Refusal::Illegal { failure } => Refusal::Illegal { failure: hide(failure) },
@@ -192,6 +198,7 @@ mod tests {
         assert_eq!(failed(FailureKind::LeaseLost), 6);
         assert_eq!(failed(FailureKind::Unreachable), 1);
         assert_eq!(Refusal::usage("no such service", "there are: web").exit().code(), 2);
+        assert_eq!(Refusal::Busy { failure: failure(FailureKind::Conflict) }.exit().code(), 6);
         assert_eq!(Refusal::Midway { failure: failure(FailureKind::Other) }.exit().code(), 7);
         assert_eq!(Refusal::CutOff { failure: failure(FailureKind::Other) }.exit().code(), 7);
     }

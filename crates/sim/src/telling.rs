@@ -244,7 +244,12 @@ impl<'a> Stage<'a> {
             Err(Refusal::Illegal { failure } | Refusal::Midway { failure }) => {
                 self.world.violated(format!("an illegal transition: {failure}"))
             }
-            Err(refusal @ (Refusal::Usage { .. } | Refusal::Left { .. } | Refusal::CutOff { .. })) => {
+            Err(
+                refusal @ (Refusal::Usage { .. }
+                | Refusal::Busy { .. }
+                | Refusal::Left { .. }
+                | Refusal::CutOff { .. }),
+            ) => {
                 self.world.violated(format!("nobody asked for that: {refusal:?}"));
             }
             Err(Refusal::LeaseLost { .. }) => self.world.count(|tally| tally.fenced += 1),

@@ -103,7 +103,7 @@ pub async fn resume(context: &Context<'_>, service: Option<&str>, skip: &Skip) -
         let exit = resumed.unwrap_or_else(|error| {
             context.output.say(&format!("{} cannot be resumed:", service.name));
             context.output.error(&error);
-            error.exit
+            error.exit()
         });
         worst = worst.or_worse(exit);
         if signals.asked_to_end {
