@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::known_cli::{self, Known};
+use crate::cli_cache::{self, CliCache};
 use crate::layout::Place;
 
 /// Bound for `compose up` of one service, whose image is there already.
@@ -87,7 +87,7 @@ impl Cli {
     /// `NotFound` when there is none.
     pub(crate) async fn found_in(&self, dir: &str) -> Result<&Found, PortError> {
         let remembered = || async {
-            let Some(known) = Known::of(self.host.as_ref(), self.wanted, dir) else {
+            let Some(known) = CliCache::of(self.host.as_ref(), self.wanted, dir) else {
                 return self.look().await;
             };
             if let Some(found) = known.read(self.host.as_ref()).await {
@@ -119,7 +119,7 @@ impl Cli {
     /// version, it is called without it.
     async fn itself(&self, mut found: Found) -> Found {
         if found.cli == ComposeCli::Plugin
-            && let Some(program) = known_cli::plugin()
+            && let Some(program) = cli_cache::plugin()
             && self.version(&[&program]).await.is_ok_and(|version| version.as_ref() == Some(&found.version))
         {
             found.program = Some(program);
