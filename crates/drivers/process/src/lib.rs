@@ -26,7 +26,6 @@
 //! An argument that names a file is part of the release, data files too: hand a database to the service by its
 //! environment or working folder, not by an argument.
 
-mod birth;
 mod bytes;
 mod check;
 mod children;
@@ -37,6 +36,7 @@ mod files;
 mod launch;
 mod look;
 mod port;
+mod pre_exec;
 mod process;
 mod record;
 mod script;
