@@ -7,8 +7,9 @@ use lockgate_model::{FailureKind, Millis, Slot};
 use lockgate_ports::{Check, Endpoint, PortError, listens};
 
 use crate::compose::Compose;
-use crate::conflicts::{Found, HostPort};
-use crate::containers::{COMPOSE_SERVICE, Held, is_running, label};
+use crate::conflicts::{Comparison, HostPort};
+use crate::held::{Held, is_running};
+use crate::labels::{COMPOSE_SERVICE, label};
 use crate::per_slot::PerSlot;
 use crate::{api, image, per_slot};
 
@@ -70,7 +71,7 @@ impl Compose {
     async fn check_conflicts(&self) -> Vec<Check> {
         let what = "slots beside each other";
         match self.find_conflicts().await {
-            Ok(Found { conflicts, ports, per_slot }) => {
+            Ok(Comparison { conflicts, ports, per_slot }) => {
                 let between = match conflicts.is_empty() {
                     true => Check::ok(what, "no host port or name is wanted twice"),
                     false => Check::bad(what, conflicts.join("; "), "change the Compose files as said"),

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use lockgate_ports::Host;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{ComposeCli, Found};
-use crate::layout::join;
+use crate::found_cli::{ComposeCli, FoundCli};
+use crate::place::join;
 
 /// Within a slot's folder.
 const FILE: &str = ".lockgate/compose-cli.json";
@@ -35,7 +35,7 @@ pub(crate) struct CliCache {
 #[derive(Serialize, Deserialize)]
 struct Remembered {
     identity: String,
-    found: Found,
+    found: FoundCli,
 }
 
 impl CliCache {
@@ -53,14 +53,14 @@ impl CliCache {
         Some(CliCache { path: join(dir, FILE), identity })
     }
 
-    pub(crate) async fn read(&self, host: &dyn Host) -> Option<Found> {
+    pub(crate) async fn read(&self, host: &dyn Host) -> Option<FoundCli> {
         let content = host.read_own(&self.path).await.ok()?.content?;
         let known: Remembered = serde_json::from_slice(&content).ok()?;
         (known.identity == self.identity).then_some(known.found)
     }
 
     /// Where it cannot be written, Compose is asked again next time.
-    pub(crate) async fn write(&self, host: &dyn Host, found: &Found) {
+    pub(crate) async fn write(&self, host: &dyn Host, found: &FoundCli) {
         let known = Remembered { identity: self.identity.clone(), found: found.clone() };
         let written = match serde_json::to_vec(&known) {
             Ok(content) => host.write_own(&self.path, &content, FILE_MODE).await,
@@ -123,7 +123,7 @@ mod tests {
         let (host, folder) = (Local::new(), dir.path().to_str().unwrap());
         let known = CliCache::of(&host, None, folder).unwrap();
         assert_eq!(known.read(&host).await, None);
-        let found = Found { cli: ComposeCli::Standalone, version: "1.29.2".into(), program: None };
+        let found = FoundCli { cli: ComposeCli::Standalone, version: "1.29.2".into(), program: None };
         known.write(&host, &found).await;
         assert_eq!(known.read(&host).await, Some(found));
         assert_eq!(CliCache::of(&host, Some(ComposeCli::Plugin), folder).unwrap().read(&host).await, None);

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::compose::Compose;
 use crate::conflict_cache::Key;
-use crate::layout::Place;
 use crate::per_slot::PerSlot;
+use crate::place::Place;
 
 /// What of a slot's definition only one container on a host can have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl HostPort {
 
 /// What Compose says of both slots' files.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct Comparison {
     pub conflicts: Vec<String>,
     /// The fixed ports that blue and green publish.
     pub ports: [Vec<HostPort>; 2],
@@ -60,7 +60,7 @@ pub(crate) struct Found {
 
 impl Compose {
     /// As Compose reads the files now. One slot has nothing beside it.
-    pub(crate) async fn find_conflicts(&self) -> Result<Found, PortError> {
+    pub(crate) async fn find_conflicts(&self) -> Result<Comparison, PortError> {
         let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
         self.ask_compose(&blue, &green).await
     }
@@ -85,20 +85,20 @@ impl Compose {
         Ok(found)
     }
 
-    async fn ask_compose(&self, blue: &Place, green: &Place) -> Result<Found, PortError> {
+    async fn ask_compose(&self, blue: &Place, green: &Place) -> Result<Comparison, PortError> {
         if blue.same_container(green) {
             let same = format!(
                 "both slots are the service {} of the same Compose project: put {{slot}} into `dir`, `service` or \
                  `project` of the compose runtime",
                 blue.service
             );
-            return Ok(Found { conflicts: vec![same], ..Found::default() });
+            return Ok(Comparison { conflicts: vec![same], ..Comparison::default() });
         }
         let (one, other) = try_join(self.claims(blue), self.claims(green)).await?;
         let mut conflicts: Vec<String> = self.same_name((blue, &one), (green, &other)).into_iter().collect();
         conflicts.extend(compare((blue, &one), (green, &other), self.service.port));
         let (ports, per_slot) = ([one.ports, other.ports], [one.per_slot, other.per_slot]);
-        Ok(Found { conflicts, ports, per_slot })
+        Ok(Comparison { conflicts, ports, per_slot })
     }
 
     async fn claims(&self, place: &Place) -> Result<Claims, PortError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockgate_ports::Check;
 use serde_json::Value;
 
-use crate::layout::Place;
+use crate::place::Place;
 
 /// What the check of `depends_on` is about.
 pub(crate) const NEEDED: &str = "services beside it";

@@ -35,10 +35,13 @@ mod end;
 mod files;
 mod launch;
 mod look;
+mod options;
 mod port;
 mod pre_exec;
+mod proc_files;
 mod process;
 mod record;
 mod script;
 
-pub use process::{Process, ProcessOptions};
+pub use options::ProcessOptions;
+pub use process::Process;

@@ -14,7 +14,7 @@ use lockgate_ports::PortError;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::look;
+use crate::proc_files;
 
 /// Room for `/proc/self/stat`: 52 numbers and a name.
 const STAT_BYTES_MAX: usize = 2048;
@@ -43,7 +43,7 @@ impl PreExec {
             pid_file: path(format!("{prefix}.{token}.pid"))?,
             record: path(format!("{prefix}.json"))?,
             wanted: format!("{{\"token\":\"{token}\"").into_bytes(),
-            boot_id: look::boot_id()?,
+            boot_id: proc_files::boot_id()?,
         })
     }
 
