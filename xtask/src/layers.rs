@@ -101,6 +101,7 @@ pub fn check() -> Result<()> {
             wrong.extend(words(package)?);
         }
         wrong.extend(within(package)?);
+        wrong.extend(first_page(package));
     }
     if wrong.is_empty() {
         println!("layers: {} crates, every arrow as it should be", packages.len());
@@ -176,6 +177,31 @@ fn within(package: &Package) -> Result<Vec<String>> {
         .then(|| format!("{name} has no circles any more: take it out of CIRCLES"))
         .into_iter()
         .collect())
+}
+
+/// A crate's README is its documentation, and the files that its table names are there.
+fn first_page(package: &Package) -> Vec<String> {
+    let name = package.name.as_str();
+    let src = package.dir.join("src");
+    let Ok(page) = std::fs::read_to_string(package.dir.join("README.md")) else {
+        return vec![format!("{name} has no README.md: what it is for, what it may use, its files")];
+    };
+    let is_in = |file: &str| {
+        let text = std::fs::read_to_string(src.join(file)).unwrap_or_default();
+        text.contains("#![doc = include_str!(\"../README.md\")]")
+    };
+    let mut wrong = Vec::new();
+    if !["lib.rs", "main.rs"].into_iter().any(is_in) {
+        wrong.push(format!("{name}: its lib.rs or main.rs does not include README.md as its documentation"));
+    }
+    // `| `a.rs`, `b/` | what is in them |`
+    let named = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    for file in named.flat_map(|files| files.split(['`', ',', ' '])).filter(|file| !file.is_empty()) {
+        if !src.join(file).exists() {
+            wrong.push(format!("{name}: README.md names src/{file}, which is not there"));
+        }
+    }
+    wrong
 }
 
 fn words(package: &Package) -> Result<Vec<String>> {

@@ -1,4 +1,4 @@
-//! Chores that `cargo` does not do: `cargo xtask layers`, `cargo xtask bench`, `cargo xtask hostile`.
+#![doc = include_str!("../README.md")]
 
 mod bench;
 mod circles;

@@ -1,10 +1,4 @@
-//! The traits to the outside: host, runtime, router, registry, gate, prober, command runner, notifier, store.
-//!
-//! Ports take and give domain values, never a vendor's types, and say what an implementer must guarantee. An error
-//! ([`PortError`]) says what the caller may do, not which library failed. Each port has a fake ([`fake`]) and a
-//! conformance suite ([`conformance`]) that the fake and every driver pass.
-//!
-//! Absent: the engine. Nothing here knows that there are plans.
+#![doc = include_str!("../README.md")]
 
 pub mod conformance;
 pub mod docker_login;
