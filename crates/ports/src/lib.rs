@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![warn(missing_docs)]
+#![deny(missing_docs)]
 
 pub mod conformance;
 pub mod docker_login;
@@ -42,9 +42,13 @@ use lockgate_model::HostId;
 /// All that concerns one service in one environment on one host.
 #[derive(Clone)]
 pub struct HostPorts {
+    /// Its name in the configuration.
     pub id: HostId,
+    /// The machine itself.
     pub host: Arc<dyn Host>,
+    /// What runs the service's slots there.
     pub runtime: Arc<dyn Runtime>,
+    /// What sends traffic to them there.
     pub router: Arc<dyn Router>,
     /// The service's home on the host: holds `active_color`, `previous_color` and `.lockgate/`.
     pub home: String,
