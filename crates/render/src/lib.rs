@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod failure;
+mod history;
 mod json;
 mod lines;
 mod live;
@@ -20,6 +21,7 @@ mod fixtures;
 use std::io;
 
 pub use failure::failure_text;
+pub use history::history_text;
 pub use json::Json;
 pub use live::Live;
 use lockgate_model::{Event, StepProgress, Timestamp};
