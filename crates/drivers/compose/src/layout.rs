@@ -88,10 +88,10 @@ impl Compose {
         let asked: Vec<String> = names.iter().map(|name| (*name).to_owned()).chain(overrides).collect();
         let paths: Vec<String> = asked.iter().map(|name| join(dir, name)).collect();
         let read = self.host.read_each(&paths).await;
-        let mut read: BTreeMap<String, _> = asked.into_iter().zip(read).collect();
-        let mut first = |names: &[&str]| -> Result<Option<(String, Vec<u8>)>, PortError> {
+        let read: BTreeMap<String, _> = asked.into_iter().zip(read).collect();
+        let first = |names: &[&str]| -> Result<Option<(String, Vec<u8>)>, PortError> {
             for name in names {
-                let file = read.remove(*name).transpose()?;
+                let file = read.get(*name).cloned().transpose()?;
                 if let Some(content) = file.and_then(|file| file.content) {
                     return Ok(Some(((*name).to_owned(), content)));
                 }

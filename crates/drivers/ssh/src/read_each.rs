@@ -76,7 +76,8 @@ fn taken_apart(text: &[u8], mark: &str, count: usize, now: Timestamp) -> Vec<Opt
 }
 
 /// Of the output of one request.
-pub(crate) const OUTPUT_BYTES_MAX: usize = FILES_MAX * (SMALL_BYTES_MAX + 1 + MARK_BYTES_MAX) + MARK_BYTES_MAX;
+pub(crate) const OUTPUT_BYTES_MAX: usize =
+    FILES_MAX * (SMALL_BYTES_MAX + 1 + MARK_BYTES_MAX) + MARK_BYTES_MAX;
 
 #[cfg(test)]
 mod tests {
