@@ -24,6 +24,7 @@ mod schedule;
 mod secrets;
 mod slack;
 mod stability;
+mod state_files;
 mod stuck;
 mod watch;
 mod workers;

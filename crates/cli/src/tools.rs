@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use lockgate_engine::{Clock, TTL_SECONDS};
 use lockgate_model::{Millis, Notify, Project, RunId, Timestamp};
-use lockgate_orchestrator::{InProcess, Parts, Teller};
+use lockgate_local::Local;
+use lockgate_orchestrator::{InProcess, Parts, StateFiles, Teller};
 use lockgate_ports::{Check, Notifier};
+use lockgate_render::rfc3339;
 use lockgate_store::SqlStore;
 
 use crate::secrets;
@@ -75,6 +77,7 @@ fn orchestrator(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>)
         new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
         lease_ttl: lease_ttl(),
         teller: Teller::new(notifiers(project), secrets::mask(project)),
+        state_files: StateFiles::of(project, Arc::new(Local::new()), rfc3339),
         watcher: None,
         spawn: Arc::new(|session| drop(tokio::spawn(session))),
     })

@@ -38,6 +38,7 @@ mod resumed;
 mod schedule;
 mod split;
 mod state;
+mod state_file;
 mod status_line;
 mod template;
 mod token;
@@ -100,6 +101,7 @@ pub use schedule::{
 };
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
+pub use state_file::{NOTES_CHARS_MAX, StateFile, StateWord};
 pub use status_line::StatusLine;
 pub use template::{Template, TemplateError, Vars};
 pub use told::Told;

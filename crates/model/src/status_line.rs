@@ -75,6 +75,14 @@ impl ServiceStatus {
     pub fn notes(&self) -> String {
         let failure = self.last_end().and_then(|end| end.outcome.failure());
         let mut notes: Vec<String> = failure.map(ToString::to_string).into_iter().collect();
+        notes.extend(self.seen_notes());
+        notes.join("; ")
+    }
+
+    /// As [`Self::notes`], one by one and without how the last run ended.
+    #[must_use]
+    pub fn seen_notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
         notes.extend(self.unseen.iter().map(|(host, failure)| format!("{host}: {failure}")));
         let held = self.leases.iter().filter(|(_, lease)| lease.unfinished.is_some());
         let at_work =
@@ -92,7 +100,7 @@ impl ServiceStatus {
         for (host, behind) in self.behind() {
             notes.push(format!("{host} is behind: run {} went on without it", behind.run));
         }
-        notes.join("; ")
+        notes
     }
 
     /// Hides secrets in why something could not be seen, which hosts and routers say.

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::handle::{Handle, Seat, Stoppable, handle};
 use crate::service::Orchestrator;
 use crate::session::{Session, Tools};
+use crate::state_files::{Conclude, StateFiles};
 use crate::{Site, Teller, history, lookup, refused, waiting};
 
 /// Longest wait until the hosts know that a run turns back, so that whoever comes next does not go on with it.
@@ -50,6 +51,8 @@ pub struct Parts {
     pub new_run: Arc<dyn Fn() -> RunId + Send + Sync>,
     pub lease_ttl: Millis,
     pub teller: Teller,
+    /// `None`: no state files are asked for.
+    pub state_files: Option<StateFiles>,
     /// Hears the events of all sessions; must not block. `None`: nobody does but who holds a session's handle.
     pub watcher: Option<Arc<dyn EventSink>>,
     pub spawn: Spawn,
@@ -120,10 +123,20 @@ impl InProcess {
         Ok(())
     }
 
+    /// Writes down what came to nothing before a session could begin.
+    pub(crate) async fn note_unbegun(&self, want: &Want, failure: Failure) {
+        let (Some(files), Ok(site)) = (&self.parts.state_files, self.site_of(want)) else { return };
+        let tools = self.looking();
+        let session = Session::new(&site, &tools, (self.parts.new_run)());
+        let end: Result<Report, Refusal> = Err(Refusal::Failed { failure });
+        session.note_end(files, want.aim.asked().as_deref(), &end).await;
+    }
+
     /// Begins a session that comes to what `job` comes to.
-    fn begin<T: Send + 'static>(
+    fn begin<T: Conclude + Send + Sync + 'static>(
         &self,
         site: Site,
+        asked: Option<String>,
         requester: &Requester,
         job: impl for<'s> FnOnce(&'s Session<'s>) -> Job<'s, T> + Send + 'static,
     ) -> Handle<T> {
@@ -138,23 +151,40 @@ impl InProcess {
         let plainly = requester.is_plainly(&self.parts.identity.owner);
         let requester = (!plainly).then(|| requester.told());
         let tools = self.tools(sink, interrupt, requester);
-        (self.parts.spawn)(drive(site, tools, id, seat, asked_to_leave, job).boxed());
+        let note = self.parts.state_files.clone().map(|files| Note { files, asked });
+        (self.parts.spawn)(drive(site, tools, id, note, seat, asked_to_leave, job).boxed());
         handle
     }
 }
 
 type Job<'s, T> = BoxFuture<'s, Result<T, Refusal>>;
 
+/// That its end is written down.
+struct Note {
+    files: StateFiles,
+    /// What is to be deployed or brought back, as it was asked for.
+    asked: Option<String>,
+}
+
 /// A session from its beginning to its end.
-async fn drive<T>(
+async fn drive<T: Conclude>(
     site: Site,
     tools: Tools,
     id: RunId,
+    note: Option<Note>,
     mut seat: Seat<T>,
     mut leave: watch::Receiver<bool>,
     job: impl for<'s> FnOnce(&'s Session<'s>) -> Job<'s, T>,
 ) {
     let session = Session::new(&site, &tools, id);
+    let note_end = async |end: &Result<T, Refusal>| {
+        if let Some(Note { files, asked }) = &note {
+            session.note_end(files, asked.as_deref(), end).await;
+        }
+    };
+    if let Some(Note { files, .. }) = &note {
+        files.warn_early(&session).await;
+    }
     // Whoever is told that it was left may end this process in the midst of it, so it is not dropped before.
     let mut work = job(&session);
     let ended = tokio::select! {
@@ -164,11 +194,15 @@ async fn drive<T>(
     };
     if let Some(end) = ended {
         let mask = Mask::of(&site.secrets);
-        return seat.end(end.map_err(|refusal| refusal.masked(&mask)));
+        let end = end.map_err(|refusal| refusal.masked(&mask));
+        note_end(&end).await;
+        return seat.end(end);
     }
     seat.voice.tell(Told::Leaving);
     let abandoned = Box::new(session.abandoned().await);
-    seat.end(Err(Refusal::Left { abandoned }));
+    let end = Err(Refusal::Left { abandoned });
+    note_end(&end).await;
+    seat.end(end);
     let bound = Duration::from_secs(LEFT_SECONDS_MAX);
     if tokio::time::timeout(bound, seat.is_given_up()).await.is_err() {
         tracing::debug!("what was under way of a session that was left ends now");
@@ -271,7 +305,7 @@ fn resuming(
 #[async_trait]
 impl Orchestrator for InProcess {
     async fn start(&self, want: &Want, requester: &Requester) -> Result<Handle<Report>, Refusal> {
-        Ok(self.begin(self.site_of(want)?, requester, running(want.aim.clone())))
+        Ok(self.begin(self.site_of(want)?, want.aim.asked(), requester, running(want.aim.clone())))
     }
 
     async fn resume(&self, what: &Resume, requester: &Requester) -> Result<Handle<Resumed>, Refusal> {
@@ -279,7 +313,7 @@ impl Orchestrator for InProcess {
             lookup::environment(self.project(), what.environment.as_ref().map(EnvironmentName::as_str))?;
         let skip = lookup::skipped(environment, what.skip.iter().map(HostId::as_str))?;
         let site = self.site(what.service.as_str(), Some(&environment.name))?;
-        Ok(self.begin(site, requester, resuming(what.clone(), skip)))
+        Ok(self.begin(site, None, requester, resuming(what.clone(), skip)))
     }
 
     async fn plan(&self, want: &Want) -> Result<Planned, Refusal> {

@@ -203,6 +203,7 @@ impl Scene {
             registries: BTreeMap::new(),
             ssh: Ssh::default(),
             state: lockgate_model::StateLocation::of_folder("/".as_ref()),
+            state_dir: None,
         };
         let site = Site {
             project: Arc::new(project),
@@ -235,6 +236,7 @@ impl Scene {
             }),
             lease_ttl: Millis::from_secs(15),
             teller: teller.clone(),
+            state_files: None,
             watcher: None,
             spawn: Arc::new(|session| drop(tokio::spawn(session))),
         });
