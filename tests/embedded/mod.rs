@@ -26,5 +26,6 @@ mod slack;
 mod stability;
 mod state_files;
 mod stuck;
+mod troubleshooting;
 mod watch;
 mod workers;

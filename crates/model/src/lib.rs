@@ -6,6 +6,7 @@
 mod audit;
 mod behind;
 mod calendar;
+mod closely;
 mod dark;
 mod delivery;
 mod escape;
@@ -19,6 +20,7 @@ mod hints;
 mod host_log;
 mod ids;
 mod lease;
+mod live_text;
 mod mask;
 mod observation;
 mod observed;
@@ -52,6 +54,7 @@ mod word;
 pub use audit::{AuditEntry, AuditRecord};
 pub use behind::{Behind, LeftOut};
 pub use calendar::{Cron, InvalidCron, Zone};
+pub use closely::{HostClosely, Probed, ServiceClosely, SlotClosely};
 pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
@@ -76,10 +79,11 @@ pub use lease::{
     BELIEVED_TTL_SECONDS_MAX, Begun, Holder, Identity, LeaseRecord, OWNER_CHARS_MAX, Place, PlanPlace,
     Progress, RECORD_BYTES_MAX, RunEnd, RunFileName, TOKEN_MAX, Unfinished,
 };
+pub use live_text::{deploy_again, live_text, not_running};
 pub use mask::Mask;
 pub use observation::{Observation, Tally};
 pub use observed::{
-    HostObserved, Observed, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
+    HostObserved, Observed, OwnEnd, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
     live_without_router,
 };
 pub use past_run::{HistoryFilter, PastRun};

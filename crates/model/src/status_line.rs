@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Behind, EnvironmentName, Exit, Failure, HostId, HostObserved, Mask, Rejected, ServiceName, ServiceStatus,
-    StatusWord, Timestamp,
+    Behind, EnvironmentName, Exit, Failure, HostClosely, HostId, HostObserved, Mask, Rejected, ServiceClosely,
+    ServiceName, ServiceStatus, StatusWord, Timestamp,
 };
 
 /// As `status --format json` prints it.
@@ -26,6 +26,9 @@ pub struct StatusLine {
     pub hosts: BTreeMap<HostId, HostObserved>,
     pub unseen: BTreeMap<HostId, Failure>,
     pub behind: BTreeMap<HostId, Behind>,
+    /// What was seen more closely, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closely: Option<BTreeMap<HostId, HostClosely>>,
 }
 
 impl StatusLine {
@@ -44,15 +47,22 @@ impl StatusLine {
             hosts: status.observed.hosts.clone(),
             unseen: status.unseen.clone(),
             behind: status.behind(),
+            closely: None,
         }
+    }
+
+    /// With what was seen more closely.
+    #[must_use]
+    pub fn closely(looked: &ServiceClosely, time: impl Fn(Timestamp) -> String) -> Self {
+        Self { closely: Some(looked.hosts.clone()), ..Self::of(&looked.status, time) }
     }
 }
 
 impl ServiceStatus {
     /// For a command that looked at these, and at nothing else.
     #[must_use]
-    pub fn exit(statuses: &[ServiceStatus]) -> Exit {
-        let exits = statuses.iter().map(|status| Exit::of_look(status.word()));
+    pub fn exit<'s>(statuses: impl IntoIterator<Item = &'s ServiceStatus>) -> Exit {
+        let exits = statuses.into_iter().map(|status| Exit::of_look(status.word()));
         exits.fold(Exit::Succeeded, Exit::or_worse)
     }
 

@@ -1,6 +1,6 @@
 //! What `doctor` has found out, as every face tells it.
 
-use lockgate_model::{EnvironmentName, Exit, HostId, ServiceName};
+use lockgate_model::{EnvironmentName, Exit, HostId, Mask, ServiceName};
 use lockgate_ports::{Check, CheckState};
 use serde::Serialize;
 
@@ -12,6 +12,46 @@ pub struct Diagnosed {
     /// `None` for what is not about one service.
     pub service: Option<ServiceName>,
     pub check: Check,
+}
+
+/// What belongs together, in the order in which it was looked at.
+#[derive(Debug, Clone, Serialize)]
+pub struct Examined {
+    pub environment: EnvironmentName,
+    pub host: HostId,
+    /// `None` for what is not about one service.
+    pub service: Option<ServiceName>,
+    /// What it is about, for people, beside the host's name; may be empty.
+    pub title: String,
+    pub checks: Vec<Check>,
+}
+
+impl Examined {
+    /// One for each check.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Diagnosed> {
+        let line = |check: &Check| Diagnosed {
+            environment: self.environment.clone(),
+            host: self.host.clone(),
+            service: self.service.clone(),
+            check: check.clone(),
+        };
+        self.checks.iter().map(line).collect()
+    }
+
+    /// Of all of them: see [`Diagnosed::exit`].
+    #[must_use]
+    pub fn exit(all: &[Examined]) -> Exit {
+        let lines: Vec<Diagnosed> = all.iter().flat_map(Examined::lines).collect();
+        Diagnosed::exit(&lines)
+    }
+
+    pub(crate) fn mask(&mut self, mask: &Mask) {
+        for check in &mut self.checks {
+            check.seen = mask.hide(std::mem::take(&mut check.seen));
+            check.lines = mask.hide_all(std::mem::take(&mut check.lines));
+        }
+    }
 }
 
 impl Diagnosed {

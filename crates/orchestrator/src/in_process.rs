@@ -9,15 +9,17 @@ use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
     Abandoned, Aim, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter,
     HostId, HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected,
-    Report, Requester, Resume, Resumed, RunId, Service, ServiceName, ServiceStatus, StepProgress, Told, Want,
+    Report, Requester, Resume, Resumed, RunId, Service, ServiceClosely, ServiceName, ServiceStatus,
+    StepProgress, Told, Want,
 };
 use tokio::sync::watch;
 
+use crate::doctor::{self, Around, Beside};
 use crate::handle::{Handle, Seat, Stoppable, handle};
 use crate::service::Orchestrator;
 use crate::session::{Session, Tools};
 use crate::state_files::{Conclude, StateFiles};
-use crate::{Site, Teller, history, lookup, refused, waiting};
+use crate::{Examined, Site, Teller, history, lookup, refused, waiting};
 
 /// Longest wait until the hosts know that a run turns back, so that whoever comes next does not go on with it.
 const HEEDED_SECONDS_MAX: u64 = 2;
@@ -53,6 +55,8 @@ pub struct Parts {
     pub teller: Teller,
     /// `None`: no state files are asked for.
     pub state_files: Option<StateFiles>,
+    /// What the project has beside its hosts, for `doctor`; `None`: that is not looked at.
+    pub beside: Option<Arc<dyn Beside>>,
     /// Hears the events of all sessions; must not block. `None`: nobody does but who holds a session's handle.
     pub watcher: Option<Arc<dyn EventSink>>,
     pub spawn: Spawn,
@@ -335,6 +339,34 @@ impl Orchestrator for InProcess {
             statuses.push(Session::new(&site, &tools, (self.parts.new_run)()).status().await);
         }
         Ok(statuses)
+    }
+
+    async fn status_closely(
+        &self,
+        service: Option<&ServiceName>,
+        environment: Option<&EnvironmentName>,
+    ) -> Result<Vec<ServiceClosely>, Refusal> {
+        let tools = self.looking();
+        let mut looked = Vec::new();
+        for service in lookup::services(self.project(), service.map(ServiceName::as_str))? {
+            let site = self.site(service.name.as_str(), environment)?;
+            looked.push(Session::new(&site, &tools, (self.parts.new_run)()).status_closely().await);
+        }
+        Ok(looked)
+    }
+
+    async fn doctor(
+        &self,
+        service: Option<&ServiceName>,
+        environment: Option<&EnvironmentName>,
+    ) -> Result<Vec<Examined>, Refusal> {
+        let mut sites = Vec::new();
+        for service in lookup::services(self.project(), service.map(ServiceName::as_str))? {
+            sites.push(self.site(service.name.as_str(), environment)?);
+        }
+        let Parts { state_files, beside, teller, .. } = &*self.parts;
+        let around = Around { state_files: state_files.as_ref(), beside: beside.as_deref(), teller };
+        doctor::examine(&sites, &around, &self.looking()).await
     }
 
     async fn history(&self, filter: &HistoryFilter) -> Result<Vec<PastRun>, Refusal> {

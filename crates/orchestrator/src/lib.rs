@@ -9,8 +9,10 @@
 mod bring_back;
 mod bring_to_end;
 mod check;
+mod closely;
 mod cut_off;
 mod diagnosis;
+mod doctor;
 mod events;
 mod handle;
 mod history;
@@ -31,7 +33,8 @@ mod status;
 mod tell;
 mod waiting;
 
-pub use diagnosis::Diagnosed;
+pub use diagnosis::{Diagnosed, Examined};
+pub use doctor::Beside;
 pub use events::{Events, TOLD_MAX, Voice, events};
 pub use handle::{Begun, Handle, Seat, Stop, Stoppable, handle};
 pub use in_process::{InProcess, Parts, Spawn, Wiring};

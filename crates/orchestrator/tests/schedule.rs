@@ -237,6 +237,7 @@ impl Scene {
             lease_ttl: Millis::from_secs(15),
             teller: teller.clone(),
             state_files: None,
+            beside: None,
             watcher: None,
             spawn: Arc::new(|session| drop(tokio::spawn(session))),
         });

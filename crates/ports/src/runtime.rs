@@ -1,7 +1,7 @@
 //! What runs a slot, for one service in one environment on one host.
 
 use async_trait::async_trait;
-use lockgate_model::{FailureKind, Millis, Release, Slot, SlotState, Tag, Template, Timestamp};
+use lockgate_model::{FailureKind, Millis, OwnEnd, Release, Slot, SlotState, Tag, Template, Timestamp};
 use serde::Serialize;
 
 use crate::{Endpoint, Output, PortError};
@@ -29,19 +29,41 @@ pub struct Check {
     pub seen: String,
     /// How to mend it; for anything but `Ok`.
     pub mend: Option<String>,
+    /// What an app wrote that explains it, oldest line first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<String>,
 }
 
 impl Check {
     pub fn ok(what: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { what: what.into(), state: CheckState::Ok, seen: seen.into(), mend: None }
+        Self { what: what.into(), state: CheckState::Ok, seen: seen.into(), mend: None, lines: Vec::new() }
     }
 
     pub fn warn(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what: what.into(), state: CheckState::Warn, seen: seen.into(), mend: Some(mend.into()) }
+        Self {
+            what: what.into(),
+            state: CheckState::Warn,
+            seen: seen.into(),
+            mend: Some(mend.into()),
+            lines: Vec::new(),
+        }
     }
 
     pub fn bad(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what: what.into(), state: CheckState::Bad, seen: seen.into(), mend: Some(mend.into()) }
+        Self {
+            what: what.into(),
+            state: CheckState::Bad,
+            seen: seen.into(),
+            mend: Some(mend.into()),
+            lines: Vec::new(),
+        }
+    }
+
+    /// With what an app wrote, oldest line first, below what was seen.
+    #[must_use]
+    pub fn lines(mut self, lines: Vec<String>) -> Self {
+        self.lines = lines;
+        self
     }
 }
 
@@ -51,7 +73,7 @@ pub enum CheckState {
     Ok,
     /// A deployment works, but not as well as it could.
     Warn,
-    /// A deployment would fail.
+    /// A deployment would fail, users are not served, or what the configuration asks for cannot be done.
     Bad,
 }
 
@@ -154,6 +176,15 @@ pub trait Runtime: Send + Sync {
             format!("{slot} has no health check of its own under {}", self.name()),
         )
         .hint("write `health: { command: … }` or a path"))
+    }
+
+    /// How what the slot held has ended; `None` while it runs, when it holds nothing, and for a runtime that is not told.
+    ///
+    /// # Errors
+    /// As [`Runtime::slots`].
+    async fn end_of(&self, slot: Slot) -> Result<Option<OwnEnd>, PortError> {
+        let _ = slot;
+        Ok(None)
     }
 
     /// Runs a program where the slot's app runs, with its environment: inside its container, or beside its process. Its

@@ -8,6 +8,7 @@
 //!
 //! Absent: the engine, the clock, and the choice whether to use colours or a terminal, which is the caller's.
 
+mod closely;
 mod failure;
 mod json;
 mod lines;
@@ -27,6 +28,7 @@ mod fixtures;
 
 use std::io;
 
+pub use closely::closely_text;
 pub use failure::failure_text;
 pub use json::Json;
 pub use live::Live;
@@ -34,7 +36,8 @@ use lockgate_model::{Event, StepProgress, Timestamp};
 pub use outcome::{dark_text, hosts_text, outcome_text};
 pub use paint::{Paint, clean, escaped, harmless, harmless_json};
 pub use plain::Plain;
-pub use plan::{deploy_again, live_text, plan_text};
+pub use lockgate_model::{deploy_again, live_text};
+pub use plan::plan_text;
 pub use schedule::{schedule_text, turn_text};
 pub use status::{rejected_text, status_text};
 pub use table::Table;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_model::{
-    ComposeRuntime, EnvironmentName, Health, Millis, ProjectName, Release, Service, Slot, Tag, Template,
+    ComposeRuntime, EnvironmentName, Health, Millis, OwnEnd, ProjectName, Release, Service, Slot, Tag,
+    Template,
 };
 use lockgate_ports::{Check, Diagnosis, Host, Output, OwnHealth, PortError, Runtime, RuntimeSlot};
 use tokio::sync::OnceCell;
@@ -158,6 +159,10 @@ impl Runtime for Compose {
 
     async fn health(&self, slot: Slot) -> Result<OwnHealth, PortError> {
         self.health_of(slot).await
+    }
+
+    async fn end_of(&self, slot: Slot) -> Result<Option<OwnEnd>, PortError> {
+        self.look_at_end(slot).await
     }
 
     async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {

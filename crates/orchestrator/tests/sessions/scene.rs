@@ -211,6 +211,7 @@ impl Scene {
             lease_ttl: Millis::from_secs(15),
             teller: Teller::default(),
             state_files: None,
+            beside: None,
             watcher: None,
             spawn: Arc::new(|session| drop(tokio::spawn(session))),
         });
