@@ -63,7 +63,10 @@ fn each_end_of_a_run_is_written_in_system_as_form_and_only_for_its_service() {
     assert_eq!(word, (json!("v1"), json!("rolled_back")));
     assert_eq!(notes, "a rollback was asked for");
     project.deploy("v1");
-    assert_eq!(said(&project), ((json!("v1"), json!("success")), "nothing to do: it was live already".into()));
+    assert_eq!(
+        said(&project),
+        ((json!("v1"), json!("success")), "nothing to do: it was live already".into())
+    );
 
     let mode = std::fs::metadata(folder.join("web.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o644);

@@ -52,7 +52,10 @@ fn a_release_that_ended_by_itself_shows_its_log_without_secrets() {
     let setup = Setup { service: "    env: { API_TOKEN: hunter2-and-more }\n".into(), ..Setup::default() };
     let project = Project::with(&setup);
     project.deploy("v1");
-    project.script("app-v3", "#!/bin/sh\necho \"connecting with $API_TOKEN\"\necho 'no database: refused'; exit 3\n");
+    project.script(
+        "app-v3",
+        "#!/bin/sh\necho \"connecting with $API_TOKEN\"\necho 'no database: refused'; exit 3\n",
+    );
     project.run("deploy web v3").expect(1);
     let said = said(&project, &[("status web -v", 0), ("doctor web", 0)]);
     assert!(!said.contains("hunter2"), "{said}");

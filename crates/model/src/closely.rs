@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    HostId, HostObserved, Mask, Millis, OwnEnd, ServiceStatus, Slot, SlotObserved, SlotState, Timestamp, not_running,
+    HostId, HostObserved, Mask, Millis, OwnEnd, ServiceStatus, Slot, SlotObserved, SlotState, Timestamp,
+    not_running,
 };
 
 /// Exit codes of an app that was stopped in order: by itself, by SIGTERM, and by SIGKILL when its time was up.
@@ -216,12 +217,8 @@ mod tests {
         let end = |exit_code, out_of_memory| {
             Some(OwnEnd { exit_code, ended_at: Some(Timestamp(5)), out_of_memory })
         };
-        let stopped = |ended| SlotClosely {
-            holds: Some(held(SlotState::Stopped)),
-            ended,
-            health: None,
-            trouble: None,
-        };
+        let stopped =
+            |ended| SlotClosely { holds: Some(held(SlotState::Stopped)), ended, health: None, trouble: None };
         let trouble = |slot: SlotClosely, is_live, failed: Option<&str>| {
             slot.judged(is_live, failed.map(str::to_owned), Some(Timestamp(2_000))).trouble
         };
@@ -231,7 +228,10 @@ mod tests {
         let by_itself = trouble(stopped(end(3, false)), false, None);
         assert_eq!(by_itself.as_deref(), Some("it has ended by itself with exit code 3"));
         assert!(trouble(stopped(end(137, true)), false, None).unwrap().contains("too much memory"));
-        assert_eq!(trouble(stopped(None), false, Some("it was rejected")).as_deref(), Some("it was rejected"));
+        assert_eq!(
+            trouble(stopped(None), false, Some("it was rejected")).as_deref(),
+            Some("it was rejected")
+        );
         assert!(trouble(stopped(None), true, None).unwrap().contains("does not run"));
 
         let running = |ok, restarts| SlotClosely {

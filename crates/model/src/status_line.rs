@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Behind, EnvironmentName, Exit, Failure, HostClosely, HostId, HostObserved, Mask, Rejected, ServiceClosely,
-    ServiceName, ServiceStatus, StatusWord, Timestamp,
+    Behind, EnvironmentName, Exit, Failure, HostClosely, HostId, HostObserved, Mask, Rejected,
+    ServiceClosely, ServiceName, ServiceStatus, StatusWord, Timestamp,
 };
 
 /// As `status --format json` prints it.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::{FutureExt, join_all};
-use lockgate_model::{HostClosely, HostId, HostObserved, LeaseRecord, Mask, ServiceClosely, ServiceStatus, Slot};
+use lockgate_model::{
+    HostClosely, HostId, HostObserved, LeaseRecord, Mask, ServiceClosely, ServiceStatus, Slot,
+};
 use lockgate_perform::{look_closely, masked};
 
 use crate::session::Session;

@@ -119,21 +119,16 @@ impl InProcess {
         }
     }
 
-    /// Tells people of what came to nothing before a session could begin.
-    pub(crate) fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
+    /// Tells people of what came to nothing before a session could begin, and writes it down.
+    pub(crate) async fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
         let (site, tools) = (self.site_of(want)?, self.looking());
         let session = Session::new(&site, &tools, (self.parts.new_run)());
-        tools.teller.unbegun(&session, &want.aim, failure);
+        tools.teller.unbegun(&session, &want.aim, failure.clone());
+        if let Some(files) = &self.parts.state_files {
+            let end: Result<Report, Refusal> = Err(Refusal::Failed { failure });
+            session.note_end(files, want.aim.asked().as_deref(), &end).await;
+        }
         Ok(())
-    }
-
-    /// Writes down what came to nothing before a session could begin.
-    pub(crate) async fn note_unbegun(&self, want: &Want, failure: Failure) {
-        let (Some(files), Ok(site)) = (&self.parts.state_files, self.site_of(want)) else { return };
-        let tools = self.looking();
-        let session = Session::new(&site, &tools, (self.parts.new_run)());
-        let end: Result<Report, Refusal> = Err(Refusal::Failed { failure });
-        session.note_end(files, want.aim.asked().as_deref(), &end).await;
     }
 
     /// Begins a session that comes to what `job` comes to.

@@ -230,12 +230,10 @@ impl Scheduler {
         let failure = self.mask.failure(failure);
         // Where it is not known which, what the schedule asks for stands for it.
         let asked = tag.clone().or_else(|| Tag::new(turn.schedule.deploy.as_str()).ok());
-        if let Some(asked) = asked.filter(|_| failure.kind != FailureKind::Cancelled) {
-            let want = wanted(turn, asked);
-            if let Err(refusal) = self.orchestrator.tell_unbegun(&want, failure.clone()) {
-                tracing::warn!(failure = %failure_of(&refusal), "nobody could be told");
-            }
-            self.orchestrator.note_unbegun(&want, failure.clone()).await;
+        if let Some(asked) = asked.filter(|_| failure.kind != FailureKind::Cancelled)
+            && let Err(refusal) = self.orchestrator.tell_unbegun(&wanted(turn, asked), failure.clone()).await
+        {
+            tracing::warn!(failure = %failure_of(&refusal), "nobody could be told");
         }
         ScheduledEnd::Failed { tag, how: word_of(Refusal::from(failure.clone()).exit()), failure }
     }

@@ -66,8 +66,8 @@ impl StateFiles {
             "let this user write there: `sudo mkdir -p {0} && sudo chown \"$USER\" {0}`, or change `state_dir`",
             shell_words::quote(&folder_of(&path))
         );
-        let asked = Command::new(["sh", "-c", MAY_KEEP, "sh", &path])
-            .timeout(Millis::from_secs(WRITE_SECONDS_MAX));
+        let asked =
+            Command::new(["sh", "-c", MAY_KEEP, "sh", &path]).timeout(Millis::from_secs(WRITE_SECONDS_MAX));
         let (may_keep, free) = tokio::join!(self.host.exec(&asked), self.host.disk_free_mib(&path));
         match (may_keep, free) {
             (Ok(output), _) if !output.ok() => {
@@ -259,5 +259,100 @@ impl Session<'_> {
             let hint = failure.hints.joined().map(|hint| format!("; {hint}")).unwrap_or_default();
             tracing::warn!(%failure, "the state file of {} was not written{hint}", file.service);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::{Holder, HostId, Left as What, Place};
+
+    use super::*;
+
+    fn failure(message: &str) -> Failure {
+        Failure::new(FailureKind::Other, message)
+    }
+
+    fn status() -> ServiceStatus {
+        ServiceStatus {
+            service: ServiceName::new("web").unwrap(),
+            environment: EnvironmentName::new("prod").unwrap(),
+            observed: lockgate_model::Observed::default(),
+            leases: std::collections::BTreeMap::new(),
+            wanted: std::collections::BTreeMap::new(),
+            clocks: std::collections::BTreeMap::new(),
+            unseen: std::collections::BTreeMap::new(),
+        }
+    }
+
+    fn word(refusal: &Refusal) -> Option<(StateWord, String)> {
+        let concluded = refusal.concluded()?;
+        Some((StateWord::of(concluded.exit, concluded.goes_back), concluded.notes.join("; ")))
+    }
+
+    #[test]
+    fn who_was_kept_out_by_somebody_else_writes_nothing_and_who_was_overtaken_says_so() {
+        let holder = Holder {
+            owner: "kim@desk".into(),
+            boot_id: "boot".into(),
+            pid: 7,
+            started: 1,
+            session: String::new(),
+            host: None,
+            since: Timestamp(1),
+            renewed_at: Timestamp(2),
+            ttl: Millis(15_000),
+        };
+        let place = Place::Host(HostId::local());
+        let held =
+            Refusal::Held { failure: failure("held"), place, holder: Box::new(holder), age: Millis(5) };
+        assert_eq!(word(&held), None);
+        assert_eq!(word(&Refusal::Busy { failure: failure("busy") }), None);
+        assert_eq!(word(&Refusal::usage("no such service", "there are: web")), None);
+        let failed = |text: &str| Some((StateWord::Failed, text.to_owned()));
+        assert_eq!(word(&Refusal::LeaseLost { failure: failure("overtaken") }), failed("failed: overtaken"));
+        assert_eq!(word(&Refusal::Midway { failure: failure("midway") }), failed("failed: midway"));
+        assert_eq!(word(&Refusal::Failed { failure: failure("no such tag") }), failed("failed: no such tag"));
+    }
+
+    #[test]
+    fn a_run_that_is_left_in_the_middle_is_failed_with_what_is_to_be_typed() {
+        let run = lockgate_model::RunId(uuid::Uuid::from_u128(7));
+        let left = |run| {
+            let abandoned = Abandoned { run, release: None, status: status(), hosts: vec![HostId::local()] };
+            Refusal::Left { abandoned: Box::new(abandoned) }
+        };
+        assert_eq!(word(&left(None)), None, "nothing was begun");
+        let (word, notes) = word(&left(Some(run))).unwrap();
+        assert_eq!(word, StateWord::Failed);
+        assert!(notes.contains("lockgate --env prod resume web"), "{notes}");
+    }
+
+    #[test]
+    fn resuming_writes_only_where_a_release_was_brought_to_its_end() {
+        let run = lockgate_model::RunId(uuid::Uuid::from_u128(7));
+        let resumed = |what: &[What]| Resumed {
+            ended: what
+                .iter()
+                .map(|what| lockgate_model::Ended {
+                    run,
+                    what: *what,
+                    outcome: Outcome::Succeeded { warnings: Vec::new() },
+                })
+                .collect(),
+            status: status(),
+            refusal: None,
+        };
+        assert!(resumed(&[]).concluded().is_none());
+        assert!(resumed(&[What::Beside]).concluded().is_none());
+        let concluded = resumed(&[What::CutOff, What::Beside]);
+        let concluded = concluded.concluded().unwrap();
+        assert_eq!(StateWord::of(concluded.exit, concluded.goes_back), StateWord::Success);
+        assert!(concluded.notes[0].contains("had been cut off"), "{:?}", concluded.notes);
+        // What was done well before something else could not be is no success.
+        let mut half = resumed(&[What::CutOff]);
+        half.refusal = Some(Box::new(Refusal::Failed { failure: failure("the host is gone") }));
+        let concluded = half.concluded().unwrap();
+        assert_eq!(StateWord::of(concluded.exit, concluded.goes_back), StateWord::Failed);
+        assert!(concluded.notes.contains(&"failed: the host is gone".to_owned()), "{:?}", concluded.notes);
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use futures_util::future::{FutureExt, join_all};
 use lockgate_model::{
-    Health, HostClosely, HostObserved, HttpHealth, Millis, Probed, Slot, SlotClosely, SlotObserved, SlotState,
-    Timestamp,
+    Health, HostClosely, HostObserved, HttpHealth, Millis, Probed, Slot, SlotClosely, SlotObserved,
+    SlotState, Timestamp,
 };
 use lockgate_ports::{Endpoint, HostPorts, Request, http};
 use tokio::time::Instant;

@@ -20,7 +20,8 @@ pub fn resolve(
     let dir = reader.file("`state_dir`", source, Holes::Fixed)?;
     let deployed = environments.iter().filter(|environment| environment.slots().is_some()).count();
     if deployed > 1 && !dir.names("environment") {
-        let message = "`state_dir` is one folder for several environments, whose files would replace each other";
+        let message =
+            "`state_dir` is one folder for several environments, whose files would replace each other";
         let hint = format!("write `state_dir: {}/{{environment}}`", dir.as_str().trim_end_matches('/'));
         reader.conflict(source.place, message, hint);
         return None;

@@ -5,8 +5,8 @@ use std::path::Path;
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis};
 use lockgate_ports::{
-    Check, Command, Ended, Endpoint, Host, HostFile, HostStream, LineSink, Output, PortError, Swapped, Upload,
-    Uploaded,
+    Check, Command, Ended, Endpoint, Host, HostFile, HostStream, LineSink, Output, PortError, Swapped,
+    Upload, Uploaded,
 };
 use tokio::net::{TcpStream, UnixStream};
 

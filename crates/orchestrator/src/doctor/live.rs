@@ -19,7 +19,9 @@ pub(super) fn check(site: &Site, host: &HostId, status: &ServiceStatus) -> Check
         (Some(seen), Some(missing)) if seen.is_new() => {
             Check::warn(LIVE, missing.to_string(), "mend what is said above first")
         }
-        (Some(seen), _) => live_check(&site.service, &site.environment, seen, status.clocks.get(host).copied()),
+        (Some(seen), _) => {
+            live_check(&site.service, &site.environment, seen, status.clocks.get(host).copied())
+        }
         (None, Some(failure)) => Check::warn(LIVE, failure.to_string(), "mend what is said above first"),
         (None, None) => Check::warn(LIVE, "it could not be seen", "mend what is said above first"),
     }

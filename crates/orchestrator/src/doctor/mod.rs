@@ -46,10 +46,13 @@ pub(crate) async fn examine(
     let here = here(sites, around);
     let hosts = first.hosts.iter().map(|ports| host(sites, ports, tools).boxed());
     let (here, hosts) = tokio::join!(here, join_all(hosts.collect::<Vec<_>>()));
-    let mut all: Vec<Examined> = [("gates", gates)].into_iter().chain(here).filter_map(|(title, checks)| {
-        (!checks.is_empty()).then(|| examined(first, &HostId::local(), None, title, checks))
-    })
-    .collect();
+    let mut all: Vec<Examined> = [("gates", gates)]
+        .into_iter()
+        .chain(here)
+        .filter_map(|(title, checks)| {
+            (!checks.is_empty()).then(|| examined(first, &HostId::local(), None, title, checks))
+        })
+        .collect();
     all.extend(hosts.into_iter().flatten());
     let mask = Mask::of(sites.iter().flat_map(|site| site.service.env.values().chain(&site.secrets)));
     all.iter_mut().for_each(|one| one.mask(&mask));

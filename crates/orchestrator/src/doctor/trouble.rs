@@ -3,7 +3,8 @@
 
 use futures_util::future::{FutureExt, join_all};
 use lockgate_model::{
-    EnvironmentName, HostClosely, Mask, ServiceClosely, ServiceName, Slot, SlotClosely, SlotState, deploy_again,
+    EnvironmentName, HostClosely, Mask, ServiceClosely, ServiceName, Slot, SlotClosely, SlotState,
+    deploy_again,
 };
 use lockgate_perform::masked;
 use lockgate_ports::{Check, CheckState, HostPorts};
@@ -100,8 +101,12 @@ async fn slot_checks(
             (true, _) => Check::ok(what, seen),
             (false, _) => Check {
                 state: if is_live { CheckState::Bad } else { CheckState::Warn },
-                ..Check::bad(what, seen, "`health` in lockgate.yaml says what is asked; the log above may say why")
-                    .lines(probed.said.clone())
+                ..Check::bad(
+                    what,
+                    seen,
+                    "`health` in lockgate.yaml says what is asked; the log above may say why",
+                )
+                .lines(probed.said.clone())
             },
         });
     }
