@@ -42,6 +42,7 @@ mod split;
 mod state;
 mod state_file;
 mod status_line;
+mod status_word;
 mod template;
 mod token;
 mod told;
@@ -49,7 +50,6 @@ mod variable;
 mod verdict;
 mod want;
 mod webhook;
-mod word;
 
 pub use audit::{AuditEntry, AuditRecord};
 pub use behind::{Behind, LeftOut};
@@ -87,7 +87,9 @@ pub use observed::{
     SlotState, live_without_router,
 };
 pub use past_run::{HistoryFilter, PastRun};
-pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
+pub use plan::{
+    Action, ActionProperties, Gates, Intent, Interruption, Lane, Moment, Phase, Plan, Probe, Seen, Step,
+};
 pub use presence::{Presence, SeenLive};
 pub use project::{Notify, Project, Secret, Service, Ssh, StatusRange, Verify};
 pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
@@ -98,7 +100,7 @@ pub use release::Release;
 pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tried, WasLive, condemns};
 pub use report::{Planned, Report, ReportLine};
 pub use requester::{By, REQUESTER_CHARS_MAX, Requester};
-pub use resumed::{Abandoned, AbandonedLine, Ended, Left, Resumed, ResumedLine, SeenAfter};
+pub use resumed::{Abandoned, AbandonedLine, Ended, Leftover, Resumed, ResumedLine, SeenAfter};
 pub use schedule::{
     FailedBefore, Handled, Pick, Remembered, Schedule, ScheduleLine, ScheduleTold, ScheduledEnd,
     ScheduledWord, TurnTold,
@@ -107,10 +109,10 @@ pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use state_file::{NOTES_CHARS_MAX, StateFile, StateWord};
 pub use status_line::StatusLine;
+pub use status_word::StatusWord;
 pub use template::{Template, TemplateError, Vars};
 pub use told::Told;
 pub use variable::{is_secret_name, secret_variables};
 pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
 pub use want::{Aim, Resume, Want};
 pub use webhook::{ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Received, WebhookDelivery, body_digest};
-pub use word::StatusWord;

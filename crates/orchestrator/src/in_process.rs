@@ -199,7 +199,7 @@ async fn drive<T: Conclude>(
     }
     seat.voice.tell(Told::Leaving);
     let abandoned = Box::new(session.abandoned().await);
-    let end = Err(Refusal::Left { abandoned });
+    let end = Err(Refusal::Abandoned { abandoned });
     note_end(&end).await;
     seat.end(end);
     let bound = Duration::from_secs(LEFT_SECONDS_MAX);

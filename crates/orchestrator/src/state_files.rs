@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_model::{
-    Abandoned, EnvironmentName, Exit, Failure, FailureKind, Intent, Left, Mask, Millis, Outcome, Project,
+    Abandoned, EnvironmentName, Exit, Failure, FailureKind, Intent, Leftover, Mask, Millis, Outcome, Project,
     Refusal, Report, Resumed, ServiceName, ServiceStatus, StateFile, StateWord, Tag, Template, Timestamp,
     Vars,
 };
@@ -151,8 +151,8 @@ impl Conclude for Resumed {
     /// Stopping what ran beside the live release says nothing of how a deployment went.
     fn concluded(&self) -> Option<Concluded<'_>> {
         let is_about = |what| match what {
-            Left::CutOff | Left::Died => true,
-            Left::Beside => false,
+            Leftover::CutOff | Leftover::Died => true,
+            Leftover::Beside => false,
         };
         if !self.ended.iter().any(|end| is_about(end.what)) && self.refusal.is_none() {
             return None;
@@ -160,9 +160,9 @@ impl Conclude for Resumed {
         let mut notes = Vec::new();
         for end in &self.ended {
             let what = match end.what {
-                Left::CutOff => "which had been cut off, was brought to its end",
-                Left::Died => "which starts what had died again",
-                Left::Beside => "which stops what ran beside the live release",
+                Leftover::CutOff => "which had been cut off, was brought to its end",
+                Leftover::Died => "which starts what had died again",
+                Leftover::Beside => "which stops what ran beside the live release",
             };
             notes.push(format!("run {}, {what}: {}", end.run, end.outcome.as_str()));
             notes.extend(outcome_notes("", &end.outcome));
@@ -190,7 +190,7 @@ impl Conclude for Refusal {
                 notes.extend(outcome_notes("", outcome));
                 (notes, None)
             }
-            Refusal::Left { abandoned } => {
+            Refusal::Abandoned { abandoned } => {
                 let Abandoned { run, status, .. } = &**abandoned;
                 // Nothing was begun.
                 let run = (*run)?;
@@ -264,7 +264,7 @@ impl Session<'_> {
 
 #[cfg(test)]
 mod tests {
-    use lockgate_model::{Holder, HostId, Left as What, Place};
+    use lockgate_model::{Holder, HostId, Leftover as What, Place};
 
     use super::*;
 
@@ -319,7 +319,7 @@ mod tests {
         let run = lockgate_model::RunId(uuid::Uuid::from_u128(7));
         let left = |run| {
             let abandoned = Abandoned { run, release: None, status: status(), hosts: vec![HostId::local()] };
-            Refusal::Left { abandoned: Box::new(abandoned) }
+            Refusal::Abandoned { abandoned: Box::new(abandoned) }
         };
         assert_eq!(word(&left(None)), None, "nothing was begun");
         let (word, notes) = word(&left(Some(run))).unwrap();
