@@ -53,6 +53,7 @@ pub struct Probed {
     pub ok: bool,
     /// `200`, `it answered 503, wanted 2xx`.
     pub seen: String,
+    #[serde(rename = "took_ms")]
     pub took: Millis,
     /// How the answer's body, or what the program wrote, begins, where it was no pass; what an app wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -176,31 +177,27 @@ mod tests {
     #[test]
     fn files_slots_and_router_are_held_against_each_other() {
         let (blue, green) = (Some(Slot::Blue), Some(Slot::Green));
-        let table: [(Option<Slot>, Option<Slot>, Option<Slot>, &[&str]); 6] = [
-            (blue, blue, green, &[]),
+        let table: [([Option<Slot>; 3], &[&str]); 6] = [
+            ([blue, blue, green], &[]),
             (
-                blue,
-                green,
-                blue,
+                [blue, green, blue],
                 &[
                     "active_color says green, the router sends the traffic to blue",
                     "active_color says green, which does not run",
                 ],
             ),
             (
-                green,
-                blue,
-                green,
+                [green, blue, green],
                 &[
                     "active_color says blue, the router sends the traffic to green",
                     "the router sends the traffic to green, which does not run",
                 ],
             ),
-            (green, green, blue, &["active_color says green, which does not run"]),
-            (blue, None, None, &["active_color is not there, the router sends the traffic to blue"]),
-            (blue, blue, blue, &["active_color and previous_color both say blue"]),
+            ([green, green, blue], &["active_color says green, which does not run"]),
+            ([blue, None, None], &["active_color is not there, the router sends the traffic to blue"]),
+            ([blue, blue, blue], &["active_color and previous_color both say blue"]),
         ];
-        for (target, active, previous, wanted) in table {
+        for ([target, active, previous], wanted) in table {
             let closely = HostClosely::of(&seen(target, active, previous), BTreeMap::new());
             assert_eq!(closely.disagreements, wanted, "{target:?}, {active:?}, {previous:?}");
         }

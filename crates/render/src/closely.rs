@@ -87,3 +87,76 @@ fn row(slot: Slot, closely: &SlotClosely, time: &dyn Fn(Timestamp) -> String) ->
         ended.map_or_else(none, |end| end.exit_code.to_string()),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lockgate_model::{Millis, OwnEnd, Probed, ServiceStatus};
+
+    use super::*;
+    use crate::fixtures::{environment, observed, service};
+
+    fn time(at: Timestamp) -> String {
+        format!("t{}", at.0)
+    }
+
+    /// web2 has something in green that ended by itself, and a file that names it.
+    fn looked() -> ServiceClosely {
+        let status = ServiceStatus {
+            service: service(),
+            environment: environment(),
+            observed: observed(),
+            leases: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+            unseen: BTreeMap::new(),
+        };
+        let mut hosts = BTreeMap::new();
+        for (host, seen) in &status.observed.hosts {
+            let mut seen = seen.clone();
+            seen.recorded.active = Some(if host.as_str() == "web2" { Slot::Green } else { Slot::Blue });
+            let probed = Probed {
+                asked: "GET /health".into(),
+                ok: true,
+                seen: "200".into(),
+                took: Millis(3),
+                said: Vec::new(),
+            };
+            let slot = |slot: Slot| {
+                let holds = seen.slots.get(&slot).cloned();
+                let runs = holds.as_ref().map(|held| held.state == SlotState::Running);
+                let ended = OwnEnd { exit_code: 3, ended_at: Some(Timestamp(9)), out_of_memory: false };
+                let looked = SlotClosely {
+                    ended: (runs == Some(false)).then_some(ended),
+                    health: (runs == Some(true)).then(|| probed.clone()),
+                    holds,
+                    trouble: None,
+                };
+                (slot, looked.judged(slot == Slot::Blue, None, None))
+            };
+            let slots = BTreeMap::from([slot(Slot::Blue), slot(Slot::Green)]);
+            hosts.insert(host.clone(), HostClosely::of(&seen, slots));
+        }
+        ServiceClosely { status, hosts }
+    }
+
+    #[test]
+    fn both_slots_stand_beside_what_files_and_router_say_and_what_disagrees_is_marked() {
+        insta::assert_snapshot!(closely_text(&[looked()], &time, Paint::plain()));
+    }
+
+    #[test]
+    fn what_an_app_answered_steers_no_terminal() {
+        let mut looked = looked();
+        for closely in looked.hosts.values_mut() {
+            for slot in closely.slots.values_mut() {
+                slot.trouble = Some("it said \x1b[2J".into());
+                if let Some(probed) = &mut slot.health {
+                    probed.seen = "\x1b[31m".into();
+                }
+            }
+        }
+        assert!(!closely_text(&[looked], &time, Paint::plain()).contains('\x1b'));
+    }
+}
