@@ -15,15 +15,18 @@ const STOPPED_CODES: [i64; 3] = [0, 143, 137];
 /// What was seen of a service, more closely than [`ServiceStatus`] has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceClosely {
+    /// As `status` has it without `-v`.
     pub status: ServiceStatus,
     /// Of the hosts that could be looked at.
     pub hosts: BTreeMap<HostId, HostClosely>,
 }
 
+/// A service on one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostClosely {
     /// What the file of that name says; `None` where there is none, or none that can be read.
     pub active_color: Option<Slot>,
+    /// As `active_color`.
     pub previous_color: Option<Slot>,
     /// The slot that the router sends the traffic to; `None` where there is no router, and where it does not say.
     pub router: Option<Slot>,
@@ -33,6 +36,7 @@ pub struct HostClosely {
     pub disagreements: Vec<String>,
 }
 
+/// A slot and what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotClosely {
     /// `None`: it holds nothing.
@@ -50,9 +54,11 @@ pub struct SlotClosely {
 pub struct Probed {
     /// What was asked, and where: `GET /health at 172.17.0.3:5000`.
     pub asked: String,
+    /// It was a pass.
     pub ok: bool,
     /// `200`, `it answered 503, wanted 2xx`.
     pub seen: String,
+    /// How long the answer took.
     #[serde(rename = "took_ms")]
     pub took: Millis,
     /// How the answer's body, or what the program wrote, begins, where it was no pass; what an app wrote.

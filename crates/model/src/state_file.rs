@@ -11,6 +11,7 @@ pub const NOTES_CHARS_MAX: usize = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StateWord {
+    /// The release that was asked for is live, or was already.
     Success,
     /// It failed and nothing was changed, it needs a person, or what it came to is not known: the notes say which.
     Failed,
@@ -36,10 +37,12 @@ impl StateWord {
 /// As it is written, its members in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateFile {
+    /// Its name is the file's, too.
     pub service: ServiceName,
     /// The tag that is live everywhere, as `status` has it; `None` when nothing is, when hosts differ, and when that could
     /// not be seen.
     pub image_tag: Option<String>,
+    /// How the last run ended.
     pub status: StateWord,
     /// When it ended: RFC 3339 with offset.
     pub timestamp: String,

@@ -7,22 +7,28 @@ use serde::Serialize;
 /// One thing that was looked at. It is also what `doctor --format json` prints.
 #[derive(Debug, Clone, Serialize)]
 pub struct Diagnosed {
+    /// The environment that a deployment would need it for.
     pub environment: EnvironmentName,
+    /// Where it was looked at.
     pub host: HostId,
     /// `None` for what is not about one service.
     pub service: Option<ServiceName>,
+    /// What was looked at, what was seen, and how to mend it.
     pub check: Check,
 }
 
 /// What belongs together, in the order in which it was looked at.
 #[derive(Debug, Clone, Serialize)]
 pub struct Examined {
+    /// The environment that a deployment would need it for.
     pub environment: EnvironmentName,
+    /// Where it was looked at.
     pub host: HostId,
     /// `None` for what is not about one service.
     pub service: Option<ServiceName>,
     /// What it is about, for people, beside the host's name; may be empty.
     pub title: String,
+    /// What was looked at.
     pub checks: Vec<Check>,
 }
 

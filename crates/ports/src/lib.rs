@@ -1,11 +1,7 @@
-//! The traits to the outside: host, runtime, router, registry, gate, prober, command runner, notifier, store.
-//!
-//! Ports take and give domain values, never a vendor's types, and say what an implementer must guarantee. An error
-//! ([`PortError`]) says what the caller may do, not which library failed. Each port has a fake ([`fake`]) and a
-//! conformance suite ([`conformance`]) that the fake and every driver pass.
-//!
-//! Absent: the engine. Nothing here knows that there are plans.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
+mod check;
 pub mod conformance;
 pub mod docker_login;
 mod error;
@@ -25,6 +21,7 @@ mod upload;
 
 use std::sync::Arc;
 
+pub use check::{Check, CheckState};
 pub use error::{CAUSES, Effect, PortError};
 pub use gate::{CommandRunner, Gate, GateAnswer, GateSubject, Gates, OnHeadway, Prober};
 pub use host::{
@@ -37,7 +34,7 @@ pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use registry::{Manifest, Registry, Resolved};
 pub use router::{InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Upstream, only_upstream};
-pub use runtime::{Check, CheckState, Diagnosis, Finding, OwnHealth, OwnHealthState, Runtime, RuntimeSlot};
+pub use runtime::{Diagnosis, Finding, OwnHealth, OwnHealthState, Runtime, RuntimeSlot};
 pub use store::{AuditFilter, LookFilter, RECORDS_MAX, RecordFilter, Store};
 pub use tail::Tail;
 pub use upload::{PIECE_BYTES, Pieces, UPLOAD_BYTES_MAX, Upload, Uploaded};
@@ -47,9 +44,13 @@ use lockgate_model::HostId;
 /// All that concerns one service in one environment on one host.
 #[derive(Clone)]
 pub struct HostPorts {
+    /// Its name in the configuration.
     pub id: HostId,
+    /// The machine itself.
     pub host: Arc<dyn Host>,
+    /// What runs the service's slots there.
     pub runtime: Arc<dyn Runtime>,
+    /// What sends traffic to them there.
     pub router: Arc<dyn Router>,
     /// The service's home on the host: holds `active_color`, `previous_color` and `.lockgate/`.
     pub home: String,

@@ -2,79 +2,24 @@
 
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, Millis, OwnEnd, Release, Slot, SlotState, Tag, Template, Timestamp};
-use serde::Serialize;
 
-use crate::{Endpoint, Output, PortError};
+use crate::{Check, Endpoint, Output, PortError};
 
 /// What a slot holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeSlot {
+    /// Which slot.
     pub slot: Slot,
+    /// What it runs or ran; `None` where something else than Lockgate started it and that cannot be told.
     pub release: Option<Release>,
+    /// Whether it runs.
     pub state: SlotState,
+    /// Since when it runs, or ran last, by the host's clock; `None` where that is not known.
     pub started_at: Option<Timestamp>,
     /// How often the runtime has started it again by itself.
     pub restarts: u64,
     /// Address as seen from the host, while running.
     pub endpoint: Option<Endpoint>,
-}
-
-/// One line of `doctor`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What was looked at: `Docker Engine`, `free disk space`.
-    pub what: String,
-    pub state: CheckState,
-    /// What was seen.
-    pub seen: String,
-    /// How to mend it; for anything but `Ok`.
-    pub mend: Option<String>,
-    /// What an app wrote that explains it, oldest line first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub lines: Vec<String>,
-}
-
-impl Check {
-    pub fn ok(what: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { what: what.into(), state: CheckState::Ok, seen: seen.into(), mend: None, lines: Vec::new() }
-    }
-
-    pub fn warn(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            state: CheckState::Warn,
-            seen: seen.into(),
-            mend: Some(mend.into()),
-            lines: Vec::new(),
-        }
-    }
-
-    pub fn bad(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            state: CheckState::Bad,
-            seen: seen.into(),
-            mend: Some(mend.into()),
-            lines: Vec::new(),
-        }
-    }
-
-    /// With what an app wrote, oldest line first, below what was seen.
-    #[must_use]
-    pub fn lines(mut self, lines: Vec<String>) -> Self {
-        self.lines = lines;
-        self
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckState {
-    Ok,
-    /// A deployment works, but not as well as it could.
-    Warn,
-    /// A deployment would fail, users are not served, or what the configuration asks for cannot be done.
-    Bad,
 }
 
 /// Something that explains an unhealthy slot: `nothing listens on port 5000; the container listens on 8080`.
@@ -98,21 +43,26 @@ impl From<Vec<Finding>> for Diagnosis {
 /// What a slot's own health check says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnHealth {
+    /// How it is now.
     pub state: OwnHealthState,
     /// How long it may take until it gives up: its start period and all its retries.
     pub patience: Millis,
 }
 
+/// How a slot's own health check stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnHealthState {
     /// There is none.
     Missing,
     /// It has neither passed yet nor failed as often as it may.
     Starting,
+    /// It passed last.
     Healthy,
+    /// It failed as often as it may.
     Unhealthy,
 }
 
+/// What runs slots, for one service in one environment on one host.
 #[async_trait]
 pub trait Runtime: Send + Sync {
     /// For people: `compose`, `process`.
