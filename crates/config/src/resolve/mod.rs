@@ -10,6 +10,7 @@ mod runtime;
 mod schedule;
 mod service;
 mod state;
+mod state_dir;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -52,6 +53,7 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
     let registries = registries::resolve(reader, &file.registries);
     let ssh = ssh(reader, file.ssh.as_ref());
     let state = state::resolve(reader, file.state.as_ref(), root);
+    let state_dir = state_dir::resolve(reader, file.state_dir.as_ref(), &environments);
     Some(Project {
         name: name?,
         root: root.to_owned(),
@@ -61,6 +63,7 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
         registries,
         ssh,
         state: state?,
+        state_dir,
     })
 }
 
