@@ -150,6 +150,8 @@ impl Engine<'_> {
             }
             return Err(error.into());
         }
+        // Who hears that it has started may rely on its being known on the hosts, as far as that could be.
+        dispatcher.scribe.tell_beginning();
         // Some hosts may have been told: the run ends properly, as one that failed, so that nobody goes on with it.
         let trouble = match marked {
             Ok(()) => None,

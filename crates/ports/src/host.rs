@@ -233,6 +233,15 @@ pub trait Host: Send + Sync {
     /// file, such as a FIFO. A missing file is `content: None`.
     async fn read(&self, path: &str) -> Result<HostFile, PortError>;
 
+    /// As [`Host::read`], of several files, in their order; over a network in one request. Each has its own error.
+    async fn read_each(&self, paths: &[String]) -> Vec<Result<HostFile, PortError>> {
+        let mut files = Vec::with_capacity(paths.len());
+        for path in paths {
+            files.push(self.read(path).await);
+        }
+        files
+    }
+
     /// Reads a file that only Lockgate writes and that something is done by before anything is written beside it: it must
     /// be [ours](lockgate_own). That others may write there may be refused only by [`Host::write_own`] and [`Host::swap`].
     ///

@@ -9,6 +9,7 @@ mod master;
 mod options;
 mod own_session;
 mod pool;
+mod read_each;
 mod script;
 mod session;
 mod trouble;
