@@ -1,6 +1,6 @@
 //! `lockgate.yaml` → [`lockgate_model::Project`].
 //!
-//! The way of a file: text → [`raw`] (the shapes, with places) → [`resolve`] (variables, defaults, single values) →
+//! The way of a file: text → [`tree`] (YAML, with places) → [`raw`] (the shapes) → [`resolve`] (variables, defaults, single values) →
 //! [`checks`] (what only the whole can tell). Every mistake is a [`Problem`] with file, line, column and a hint;
 //! as many as can be found at once are in one [`ConfigError`].
 //!
@@ -13,6 +13,7 @@
 mod at;
 mod checks;
 mod error;
+mod from_tree;
 pub mod init;
 mod interpolate;
 mod quantity;
@@ -30,6 +31,9 @@ use std::path::{Path, PathBuf};
 
 use lockgate_model::Project;
 use lockgate_own::OwnError;
+
+use at::At;
+use tree::Node;
 
 pub use error::{ConfigError, Kind, Place, Problem};
 pub use schema::schema;
@@ -124,11 +128,13 @@ pub fn parse(
     root: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Project, ConfigError> {
-    let fail = |mut problems: Vec<Problem>| {
-        let source = tree::annotate(text, read::tree(text).as_ref(), &mut problems);
+    let fail = |tree: Option<&At<Node>>, mut problems: Vec<Problem>| {
+        let source = tree::annotate(text, tree, &mut problems);
         ConfigError::new(file_name, source, problems)
     };
-    let file = read::file(text).map_err(|first| fail(structure(text, first)))?;
+    let tree = read::tree(text).map_err(|problem| fail(None, vec![problem]))?;
+    let fail = |problems: Vec<Problem>| fail(Some(&tree), problems);
+    let file = read::file(text, &tree).map_err(|first| fail(structure(&tree, first)))?;
     let read_variables = RefCell::new(Vec::new());
     let recording = |name: &str| {
         let value = env(name)?;
@@ -152,8 +158,8 @@ pub fn parse(
 }
 
 /// The problem that reading stopped at, and the other keys that nobody knows.
-fn structure(text: &str, first: Problem) -> Vec<Problem> {
-    let mut more = read::tree(text).map_or_else(Vec::new, |tree| unknown::keys(&tree));
+fn structure(tree: &At<Node>, first: Problem) -> Vec<Problem> {
+    let mut more = unknown::keys(tree);
     more.retain(|problem| problem.place != first.place);
     more.insert(0, first);
     more
