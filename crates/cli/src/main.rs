@@ -1,14 +1,14 @@
-//! The binary `lockgate`: parses, wires, dispatches. The only place that names concrete drivers.
+#![doc = include_str!("../README.md")]
 
 mod args;
 mod commands;
 mod demo;
 mod error;
 mod exit;
+mod found_config;
 mod output;
 mod proxy;
 mod requester;
-mod safe;
 mod schedule_files;
 mod secrets;
 mod sink;

@@ -7,6 +7,7 @@ use crate::{EnvironmentName, Gates, HostId, ServiceName, Tag};
 /// Something that changes what is live: a deployment or a rollback of one service in one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
+    /// What is to change.
     pub service: ServiceName,
     /// `None`: the only one that is deployed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -14,6 +15,7 @@ pub struct Want {
     /// Hosts that are left out by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<HostId>,
+    /// What is to be live. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub aim: Aim,
 }
@@ -22,8 +24,11 @@ pub struct Want {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "want")]
 pub enum Aim {
+    /// A release, by its tag.
     Deploy {
+        /// What somebody called the release; it is resolved to a digest once.
         tag: Tag,
+        /// Which gates it passes.
         #[serde(default = "all")]
         gates: Gates,
         /// Although it is live.
@@ -32,23 +37,26 @@ pub enum Aim {
     },
     /// A release's tag or digest (or its beginning, at least 7 hex digits) from the hosts' list; `None` is the previous.
     Rollback {
+        /// Tag, digest, or the digest's beginning. `None`: the previous one.
         #[serde(default)]
         release: Option<String>,
     },
 }
 
-/// Bringing to an end what was left: see [`crate::Left`], in this order.
+/// Bringing to an end what was left: see [`crate::Leftover`], in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
+    /// What was left.
     pub service: ServiceName,
     /// As of a [`Want`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentName>,
+    /// Hosts that are left out by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<HostId>,
     /// `None`: all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub only: Option<crate::Left>,
+    pub only: Option<crate::Leftover>,
 }
 
 fn all() -> Gates {
@@ -69,6 +77,7 @@ impl Want {
         Self { service, environment: None, skip: Vec::new(), aim: Aim::Rollback { release: None } }
     }
 
+    /// The same in this environment.
     #[must_use]
     pub fn in_environment(self, name: EnvironmentName) -> Self {
         Self { environment: Some(name), ..self }
