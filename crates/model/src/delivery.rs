@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{EnvironmentName, Gate, HostId, Millis, Schedule, ServiceName, Slot, Template};
 
 /// A place a release can be live in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     pub name: EnvironmentName,
     /// Where users reach it; gates look here.
@@ -53,7 +53,7 @@ impl Environment {
 }
 
 /// Where an environment's releases go.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     /// Nowhere: gates look at it, and nothing is ever deployed to it.
     CheckOnly,
@@ -61,7 +61,7 @@ pub enum Delivery {
 }
 
 /// Slots on hosts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotDelivery {
     /// At least one, none twice.
     pub hosts: Vec<HostId>,
@@ -82,7 +82,7 @@ pub struct SlotDelivery {
 }
 
 /// How a release goes live in slots. Each has its recipe in `plan`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// Beside each other: the old release serves until the new one does.
@@ -113,7 +113,7 @@ impl fmt::Display for Strategy {
 }
 
 /// What a hold may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HoldBounds {
     /// Longest that one request waits, and that a hold lasts which nobody asks for again.
     pub time: Millis,
@@ -121,13 +121,13 @@ pub struct HoldBounds {
     pub requests_max: u32,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Runtime {
     Compose(ComposeRuntime),
     Process(ProcessRuntime),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComposeRuntime {
     pub layout: ComposeLayout,
     /// The Compose service within the file; default `{service}` for folders and where there is one slot, `{service}-{slot}`
@@ -137,7 +137,7 @@ pub struct ComposeRuntime {
     pub project: Option<Template>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ComposeLayout {
     /// A folder per slot with its own `docker-compose.yml` (system A): `/srv/apps/{service}/{slot}`.
     Folders(Template),
@@ -145,13 +145,13 @@ pub enum ComposeLayout {
     File(Template),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessRuntime {
     /// Where pid files and logs live on the host, in `<environment>/<service>`; default `<root>/.lockgate`.
     pub dir: Option<Template>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Router {
     /// Nothing sends requests: a worker, or a service whose users reach its port themselves. What is live is what runs.
     None,
@@ -159,7 +159,7 @@ pub enum Router {
     Caddy(CaddyRouter),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuiltinRouter {
     /// Address the proxy listens on.
     pub listen: String,
@@ -192,7 +192,7 @@ impl BuiltinRouter {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaddyRouter {
     /// Admin API as seen from the host.
     pub admin: String,

@@ -12,13 +12,13 @@ const LATE_PERCENT_MAX: u64 = 25;
 const LATE_SECONDS_MIN: u64 = 2;
 
 /// A named check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Gate {
     pub name: String,
     pub kind: GateKind,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateKind {
     Http(HttpGate),
@@ -26,7 +26,7 @@ pub enum GateKind {
 }
 
 /// Where an HTTP gate looks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateTarget {
     /// A base URL, from this machine.
@@ -40,7 +40,7 @@ pub enum GateTarget {
 }
 
 /// Every path is asked some times; each answer's status and body must match and the latency percentile hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HttpGate {
     pub target: GateTarget,
     /// Empty: the service's health path and critical paths.
@@ -56,7 +56,7 @@ pub struct HttpGate {
 }
 
 /// How often each path is asked. In JSON its fields stand beside the gate's others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum Sampling {
     /// A handful: one path after the other, in rounds. All must be good.
@@ -143,7 +143,7 @@ impl HttpGate {
 }
 
 /// A program on this machine; its exit code is the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CommandGate {
     pub argv: Vec<Template>,
     pub timeout: Millis,

@@ -15,7 +15,7 @@ pub struct CheckWant {
 }
 
 /// It is also what `check --format json` prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GateAnswer {
     pub gate: String,
     pub judgement: Judgement,

@@ -35,7 +35,7 @@ pub struct HostLog {
 }
 
 /// One line, as `logs --format json` prints it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LogLine {
     pub host: HostId,
     pub slot: Slot,

@@ -11,12 +11,12 @@ use crate::{
 };
 
 /// One service in one environment, on all its hosts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Observed {
     pub hosts: BTreeMap<HostId, HostObserved>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostObserved {
     /// A slot that is missing here holds nothing.
     pub slots: BTreeMap<Slot, SlotObserved>,
@@ -138,7 +138,7 @@ impl HostObserved {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SlotObserved {
     /// Absent when the slot was started by something other than Lockgate and does not say.
     pub release: Option<Release>,
@@ -151,7 +151,7 @@ pub struct SlotObserved {
     pub endpoint: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SlotState {
     Running,
@@ -160,7 +160,7 @@ pub enum SlotState {
 }
 
 /// What the router says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RouterObserved {
     /// The slot it sends traffic to, or most of it; without a router the one that counts as live, by
     /// [`live_without_router`].
@@ -182,7 +182,7 @@ pub struct RouterObserved {
 }
 
 /// System A's state files.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Recorded {
     pub active: Option<Slot>,
     pub previous: Option<Slot>,
@@ -225,7 +225,7 @@ impl Observed {
 }
 
 /// A release that hosts say was rejected.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Rejected {
     /// As the first of the hosts tells it.
     #[serde(flatten)]

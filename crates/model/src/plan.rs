@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What somebody asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "want")]
 pub enum Intent {
     Deploy {
@@ -40,7 +40,7 @@ impl Intent {
 }
 
 /// Which gates a deployment passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Gates {
     All,
@@ -49,7 +49,7 @@ pub enum Gates {
 }
 
 /// Phases run one after another; a phase's lanes run beside each other; a lane's steps run in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Plan {
     pub project: ProjectName,
     pub service: ServiceName,
@@ -68,7 +68,7 @@ pub struct Plan {
     pub phases: Vec<Phase>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Phase {
     pub title: String,
     /// True from the phase on in which nothing is undone any more: the release serves and has passed its gates, so
@@ -78,7 +78,7 @@ pub struct Phase {
     pub lanes: Vec<Lane>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Lane {
     /// Absent for steps that concern no single host, such as gates.
     pub host: Option<HostId>,
@@ -86,7 +86,7 @@ pub struct Lane {
 }
 
 /// One idempotent action and what takes it back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Step {
     pub id: StepId,
     pub action: Action,
@@ -97,7 +97,7 @@ pub struct Step {
 
 /// What a step does. Every action looks first and does only what is missing, so that it can be performed again after
 /// a crash, by another machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "do")]
 pub enum Action {
     /// Ask a gate about a release.
@@ -177,7 +177,7 @@ pub struct Nature {
 }
 
 /// When a gate is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
     Before,
@@ -185,7 +185,7 @@ pub enum Moment {
 }
 
 /// How a slot is probed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Probe {
     pub health: Health,
     /// The service's own port where it is fixed; absent: wherever the runtime put it.

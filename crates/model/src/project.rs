@@ -10,7 +10,7 @@ use crate::{
     StateLocation, Template,
 };
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
     pub name: ProjectName,
     /// The folder of `lockgate.yaml`: relative paths on this machine start here.
@@ -33,7 +33,7 @@ impl Project {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     pub name: ServiceName,
     /// Image repository without tag; absent for services that only run as processes.
@@ -56,7 +56,7 @@ pub struct Service {
 }
 
 /// Accepted HTTP statuses, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StatusRange {
     pub from: u16,
     pub to: u16,
@@ -82,7 +82,7 @@ impl fmt::Display for StatusRange {
 }
 
 /// What tells the new release's answers from the old one's: a body or a header value, with placeholders.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Verify {
     pub path: String,
     /// Text the body must contain (`{tag}`).
@@ -92,7 +92,7 @@ pub struct Verify {
 }
 
 /// Who is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notify {
     /// An incoming webhook of Slack's: a message for each thing that is told. `channel` is heeded by webhooks of the older
     /// kind only.
@@ -104,7 +104,7 @@ pub enum Notify {
 }
 
 /// How `ssh` is called beyond the user's own configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ssh {
     /// More options (`-i key`, `-F file`), one argument each.
     pub options: Vec<String>,

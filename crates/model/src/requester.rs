@@ -10,7 +10,7 @@ use crate::quoted;
 pub const REQUESTER_CHARS_MAX: usize = 200;
 
 /// Who asks for a run, or for its being undone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Requester {
     pub by: By,
     /// For people: `kim@desk`, `acme/shop#17`, `claude for kim`.
@@ -20,7 +20,7 @@ pub struct Requester {
     pub why: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     Person,

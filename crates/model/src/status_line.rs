@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// As `status --format json` prints it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StatusLine {
     pub service: ServiceName,
     /// The tag that is live everywhere; `None` when nothing is, or when hosts differ.

@@ -6,6 +6,8 @@
 //!
 //! Absent: concrete drivers, printing, and the wall clock; the composition root hands all of them in.
 
+mod agreed;
+mod asked;
 mod bring_back;
 mod bring_to_end;
 mod check;
@@ -30,6 +32,7 @@ mod status;
 mod tell;
 mod waiting;
 
+pub use asked::{Asked, Deployment, Past};
 pub use diagnosis::Diagnosed;
 pub use events::{Events, TOLD_MAX, Voice, events};
 pub use handle::{Begun, Handle, Seat, Stop, Stoppable, handle};

@@ -13,16 +13,12 @@ use crate::error::CliError;
 use crate::exit::Exit;
 
 const WATCH_SECONDS: u64 = 1;
-/// Every service, as system A's script has it; unless there is one of that name.
-const ALL: &str = "all";
 
 pub async fn run(context: &Context<'_>, service: Option<&str>, watch: bool) -> Result<Exit, CliError> {
-    let environment = context.environment()?.name.clone();
-    let named = service.filter(|name| *name != ALL || context.service(ALL).is_ok());
-    let service = named.map(|name| context.service(name)).transpose()?.map(|service| &service.name);
+    let (service, environment) = context.asked().status(service)?;
     let orchestrator = context.looking();
     loop {
-        let statuses = orchestrator.status(service, Some(&environment)).await?;
+        let statuses = orchestrator.status(service.as_ref(), Some(&environment)).await?;
         if watch && context.output.format == Format::Text && std::io::stdout().is_terminal() {
             context.output.clear();
         }
