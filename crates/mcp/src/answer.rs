@@ -1,7 +1,7 @@
 //! What a tool answers, and the shapes of all answers.
 
 use lockgate_model::{
-    AbandonedLine, GateAnswer, LogLine, Mask, PastRun, Planned, Refusal, RefusalLine, ReportLine, StatusLine,
+    AbandonedLine, Digest, GateAnswer, LogLine, Mask, PastRun, Refusal, RefusalLine, ReportLine, StatusLine,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -46,8 +46,10 @@ pub(crate) struct Unconfirmed {
     pub event: String,
     pub message: String,
     pub hint: String,
-    /// What would be done, and by which digest it is agreed to.
-    pub planned: Planned,
+    /// By which the plan is agreed to.
+    pub digest: Digest,
+    /// As a person reads it; the tool `plan` has it as an object.
+    pub plan: String,
     /// Always 5: it waits for somebody.
     pub exit: u8,
 }

@@ -126,11 +126,11 @@ impl Change<'_> {
                 .hint("call the tool again to be asked again")
                 .into()),
             },
-            Asks::Never => self.cannot_ask(planned, &plan).map(Agreed::NotYet),
+            Asks::Never => self.cannot_ask(&planned, &plan).map(Agreed::NotYet),
         }
     }
 
-    fn cannot_ask(&self, planned: Planned, plan: &Digest) -> Result<Said, Refusal> {
+    fn cannot_ask(&self, planned: &Planned, plan: &Digest) -> Result<Said, Refusal> {
         if !self.agent_confirms {
             return Err(Refusal::usage(
                 "this changes what is live, so a person has to agree to it first, and this client cannot ask one (it has no \
@@ -147,7 +147,8 @@ impl Change<'_> {
             hint: format!(
                 "show a person the plan; when they agree, call the tool again with `confirm`: \"{plan}\""
             ),
-            planned,
+            digest: plan.clone(),
+            plan: self.question(planned),
             exit: WAITS_EXIT,
         };
         Ok(Said::Answer(Answer::new(&unconfirmed, true)))
