@@ -205,8 +205,8 @@ impl Change<'_> {
                     session.stop.leave();
                     continue;
                 }
-                () = work.stopping.undo.cancelled(), if !is_undone => "the client went away",
-                () = client.cancelled(), if !is_undone => "the request was cancelled",
+                () = work.stopping.undo.cancelled(), if !is_undone && !is_left => "the client went away",
+                () = client.cancelled(), if !is_undone && !is_left => "the request was cancelled",
             };
             is_undone = true;
             tracing::info!("{why}: what is not settled yet is undone");
