@@ -319,7 +319,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     }
 
     fn only_looks(&self, work: &Work) -> bool {
-        matches!(work, Work::Perform(step) if self.action(*step).is_some_and(|action| action.nature().only_looks))
+        matches!(work, Work::Perform(step) if self.action(*step).is_some_and(|action| action.properties().only_looks))
     }
 
     fn action(&self, step: StepId) -> Option<&Action> {
@@ -389,7 +389,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
     fn break_off(&self) {
         for (_, _, step) in self.state.plan.steps() {
             if *self.state.status(step) == StepStatus::Running
-                && step.action.nature().may_be_broken_off
+                && step.action.properties().may_be_broken_off
                 && let Some(handle) = self.handles.get(&step.id)
             {
                 handle.abort();

@@ -33,7 +33,7 @@ pub(crate) async fn perform(
 ) -> Result<Seen, Failure> {
     let mut seen = Seen::new();
     for action in actions {
-        let fenced = Fenced { engine, host, looks: action.nature().only_looks };
+        let fenced = Fenced { engine, host, looks: action.properties().only_looks };
         seen.extend(fenced.perform(engine.performer.perform(host, action, told)).await?);
     }
     Ok(seen)

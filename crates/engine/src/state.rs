@@ -171,10 +171,13 @@ impl RunState {
                 // Never begun is never undone.
                 _ if leave => StepStatus::Pending,
                 // The hosts say that all of these were done before the run committed.
-                _ if progress == Progress::Committed && !tidying_up && !step.action.nature().may_lapse => {
+                _ if progress == Progress::Committed
+                    && !tidying_up
+                    && !step.action.properties().may_lapse =>
+                {
                     StepStatus::Done
                 }
-                StepStatus::Done if step.action.nature().may_lapse => StepStatus::Unknown,
+                StepStatus::Done if step.action.properties().may_lapse => StepStatus::Unknown,
                 StepStatus::Pending | StepStatus::Running | StepStatus::Undoing | StepStatus::Unknown => {
                     StepStatus::Unknown
                 }
@@ -237,7 +240,7 @@ impl RunState {
             .take(PHASES_AHEAD)
             .filter(|phase| !phase.committed || *direction == Direction::Committed)
             .flat_map(|phase| phase.lanes.iter().flat_map(|lane| &lane.steps))
-            .filter(|step| self.is_to_do(step) && !step.action.nature().only_looks)
+            .filter(|step| self.is_to_do(step) && !step.action.properties().only_looks)
             .map(|step| step.id)
             .collect()
     }
@@ -329,7 +332,7 @@ impl RunState {
                 let moved = self.plan.steps().any(|(_, _, step)| {
                     let from_nothing = matches!(step.undo.first(), Some(Action::Withdraw { dial: None }));
                     let undone = *self.status(step) == StepStatus::Undone;
-                    let moved = step.action.nature().moves_traffic && !from_nothing;
+                    let moved = step.action.properties().moves_traffic && !from_nothing;
                     undone && (moved || step.takes_away())
                 });
                 match moved {

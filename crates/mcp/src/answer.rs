@@ -33,7 +33,7 @@ impl Answer {
     /// As `--format json` prints it.
     pub(crate) fn refused(refusal: Refusal, mask: &Mask) -> Self {
         match refusal.masked(mask) {
-            Refusal::Left { abandoned } => Self::new(&abandoned.line(), true),
+            Refusal::Abandoned { abandoned } => Self::new(&abandoned.line(), true),
             refusal => Self::new(&refusal.line(), true),
         }
     }

@@ -213,7 +213,7 @@ impl Change<'_> {
             session.stop.undo(&self.by.clone().why(why));
         }
         match session.end().await {
-            Err(left @ Refusal::Left { .. }) => {
+            Err(left @ Refusal::Abandoned { .. }) => {
                 work.left(session);
                 Err(left)
             }

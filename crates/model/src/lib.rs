@@ -39,6 +39,7 @@ mod schedule;
 mod split;
 mod state;
 mod status_line;
+mod status_word;
 mod template;
 mod token;
 mod told;
@@ -46,7 +47,6 @@ mod variable;
 mod verdict;
 mod want;
 mod webhook;
-mod word;
 
 pub use audit::{AuditEntry, AuditRecord};
 pub use behind::{Behind, LeftOut};
@@ -82,7 +82,9 @@ pub use observed::{
     live_without_router,
 };
 pub use past_run::{HistoryFilter, PastRun};
-pub use plan::{Action, Gates, Intent, Interruption, Lane, Moment, Nature, Phase, Plan, Probe, Seen, Step};
+pub use plan::{
+    Action, ActionProperties, Gates, Intent, Interruption, Lane, Moment, Phase, Plan, Probe, Seen, Step,
+};
 pub use presence::{Presence, SeenLive};
 pub use project::{Notify, Project, Secret, Service, Ssh, StatusRange, Verify};
 pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
@@ -93,7 +95,7 @@ pub use release::Release;
 pub use releases::{Because, REJECTED_MAX, RELEASES_MAX, Rejection, Releases, Tried, WasLive, condemns};
 pub use report::{Planned, Report, ReportLine};
 pub use requester::{By, REQUESTER_CHARS_MAX, Requester};
-pub use resumed::{Abandoned, AbandonedLine, Ended, Left, Resumed, ResumedLine, SeenAfter};
+pub use resumed::{Abandoned, AbandonedLine, Ended, Leftover, Resumed, ResumedLine, SeenAfter};
 pub use schedule::{
     FailedBefore, Handled, Pick, Remembered, Schedule, ScheduleLine, ScheduleTold, ScheduledEnd,
     ScheduledWord, TurnTold,
@@ -101,10 +103,10 @@ pub use schedule::{
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use status_line::StatusLine;
+pub use status_word::StatusWord;
 pub use template::{Template, TemplateError, Vars};
 pub use told::Told;
 pub use variable::{is_secret_name, secret_variables};
 pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
 pub use want::{Aim, Resume, Want};
 pub use webhook::{ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Received, WebhookDelivery, body_digest};
-pub use word::StatusWord;

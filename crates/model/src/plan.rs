@@ -164,7 +164,7 @@ pub enum Action {
 
 /// What an action is like, for whoever runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Nature {
+pub struct ActionProperties {
     /// Performing it changes nothing, so that it needs no intent in the journal. Such an action may be broken off too.
     pub only_looks: bool,
     /// What it came to may be over by itself: an app that ran, was healthy and answered may have died since, and where it
@@ -232,23 +232,24 @@ impl Step {
 impl Action {
     /// What it is like to perform it. One match over every action, so that a new one cannot silently answer *no*.
     #[must_use]
-    pub fn nature(&self) -> Nature {
-        let looks = Nature { only_looks: true, may_be_broken_off: true, ..Nature::default() };
+    pub fn properties(&self) -> ActionProperties {
+        let none = ActionProperties::default();
+        let looks = ActionProperties { only_looks: true, may_be_broken_off: true, ..none };
         match self {
             Action::Gate { .. } | Action::Drain { heir: None, .. } => looks,
             // A router that lost its change has sent the old slot requests again.
             Action::Drain { heir: Some(_), .. } | Action::AwaitHealthy { .. } | Action::Verify { .. } => {
-                Nature { may_lapse: true, ..looks }
+                ActionProperties { may_lapse: true, ..looks }
             }
             // Half of an image does no harm: it is pulled on, or pruned, by whoever comes next.
-            Action::Fetch { .. } => Nature { may_be_broken_off: true, ..Nature::default() },
-            Action::Start { .. } => Nature { may_lapse: true, ..Nature::default() },
-            Action::Switch { .. } => Nature { may_lapse: true, moves_traffic: true, ..Nature::default() },
-            Action::Withdraw { .. } => Nature { moves_traffic: true, ..Nature::default() },
+            Action::Fetch { .. } => ActionProperties { may_be_broken_off: true, ..none },
+            Action::Start { .. } => ActionProperties { may_lapse: true, ..none },
+            Action::Switch { .. } => ActionProperties { may_lapse: true, moves_traffic: true, ..none },
+            Action::Withdraw { .. } => ActionProperties { moves_traffic: true, ..none },
             // A hold ends by itself. Whoever holds again lets go again.
-            Action::Hold { .. } | Action::LetGo => Nature { may_lapse: true, ..Nature::default() },
+            Action::Hold { .. } | Action::LetGo => ActionProperties { may_lapse: true, ..none },
             Action::Record { .. } | Action::TakeBack { .. } | Action::Stop { .. } | Action::Prune { .. } => {
-                Nature::default()
+                none
             }
         }
     }

@@ -53,7 +53,7 @@ pub enum Refusal {
         plan: Box<Plan>,
     },
     /// Somebody had it left as it is, for whoever comes next.
-    Left {
+    Abandoned {
         abandoned: Box<Abandoned>,
     },
     /// The session ended without a word, as when its process stops: what it came to is not known.
@@ -89,7 +89,7 @@ impl Refusal {
             Refusal::Usage { .. } => Exit::Usage,
             Refusal::Held { .. } | Refusal::Busy { .. } => Exit::Held,
             Refusal::Midway { .. } | Refusal::CutOff { .. } => Exit::Unknown,
-            Refusal::Stuck { .. } | Refusal::Left { .. } => Exit::Stuck,
+            Refusal::Stuck { .. } | Refusal::Abandoned { .. } => Exit::Stuck,
             Refusal::Failed { failure }
             | Refusal::LeaseLost { failure }
             | Refusal::Journal { failure }
@@ -115,11 +115,11 @@ impl Refusal {
             | Refusal::Illegal { failure }
             | Refusal::Midway { failure }
             | Refusal::CutOff { failure } => Some(failure),
-            Refusal::Stuck { .. } | Refusal::Left { .. } => None,
+            Refusal::Stuck { .. } | Refusal::Abandoned { .. } => None,
         }
     }
 
-    /// What to print, but for [`Refusal::Left`], which [`Abandoned::line`] tells.
+    /// What to print, but for [`Refusal::Abandoned`], which [`Abandoned::line`] tells.
     #[must_use]
     pub fn line(&self) -> RefusalLine {
         let outcome = match self {
@@ -149,9 +149,9 @@ impl Refusal {
             Refusal::Stuck { run, outcome, plan } => {
                 Refusal::Stuck { run, outcome: Box::new(masked(*outcome, mask)), plan }
             }
-            Refusal::Left { mut abandoned } => {
+            Refusal::Abandoned { mut abandoned } => {
                 abandoned.status.mask(mask);
-                Refusal::Left { abandoned }
+                Refusal::Abandoned { abandoned }
             }
         }
     }
@@ -178,7 +178,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self, self.failure()) {
             (_, Some(failure)) => failure.fmt(f),
-            (Refusal::Left { .. }, None) => f.write_str("it was left as it is"),
+            (Refusal::Abandoned { .. }, None) => f.write_str("it was left as it is"),
             (_, None) => f.write_str("an earlier run is stuck"),
         }
     }

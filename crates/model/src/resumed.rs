@@ -12,7 +12,7 @@ use crate::{
 /// What `resume` brings to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Left {
+pub enum Leftover {
     /// A run whose orchestrator is gone.
     CutOff,
     /// A release that should be live and has died with nobody at work.
@@ -21,16 +21,16 @@ pub enum Left {
     Beside,
 }
 
-impl Left {
+impl Leftover {
     /// In the order in which they are brought to an end.
-    pub const ALL: [Left; 3] = [Left::CutOff, Left::Died, Left::Beside];
+    pub const ALL: [Leftover; 3] = [Leftover::CutOff, Leftover::Died, Leftover::Beside];
 }
 
 /// A run that `resume` brought to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     pub run: RunId,
-    pub what: Left,
+    pub what: Leftover,
     pub outcome: Outcome,
 }
 

@@ -42,7 +42,7 @@ pub enum Aim {
     },
 }
 
-/// Bringing to an end what was left: see [`crate::Left`], in this order.
+/// Bringing to an end what was left: see [`crate::Leftover`], in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
     pub service: ServiceName,
@@ -53,7 +53,7 @@ pub struct Resume {
     pub skip: Vec<HostId>,
     /// `None`: all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub only: Option<crate::Left>,
+    pub only: Option<crate::Leftover>,
 }
 
 fn all() -> Gates {

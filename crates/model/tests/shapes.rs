@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockgate_model::{
     Abandoned, By, Digest, Ended, EnvironmentName, Evidence, Failure, FailureKind, GateAnswer, Gates, HostId,
-    HostLog, HostObserved, Intent, Left, LeftOut, Millis, Observed, Outcome, PastRun, Plan, Planned,
+    HostLog, HostObserved, Intent, LeftOut, Leftover, Millis, Observed, Outcome, PastRun, Plan, Planned,
     ProjectName, Recorded, Refusal, Rejected, Rejection, Release, Report, Requester, Resumed, RouterObserved,
     RunId, ServiceName, ServiceStatus, Slot, SlotObserved, SlotState, StatusLine, Strategy, Tag, Timestamp,
     Told,
@@ -182,8 +182,8 @@ fn what_was_brought_to_its_end() {
     let end = |number, what, outcome| Ended { run: run(number), what, outcome };
     let both = Resumed {
         ended: vec![
-            end(1, Left::CutOff, Outcome::RolledBack { failure: failure() }),
-            end(2, Left::Died, Outcome::Succeeded { warnings: Vec::new() }),
+            end(1, Leftover::CutOff, Outcome::RolledBack { failure: failure() }),
+            end(2, Leftover::Died, Outcome::Succeeded { warnings: Vec::new() }),
         ],
         refusal: Some(Box::new(Refusal::from(failure()))),
         ..nothing.clone()
@@ -216,7 +216,7 @@ fn what_was_left_as_it_is() {
         )
     );
     travels(&abandoned.line());
-    travels(&Refusal::Left { abandoned: Box::new(abandoned) });
+    travels(&Refusal::Abandoned { abandoned: Box::new(abandoned) });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! All that `resume` brings to an end: what was cut off, what has died since, and what still runs beside the live release.
 
-use lockgate_model::{Ended, HostId, Left, Outcome, Refusal, Resumed, RunId};
+use lockgate_model::{Ended, HostId, Leftover, Outcome, Refusal, Resumed, RunId};
 
 use crate::session::{Session, Trouble};
 
@@ -9,7 +9,11 @@ impl Session<'_> {
     ///
     /// # Errors
     /// Where nothing was brought to an end. What stops it later is in the answer.
-    pub(crate) async fn bring_to_end(&self, only: Option<Left>, skip: &[HostId]) -> Result<Resumed, Refusal> {
+    pub(crate) async fn bring_to_end(
+        &self,
+        only: Option<Leftover>,
+        skip: &[HostId],
+    ) -> Result<Resumed, Refusal> {
         let site = self.site.without(skip);
         let mut ended = Vec::new();
         let stopped = self.at(&site).bring_each_to_end(only, &mut ended).await.err().map(Refusal::from);
@@ -20,24 +24,24 @@ impl Session<'_> {
         }
     }
 
-    async fn bring_each_to_end(&self, only: Option<Left>, ended: &mut Vec<Ended>) -> Result<(), Trouble> {
+    async fn bring_each_to_end(&self, only: Option<Leftover>, ended: &mut Vec<Ended>) -> Result<(), Trouble> {
         let mut add = |end: Option<(RunId, Outcome)>, what| {
             ended.extend(end.map(|(run, outcome)| Ended { run, what, outcome }));
         };
         let wanted = |what| only.is_none_or(|only| only == what);
         let mut site = self.site.clone();
-        if wanted(Left::CutOff) {
+        if wanted(Leftover::CutOff) {
             let resumed = self.end_cut_off().await?;
-            add(resumed.ended, Left::CutOff);
+            add(resumed.ended, Leftover::CutOff);
             // One that does not answer is not waited for again.
             site = site.without(resumed.gone.keys());
         }
         let session = self.at(&site);
-        if wanted(Left::Died) {
-            add(session.bring_back().await?, Left::Died);
+        if wanted(Leftover::Died) {
+            add(session.bring_back().await?, Leftover::Died);
         }
-        if wanted(Left::Beside) {
-            add(session.tidy_up().await?, Left::Beside);
+        if wanted(Leftover::Beside) {
+            add(session.tidy_up().await?, Leftover::Beside);
         }
         Ok(())
     }

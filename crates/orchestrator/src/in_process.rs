@@ -168,7 +168,7 @@ async fn drive<T>(
     }
     seat.voice.tell(Told::Leaving);
     let abandoned = Box::new(session.abandoned().await);
-    seat.end(Err(Refusal::Left { abandoned }));
+    seat.end(Err(Refusal::Abandoned { abandoned }));
     let bound = Duration::from_secs(LEFT_SECONDS_MAX);
     if tokio::time::timeout(bound, seat.is_given_up()).await.is_err() {
         tracing::debug!("what was under way of a session that was left ends now");

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_engine::Clock;
 use lockgate_model::{
-    Aim, By, EnvironmentName, Exit, Failure, FailureKind, Gates, Handled, HostId, Left, Mask, Outcome, Place,
-    Refusal, Release, Remembered, Report, Repository, Requester, Resume, Resumed, Schedule, ScheduleLine,
-    ScheduledEnd, ScheduledWord, Service, ServiceName, StatusWord, TOLD_CHARS_MAX, Tag, Timestamp, Want,
-    Zone,
+    Aim, By, EnvironmentName, Exit, Failure, FailureKind, Gates, Handled, HostId, Leftover, Mask, Outcome,
+    Place, Refusal, Release, Remembered, Report, Repository, Requester, Resume, Resumed, Schedule,
+    ScheduleLine, ScheduledEnd, ScheduledWord, Service, ServiceName, StatusWord, TOLD_CHARS_MAX, Tag,
+    Timestamp, Want, Zone,
 };
 use lockgate_plan::schedule::{self, Due, Judged, Versioned};
 use lockgate_ports::{Host, Registry};
@@ -186,7 +186,7 @@ impl Scheduler {
         let wanted = held.map(|(host, _)| status.wanted.get(host).cloned())?;
         let what = Resume {
             environment: Some(turn.environment.clone()),
-            only: Some(Left::CutOff),
+            only: Some(Leftover::CutOff),
             ..Resume::of(turn.service.name.clone())
         };
         let session = self.orchestrator.resume(&what, &self.requester()).await;

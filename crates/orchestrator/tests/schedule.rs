@@ -15,8 +15,8 @@ use lockgate_model::{
 use lockgate_orchestrator::{Face, Handle, InProcess, Parts, Scheduler, Site, Teller, Turn, Turned, Wiring};
 use lockgate_plan::schedule::Due;
 use lockgate_ports::fake::{
-    Artifact, Behaviour, Call, Calm, FakeGate, FakeHost, FakeNotifier, FakePorts, FakeRegistry, Fate,
-    Machine, Nature, SharedMachine, What, shared,
+    Artifact, Behaviour, Call, FakeGate, FakeHost, FakeNotifier, FakePorts, FakeRegistry, Fate, Faults,
+    Machine, NoFaults, SharedMachine, What, shared,
 };
 use lockgate_ports::registry::MEDIA_TYPES;
 use lockgate_ports::{GateSubject, Gates, Manifest, PortError, Registry};
@@ -94,7 +94,7 @@ struct Days {
 }
 
 #[async_trait]
-impl Nature for Days {
+impl Faults for Days {
     async fn before(&self, call: &Call) -> Fate {
         let is_full = self.disk_is_full.load(Ordering::SeqCst) && call.what == What::Write;
         if is_full && call.detail.contains("/schedule/") {
@@ -189,10 +189,10 @@ impl Scene {
     fn new() -> Scene {
         let host = HostId::new("web1").unwrap();
         let (clock, days) = (Arc::new(Pinned(AtomicI64::new(DAY_ONE))), Arc::new(Days::default()));
-        let nature: Arc<dyn Nature> = days.clone();
+        let faults: Arc<dyn Faults> = days.clone();
         let machine = shared(Machine::new(host.clone(), Arc::default()));
-        let ports = FakePorts::new(machine.clone(), Arc::new(Calm));
-        let notifier = Arc::new(FakeNotifier::new(Arc::new(Calm)));
+        let ports = FakePorts::new(machine.clone(), Arc::new(NoFaults));
+        let notifier = Arc::new(FakeNotifier::new(Arc::new(NoFaults)));
         let (service, environment) = (service(), environment(&host));
         let project = Project {
             name: ProjectName::new("shop").unwrap(),
@@ -211,7 +211,7 @@ impl Scene {
             hosts: vec![ports.host_ports("/srv/web")],
             gates: Gates::new(|_| {
                 let unasked = |_: &GateSubject| Err(PortError::other("nobody asks"));
-                Arc::new(FakeGate::new(Arc::new(Calm), Millis::from_secs(1), unasked))
+                Arc::new(FakeGate::new(Arc::new(NoFaults), Millis::from_secs(1), unasked))
             }),
             secrets: Vec::new(),
         };
@@ -240,14 +240,14 @@ impl Scene {
         });
         // This machine is another one than the host.
         let desk = shared(Machine::new(HostId::local(), Arc::default()));
-        let registry = FakeRegistry::new(nature.clone());
+        let registry = FakeRegistry::new(faults.clone());
         let scheduler = Scheduler {
             orchestrator,
             clock: clock.clone(),
             owner: "cron@desk".into(),
             mask: Mask::of(&[]),
             registry: Arc::new(registry.clone()),
-            host: Arc::new(FakeHost(FakePorts::new(desk, nature))),
+            host: Arc::new(FakeHost(FakePorts::new(desk, faults))),
             dir: "/desk/.lockgate/schedule".into(),
             here: berlin(),
         };

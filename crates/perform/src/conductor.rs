@@ -205,7 +205,7 @@ mod tests {
 
     use lockgate_model::{HoldBounds, Split, Tag};
     use lockgate_ports::fake::{
-        Artifact, Behaviour, Call, Calm, FakePorts, Fate, Machine, Nature, What, shared,
+        Artifact, Behaviour, Call, FakePorts, Fate, Faults, Machine, NoFaults, What, shared,
     };
     use lockgate_ports::{
         InFlight, NoRouter, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
@@ -217,7 +217,7 @@ mod tests {
     struct DeadRouter;
 
     #[async_trait]
-    impl Nature for DeadRouter {
+    impl Faults for DeadRouter {
         async fn before(&self, call: &Call) -> Fate {
             match call.what {
                 What::Route => Fate::Fails(PortError::unreachable("the router is down")),
@@ -271,7 +271,7 @@ mod tests {
                 machine.place(Slot::Green, &tag, heir_runs);
                 machine.point_at(Some(Machine::address(target)), None);
             }
-            let ports = FakePorts::new(machine, Arc::new(Calm)).host_ports("/srv/web");
+            let ports = FakePorts::new(machine, Arc::new(NoFaults)).host_ports("/srv/web");
             let ended = stop(&ports, Slot::Blue, Millis(0), Some(Slot::Green), None).await;
             assert_eq!(ended.is_ok(), stops, "{heir_runs} {target}: {ended:?}");
             if let Err(failure) = ended {
@@ -300,7 +300,7 @@ mod tests {
             machine.place(slot, &Tag::new(tag).unwrap(), true);
             machine.point_at(Some(Machine::address(slot)), None);
         }
-        let ports = FakePorts::new(machine.clone(), Arc::new(Calm)).host_ports("/srv/web");
+        let ports = FakePorts::new(machine.clone(), Arc::new(NoFaults)).host_ports("/srv/web");
         (machine, ports)
     }
 

@@ -167,7 +167,7 @@ mod tests {
     use std::sync::Arc;
 
     use lockgate_model::{Digest, HostId, ServiceName, Tag};
-    use lockgate_ports::fake::{Calm, FakePorts, Machine, shared};
+    use lockgate_ports::fake::{FakePorts, Machine, NoFaults, shared};
 
     use super::*;
 
@@ -179,7 +179,7 @@ mod tests {
 
     fn host() -> (lockgate_ports::fake::SharedMachine, HostPorts) {
         let machine = shared(Machine::new(HostId::new("web1").unwrap(), Arc::new(BTreeMap::new())));
-        let ports = FakePorts::new(machine.clone(), Arc::new(Calm)).host_ports("/srv/web");
+        let ports = FakePorts::new(machine.clone(), Arc::new(NoFaults)).host_ports("/srv/web");
         (machine, ports)
     }
 

@@ -83,7 +83,7 @@ mod tests {
     use lockgate_model::{
         CommandGate, EnvironmentName, GateKind, Mask, ProjectName, Secret, ServiceName, Template,
     };
-    use lockgate_ports::fake::{Calm, FakeGate};
+    use lockgate_ports::fake::{FakeGate, NoFaults};
     use lockgate_ports::{Gates, PortError};
 
     use super::*;
@@ -102,10 +102,10 @@ mod tests {
     /// With `hunter2` as a secret of the service, and `sw0rdfish` of this machine.
     async fn ask(
         answer: impl Fn(&GateSubject) -> Result<GateAnswer, PortError> + Send + Sync + Clone + 'static,
-        nature: Arc<dyn lockgate_ports::fake::Nature>,
+        faults: Arc<dyn lockgate_ports::fake::Faults>,
     ) -> Result<Seen, Failure> {
         let gates = Gates::new(move |_| {
-            Arc::new(FakeGate::new(nature.clone(), Millis::from_secs(30), answer.clone()))
+            Arc::new(FakeGate::new(faults.clone(), Millis::from_secs(30), answer.clone()))
         });
         let (told, service) = (Secret::new("sw0rdfish"), Secret::new("hunter2"));
         let conductor = Conductor {
@@ -145,7 +145,7 @@ mod tests {
                 Err((FailureKind::GateNotYet, "gate \"qa\" says not yet: it saw nothing")),
             ),
         ] {
-            let seen = ask(move |_| Ok(answer.clone()), Arc::new(Calm)).await;
+            let seen = ask(move |_| Ok(answer.clone()), Arc::new(NoFaults)).await;
             let seen = seen.map_err(|failure| (failure.kind, failure.message));
             assert_eq!(seen, wanted.map_err(|(kind, message)| (kind, message.to_owned())));
         }
@@ -159,7 +159,7 @@ mod tests {
             one.check = "GET /?k=sw0rdfish".into();
             Ok(GateAnswer::judge(vec![one]).logs(said()))
         };
-        let failure = ask(answer, Arc::new(Calm)).await.unwrap_err();
+        let failure = ask(answer, Arc::new(NoFaults)).await.unwrap_err();
         let text = serde_json::to_string(&failure).unwrap();
         assert!(!text.contains("hunter2") && !text.contains("sw0rdfish"), "{text}");
         assert!(text.contains("401 for ") && text.contains("token "), "{text}");

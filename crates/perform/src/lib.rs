@@ -3,12 +3,12 @@
 //! Invariants: every action looks first and does only what is missing; a slot that has the traffic is never stopped
 //! or replaced (P1); a gate that could not look never passes (P6).
 
+mod attribution;
 mod conductor;
 mod drain;
 mod files;
 mod gates;
 mod health;
-mod identity;
 mod lease;
 mod live;
 mod masked;

@@ -9,9 +9,9 @@ use lockgate_model::{
 use lockgate_ports::{HostPorts, PortError, Request, Route, Router, Upstream, http};
 use tokio::time::Instant;
 
+use crate::attribution::{Attribution, attribute};
 use crate::conductor::find;
 use crate::health;
-use crate::identity::{Identity, who};
 
 /// A router that restarts is waited for this long.
 const ROUTER_SECONDS_MAX: u64 = 10;
@@ -161,7 +161,7 @@ pub(crate) async fn verify(
                     true => drop(bad_gateway.get_or_insert_with(Instant::now)),
                     false => bad_gateway = None,
                 }
-                who(&answer, slot, release, verify, probe)
+                attribute(&answer, slot, release, verify, probe)
             }
             Err(error) => {
                 revive(ports, &error).await?;
@@ -169,8 +169,10 @@ pub(crate) async fn verify(
             }
         };
         match answered {
-            Ok(Identity::Certain) => return Ok(vec![answered_by(path, slot, release, "it says so itself")]),
-            Ok(Identity::Anonymous) => {
+            Ok(Attribution::ThisRelease) => {
+                return Ok(vec![answered_by(path, slot, release, "it says so itself")]);
+            }
+            Ok(Attribution::Unknown) => {
                 in_a_row += 1;
                 match route(ports).await {
                     Ok(route) if route.only() == Some(slot) && in_a_row >= ANONYMOUS_ANSWERS => {

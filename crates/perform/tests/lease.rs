@@ -10,7 +10,7 @@ use lockgate_model::{
 };
 use lockgate_perform::HostLease;
 use lockgate_ports::FILE_BYTES_MAX;
-use lockgate_ports::fake::{Calm, FakePorts, Machine, SharedMachine, shared};
+use lockgate_ports::fake::{FakePorts, Machine, NoFaults, SharedMachine, shared};
 
 const FOLDER: &str = "/srv/web/.lockgate";
 
@@ -26,7 +26,7 @@ impl Place {
             machine.files.insert(format!("{FOLDER}/lease.json"), record.to_vec());
         }
         let machine = shared(machine);
-        let ports = FakePorts::new(machine.clone(), Arc::new(Calm)).host_ports("/srv/web");
+        let ports = FakePorts::new(machine.clone(), Arc::new(NoFaults)).host_ports("/srv/web");
         Self { machine, lease: Arc::new(HostLease::new(&ports)) }
     }
 
@@ -59,7 +59,7 @@ impl Place {
 #[tokio::test]
 async fn a_hosts_lease_keeps_the_promises_of_one() {
     let place = Place::new(None);
-    let ports = FakePorts::new(place.machine.clone(), Arc::new(Calm)).host_ports("/srv/web");
+    let ports = FakePorts::new(place.machine.clone(), Arc::new(NoFaults)).host_ports("/srv/web");
     conformance::lease_store(place.lease.as_ref(), &HostLease::new(&ports)).await;
 }
 

@@ -202,7 +202,7 @@ mod tests {
     use lockgate_model::HostId;
 
     use super::*;
-    use crate::fake::{Calm, Catalogue, FakeHost, FakePorts, Machine, shared};
+    use crate::fake::{Catalogue, FakeHost, FakePorts, Machine, NoFaults, shared};
 
     fn password(user: &str, password: &str) -> Option<DockerLogin> {
         Some(DockerLogin::Password { user: user.to_owned(), password: Secret::new(password) })
@@ -235,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn a_helper_is_a_program_by_its_name_and_never_a_path() {
         let machine = shared(Machine::new(HostId::new("web1").unwrap(), Arc::new(Catalogue::default())));
-        let host = FakeHost(FakePorts::new(machine, Arc::new(Calm)));
+        let host = FakeHost(FakePorts::new(machine, Arc::new(NoFaults)));
         for helper in ["../../tmp/evil", "a b", "x;y", "é", &"a".repeat(101)] {
             let config = serde_json::json!({ "credsStore": helper }).to_string();
             host.write("/login/config.json", config.as_bytes(), 0o600).await.unwrap();
@@ -257,7 +257,7 @@ mod tests {
         let mut machine = Machine::new(HostId::new("web1").unwrap(), Arc::new(Catalogue::default()));
         let output = crate::Output { code, stdout: stdout.as_bytes().to_vec(), stderr: Vec::new() };
         machine.programs.insert("docker-credential-vault".to_owned(), output);
-        let host = FakeHost(FakePorts::new(shared(machine), Arc::new(Calm)));
+        let host = FakeHost(FakePorts::new(shared(machine), Arc::new(NoFaults)));
         let config = r#"{ "credsStore": "vault", "auths": { "ghcr.io": { "auth": "" } } }"#;
         host.write("/login/config.json", config.as_bytes(), 0o600).await.unwrap();
         find(&host, "/login", "ghcr.io").await

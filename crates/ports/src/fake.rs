@@ -1,21 +1,21 @@
 //! Fakes: hosts in memory, with files, two slots and a router, that can be told how every call to them goes.
 //!
 //! A [`Machine`] is the world of one host; [`FakePorts`] are one caller's ports to it. Between the two stands
-//! [`Nature`], which is asked before each call and decides whether it happens, fails, happens with its answer lost, or
-//! happens later: `sim` makes bad days of it, and [`Calm`] makes a plain fake.
+//! [`Faults`], which is asked before each call and decides whether it happens, fails, happens with its answer lost, or
+//! happens later: `sim` makes bad days of it, and [`NoFaults`] makes a plain fake.
 //!
 //! Time is tokio's, so a paused clock makes hours pass at once.
 
+mod faults;
 mod machine;
-mod nature;
 mod outside;
 mod ports;
 mod registry;
 mod store;
 mod stream;
 
+pub use faults::{Call, Fate, Faults, NoFaults, What};
 pub use machine::{App, Artifact, Behaviour, Catalogue, Dropped, Life, Machine, SharedMachine, shared};
-pub use nature::{Call, Calm, Fate, Nature, What};
 pub use outside::{FakeGate, FakeNotifier, FakeProber, FakeRunner};
 pub use ports::{FakeHost, FakePorts, FakeRouter, FakeRuntime};
 pub use registry::FakeRegistry;

@@ -21,7 +21,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::config::ProxyError;
-use crate::seldom::Seldom;
+use crate::log_limit::LogLimit;
 use crate::shared::unix_ms;
 use crate::slots::CutOff;
 use crate::table::LiveTarget;
@@ -248,7 +248,7 @@ impl AccessLog {
 }
 
 fn write_lines(mut file: LogFile, lines: &Receiver<Line>, dropped: &AtomicU64) {
-    let failures = Seldom::new();
+    let failures = LogLimit::new();
     while let Ok(first) = lines.recv() {
         std::thread::sleep(Duration::from_millis(GATHER_MS));
         let mut lost = 0;

@@ -24,10 +24,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{ProxyError, STALL_BYTES_MIN};
 use crate::metrics;
-use crate::patience::Patience;
 use crate::router::Precondition;
 use crate::shared::{Command, Shared};
 use crate::socket::Socket;
+use crate::stall_timer::StallTimer;
 use crate::wire::{ErrorKind, ErrorView, HoldRequest, RouteSpec, RouteView, RoutesView, UpgradeRequest};
 
 /// A larger request body is refused.
@@ -140,8 +140,8 @@ async fn serve(
     stop: CancellationToken,
     permit: OwnedSemaphorePermit,
 ) {
-    let patience = Patience::new(Duration::from_secs(STALL_SECONDS_MAX), STALL_BYTES_MIN);
-    let stream = Socket::new(stream, Arc::default(), Some(patience), None, permit);
+    let stall_timer = StallTimer::new(Duration::from_secs(STALL_SECONDS_MAX), STALL_BYTES_MIN);
+    let stream = Socket::new(stream, Arc::default(), Some(stall_timer), None, permit);
     let service = service_fn(move |request| {
         let shared = shared.clone();
         // A task of its own, so that a change is finished even if the caller hangs up in the middle of it.

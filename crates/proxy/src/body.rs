@@ -18,11 +18,11 @@ use crate::flow::Flow;
 use crate::forward::Client;
 use crate::headers;
 use crate::lanes::{LANE_AFTER_BYTES, Lane};
-use crate::patience::Patience;
 use crate::places::Place;
 use crate::pool::Sender;
 use crate::router::Claim;
 use crate::slots::CutOff;
+use crate::stall_timer::StallTimer;
 use crate::streams::Stream;
 
 /// What a stream of an HTTP/2 connection that has no room is given at once: hyper may keep a piece for every
@@ -93,7 +93,7 @@ pub(crate) enum RequestBody {
 pub(crate) struct Upload {
     incoming: Incoming,
     progress: Arc<Progress>,
-    patience: Patience,
+    stall_timer: StallTimer,
     /// The connection to the slot; `None` until one is chosen.
     flow: Option<Arc<Flow>>,
     /// How much of it has moved.
@@ -108,10 +108,10 @@ impl RequestBody {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        let patience = Patience::new(stall, STALL_BYTES_MIN);
+        let stall_timer = StallTimer::new(stall, STALL_BYTES_MIN);
         let progress = Arc::new(Progress::now());
         let place = place.clone();
-        let upload = Upload { incoming, progress, patience, flow: None, bytes: 0, lane: None, place };
+        let upload = Upload { incoming, progress, stall_timer, flow: None, bytes: 0, lane: None, place };
         Self::Streamed(Box::new(upload))
     }
 
@@ -144,7 +144,7 @@ impl Body for RequestBody {
         }
         let Poll::Ready(frame) = Pin::new(&mut upload.incoming).poll_frame(cx) else {
             upload.progress.waits.store(true, Ordering::Relaxed);
-            ready!(upload.patience.poll_out(cx));
+            ready!(upload.stall_timer.poll_out(cx));
             upload.progress.late.store(true, Ordering::Relaxed);
             upload.progress.failed.store(true, Ordering::Relaxed);
             let reason = "the client sends its request too slowly";
@@ -156,7 +156,7 @@ impl Body for RequestBody {
             upload.progress.failed.store(true, Ordering::Relaxed);
         }
         let bytes = data_bytes(frame.as_ref());
-        upload.patience.moved(bytes as u64);
+        upload.stall_timer.moved(bytes as u64);
         upload.bytes += bytes as u64;
         if let Some(flow) = &upload.flow {
             flow.handed(bytes);
@@ -211,7 +211,7 @@ pub(crate) struct Exchange {
     /// The end was read, or the error.
     ended: bool,
     /// With the slot; `None` for a response that may pause for as long as it likes.
-    patience: Option<Patience>,
+    stall_timer: Option<StallTimer>,
     lane: Option<Lane>,
     /// What came from the slot and was too much for one piece.
     rest: Bytes,
@@ -236,7 +236,7 @@ impl Exchange {
         upload: Option<Arc<Progress>>,
         headers: &HeaderMap,
     ) -> Self {
-        let patience = (!is_endless(headers)).then(|| Patience::new(claim.live.stall_timeout, 1));
+        let stall_timer = (!is_endless(headers)).then(|| StallTimer::new(claim.live.stall_timeout, 1));
         let (rest, taker) = (Bytes::new(), Taker::default());
         Self {
             incoming,
@@ -245,7 +245,7 @@ impl Exchange {
             record,
             upload,
             ended: false,
-            patience,
+            stall_timer,
             lane: None,
             rest,
             taker,
@@ -286,8 +286,8 @@ impl Exchange {
 
     fn poll_slot(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            let Some(patience) = &mut self.patience else { return Poll::Pending };
-            ready!(patience.poll_out(cx));
+            let Some(stall_timer) = &mut self.stall_timer else { return Poll::Pending };
+            ready!(stall_timer.poll_out(cx));
             self.cut_off(CutOff::Slot);
             let (route, slot) = (&self.claim.live.route, &self.claim.live.target.slot);
             if let Some(left_out) = self.claim.live.stats.failures.due() {
@@ -301,8 +301,8 @@ impl Exchange {
             let reason = "the slot doesn't go on with its response";
             return Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, reason))));
         };
-        if let Some(patience) = &mut self.patience {
-            patience.moved(1);
+        if let Some(stall_timer) = &mut self.stall_timer {
+            stall_timer.moved(1);
         }
         match &frame {
             Some(Ok(frame)) => self.ended = frame.is_trailers(),

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::config::ProxyError;
-use crate::seldom::Seldom;
+use crate::log_limit::LogLimit;
 use crate::server;
 use crate::shared::Shared;
 
@@ -67,7 +67,7 @@ fn bind_one(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 async fn accept(listener: Arc<TcpListener>, shared: Arc<Shared>) {
     let server = Arc::new(server::builder(&shared.config));
-    let failures = Seldom::new();
+    let failures = LogLimit::new();
     let next = async || -> std::io::Result<(tokio::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         let permit = shared.places.client().await?;
         let (stream, peer) = listener.accept().await?;

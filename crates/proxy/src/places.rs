@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::flow::Flow;
 use crate::forward::Client;
 use crate::lanes::{LANES_MAX, Lane};
-use crate::seldom::Seldom;
+use crate::log_limit::LogLimit;
 
 /// The part of all places that requests beyond the first of their connection may take together: one in this many.
 pub(crate) const EXTRA_ONE_IN: usize = 4;
@@ -33,7 +33,7 @@ pub(crate) struct Places {
     lanes: Arc<Semaphore>,
     pub(crate) lookups: Semaphore,
     /// When to tell the log that there was no place.
-    refused: Seldom,
+    refused: LogLimit,
 }
 
 /// One request's place. Its connection's own, unless it has permits for an extra one.
@@ -72,7 +72,7 @@ impl Places {
             waiting: Semaphore::new(WAITING_REQUESTS_MAX),
             lanes: Arc::new(Semaphore::new(LANES_MAX)),
             lookups: Semaphore::new(LOOKUPS_MAX),
-            refused: Seldom::new(),
+            refused: LogLimit::new(),
         }
     }
 

@@ -21,9 +21,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::client_stream::ClientStream;
 use crate::config::{ProxyConfig, STALL_BYTES_MIN};
 use crate::forward::{self, Client};
-use crate::patience::Patience;
 use crate::shared::{Phase, Shared};
 use crate::socket::Socket;
+use crate::stall_timer::StallTimer;
 use crate::streams::Streams;
 
 /// The read buffer of a connection; a request's head must fit.
@@ -89,8 +89,8 @@ pub(crate) async fn serve_connection(
             async { Ok::<_, Infallible>(answer.await) }
         })
     };
-    let patience = Patience::new(shared.config.stall_timeout, STALL_BYTES_MIN);
-    let socket = Socket::new(stream, client.flow.clone(), Some(patience), Some(stretch), permit);
+    let stall_timer = StallTimer::new(shared.config.stall_timeout, STALL_BYTES_MIN);
+    let socket = Socket::new(stream, client.flow.clone(), Some(stall_timer), Some(stretch), permit);
     let stream = TokioIo::new(ClientStream::new(socket, client.clone()));
     let mut connection = pin!(server.serve_connection_with_upgrades(stream, service));
     let mut idle = Some(Idle::new(shared.config.head_timeout));

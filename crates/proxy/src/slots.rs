@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::seldom::Seldom;
+use crate::log_limit::LogLimit;
 use crate::wire::{InFlight, InFlightByRoute, InFlightBySlot};
 
 /// How many slots of a route stay visible after nothing is in flight there.
@@ -47,7 +47,7 @@ pub(crate) struct SlotStats {
     pub(crate) latency: [AtomicU64; LATENCY_BOUNDS_MICROS.len() + 1],
     pub(crate) latency_sum_micros: AtomicU64,
     /// When to tell the log that a request failed here.
-    pub(crate) failures: Seldom,
+    pub(crate) failures: LogLimit,
 }
 
 impl SlotStats {
@@ -60,7 +60,7 @@ impl SlotStats {
             cut_off: Default::default(),
             latency: Default::default(),
             latency_sum_micros: AtomicU64::new(0),
-            failures: Seldom::new(),
+            failures: LogLimit::new(),
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::flow::Flow;
-use crate::patience::Patience;
+use crate::stall_timer::StallTimer;
 
 /// Sets how much the kernel keeps for a socket: more while one of its bodies has a lane.
 pub(crate) type Stretch = fn(BorrowedFd<'_>, bool) -> io::Result<()>;
@@ -21,7 +21,7 @@ pub(crate) struct Socket<S> {
     io: Take<S>,
     flow: Arc<Flow>,
     /// `None`: the other side may take as long as it likes.
-    patience: Option<Patience>,
+    stall_timer: Option<StallTimer>,
     /// `None`: always the same.
     stretch: Option<Stretch>,
     is_wide: bool,
@@ -32,12 +32,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + AsFd> Socket<S> {
     pub(crate) fn new(
         io: S,
         flow: Arc<Flow>,
-        patience: Option<Patience>,
+        stall_timer: Option<StallTimer>,
         stretch: Option<Stretch>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let io = io.take(flow.read_bytes_max() as u64);
-        Self { io, flow, patience, stretch, is_wide: false, _permit: permit }
+        Self { io, flow, stall_timer, stretch, is_wide: false, _permit: permit }
     }
 
     /// Follows the lanes of its bodies.
@@ -62,13 +62,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + AsFd> Socket<S> {
         match &wrote {
             Poll::Ready(Ok(bytes)) => {
                 self.flow.sent(*bytes);
-                if let Some(patience) = &mut self.patience {
-                    patience.moved(*bytes as u64);
+                if let Some(stall_timer) = &mut self.stall_timer {
+                    stall_timer.moved(*bytes as u64);
                 }
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => {
-                if self.patience.as_mut().is_some_and(|patience| patience.poll_out(cx).is_ready()) {
+                if self.stall_timer.as_mut().is_some_and(|stall_timer| stall_timer.poll_out(cx).is_ready()) {
                     // Otherwise the kernel would keep what is unsent for minutes.
                     if let Err(error) =
                         rustix::net::sockopt::set_socket_linger(self.io.get_ref(), Some(Duration::ZERO))

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use hyper::rt::Executor;
 
-use crate::patience::Patience;
+use crate::stall_timer::StallTimer;
 
 tokio::task_local! {
     static STREAM: Arc<Stream>;
@@ -57,8 +57,8 @@ where
 {
     fn execute(&self, task: F) {
         let stream = Arc::new(Stream::default());
-        let patience = Patience::new(self.stall, 1);
-        let task = Bounded { task: Box::pin(task), stream: stream.clone(), seen: 0, patience };
+        let stall_timer = StallTimer::new(self.stall, 1);
+        let task = Bounded { task: Box::pin(task), stream: stream.clone(), seen: 0, stall_timer };
         tokio::spawn(STREAM.scope(stream, task));
     }
 }
@@ -67,7 +67,7 @@ struct Bounded<F> {
     task: Pin<Box<F>>,
     stream: Arc<Stream>,
     seen: u64,
-    patience: Patience,
+    stall_timer: StallTimer,
 }
 
 impl<F: Future<Output = ()>> Future for Bounded<F> {
@@ -81,13 +81,13 @@ impl<F: Future<Output = ()>> Future for Bounded<F> {
         let asked = this.stream.asked.load(Relaxed);
         if asked != this.seen {
             this.seen = asked;
-            this.patience.moved(1);
+            this.stall_timer.moved(1);
         }
         if !this.stream.handed.load(Relaxed) {
-            this.patience.pause();
+            this.stall_timer.pause();
             return Poll::Pending;
         }
-        ready!(this.patience.poll_out(cx));
+        ready!(this.stall_timer.poll_out(cx));
         tracing::debug!("a stream was given up, for its client takes nothing");
         Poll::Ready(())
     }

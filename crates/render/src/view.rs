@@ -120,7 +120,7 @@ impl RunView {
                 title: escaped(&step.action.title()),
                 undo: undo.join(", "),
                 is_gate: matches!(step.action, Action::Gate { .. }),
-                may_be_broken_off: step.action.nature().may_be_broken_off,
+                may_be_broken_off: step.action.properties().may_be_broken_off,
                 state: StepState::Waiting,
                 has_failed: false,
             };

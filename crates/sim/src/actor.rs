@@ -12,12 +12,12 @@ use lockgate_model::{
 };
 use lockgate_orchestrator::Stop;
 use lockgate_ports::PortError;
-use lockgate_ports::fake::{Call, Fate, Machine, Nature, What};
+use lockgate_ports::fake::{Call, Fate, Faults, Machine, What};
 use tokio::time::Instant;
 
 use crate::Random;
 use crate::intents::Intents;
-use crate::listed;
+use crate::release_lists;
 use crate::sessions::Kin;
 use crate::world::World;
 
@@ -400,7 +400,7 @@ impl Actor {
 
     fn happen(&self, index: usize, event: Event) {
         let Some(host) = self.world.machines.keys().nth(index) else { return };
-        self.world.say(|| format!("nature: {event:?} on {host}"));
+        self.world.say(|| format!("fault: {event:?} on {host}"));
         let mut machine = self.world.machine(host);
         let target = machine.target();
         match event {
@@ -543,7 +543,7 @@ fn word(event: &lockgate_model::Event) -> String {
 }
 
 #[async_trait]
-impl Nature for Actor {
+impl Faults for Actor {
     async fn before(&self, call: &Call) -> Fate {
         self.goes_on().await;
         self.latency().await;
@@ -638,7 +638,7 @@ impl Nature for Actor {
             self.world.violated(format!("P4: {} did {call} without an intent in its journal", self.name()));
         }
         if let Some(mutation) = self.mutation {
-            listed::forget(mutation, call, machine);
+            release_lists::forget(mutation, call, machine);
         }
     }
 }

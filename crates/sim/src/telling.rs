@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lockgate_engine::Clock;
 use lockgate_model::{
-    Aim, Environment, FailureKind, GateKind, HostId, Identity, Left, Millis, Outcome, Refusal, Report,
+    Aim, Environment, FailureKind, GateKind, HostId, Identity, Leftover, Millis, Outcome, Refusal, Report,
     Requester, Resume, RunId, Service, Timestamp, Want,
 };
 use lockgate_orchestrator::{Handle, InProcess, Orchestrator, Parts, Site, Teller, Wiring};
-use lockgate_ports::fake::{FakePorts, FakeProber, FakeRunner, Life, Nature};
+use lockgate_ports::fake::{FakePorts, FakeProber, FakeRunner, Faults, Life};
 use lockgate_ports::{CommandRunner, Output, PortError, Prober};
 use tokio::time::Instant;
 
@@ -209,8 +209,8 @@ impl<'a> Stage<'a> {
                 |only| Resume { skip: skip.clone(), only: Some(only), ..Resume::of(service.clone()) };
             let deploy = |number| Want::deploy(service.clone(), tag(&format!("v{number}"))).aim;
             match turn.command {
-                Command::Resume => resumed(&orchestrator, actor, resume(Left::CutOff)).await,
-                Command::BringBack => resumed(&orchestrator, actor, resume(Left::Died)).await,
+                Command::Resume => resumed(&orchestrator, actor, resume(Leftover::CutOff)).await,
+                Command::BringBack => resumed(&orchestrator, actor, resume(Leftover::Died)).await,
                 Command::Deploy(number) => ran(&orchestrator, actor, want(deploy(number))).await,
                 Command::Rollback => ran(&orchestrator, actor, want(Aim::Rollback { release: None })).await,
                 Command::RollbackTo(number) => {
@@ -247,7 +247,7 @@ impl<'a> Stage<'a> {
             Err(
                 refusal @ (Refusal::Usage { .. }
                 | Refusal::Busy { .. }
-                | Refusal::Left { .. }
+                | Refusal::Abandoned { .. }
                 | Refusal::CutOff { .. }),
             ) => {
                 self.world.violated(format!("nobody asked for that: {refusal:?}"));
@@ -272,15 +272,15 @@ impl<'a> Stage<'a> {
 
     fn site(&self, actor: &Arc<Actor>) -> Site {
         let (project, service, environment) = self.story.scene.project();
-        let nature: Arc<dyn Nature> = actor.clone();
+        let faults: Arc<dyn Faults> = actor.clone();
         let ports = |machine: &lockgate_ports::fake::SharedMachine| {
-            FakePorts::new(machine.clone(), nature.clone()).host_ports(HOME)
+            FakePorts::new(machine.clone(), faults.clone()).host_ports(HOME)
         };
         let scene = self.story.scene.clone();
-        let runner: Arc<dyn CommandRunner> = Arc::new(FakeRunner::new(nature.clone(), move |command| {
+        let runner: Arc<dyn CommandRunner> = Arc::new(FakeRunner::new(faults.clone(), move |command| {
             Ok(Output { code: scene.exit_code(&command.argv), stdout: Vec::new(), stderr: Vec::new() })
         }));
-        let prober: Arc<dyn Prober> = Arc::new(FakeProber::new(nature.clone(), |request| {
+        let prober: Arc<dyn Prober> = Arc::new(FakeProber::new(faults.clone(), |request| {
             Err(PortError::new(FailureKind::Unreachable, format!("{} is nowhere", request.target)))
         }));
         Site {

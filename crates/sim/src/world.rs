@@ -11,9 +11,9 @@ use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
 
 use crate::fleet::Expired;
-use crate::listed::condemns_the_release;
 use crate::lock::Locks;
 use crate::power::Power;
+use crate::release_lists::condemns_the_release;
 use crate::scene::{HOME, Initial, LEASE_SECONDS, Scene};
 use crate::sessions::Lessees;
 
@@ -66,7 +66,7 @@ struct Known {
     serving: BTreeSet<HostId>,
     /// Hosts that are dark through no fault of ours.
     excused: BTreeSet<HostId>,
-    /// Hosts that nature meddled with since the story began.
+    /// Hosts that a fault changed since the story began.
     disturbed: BTreeSet<HostId>,
     /// Hosts whose requests were held and not let go since. A hold that ended by itself counts: an orchestrator that fell
     /// asleep before its stop, or an answer that took as long, is what no guard sees.
@@ -238,7 +238,7 @@ impl World {
         self.known().jumped_at.is_some_and(|at| at.elapsed() < ttl)
     }
 
-    /// Nature meddles with a host: what follows from that there is not ours.
+    /// A fault changes a host: what follows from that there is not ours.
     pub fn disturb(&self, host: &HostId) {
         let mut known = self.known();
         known.excused.insert(host.clone());
@@ -397,7 +397,7 @@ impl World {
                 known.disturbed.insert(host.clone());
             }
             _ if known.excused.contains(host) => {}
-            // Back to what nature had made of it before.
+            // Back to what a fault had made of it before.
             _ if call.what == What::Withdraw && known.disturbed.contains(host) => {
                 known.excused.insert(host.clone());
             }

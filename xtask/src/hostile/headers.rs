@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::Findings;
 use super::load::Load;
 use super::scene::Scene;
-use super::slot::Slot;
+use super::slot::FakeSlot;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// How often each is sent.
@@ -86,7 +86,7 @@ fn refused(scene: &Scene, findings: &mut Findings) -> Result<()> {
 
 /// What a slot sees of what is passed on.
 fn passed_on(scene: &Scene, findings: &mut Findings) -> Result<()> {
-    let slot = Slot::start(OK, "")?;
+    let slot = FakeSlot::start(OK, "")?;
     scene.proxy.switch("blue", "records", slot.port)?;
     let claims: String = CLAIMS.iter().map(|name| format!("{name}: claimed\r\n")).collect();
     let names = "X-Checksum, X-Forwarded-For, X_Real_IP, Host, Authorization";

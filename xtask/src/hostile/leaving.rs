@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use super::Findings;
 use super::load::Load;
 use super::scene::Scene;
-use super::slot::Slot;
+use super::slot::FakeSlot;
 use crate::bench::http::{self, Request};
 use crate::bench::place::wait_until;
 
@@ -115,7 +115,7 @@ fn long_paths(scene: &Scene, findings: &mut Findings) -> Result<()> {
 
 fn unasked(scene: &Scene, findings: &mut Findings) -> Result<()> {
     for (name, more) in [("garbage", "and more"), ("another answer", OK)] {
-        let slot = Slot::start(OK, more)?;
+        let slot = FakeSlot::start(OK, more)?;
         scene.proxy.switch("blue", &format!("unasked {name}").replace(' ', "-"), slot.port)?;
         let seen = Load::of(scene, MEASURE)?;
         let saw = format!("{} requests, failures: {:?}", seen.requests(), seen.failures);

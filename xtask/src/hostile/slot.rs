@@ -11,12 +11,12 @@ use anyhow::Result;
 const READ_SECONDS_MAX: u64 = 10;
 
 /// It accepts for as long as this process runs.
-pub struct Slot {
+pub struct FakeSlot {
     pub port: u16,
     seen: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Slot {
+impl FakeSlot {
     /// Every request's head is answered with `answer`, and `unasked` is sent a little later.
     pub fn start(answer: &'static str, unasked: &'static str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;

@@ -34,7 +34,7 @@ impl<'a> Context<'a> {
                         "`lockgate init` writes one; `-c FILE` names another",
                     )
                 })?;
-                lockgate_config::load_if(&path, &env, crate::safe::require)?
+                lockgate_config::load_if(&path, &env, crate::found_config::require)?
             }
         };
         let project = Arc::new(project);

@@ -1,6 +1,6 @@
 //! `deploy`, `rollback`, `resume`: the commands that change something.
 
-use lockgate_model::{Aim, Gates, Intent, Left, Report, Resume, Resumed, Service, ServiceStatus, Want};
+use lockgate_model::{Aim, Gates, Intent, Leftover, Report, Resume, Resumed, Service, ServiceStatus, Want};
 use lockgate_orchestrator::{Deployment, InProcess, Orchestrator};
 use lockgate_render::{dark_text, outcome_text, rfc3339, status_text};
 
@@ -134,9 +134,9 @@ fn tell_resumed(context: &Context<'_>, resumed: &Resumed) {
     }
     for end in &resumed.ended {
         let what = match end.what {
-            Left::CutOff => "what had been cut off was brought to its end",
-            Left::Died => "what had died was started again",
-            Left::Beside => "what ran beside the live release was stopped",
+            Leftover::CutOff => "what had been cut off was brought to its end",
+            Leftover::Died => "what had died was started again",
+            Leftover::Beside => "what ran beside the live release was stopped",
         };
         output.text(&format!("{service}: {what}: {} (run {})", end.outcome.as_str(), end.run));
     }

@@ -5,7 +5,7 @@ use lockgate_model::Refusal;
 use lockgate_orchestrator::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Context, left};
+use super::{Context, abandoned};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::sink::Screen;
@@ -103,8 +103,8 @@ impl Signals {
             }
         }
         match session.end().await {
-            Err(Refusal::Left { abandoned }) => {
-                left::tell(context, &abandoned);
+            Err(Refusal::Abandoned { abandoned }) => {
+                abandoned::tell(context, &abandoned);
                 lockgate_ssh::end_masters();
                 // What was under way is kept by the session's handle, and is neither undone nor put in order.
                 std::process::exit(i32::from(Exit::Stuck.code()))

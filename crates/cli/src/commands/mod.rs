@@ -1,5 +1,6 @@
 //! One file per family of commands.
 
+mod abandoned;
 mod context;
 mod crontab;
 mod deploy;
@@ -7,7 +8,6 @@ mod doctor;
 mod follow;
 mod history;
 mod init;
-mod left;
 mod logs;
 mod mcp;
 mod missing;

@@ -154,7 +154,7 @@ pub struct PlanSteps(Vec<Action>);
 
 impl PlanSteps {
     pub fn is_switch(&self, step: lockgate_model::StepId) -> bool {
-        self.0.get(step.0 as usize).is_some_and(|action| action.nature().moves_traffic)
+        self.0.get(step.0 as usize).is_some_and(|action| action.properties().moves_traffic)
     }
 }
 

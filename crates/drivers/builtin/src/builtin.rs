@@ -1,15 +1,13 @@
 //! The router itself.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ipnet::IpNet;
 use lockgate_model::{FailureKind, HoldBounds, Millis, Slot, Split};
 use lockgate_ports::{
-    Check, Endpoint, Host, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
-    http, listens, only_upstream,
+    Check, Endpoint, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream, http,
+    listens, only_upstream,
 };
 use lockgate_proxy::{
     ASK_HEADER, ErrorKind, HoldRequest, RELEASE_HEADER, RouteSpec, RouteView, SLOT_HEADER, StatusView,
@@ -19,6 +17,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::admin::{self, Admin};
+use crate::options::{BuiltinOptions, reachable};
 use crate::{check, launch, listeners};
 
 /// What the proxy calls a target that is neither slot.
@@ -31,31 +30,6 @@ const STARTING_MILLIS_MAX: u64 = 1_000;
 const LOOK_MILLIS: u64 = 20;
 /// The longest route id that the proxy takes.
 const ROUTE_ID_BYTES_MAX: usize = 64;
-
-/// One service's route in the proxy of one host.
-pub struct BuiltinOptions {
-    pub host: Arc<dyn Host>,
-    /// Absolute folder of the proxy's socket and state on the host.
-    pub dir: String,
-    /// Names the route among all of that proxy: `project-service-environment`, of `A-Z a-z 0-9 . _ -`. A longer one
-    /// than the proxy takes is shortened, with a hash so that it stays one of a kind.
-    pub route_id: String,
-    /// Where the proxy listens, as `lockgate.yaml` says: `127.0.0.1:8080`.
-    pub listen: String,
-    /// Host names that lead to the service; empty: any.
-    pub hosts: Vec<String>,
-    /// Path prefix that leads to the service. It is not taken off: the service sees whole paths.
-    pub path: Option<String>,
-    /// How long a slot may take to begin its response; absent: as the proxy does by itself.
-    pub response_timeout: Option<Millis>,
-    /// How long a request's or a response's body may stand still; absent: as the proxy does by itself.
-    pub stall_timeout: Option<Millis>,
-    /// Networks of the proxies in front whose `X-Forwarded-*` is passed on.
-    pub trusted_proxies: Vec<IpNet>,
-    /// Program and arguments that run the proxy on the host, in the foreground: `lockgate proxy --dir D --listen L`.
-    /// `None`: somebody else sees to it that it runs.
-    pub launch: Option<Vec<String>>,
-}
 
 /// The built-in proxy; see the crate's documentation.
 pub struct Builtin {
@@ -237,16 +211,6 @@ impl Builtin {
     }
 }
 
-/// An address to connect to, for one that means all addresses of the host.
-pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
 /// `target` when it is below `prefix`, else put below it: elsewhere another service would answer.
 fn below(prefix: &str, target: &str) -> String {
     let prefix = prefix.trim_end_matches('/');
@@ -426,12 +390,5 @@ mod tests {
         assert_eq!(shortened("shop-web-prod"), "shop-web-prod");
         assert_eq!(long("x").len(), ROUTE_ID_BYTES_MAX);
         assert_ne!(long("x"), long("y"));
-    }
-
-    #[test]
-    fn an_address_for_all_is_asked_at_loopback() {
-        assert_eq!(reachable("0.0.0.0:80".parse().unwrap()).to_string(), "127.0.0.1:80");
-        assert_eq!(reachable("[::]:80".parse().unwrap()).to_string(), "[::1]:80");
-        assert_eq!(reachable("10.0.0.1:80".parse().unwrap()).to_string(), "10.0.0.1:80");
     }
 }

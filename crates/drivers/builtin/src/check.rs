@@ -8,8 +8,8 @@ use lockgate_ports::{Check, Command, Endpoint, listens};
 use lockgate_proxy::{ProxyState, StatusView};
 
 use crate::admin::Admin;
-use crate::builtin::{BuiltinOptions, reachable};
 use crate::listeners;
+use crate::options::{BuiltinOptions, reachable};
 
 /// The longest path that a Unix socket can have on Linux.
 const SOCKET_PATH_BYTES_MAX: usize = 107;

@@ -19,5 +19,7 @@ mod builtin;
 mod check;
 mod launch;
 mod listeners;
+mod options;
 
-pub use builtin::{Builtin, BuiltinOptions};
+pub use builtin::Builtin;
+pub use options::BuiltinOptions;

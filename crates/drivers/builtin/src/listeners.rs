@@ -9,7 +9,7 @@ use lockgate_model::FailureKind;
 use lockgate_ports::PortError;
 use lockgate_proxy::StatusView;
 
-use crate::builtin::{BuiltinOptions, reachable};
+use crate::options::{BuiltinOptions, reachable};
 
 /// Where the running proxy answers on the configured address, as seen from its host. A configured port of 0 is any
 /// listener's.

@@ -4,7 +4,7 @@ use lockgate_model::Slot;
 use lockgate_ports::{Check, PortError};
 use serde_json::Value;
 
-use crate::router::{Caddy, Live};
+use crate::caddy::{Caddy, Live};
 use crate::tree::By;
 use crate::{snippet, version};
 

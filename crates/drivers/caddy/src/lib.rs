@@ -36,6 +36,7 @@
 
 mod admin;
 mod ask;
+mod caddy;
 mod check;
 mod ghost;
 mod options;
@@ -45,5 +46,5 @@ mod tls;
 mod tree;
 mod version;
 
+pub use caddy::Caddy;
 pub use options::CaddyOptions;
-pub use router::Caddy;

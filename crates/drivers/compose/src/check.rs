@@ -7,10 +7,11 @@ use lockgate_model::{FailureKind, Millis, Slot};
 use lockgate_ports::{Check, Endpoint, PortError, listens};
 
 use crate::compose::Compose;
-use crate::conflicts::{Found, HostPort};
-use crate::containers::{COMPOSE_SERVICE, Held, is_running, label};
-use crate::unshared::Unshared;
-use crate::{api, image, unshared};
+use crate::conflicts::{Comparison, HostPort};
+use crate::held::{Held, is_running};
+use crate::labels::{COMPOSE_SERVICE, label};
+use crate::per_slot::PerSlot;
+use crate::{api, image, per_slot};
 
 /// A tag that a registry is asked for only to see what it says.
 const UNKNOWN_TAG: &str = "lockgate-doctor";
@@ -70,14 +71,14 @@ impl Compose {
     async fn check_conflicts(&self) -> Vec<Check> {
         let what = "slots beside each other";
         match self.find_conflicts().await {
-            Ok(Found { conflicts, ports, unshared }) => {
+            Ok(Comparison { conflicts, ports, per_slot }) => {
                 let between = match conflicts.is_empty() {
                     true => Check::ok(what, "no host port or name is wanted twice"),
                     false => Check::bad(what, conflicts.join("; "), "change the Compose files as said"),
                 };
                 let mut checks = vec![between];
-                checks.extend(unshared::check_volumes(&unshared));
-                checks.extend(self.check_needed(&unshared).await);
+                checks.extend(per_slot::check_volumes(&per_slot));
+                checks.extend(self.check_needed(&per_slot).await);
                 for (slot, ports) in [Slot::Blue, Slot::Green].into_iter().zip(ports) {
                     checks.extend(self.check_ports(slot, &ports).await);
                 }
@@ -88,18 +89,18 @@ impl Compose {
     }
 
     /// Nobody starts what a slot's service depends on: said of what does not run in the slot's Compose project.
-    async fn check_needed(&self, unshared: &[Unshared; 2]) -> Option<Check> {
-        if unshared.iter().all(|slot| slot.needed.is_empty()) {
+    async fn check_needed(&self, per_slot: &[PerSlot; 2]) -> Option<Check> {
+        if per_slot.iter().all(|slot| slot.needed.is_empty()) {
             return None;
         }
         let (blue, green) = (self.place(Slot::Blue), self.place(Slot::Green));
         let looked = try_join3(blue, green, self.engine.containers(None)).await;
         let (blue, green, containers) = match looked {
             Ok(looked) => looked,
-            Err(error) => return Some(bad(unshared::NEEDED, error)),
+            Err(error) => return Some(bad(per_slot::NEEDED, error)),
         };
         let mut missing = BTreeSet::new();
-        for (place, slot) in [&blue, &green].into_iter().zip(unshared) {
+        for (place, slot) in [&blue, &green].into_iter().zip(per_slot) {
             let runs = |name: &str| {
                 containers.iter().any(|one| {
                     is_running(one) && place.has_made(one) && label(one, COMPOSE_SERVICE) == Some(name)
@@ -107,7 +108,7 @@ impl Compose {
             };
             missing.extend(slot.needed.iter().filter(|name| !runs(name)).map(String::as_str));
         }
-        unshared::check_missing(&missing, &blue, &green)
+        per_slot::check_missing(&missing, &blue, &green)
     }
 
     /// Whether another program has what the slot publishes. Nothing is said of a slot that publishes nothing, or that

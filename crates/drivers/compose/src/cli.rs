@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use lockgate_model::{FailureKind, Millis};
 use lockgate_ports::{Command, Host, Output, PortError};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::known_cli::{self, Known};
-use crate::layout::Place;
+use crate::cli_cache::{self, CliCache};
+use crate::found_cli::{ComposeCli, FoundCli};
+use crate::place::Place;
+use crate::plain::plain;
 
 /// Bound for `compose up` of one service, whose image is there already.
 const UP_SECONDS_MAX: u64 = 120;
@@ -21,50 +22,11 @@ const ERROR_LINES_MAX: usize = 6;
 /// A secret shorter than this is no secret, and hiding it would hide half of every message.
 const SECRET_BYTES_MIN: usize = 4;
 
-/// Which Compose is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ComposeCli {
-    /// `docker compose`, version 2 and later.
-    Plugin,
-    /// `docker-compose`: version 1, or 2 as a program of its own.
-    Standalone,
-}
-
-impl ComposeCli {
-    fn argv(self) -> &'static [&'static str] {
-        match self {
-            ComposeCli::Plugin => &["docker", "compose"],
-            ComposeCli::Standalone => &["docker-compose"],
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Found {
-    pub cli: ComposeCli,
-    pub version: String,
-    /// The plugin's own program on this machine, absolute.
-    pub program: Option<String>,
-}
-
-impl Found {
-    fn argv(&self) -> Vec<&str> {
-        match &self.program {
-            Some(program) => vec![program],
-            None => self.cli.argv().to_vec(),
-        }
-    }
-
-    pub(crate) fn is_v1(&self) -> bool {
-        self.version.starts_with("1.")
-    }
-}
-
 pub(crate) struct Cli {
     host: Arc<dyn Host>,
     pub(crate) docker_host: String,
     pub(crate) wanted: Option<ComposeCli>,
-    found: OnceCell<Found>,
+    found: OnceCell<FoundCli>,
 }
 
 impl Cli {
@@ -76,7 +38,7 @@ impl Cli {
     ///
     /// # Errors
     /// `NotFound` when there is none.
-    pub(crate) async fn found(&self) -> Result<&Found, PortError> {
+    pub(crate) async fn found(&self) -> Result<&FoundCli, PortError> {
         self.found.get_or_try_init(|| self.look()).await
     }
 
@@ -85,9 +47,9 @@ impl Cli {
     ///
     /// # Errors
     /// `NotFound` when there is none.
-    pub(crate) async fn found_in(&self, dir: &str) -> Result<&Found, PortError> {
+    pub(crate) async fn found_in(&self, dir: &str) -> Result<&FoundCli, PortError> {
         let remembered = || async {
-            let Some(known) = Known::of(self.host.as_ref(), self.wanted, dir) else {
+            let Some(known) = CliCache::of(self.host.as_ref(), self.wanted, dir) else {
                 return self.look().await;
             };
             if let Some(found) = known.read(self.host.as_ref()).await {
@@ -100,7 +62,7 @@ impl Cli {
         self.found.get_or_try_init(remembered).await
     }
 
-    async fn look(&self) -> Result<Found, PortError> {
+    async fn look(&self) -> Result<FoundCli, PortError> {
         let candidates = match self.wanted {
             Some(cli) => vec![cli],
             None => vec![ComposeCli::Plugin, ComposeCli::Standalone],
@@ -108,7 +70,7 @@ impl Cli {
         for cli in candidates {
             let version = self.version(cli.argv()).await;
             if let Some(version) = version.map_err(|error| error.context("looking for Docker Compose"))? {
-                return Ok(Found { cli, version, program: None });
+                return Ok(FoundCli { cli, version, program: None });
             }
         }
         Err(PortError::not_found(format!("Docker Compose is not installed on {}", self.host.id()))
@@ -117,9 +79,9 @@ impl Cli {
 
     /// Docker's CLI takes 40 ms of every call to find its plugin. Where that is seen on this machine, and says the same
     /// version, it is called without it.
-    async fn itself(&self, mut found: Found) -> Found {
+    async fn itself(&self, mut found: FoundCli) -> FoundCli {
         if found.cli == ComposeCli::Plugin
-            && let Some(program) = known_cli::plugin()
+            && let Some(program) = cli_cache::plugin()
             && self.version(&[&program]).await.is_ok_and(|version| version.as_ref() == Some(&found.version))
         {
             found.program = Some(program);
@@ -248,7 +210,7 @@ fn unreadable(place: &Place, output: &Output) -> PortError {
 
 /// What Compose complained about: the last lines of its errors without progress, warnings, colours and secrets.
 fn said(output: &Output, secrets: &[&str]) -> String {
-    let mut text = crate::logs::plain(&output.stderr_text());
+    let mut text = plain(&output.stderr_text());
     for secret in secrets.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN) {
         text = text.replace(secret, "…");
     }

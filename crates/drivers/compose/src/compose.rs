@@ -1,17 +1,15 @@
-//! The runtime itself: what it is told, and the port's methods handed to the files that do them.
+//! The runtime itself: what it is told.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use lockgate_model::{
-    ComposeRuntime, EnvironmentName, Health, Millis, ProjectName, Release, Service, Slot, Tag, Template,
-};
-use lockgate_ports::{Check, Diagnosis, Host, Output, OwnHealth, PortError, Runtime, RuntimeSlot};
+use lockgate_model::{ComposeRuntime, EnvironmentName, ProjectName, Service, Slot};
+use lockgate_ports::{Host, PortError};
 use tokio::sync::OnceCell;
 
-use crate::cli::{Cli, ComposeCli};
+use crate::cli::Cli;
 use crate::engine::Engine;
+use crate::found_cli::ComposeCli;
 
 const DOCKER_SOCKET_DEFAULT: &str = "/var/run/docker.sock";
 
@@ -111,64 +109,5 @@ impl Compose {
             PortError::not_found(format!("service {} has no image", self.service.name))
                 .hint(format!("set `services.{}.image` in lockgate.yaml", self.service.name))
         })
-    }
-}
-
-#[async_trait]
-impl Runtime for Compose {
-    fn name(&self) -> &'static str {
-        "compose"
-    }
-
-    async fn resolve(&self, tag: &Tag) -> Result<Release, PortError> {
-        self.resolve_tag(tag).await
-    }
-
-    async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
-        self.look_at_slots().await
-    }
-
-    async fn conflicts(&self) -> Result<Vec<String>, PortError> {
-        self.find_new_conflicts().await
-    }
-
-    async fn fetch(&self, release: &Release) -> Result<(), PortError> {
-        self.fetch_image(release).await?;
-        match &self.service.health {
-            Health::Docker(_) => self.demand_healthcheck(release).await,
-            Health::Http(_) | Health::Command(_) => Ok(()),
-        }
-    }
-
-    async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
-        self.start_slot(slot, release).await
-    }
-
-    async fn stop(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
-        self.stop_slot(slot, grace).await
-    }
-
-    async fn logs(&self, slot: Slot, lines: u32) -> Result<Vec<String>, PortError> {
-        self.read_logs(slot, lines).await
-    }
-
-    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Diagnosis {
-        self.find_reasons(slot, port).await
-    }
-
-    async fn health(&self, slot: Slot) -> Result<OwnHealth, PortError> {
-        self.health_of(slot).await
-    }
-
-    async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
-        self.exec_in(slot, argv, limit).await
-    }
-
-    async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {
-        self.prune_images(keep).await
-    }
-
-    async fn check(&self) -> Vec<Check> {
-        self.check_all().await
     }
 }

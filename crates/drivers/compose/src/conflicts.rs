@@ -6,9 +6,9 @@ use lockgate_ports::{Endpoint, PortError};
 use serde_json::Value;
 
 use crate::compose::Compose;
-use crate::layout::Place;
-use crate::unconflicted::Key;
-use crate::unshared::Unshared;
+use crate::conflict_cache::Key;
+use crate::per_slot::PerSlot;
+use crate::place::Place;
 
 /// What of a slot's definition only one container on a host can have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ struct Claims {
     container_name: Option<String>,
     ports: Vec<HostPort>,
     host_network: bool,
-    unshared: Unshared,
+    per_slot: PerSlot,
 }
 
 /// A port of the host that a slot publishes.
@@ -50,17 +50,17 @@ impl HostPort {
 
 /// What Compose says of both slots' files.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct Comparison {
     pub conflicts: Vec<String>,
     /// The fixed ports that blue and green publish.
     pub ports: [Vec<HostPort>; 2],
     /// What blue and green do not have in common.
-    pub unshared: [Unshared; 2],
+    pub per_slot: [PerSlot; 2],
 }
 
 impl Compose {
     /// As Compose reads the files now. One slot has nothing beside it.
-    pub(crate) async fn find_conflicts(&self) -> Result<Found, PortError> {
+    pub(crate) async fn find_conflicts(&self) -> Result<Comparison, PortError> {
         let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
         self.ask_compose(&blue, &green).await
     }
@@ -85,26 +85,26 @@ impl Compose {
         Ok(found)
     }
 
-    async fn ask_compose(&self, blue: &Place, green: &Place) -> Result<Found, PortError> {
+    async fn ask_compose(&self, blue: &Place, green: &Place) -> Result<Comparison, PortError> {
         if blue.same_container(green) {
             let same = format!(
                 "both slots are the service {} of the same Compose project: put {{slot}} into `dir`, `service` or \
                  `project` of the compose runtime",
                 blue.service
             );
-            return Ok(Found { conflicts: vec![same], ..Found::default() });
+            return Ok(Comparison { conflicts: vec![same], ..Comparison::default() });
         }
         let (one, other) = try_join(self.claims(blue), self.claims(green)).await?;
         let mut conflicts: Vec<String> = self.same_name((blue, &one), (green, &other)).into_iter().collect();
         conflicts.extend(compare((blue, &one), (green, &other), self.service.port));
-        let (ports, unshared) = ([one.ports, other.ports], [one.unshared, other.unshared]);
-        Ok(Found { conflicts, ports, unshared })
+        let (ports, per_slot) = ([one.ports, other.ports], [one.per_slot, other.per_slot]);
+        Ok(Comparison { conflicts, ports, per_slot })
     }
 
     async fn claims(&self, place: &Place) -> Result<Claims, PortError> {
         let document = self.cli.config(place, &self.interpolation(place.slot, None)).await?;
         let service = document.get("services").and_then(|services| services.get(&place.service));
-        let found = service.map(|service| claims(service, Unshared::of(&document, service, place)));
+        let found = service.map(|service| claims(service, PerSlot::of(&document, service, place)));
         found.ok_or_else(|| {
             PortError::not_found(format!("Compose finds no service {} in {}", place.service, place.path()))
                 .hint(format!("see `docker compose -f {} config`; is it behind a profile?", place.path()))
@@ -131,14 +131,14 @@ impl Compose {
     }
 }
 
-fn claims(service: &Value, unshared: Unshared) -> Claims {
+fn claims(service: &Value, per_slot: PerSlot) -> Claims {
     let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
     let ports = service.get("ports").and_then(Value::as_array);
     Claims {
         container_name: text("container_name"),
         ports: ports.into_iter().flatten().filter_map(host_port).collect(),
         host_network: text("network_mode").as_deref() == Some("host"),
-        unshared,
+        per_slot,
     }
 }
 

@@ -6,58 +6,12 @@ use lockgate_ports::{Endpoint, PortError, RuntimeSlot};
 
 use crate::api::{Container, ContainerSummary, Image};
 use crate::compose::Compose;
+use crate::held::{Held, runs};
 use crate::image;
-use crate::overlay::{
-    COMMIT_LABEL, DIGEST_LABEL, ENVIRONMENT_LABEL, IMAGE_LABEL, PROJECT_LABEL, SERVICE_LABEL, SLOT_LABEL,
-    TAG_LABEL,
+use crate::labels::{
+    COMMIT_LABEL, COMPOSE_DIR, COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, DIGEST_LABEL,
+    ENVIRONMENT_LABEL, IMAGE_LABEL, PROJECT_LABEL, SERVICE_LABEL, SLOT_LABEL, TAG_LABEL, label,
 };
-
-pub(crate) const COMPOSE_PROJECT: &str = "com.docker.compose.project";
-pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
-pub(crate) const COMPOSE_DIR: &str = "com.docker.compose.project.working_dir";
-const COMPOSE_ONEOFF: &str = "com.docker.compose.oneoff";
-
-/// A short container id.
-const INTERIM_PREFIX_CHARS: usize = 12;
-
-/// A container that holds a slot.
-#[derive(Debug, Clone)]
-pub(crate) struct Held {
-    pub slot: Slot,
-    pub summary: ContainerSummary,
-    /// Started by Lockgate for this project and environment; else by somebody's own `docker compose up`.
-    pub ours: bool,
-}
-
-impl Held {
-    pub(crate) fn runs(&self) -> bool {
-        runs(&self.summary.state)
-    }
-
-    /// `0123456789ab_web-1`: while Compose replaces a container, the old one (v1) or the new one (v2) is called so.
-    pub(crate) fn has_interim_name(&self) -> bool {
-        self.name().split_once('_').is_some_and(|(prefix, _)| {
-            prefix.len() == INTERIM_PREFIX_CHARS && prefix.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        self.summary.names.first().map_or(self.summary.id.as_str(), |name| name.trim_start_matches('/'))
-    }
-}
-
-/// `restarting` counts: Docker keeps starting it until it is stopped.
-fn runs(state: &str) -> bool {
-    matches!(state, "running" | "paused" | "restarting")
-}
-
-pub(crate) fn is_running(summary: &ContainerSummary) -> bool {
-    summary.state == "running"
-}
-
-pub(crate) fn label<'a>(summary: &'a ContainerSummary, name: &str) -> Option<&'a str> {
-    summary.labels.get(name).map(String::as_str)
-}
 
 impl Compose {
     /// All containers of the service's slots, those that run first, then the newest.

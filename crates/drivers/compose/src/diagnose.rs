@@ -7,7 +7,7 @@ use lockgate_ports::{Diagnosis, Finding};
 
 use crate::api::Container;
 use crate::compose::Compose;
-use crate::logs::plain;
+use crate::plain::plain;
 
 /// `st` of a listening socket in `/proc/<pid>/net/tcp`. Source: Linux, `include/net/tcp_states.h`.
 const LISTEN: &str = "0A";

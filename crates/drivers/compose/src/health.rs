@@ -5,9 +5,9 @@ use lockgate_ports::{Output, OwnHealth, OwnHealthState, PortError, Request};
 
 use crate::api::{Container, Created, Exec, Healthcheck};
 use crate::compose::Compose;
-use crate::containers::Held;
 use crate::engine::{LOOK_SECONDS_MAX, parse};
-use crate::logs::demultiplex;
+use crate::held::Held;
+use crate::plain::demultiplex;
 
 /// Docker's own times where a HEALTHCHECK says nothing. Source: Dockerfile reference, HEALTHCHECK.
 const INTERVAL: Millis = Millis::from_secs(30);

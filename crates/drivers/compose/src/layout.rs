@@ -7,55 +7,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 
-use crate::api::ContainerSummary;
 use crate::compose::Compose;
-use crate::containers::{COMPOSE_DIR, COMPOSE_PROJECT, label};
+use crate::place::{Place, join};
 
 /// Compose's default file names, in the order in which v2 looks for them; each may have an override beside it.
 const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
-
-/// A slot in Compose's words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub slot: Slot,
-    /// Folder of the file: Compose's project directory, where `.env` is.
-    pub dir: String,
-    /// File names within `dir`: the file and the user's override, where there is one.
-    pub files: Vec<String>,
-    /// What is in them.
-    pub contents: Vec<Vec<u8>>,
-    /// Compose's service.
-    pub service: String,
-    /// `None`: the folder's own default.
-    pub project: Option<String>,
-}
-
-impl Place {
-    /// The file as people know it.
-    pub(crate) fn path(&self) -> String {
-        join(&self.dir, &self.files[0])
-    }
-
-    /// True when the container is of the place's Compose project, whichever of its services.
-    pub(crate) fn has_made(&self, summary: &ContainerSummary) -> bool {
-        match self.project.as_deref() {
-            Some(project) => label(summary, COMPOSE_PROJECT) == Some(project),
-            None => label(summary, COMPOSE_DIR) == Some(&self.dir),
-        }
-    }
-
-    /// True when both are one container for Compose, so that starting one would replace the other.
-    pub(crate) fn same_container(&self, other: &Place) -> bool {
-        self.same_project(other) && self.service == other.service
-    }
-
-    pub(crate) fn same_project(&self, other: &Place) -> bool {
-        match (&self.project, &other.project) {
-            (None, None) => self.dir == other.dir,
-            (one, two) => one == two,
-        }
-    }
-}
 
 /// The keys of a Compose file that are read without Compose.
 #[derive(Deserialize)]
@@ -213,10 +169,6 @@ fn service_names(content: &[u8]) -> Option<Vec<String>> {
     let text = std::str::from_utf8(content).ok()?;
     let file: ComposeFile = serde_saphyr::from_str(text).ok()?;
     file.include.is_none().then(|| file.services.into_keys().collect())
-}
-
-pub(crate) fn join(dir: &str, name: &str) -> String {
-    format!("{}/{name}", dir.trim_end_matches('/'))
 }
 
 fn trim(dir: &str) -> &str {

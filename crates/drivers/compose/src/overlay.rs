@@ -5,16 +5,11 @@ use lockgate_ports::PortError;
 use serde_json::{Map, Value, json};
 
 use crate::compose::Compose;
-use crate::layout::{Place, join};
-
-pub(crate) const PROJECT_LABEL: &str = "lockgate.project";
-pub(crate) const ENVIRONMENT_LABEL: &str = "lockgate.environment";
-pub(crate) const SERVICE_LABEL: &str = "lockgate.service";
-pub(crate) const SLOT_LABEL: &str = "lockgate.slot";
-pub(crate) const TAG_LABEL: &str = "lockgate.tag";
-pub(crate) const DIGEST_LABEL: &str = "lockgate.digest";
-pub(crate) const IMAGE_LABEL: &str = "lockgate.image";
-pub(crate) const COMMIT_LABEL: &str = "lockgate.commit";
+use crate::labels::{
+    COMMIT_LABEL, DIGEST_LABEL, ENVIRONMENT_LABEL, IMAGE_LABEL, PROJECT_LABEL, SERVICE_LABEL, SLOT_LABEL,
+    TAG_LABEL,
+};
+use crate::place::{Place, join};
 
 /// It holds the values of `env`, which may be secrets.
 const OVERLAY_MODE: u32 = 0o600;

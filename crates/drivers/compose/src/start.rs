@@ -4,10 +4,12 @@ use lockgate_model::{FailureKind, Millis, Release, Slot};
 use lockgate_ports::PortError;
 
 use crate::compose::Compose;
-use crate::containers::{COMPOSE_PROJECT, COMPOSE_SERVICE, Held, label};
+use crate::held::Held;
 use crate::image;
-use crate::layout::Place;
-use crate::overlay::{ENVIRONMENT_LABEL, PROJECT_LABEL, SERVICE_LABEL};
+use crate::labels::{
+    COMPOSE_PROJECT, COMPOSE_SERVICE, ENVIRONMENT_LABEL, PROJECT_LABEL, SERVICE_LABEL, label,
+};
+use crate::place::Place;
 
 /// Grace for a container in the way, which had the slot before and gets no traffic.
 const REPLACED_GRACE_SECONDS: u64 = 10;

@@ -5,7 +5,7 @@ use lockgate_own::Foreign;
 use lockgate_ports::{Check, PortError, STATE_FREE_MIB_MIN};
 
 use crate::command::folder;
-use crate::process::ProcessOptions;
+use crate::options::ProcessOptions;
 use crate::script;
 
 /// Programs that the scripts call, and those that are called on other machines only.

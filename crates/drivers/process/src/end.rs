@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::look;
+use crate::proc_files;
 use crate::record::{PidFile, Run};
 use crate::script;
 
@@ -135,7 +136,7 @@ async fn vanished(run: &Run, group: Pid, bound: Millis) -> bool {
         }
         until_end(leader.clone(), left().min(Duration::from_millis(NAP_MILLIS_MAX))).await;
     }
-    while look::group_has_members(group).await {
+    while proc_files::group_has_members(group).await {
         if left().is_zero() {
             return false;
         }

@@ -14,7 +14,7 @@ use lockgate_ports::{Host, PortError};
 use rustix::io::Errno;
 use tokio::process::Child;
 
-use crate::birth::{self, Birth};
+use crate::pre_exec::{self, PreExec};
 use crate::record::PidFile;
 use crate::script;
 
@@ -100,7 +100,7 @@ impl Launch<'_> {
         process.args(&self.argv[1..]).current_dir(self.folder).env_clear();
         process.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         process.envs(&self.env);
-        Birth::prepare(self.prefix, self.token)?.arrange(&mut process);
+        PreExec::prepare(self.prefix, self.token)?.arrange(&mut process);
         // Dropping the child leaves the process alone; tokio collects it should it end while we still run.
         let (port, log) = (self.port, format!("{}.log", self.prefix));
         let spawned = tokio::task::spawn_blocking(move || {
@@ -127,7 +127,7 @@ impl Launch<'_> {
     fn why_not(&self, error: &io::Error) -> String {
         let program = &self.argv[0];
         match error.raw_os_error() {
-            _ if birth::was_superseded(error) => {
+            _ if pre_exec::was_superseded(error) => {
                 "another start or stop of this slot came in between".to_owned()
             }
             _ if !Path::new(self.folder).is_dir() => "the working folder cannot be entered".to_owned(),

@@ -26,7 +26,6 @@
 //! An argument that names a file is part of the release, data files too: hand a database to the service by its
 //! environment or working folder, not by an argument.
 
-mod birth;
 mod bytes;
 mod check;
 mod children;
@@ -36,9 +35,13 @@ mod end;
 mod files;
 mod launch;
 mod look;
+mod options;
 mod port;
+mod pre_exec;
+mod proc_files;
 mod process;
 mod record;
 mod script;
 
-pub use process::{Process, ProcessOptions};
+pub use options::ProcessOptions;
+pub use process::Process;

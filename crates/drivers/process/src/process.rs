@@ -1,13 +1,9 @@
 //! The runtime itself.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_model::{
-    Digest, EnvironmentName, FailureKind, Millis, ProjectName, Release, Service, Slot, SlotState, Tag,
-    Template, Vars,
-};
+use lockgate_model::{Digest, FailureKind, Millis, Release, Service, Slot, SlotState, Tag, Template, Vars};
 use lockgate_ports::{
     Check, Command, Diagnosis, Endpoint, Finding, Host, Output, PortError, Runtime, RuntimeSlot,
 };
@@ -17,6 +13,7 @@ use crate::command::{self, Filled};
 use crate::end::{End, Ending};
 use crate::launch::Launch;
 use crate::look::{Seen, look};
+use crate::options::ProcessOptions;
 use crate::record::Record;
 use crate::{bytes, diagnose, port, script};
 
@@ -30,20 +27,6 @@ const INTENT_TRIES_MAX: u32 = 5;
 const LOG_LINES_MAX: u32 = 10_000;
 /// Log lines in an error about a start.
 const ERROR_LOG_LINES: u32 = 5;
-
-/// One service in one environment on one host.
-pub struct ProcessOptions {
-    pub host: Arc<dyn Host>,
-    pub project: ProjectName,
-    pub environment: EnvironmentName,
-    pub service: Service,
-    /// What its strategy uses: blue and green, or one.
-    pub slots: &'static [Slot],
-    /// Absolute folder on the host for records and logs; no other service or environment uses it.
-    pub dir: String,
-    /// Absolute folder on the host in which relative paths of the command start.
-    pub root: String,
-}
 
 /// The `process` runtime; see the crate's documentation.
 pub struct Process {

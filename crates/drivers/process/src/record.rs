@@ -9,7 +9,7 @@ use lockgate_model::{Release, Slot, Timestamp};
 use lockgate_ports::{Host, PortError, Swapped};
 use serde::{Deserialize, Serialize};
 
-use crate::look;
+use crate::proc_files;
 
 /// `<slot>.json`, one line, written before the slot's process starts. The scripts read `token`, so it comes first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ impl PidFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(failed(error)),
         };
-        let boot_id = look::boot_id()?;
+        let boot_id = proc_files::boot_id()?;
         let mut files = Vec::new();
         for entry in entries {
             let name = entry.map_err(failed)?.file_name();

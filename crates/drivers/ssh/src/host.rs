@@ -35,13 +35,13 @@ const KIBIBYTES_IN_MEBIBYTE: u64 = 1024;
 pub struct Ssh {
     id: HostId,
     settings: lockgate_model::Ssh,
-    link: Mutex<Slot>,
+    link: Mutex<LinkState>,
     /// Told each time the host falls silent.
     silence: watch::Sender<()>,
 }
 
 #[derive(Default)]
-struct Slot {
+struct LinkState {
     open: Option<Arc<Link>>,
     /// Ends with the connection.
     watcher: Option<Watcher>,
@@ -84,9 +84,9 @@ impl Ssh {
     /// # Errors
     /// `Unreachable` when it had broken already; there is nothing left to close then.
     pub async fn close(self) -> Result<(), PortError> {
-        let slot = self.link.into_inner();
-        drop(slot.watcher);
-        match slot.open.map(Arc::try_unwrap) {
+        let state = self.link.into_inner();
+        drop(state.watcher);
+        match state.open.map(Arc::try_unwrap) {
             Some(Ok(link)) => link.close(&self.id),
             // Nobody else can hold it: every holder borrows this host.
             Some(Err(_)) | None => Ok(()),
@@ -103,25 +103,25 @@ impl Ssh {
     /// not answer is not asked again for a while.
     pub(crate) async fn link(&self) -> Result<Arc<Link>, PortError> {
         let asked = Instant::now();
-        let mut slot = self.link.lock().await;
-        if let Some(link) = slot.open.as_ref() {
+        let mut state = self.link.lock().await;
+        if let Some(link) = state.open.as_ref() {
             return Ok(link.clone());
         }
-        if let Some((at, error)) = slot.failed.as_ref()
+        if let Some((at, error)) = state.failed.as_ref()
             && (*at >= asked || (error.kind == FailureKind::TimedOut && at.elapsed() < REST))
         {
             return Err(error.clone());
         }
         // Nothing was asked of a host that was not reached.
-        match Link::open(&self.id, &self.settings, slot.answered).await.map_err(PortError::without_effect) {
+        match Link::open(&self.id, &self.settings, state.answered).await.map_err(PortError::without_effect) {
             Ok(link) => {
                 let link = Arc::new(link);
                 let watcher = Some(watch_for_silence(&link, self.silence.clone()));
-                *slot = Slot { open: Some(link.clone()), watcher, answered: true, failed: None };
+                *state = LinkState { open: Some(link.clone()), watcher, answered: true, failed: None };
                 Ok(link)
             }
             Err(error) => {
-                slot.failed = Some((Instant::now(), error.clone()));
+                state.failed = Some((Instant::now(), error.clone()));
                 Err(error)
             }
         }
@@ -129,10 +129,10 @@ impl Ssh {
 
     /// Forgets a connection that broke, unless somebody has already replaced it.
     pub(crate) async fn forget(&self, broken: &Arc<Link>) {
-        let mut slot = self.link.lock().await;
-        if slot.open.as_ref().is_some_and(|link| Arc::ptr_eq(link, broken)) {
+        let mut state = self.link.lock().await;
+        if state.open.as_ref().is_some_and(|link| Arc::ptr_eq(link, broken)) {
             tracing::debug!(host = %self.id, "the ssh connection broke");
-            (slot.open, slot.watcher) = (None, None);
+            (state.open, state.watcher) = (None, None);
             if broken.tells_of_silence() {
                 self.silence.send_replace(());
             }

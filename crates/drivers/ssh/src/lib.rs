@@ -25,7 +25,7 @@
 //!   running.
 //! - Unknown host keys are refused unless the user allows them; a changed one is always refused.
 //!
-//! - What takes long has a session to itself ([`apart`]): a command whose lines are told, and a file of any length.
+//! - What takes long has a session to itself ([`own_session`]): a command whose lines are told, and a file of any length.
 //!
 //! Absent: passwords and other questions (`BatchMode`), hosts without `exec` (`ForceCommand`).
 //!
@@ -36,7 +36,6 @@
 //! login shell there answers nothing. When Lockgate is killed its master goes after 15 idle seconds, and its folder, with
 //! a master that still has a session, when the same user next connects anywhere.
 
-mod apart;
 mod doctor;
 mod folder;
 mod host;
@@ -44,6 +43,7 @@ mod lines;
 mod link;
 mod master;
 mod options;
+mod own_session;
 mod pool;
 mod script;
 mod session;

@@ -5,8 +5,8 @@ use lockgate_ports::{Command, Ended, Host, Line, LineSink, Lines, Pipe, PortErro
 use openssh::ChildStdin;
 use tokio::io::AsyncWriteExt;
 
-use crate::apart::{self, Apart};
 use crate::host::{Ssh, not_started};
+use crate::own_session::{self, OwnSession};
 use crate::script;
 use crate::session::Broken;
 use crate::trouble;
@@ -59,16 +59,16 @@ async fn attempt(
     sink: &mut dyn LineSink,
 ) -> Result<Result<Ended, PortError>, Broken> {
     let nonce = nonce().map_err(|error| Broken::Before(error.into()))?;
-    let mut apart = apart::open(host.id(), link, command.stdin.len(), &[LINES], &nonce).await?;
+    let mut own_session = own_session::open(host.id(), link, command.stdin.len(), &[LINES], &nonce).await?;
     let midway = |error: std::io::Error| Broken::Midway(trouble::broken(host.id(), error));
     let mut sink = Unstarted { sink, held: None };
     let ended = {
-        let Apart { stdin, out, err, .. } = &mut apart;
+        let OwnSession { stdin, out, err, .. } = &mut own_session;
         let mut lines = Lines::new(Some(out), Some(err), &mut sink);
         listen(stdin, &[line, &command.stdin], &mut lines).await.map_err(midway)?;
         lines.end(0).await
     };
-    let code = apart.code(host.id()).await.map_err(Broken::Midway)?;
+    let code = own_session.code(host.id()).await.map_err(Broken::Midway)?;
     let held = sink.held.take();
     if let Some(error) = held.as_ref().and_then(|line| not_started(host.id(), command, code, &line.text)) {
         return Ok(Err(error));

@@ -12,8 +12,8 @@ use lockgate_ports::{Endpoint, PortError};
 use openssh::{ForwardType, Session, Socket};
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::apart::APART_MAX;
 use crate::master::Master;
+use crate::own_session::OWN_SESSIONS_MAX;
 use crate::pool::Pool;
 use crate::worker::Worker;
 use crate::{folder, options, trouble};
@@ -43,7 +43,7 @@ pub(crate) struct Link {
     /// All are kept that can be asked again.
     pub(crate) workers: Pool<Worker>,
     /// For sessions that are no worker's.
-    pub(crate) apart: Semaphore,
+    pub(crate) own_sessions: Semaphore,
     /// Goes before the session, which would only ask it to stop listening.
     master: Master,
     /// Whoever is told of silence has been told.
@@ -125,7 +125,7 @@ impl Link {
             told: AtomicBool::new(false),
             folder: folder.path().to_owned(),
             workers: Pool::new(),
-            apart: Semaphore::new(APART_MAX),
+            own_sessions: Semaphore::new(OWN_SESSIONS_MAX),
             session: Arc::new(Session::new_native_mux(folder)),
             forwards: Mutex::default(),
             _owner: owner,

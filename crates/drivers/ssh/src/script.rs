@@ -97,7 +97,7 @@ pub(crate) fn program() -> String {
 /// in the line with which they begin to speak, and `size` is that of the input, where that is told them.
 pub(crate) fn alone(nonce: &str, size: usize, scripts: &[&str]) -> String {
     let mut text = format!("lg_nonce={nonce}\nlg_size={size}\nlg_exec={}\n", quote(&bare(EXEC)));
-    for part in [include_str!("sh/apart.sh")].iter().chain(scripts) {
+    for part in [include_str!("sh/own_session.sh")].iter().chain(scripts) {
         text.push_str(&bare(part));
     }
     format!("{LINE_BREAK}eval {}\n", quote(&text))

@@ -11,9 +11,9 @@ use lockgate_ports::{Host, Output, PIECE_BYTES, Pieces, PortError, TEMPORARY_SEC
 use openssh::ChildStdin;
 use tokio::io::AsyncWriteExt;
 
-use crate::apart::{self, Apart};
 use crate::host::Ssh;
 use crate::link::Link;
+use crate::own_session::{self, OwnSession};
 use crate::script::Line;
 use crate::session::Broken;
 use crate::trouble;
@@ -61,18 +61,18 @@ async fn attempt(
 ) -> Result<Result<Uploaded, PortError>, Broken> {
     let line = line(pieces).map_err(Broken::Before)?;
     let nonce = nonce().map_err(|error| Broken::Before(error.into()))?;
-    let mut apart = apart::open(host.id(), link, 0, &SCRIPTS, &nonce).await?;
+    let mut own_session = own_session::open(host.id(), link, 0, &SCRIPTS, &nonce).await?;
     let path = pieces.path().to_owned();
     // Whether the last byte may have arrived.
     let mut is_whole = false;
-    let exchanged = exchange(&mut apart, &line, pieces, &nonce, &mut is_whole).await;
+    let exchanged = exchange(&mut own_session, &line, pieces, &nonce, &mut is_whole).await;
     let known = |error: PortError| {
         if is_whole { error.with_unknown_effect() } else { error.without_effect() }
     };
     let lost = |error: PortError| Broken::Midway(known(error.context(format!("cannot write {path}"))));
     match exchanged {
         Ok(Exchanged { given, stdout, stderr }) => {
-            let code = apart.code(host.id()).await.map_err(lost)?;
+            let code = own_session.code(host.id()).await.map_err(lost)?;
             Ok(judge(host, &path, given, &Output { code, stdout, stderr }))
         }
         Err(Unsent::Content(error)) => Ok(Err(error.without_effect())),
@@ -105,14 +105,14 @@ enum Unsent {
 
 /// Sends, and reads beside it, so that a script that ends early is noticed.
 async fn exchange(
-    apart: &mut Apart<'_>,
+    own_session: &mut OwnSession<'_>,
     line: &[u8],
     pieces: &mut Pieces<'_>,
     nonce: &str,
     is_whole: &mut bool,
 ) -> Result<Exchanged, Unsent> {
-    let Apart { stdin, out, err, .. } = apart;
-    let mut read = pin!(apart::read(out, err, OUTPUT_BYTES_MAX));
+    let OwnSession { stdin, out, err, .. } = own_session;
+    let mut read = pin!(own_session::read(out, err, OUTPUT_BYTES_MAX));
     let given = tokio::select! {
         given = send(stdin, line, pieces, nonce, is_whole) => given?,
         said = &mut read => {

@@ -12,7 +12,7 @@ use lockgate_model::{
 use crate::connection::{Connection, Value};
 use crate::database::Database;
 use crate::error::{Trouble, to_failure};
-use crate::store::Slot;
+use crate::store::SharedConnection;
 
 /// Most names of plans that are asked for at once.
 const FILES_MAX: i64 = 1_000;
@@ -26,7 +26,7 @@ pub struct StoreLease {
     database: Arc<Database>,
     /// Of the lease within the store.
     name: String,
-    open: Slot,
+    open: SharedConnection,
 }
 
 impl fmt::Debug for StoreLease {
@@ -37,7 +37,7 @@ impl fmt::Debug for StoreLease {
 
 impl StoreLease {
     pub(crate) fn new(database: Arc<Database>, name: String) -> Self {
-        Self { database, name, open: Slot::default() }
+        Self { database, name, open: SharedConnection::default() }
     }
 
     pub(crate) async fn with<T>(

@@ -29,7 +29,7 @@ const PING_SECONDS_MAX: u64 = 2;
 /// PostgreSQL database. It is connected to when it is first used.
 pub struct SqlStore {
     pub(crate) database: Arc<Database>,
-    pub(crate) open: Slot,
+    pub(crate) open: SharedConnection,
     pub(crate) away: Away,
 }
 
@@ -50,9 +50,9 @@ pub(crate) struct Open {
 /// A connection is taken out while in use, and put back only after success: one whose transaction failed, or whose caller
 /// went away in the middle, is dropped (which rolls back) and the next call makes another one.
 #[derive(Default)]
-pub(crate) struct Slot(Mutex<Option<Open>>);
+pub(crate) struct SharedConnection(Mutex<Option<Open>>);
 
-impl Slot {
+impl SharedConnection {
     /// Does `work` on a connection to `database`.
     pub(crate) async fn with<T>(
         &self,
@@ -103,7 +103,11 @@ impl SqlStore {
     /// A store that is not connected to yet.
     #[must_use]
     pub fn new(location: &StateLocation) -> Self {
-        Self { database: Arc::new(Database::new(location)), open: Slot::default(), away: Away::default() }
+        Self {
+            database: Arc::new(Database::new(location)),
+            open: SharedConnection::default(),
+            away: Away::default(),
+        }
     }
 
     /// Connects to it, if that has not been done: makes folder (0700), file (0600), or a PostgreSQL database's schema, and

@@ -203,7 +203,7 @@ async fn an_action_does_nothing_more_once_somebody_else_can_hold_the_lease() {
         let (outcome, ()) = tokio::join!(world.run(plan, interrupt), sleep);
         assert!(matches!(outcome, Err(RunError::LeaseLost(_))), "{outcome:?}");
         assert!(world.ended.lock().unwrap().is_empty(), "{action:?}");
-        if !action.nature().only_looks {
+        if !action.properties().only_looks {
             let last = *world.last_done.lock().unwrap();
             assert!(last < TTL.duration(), "it went on at {last:?}");
         }

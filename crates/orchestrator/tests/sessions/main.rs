@@ -71,7 +71,7 @@ async fn a_run_that_is_left_is_taken_over_by_the_next_session() {
     let run = first.run.now().unwrap();
     first.stop.leave();
     let refusal = first.end().await.unwrap_err();
-    let Refusal::Left { abandoned } = &refusal else { panic!("{refusal:?}") };
+    let Refusal::Abandoned { abandoned } = &refusal else { panic!("{refusal:?}") };
     assert_eq!((abandoned.run, refusal.exit().code()), (Some(run), 4));
     assert_eq!(abandoned.release.as_ref().unwrap().tag.as_str(), "v2");
     let line = abandoned.line();

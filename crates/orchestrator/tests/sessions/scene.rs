@@ -16,7 +16,7 @@ use lockgate_model::{
 };
 use lockgate_orchestrator::{Handle, InProcess, Parts, Site, Teller, Wiring};
 use lockgate_ports::fake::{
-    Artifact, Behaviour, Call, Catalogue, FakeGate, FakePorts, Fate, Life, Machine, Nature, SharedMachine,
+    Artifact, Behaviour, Call, Catalogue, FakeGate, FakePorts, Fate, Faults, Life, Machine, SharedMachine,
     What, shared,
 };
 use lockgate_ports::{GateAnswer, GateSubject, Gates};
@@ -87,7 +87,7 @@ impl Door {
 }
 
 #[async_trait]
-impl Nature for Door {
+impl Faults for Door {
     async fn before(&self, call: &Call) -> Fate {
         if matches!(call.what, What::Start(_)) && self.is_shut.load(Ordering::SeqCst) {
             self.waiting.fetch_add(1, Ordering::SeqCst);
@@ -158,18 +158,18 @@ struct Place {
 
 impl Wiring for Place {
     fn site(&self, service: &Service, environment: &Environment) -> Result<Site, Refusal> {
-        let nature: Arc<dyn Nature> = self.door.clone();
+        let faults: Arc<dyn Faults> = self.door.clone();
         let open = |_: &GateSubject| {
             let (check, wanted, seen) = ("a look".into(), "200".into(), "200".into());
             Ok(GateAnswer::judge(vec![Evidence { check, wanted, seen, ok: true }]))
         };
-        let asked: Arc<dyn Nature> = self.door.clone();
+        let asked: Arc<dyn Faults> = self.door.clone();
         let gates = Gates::new(move |_| Arc::new(FakeGate::new(asked.clone(), Millis::from_secs(1), open)));
         Ok(Site {
             project: self.project.clone(),
             service: service.clone(),
             environment: environment.clone(),
-            hosts: vec![FakePorts::new(self.machine.clone(), nature).host_ports("/srv/web")],
+            hosts: vec![FakePorts::new(self.machine.clone(), faults).host_ports("/srv/web")],
             gates,
             secrets: Vec::new(),
         })

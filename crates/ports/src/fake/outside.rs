@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use lockgate_model::{Evidence, Millis};
 
-use crate::fake::{Call, Fate, Nature, What};
+use crate::fake::{Call, Fate, Faults, What};
 use crate::{
     Answer, Check, Command, CommandRunner, Gate, GateAnswer, GateSubject, Message, Notifier, OnHeadway,
     Output, PortError, Posted, Prober, Request,
@@ -17,22 +17,22 @@ type Running = dyn Fn(&Command) -> Result<Output, PortError> + Send + Sync;
 /// Answers as its function does.
 pub struct FakeProber {
     answer: Box<Answering>,
-    nature: Arc<dyn Nature>,
+    faults: Arc<dyn Faults>,
 }
 
 impl FakeProber {
     pub fn new(
-        nature: Arc<dyn Nature>,
+        faults: Arc<dyn Faults>,
         answer: impl Fn(&Request) -> Result<Answer, PortError> + Send + Sync + 'static,
     ) -> Self {
-        Self { answer: Box::new(answer), nature }
+        Self { answer: Box::new(answer), faults }
     }
 }
 
 /// These change nothing on a host, so there is nothing that could happen late.
-async fn fate(nature: &Arc<dyn Nature>, what: What, detail: &str) -> Result<Call, PortError> {
+async fn fate(faults: &Arc<dyn Faults>, what: What, detail: &str) -> Result<Call, PortError> {
     let call = Call { host: None, what, detail: detail.to_owned(), late: false };
-    match nature.before(&call).await {
+    match faults.before(&call).await {
         Fate::Happens => Ok(call),
         Fate::Fails(error) | Fate::AnswerLost(error) | Fate::Late(_, error) => Err(error),
     }
@@ -41,9 +41,9 @@ async fn fate(nature: &Arc<dyn Nature>, what: What, detail: &str) -> Result<Call
 #[async_trait]
 impl Prober for FakeProber {
     async fn send(&self, request: &Request) -> Result<Answer, PortError> {
-        let call = fate(&self.nature, What::Probe, &request.target).await?;
+        let call = fate(&self.faults, What::Probe, &request.target).await?;
         let answer = (self.answer)(request);
-        self.nature.after(&call).await;
+        self.faults.after(&call).await;
         answer
     }
 }
@@ -51,24 +51,24 @@ impl Prober for FakeProber {
 /// Runs its function in place of a program.
 pub struct FakeRunner {
     run: Box<Running>,
-    nature: Arc<dyn Nature>,
+    faults: Arc<dyn Faults>,
 }
 
 impl FakeRunner {
     pub fn new(
-        nature: Arc<dyn Nature>,
+        faults: Arc<dyn Faults>,
         run: impl Fn(&Command) -> Result<Output, PortError> + Send + Sync + 'static,
     ) -> Self {
-        Self { run: Box::new(run), nature }
+        Self { run: Box::new(run), faults }
     }
 }
 
 #[async_trait]
 impl CommandRunner for FakeRunner {
     async fn run(&self, command: &Command) -> Result<Output, PortError> {
-        let call = fate(&self.nature, What::Command, &command.argv.join(" ")).await?;
+        let call = fate(&self.faults, What::Command, &command.argv.join(" ")).await?;
         let output = (self.run)(command);
-        self.nature.after(&call).await;
+        self.faults.after(&call).await;
         output
     }
 }
@@ -79,22 +79,22 @@ type Judging = dyn Fn(&GateSubject) -> Result<GateAnswer, PortError> + Send + Sy
 pub struct FakeGate {
     answer: Box<Judging>,
     limit: Millis,
-    nature: Arc<dyn Nature>,
+    faults: Arc<dyn Faults>,
 }
 
 impl FakeGate {
     pub fn new(
-        nature: Arc<dyn Nature>,
+        faults: Arc<dyn Faults>,
         limit: Millis,
         answer: impl Fn(&GateSubject) -> Result<GateAnswer, PortError> + Send + Sync + 'static,
     ) -> Self {
-        Self { answer: Box::new(answer), limit, nature }
+        Self { answer: Box::new(answer), limit, faults }
     }
 
     async fn look(&self, subject: &GateSubject) -> Result<GateAnswer, PortError> {
-        let call = fate(&self.nature, What::Probe, subject.service.as_str()).await?;
+        let call = fate(&self.faults, What::Probe, subject.service.as_str()).await?;
         let answer = (self.answer)(subject);
-        self.nature.after(&call).await;
+        self.faults.after(&call).await;
         answer
     }
 }
@@ -124,14 +124,14 @@ impl Gate for FakeGate {
 
 /// Keeps what it is told.
 pub struct FakeNotifier {
-    nature: Arc<dyn Nature>,
+    faults: Arc<dyn Faults>,
     told: Mutex<Vec<Message>>,
 }
 
 impl FakeNotifier {
     #[must_use]
-    pub fn new(nature: Arc<dyn Nature>) -> Self {
-        Self { nature, told: Mutex::new(Vec::new()) }
+    pub fn new(faults: Arc<dyn Faults>) -> Self {
+        Self { faults, told: Mutex::new(Vec::new()) }
     }
 
     #[must_use]
@@ -147,9 +147,9 @@ impl Notifier for FakeNotifier {
     }
 
     async fn send(&self, message: &Message, earlier: Option<&Posted>) -> Result<Option<Posted>, PortError> {
-        let call = fate(&self.nature, What::Notify, "").await?;
+        let call = fate(&self.faults, What::Notify, "").await?;
         self.told.lock().unwrap_or_else(PoisonError::into_inner).push(message.clone());
-        self.nature.after(&call).await;
+        self.faults.after(&call).await;
         Ok(Some(earlier.cloned().unwrap_or_else(|| Posted::new("fake"))))
     }
 

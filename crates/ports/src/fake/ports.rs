@@ -1,4 +1,4 @@
-//! One caller's ports to a [`Machine`]; each call goes by way of [`Nature`].
+//! One caller's ports to a [`Machine`]; each call goes by way of [`Faults`].
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use lockgate_model::{HoldBounds, HostId, Millis, Release, Slot, Split, Tag};
 use tokio::time::Instant;
 
 use crate::fake::stream::FakeStream;
-use crate::fake::{Call, Fate, Machine, Nature, SharedMachine, What};
+use crate::fake::{Call, Fate, Faults, Machine, SharedMachine, What};
 use crate::{
     Check, Command, Diagnosis, Ended, Endpoint, Host, HostFile, HostPorts, HostStream, InFlight, LineSink,
     Output, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Runtime, RuntimeSlot, Swapped,
@@ -23,14 +23,14 @@ const HELD_LOOK_MILLIS: u64 = 10;
 pub struct FakePorts {
     id: HostId,
     machine: SharedMachine,
-    nature: Arc<dyn Nature>,
+    faults: Arc<dyn Faults>,
 }
 
 impl FakePorts {
     #[must_use]
-    pub fn new(machine: SharedMachine, nature: Arc<dyn Nature>) -> Self {
+    pub fn new(machine: SharedMachine, faults: Arc<dyn Faults>) -> Self {
         let id = machine.lock().unwrap_or_else(PoisonError::into_inner).id.clone();
-        Self { id, machine, nature }
+        Self { id, machine, faults }
     }
 
     /// The ports as the rest of Lockgate wants them, with the service's home at `home`.
@@ -56,17 +56,17 @@ impl FakePorts {
         act: impl FnOnce(&mut Machine) -> Result<T, PortError> + Send + 'static,
     ) -> Result<T, PortError> {
         let mut call = Call { host: Some(self.id.clone()), what, detail: detail.into(), late: false };
-        match self.nature.before(&call).await {
+        match self.faults.before(&call).await {
             Fate::Happens => {
                 let result = self.act(&call, act);
-                self.nature.after(&call).await;
+                self.faults.after(&call).await;
                 result.unwrap_or_else(|| Err(PortError::other("kept from happening")))
             }
             Fate::Fails(error) => Err(error),
             Fate::AnswerLost(error) => {
                 // Whatever came of it, nobody hears.
                 drop(self.act(&call, act));
-                self.nature.after(&call).await;
+                self.faults.after(&call).await;
                 Err(error)
             }
             Fate::Late(after, error) => {
@@ -87,11 +87,11 @@ impl FakePorts {
         act: impl FnOnce(&mut Machine) -> Result<T, PortError>,
     ) -> Option<Result<T, PortError>> {
         let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.nature.admits(call, &mut machine) {
+        if !self.faults.admits(call, &mut machine) {
             return None;
         }
         let result = act(&mut machine);
-        self.nature.happened(call, &mut machine);
+        self.faults.happened(call, &mut machine);
         Some(result)
     }
 }

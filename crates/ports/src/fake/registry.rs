@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use lockgate_model::{Digest, FailureKind, Reference, RegistryHost, Repository, Tag};
 
-use crate::fake::{Call, Fate, Nature, What};
+use crate::fake::{Call, Fate, Faults, What};
 use crate::registry::{Content, digest_of, read};
 use crate::{Check, Manifest, PortError, Registry, Resolved};
 
@@ -24,13 +24,13 @@ type Shelves = Arc<Mutex<BTreeMap<Repository, Shelf>>>;
 #[derive(Clone)]
 pub struct FakeRegistry {
     shelves: Shelves,
-    nature: Arc<dyn Nature>,
+    faults: Arc<dyn Faults>,
 }
 
 impl FakeRegistry {
     #[must_use]
-    pub fn new(nature: Arc<dyn Nature>) -> Self {
-        Self { shelves: Shelves::default(), nature }
+    pub fn new(faults: Arc<dyn Faults>) -> Self {
+        Self { shelves: Shelves::default(), faults }
     }
 
     /// Puts a blob there, as a builder's push does.
@@ -51,17 +51,17 @@ impl FakeRegistry {
         act: impl FnOnce(&mut BTreeMap<Repository, Shelf>) -> Result<T, PortError> + Send + 'static,
     ) -> Result<T, PortError> {
         let mut call = Call { host: None, what, detail, late: false };
-        match self.nature.before(&call).await {
+        match self.faults.before(&call).await {
             Fate::Happens => {
                 let result = act(&mut lock(&self.shelves));
-                self.nature.after(&call).await;
+                self.faults.after(&call).await;
                 result
             }
             Fate::Fails(error) => Err(error),
             Fate::AnswerLost(error) => {
                 // Whatever came of it, nobody hears.
                 drop(act(&mut lock(&self.shelves)));
-                self.nature.after(&call).await;
+                self.faults.after(&call).await;
                 Err(error)
             }
             Fate::Late(after, error) => {

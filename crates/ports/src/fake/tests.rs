@@ -13,8 +13,8 @@ use crate::conformance::registry::RegistryFixture;
 use crate::conformance::router::{HeldRequest, RouterFixture};
 use crate::conformance::runtime::RuntimeFixture;
 use crate::fake::{
-    Artifact, Behaviour, Call, Calm, Catalogue, FakeGate, FakeHost, FakePorts, FakeRegistry, FakeRouter,
-    FakeRuntime, Fate, Machine, Nature, SharedMachine, What, shared,
+    Artifact, Behaviour, Call, Catalogue, FakeGate, FakeHost, FakePorts, FakeRegistry, FakeRouter,
+    FakeRuntime, Fate, Faults, Machine, NoFaults, SharedMachine, What, shared,
 };
 use crate::{
     Answer, Command, Effect, Endpoint, Gate, GateAnswer, GateSubject, Host, Line, Output, Pipe, PortError,
@@ -52,7 +52,7 @@ struct Fixture {
 
 fn fixture() -> Fixture {
     let machine = machine();
-    let ports = FakePorts::new(machine.clone(), Arc::new(Calm));
+    let ports = FakePorts::new(machine.clone(), Arc::new(NoFaults));
     Fixture {
         machine,
         host: FakeHost(ports.clone()),
@@ -171,7 +171,7 @@ async fn the_fake_host_takes_a_stream_whole_or_not_at_all_and_tells_lines() {
 struct Scripted(Mutex<Vec<Fate>>);
 
 #[async_trait]
-impl Nature for Scripted {
+impl Faults for Scripted {
     async fn before(&self, call: &Call) -> Fate {
         if call.what != What::Write {
             return Fate::Happens;
@@ -227,7 +227,8 @@ impl RegistryFixture for RegistryHere {
 
 #[tokio::test]
 async fn the_fake_registry_passes_the_suite() {
-    conformance::registry::suite(&RegistryHere(FakeRegistry::new(Arc::new(Calm)), AtomicU32::new(0))).await;
+    conformance::registry::suite(&RegistryHere(FakeRegistry::new(Arc::new(NoFaults)), AtomicU32::new(0)))
+        .await;
 }
 
 #[tokio::test]
@@ -240,7 +241,7 @@ async fn the_fake_store_passes_the_suite() {
 struct Around(Outside);
 
 #[async_trait]
-impl Nature for Around {
+impl Faults for Around {
     async fn before(&self, _: &Call) -> Fate {
         match self.0 {
             Outside::Down => Fate::Fails(PortError::unreachable("nobody listens")),

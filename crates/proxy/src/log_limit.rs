@@ -9,14 +9,14 @@ const PAUSE_MS: u64 = 1_000;
 
 /// Allows one line a second, and counts what is left out between two.
 #[derive(Debug)]
-pub(crate) struct Seldom {
+pub(crate) struct LogLimit {
     begun: Instant,
     /// When the next line is due, in milliseconds after `begun`.
     due_ms: AtomicU64,
     left_out: AtomicU64,
 }
 
-impl Seldom {
+impl LogLimit {
     pub(crate) fn new() -> Self {
         Self { begun: Instant::now(), due_ms: AtomicU64::new(0), left_out: AtomicU64::new(0) }
     }
@@ -46,10 +46,10 @@ mod tests {
 
     #[test]
     fn one_line_a_second_says_how_many_were_left_out() {
-        let seldom = Seldom::new();
-        let told: Vec<_> = (0..2_500).filter_map(|ms| seldom.due_after(Duration::from_millis(ms))).collect();
+        let limit = LogLimit::new();
+        let told: Vec<_> = (0..2_500).filter_map(|ms| limit.due_after(Duration::from_millis(ms))).collect();
         assert_eq!(told, [0, 999, 999]);
-        assert_eq!(seldom.due_after(Duration::from_secs(60)), Some(499));
-        assert_eq!(seldom.due_after(Duration::from_secs(120)), Some(0));
+        assert_eq!(limit.due_after(Duration::from_secs(60)), Some(499));
+        assert_eq!(limit.due_after(Duration::from_secs(120)), Some(0));
     }
 }

@@ -6,23 +6,24 @@ use lockgate_ports::RouterAnswer;
 /// From here on the answer is a failure of the server, whoever gave it.
 pub(crate) const SERVER_ERROR_MIN: u16 = 500;
 
+/// How sure it is that the release that was asked for gave an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Identity {
+pub(crate) enum Attribution {
     /// The router named the slot, or the answer has what tells the release from others.
-    Certain,
+    ThisRelease,
     /// A good answer that does not say whose it is.
-    Anonymous,
+    Unknown,
 }
 
 /// All that is known is asked for: a router that names its slot does not make up for a body that is another release's,
 /// nor for a failure. `Err` is what was seen instead.
-pub(crate) fn who(
+pub(crate) fn attribute(
     answer: &RouterAnswer,
     slot: Slot,
     release: &Release,
     verify: Option<&Verify>,
     probe: &Probe,
-) -> Result<Identity, String> {
+) -> Result<Attribution, String> {
     let status = answer.answer.status;
     if status >= SERVER_ERROR_MIN || (verify.is_none() && !probe.health.status().contains(status)) {
         return Err(format!("the answer was {status}, wanted {}", probe.health.status()));
@@ -33,7 +34,11 @@ pub(crate) fn who(
     if let Some(verify) = verify {
         says(answer, slot, release, verify)?;
     }
-    Ok(if answer.slot.is_some() || verify.is_some() { Identity::Certain } else { Identity::Anonymous })
+    Ok(if answer.slot.is_some() || verify.is_some() {
+        Attribution::ThisRelease
+    } else {
+        Attribution::Unknown
+    })
 }
 
 fn says(answer: &RouterAnswer, slot: Slot, release: &Release, verify: &Verify) -> Result<(), String> {
@@ -85,7 +90,12 @@ mod tests {
 
     use super::*;
 
-    fn asked(status: u16, body: &str, slot: Option<Slot>, verify: Option<&str>) -> Result<Identity, String> {
+    fn asked(
+        status: u16,
+        body: &str,
+        slot: Option<Slot>,
+        verify: Option<&str>,
+    ) -> Result<Attribution, String> {
         let answer = Answer { status, body: body.into(), ..Answer::default() };
         let release = Release {
             service: ServiceName::new("web").unwrap(),
@@ -107,19 +117,25 @@ mod tests {
             body: None,
         });
         let probe = Probe { health, port: None };
-        who(&RouterAnswer { answer, slot, release: None }, Slot::Blue, &release, verify.as_ref(), &probe)
+        attribute(
+            &RouterAnswer { answer, slot, release: None },
+            Slot::Blue,
+            &release,
+            verify.as_ref(),
+            &probe,
+        )
     }
 
     #[test]
     fn a_slot_that_the_router_names_is_certain_and_another_is_refused() {
-        assert_eq!(asked(200, "", Some(Slot::Blue), None), Ok(Identity::Certain));
+        assert_eq!(asked(200, "", Some(Slot::Blue), None), Ok(Attribution::ThisRelease));
         assert!(asked(200, "", Some(Slot::Green), None).unwrap_err().contains("green answers"));
-        assert_eq!(asked(200, "", None, None), Ok(Identity::Anonymous));
+        assert_eq!(asked(200, "", None, None), Ok(Attribution::Unknown));
     }
 
     #[test]
     fn what_verify_asks_for_is_looked_at_though_the_router_names_the_slot() {
-        assert_eq!(asked(200, "v1.1", Some(Slot::Blue), Some("{tag}")), Ok(Identity::Certain));
+        assert_eq!(asked(200, "v1.1", Some(Slot::Blue), Some("{tag}")), Ok(Attribution::ThisRelease));
         assert!(asked(200, "v1.0", Some(Slot::Blue), Some("{tag}")).unwrap_err().contains("v1.1"));
         assert!(asked(200, "v1.1", Some(Slot::Green), Some("{tag}")).is_err());
     }

@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockgate_ports::Check;
 use serde_json::Value;
 
-use crate::layout::Place;
+use crate::place::Place;
 
 /// What the check of `depends_on` is about.
 pub(crate) const NEEDED: &str = "services beside it";
 
 /// Of one slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Unshared {
+pub(crate) struct PerSlot {
     /// Named volumes of the service whose full names Compose makes up from its project: name in the file, full name.
     pub volumes: BTreeMap<String, String>,
     /// What `depends_on` names.
     pub needed: Vec<String>,
 }
 
-impl Unshared {
+impl PerSlot {
     /// From Compose's own document, of either version, and the slot's service in it.
     pub(crate) fn of(document: &Value, service: &Value, place: &Place) -> Self {
         let project = document.get("name").and_then(Value::as_str).or(place.project.as_deref());
@@ -60,7 +60,7 @@ fn volume(mount: &Value) -> Option<&str> {
 }
 
 /// `None` when the slots have all their volumes in common.
-pub(crate) fn check_volumes([blue, green]: &[Unshared; 2]) -> Option<Check> {
+pub(crate) fn check_volumes([blue, green]: &[PerSlot; 2]) -> Option<Check> {
     let apart: Vec<String> = blue
         .volumes
         .iter()
@@ -112,10 +112,10 @@ mod tests {
         }
     }
 
-    fn volumes(document: &str) -> [Unshared; 2] {
+    fn volumes(document: &str) -> [PerSlot; 2] {
         [Slot::Blue, Slot::Green].map(|slot| {
             let document: Value = serde_json::from_str(&document.replace("SLOT", slot.as_str())).unwrap();
-            Unshared::of(&document, &document["services"]["web"], &place(slot))
+            PerSlot::of(&document, &document["services"]["web"], &place(slot))
         })
     }
 

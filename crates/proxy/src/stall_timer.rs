@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Runs out when the other side moved too little in a window of time spent waiting for it.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct StallTimer {
     window: Duration,
     /// How much must move in a window.
     least: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Patience {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
+impl StallTimer {
     pub(crate) fn new(window: Duration, least: u64) -> Self {
         Self { window, least, waited: Duration::ZERO, moved: 0, since: None, timer: None }
     }
@@ -77,32 +77,32 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_millis(100);
 
-    async fn out(patience: &mut Patience) -> Duration {
+    async fn out(stall_timer: &mut StallTimer) -> Duration {
         let begun = Instant::now();
-        poll_fn(|cx| patience.poll_out(cx)).await;
+        poll_fn(|cx| stall_timer.poll_out(cx)).await;
         begun.elapsed()
     }
 
     #[tokio::test]
     async fn too_little_in_a_window_is_as_bad_as_nothing() {
-        assert!(out(&mut Patience::new(WINDOW, 1)).await >= WINDOW);
-        let mut slow = Patience::new(WINDOW, 10);
+        assert!(out(&mut StallTimer::new(WINDOW, 1)).await >= WINDOW);
+        let mut slow = StallTimer::new(WINDOW, 10);
         slow.moved(9);
         let took = out(&mut slow).await;
         assert!(took >= WINDOW && took < WINDOW * 2, "{took:?}");
-        let mut fair = Patience::new(WINDOW, 10);
+        let mut fair = StallTimer::new(WINDOW, 10);
         fair.moved(10);
         assert!(out(&mut fair).await >= WINDOW * 2);
     }
 
     #[tokio::test]
     async fn time_in_which_the_other_side_is_not_waited_for_does_not_count() {
-        let mut patience = Patience::new(WINDOW, 1);
-        let waits = tokio::time::timeout(WINDOW / 2, poll_fn(|cx| patience.poll_out(cx))).await;
+        let mut stall_timer = StallTimer::new(WINDOW, 1);
+        let waits = tokio::time::timeout(WINDOW / 2, poll_fn(|cx| stall_timer.poll_out(cx))).await;
         assert!(waits.is_err());
-        patience.pause();
+        stall_timer.pause();
         tokio::time::sleep(WINDOW * 2).await;
-        let took = out(&mut patience).await;
+        let took = out(&mut stall_timer).await;
         assert!(took >= WINDOW / 4 && took < WINDOW, "{took:?}");
     }
 }

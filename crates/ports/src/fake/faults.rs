@@ -113,9 +113,9 @@ pub enum Fate {
     Late(Millis, PortError),
 }
 
-/// Decides about calls and watches what they change.
+/// The faults of a test's world: decides how each call goes, and watches what calls change. [`NoFaults`] has none.
 #[async_trait]
-pub trait Nature: Send + Sync {
+pub trait Faults: Send + Sync {
     /// Asked before each call; the call waits for the answer.
     async fn before(&self, call: &Call) -> Fate;
 
@@ -131,10 +131,10 @@ pub trait Nature: Send + Sync {
 
 /// Every call happens at once.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Calm;
+pub struct NoFaults;
 
 #[async_trait]
-impl Nature for Calm {
+impl Faults for NoFaults {
     async fn before(&self, _: &Call) -> Fate {
         Fate::Happens
     }

@@ -5,7 +5,7 @@
 //! supersedes it writes the record first and looks for its run after, so one of the two sees the other.
 //!
 //! The child of a program with threads may only make system calls there, on memory that was prepared before the fork:
-//! nothing in [`Birth::happen`] allocates, locks or panics (signal-safety(7)).
+//! nothing in [`PreExec::happen`] allocates, locks or panics (signal-safety(7)).
 
 use std::ffi::{CStr, CString};
 use std::io::{self, IoSlice};
@@ -14,7 +14,7 @@ use lockgate_ports::PortError;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::look;
+use crate::proc_files;
 
 /// Room for `/proc/self/stat`: 52 numbers and a name.
 const STAT_BYTES_MAX: usize = 2048;
@@ -26,7 +26,7 @@ const NO_DETOUR: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags:
 const SUPERSEDED: Errno = Errno::CANCELED;
 
 /// Prepared before the fork.
-pub(crate) struct Birth {
+pub(crate) struct PreExec {
     pid_file: CString,
     record: CString,
     /// How the record begins while this start is wanted.
@@ -34,7 +34,7 @@ pub(crate) struct Birth {
     boot_id: String,
 }
 
-impl Birth {
+impl PreExec {
     /// # Errors
     /// `Other` for a path that holds a NUL, else those of reading the boot's id.
     pub fn prepare(prefix: &str, token: &str) -> Result<Self, PortError> {
@@ -43,7 +43,7 @@ impl Birth {
             pid_file: path(format!("{prefix}.{token}.pid"))?,
             record: path(format!("{prefix}.json"))?,
             wanted: format!("{{\"token\":\"{token}\"").into_bytes(),
-            boot_id: look::boot_id()?,
+            boot_id: proc_files::boot_id()?,
         })
     }
 
@@ -124,7 +124,7 @@ mod tests {
         std::fs::write(format!("{prefix}.json"), "{\"token\":\"new\",\"port\":1}\n").unwrap();
         let start = |token: &str| {
             let mut command = tokio::process::Command::new("true");
-            Birth::prepare(&prefix, token).unwrap().arrange(&mut command);
+            PreExec::prepare(&prefix, token).unwrap().arrange(&mut command);
             command.spawn()
         };
         assert!(was_superseded(&start("old").unwrap_err()));

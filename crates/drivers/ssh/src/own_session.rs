@@ -20,7 +20,7 @@ use crate::trouble;
 use crate::worker::{ERROR_BYTES_MAX, Stream};
 
 /// Of one connection at once. With those of the workers they are as many as sshd allows by default.
-pub(crate) const APART_MAX: usize = 2;
+pub(crate) const OWN_SESSIONS_MAX: usize = 2;
 /// Longest wait for the session and for its shell to say that it lives, without the wait for other such sessions to end.
 const START_SECONDS_MAX: u64 = 60;
 
@@ -28,7 +28,7 @@ const START_SECONDS_MAX: u64 = 60;
 type Output<R> = Chain<Cursor<Vec<u8>>, R>;
 
 /// Dropping it ends its input, and so what runs in it.
-pub(crate) struct Apart<'a> {
+pub(crate) struct OwnSession<'a> {
     /// `None` once its end was sent.
     pub(crate) stdin: Option<ChildStdin>,
     pub(crate) out: Output<ChildStdout>,
@@ -44,9 +44,9 @@ pub(crate) async fn open<'a>(
     size: usize,
     scripts: &[&str],
     nonce: &str,
-) -> Result<Apart<'a>, Broken> {
+) -> Result<OwnSession<'a>, Broken> {
     // Never closed, so there is always one to be had.
-    let turn = link.apart.acquire().await;
+    let turn = link.own_sessions.acquire().await;
     let turn = turn.map_err(|error| Broken::Before(trouble::broken(host, error)))?;
     let program = script::alone(nonce, size, scripts);
     let bound = Duration::from_secs(START_SECONDS_MAX);
@@ -65,7 +65,7 @@ async fn start<'a>(
     program: &str,
     nonce: &str,
     turn: SemaphorePermit<'a>,
-) -> Result<Apart<'a>, Broken> {
+) -> Result<OwnSession<'a>, Broken> {
     let before = |error: Error| Broken::Before(trouble::broken(host, error));
     let mut child = loop {
         match session::begin(host, link, || link.workers.let_go()).await? {
@@ -85,7 +85,9 @@ async fn start<'a>(
     // Both to their end, for one of them may say why the session ended.
     let (one, two) = tokio::join!(out.up_to(&mark, ERROR_BYTES_MAX), err.up_to(&mark, ERROR_BYTES_MAX));
     match one.and(two) {
-        Ok(_) => Ok(Apart { stdin: Some(stdin), out: behind(out), err: behind(err), child, _turn: turn }),
+        Ok(_) => {
+            Ok(OwnSession { stdin: Some(stdin), out: behind(out), err: behind(err), child, _turn: turn })
+        }
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
             let said = [&err.rest, &out.rest].map(|rest| String::from_utf8_lossy(rest).into_owned());
             Err(Broken::Before(no_shell(host, child, &said).await))
@@ -112,14 +114,14 @@ async fn no_shell(host: &HostId, child: Child<Arc<Session>>, said: &[String]) ->
     }
 }
 
-impl Apart<'_> {
+impl OwnSession<'_> {
     /// The exit code of its shell, when both outputs have ended.
     ///
     /// # Errors
     /// `Unreachable` when the connection broke, or the shell was killed: then how it ended is not known.
     pub(crate) async fn code(self, host: &HostId) -> Result<i32, PortError> {
         // Its input ends only afterwards, which would end what runs in it.
-        let Apart { stdin, child, .. } = self;
+        let OwnSession { stdin, child, .. } = self;
         // openssh tells 127 as an error of its own.
         let code = match child.wait().await {
             Ok(status) => status.code(),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::compose::Compose;
-use crate::layout::{Place, join};
+use crate::place::{Place, join};
 
 /// Changed when the question to Compose changes.
 const FORMAT: &str = "lockgate no-conflicts 1";

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use lockgate_ports::Host;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{ComposeCli, Found};
-use crate::layout::join;
+use crate::found_cli::{ComposeCli, FoundCli};
+use crate::place::join;
 
 /// Within a slot's folder.
 const FILE: &str = ".lockgate/compose-cli.json";
@@ -27,7 +27,7 @@ const PLUGIN_FOLDERS: [&str; 4] = [
 ];
 
 /// What is known of the programs, and where it is remembered.
-pub(crate) struct Known {
+pub(crate) struct CliCache {
     path: String,
     identity: String,
 }
@@ -35,12 +35,12 @@ pub(crate) struct Known {
 #[derive(Serialize, Deserialize)]
 struct Remembered {
     identity: String,
-    found: Found,
+    found: FoundCli,
 }
 
-impl Known {
+impl CliCache {
     /// `None` on other hosts, and where plugins may be anywhere.
-    pub(crate) fn of(host: &dyn Host, wanted: Option<ComposeCli>, dir: &str) -> Option<Known> {
+    pub(crate) fn of(host: &dyn Host, wanted: Option<ComposeCli>, dir: &str) -> Option<CliCache> {
         if !host.id().is_local() || more_folders() {
             return None;
         }
@@ -50,17 +50,17 @@ impl Known {
             let seen = std::fs::metadata(&file).map_or("-".to_owned(), |seen| shown(&seen));
             identity.push_str(&format!("\n{} {seen}", file.display()));
         }
-        Some(Known { path: join(dir, FILE), identity })
+        Some(CliCache { path: join(dir, FILE), identity })
     }
 
-    pub(crate) async fn read(&self, host: &dyn Host) -> Option<Found> {
+    pub(crate) async fn read(&self, host: &dyn Host) -> Option<FoundCli> {
         let content = host.read_own(&self.path).await.ok()?.content?;
         let known: Remembered = serde_json::from_slice(&content).ok()?;
         (known.identity == self.identity).then_some(known.found)
     }
 
     /// Where it cannot be written, Compose is asked again next time.
-    pub(crate) async fn write(&self, host: &dyn Host, found: &Found) {
+    pub(crate) async fn write(&self, host: &dyn Host, found: &FoundCli) {
         let known = Remembered { identity: self.identity.clone(), found: found.clone() };
         let written = match serde_json::to_vec(&known) {
             Ok(content) => host.write_own(&self.path, &content, FILE_MODE).await,
@@ -121,13 +121,13 @@ mod tests {
     async fn what_was_found_is_remembered_until_a_program_changes() {
         let dir = tempfile::tempdir().unwrap();
         let (host, folder) = (Local::new(), dir.path().to_str().unwrap());
-        let known = Known::of(&host, None, folder).unwrap();
+        let known = CliCache::of(&host, None, folder).unwrap();
         assert_eq!(known.read(&host).await, None);
-        let found = Found { cli: ComposeCli::Standalone, version: "1.29.2".into(), program: None };
+        let found = FoundCli { cli: ComposeCli::Standalone, version: "1.29.2".into(), program: None };
         known.write(&host, &found).await;
         assert_eq!(known.read(&host).await, Some(found));
-        assert_eq!(Known::of(&host, Some(ComposeCli::Plugin), folder).unwrap().read(&host).await, None);
-        let changed = Known { path: known.path.clone(), identity: format!("{} ", known.identity) };
+        assert_eq!(CliCache::of(&host, Some(ComposeCli::Plugin), folder).unwrap().read(&host).await, None);
+        let changed = CliCache { path: known.path.clone(), identity: format!("{} ", known.identity) };
         assert_eq!(changed.read(&host).await, None);
     }
 

@@ -1,0 +1,54 @@
+//! A slot's Compose file: where it is, and which service and project in it are the slot.
+
+use lockgate_model::Slot;
+
+use crate::api::ContainerSummary;
+use crate::labels::{COMPOSE_DIR, COMPOSE_PROJECT, label};
+
+/// A slot in Compose's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub slot: Slot,
+    /// Folder of the file: Compose's project directory, where `.env` is.
+    pub dir: String,
+    /// File names within `dir`: the file and the user's override, where there is one.
+    pub files: Vec<String>,
+    /// What is in them.
+    pub contents: Vec<Vec<u8>>,
+    /// Compose's service.
+    pub service: String,
+    /// `None`: the folder's own default.
+    pub project: Option<String>,
+}
+
+impl Place {
+    /// The file as people know it.
+    pub(crate) fn path(&self) -> String {
+        join(&self.dir, &self.files[0])
+    }
+
+    /// True when the container is of the place's Compose project, whichever of its services.
+    pub(crate) fn has_made(&self, summary: &ContainerSummary) -> bool {
+        match self.project.as_deref() {
+            Some(project) => label(summary, COMPOSE_PROJECT) == Some(project),
+            None => label(summary, COMPOSE_DIR) == Some(&self.dir),
+        }
+    }
+
+    /// True when both are one container for Compose, so that starting one would replace the other.
+    pub(crate) fn same_container(&self, other: &Place) -> bool {
+        self.same_project(other) && self.service == other.service
+    }
+
+    pub(crate) fn same_project(&self, other: &Place) -> bool {
+        match (&self.project, &other.project) {
+            (None, None) => self.dir == other.dir,
+            (one, two) => one == two,
+        }
+    }
+}
+
+/// The host's path of `name` in `dir`.
+pub(crate) fn join(dir: &str, name: &str) -> String {
+    format!("{}/{name}", dir.trim_end_matches('/'))
+}

@@ -1,0 +1,66 @@
+//! The port `Runtime`: each method handed to the file that does it.
+
+use async_trait::async_trait;
+use lockgate_model::{Health, Millis, Release, Slot, Tag, Template};
+use lockgate_ports::{Check, Diagnosis, Output, OwnHealth, PortError, Runtime, RuntimeSlot};
+
+use crate::compose::Compose;
+
+#[async_trait]
+impl Runtime for Compose {
+    fn name(&self) -> &'static str {
+        "compose"
+    }
+
+    async fn resolve(&self, tag: &Tag) -> Result<Release, PortError> {
+        self.resolve_tag(tag).await
+    }
+
+    async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
+        self.look_at_slots().await
+    }
+
+    async fn conflicts(&self) -> Result<Vec<String>, PortError> {
+        self.find_new_conflicts().await
+    }
+
+    async fn fetch(&self, release: &Release) -> Result<(), PortError> {
+        self.fetch_image(release).await?;
+        match &self.service.health {
+            Health::Docker(_) => self.demand_healthcheck(release).await,
+            Health::Http(_) | Health::Command(_) => Ok(()),
+        }
+    }
+
+    async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
+        self.start_slot(slot, release).await
+    }
+
+    async fn stop(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
+        self.stop_slot(slot, grace).await
+    }
+
+    async fn logs(&self, slot: Slot, lines: u32) -> Result<Vec<String>, PortError> {
+        self.read_logs(slot, lines).await
+    }
+
+    async fn diagnose(&self, slot: Slot, port: Option<u16>) -> Diagnosis {
+        self.find_reasons(slot, port).await
+    }
+
+    async fn health(&self, slot: Slot) -> Result<OwnHealth, PortError> {
+        self.health_of(slot).await
+    }
+
+    async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
+        self.exec_in(slot, argv, limit).await
+    }
+
+    async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {
+        self.prune_images(keep).await
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        self.check_all().await
+    }
+}

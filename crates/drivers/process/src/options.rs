@@ -1,0 +1,20 @@
+//! What the runtime is told.
+
+use std::sync::Arc;
+
+use lockgate_model::{EnvironmentName, ProjectName, Service, Slot};
+use lockgate_ports::Host;
+
+/// One service in one environment on one host.
+pub struct ProcessOptions {
+    pub host: Arc<dyn Host>,
+    pub project: ProjectName,
+    pub environment: EnvironmentName,
+    pub service: Service,
+    /// What its strategy uses: blue and green, or one.
+    pub slots: &'static [Slot],
+    /// Absolute folder on the host for records and logs; no other service or environment uses it.
+    pub dir: String,
+    /// Absolute folder on the host in which relative paths of the command start.
+    pub root: String,
+}
