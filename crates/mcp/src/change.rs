@@ -1,5 +1,7 @@
 //! The tools that change what is live: a plan, somebody who agrees to it, and a session that runs this plan alone.
 
+use std::time::Duration;
+
 use lockgate_model::{Digest, Failure, FailureKind, Planned, Refusal, Report, Requester, Want};
 use lockgate_orchestrator::Handle;
 use lockgate_render::{Paint, plan_text};
@@ -13,6 +15,8 @@ use crate::work::Work;
 
 /// A plan that is longer is cut in the question: a person reads it.
 const QUESTION_CHARS_MAX: usize = 16_000;
+/// For one thing that the client is told while a run goes on.
+const PROGRESS_SECONDS_MAX: u64 = 2;
 /// A proposal waits for somebody.
 const WAITS_EXIT: u8 = 5;
 
@@ -189,14 +193,14 @@ impl Change<'_> {
         work: &Work,
     ) -> Result<Report, Refusal> {
         let mut teller = Teller::new(self.opened.mask.clone());
-        let (mut is_undone, mut is_left) = (false, false);
+        let (mut is_undone, mut is_left, mut reads_along) = (false, false, true);
         loop {
             let why = tokio::select! {
                 biased;
                 told = session.events.next() => {
                     let Some(told) = told else { break };
-                    if let Some(progress) = teller.tell(&told) {
-                        client.progress(progress).await;
+                    if let Some(progress) = teller.tell(&told).filter(|_| reads_along) {
+                        reads_along = told_in_time(client.progress(progress)).await;
                     }
                     continue;
                 }
@@ -220,6 +224,16 @@ impl Change<'_> {
             end => end,
         }
     }
+}
+
+/// A client that does not read what it is told must not keep a session from hearing that it is to stop.
+async fn told_in_time(telling: impl Future<Output = ()>) -> bool {
+    let bound = Duration::from_secs(PROGRESS_SECONDS_MAX);
+    let is_told = tokio::time::timeout(bound, telling).await.is_ok();
+    if !is_told {
+        tracing::warn!("the client does not read how far the run is, and is not told any more");
+    }
+    is_told
 }
 
 fn not_wanted(why: &str) -> Refusal {

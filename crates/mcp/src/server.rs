@@ -370,7 +370,8 @@ impl rmcp::ServerHandler for Face {
             let message = format!("{CALLS_MAX} calls are being answered; wait for one of them");
             return Err(ErrorData::internal_error(message, None));
         };
-        let _busy = self.work.begin();
+        // Who only looks is not waited for when the client has gone.
+        let _busy = tool.kind.changes().then(|| self.work.begin());
         let caller = Caller(context);
         let said = self.call(tool, Called::of(params), &caller).await;
         Ok(self.told(said))
