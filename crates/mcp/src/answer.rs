@@ -78,7 +78,11 @@ pub(crate) struct ConfigProblem {
 
 /// Why a tool has nothing to say.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "it is its schema: what is answered are the lines of `model`")]
+#[expect(
+    dead_code,
+    clippy::large_enum_variant,
+    reason = "it is its schema: what is answered are the lines of `model`"
+)]
 #[serde(untagged)]
 pub(crate) enum Error {
     Refused(RefusalLine),
@@ -87,7 +91,7 @@ pub(crate) enum Error {
 
 /// Of `deploy.full`, `deploy.promote` and `deploy.rollback`.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "as `Error`")]
+#[expect(dead_code, clippy::large_enum_variant, reason = "as `Error`")]
 #[serde(untagged)]
 pub(crate) enum Changed {
     Report(ReportLine),
@@ -138,7 +142,7 @@ pub(crate) struct Logs {
 
 /// What a tool answers, or why it does not.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "as `Error`")]
+#[expect(dead_code, clippy::large_enum_variant, reason = "as `Error`")]
 #[serde(untagged)]
 pub(crate) enum Or<T> {
     Answer(T),

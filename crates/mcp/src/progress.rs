@@ -66,7 +66,7 @@ impl Teller {
         }
         let bytes = std::mem::take(&mut *self.said.0.lock().unwrap_or_else(PoisonError::into_inner));
         let text = self.mask.hide(String::from_utf8_lossy(&bytes).trim_end().to_owned());
-        (!text.is_empty()).then(|| Progress { done: self.done, of: self.of, text })
+        (!text.is_empty()).then_some(Progress { done: self.done, of: self.of, text })
     }
 
     fn count(&mut self, kind: &EventKind) {
