@@ -1,10 +1,14 @@
-//! The arrows of the house: which crate may know which, and who may print, read the clock or start a process.
+//! The arrows of the house: which crate may know which, in which crates modules may use each other in a circle, and who
+//! may print, read the clock or start a process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+
+use crate::circles;
+use crate::files::rust_files;
 
 /// A crate and the workspace crates it may depend on. A crate that is not listed must not exist.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -70,6 +74,25 @@ const WORDS: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
+/// Crates whose modules still use each other in circles. The list only gets shorter.
+const CIRCLES: &[&str] = &[
+    "lockgate-config",
+    "lockgate-engine",
+    "lockgate-http",
+    "lockgate-local",
+    "lockgate-model",
+    "lockgate-orchestrator",
+    "lockgate-perform",
+    "lockgate-plan",
+    "lockgate-proxy",
+    "lockgate-registry",
+    "lockgate-render",
+    "lockgate-sim",
+    "lockgate-ssh",
+    "lockgate-store",
+    "xtask",
+];
+
 pub fn check() -> Result<()> {
     let packages = packages()?;
     let mut wrong = Vec::new();
@@ -78,6 +101,8 @@ pub fn check() -> Result<()> {
         if !DEV_ONLY.contains(&package.name.as_str()) {
             wrong.extend(words(package)?);
         }
+        wrong.extend(within(package)?);
+        wrong.extend(first_page(package));
     }
     if wrong.is_empty() {
         println!("layers: {} crates, every arrow as it should be", packages.len());
@@ -142,6 +167,44 @@ fn arrows(package: &Package, all: &[Package]) -> Vec<String> {
     wrong
 }
 
+fn within(package: &Package) -> Result<Vec<String>> {
+    let name = package.name.as_str();
+    let found = circles::check(&package.dir.join("src"))?;
+    if !CIRCLES.contains(&name) {
+        return Ok(found.iter().map(|circle| format!("{name}: modules in a circle: {circle}")).collect());
+    }
+    let is_over = found.is_empty();
+    Ok(is_over
+        .then(|| format!("{name} has no circles any more: take it out of CIRCLES"))
+        .into_iter()
+        .collect())
+}
+
+/// A crate's README is its documentation, and the files that its table names are there.
+fn first_page(package: &Package) -> Vec<String> {
+    let name = package.name.as_str();
+    let src = package.dir.join("src");
+    let Ok(page) = std::fs::read_to_string(package.dir.join("README.md")) else {
+        return vec![format!("{name} has no README.md: what it is for, what it may use, its files")];
+    };
+    let is_in = |file: &str| {
+        let text = std::fs::read_to_string(src.join(file)).unwrap_or_default();
+        text.contains("#![doc = include_str!(\"../README.md\")]")
+    };
+    let mut wrong = Vec::new();
+    if !["lib.rs", "main.rs"].into_iter().any(is_in) {
+        wrong.push(format!("{name}: its lib.rs or main.rs does not include README.md as its documentation"));
+    }
+    // `| `a.rs`, `b/` | what is in them |`
+    let named = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    for file in named.flat_map(|files| files.split(['`', ',', ' '])).filter(|file| !file.is_empty()) {
+        if !src.join(file).exists() {
+            wrong.push(format!("{name}: README.md names src/{file}, which is not there"));
+        }
+    }
+    wrong
+}
+
 fn words(package: &Package) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
     for file in rust_files(&package.dir.join("src"))? {
@@ -162,17 +225,4 @@ fn words(package: &Package) -> Result<Vec<String>> {
         }
     }
     Ok(wrong)
-}
-
-fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).with_context(|| dir.display().to_string())? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files.extend(rust_files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(files)
 }

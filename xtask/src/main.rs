@@ -1,6 +1,8 @@
-//! Chores that `cargo` does not do: `cargo xtask layers`, `cargo xtask bench`, `cargo xtask hostile`.
+#![doc = include_str!("../README.md")]
 
 mod bench;
+mod circles;
+mod files;
 mod hostile;
 mod layers;
 mod picture;

@@ -1,4 +1,4 @@
-//! The binary `lockgate`: parses, wires, dispatches. The only place that names concrete drivers.
+#![doc = include_str!("../README.md")]
 
 mod args;
 mod commands;

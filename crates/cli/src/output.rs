@@ -151,16 +151,7 @@ impl Output {
         if self.format == Format::Json {
             self.object(error_json(error));
         }
-        let text = match error {
-            CliError::Refusal(refusal) => match (refusal.as_ref(), refusal.failure()) {
-                (Refusal::Stuck { outcome, plan, .. }, _) => outcome_text(outcome, plan, self.paint),
-                (_, Some(failure)) => {
-                    format!("{}: {}", self.paint.red("error"), failure_text(failure, self.paint))
-                }
-                (other, None) => format!("{}: {other}", self.paint.red("error")),
-            },
-            CliError::Config(config) => config_text(config, self.paint),
-        };
+        let text = error_text(error, self.paint);
         self.line(&mut std::io::stderr(), &self.typed.in_text(&text));
     }
 
@@ -223,6 +214,18 @@ fn masked(error: &CliError, mask: &Mask) -> Option<CliError> {
     }
 }
 
+/// An error as people read it, on stderr.
+fn error_text(error: &CliError, paint: Paint) -> String {
+    match error {
+        CliError::Refusal(refusal) => match (refusal.as_ref(), refusal.failure()) {
+            (Refusal::Stuck { outcome, plan, .. }, _) => outcome_text(outcome, plan, paint),
+            (_, Some(failure)) => format!("{}: {}", paint.red("error"), failure_text(failure, paint)),
+            (other, None) => format!("{}: {other}", paint.red("error")),
+        },
+        CliError::Config(config) => config_text(config, paint),
+    }
+}
+
 /// Every problem begins like any other error: with its kind.
 fn config_text(error: &ConfigError, paint: Paint) -> String {
     let texts = error.problems().map(|problem| {
@@ -257,6 +260,9 @@ fn line(writer: &mut impl Write, text: &str) {
         tracing::debug!(%error, "the output could not be written");
     }
 }
+
+#[cfg(test)]
+mod errors;
 
 #[cfg(test)]
 mod tests {

@@ -1,14 +1,4 @@
-//! `lockgate.yaml` → [`lockgate_model::Project`].
-//!
-//! The way of a file: text → [`raw`] (the shapes, with places) → [`resolve`] (variables, defaults, single values) →
-//! [`checks`] (what only the whole can tell). Every mistake is a [`Problem`] with file, line, column and a hint;
-//! as many as can be found at once are in one [`ConfigError`].
-//!
-//! Invariants: what a variable holds is filled in after the YAML was read, so it can neither add a key nor, in a
-//! command, an argument. No error holds a value of `env`, `notify` or `registries`, nor what any variable held; the lines that an
-//! error shows have those values blanked out.
-//!
-//! Absent: reading anything but the one file, talking to hosts, and running anything. `init` only looks at files.
+#![doc = include_str!("../README.md")]
 
 mod at;
 mod checks;

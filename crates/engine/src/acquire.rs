@@ -21,16 +21,19 @@ const LOOK_AGAIN_MILLIS: u64 = 200;
 
 /// The leases of one service in one environment, one on every host, and one in the store where that holds one.
 pub struct Leases {
+    /// One for each place, in the configuration's order.
     pub stores: Vec<Arc<dyn LeaseStore>>,
     /// Of the session that asks: two sessions of one process are two holders.
     pub identity: Identity,
     /// True when the holder ran on this very machine and boot, and is certainly gone.
     pub surely_dead: Arc<dyn Fn(&Holder) -> bool + Send + Sync>,
+    /// How long a lease holds after each heartbeat.
     pub ttl: Millis,
 }
 
 /// Leases held on all hosts, and what was found under them.
 pub struct Acquired {
+    /// Holds the leases, renews them, and is asked before every effect.
     pub fence: Arc<Fence>,
     /// As the hosts have it: nothing of it is performed before it was matched with what this configuration would do.
     pub unfinished: BTreeMap<HostId, Unfinished>,
@@ -47,9 +50,13 @@ pub struct Acquired {
 /// What was found under the lease in the store. It is in nobody else's words: only who deploys writes there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stored {
+    /// The run that was left there; `None`: none was, or its plan cannot be had.
     pub unfinished: Option<Unfinished>,
+    /// The run that was left there and whose plan cannot be had.
     pub unread: Option<Unread>,
+    /// How the last run there ended; `None`: none has.
     pub last: Option<RunEnd>,
+    /// How long ago that was when the lease was taken, by the store's clock.
     pub quiet: Option<Millis>,
 }
 
@@ -65,7 +72,9 @@ impl Acquired {
 /// An unfinished run whose plan is missing, damaged, too large or not ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
+    /// The run that was left.
     pub run: RunId,
+    /// Which way it went.
     pub progress: Progress,
     /// Names the file and says what is wrong with it.
     pub failure: Failure,

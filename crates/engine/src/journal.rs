@@ -7,22 +7,46 @@ use lockgate_model::{
 };
 use serde::Serialize;
 
+/// Why nothing could be written to the journal, or read from it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
+    /// There is no more room for it.
     #[error("the journal cannot grow: {message}")]
-    Full { message: String },
+    Full {
+        /// What the disk or the database said, for people.
+        message: String,
+    },
     /// A record is damaged or missing. The hosts are the truth, so nothing but history is lost.
     #[error("the journal is damaged: {message}")]
-    Damaged { message: String },
+    Damaged {
+        /// Which record, and what is wrong with it.
+        message: String,
+    },
     /// Its file, one beside it or its folder is somebody else's, or no file: nothing in it was read or changed.
     #[error("the journal is not used: {message}")]
-    NotOurs { message: String, hint: String },
+    NotOurs {
+        /// Which file, and whose it is.
+        message: String,
+        /// What to type.
+        hint: String,
+    },
     /// What keeps it does not answer (`Unreachable`, `TimedOut`), lets nobody in (`Unauthorized`), or is not to be used by
     /// this program (`Refused`, `NotFound`). When it did not answer, what was appended last may be there all the same.
     #[error("the journal cannot be used: {message}")]
-    Unusable { kind: FailureKind, message: String, hint: String },
+    Unusable {
+        /// What the caller may do about it.
+        kind: FailureKind,
+        /// What keeps it and what that said, without user and password.
+        message: String,
+        /// What to type.
+        hint: String,
+    },
+    /// None of the others.
     #[error("the journal cannot be used: {message}")]
-    Other { message: String },
+    Other {
+        /// What was said, for people.
+        message: String,
+    },
 }
 
 impl JournalError {
@@ -45,8 +69,11 @@ impl JournalError {
 /// Which runs to list; `None` is any. The journal of several projects is one where they share a store.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
+    /// Of which project; a journal may hold several.
     pub project: Option<ProjectName>,
+    /// Of which service.
     pub service: Option<ServiceName>,
+    /// In which environment.
     pub environment: Option<EnvironmentName>,
     /// Only those of these bytes, under whatever tag.
     pub digest: Option<Digest>,
@@ -61,15 +88,21 @@ pub struct RunFilter {
 /// What the events of a run add up to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunSummary {
+    /// Its id; ids sort by time.
     pub run: RunId,
+    /// The project that it is about: one store may hold several.
     pub project: ProjectName,
+    /// What was deployed.
     pub service: ServiceName,
+    /// Where it was deployed.
     pub environment: EnvironmentName,
+    /// What was to be live.
     pub release: Release,
     /// `deploy`, `rollback` or `tidy up`.
     pub intent: String,
     /// `user@machine` of who began it.
     pub owner: String,
+    /// When it began, by the clock of the machine that ran it.
     pub started_at: Timestamp,
     /// Absent as `outcome` is.
     pub ended_at: Option<Timestamp>,

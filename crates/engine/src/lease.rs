@@ -81,10 +81,20 @@ pub trait LeaseStore: Send + Sync {
     async fn files(&self) -> Result<Vec<RunFileName>, Failure>;
 }
 
+/// Why a lease was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
+    /// Somebody else has it, and may be alive.
     #[error("{owner} (pid {pid}) holds the lease on {place}, last heartbeat {age} ago", owner = holder.owner, pid = holder.pid, age = age.rounded())]
-    Held { place: Place, holder: Box<Holder>, age: Millis },
+    Held {
+        /// Where it is held.
+        place: Place,
+        /// Who has it, as the record says: text from a host.
+        holder: Box<Holder>,
+        /// How long ago the last heartbeat was, by that place's clock.
+        age: Millis,
+    },
+    /// The host or the store could not be asked, or its record cannot be read.
     #[error(transparent)]
     Host(#[from] Failure),
 }

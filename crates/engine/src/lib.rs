@@ -1,8 +1,5 @@
-//! Runs a plan: journals the intent, performs, journals the outcome, and on failure undoes backward.
-//!
-//! Invariants: the engine cannot name a container, a proxy or a host's command; it knows steps, outcomes and leases.
-//! One total transition function ([`RunState::apply`]) serves live running and recovery. No effect happens without a
-//! journaled intent, nor under a lease that somebody else holds.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 mod acquire;
 mod clock;

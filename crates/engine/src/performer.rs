@@ -26,6 +26,7 @@ pub trait Performer: Send + Sync {
 /// Hears every event, in order; of a run's beginning and its commit only when they are in the journal. Must not block; a
 /// failure event is never dropped.
 pub trait EventSink: Send + Sync {
+    /// Something has happened in the run.
     fn event(&self, event: &Event);
 
     /// How far a step is that takes its time, told between its beginning and its end. For people only, so it may be let pass.

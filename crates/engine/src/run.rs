@@ -36,6 +36,7 @@ impl Interrupt {
         });
     }
 
+    /// Whether somebody has asked for it.
     #[must_use]
     pub fn requested(&self) -> bool {
         self.requested.borrow().is_some()
@@ -80,6 +81,7 @@ pub enum RunError {
     /// Nothing was done: not even the beginning could be written down.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The plan or the record could not be written to a host, so no effect was begun.
     #[error("nothing was done: the run cannot be written down on the hosts: {0}")]
     Mark(Failure),
     /// The journal's events do not follow from one another. Nothing was done.
@@ -101,12 +103,19 @@ impl RunError {
     }
 }
 
+/// All that running one plan needs. It is used for one run.
 pub struct Engine<'a> {
+    /// Where intents and outcomes are written down before and after effects.
     pub journal: &'a dyn Journal,
+    /// What performs actions.
     pub performer: &'a dyn Performer,
+    /// The leases under which effects happen.
     pub fence: Arc<Fence>,
+    /// For the times of events.
     pub clock: &'a dyn Clock,
+    /// Who hears of events.
     pub sink: &'a dyn EventSink,
+    /// How a person stops the run.
     pub interrupt: Interrupt,
     /// `user@machine` for the record.
     pub owner: String,
@@ -141,6 +150,8 @@ impl Engine<'_> {
             }
             return Err(error.into());
         }
+        // Who hears that it has started may rely on its being known on the hosts, as far as that could be.
+        dispatcher.scribe.tell_beginning();
         // Some hosts may have been told: the run ends properly, as one that failed, so that nobody goes on with it.
         let trouble = match marked {
             Ok(()) => None,

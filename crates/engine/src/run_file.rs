@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A run's file, as it stands on every host of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFile {
+    /// Its name, which says the run and the content's checksum.
     pub name: RunFileName,
     /// JSON, the same for the same run and plan.
     pub content: Vec<u8>,

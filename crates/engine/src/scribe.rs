@@ -45,15 +45,18 @@ impl<'a> Scribe<'a> {
         Self { journal, sink, failed: false, unwritten, since: None, told: 0, writing: None, intended }
     }
 
-    /// Writes the run's beginning, which is told only if it is there.
+    /// Writes the run's beginning. [`Scribe::tell_beginning`] tells it, which is only for one that is there.
     ///
     /// # Errors
     /// The journal's.
     pub async fn begin(&mut self, events: Vec<Event>) -> Result<(), JournalError> {
         self.unwritten = events;
-        self.append().await?;
+        self.append().await
+    }
+
+    /// What [`Scribe::begin`] wrote.
+    pub fn tell_beginning(&mut self) {
         self.forget();
-        Ok(())
     }
 
     /// Takes events; the other methods say when they are written and told.

@@ -13,20 +13,30 @@ const PHASES_AHEAD: usize = 2;
 /// Where one step stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepStatus {
+    /// Not begun.
     Pending,
+    /// Begun, its outcome not known yet.
     Running,
     /// Its intent was journaled, its outcome was not: the orchestrator died, or it was abandoned. Look at the world.
     Unknown,
+    /// It was performed, here or before.
     Done,
+    /// It was not performed, or not to its end; it may have had an effect.
     Failed(Failure),
+    /// What takes it back is under way.
     Undoing,
+    /// It was taken back.
     Undone,
+    /// It could not be taken back: its host waits for a person.
     UndoFailed(Failure),
 }
 
+/// Which way a run goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Direction {
+    /// Towards the plan's release.
     Forward,
+    /// Back, for this reason.
     Unwinding(Failure),
     /// Nothing is undone any more.
     Committed,
@@ -36,27 +46,39 @@ pub enum Direction {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("event {seq} ({event}) cannot follow: {reason}")]
 pub struct IllegalTransition {
+    /// Which event it is, by its number in the run.
     pub seq: u64,
+    /// Its kind.
     pub event: String,
+    /// Why it cannot follow.
     pub reason: String,
 }
 
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
+    /// A step, towards the plan's release.
     Perform(StepId),
+    /// A step is taken back.
     Undo(StepId),
 }
 
 /// A run as its events tell it.
 #[derive(Debug, Clone)]
 pub struct RunState {
+    /// Which run.
     pub run: RunId,
+    /// What it does.
     pub plan: Plan,
+    /// `user@machine` of the process that runs it, the last that took it over.
     pub owner: String,
+    /// Where each step stands, by its id.
     pub steps: Vec<StepStatus>,
+    /// Which way it goes.
     pub direction: Direction,
+    /// How it ended. `None` while it has not.
     pub ended: Option<Outcome>,
+    /// The number of the event that comes next.
     pub next_seq: u64,
 }
 
@@ -284,6 +306,7 @@ impl RunState {
         work
     }
 
+    /// Where a step of this run's plan stands. Panics for a step of another plan.
     #[must_use]
     pub fn status(&self, step: &Step) -> &StepStatus {
         &self.steps[step.id.0 as usize]

@@ -22,6 +22,13 @@ pub trait Desk: Send + Sync + 'static {
     fn typed(&self, value: &mut Value);
 }
 
+/// How whoever starts the server wants it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Where a client cannot ask a person, an agent may agree to a plan by its digest.
+    pub agent_confirms: bool,
+}
+
 /// A project and its orchestrator. Cheap to clone.
 #[derive(Clone)]
 pub struct Opened {

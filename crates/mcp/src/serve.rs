@@ -6,7 +6,7 @@ use std::time::Duration;
 use lockgate_model::{Failure, FailureKind, Refusal};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Options};
 use crate::server::{self, Face};
 use crate::stdio;
 use crate::work::{Over, Stopping, Work};
@@ -17,13 +17,6 @@ pub const UNDO_SECONDS_MAX: u64 = 300;
 const LEAVE_SECONDS_MAX: u64 = 10;
 /// For the last answers to go out.
 const WRITE_SECONDS_MAX: u64 = 2;
-
-/// How whoever starts the server wants it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
-    /// Where a client cannot ask a person, an agent may agree to a plan by its digest.
-    pub agent_confirms: bool,
-}
 
 /// Returns when the client has gone and nothing is under way any more.
 ///

@@ -25,9 +25,8 @@ use crate::args::{self, Changing};
 use crate::change::{Change, Said};
 use crate::client::{Again, Asks, Client, Progress, Reply};
 use crate::confirm::{CONFIRM_MINUTES_MAX, Questions};
-use crate::desk::{Desk, Opened};
+use crate::desk::{Desk, Opened, Options};
 use crate::look;
-use crate::serve::Options;
 use crate::tools::{self, INSTRUCTIONS, Kind, TOOLS};
 use crate::work::Work;
 

@@ -13,7 +13,9 @@ const WORD_CHARS_MAX: usize = 40;
 /// Something that somebody asked for, and what became of it. Entries are added, never changed or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
+    /// The project that it is about: one store may hold several.
     pub project: ProjectName,
+    /// When it was asked for, by the clock of who wrote the entry down.
     pub at: Timestamp,
     /// `user@machine`, or who the way knows; at most [`OWNER_CHARS_MAX`] characters.
     pub by: String,
@@ -24,8 +26,10 @@ pub struct AuditEntry {
     /// What it was about. `None`: all, or none in particular.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
+    /// As `service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentName>,
+    /// Of which bytes, where it was about a release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// The run that came of it. `None` when none did.
@@ -52,6 +56,7 @@ impl AuditEntry {
 pub struct AuditRecord {
     /// Rises by one with each entry of the store, of whatever project, from 0.
     pub seq: u64,
+    /// What was asked for.
     #[serde(flatten)]
     pub entry: AuditEntry,
 }

@@ -16,6 +16,7 @@ const BY_BYTES_MAX: usize = 24;
 /// Whom a run left out, as the hosts that it did not leave out have it in their records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LeftOut {
+    /// The run that went on without them.
     pub run: RunId,
     /// By name or because they did not answer, as records name hosts: the first ones, never empty.
     pub hosts: Vec<HostId>,
@@ -75,6 +76,7 @@ pub struct Behind {
     /// Who ran it, and when it ended. `None` where the others do not say: they only went on to a later run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// When that run ended, by the clock of the machine that ran it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
 }

@@ -29,7 +29,9 @@ const LOOK_BACK_MIN: Millis = Millis::from_secs(3600);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no cron line: {reason}")]
 pub struct InvalidCron {
+    /// As it was written.
     pub text: String,
+    /// Which rule it breaks, as half a sentence.
     pub reason: String,
 }
 
@@ -184,11 +186,13 @@ impl Zone {
         Self { name: name.into(), rules }
     }
 
+    /// The zone without an offset and without changes of the clock.
     #[must_use]
     pub fn utc() -> Self {
         Self::new("UTC", TimeZone::UTC)
     }
 
+    /// As people write it: `Europe/Berlin`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

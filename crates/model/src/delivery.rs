@@ -11,6 +11,7 @@ use crate::{EnvironmentName, Gate, HostId, Millis, Schedule, ServiceName, Slot, 
 /// A place a release can be live in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
+    /// Unique within the project.
     pub name: EnvironmentName,
     /// Where users reach it; gates look here.
     pub url: Option<String>,
@@ -22,6 +23,7 @@ pub struct Environment {
     pub after: Vec<Gate>,
     /// When which services' releases go live by themselves; a service that is missing is deployed by people alone.
     pub schedules: BTreeMap<ServiceName, Schedule>,
+    /// Where its releases go.
     pub delivery: Delivery,
 }
 
@@ -57,6 +59,7 @@ impl Environment {
 pub enum Delivery {
     /// Nowhere: gates look at it, and nothing is ever deployed to it.
     CheckOnly,
+    /// To slots on hosts.
     Slots(Box<SlotDelivery>),
 }
 
@@ -65,9 +68,13 @@ pub enum Delivery {
 pub struct SlotDelivery {
     /// At least one, none twice.
     pub hosts: Vec<HostId>,
+    /// How a release goes live in the slots.
     pub strategy: Strategy,
+    /// What runs the slots.
     pub runtime: Runtime,
+    /// What sends traffic to the slots.
     pub router: Router,
+    /// Which hosts go together, in order. Empty: all at once.
     pub waves: Vec<Wave>,
     /// Longest wait for requests in flight on a slot that lost the traffic.
     pub drain: Millis,
@@ -121,14 +128,19 @@ pub struct HoldBounds {
     pub requests_max: u32,
 }
 
+/// What runs a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Runtime {
+    /// A service of a Docker Compose project.
     Compose(ComposeRuntime),
+    /// A plain process on the host.
     Process(ProcessRuntime),
 }
 
+/// How Compose finds a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComposeRuntime {
+    /// Where the Compose files are.
     pub layout: ComposeLayout,
     /// The Compose service within the file; default `{service}` for folders and where there is one slot, `{service}-{slot}`
     /// for one file with two.
@@ -137,6 +149,7 @@ pub struct ComposeRuntime {
     pub project: Option<Template>,
 }
 
+/// Where the Compose files are: paths on the host, filled in for each slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ComposeLayout {
     /// A folder per slot with its own `docker-compose.yml` (system A): `/srv/apps/{service}/{slot}`.
@@ -145,20 +158,25 @@ pub enum ComposeLayout {
     File(Template),
 }
 
+/// How a service runs as a plain process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessRuntime {
     /// Where pid files and logs live on the host, in `<environment>/<service>`; default `<root>/.lockgate`.
     pub dir: Option<Template>,
 }
 
+/// What sends traffic to slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Router {
     /// Nothing sends requests: a worker, or a service whose users reach its port themselves. What is live is what runs.
     None,
+    /// Lockgate's own proxy.
     Builtin(BuiltinRouter),
+    /// Caddy 2, by its admin API.
     Caddy(CaddyRouter),
 }
 
+/// A route in Lockgate's own proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuiltinRouter {
     /// Address the proxy listens on.
@@ -192,6 +210,7 @@ impl BuiltinRouter {
     }
 }
 
+/// A route in a Caddy that is there already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaddyRouter {
     /// Admin API as seen from the host.
@@ -210,8 +229,10 @@ pub struct CaddyRouter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wave {
+    /// So many hosts, at least 1.
     Hosts(u32),
     /// Of all hosts, rounded up, at least one.
     Percent(u8),
+    /// All hosts that are left.
     Rest,
 }

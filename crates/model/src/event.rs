@@ -9,20 +9,27 @@ use crate::{
     condemns,
 };
 
+/// Something that has happened in a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
+    /// The run that it is about.
     pub run: RunId,
     /// Rises by one within a run, from 0.
     pub seq: u64,
+    /// When, by the clock of the machine that ran it.
     pub at: Timestamp,
+    /// What has happened. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
+/// What can happen in a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum EventKind {
+    /// The run has begun; nothing was done before.
     RunStarted {
+        /// What the run does, whole: everything that is said later names steps of it.
         plan: Box<Plan>,
         /// `user@machine` of the process that runs it.
         owner: String,
@@ -32,7 +39,9 @@ pub enum EventKind {
     },
     /// Another process took the run over: what was under way is unknown and will be looked at.
     Adopted {
+        /// `user@machine` of the process that took it over.
         owner: String,
+        /// Which way the run went, as the hosts say.
         progress: Progress,
         /// Hosts that do not know of the run any more, for a later one has changed them: they are left as they are.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -44,36 +53,55 @@ pub enum EventKind {
     },
     /// Effects that come next, written down ahead of their time: from here on each may have happened.
     Intended {
+        /// By their places in the plan.
         steps: Vec<StepId>,
     },
+    /// The step is under way.
     StepStarted {
+        /// Which step, by its place in the run's plan.
         step: StepId,
     },
+    /// The step is done.
     StepSucceeded {
+        /// Which step, by its place in the run's plan.
         step: StepId,
+        /// What was seen, for a step that looks; else empty.
         evidence: Vec<Evidence>,
     },
+    /// The step was not done, or not to its end: it may have had an effect all the same.
     StepFailed {
+        /// Which step, by its place in the run's plan.
         step: StepId,
+        /// Why.
         failure: Failure,
     },
     /// Everything done so far will be undone, last first.
     UnwindStarted {
+        /// What went wrong first.
         cause: Failure,
     },
+    /// What takes the step back is under way.
     UndoStarted {
+        /// Which step, by its place in the run's plan.
         step: StepId,
     },
+    /// The step is taken back.
     UndoSucceeded {
+        /// Which step, by its place in the run's plan.
         step: StepId,
     },
+    /// What takes the step back failed: its host waits for a person, the run ends stuck.
     UndoFailed {
+        /// Which step, by its place in the run's plan.
         step: StepId,
+        /// Why it could not be taken back.
         failure: Failure,
     },
     /// The release serves and has passed its gates; nothing is undone from here on.
     Committed,
+    /// The run is over; no event follows.
     RunEnded {
+        /// How it ended.
         outcome: Outcome,
     },
 }
@@ -83,6 +111,7 @@ pub enum EventKind {
 pub struct Headway {
     /// Of `of`; rises within a step.
     pub done: u32,
+    /// How much there is to do, at least 1.
     pub of: u32,
     /// On one line, what there is to say so far: `no failures`.
     pub seen: String,
@@ -91,9 +120,13 @@ pub struct Headway {
 /// A step's [`Headway`], for whoever watches the run. It is no [`Event`]: no journal has it, and it may be let pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepProgress {
+    /// The run that the step is of.
     pub run: RunId,
+    /// When it was seen, by the clock of the machine that runs it.
     pub at: Timestamp,
+    /// Which step, by its place in the run's plan.
     pub step: StepId,
+    /// How far it is.
     #[serde(flatten)]
     pub headway: Headway,
 }
@@ -110,15 +143,25 @@ const NOTED_ASIDE_BYTES_MAX: usize = 40;
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
     /// `warnings` are tidying-up steps that failed after the release was committed.
-    Succeeded { warnings: Vec<Failure> },
+    Succeeded {
+        /// Tidying-up steps that failed after the release was committed.
+        warnings: Vec<Failure>,
+    },
     /// No traffic was moved and what was started has been stopped again.
-    Failed { failure: Failure },
+    Failed {
+        /// Why it was not done.
+        failure: Failure,
+    },
     /// Traffic was moved, and moved back: the previous release is live.
-    RolledBack { failure: Failure },
+    RolledBack {
+        /// Why it was undone.
+        failure: Failure,
+    },
     /// An undo failed.
     Stuck(Stuck),
 }
 
+/// A run whose undo failed: what is live, and what to type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Stuck {
     /// Why the run was undone.
@@ -152,6 +195,7 @@ impl WhoIsLive {
 }
 
 impl Outcome {
+    /// As it stands in JSON and in the journal: `succeeded`, `failed`, `rolled_back`, `stuck`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -218,6 +262,7 @@ impl Outcome {
         }
     }
 
+    /// Why the run did not succeed; of a stuck one why it was undone. `None` for one that succeeded.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         match self {

@@ -17,14 +17,18 @@ pub const TOLD_CHARS_MAX: usize = 300;
 pub enum FailureKind {
     /// The image, tag, file, container or route is not there.
     NotFound,
+    /// The credentials are missing, wrong, or not enough.
     Unauthorized,
     /// No connection, or it broke. Whether something was done all the same is not said by the kind: see
     /// `PortError::effect` of the room `ports`.
     Unreachable,
+    /// There was no answer in time. Whether something was done all the same is not known.
     TimedOut,
     /// The slot does not answer its health check.
     Unhealthy,
+    /// A gate looked, and what it saw is not good enough.
     GateFailed,
+    /// A gate could not look, or it is too early to tell (P6).
     GateNotYet,
     /// Somebody else changed it meanwhile.
     Conflict,
@@ -32,15 +36,18 @@ pub enum FailureKind {
     LeaseLost,
     /// Ctrl-C.
     Cancelled,
+    /// Too little space on the host, or none left.
     DiskFull,
     /// An answer or a file is larger than is read. It arrived, so what was asked for has happened.
     TooLarge,
     /// The world is such that the step would do harm, so it was not done.
     Refused,
+    /// None of the others: the message says what.
     Other,
 }
 
 impl FailureKind {
+    /// In words for people: `not found`, `timed out`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,12 +73,17 @@ impl FailureKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, schemars::JsonSchema)]
 #[error("{}: {message}", kind.as_str())]
 pub struct Failure {
+    /// What the caller may do about it.
     pub kind: FailureKind,
+    /// One sentence without a full stop, for people; without secrets.
     pub message: String,
+    /// What to do about it, the best first; empty where nobody knows.
     #[serde(flatten)]
     pub hints: Hints,
+    /// Where it happened; `None` for what concerns no single host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostId>,
+    /// Which slot it is about; `None` where it is about none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<Slot>,
     /// The slot's last log lines, oldest first.
@@ -83,6 +95,7 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A failure without hints and without a place.
     #[must_use]
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
@@ -119,6 +132,7 @@ impl Failure {
         }
     }
 
+    /// Names the slot, unless one is named already.
     #[must_use]
     pub fn slot(mut self, slot: Slot) -> Self {
         self.slot.get_or_insert(slot);
@@ -132,6 +146,7 @@ impl Failure {
         self
     }
 
+    /// What was seen, in the place of what was there.
     #[must_use]
     pub fn evidence(mut self, evidence: Vec<Evidence>) -> Self {
         self.evidence = evidence;
@@ -215,8 +230,11 @@ fn cut(mut text: String, chars_max: usize) -> String {
 pub struct Evidence {
     /// What was looked at: `GET https://test.example.com/health`, `exit code of pytest -q`.
     pub check: String,
+    /// What would be good: `status 200-299`.
     pub wanted: String,
+    /// What there was instead, or what was good: `status 503`.
     pub seen: String,
+    /// Whether what was seen is what was wanted.
     pub ok: bool,
 }
 
@@ -245,7 +263,9 @@ pub(crate) fn bounded_evidence(mut evidence: Vec<Evidence>, count_max: usize) ->
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Judgement {
+    /// It looked, and all that it saw is good.
     Pass,
+    /// It looked, and something that it saw is not good.
     Fail,
     /// It could not look, or it is too early to tell. Never counts as a pass (P6).
     NotYet,
@@ -266,8 +286,11 @@ impl Judgement {
 /// A gate's answer with its evidence. Invariant (P6): a pass has evidence, all of it ok.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateVerdict {
+    /// The gate's name, as `lockgate.yaml` has it or derives it.
     pub gate: String,
+    /// What the evidence allows, at best.
     pub judgement: Judgement,
+    /// What was seen, in the order in which it was looked at.
     pub evidence: Vec<Evidence>,
 }
 
@@ -278,6 +301,7 @@ impl GateVerdict {
         Self { gate: gate.into(), judgement: Judgement::of(&evidence), evidence }
     }
 
+    /// The answer of a gate that could not look, with what it did see.
     #[must_use]
     pub fn not_yet(gate: impl Into<String>, evidence: Vec<Evidence>) -> Self {
         Self { gate: gate.into(), judgement: Judgement::NotYet, evidence }

@@ -14,14 +14,19 @@ const LATE_SECONDS_MIN: u64 = 2;
 /// A named check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Gate {
+    /// Unique among the gates of one environment that are asked at the same moment.
     pub name: String,
+    /// What is asked.
     pub kind: GateKind,
 }
 
+/// What a gate asks. A driver for each is chosen in the wiring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateKind {
+    /// Paths over HTTP.
     Http(HttpGate),
+    /// A program's exit code.
     Command(CommandGate),
 }
 
@@ -42,13 +47,17 @@ pub enum GateTarget {
 /// Every path is asked some times; each answer's status and body must match and the latency percentile hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HttpGate {
+    /// Where the paths are asked.
     pub target: GateTarget,
     /// Empty: the service's health path and critical paths.
     pub paths: Vec<String>,
+    /// Which statuses are good.
     pub status: StatusRange,
+    /// Text that each answer's body must contain; `None`: any body is good.
     pub body: Option<String>,
     /// 95th percentile over all samples of one path (nearest rank).
     pub latency_p95: Option<Millis>,
+    /// How often each path is asked.
     #[serde(flatten)]
     pub sampling: Sampling,
     /// For one request.
@@ -68,6 +77,7 @@ pub enum Sampling {
     },
     /// Stability: all paths at once, again and again for a time. The first look is at the beginning, the last at the end.
     Span {
+        /// How long the gate looks.
         #[serde(rename = "for")]
         span: Millis,
         /// Between two looks, at least 1 ms and at most the span.
@@ -145,7 +155,9 @@ impl HttpGate {
 /// A program on this machine; its exit code is the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CommandGate {
+    /// Program and arguments; no shell reads them. Not empty.
     pub argv: Vec<Template>,
+    /// For the whole program; one that takes longer is ended, and does not pass.
     pub timeout: Millis,
     /// Exit codes that pass; default 0.
     pub pass: Vec<i32>,

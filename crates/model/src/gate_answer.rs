@@ -7,17 +7,21 @@ use crate::{EnvironmentName, Evidence, Exit, Failure, FailureKind, Judgement, Mo
 /// Which gates to ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckWant {
+    /// Whose gates.
     pub service: ServiceName,
     /// `None`: the only one that is deployed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentName>,
+    /// Those before a deployment, or those after the switch.
     pub moment: Moment,
 }
 
 /// It is also what `check --format json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GateAnswer {
+    /// The gate's name, as `lockgate.yaml` has it or derives it.
     pub gate: String,
+    /// What the gate answered.
     pub judgement: Judgement,
     /// What was seen, where it passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,6 +32,7 @@ pub struct GateAnswer {
 }
 
 impl GateAnswer {
+    /// `answer` is the evidence of a pass, or why the gate does not pass.
     #[must_use]
     pub fn new(gate: impl Into<String>, answer: Result<Vec<Evidence>, Failure>) -> Self {
         let gate = gate.into();

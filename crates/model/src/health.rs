@@ -14,19 +14,24 @@ const TIMEOUT_DEFAULT: Millis = Millis::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(from = "Form", into = "Form")]
 pub enum Health {
+    /// A path that answers.
     Http(HttpHealth),
     /// The container's own HEALTHCHECK.
     Docker(DockerHealth),
+    /// A program inside the slot.
     Command(CommandHealth),
 }
 
 /// `GET path` until `passes` in a row answered with `status`, or `timeout` has passed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HttpHealth {
+    /// Begins with `/`; may have a query.
     pub path: String,
+    /// Longest wait from the first probe until it is healthy.
     pub timeout: Millis,
     /// Consecutive passes wanted, at least 1.
     pub passes: u32,
+    /// Which statuses are good.
     pub status: StatusRange,
     /// Text the body must contain.
     pub body: Option<String>,
@@ -46,6 +51,7 @@ pub struct DockerHealth {
 pub struct CommandHealth {
     /// No shell reads it. Not empty.
     pub argv: Vec<Template>,
+    /// Longest wait from the first run until it is healthy.
     pub timeout: Millis,
     /// Consecutive passes wanted, at least 1.
     pub passes: u32,
@@ -86,6 +92,7 @@ impl From<Health> for Form {
 }
 
 impl Health {
+    /// The path that is asked; `None` for a check that is no HTTP.
     #[must_use]
     pub fn http(&self) -> Option<&HttpHealth> {
         match self {
@@ -117,6 +124,7 @@ impl Health {
         }
     }
 
+    /// How often in a row it must be found healthy, at least 1.
     #[must_use]
     pub fn passes(&self) -> u32 {
         match self {

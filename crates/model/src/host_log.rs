@@ -7,6 +7,7 @@ use crate::{EnvironmentName, Failure, HostId, ServiceName, Slot};
 /// Whose last lines are wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogsWant {
+    /// Whose lines.
     pub service: ServiceName,
     /// `None`: the only one that is deployed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -21,6 +22,7 @@ pub struct LogsWant {
 /// A slot's last lines on one host, as the release has printed them: nothing in them is masked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostLog {
+    /// Where they were printed.
     pub host: HostId,
     /// `None` where none is live, and none was named.
     pub slot: Option<Slot>,
@@ -37,12 +39,16 @@ pub struct HostLog {
 /// One line, as `logs --format json` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LogLine {
+    /// Where it was printed.
     pub host: HostId,
+    /// Of which slot.
     pub slot: Slot,
+    /// As the release has printed it: nothing in it is masked.
     pub line: String,
 }
 
 impl HostLog {
+    /// Each line by itself, oldest first; none where no slot is known.
     #[must_use]
     pub fn lines(&self) -> Vec<LogLine> {
         let Some(slot) = self.slot else { return Vec::new() };

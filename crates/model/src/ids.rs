@@ -17,8 +17,11 @@ const CHECKSUM_LENGTH: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} {name:?} is not valid: {reason}")]
 pub struct InvalidName {
+    /// What it should have been: `service`, `tag`, `digest`.
     pub kind: &'static str,
+    /// As it was given.
     pub name: String,
+    /// Which rule it breaks.
     pub reason: &'static str,
 }
 
@@ -41,6 +44,7 @@ macro_rules! name {
                 }
             }
 
+            /// As it was given.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -112,6 +116,7 @@ impl HostId {
         Self("local".to_owned())
     }
 
+    /// Whether it is the machine on which this program runs.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.0 == "local"
@@ -119,6 +124,7 @@ impl HostId {
 }
 
 impl Checksum {
+    /// Of all bytes of `content`.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         let hash = sha2::Sha256::digest(content);
@@ -197,12 +203,16 @@ fn check_host(text: &str) -> Result<(), &'static str> {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Slot {
+    /// One of two beside each other.
     Blue,
+    /// The other of two beside each other.
     Green,
+    /// The only one.
     Main,
 }
 
 impl Slot {
+    /// In lower case, as in files and labels.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -281,6 +291,7 @@ pub struct StepId(pub u32);
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// The point in time `span` later; the last one there is where that is beyond it.
     #[must_use]
     pub fn plus(self, span: Millis) -> Timestamp {
         Timestamp(self.0.saturating_add_unsigned(span.0))
@@ -312,6 +323,7 @@ impl Timestamp {
 pub struct Millis(pub u64);
 
 impl Millis {
+    /// Of whole seconds.
     #[must_use]
     pub const fn from_secs(secs: u64) -> Millis {
         Millis(secs * 1000)
@@ -330,6 +342,7 @@ impl Millis {
         Millis(self.0.saturating_add(to / 2) / to * to)
     }
 
+    /// As the standard library has it.
     #[must_use]
     pub const fn duration(self) -> std::time::Duration {
         std::time::Duration::from_millis(self.0)

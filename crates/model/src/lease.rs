@@ -37,6 +37,7 @@ const BOOT_BYTES_MAX: usize = 56;
 pub struct LeaseRecord {
     /// Fencing token: rises by one with every new holder.
     pub token: u64,
+    /// Who has the lease. `None`: nobody.
     pub holder: Option<Holder>,
     /// The run whose steps may be half done.
     pub unfinished: Option<Begun>,
@@ -91,6 +92,7 @@ impl LeaseRecord {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
+    /// A host that has slots of the environment.
     Host(HostId),
     /// The one store of everybody who deploys to an environment.
     Store,
@@ -106,6 +108,7 @@ impl Place {
         }
     }
 
+    /// Whether it is this host; the store is none.
     #[must_use]
     pub fn is(&self, host: &HostId) -> bool {
         self.host() == Some(host)
@@ -134,6 +137,7 @@ pub struct Identity {
     pub owner: String,
     /// Tells boots (and process-id namespaces) apart; empty where that is unknown, and nobody is then taken for dead.
     pub boot_id: String,
+    /// The process id.
     pub pid: u32,
     /// Start time of the process, in whatever unit the machine counts; 0 when unknown.
     pub started: u64,
@@ -142,6 +146,7 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whether `holder` is this very session, as far as a record has room for its names.
     #[must_use]
     pub fn is(&self, holder: &Holder) -> bool {
         let named = |text| in_bytes(text, NAME_BYTES_MAX);
@@ -179,13 +184,16 @@ pub(crate) fn noted(host: &HostId) -> HostId {
     }
 }
 
+/// Who has a lease, since when, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// `user@machine`, for people.
     pub owner: String,
     /// Machine's boot id, process id and process start time: whoever runs on the same boot can tell that it is dead.
     pub boot_id: String,
+    /// The holder's process id on its machine.
     pub pid: u32,
+    /// [`Identity::started`] of the holder.
     pub started: u64,
     /// [`Identity::session`]; empty in a record of a program that had none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -196,7 +204,9 @@ pub struct Holder {
     pub host: Option<HostId>,
     /// By the host's own clock.
     pub since: Timestamp,
+    /// When its last heartbeat was, by the host's own clock.
     pub renewed_at: Timestamp,
+    /// How long it holds from then on, as the holder says; see [`Holder::believed_ttl`].
     pub ttl: Millis,
 }
 
@@ -231,8 +241,11 @@ impl Holder {
 /// A run as a record names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
+    /// The run that it is about.
     pub run: RunId,
+    /// Where its plan is.
     pub plan: PlanPlace,
+    /// Which way it went when that was last written.
     pub progress: Progress,
     /// Why it turned back, [in short](Failure::in_short): whoever finishes the undoing says it too. `None` for a run that
     /// did not, and in a record of a program that did not keep it.
@@ -265,6 +278,7 @@ pub enum PlanPlace {
 /// nobody, however late, writes another plan over one that a record names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunFileName {
+    /// The run that it is about.
     pub run: RunId,
     /// Of the whole file.
     pub checksum: Checksum,
@@ -296,8 +310,11 @@ impl FromStr for RunFileName {
 /// A run that has not ended, with its plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
+    /// The run whose steps may be half done.
     pub run: RunId,
+    /// What it was to do.
     pub plan: Plan,
+    /// Which way it went when that was last written.
     pub progress: Progress,
     /// As [`Begun::cause`].
     pub cause: Option<Failure>,
@@ -307,17 +324,22 @@ pub struct Unfinished {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
+    /// Towards the release of the plan.
     Forward,
+    /// Back to what was live before.
     Unwinding,
     /// Serves and has passed its gates: only tidying up is left.
     Committed,
 }
 
+/// How a run ended, as a record keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunEnd {
+    /// The run that ended.
     pub run: RunId,
     /// By the clock of the machine that ran it.
     pub at: Timestamp,
+    /// How it ended, in brief.
     pub outcome: Outcome,
 }
 

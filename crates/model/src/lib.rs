@@ -1,7 +1,5 @@
-//! The words of Lockgate as types: what a project is, what was observed, what a plan says, what happened.
-//!
-//! Invariant: nothing here executes, performs I/O or reads a clock, so a dashboard or a remote client can replay a
-//! run without being able to start one. Every type is plain data and serialises to JSON.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 mod audit;
 mod behind;

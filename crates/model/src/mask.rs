@@ -54,6 +54,7 @@ pub struct Mask {
 }
 
 impl Mask {
+    /// Hides these values; short and common ones are left out, for hiding them would hide half of every text.
     #[must_use]
     pub fn of<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         let lines = secrets.into_iter().flat_map(|secret| secret.reveal().lines()).map(str::trim);
@@ -63,6 +64,7 @@ impl Mask {
         Self { values }
     }
 
+    /// The text with each secret, and each token known by its form, replaced by a mark.
     #[must_use]
     pub fn hide(&self, text: String) -> String {
         let text = self.values.iter().fold(text, |text, value| match text.contains(value.reveal()) {
@@ -72,6 +74,7 @@ impl Mask {
         token::hide(text)
     }
 
+    /// Each line by itself: a secret of several lines is known line by line.
     #[must_use]
     pub fn hide_all(&self, lines: Vec<String>) -> Vec<String> {
         lines.into_iter().map(|line| self.hide(line)).collect()
@@ -91,6 +94,7 @@ impl Mask {
         }
     }
 
+    /// Every text of it.
     #[must_use]
     pub fn evidence(&self, evidence: Vec<Evidence>) -> Vec<Evidence> {
         let one = |one: Evidence| Evidence {

@@ -13,8 +13,11 @@ const PROBE_CHARS_MAX: usize = 200;
 /// One look at a service in an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
+    /// The project that it is about: one store may hold several.
     pub project: ProjectName,
+    /// The service that it is about.
     pub service: ServiceName,
+    /// The environment that it is about.
     pub environment: EnvironmentName,
     /// Which release answered. `None` where that could not be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,6 +28,7 @@ pub struct Observation {
     pub at: Timestamp,
     /// Who looked (`user@machine`), at most [`OWNER_CHARS_MAX`] characters.
     pub by: String,
+    /// Whether what was seen is what was wanted.
     pub ok: bool,
     /// How long the answer took. `None` when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +57,7 @@ pub struct Tally {
     pub failures: u64,
     /// `None` when there is none, as for `last`.
     pub first: Option<Timestamp>,
+    /// When the latest was made.
     pub last: Option<Timestamp>,
     /// The longest time between two that follow each other, whatever they asked. Zero where there are fewer than two.
     pub longest_gap: Millis,

@@ -13,14 +13,18 @@ use crate::{
 /// One service in one environment, on all its hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Observed {
+    /// What each host says of itself. A host that was not looked at is missing.
     pub hosts: BTreeMap<HostId, HostObserved>,
 }
 
+/// What was seen on one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostObserved {
     /// A slot that is missing here holds nothing.
     pub slots: BTreeMap<Slot, SlotObserved>,
+    /// What its router says.
     pub router: RouterObserved,
+    /// What its state files say.
     pub recorded: Recorded,
     /// Releases that were live here, newest first, as recorded on the host.
     pub releases: Vec<WasLive>,
@@ -138,11 +142,14 @@ impl HostObserved {
     }
 }
 
+/// What was seen of one slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SlotObserved {
     /// Absent when the slot was started by something other than Lockgate and does not say.
     pub release: Option<Release>,
+    /// Whether it runs.
     pub state: SlotState,
+    /// Since when it runs, or ran last, by the host's clock. `None` where that is not known.
     pub started_at: Option<Timestamp>,
     /// How often it was started again by itself: by a container's restart policy.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -151,9 +158,11 @@ pub struct SlotObserved {
     pub endpoint: Option<String>,
 }
 
+/// Whether a slot runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SlotState {
+    /// It runs; whether it answers is another question.
     Running,
     /// Created or exited: the container or its record is still there.
     Stopped,
@@ -184,17 +193,22 @@ pub struct RouterObserved {
 /// System A's state files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Recorded {
+    /// What `active_color` names. `None`: nothing that can be read as a slot.
     pub active: Option<Slot>,
+    /// What `previous_color` names; `None` as for `active`.
     pub previous: Option<Slot>,
 }
 
 /// One service in one environment as it was looked at, with what the leases say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStatus {
+    /// Which service.
     pub service: ServiceName,
+    /// In which environment.
     pub environment: EnvironmentName,
     /// Hosts of which it could be seen what is live.
     pub observed: Observed,
+    /// Each host's lease record. A host whose record could not be read is missing.
     pub leases: BTreeMap<HostId, LeaseRecord>,
     /// Which release the run is about that a host holds as unfinished; a host is missing where its plan cannot be read.
     #[serde(default)]
@@ -230,6 +244,7 @@ pub struct Rejected {
     /// As the first of the hosts tells it.
     #[serde(flatten)]
     pub rejection: Rejection,
+    /// Those that say so, in order of their names; at least one.
     pub hosts: Vec<HostId>,
 }
 

@@ -29,10 +29,15 @@ pub struct HistoryFilter {
 /// It is also what `history --format json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PastRun {
+    /// Its id, by which `history` and `events_of` find it.
     pub run: RunId,
+    /// The project that it is about: one store may hold several.
     pub project: ProjectName,
+    /// The service that it is about.
     pub service: ServiceName,
+    /// The environment that it is about.
     pub environment: EnvironmentName,
+    /// What it was to make live.
     pub release: Release,
     /// `deploy`, `rollback` or `tidy up`.
     pub intent: String,
@@ -41,7 +46,9 @@ pub struct PastRun {
     /// Who asked for it, where that is not plainly the owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requester: Option<Requester>,
+    /// When it began, by the clock of the machine that ran it.
     pub started_at: Timestamp,
+    /// When it ended, by the same clock. `None` while it runs, or when it was left unfinished.
     pub ended_at: Option<Timestamp>,
     /// `None` while it runs, or when it was left unfinished.
     pub outcome: Option<Outcome>,

@@ -14,15 +14,21 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "want")]
 pub enum Intent {
+    /// Have a release live.
     Deploy {
+        /// Which one: its tag is resolved already.
         release: Release,
+        /// Which gates it passes.
         gates: Gates,
         /// Also where it is live: what it is started with has changed.
         #[serde(default)]
         again: bool,
     },
     /// Back to `release`, or without one to the release that was live before.
-    Rollback { release: Option<Release> },
+    Rollback {
+        /// `None`: the one that was live before.
+        release: Option<Release>,
+    },
     /// Stop what still runs beside the live release: kept warm for long enough, or left when tidying up was cut short.
     TidyUp,
 }
@@ -43,6 +49,7 @@ impl Intent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Gates {
+    /// All that the environment has.
     All,
     /// `--only-swap`: system A's promotion. The health check and the question through the router stay.
     None,
@@ -51,11 +58,17 @@ pub enum Gates {
 /// Phases run one after another; a phase's lanes run beside each other; a lane's steps run in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Plan {
+    /// The project that it is about: one store may hold several.
     pub project: ProjectName,
+    /// The service that it is about.
     pub service: ServiceName,
+    /// The environment that it is about.
     pub environment: EnvironmentName,
+    /// How the release goes live in the slots.
     pub strategy: Strategy,
+    /// What was asked for.
     pub intent: Intent,
+    /// Those that the steps concern, in the configuration's order.
     pub hosts: Vec<HostId>,
     /// Hosts of the environment that somebody left out by name (`--skip`), in the configuration's order: none of the steps
     /// concerns them.
@@ -65,30 +78,38 @@ pub struct Plan {
     pub before: BTreeMap<HostId, Release>,
     /// What will be live on every host.
     pub release: Release,
+    /// In the order in which they run. Empty, or with empty lanes, when there is nothing to do.
     pub phases: Vec<Phase>,
 }
 
+/// Steps that may run beside each other, host by host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Phase {
+    /// For people: `prepare`, `switch`, `wave 2 of 3: switch`.
     pub title: String,
     /// True from the phase on in which nothing is undone any more: the release serves and has passed its gates, so
     /// what is left is tidying up. A failure there is a warning.
     #[serde(default)]
     pub committed: bool,
+    /// One for each host that has something to do, and one for what concerns no single host.
     pub lanes: Vec<Lane>,
 }
 
+/// Steps that run in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Lane {
     /// Absent for steps that concern no single host, such as gates.
     pub host: Option<HostId>,
+    /// In the order in which they run.
     pub steps: Vec<Step>,
 }
 
 /// One idempotent action and what takes it back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Step {
+    /// Counted through the whole plan.
     pub id: StepId,
+    /// What it does.
     pub action: Action,
     /// Performed in this order when the step is undone; empty for a step that changes nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -101,26 +122,72 @@ pub struct Step {
 #[serde(rename_all = "snake_case", tag = "do")]
 pub enum Action {
     /// Ask a gate about a release.
-    Gate { gate: Gate, moment: Moment, release: Release },
+    Gate {
+        /// As it is configured, with all that it leaves open filled in.
+        gate: Gate,
+        /// Before anything is touched, or after the switch.
+        moment: Moment,
+        /// The release that is judged.
+        release: Release,
+    },
     /// Have the release's bytes on the host.
-    Fetch { release: Release },
+    Fetch {
+        /// Whose bytes.
+        release: Release,
+    },
     /// Have exactly this release running in this slot; refused when the slot is live with another release.
-    Start { slot: Slot, release: Release },
+    Start {
+        /// Where.
+        slot: Slot,
+        /// What is to run.
+        release: Release,
+    },
     /// Wait until the slot answers its health check.
-    AwaitHealthy { slot: Slot, release: Release, probe: Probe },
+    AwaitHealthy {
+        /// Which one.
+        slot: Slot,
+        /// What is to run in it.
+        release: Release,
+        /// How it is asked.
+        probe: Probe,
+    },
     /// Send the traffic to the slot; the slot is probed once more before.
-    Switch { slot: Slot, release: Release, probe: Probe },
+    Switch {
+        /// Where the traffic goes.
+        slot: Slot,
+        /// What is to run in it.
+        release: Release,
+        /// How it is asked before.
+        probe: Probe,
+    },
     /// Have requests wait at the router instead of being sent on.
-    Hold { bounds: HoldBounds },
+    Hold {
+        /// How long and how many may wait.
+        bounds: HoldBounds,
+    },
     /// Send the requests that wait, and all later ones, to where the route leads.
     LetGo,
     /// Put back what the router had before there was a slot to send traffic to; `dial` absent removes the route.
-    Withdraw { dial: Option<String> },
+    Withdraw {
+        /// What the router dialled then, in its own words; `None` removes the route.
+        dial: Option<String>,
+    },
     /// Ask through the router which release answers, until it is this one.
-    Verify { slot: Slot, release: Release, verify: Option<Verify>, probe: Probe },
+    Verify {
+        /// Which one is to answer.
+        slot: Slot,
+        /// Which release is to answer.
+        release: Release,
+        /// What tells its answers from another's; `None`: what the router itself says.
+        verify: Option<Verify>,
+        /// How it is asked where nothing else says so.
+        probe: Probe,
+    },
     /// Write the state files and, when a release went live, add it to the host's list of releases.
     Record {
+        /// What the state files are to say.
         recorded: Recorded,
+        /// The release that went live; `None` where none did.
         release: Option<Release>,
         /// The release that has the traffic from now on and has still to pass its gates: since when is kept on the host.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,6 +196,7 @@ pub enum Action {
     /// The release was tried, and is not any more. Where [it is to blame](crate::condemns), or a person went back from it,
     /// the host keeps that it was rejected.
     TakeBack {
+        /// The release that was tried.
         release: Release,
         /// What a person went back to from it; absent in an undo.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,16 +209,22 @@ pub enum Action {
     /// the traffic went to: until it is settled there, this one is all there is to go back to. It is the slot itself where
     /// requests are held until another release is in it.
     Drain {
+        /// The slot that has lost the traffic.
         slot: Slot,
+        /// How long it is waited for; what is in flight then is cut off when the slot is stopped.
         deadline: Millis,
+        /// The slot that has the traffic now; `None` where nothing is to be gone back to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         heir: Option<Slot>,
     },
     /// Stop the slot; refused while the router sends it traffic (P1) that is not held, and while its `heir`, where it has
     /// one, does not run with the traffic: then this slot is all there is to go back to.
     Stop {
+        /// The slot that is to stop.
         slot: Slot,
+        /// From the request to end (SIGTERM) to the end by force (SIGKILL).
         grace: Millis,
+        /// The slot that must run with the traffic; `None` where there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         heir: Option<Slot>,
         /// Only while it has these bytes: where one slot has first the old release and then the new one, what is stopped
@@ -159,7 +233,10 @@ pub enum Action {
         holding: Option<Digest>,
     },
     /// Remove this project's images beyond the newest `keep` releases; never another project's.
-    Prune { keep: u32 },
+    Prune {
+        /// How many releases' images stay, the newest.
+        keep: u32,
+    },
 }
 
 /// What an action is like, for whoever runs it.
@@ -180,13 +257,16 @@ pub struct ActionProperties {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
+    /// Regression: before anything is touched.
     Before,
+    /// Smoke: on live traffic, after the switch and before the old slot is stopped.
     After,
 }
 
 /// How a slot is probed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Probe {
+    /// What is asked, and what a good answer is.
     pub health: Health,
     /// The service's own port where it is fixed; absent: wherever the runtime put it.
     pub port: Option<u16>,
@@ -359,6 +439,7 @@ impl Plan {
         })
     }
 
+    /// The step of this id, with its lane's host. `None` for an id that the plan does not have.
     #[must_use]
     pub fn step(&self, id: StepId) -> Option<(Option<&HostId>, &Step)> {
         self.steps().find(|(_, _, step)| step.id == id).map(|(_, host, step)| (host, step))

@@ -10,7 +10,9 @@ use crate::{EnvironmentName, Millis, ProjectName, Release, RunId, Timestamp};
 /// Presences of one service in one environment do not overlap, and at most one is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
+    /// Whose environment it was.
     pub project: ProjectName,
+    /// Where it was live.
     pub environment: EnvironmentName,
     /// Its service is what was live.
     pub release: Release,
@@ -43,9 +45,13 @@ impl Presence {
 /// Somebody saw a release live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenLive {
+    /// Whose environment it is.
     pub project: ProjectName,
+    /// Where it is live.
     pub environment: EnvironmentName,
+    /// What is live; its service is in it.
     pub release: Release,
+    /// When it was seen, by the clock of who looked.
     pub at: Timestamp,
     /// The run that brought it. `None` for who only looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,31 +10,39 @@ use crate::{
     StateLocation, Template,
 };
 
+/// All that `lockgate.yaml` says, with its defaults and variables filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
+    /// `project:` of the file. It is in labels, locks and names on hosts.
     pub name: ProjectName,
     /// The folder of `lockgate.yaml`: relative paths on this machine start here.
     pub root: std::path::PathBuf,
+    /// What is deployed, by name.
     pub services: BTreeMap<ServiceName, Service>,
     /// In the order of the file, which is the order of promotion.
     pub environments: Vec<Environment>,
+    /// Who is told of runs, in the order of the file. Empty: nobody.
     pub notify: Vec<Notify>,
     /// Logins for registries, beside those that `docker login` left on this machine.
     pub registries: BTreeMap<RegistryHost, RegistryLogin>,
+    /// How hosts are reached, all alike.
     pub ssh: Ssh,
     /// Where what outlives runs is kept.
     pub state: StateLocation,
 }
 
 impl Project {
+    /// The environment of this name; `None` when the project has none.
     #[must_use]
     pub fn environment(&self, name: &EnvironmentName) -> Option<&Environment> {
         self.environments.iter().find(|environment| &environment.name == name)
     }
 }
 
+/// What is deployed: one image repository, or one program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
+    /// Unique within the project.
     pub name: ServiceName,
     /// Image repository without tag; absent for services that only run as processes.
     pub image: Option<String>,
@@ -46,6 +54,7 @@ pub struct Service {
     pub env: BTreeMap<String, Secret>,
     /// The port the service listens on. For `process`: absent means a free one is chosen.
     pub port: Option<u16>,
+    /// How a slot shows that it is ready.
     pub health: Health,
     /// Paths that must answer; the default of HTTP gates.
     pub critical_paths: Vec<String>,
@@ -58,13 +67,17 @@ pub struct Service {
 /// Accepted HTTP statuses, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StatusRange {
+    /// The lowest that is accepted.
     pub from: u16,
+    /// The highest that is accepted.
     pub to: u16,
 }
 
 impl StatusRange {
+    /// 200 to 299.
     pub const OK: StatusRange = StatusRange { from: 200, to: 299 };
 
+    /// Whether the status is accepted.
     #[must_use]
     pub fn contains(self, status: u16) -> bool {
         (self.from..=self.to).contains(&status)
@@ -84,6 +97,7 @@ impl fmt::Display for StatusRange {
 /// What tells the new release's answers from the old one's: a body or a header value, with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Verify {
+    /// What is asked through the router; begins with `/`.
     pub path: String,
     /// Text the body must contain (`{tag}`).
     pub body: Option<Template>,
@@ -96,11 +110,28 @@ pub struct Verify {
 pub enum Notify {
     /// An incoming webhook of Slack's: a message for each thing that is told. `channel` is heeded by webhooks of the older
     /// kind only.
-    Slack { webhook: Secret, channel: Option<String> },
+    Slack {
+        /// The webhook's URL, which is its password.
+        webhook: Secret,
+        /// `None`: the webhook's own.
+        channel: Option<String>,
+    },
     /// A bot of Slack's: one message for each run. `channel` is a name (`#deploys`) or an id, `api` the Web API's base URL.
-    SlackBot { token: Secret, channel: String, api: String },
+    SlackBot {
+        /// The bot's token, which is a password.
+        token: Secret,
+        /// Where the message goes: `#deploys`, or an id.
+        channel: String,
+        /// Base URL of the Web API.
+        api: String,
+    },
     /// A URL of the user's own.
-    Webhook { url: Secret, headers: BTreeMap<String, Secret> },
+    Webhook {
+        /// Where the JSON is posted; it may hold a password.
+        url: Secret,
+        /// Sent with each message, by name.
+        headers: BTreeMap<String, Secret>,
+    },
 }
 
 /// How `ssh` is called beyond the user's own configuration.
@@ -108,6 +139,7 @@ pub enum Notify {
 pub struct Ssh {
     /// More options (`-i key`, `-F file`), one argument each.
     pub options: Vec<String>,
+    /// `None`: ssh's own choice (22, or what its configuration says).
     pub port: Option<u16>,
     /// Accept a host key that is not in `known_hosts` yet; a changed one is always refused.
     pub accept_new_host_keys: bool,
@@ -118,6 +150,7 @@ pub struct Ssh {
 pub struct Secret(String);
 
 impl Secret {
+    /// `value` is shown from here on to nobody who does not [reveal](Secret::reveal) it.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }

@@ -11,6 +11,7 @@ use crate::{Millis, Release, Timestamp};
 pub struct Freeze {
     /// `None`: until somebody ends it.
     pub until: Option<Timestamp>,
+    /// For people, in the words of who froze it.
     pub why: String,
 }
 
@@ -21,15 +22,22 @@ pub enum Promotable {
     /// Nobody has seen anything live in the source.
     Nothing,
     /// The target has the source's bytes.
-    Same { release: Release },
+    Same {
+        /// What is live in both.
+        release: Release,
+    },
     /// Every gate is open, and nothing else is in the way.
     Ready {
+        /// What is live in the source.
         release: Release,
+        /// How each gate was passed, in the order of the configuration.
         passed: Vec<Passed>,
         /// When the first of these answers is over. `None`: none ends by itself.
         until: Option<Timestamp>,
     },
+    /// Something is in the way.
     Held {
+        /// What is live in the source.
         release: Release,
         /// At least one; gates in the order of the configuration.
         by: Vec<Obstacle>,
@@ -42,9 +50,11 @@ pub enum Promotable {
 /// A gate that is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passed {
+    /// The gate's name, as `lockgate.yaml` has it or derives it.
     pub gate: String,
     /// When it answered, or was waived.
     pub at: Timestamp,
+    /// Who asked, or waived it: `user@machine`.
     pub by: String,
     /// `None`: it does not end by itself.
     pub until: Option<Timestamp>,
@@ -56,6 +66,7 @@ pub struct Passed {
 /// One thing that holds a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Obstacle {
+    /// What it is. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub what: Holds,
     /// When it is over by itself. `None`: somebody has to do something.
@@ -68,58 +79,88 @@ pub struct Obstacle {
 pub enum Holds {
     /// Nobody has asked the gate about these bytes there.
     Unasked {
+        /// The gate's name, as `lockgate.yaml` has it or derives it.
         gate: String,
     },
+    /// The gate's newest answer about these bytes is *fail*.
     Failed {
+        /// The gate's name, as `lockgate.yaml` has it or derives it.
         gate: String,
+        /// When it answered.
         at: Timestamp,
+        /// Who asked: `user@machine`.
         by: String,
+        /// The first piece of its evidence that is not ok, in words.
         because: String,
     },
+    /// The gate's newest answer about these bytes is *not yet*.
     NotYet {
+        /// The gate's name, as `lockgate.yaml` has it or derives it.
         gate: String,
+        /// When it answered.
         at: Timestamp,
+        /// Who asked: `user@machine`.
         by: String,
+        /// What it saw, in words.
         because: String,
     },
     /// It answered, and that does not hold any more.
     Expired {
+        /// The gate's name, as `lockgate.yaml` has it or derives it.
         gate: String,
+        /// When it answered.
         at: Timestamp,
+        /// Since when that does not hold.
         over_since: Timestamp,
     },
     /// It is said to have passed, and what it saw is not there or not ok (P6).
     Unfounded {
+        /// The gate's name, as `lockgate.yaml` has it or derives it.
         gate: String,
+        /// When it is said to have answered.
         at: Timestamp,
+        /// Who wrote that down: `user@machine`.
         by: String,
     },
     /// Its answer is dated later than now: one of two clocks is wrong.
     Ahead {
+        /// The gate's name, as `lockgate.yaml` has it or derives it.
         gate: String,
+        /// When it is said to have answered: later than now.
         at: Timestamp,
+        /// Who wrote that down: `user@machine`.
         by: String,
     },
     /// It has not been live in the source for long enough since it went live, or since a gate failed there.
     Soaking {
+        /// From when on it is counted.
         since: Timestamp,
+        /// How long it is to be live.
         wanted: Millis,
+        /// The gate whose failure it is counted from; `None`: it is counted from when the release went live.
         after_failure_of: Option<String>,
     },
     /// It should have been live for long enough by now, and nobody has looked whether it was.
     Unseen {
+        /// From when on it is counted.
         since: Timestamp,
+        /// How long it was to be live.
         wanted: Millis,
+        /// When it was last seen live.
         seen_at: Timestamp,
     },
     /// The target is not changed now.
     Frozen {
+        /// For people, in the words of who froze it.
         why: String,
     },
     /// It was taken back in the target because it is bad.
     Rejected {
+        /// When it was taken back.
         at: Timestamp,
+        /// Who took it back: `user@machine`.
         by: String,
+        /// What was wrong with it, in brief.
         why: String,
     },
 }

@@ -15,49 +15,67 @@ use crate::{
 pub enum Refusal {
     /// What was asked for does not make sense here: no such service, environment or host, or one that is not deployed to.
     Usage {
+        /// What does not make sense, and what would.
         failure: Failure,
     },
+    /// It was tried, and something failed before a run began.
     Failed {
+        /// What failed.
         failure: Failure,
     },
     /// Somebody else holds the lease, and is alive.
     Held {
+        /// That somebody else is at work, for people.
         failure: Failure,
+        /// Where the lease is held.
         place: Place,
+        /// Who holds it.
         holder: Box<Holder>,
+        /// How long ago the holder's last heartbeat was, by that place's clock.
         age: Millis,
     },
     /// Another command is at work on this machine that only one may be at a time. No lease is asked for that.
     Busy {
+        /// What is at work, for people.
         failure: Failure,
     },
+    /// Somebody else took the lease meanwhile: the run is theirs now.
     LeaseLost {
+        /// Where the lease was lost.
         failure: Failure,
     },
     /// The journal cannot be used.
     Journal {
+        /// Why it cannot be used.
         failure: Failure,
     },
     /// The journal does not make sense.
     Illegal {
+        /// What in it does not make sense.
         failure: Failure,
     },
     /// The run was left in the middle: what it came to is not known, and what it had begun may still go on.
     Midway {
+        /// Why nobody could see its end.
         failure: Failure,
     },
     /// An unfinished run was found first and could not be brought to a good end.
     Stuck {
+        /// The run that is stuck.
         run: RunId,
+        /// How it ended.
         outcome: Box<Outcome>,
+        /// What it was to do.
         plan: Box<Plan>,
     },
     /// Somebody had it left as it is, for whoever comes next.
     Abandoned {
+        /// What was left, and where.
         abandoned: Box<Abandoned>,
     },
     /// The session ended without a word, as when its process stops: what it came to is not known.
     CutOff {
+        /// Where to look for what it came to.
         failure: Failure,
     },
 }
@@ -67,6 +85,7 @@ pub enum Refusal {
 pub struct RefusalLine {
     /// Always `error`.
     pub event: String,
+    /// What went wrong. `None` for an earlier run that is stuck: its `outcome` says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     /// Of an earlier run that is stuck.
@@ -83,6 +102,7 @@ impl Refusal {
         Refusal::Usage { failure: Failure::new(FailureKind::Refused, message).hint(hint) }
     }
 
+    /// With which code a program ends that was refused this.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

@@ -37,16 +37,19 @@ impl RegistryHost {
         Ok(Self(if DOCKER_HUB_ALIASES.contains(&host.as_str()) { DOCKER_HUB.to_owned() } else { host }))
     }
 
+    /// The registry that names without a registry mean: `docker.io`.
     #[must_use]
     pub fn docker_hub() -> Self {
         Self(DOCKER_HUB.to_owned())
     }
 
+    /// Whether it is Docker Hub, by whatever name it was written.
     #[must_use]
     pub fn is_docker_hub(&self) -> bool {
         self.0 == DOCKER_HUB
     }
 
+    /// In lower case, with its port where it has one.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -138,6 +141,7 @@ impl Repository {
         }
     }
 
+    /// The registry that keeps it; Docker Hub where the name has none.
     #[must_use]
     pub fn registry(&self) -> &RegistryHost {
         &self.registry
@@ -188,11 +192,14 @@ fn is_path_part(part: &str) -> bool {
 /// What a manifest is asked for by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reference {
+    /// What somebody called it; it may lead elsewhere tomorrow.
     Tag(Tag),
+    /// The very bytes.
     Digest(Digest),
 }
 
 impl Reference {
+    /// The tag or the digest alone, without `:` or `@`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -227,7 +234,9 @@ impl From<Digest> for Reference {
 /// What an image runs on: `linux/amd64`, `linux/arm/v7`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform {
+    /// As Go names it: `linux`.
     pub os: String,
+    /// As Go names it: `amd64`, `arm64`.
     pub architecture: String,
     /// `v7` of an ARM processor; `None` where the image names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ use crate::{Digest, ServiceName, Tag};
 /// somebody called it (P5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Release {
+    /// What it is an artifact of.
     pub service: ServiceName,
     /// What was asked for.
     pub tag: Tag,
@@ -22,6 +23,7 @@ pub struct Release {
 }
 
 impl Release {
+    /// Whether they are the same release, whatever their tags.
     #[must_use]
     pub fn same_bytes(&self, other: &Release) -> bool {
         self.digest == other.digest

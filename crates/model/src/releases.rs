@@ -27,6 +27,7 @@ pub struct Releases {
 /// A release that was live, or is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct WasLive {
+    /// What was live. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub release: Release,
     /// Since it was first seen live through the router, right behind the switch. The same release deployed again keeps it.
@@ -45,10 +46,13 @@ impl From<Release> for WasLive {
     }
 }
 
+/// A release that has the traffic and has still to pass its gates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
+    /// Which one. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub release: Release,
+    /// When it was first seen live through the router, by the host's clock.
     pub since: Timestamp,
 }
 
@@ -56,8 +60,10 @@ pub struct Tried {
 /// success ends the rejection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Rejection {
+    /// Which one. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub release: Release,
+    /// When, by the host's clock.
     pub rejected_at: Timestamp,
     /// `user@machine`.
     pub by: String,

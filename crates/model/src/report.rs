@@ -19,6 +19,7 @@ pub struct Planned {
     pub digest: Option<Digest>,
     /// Without queries of URLs, which are a place for secrets.
     pub plan: Plan,
+    /// What the plan was made from.
     pub observed: Observed,
 }
 
@@ -27,7 +28,9 @@ pub struct Planned {
 pub struct Report {
     /// `None` when there was nothing to do.
     pub run: Option<RunId>,
+    /// What was to be done.
     pub plan: Plan,
+    /// How it ended; a run that had nothing to do has succeeded.
     pub outcome: Outcome,
     /// How long nothing was live, of hosts on which the run stopped what was before it started what is: see
     /// [`crate::dark_times`].
@@ -43,22 +46,30 @@ pub struct Report {
 pub struct ReportLine {
     /// Always `result`.
     pub event: String,
+    /// `None` when there was nothing to do.
     pub run: Option<RunId>,
+    /// What was deployed.
     pub service: ServiceName,
+    /// Where it was deployed.
     pub environment: EnvironmentName,
+    /// What was to be live.
     pub release: Release,
     /// Hosts that were left out by name.
     pub without: Vec<HostId>,
+    /// How it ended.
     pub result: Outcome,
     /// The exit code.
     pub exit: u8,
+    /// What was said against the release when it was asked for. `None`: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was_rejected: Option<Rejected>,
+    /// [`Report::dark`], in milliseconds.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dark_ms: BTreeMap<HostId, Millis>,
 }
 
 impl Planned {
+    /// `plan` is shown without the queries of its URLs.
     #[must_use]
     pub fn new(plan: &Plan, observed: Observed) -> Self {
         Self { changes: !plan.is_empty(), digest: None, plan: plan.without_queries(), observed }
@@ -72,11 +83,13 @@ impl Planned {
 }
 
 impl Report {
+    /// With which code a program ends that came to this.
     #[must_use]
     pub fn exit(&self) -> Exit {
         Exit::from(&self.outcome)
     }
 
+    /// As `--format json` prints it.
     #[must_use]
     pub fn line(&self) -> ReportLine {
         let Plan { service, environment, release, without, .. } = self.plan.clone();

@@ -12,6 +12,7 @@ pub const REQUESTER_CHARS_MAX: usize = 200;
 /// Who asks for a run, or for its being undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Requester {
+    /// What kind of requester.
     pub by: By,
     /// For people: `kim@desk`, `acme/shop#17`, `claude for kim`.
     pub name: String,
@@ -20,9 +21,11 @@ pub struct Requester {
     pub why: Option<String>,
 }
 
+/// What asks, as it says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
+    /// Somebody at a keyboard.
     Person,
     /// A job of a CI system.
     Ci,
@@ -39,6 +42,7 @@ impl Requester {
         Self { by, name: quoted(name, REQUESTER_CHARS_MAX), why: None }
     }
 
+    /// A [`By::Person`] of this name; see [`Requester::new`].
     #[must_use]
     pub fn person(name: &str) -> Self {
         Self::new(By::Person, name)

@@ -29,8 +29,11 @@ impl Leftover {
 /// A run that `resume` brought to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
+    /// The run that ended.
     pub run: RunId,
+    /// What had been left of it.
     pub what: Leftover,
+    /// How it ended now.
     pub outcome: Outcome,
 }
 
@@ -50,7 +53,9 @@ pub struct Resumed {
 pub struct ResumedLine {
     /// Always `result`.
     pub event: String,
+    /// What was resumed.
     pub service: ServiceName,
+    /// The run that was brought to its end. `None` where nothing was left.
     pub run: Option<RunId>,
     /// `None` where nothing was left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,11 +67,16 @@ pub struct ResumedLine {
     pub exit: u8,
 }
 
+/// What was seen after the last run had ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenAfter {
+    /// One word for the service as a whole.
     pub status: StatusWord,
+    /// What was seen on each host.
     pub hosts: BTreeMap<HostId, HostObserved>,
+    /// Hosts that could not be looked at, and why.
     pub unseen: BTreeMap<HostId, Failure>,
+    /// Hosts that a run went on without, and that have not caught up.
     pub behind: BTreeMap<HostId, Behind>,
 }
 
@@ -144,10 +154,15 @@ pub struct Abandoned {
 pub struct AbandonedLine {
     /// Always `result`.
     pub event: String,
+    /// `None` as for [`Abandoned::run`].
     pub run: Option<RunId>,
+    /// What was left.
     pub service: ServiceName,
+    /// Where it was left.
     pub environment: EnvironmentName,
+    /// What the run is about, where that is known.
     pub release: Option<Release>,
+    /// How things stand.
     pub result: AbandonedResult,
     /// The exit code.
     pub exit: u8,
@@ -172,6 +187,7 @@ impl Abandoned {
         ["status", "resume"].map(|what| format!("lockgate --env {environment} {what} {service}")).into()
     }
 
+    /// As `--format json` prints it.
     #[must_use]
     pub fn line(&self) -> AbandonedLine {
         let hosts = &self.status.observed.hosts;

@@ -10,9 +10,11 @@ use crate::{
 /// When a service is looked at, and which of its releases goes live in an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
+    /// When it is looked at.
     pub cron: Cron,
     /// What `cron` is meant in; `None`: the time zone of the machine that acts.
     pub zone: Option<Zone>,
+    /// Which of the releases goes live.
     pub deploy: Pick,
     /// Whether a version such as `2.0.0-rc.1` counts.
     pub pre_releases: bool,
@@ -70,9 +72,11 @@ pub struct Remembered {
 /// What a tick came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handled {
+    /// The time for which it was due, by the schedule.
     pub tick: Timestamp,
     /// When it was over.
     pub at: Timestamp,
+    /// What was done. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub end: ScheduledEnd,
 }
@@ -80,8 +84,10 @@ pub struct Handled {
 /// A release that failed by its own fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedBefore {
+    /// Which one. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub release: Release,
+    /// When, by this machine's clock.
     pub failed_at: Timestamp,
     /// In brief, without log lines.
     pub why: String,
@@ -92,30 +98,53 @@ pub struct FailedBefore {
 #[serde(rename_all = "snake_case", tag = "end")]
 pub enum ScheduledEnd {
     /// The newest release is live already.
-    Live { release: Release },
+    Live {
+        /// What is live.
+        release: Release,
+    },
     /// None of the repository's tags is a version that counts.
     NoVersion {
         /// How many tags there are.
         tags: usize,
     },
     /// What is live is newer than the newest tag: somebody deployed it, or a tag was removed.
-    Older { live: Release, newest: Tag },
+    Older {
+        /// What is live.
+        live: Release,
+        /// The newest tag in the repository.
+        newest: Tag,
+    },
     /// The hosts say that the newest release was rejected.
-    Rejected { rejected: Rejected },
+    Rejected {
+        /// Who says so, and why.
+        rejected: Rejected,
+    },
     /// This machine tried the newest release before, and it failed by its own fault.
-    FailedBefore { failed: FailedBefore },
+    FailedBefore {
+        /// When that was, and why.
+        failed: FailedBefore,
+    },
     /// An earlier run is stuck and waits for a person.
     Waits,
     /// Nobody was there at that time, and it is too late now.
     Missed,
     /// A run was made.
-    Ran { run: RunId, release: Release, outcome: Outcome },
+    Ran {
+        /// Which one.
+        run: RunId,
+        /// What it was to make live.
+        release: Release,
+        /// How it ended.
+        outcome: Outcome,
+    },
     /// It failed before a run began, or a run came to none of its ends.
     Failed {
         /// What was to be deployed, where that was known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tag: Option<Tag>,
+        /// What it came to, in one word.
         how: ScheduledWord,
+        /// Why.
         failure: Failure,
     },
 }
@@ -126,15 +155,19 @@ pub enum ScheduledEnd {
 pub enum ScheduledWord {
     /// Nothing was to be done.
     Nothing,
+    /// A run made the newest release live.
     Succeeded,
     /// A gate says that it is too early.
     NotYet,
+    /// Nothing was changed, and something went wrong.
     Failed,
     /// Somebody else is at work on the service.
     Held,
+    /// The release was taken back, and what was live before is again.
     RolledBack,
     /// A run was left in the middle.
     Unknown,
+    /// A run waits for a person.
     Stuck,
 }
 
@@ -170,6 +203,7 @@ impl ScheduledWord {
 }
 
 impl ScheduledEnd {
+    /// In one word.
     #[must_use]
     pub fn word(&self) -> ScheduledWord {
         match self {
@@ -197,8 +231,11 @@ impl ScheduledEnd {
 /// A service's schedule in an environment, and how far it has got.
 #[derive(Debug, Clone)]
 pub struct ScheduleLine {
+    /// Where releases go live.
     pub environment: EnvironmentName,
+    /// Which service's.
     pub service: ServiceName,
+    /// As it is configured.
     pub schedule: Schedule,
     /// The zone that its times are meant in.
     pub zone: Zone,

@@ -11,6 +11,7 @@ const WHOLE: u8 = 100;
 
 /// What can get a share: a slot, or where one is to be reached.
 pub trait InSlot {
+    /// The slot whose share it is.
     fn slot(&self) -> Slot;
 }
 
@@ -30,15 +31,19 @@ pub struct Split<T = Slot>(Vec<(T, u8)>);
 /// Shares that are no split, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSplit {
+    /// A share of nothing: what gets none is not named.
     #[error("the share of {0} is 0 %, so it gets no traffic: leave it out")]
     Nothing(Slot),
+    /// A slot with two shares.
     #[error("{0} has two shares")]
     Twice(Slot),
+    /// The shares' sum, which is not 100.
     #[error("the shares add up to {0} %, not to 100 %")]
     NotWhole(u32),
 }
 
 impl<T: InSlot> Split<T> {
+    /// The usual one: 100 for one slot.
     #[must_use]
     pub fn all_to(one: T) -> Self {
         Self(vec![(one, WHOLE)])
@@ -88,6 +93,7 @@ impl<T: InSlot> Split<T> {
         shares.fold(first, more).0
     }
 
+    /// Each with its share, 1 to 100, in the order of slots.
     pub fn shares(&self) -> impl Iterator<Item = (&T, u8)> {
         self.0.iter().map(|(one, share)| (one, *share))
     }

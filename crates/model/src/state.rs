@@ -16,6 +16,7 @@ const SSL_MODES: &[&str] = &["disable", "prefer", "require", "verify-ca", "verif
 pub enum StateLocation {
     /// A SQLite file.
     File(PathBuf),
+    /// A PostgreSQL database.
     Postgres(PostgresUrl),
 }
 
@@ -50,7 +51,9 @@ pub struct PostgresUrl {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct InvalidState {
+    /// What is wrong with it, for people.
     pub message: String,
+    /// What would be right.
     pub hint: String,
 }
 

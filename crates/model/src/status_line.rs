@@ -12,19 +12,27 @@ use crate::{
 /// As `status --format json` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StatusLine {
+    /// Which service.
     pub service: ServiceName,
     /// The tag that is live everywhere; `None` when nothing is, or when hosts differ.
     pub image_tag: Option<String>,
+    /// One word for the whole; the exit code follows from it.
     pub status: StatusWord,
     /// When the run that `status` is about ended, as people write it; `None` when it has not, and when there was none.
     pub timestamp: Option<String>,
+    /// For people: what the word alone does not say. May be empty.
     pub notes: String,
+    /// In which environment.
     pub environment: EnvironmentName,
     /// See [`ServiceStatus::live_since`].
     pub live_since: Option<String>,
+    /// Releases that hosts say were rejected.
     pub rejected: Vec<Rejected>,
+    /// What was seen on each host.
     pub hosts: BTreeMap<HostId, HostObserved>,
+    /// Hosts that could not be looked at, and why.
     pub unseen: BTreeMap<HostId, Failure>,
+    /// Hosts that a run went on without, and that have not caught up.
     pub behind: BTreeMap<HostId, Behind>,
 }
 

@@ -8,6 +8,7 @@ use crate::{HostId, HostObserved, LeaseRecord, Outcome, Progress, RunEnd, Servic
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusWord {
+    /// The last run succeeded, and what should be live is.
     Success,
     /// Also a run that was cut off before its release had passed its gates. What should be live is.
     Failed,

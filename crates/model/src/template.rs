@@ -12,12 +12,15 @@ use crate::{EnvironmentName, ServiceName, Slot, Tag};
 #[schemars(inline)]
 pub struct Template(String);
 
+/// Why a text is no template, or cannot be filled in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
+    /// A placeholder that there is not: its name.
     #[error(
         "unknown placeholder {{{0}}}; known are {{service}}, {{environment}}, {{slot}}, {{port}}, {{tag}} and {{digest}}"
     )]
     Unknown(String),
+    /// A placeholder that has no value where it is filled in: its name.
     #[error("the placeholder {{{0}}} has no value here")]
     Unset(String),
 }
@@ -25,12 +28,17 @@ pub enum TemplateError {
 /// What the placeholders stand for; `None` where nothing is known yet.
 #[derive(Debug, Clone, Default)]
 pub struct Vars<'a> {
+    /// For `{service}`.
     pub service: Option<&'a ServiceName>,
+    /// For `{environment}`.
     pub environment: Option<&'a EnvironmentName>,
+    /// For `{slot}`.
     pub slot: Option<Slot>,
     /// The service's own `port`.
     pub port: Option<u16>,
+    /// For `{tag}`.
     pub tag: Option<&'a Tag>,
+    /// For `{digest}`.
     pub digest: Option<&'a crate::Digest>,
 }
 
@@ -49,6 +57,7 @@ impl Template {
         Ok(Self(text))
     }
 
+    /// As it was written, with its placeholders.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -17,9 +17,13 @@ const GATE_CHARS_MAX: usize = 200;
 /// subject, another digest under the same tag is not (P5).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VerdictSubject {
+    /// Whose environment.
     pub project: ProjectName,
+    /// What the bytes are a release of.
     pub service: ServiceName,
+    /// Where it was judged.
     pub environment: EnvironmentName,
+    /// The bytes.
     pub digest: Digest,
 }
 
@@ -29,10 +33,12 @@ pub struct VerdictSubject {
 /// by a later waiver only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
+    /// What it is about. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub subject: VerdictSubject,
     /// The gate's name, as `lockgate.yaml` has it or derives it. Unique within an environment's `before` or `after`.
     pub gate: String,
+    /// What was answered. Whether that is a pass says [`Verdict::is_pass`].
     pub judgement: Judgement,
     /// At most [`VERDICT_EVIDENCE_MAX`], each text at most [`TOLD_CHARS_MAX`] characters. Of more, those that are not ok are
     /// kept first.
@@ -61,9 +67,13 @@ pub struct Verdict {
 /// Who gives a verdict, when, in which run, and until when it holds: the fields of [`Verdict`] of these names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerdictStamp {
+    /// When the answer was there.
     pub at: Timestamp,
+    /// Who asked: `user@machine`.
     pub by: String,
+    /// In which run; `None` outside of one.
     pub run: Option<RunId>,
+    /// Until when it holds; `None`: until a newer one.
     pub holds_until: Option<Timestamp>,
 }
 

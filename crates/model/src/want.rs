@@ -7,6 +7,7 @@ use crate::{Digest, EnvironmentName, Gates, HostId, ServiceName, Tag};
 /// Something that changes what is live: a deployment or a rollback of one service in one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
+    /// What is to change.
     pub service: ServiceName,
     /// `None`: the only one that is deployed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -19,6 +20,7 @@ pub struct Want {
     /// right when it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exactly: Option<Digest>,
+    /// What is to be live. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub aim: Aim,
 }
@@ -27,8 +29,11 @@ pub struct Want {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "want")]
 pub enum Aim {
+    /// A release, by its tag.
     Deploy {
+        /// What somebody called the release; it is resolved to a digest once.
         tag: Tag,
+        /// Which gates it passes.
         #[serde(default = "all")]
         gates: Gates,
         /// Although it is live.
@@ -37,6 +42,7 @@ pub enum Aim {
     },
     /// A release's tag or digest (or its beginning, at least 7 hex digits) from the hosts' list; `None` is the previous.
     Rollback {
+        /// Tag, digest, or the digest's beginning. `None`: the previous one.
         #[serde(default)]
         release: Option<String>,
     },
@@ -45,10 +51,12 @@ pub enum Aim {
 /// Bringing to an end what was left: see [`crate::Leftover`], in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
+    /// What was left.
     pub service: ServiceName,
     /// As of a [`Want`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentName>,
+    /// Hosts that are left out by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<HostId>,
     /// `None`: all of it.
@@ -75,6 +83,7 @@ impl Want {
         Self { service, environment: None, skip: Vec::new(), exactly: None, aim }
     }
 
+    /// The same in this environment.
     #[must_use]
     pub fn in_environment(self, name: EnvironmentName) -> Self {
         Self { environment: Some(name), ..self }

@@ -19,6 +19,7 @@ pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
 pub struct DeliveryId(String);
 
 impl DeliveryId {
+    /// Any text makes one: see the type.
     #[must_use]
     pub fn new(text: &str) -> Self {
         match text.len() {
@@ -33,6 +34,7 @@ impl DeliveryId {
         Self(body_digest(body).as_str().to_owned())
     }
 
+    /// As it is kept.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -54,12 +56,15 @@ impl fmt::Display for DeliveryId {
 /// A message as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookDelivery {
+    /// Whose endpoint it came to.
     pub project: ProjectName,
     /// The path that it came to (`/deploy`), as it is configured.
     pub endpoint: String,
+    /// What the sender calls it.
     pub id: DeliveryId,
     /// SHA-256 of the body's bytes.
     pub body: Digest,
+    /// When it came, by the clock of who received it.
     pub at: Timestamp,
     /// The run that it asks for, named before it begins: whoever comes back after a crash looks for it.
     pub run: RunId,
@@ -79,6 +84,7 @@ pub struct DeliveryAnswer {
     pub status: u16,
     /// At most [`ANSWER_BYTES_MAX`] bytes.
     pub body: String,
+    /// When, by the same clock as the delivery's.
     pub at: Timestamp,
 }
 
@@ -90,9 +96,17 @@ pub enum Received {
     First,
     /// It is known, with the same body. `answer` is what was answered first; `None` while that is not known: `first.run` is
     /// under way, or whoever made it was ended before it began.
-    Again { first: WebhookDelivery, answer: Option<DeliveryAnswer> },
+    Again {
+        /// The delivery that came first.
+        first: WebhookDelivery,
+        /// What was answered then; `None` while that is not known.
+        answer: Option<DeliveryAnswer>,
+    },
     /// Its id is known with another body: it is not the same message, and nothing is done.
-    Differs { first: WebhookDelivery },
+    Differs {
+        /// The delivery that came first.
+        first: WebhookDelivery,
+    },
 }
 
 #[cfg(test)]

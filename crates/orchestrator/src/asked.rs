@@ -14,6 +14,7 @@ const ALL: &str = "all";
 /// One who asks.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
+    /// In which names are looked up.
     pub project: &'a Project,
     /// `None`: the only one that is deployed to.
     pub environment: Option<&'a str>,
@@ -22,8 +23,11 @@ pub struct Asked<'a> {
 /// Which deployment.
 #[derive(Debug, Clone, Copy)]
 pub struct Deployment<'a> {
+    /// One of the project's.
     pub service: &'a str,
+    /// The image's.
     pub tag: &'a str,
+    /// Which gates it passes.
     pub gates: Gates,
     /// Although it is live.
     pub again: bool,
@@ -34,26 +38,35 @@ pub struct Deployment<'a> {
 /// Which past runs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Past<'a> {
+    /// `None`: of any.
     pub service: Option<&'a str>,
+    /// Whole. `None`: of any bytes.
     pub digest: Option<&'a str>,
-    /// A run's id.
+    /// A run's id: older ones than this. `None`: from the newest on.
     pub before: Option<&'a str>,
+    /// At most so many.
     pub limit: u32,
 }
 
 impl<'a> Asked<'a> {
+    /// The environment that is meant.
+    ///
     /// # Errors
     /// `Usage`, with those that there are.
     pub fn environment(&self) -> Result<&'a Environment, Refusal> {
         lookup::environment(self.project, self.environment)
     }
 
+    /// The service of this name.
+    ///
     /// # Errors
     /// `Usage`, with those that there are.
     pub fn service(&self, name: &str) -> Result<&'a Service, Refusal> {
         lookup::service(self.project, name)
     }
 
+    /// A deployment.
+    ///
     /// # Errors
     /// `Usage`.
     pub fn deploy(&self, asked: &Deployment<'_>) -> Result<Want, Refusal> {
@@ -63,7 +76,7 @@ impl<'a> Asked<'a> {
         self.wanted(asked.service, aim, asked.skip)
     }
 
-    /// `release`: a tag or a digest's first digits; `None` is the one before.
+    /// A rollback. `release`: a tag or a digest's first digits; `None` is the one before.
     ///
     /// # Errors
     /// `Usage`.
@@ -91,6 +104,8 @@ impl<'a> Asked<'a> {
         })
     }
 
+    /// Gates alone.
+    ///
     /// # Errors
     /// `Usage`.
     pub fn check(&self, service: &str, moment: Moment) -> Result<CheckWant, Refusal> {
@@ -109,7 +124,7 @@ impl<'a> Asked<'a> {
         Ok((service.map(|service| service.name.clone()), environment))
     }
 
-    /// Where no environment was asked for, of all of them.
+    /// Past runs; where no environment was asked for, of all of them.
     ///
     /// # Errors
     /// `Usage`.
@@ -136,6 +151,8 @@ impl<'a> Asked<'a> {
         })
     }
 
+    /// A slot's last lines. `slot`: `None` is the live one.
+    ///
     /// # Errors
     /// `Usage`.
     pub fn logs(&self, service: &str, slot: Option<&str>, lines: u32) -> Result<LogsWant, Refusal> {

@@ -7,10 +7,13 @@ use serde::Serialize;
 /// One thing that was looked at. It is also what `doctor --format json` prints.
 #[derive(Debug, Clone, Serialize)]
 pub struct Diagnosed {
+    /// The environment that a deployment would need it for.
     pub environment: EnvironmentName,
+    /// Where it was looked at.
     pub host: HostId,
     /// `None` for what is not about one service.
     pub service: Option<ServiceName>,
+    /// What was looked at, what was seen, and how to mend it.
     pub check: Check,
 }
 

@@ -12,8 +12,11 @@ use crate::events::{Events, Voice, events};
 pub struct Handle<T> {
     /// Names the session: by it, it holds leases.
     pub session: String,
+    /// Which run it is about, as soon as that is known.
     pub run: Begun,
+    /// What it says, in order.
     pub events: Events,
+    /// How to stop it; may be cloned and kept beyond this.
     pub stop: Stop,
     end: oneshot::Receiver<Result<T, Refusal>>,
 }
@@ -37,6 +40,7 @@ pub trait Stoppable: Send + Sync {
 
 /// The other side of a [`Handle`].
 pub struct Seat<T> {
+    /// By which the session says what happens.
     pub voice: Voice,
     run: watch::Sender<Option<RunId>>,
     /// `None` once the end was told.

@@ -39,19 +39,27 @@ pub type Spawn = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;
 /// What the composition root hands in.
 #[derive(Clone)]
 pub struct Parts {
+    /// What `lockgate.yaml` says.
     pub project: Arc<Project>,
+    /// Makes drivers for a service in an environment.
     pub wiring: Arc<dyn Wiring>,
+    /// Where runs are written down.
     pub journal: Arc<dyn Journal>,
+    /// The clock of this machine.
     pub clock: Arc<dyn Clock>,
     /// Of this process; each session is a holder of leases by itself.
     pub identity: Identity,
     /// True when a lease's holder ran on this machine and boot and is certainly gone.
     pub surely_dead: Arc<dyn Fn(&lockgate_model::Holder) -> bool + Send + Sync>,
+    /// Gives each run its id; each one is used once.
     pub new_run: Arc<dyn Fn() -> RunId + Send + Sync>,
+    /// How long a lease holds after each heartbeat.
     pub lease_ttl: Millis,
+    /// Through whom people are told.
     pub teller: Teller,
     /// Hears the events of all sessions; must not block. `None`: nobody does but who holds a session's handle.
     pub watcher: Option<Arc<dyn EventSink>>,
+    /// Begins a session's task, which nobody waits for.
     pub spawn: Spawn,
 }
 
@@ -62,6 +70,7 @@ pub struct InProcess {
 }
 
 impl InProcess {
+    /// Nothing is begun or looked at.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self { parts: Arc::new(parts) }

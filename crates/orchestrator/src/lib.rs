@@ -1,10 +1,5 @@
-//! What every face talks to: start, plan, status, history, resume, check, over ports ([`Orchestrator`]).
-//!
-//! One [`Site`] is one service in one environment. A session is one command on it, a task of its own that holds its
-//! leases as itself; whoever started it has a [`Handle`]. What is asked for, what comes of it and why it does not is in
-//! `model` and serialises, so that a daemon can offer the same from afar.
-//!
-//! Absent: concrete drivers, printing, and the wall clock; the composition root hands all of them in.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 mod agreed;
 mod asked;

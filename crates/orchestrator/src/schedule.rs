@@ -28,7 +28,9 @@ const MODE: u32 = 0o600;
 
 /// What all schedules of a project share.
 pub struct Scheduler {
+    /// Deploys what is due.
     pub orchestrator: InProcess,
+    /// Where images' tags are looked up.
     pub registry: Arc<dyn Registry>,
     /// This machine, which remembers.
     pub host: Arc<dyn Host>,
@@ -36,6 +38,7 @@ pub struct Scheduler {
     pub dir: String,
     /// This machine's time zone.
     pub here: Zone,
+    /// The clock of this machine.
     pub clock: Arc<dyn Clock>,
     /// `user@machine`.
     pub owner: String,
@@ -46,14 +49,18 @@ pub struct Scheduler {
 /// Which schedule.
 #[derive(Debug, Clone, Copy)]
 pub struct Turn<'a> {
+    /// Where releases go live.
     pub environment: &'a EnvironmentName,
+    /// What goes live.
     pub service: &'a Service,
+    /// When, and which of its releases.
     pub schedule: &'a Schedule,
 }
 
 /// A tick and all that is known of its run.
 #[derive(Debug, Clone)]
 pub struct Turned {
+    /// What is remembered of it.
     pub handled: Handled,
     /// `None` where nothing was run.
     pub report: Option<Report>,

@@ -13,7 +13,9 @@ use lockgate_ports::{Gates, HostPorts};
 /// Everything about one service in one environment that a command may need.
 #[derive(Clone)]
 pub struct Site {
+    /// What the service and the environment are of.
     pub project: Arc<Project>,
+    /// As it is configured.
     pub service: Service,
     /// As it is configured, with all its hosts.
     pub environment: Environment,
@@ -28,6 +30,7 @@ pub struct Site {
 }
 
 impl Site {
+    /// The names by which this place is known to the rooms below.
     #[must_use]
     pub fn subject(&self) -> Subject {
         Subject {
@@ -65,6 +68,7 @@ impl Site {
         Ok(Plan { without, ..plan })
     }
 
+    /// What performs actions here, with the secrets masked in all that it tells.
     #[must_use]
     pub fn conductor(&self) -> Conductor {
         let told = Mask::of(&self.secrets);

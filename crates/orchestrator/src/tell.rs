@@ -23,6 +23,7 @@ pub struct Teller {
 }
 
 impl Teller {
+    /// Everybody in `notifiers` is told of everything; `mask` hides what is secret in it.
     #[must_use]
     pub fn new(notifiers: Vec<Arc<dyn Notifier>>, mask: Mask) -> Self {
         Self { outboxes: notifiers.into_iter().map(Outbox::new).collect(), mask }

@@ -4,7 +4,7 @@ use lockgate_model::{
     Because, Failure, FailureKind, Recorded, Rejection, Release, Releases, Seen, Slot, TOLD_CHARS_MAX,
     Timestamp, WasLive, quoted,
 };
-use lockgate_ports::{HostPorts, PortError};
+use lockgate_ports::{HostFile, HostPorts, PortError};
 
 const STATE_FILE_MODE: u32 = 0o644;
 
@@ -27,9 +27,33 @@ pub fn releases_path(home: &str) -> String {
 /// # Errors
 /// The host's. A file with anything else in it counts as absent: the router says what is live.
 pub(crate) async fn read_recorded(ports: &HostPorts) -> Result<Recorded, PortError> {
-    let (active, previous) = (active_path(&ports.home), previous_path(&ports.home));
-    let (active, previous) = tokio::try_join!(ports.host.read(&active), ports.host.read(&previous))?;
-    Ok(Recorded { active: parse(active.content.as_deref()), previous: parse(previous.content.as_deref()) })
+    let paths = [active_path(&ports.home), previous_path(&ports.home)];
+    recorded_in(&mut ports.host.read_each(&paths).await.into_iter())
+}
+
+/// As [`read_recorded`] and [`read_releases`], in one request.
+pub(crate) async fn read_both(
+    ports: &HostPorts,
+) -> (Result<Recorded, PortError>, Result<Releases, PortError>) {
+    let list = releases_path(&ports.home);
+    let paths = [active_path(&ports.home), previous_path(&ports.home), list.clone()];
+    let mut files = ports.host.read_each(&paths).await.into_iter();
+    let recorded = recorded_in(&mut files);
+    let releases = next_of(&mut files).and_then(|file| Ok(list_in(file, &list)?.0));
+    (recorded, releases)
+}
+
+type Files = std::vec::IntoIter<Result<HostFile, PortError>>;
+
+/// Takes the active and the previous slot's file.
+fn recorded_in(files: &mut Files) -> Result<Recorded, PortError> {
+    let (active, previous) = (next_of(files), next_of(files));
+    let (active, previous) = (active?.content, previous?.content);
+    Ok(Recorded { active: parse(active.as_deref()), previous: parse(previous.as_deref()) })
+}
+
+fn next_of(files: &mut Files) -> Result<HostFile, PortError> {
+    files.next().unwrap_or_else(|| Err(PortError::other("a file was asked for and not read")))
 }
 
 fn parse(content: Option<&[u8]>) -> Option<Slot> {
@@ -47,7 +71,10 @@ pub async fn read_releases(ports: &HostPorts) -> Result<Releases, PortError> {
 /// With the host's time.
 async fn read_list(ports: &HostPorts) -> Result<(Releases, Timestamp), PortError> {
     let path = releases_path(&ports.home);
-    let file = ports.host.read(&path).await?;
+    list_in(ports.host.read(&path).await?, &path)
+}
+
+fn list_in(file: HostFile, path: &str) -> Result<(Releases, Timestamp), PortError> {
     let Some(content) = file.content else { return Ok((Releases::default(), file.now)) };
     let releases = parse_list(&content).map_err(|error| {
         // The error has words of the list in it.

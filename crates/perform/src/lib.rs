@@ -1,7 +1,4 @@
-//! Where the words of a plan meet the ports: observing a service on its hosts, performing one action, keeping leases.
-//!
-//! Invariants: every action looks first and does only what is missing; a slot that has the traffic is never stopped
-//! or replaced (P1); a gate that could not look never passes (P6).
+#![doc = include_str!("../README.md")]
 
 mod attribution;
 mod conductor;

@@ -1,6 +1,7 @@
 //! Looking at the world: the input of planning.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 
 use futures_util::future::FutureExt;
 use lockgate_model::{
@@ -53,11 +54,13 @@ async fn observe_host(ports: &HostPorts, depth: Depth) -> Result<HostObserved, F
 /// # Errors
 /// The runtime's, and a host's that does not answer.
 pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>), Failure> {
-    let (slots, router, recorded, releases) = tokio::try_join!(
+    let (slots, router, (recorded, releases)) = tokio::try_join!(
         async { Ok(ports.runtime.slots().await?) },
         async { Ok(observe_router(ports).await) },
-        unless_silent(files::read_recorded(ports)),
-        unless_silent(files::read_releases(ports)),
+        async {
+            let (recorded, releases) = files::read_both(ports).await;
+            Ok::<_, Failure>((unless_silent(ready(recorded)).await?, unless_silent(ready(releases)).await?))
+        },
     )?;
     let mut missing = None;
     let releases = releases.unwrap_or_else(|failure| {

@@ -1,6 +1,4 @@
-//! Pure planning: what is wanted and what is observed make a plan. No I/O, no clock, no randomness.
-//!
-//! A recipe ([`blue_green`], [`recreate`]) reads as pairs of do and undo.
+#![doc = include_str!("../README.md")]
 
 mod blue_green;
 mod difference;

@@ -29,9 +29,11 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// A login for one registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DockerLogin {
+    /// A user and a password.
     Password {
         /// May be empty, as some registries have it.
         user: String,
+        /// May be a token that is used as a password.
         password: Secret,
     },
     /// An identity token, for which a token server gives access tokens.

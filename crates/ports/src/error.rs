@@ -51,7 +51,9 @@ impl Effect {
 /// and [`PortError::retry_after`] when the other side wants to be asked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortError {
+    /// What the caller may do about it.
     pub kind: FailureKind,
+    /// What went wrong, one sentence for people, without secrets.
     pub message: String,
     /// What an app wrote, oldest line first. It goes to whoever may read logs, never into a message, which people are
     /// sent.
@@ -104,6 +106,7 @@ impl Error for PortError {
 }
 
 impl PortError {
+    /// Whether something was done is what the kind allows to say: see [`Effect`].
     #[must_use]
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
@@ -137,6 +140,7 @@ impl PortError {
         self
     }
 
+    /// What an app wrote, in the place of what was there.
     #[must_use]
     pub fn logs(mut self, logs: Vec<String>) -> Self {
         self.logs = logs;
@@ -230,16 +234,19 @@ impl PortError {
         text
     }
 
+    /// The image, tag, file, container or route is not there: nothing was done.
     #[must_use]
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(FailureKind::NotFound, message)
     }
 
+    /// No connection, or it broke.
     #[must_use]
     pub fn unreachable(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Unreachable, message)
     }
 
+    /// No answer in time; what was asked for may be done all the same.
     #[must_use]
     pub fn timed_out(message: impl Into<String>) -> Self {
         Self::new(FailureKind::TimedOut, message)
@@ -255,6 +262,7 @@ impl PortError {
         Self::new(FailureKind::TooLarge, format!("{what} is larger than {limit}"))
     }
 
+    /// None of the other kinds: the message says what.
     #[must_use]
     pub fn other(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Other, message)

@@ -13,7 +13,9 @@ use crate::{Answer, Check, Command, Output, PortError, Request, Router};
 /// What a gate is asked about.
 #[derive(Clone)]
 pub struct GateSubject {
+    /// What is judged.
     pub service: ServiceName,
+    /// Where it is judged.
     pub environment: EnvironmentName,
     /// `None` where nothing is live that it could be asked about: `check` before the first deployment.
     pub release: Option<Release>,
@@ -49,11 +51,13 @@ impl GateAnswer {
         self
     }
 
+    /// What it answers.
     #[must_use]
     pub fn judgement(&self) -> Judgement {
         self.judgement
     }
 
+    /// Judgement, evidence, and what a program wrote.
     #[must_use]
     pub fn into_parts(self) -> (Judgement, Vec<Evidence>, Vec<String>) {
         (self.judgement, self.evidence, self.logs)
@@ -88,10 +92,12 @@ type Driver = dyn Fn(&GateKind) -> Arc<dyn Gate> + Send + Sync;
 pub struct Gates(Arc<Driver>);
 
 impl Gates {
+    /// `driver` makes the driver for one gate as it is configured.
     pub fn new(driver: impl Fn(&GateKind) -> Arc<dyn Gate> + Send + Sync + 'static) -> Self {
         Self(Arc::new(driver))
     }
 
+    /// The driver for this gate.
     #[must_use]
     pub fn of(&self, kind: &GateKind) -> Arc<dyn Gate> {
         (self.0)(kind)

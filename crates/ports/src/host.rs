@@ -24,9 +24,11 @@ const COMMAND_SECONDS_DEFAULT: u64 = 60;
 /// that it was not written for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
+    /// Program and arguments. Not empty.
     pub argv: Vec<String>,
     /// Added to the environment. Values may be secrets: a driver keeps them out of argv and errors.
     pub env: BTreeMap<String, String>,
+    /// The folder it starts in; `None`: where commands on that host start.
     pub cwd: Option<String>,
     /// Written to standard input, which is then closed.
     pub stdin: Vec<u8>,
@@ -42,6 +44,7 @@ impl fmt::Debug for Command {
 }
 
 impl Command {
+    /// Without input and additions to the environment, for at most 60 s.
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         Self {
             argv: argv.into_iter().map(Into::into).collect(),
@@ -52,30 +55,35 @@ impl Command {
         }
     }
 
+    /// Adds an argument at the end.
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.argv.push(arg.into());
         self
     }
 
+    /// Adds a variable, or replaces it.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.insert(name.into(), value.into());
         self
     }
 
+    /// The folder it starts in.
     #[must_use]
     pub fn cwd(mut self, cwd: impl Into<String>) -> Self {
         self.cwd = Some(cwd.into());
         self
     }
 
+    /// What it gets on standard input.
     #[must_use]
     pub fn stdin(mut self, stdin: impl Into<Vec<u8>>) -> Self {
         self.stdin = stdin.into();
         self
     }
 
+    /// After which it is killed.
     #[must_use]
     pub fn timeout(mut self, timeout: Millis) -> Self {
         self.timeout = timeout;
@@ -90,20 +98,24 @@ pub struct Output {
     pub code: i32,
     /// At most the last MiB each.
     pub stdout: Vec<u8>,
+    /// At most the last MiB, as of `stdout`.
     pub stderr: Vec<u8>,
 }
 
 impl Output {
+    /// It ended with code 0.
     #[must_use]
     pub fn ok(&self) -> bool {
         self.code == 0
     }
 
+    /// What is no UTF-8 is `U+FFFD` in it.
     #[must_use]
     pub fn stdout_text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
+    /// What is no UTF-8 is `U+FFFD` in it.
     #[must_use]
     pub fn stderr_text(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
@@ -165,6 +177,7 @@ pub async fn listens(host: &dyn Host, endpoint: &Endpoint, bound: Millis) -> Res
 pub struct HostFile {
     /// `None` when there is no such file.
     pub content: Option<Vec<u8>>,
+    /// The host's clock when it was read.
     pub now: Timestamp,
 }
 
@@ -185,6 +198,7 @@ pub fn readable(path: &str, content: &[u8]) -> Result<(), PortError> {
 /// How a compare-and-swap ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swapped {
+    /// The file held what was expected, and holds the new content now.
     Yes,
     /// The file held something else.
     No,
@@ -194,6 +208,7 @@ pub enum Swapped {
 /// [effect](crate::PortError::effect).
 #[async_trait]
 pub trait Host: Send + Sync {
+    /// Its name in the configuration.
     fn id(&self) -> &HostId;
 
     /// Runs a command to its end. When the future is dropped or the bound passes the command is killed, remotely too,
@@ -217,6 +232,15 @@ pub trait Host: Send + Sync {
     /// `Unreachable`, `Unauthorized`, `TooLarge` for files over [`FILE_BYTES_MAX`], and `Refused` at once for what is no
     /// file, such as a FIFO. A missing file is `content: None`.
     async fn read(&self, path: &str) -> Result<HostFile, PortError>;
+
+    /// As [`Host::read`], of several files, in their order; over a network in one request. Each has its own error.
+    async fn read_each(&self, paths: &[String]) -> Vec<Result<HostFile, PortError>> {
+        let mut files = Vec::with_capacity(paths.len());
+        for path in paths {
+            files.push(self.read(path).await);
+        }
+        files
+    }
 
     /// Reads a file that only Lockgate writes and that something is done by before anything is written beside it: it must
     /// be [ours](lockgate_own). That others may write there may be refused only by [`Host::write_own`] and [`Host::swap`].

@@ -18,12 +18,15 @@ const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A request with its whole body.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// In upper case: `GET`.
     pub method: &'static str,
     /// Path and query (`/health?x=1`), or for a [`crate::Prober`] an absolute URL.
     pub target: String,
     /// Names in lower case. `host` may be given; it defaults to the endpoint.
     pub headers: Vec<(String, String)>,
+    /// Empty for none.
     pub body: Vec<u8>,
+    /// For the whole: from connecting to the last byte of the answer.
     pub timeout: Millis,
 }
 
@@ -34,17 +37,20 @@ impl Request {
         matches!(self.method, "GET" | "HEAD" | "OPTIONS")
     }
 
+    /// A GET without headers and body.
     #[must_use]
     pub fn get(target: impl Into<String>, timeout: Millis) -> Self {
         Self { method: "GET", target: target.into(), headers: Vec::new(), body: Vec::new(), timeout }
     }
 
+    /// With a JSON body, and the header that says so.
     #[must_use]
     pub fn json(method: &'static str, target: impl Into<String>, body: Vec<u8>, timeout: Millis) -> Self {
         Self { method, target: target.into(), headers: Vec::new(), body, timeout }
             .header("content-type", "application/json")
     }
 
+    /// Adds a header; `name` is in lower case.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
@@ -55,20 +61,24 @@ impl Request {
 /// A whole answer. Trailers are folded into `headers` (Caddy sends its ETag as one).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
+    /// The HTTP status, 100 to 599.
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
+    /// To its last byte, at most 8 MiB.
     pub body: Vec<u8>,
     /// From connecting to the last byte.
     pub elapsed: Duration,
 }
 
 impl Answer {
+    /// The first header of this name, in lower case; `None` when there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The body; what is no UTF-8 is `U+FFFD` in it.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

@@ -1,10 +1,5 @@
-//! The traits to the outside: host, runtime, router, registry, gate, prober, command runner, notifier, store.
-//!
-//! Ports take and give domain values, never a vendor's types, and say what an implementer must guarantee. An error
-//! ([`PortError`]) says what the caller may do, not which library failed. Each port has a fake ([`fake`]) and a
-//! conformance suite ([`conformance`]) that the fake and every driver pass.
-//!
-//! Absent: the engine. Nothing here knows that there are plans.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
 
 pub mod conformance;
 pub mod docker_login;
@@ -47,9 +42,13 @@ use lockgate_model::HostId;
 /// All that concerns one service in one environment on one host.
 #[derive(Clone)]
 pub struct HostPorts {
+    /// Its name in the configuration.
     pub id: HostId,
+    /// The machine itself.
     pub host: Arc<dyn Host>,
+    /// What runs the service's slots there.
     pub runtime: Arc<dyn Runtime>,
+    /// What sends traffic to them there.
     pub router: Arc<dyn Router>,
     /// The service's home on the host: holds `active_color`, `previous_color` and `.lockgate/`.
     pub home: String,

@@ -15,13 +15,16 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// Where a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pipe {
+    /// Standard output.
     Stdout,
+    /// Standard error.
     Stderr,
 }
 
 /// One line of a program, without its end (`\n` or `\r\n`). The last one need not have had an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
+    /// Which of the two outputs it came from.
     pub pipe: Pipe,
     /// What is no UTF-8 is `U+FFFD` in it. It may hold secrets, and what steers a terminal: whoever shows it hides both.
     pub text: String,
@@ -57,6 +60,7 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// It ended with code 0.
     #[must_use]
     pub fn ok(&self) -> bool {
         self.code == 0

@@ -10,6 +10,7 @@ const NAME_CHARS_MAX: usize = 40;
 /// Who holds a lock, as far as its machine says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockHolder {
+    /// Its process id on the machine that has the lock.
     pub pid: u32,
     /// Its program's name, as its machine has it; `None` where that is not known.
     pub name: Option<String>,

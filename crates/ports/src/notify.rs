@@ -10,7 +10,9 @@ use crate::{Check, PortError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageKind {
+    /// The run has begun.
     Starting,
+    /// The release is live and has passed its gates.
     Success,
     /// The previous release is live again.
     RolledBack,
@@ -55,11 +57,13 @@ impl MessageKind {
 pub struct Posted(String);
 
 impl Posted {
+    /// `words` are for the notifier that made them alone.
     #[must_use]
     pub fn new(words: impl Into<String>) -> Self {
         Self(words.into())
     }
 
+    /// As the notifier gave them.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -69,9 +73,13 @@ impl Posted {
 /// One message. Invariant: holds no secret.
 #[derive(Debug, Clone, Serialize)]
 pub struct Message {
+    /// What has happened.
     pub kind: MessageKind,
+    /// The project that it is about: one store may hold several.
     pub project: ProjectName,
+    /// The service that it is about.
     pub service: ServiceName,
+    /// The environment that it is about.
     pub environment: EnvironmentName,
     /// Absent where it was not known yet when the command failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,10 +90,13 @@ pub struct Message {
     /// Absent where the command failed before its run began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
+    /// When, by the clock of the machine that runs it.
     pub at: Timestamp,
     /// `user@machine` that runs it.
     pub owner: String,
+    /// Those that the run concerns, in the configuration's order.
     pub hosts: Vec<HostId>,
+    /// Why it did not succeed; absent where it did, and at the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// What to type, for `Critical` and `Unknown`.
@@ -93,6 +104,7 @@ pub struct Message {
     pub commands: Vec<String>,
 }
 
+/// Somebody who is told of runs: a channel, a URL.
 #[async_trait]
 pub trait Notifier: Send + Sync {
     /// For people, without secrets: `slack`, `webhook hooks.example.com`.

@@ -54,16 +54,19 @@ impl Manifest {
         Ok(Self { media_type, bytes, digest })
     }
 
+    /// One of [`MEDIA_TYPES`].
     #[must_use]
     pub fn media_type(&self) -> &'static str {
         self.media_type
     }
 
+    /// Byte for byte as the registry keeps them.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
+    /// SHA-256 of the bytes.
     #[must_use]
     pub fn digest(&self) -> &Digest {
         &self.digest

@@ -16,6 +16,7 @@ pub struct Route {
     pub split: Option<Split>,
     /// What it dials, in its own words; `None` when it has no route.
     pub dial: Option<String>,
+    /// What it is now, so that a change can say what it was made for.
     pub version: RouteVersion,
     /// True while requests wait at the router instead of being sent on: see [`Router::hold`].
     pub held: bool,
@@ -44,7 +45,9 @@ impl Route {
 /// Where to send traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
+    /// The slot that gets traffic.
     pub slot: Slot,
+    /// What runs in it; a router that can names it in its answers.
     pub release: Release,
     /// The slot's address as seen from the host; a router whose configuration names the address to dial uses that.
     pub endpoint: Endpoint,
@@ -71,6 +74,7 @@ pub fn only_upstream<'a>(to: &'a Split<Upstream>, router: &str) -> Result<&'a Up
 /// Requests that a slot has not finished answering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InFlight {
+    /// Requests that it has begun to answer, or will.
     pub requests: u64,
     /// WebSockets and other upgraded connections, where the router counts them apart.
     pub upgraded: u64,
@@ -79,6 +83,7 @@ pub struct InFlight {
 /// An answer that came through the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterAnswer {
+    /// What was answered.
     pub answer: Answer,
     /// Who answered, where the router can say so for this very request.
     pub slot: Option<Slot>,
@@ -86,6 +91,7 @@ pub struct RouterAnswer {
     pub release: Option<String>,
 }
 
+/// What sends traffic to slots, for one service on one host.
 #[async_trait]
 pub trait Router: Send + Sync {
     /// For people: `caddy`, `builtin`.

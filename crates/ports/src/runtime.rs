@@ -9,9 +9,13 @@ use crate::{Endpoint, Output, PortError};
 /// What a slot holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeSlot {
+    /// Which slot.
     pub slot: Slot,
+    /// What it runs or ran; `None` where something else than Lockgate started it and that cannot be told.
     pub release: Option<Release>,
+    /// Whether it runs.
     pub state: SlotState,
+    /// Since when it runs, or ran last, by the host's clock; `None` where that is not known.
     pub started_at: Option<Timestamp>,
     /// How often the runtime has started it again by itself.
     pub restarts: u64,
@@ -24,6 +28,7 @@ pub struct RuntimeSlot {
 pub struct Check {
     /// What was looked at: `Docker Engine`, `free disk space`.
     pub what: String,
+    /// Whether it is as a deployment needs it.
     pub state: CheckState,
     /// What was seen.
     pub seen: String,
@@ -32,22 +37,27 @@ pub struct Check {
 }
 
 impl Check {
+    /// Something is as it should be.
     pub fn ok(what: impl Into<String>, seen: impl Into<String>) -> Self {
         Self { what: what.into(), state: CheckState::Ok, seen: seen.into(), mend: None }
     }
 
+    /// Something is not as good as it could be; `mend` says what to do.
     pub fn warn(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { what: what.into(), state: CheckState::Warn, seen: seen.into(), mend: Some(mend.into()) }
     }
 
+    /// Something would make a deployment fail; `mend` says what to do.
     pub fn bad(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { what: what.into(), state: CheckState::Bad, seen: seen.into(), mend: Some(mend.into()) }
     }
 }
 
+/// Whether something is as a deployment needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckState {
+    /// As it should be.
     Ok,
     /// A deployment works, but not as well as it could.
     Warn,
@@ -76,21 +86,26 @@ impl From<Vec<Finding>> for Diagnosis {
 /// What a slot's own health check says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnHealth {
+    /// How it is now.
     pub state: OwnHealthState,
     /// How long it may take until it gives up: its start period and all its retries.
     pub patience: Millis,
 }
 
+/// How a slot's own health check stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnHealthState {
     /// There is none.
     Missing,
     /// It has neither passed yet nor failed as often as it may.
     Starting,
+    /// It passed last.
     Healthy,
+    /// It failed as often as it may.
     Unhealthy,
 }
 
+/// What runs slots, for one service in one environment on one host.
 #[async_trait]
 pub trait Runtime: Send + Sync {
     /// For people: `compose`, `process`.

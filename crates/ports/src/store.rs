@@ -14,9 +14,13 @@ pub const RECORDS_MAX: u32 = 10_000;
 /// Which records are asked for; `None` is any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordFilter {
+    /// Whose records.
     pub project: ProjectName,
+    /// About which service.
     pub service: Option<ServiceName>,
+    /// In which environment.
     pub environment: Option<EnvironmentName>,
+    /// About which bytes.
     pub digest: Option<Digest>,
     /// At most so many, the newest; never more than [`RECORDS_MAX`].
     pub limit: u32,
@@ -33,8 +37,11 @@ impl RecordFilter {
 /// Which looks are counted or listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookFilter {
+    /// Whose looks.
     pub project: ProjectName,
+    /// At which service.
     pub service: ServiceName,
+    /// In which environment.
     pub environment: EnvironmentName,
     /// Only those that this release answered. `None`: also those of which that is not known.
     pub digest: Option<Digest>,
@@ -49,6 +56,7 @@ pub struct LookFilter {
 /// Which entries of the audit are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditFilter {
+    /// Whose entries.
     pub project: ProjectName,
     /// Only those with a lower number: the last of a page gives the next one. `None`: the newest.
     pub before: Option<u64>,

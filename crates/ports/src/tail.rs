@@ -60,6 +60,7 @@ impl Tail {
         self.kept
     }
 
+    /// The end that is kept.
     #[must_use]
     pub fn take(mut self) -> Vec<u8> {
         self.cut();

@@ -18,9 +18,11 @@ pub const PIECE_BYTES: usize = 256 * 1024;
 
 /// What [`Host::upload`](crate::Host::upload) makes a file of.
 pub struct Upload<'a> {
+    /// Absolute path on the host. What is there stays until the new file is whole.
     pub path: String,
     /// The file's permission bits.
     pub mode: u32,
+    /// Read once, to its end.
     pub content: &'a mut (dyn AsyncRead + Send + Unpin),
     /// How many bytes it has; `None` where that is not known before its end.
     pub size: Option<u64>,
@@ -37,11 +39,14 @@ pub struct Upload<'a> {
 /// What stands on the host now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
+    /// How many bytes it has.
     pub size: u64,
+    /// SHA-256 of its bytes, as the host counted it.
     pub digest: Digest,
 }
 
 impl<'a> Upload<'a> {
+    /// Of unknown size and bytes, with the usual bounds.
     pub fn new(
         path: impl Into<String>,
         mode: u32,
@@ -58,24 +63,28 @@ impl<'a> Upload<'a> {
         }
     }
 
+    /// How many bytes it has: another number is an error.
     #[must_use]
     pub fn size(mut self, size: u64) -> Self {
         self.size = Some(size);
         self
     }
 
+    /// What its bytes are: others are an error.
     #[must_use]
     pub fn digest(mut self, digest: Digest) -> Self {
         self.digest = Some(digest);
         self
     }
 
+    /// More is refused; without it [`UPLOAD_BYTES_MAX`].
     #[must_use]
     pub fn bytes_max(mut self, bytes_max: u64) -> Self {
         self.bytes_max = bytes_max;
         self
     }
 
+    /// Longest time in which nothing goes on, on either side.
     #[must_use]
     pub fn stall(mut self, stall: Millis) -> Self {
         self.stall = stall;
@@ -97,16 +106,19 @@ pub struct Pieces<'a> {
 }
 
 impl Pieces<'_> {
+    /// Where the file will be.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.upload.path
     }
 
+    /// The file's permission bits.
     #[must_use]
     pub fn mode(&self) -> u32 {
         self.upload.mode
     }
 
+    /// Longest time in which nothing goes on, on either side.
     #[must_use]
     pub fn stall(&self) -> Millis {
         self.upload.stall

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use lockgate_model::StepId;
 
-    use crate::fixtures::{progress, rolled_back_events};
+    use crate::fixtures::{deploy_events, progress, rolled_back_events};
 
     #[test]
     fn every_line_is_one_event_that_reads_back_the_same() {
@@ -89,5 +89,13 @@ mod tests {
             r#""done":12,"of":31,"seen":"no failures"}"#
         );
         assert_eq!(lines[events.len()..], [told, r#"{"note":"two\nlines"}"#]);
+    }
+
+    #[test]
+    fn a_deployment_as_programs_read_it() {
+        let mut json = Json::new(Vec::new());
+        deploy_events().iter().for_each(|event| json.event(event));
+        json.finish().unwrap();
+        insta::assert_snapshot!(String::from_utf8(json.into_writer()).unwrap());
     }
 }

@@ -1,14 +1,7 @@
-//! What people see: events as a live view, plain lines or JSON lines; plans, states and ends as text.
-//!
-//! Invariants: it only reads. Every shown count is derived from the steps' states, never counted along, so two views
-//! of one run cannot disagree. A failure is always shown, whatever the detail, the terminal or the order of events.
-//! Spans are differences of the events' own times. Text from elsewhere cannot steer the terminal: of log lines and
-//! messages control characters are taken out (`clean`), in a line of ours they are written out (`escaped`), and every
-//! output goes through `harmless` at last. Queries of URLs are in no output.
-//!
-//! Absent: the engine, the clock, and the choice whether to use colours or a terminal, which is the caller's.
+#![doc = include_str!("../README.md")]
 
 mod failure;
+mod history;
 mod json;
 mod lines;
 mod live;
@@ -28,6 +21,7 @@ mod fixtures;
 use std::io;
 
 pub use failure::failure_text;
+pub use history::history_text;
 pub use json::Json;
 pub use live::Live;
 use lockgate_model::{Event, StepProgress, Timestamp};

@@ -276,7 +276,9 @@ mod tests {
 
     impl Write for Screen {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.term.write_str(std::str::from_utf8(bytes).map_err(io::Error::other)?)?;
+            // As a terminal's driver does (`onlcr`).
+            let text = std::str::from_utf8(bytes).map_err(io::Error::other)?.replace('\n', "\r\n");
+            self.term.write_str(&text)?;
             Ok(bytes.len())
         }
 
@@ -365,5 +367,17 @@ mod tests {
         assert!(shown.contains("and 88 more under way"), "{shown}");
         assert_eq!(shown.matches(": fetch v2").count(), MOVING_LINES_MAX, "{shown}");
         assert_eq!(live.counts().running, 100);
+    }
+
+    #[test]
+    fn what_stays_on_the_screen_when_a_run_is_over() {
+        for (name, events) in
+            [("deployed", deploy_events()), ("rolled_back", rolled_back_events()), ("stuck", stuck_events())]
+        {
+            let (screen, mut live) = live(80);
+            events.iter().for_each(|event| live.event(event));
+            live.finish().unwrap();
+            insta::assert_snapshot!(name, screen.contents());
+        }
     }
 }

@@ -288,4 +288,47 @@ mod tests {
         nothing to do: what is wanted is what is
         ");
     }
+
+    /// The plan with its tidying up before the switch, as `recreate` stops the old release before it starts the new one.
+    fn recreated(first: Option<Action>) -> Plan {
+        let mut plan = plan();
+        plan.strategy = lockgate_model::Strategy::Recreate;
+        let mut stops = plan.phases.remove(3);
+        stops.title = "stop the old release".into();
+        stops.committed = false;
+        for step in stops.lanes.iter_mut().flat_map(|lane| &mut lane.steps) {
+            step.undo = vec![Action::Start { slot: Slot::Blue, release: plan.release.clone() }];
+            if let Some(first) = &first {
+                step.action = first.clone();
+            }
+        }
+        plan.phases.insert(0, stops);
+        plan
+    }
+
+    #[test]
+    fn what_users_will_notice_is_said_before_the_steps() {
+        let bounds = HoldBounds { time: Millis::from_secs(30), requests_max: 1_000 };
+        let plans = [recreated(None), recreated(Some(Action::Hold { bounds }))];
+        let texts = plans.map(|plan| plan_text(&plan, &observed(), Paint::plain()));
+        insta::assert_snapshot!(texts.join("\n\n---\n\n"));
+    }
+
+    #[test]
+    fn that_the_release_was_rejected_and_whom_the_plan_leaves_out_is_said() {
+        let at = lockgate_model::Timestamp(1_763_640_000_000);
+        let mut seen = observed();
+        let rejection = lockgate_model::Rejection {
+            release: plan().release,
+            rejected_at: at,
+            by: "kim@desk".into(),
+            why: "smoke: 1 of 2 checks failed".into(),
+        };
+        seen.hosts.get_mut(&host("web1")).unwrap().rejected = vec![rejection];
+        let mut fewer = plan();
+        fewer.without = vec![host("web3")];
+        let text = plan_text(&fewer, &seen, Paint::plain());
+        // The machine's own time zone.
+        insta::assert_snapshot!(text.replace(&rfc3339(at), "(then)"));
+    }
 }

@@ -8,7 +8,7 @@ use lockgate_ports::{Command, Host, Output, PortError};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::cli_cache::{self, CliCache};
+use crate::cli_cache::CliCache;
 use crate::found_cli::{ComposeCli, FoundCli};
 use crate::place::Place;
 use crate::plain::plain;
@@ -49,13 +49,13 @@ impl Cli {
     /// `NotFound` when there is none.
     pub(crate) async fn found_in(&self, dir: &str) -> Result<&FoundCli, PortError> {
         let remembered = || async {
-            let Some(known) = CliCache::of(self.host.as_ref(), self.wanted, dir) else {
+            let Some(known) = CliCache::of(self.host.as_ref(), self.wanted, dir).await else {
                 return self.look().await;
             };
             if let Some(found) = known.read(self.host.as_ref()).await {
                 return Ok(found);
             }
-            let found = self.itself(self.look().await?).await;
+            let found = self.itself(self.look().await?, known.plugin.as_deref()).await;
             known.write(self.host.as_ref(), &found).await;
             Ok(found)
         };
@@ -77,14 +77,14 @@ impl Cli {
             .hint("install the Compose plugin (package `docker-compose-plugin`) or `docker-compose`"))
     }
 
-    /// Docker's CLI takes 40 ms of every call to find its plugin. Where that is seen on this machine, and says the same
-    /// version, it is called without it.
-    async fn itself(&self, mut found: FoundCli) -> FoundCli {
+    /// Docker's CLI takes 40 ms of every call to find its plugin. Where that is seen on the host, and says the same version, it
+    /// is called without it.
+    async fn itself(&self, mut found: FoundCli, plugin: Option<&str>) -> FoundCli {
         if found.cli == ComposeCli::Plugin
-            && let Some(program) = cli_cache::plugin()
-            && self.version(&[&program]).await.is_ok_and(|version| version.as_ref() == Some(&found.version))
+            && let Some(program) = plugin
+            && self.version(&[program]).await.is_ok_and(|version| version.as_ref() == Some(&found.version))
         {
-            found.program = Some(program);
+            found.program = Some(program.to_owned());
         }
         found
     }

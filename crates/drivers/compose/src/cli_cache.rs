@@ -1,12 +1,11 @@
-//! Remembering which Compose this machine has, for as long as the programs are the same files.
-//!
-//! Absent: other hosts. To look at the files there takes a command as well, and then Compose itself can be asked.
+//! Remembering which Compose a host has, for as long as the programs there are the same files.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use lockgate_ports::Host;
+use lockgate_model::Millis;
+use lockgate_ports::{Command, Host};
 use serde::{Deserialize, Serialize};
 
 use crate::found_cli::{ComposeCli, FoundCli};
@@ -16,7 +15,7 @@ use crate::place::join;
 const FILE: &str = ".lockgate/compose-cli.json";
 const FILE_MODE: u32 = 0o600;
 /// Part of what is compared, so that what another version remembered is looked for anew.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Where the docker CLI looks for plugins, besides the user's own folder.
 /// Source: docker/cli, cli-plugins/manager/manager_unix.go.
 const PLUGIN_FOLDERS: [&str; 4] = [
@@ -26,10 +25,17 @@ const PLUGIN_FOLDERS: [&str; 4] = [
     "/usr/libexec/docker/cli-plugins",
 ];
 
+/// Looks at the files of another host.
+const PROGRAMS: &str = include_str!("sh/programs.sh");
+/// For that.
+const PROGRAMS_SECONDS_MAX: u64 = 10;
+
 /// What is known of the programs, and where it is remembered.
 pub(crate) struct CliCache {
     path: String,
     identity: String,
+    /// The plugin that docker's CLI calls, absolute.
+    pub plugin: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -39,18 +45,14 @@ struct Remembered {
 }
 
 impl CliCache {
-    /// `None` on other hosts, and where plugins may be anywhere.
-    pub(crate) fn of(host: &dyn Host, wanted: Option<ComposeCli>, dir: &str) -> Option<CliCache> {
-        if !host.id().is_local() || more_folders() {
-            return None;
-        }
-        let mut identity = format!("{FORMAT} {wanted:?}");
-        for file in candidates() {
-            // One that is missing may appear later, so it is part of what is known.
-            let seen = std::fs::metadata(&file).map_or("-".to_owned(), |seen| shown(&seen));
-            identity.push_str(&format!("\n{} {seen}", file.display()));
-        }
-        Some(CliCache { path: join(dir, FILE), identity })
+    /// `None` where plugins may be anywhere, or the host cannot say what its programs are.
+    pub(crate) async fn of(host: &dyn Host, wanted: Option<ComposeCli>, dir: &str) -> Option<CliCache> {
+        let (seen, plugin) = match host.id().is_local() {
+            true => here()?,
+            false => there(host).await?,
+        };
+        let identity = format!("{FORMAT} {wanted:?}\n{seen}");
+        Some(CliCache { path: join(dir, FILE), identity, plugin })
     }
 
     pub(crate) async fn read(&self, host: &dyn Host) -> Option<FoundCli> {
@@ -72,6 +74,30 @@ impl CliCache {
     }
 }
 
+/// The programs of this machine, and which of them is the plugin that is called.
+fn here() -> Option<(String, Option<String>)> {
+    if more_folders() {
+        return None;
+    }
+    let mut seen = String::new();
+    for file in candidates() {
+        // One that is missing may appear later, so it is part of what is known.
+        let shown = std::fs::metadata(&file).map_or("-".to_owned(), |seen| shown(&seen));
+        seen.push_str(&format!("{} {shown}\n", file.display()));
+    }
+    Some((seen, plugin()))
+}
+
+/// As [`here`], of another host, where Compose is called in sessions with the same variables.
+async fn there(host: &dyn Host) -> Option<(String, Option<String>)> {
+    let argv = ["sh", "-c", PROGRAMS, "programs.sh"].into_iter().chain(PLUGIN_FOLDERS);
+    let command = Command::new(argv).timeout(Millis::from_secs(PROGRAMS_SECONDS_MAX));
+    let output = host.exec(&command).await.ok().filter(lockgate_ports::Output::ok)?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let (plugin, seen) = text.split_once('\n')?;
+    Some((seen.to_owned(), plugin.starts_with('/').then(|| plugin.to_owned())))
+}
+
 /// Every file that could be the Compose that is called.
 fn candidates() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -88,7 +114,7 @@ fn plugins() -> impl Iterator<Item = PathBuf> {
 }
 
 /// The program of the plugin that docker's CLI calls on this machine, absolute.
-pub(crate) fn plugin() -> Option<String> {
+fn plugin() -> Option<String> {
     let found = plugins().find(|program| program.is_file())?;
     found.is_absolute().then(|| found.into_os_string().into_string().ok()).flatten()
 }
@@ -121,14 +147,32 @@ mod tests {
     async fn what_was_found_is_remembered_until_a_program_changes() {
         let dir = tempfile::tempdir().unwrap();
         let (host, folder) = (Local::new(), dir.path().to_str().unwrap());
-        let known = CliCache::of(&host, None, folder).unwrap();
+        let known = CliCache::of(&host, None, folder).await.unwrap();
         assert_eq!(known.read(&host).await, None);
         let found = FoundCli { cli: ComposeCli::Standalone, version: "1.29.2".into(), program: None };
         known.write(&host, &found).await;
         assert_eq!(known.read(&host).await, Some(found));
-        assert_eq!(CliCache::of(&host, Some(ComposeCli::Plugin), folder).unwrap().read(&host).await, None);
-        let changed = CliCache { path: known.path.clone(), identity: format!("{} ", known.identity) };
+        let other = CliCache::of(&host, Some(ComposeCli::Plugin), folder).await.unwrap();
+        assert_eq!(other.read(&host).await, None);
+        let changed = CliCache { identity: format!("{} ", known.identity), ..known };
         assert_eq!(changed.read(&host).await, None);
+    }
+
+    #[tokio::test]
+    async fn another_host_is_asked_for_the_same_programs() {
+        let (seen, found) = there(&Local::new()).await.unwrap();
+        assert_eq!(found, plugin());
+        let lines: Vec<&str> = seen.lines().collect();
+        for file in candidates().iter().filter(|file| file.is_absolute()) {
+            let name = file.display().to_string();
+            match file.is_file() {
+                true => {
+                    let line = lines.iter().find(|line| line.starts_with(&format!("{name} "))).unwrap();
+                    assert_eq!(line.split(' ').count(), 6, "{line}: device, inode, size, two times");
+                }
+                false => assert!(lines.contains(&name.as_str()), "{name} may appear later"),
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::try_join;
 use lockgate_ports::PortError;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -61,7 +60,10 @@ impl Key {
         if !local && !open.is_empty() {
             return Ok(None);
         }
-        let (one, other) = try_join(definition(compose, blue), definition(compose, green)).await?;
+        let beside = [blue, green].map(|place| join(&place.dir, ".env"));
+        let mut beside = compose.host.read_each(&beside).await.into_iter();
+        let mut dot_env = || beside.next().transpose().map(|file| file.and_then(|file| file.content));
+        let (one, other) = (definition(compose, blue, dot_env()?), definition(compose, green, dot_env()?));
         let environment = if local { environment(&open) } else { BTreeMap::new() };
         let question =
             Question { format: FORMAT, port: compose.service.port, slots: [one, other], environment };
@@ -90,16 +92,16 @@ fn path(compose: &Compose, blue: &Place) -> String {
     join(&blue.dir, &name)
 }
 
-async fn definition<'a>(compose: &Compose, place: &'a Place) -> Result<Definition<'a>, PortError> {
-    Ok(Definition {
+fn definition<'a>(compose: &Compose, place: &'a Place, dot_env: Option<Vec<u8>>) -> Definition<'a> {
+    Definition {
         dir: &place.dir,
         files: &place.files,
         contents: &place.contents,
-        dot_env: compose.host.read(&join(&place.dir, ".env")).await?.content,
+        dot_env,
         service: &place.service,
         project: place.project.as_deref(),
         interpolation: compose.interpolation(place.slot, None),
-    })
+    }
 }
 
 /// Names behind a `$`, as Compose interpolates them; `None` for files that take in others or are no text.

@@ -25,7 +25,7 @@ impl ComposeCli {
 pub(crate) struct FoundCli {
     pub cli: ComposeCli,
     pub version: String,
-    /// The plugin's own program on this machine, absolute.
+    /// The plugin's own program on the host, absolute.
     pub program: Option<String>,
 }
 

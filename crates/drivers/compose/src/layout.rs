@@ -1,6 +1,5 @@
 //! Where a slot's Compose file is, and which service and project in it are the slot.
 
-use futures_util::future::try_join_all;
 use lockgate_model::{ComposeLayout, Slot, Template, Vars};
 use lockgate_ports::PortError;
 use serde::Deserialize;
@@ -85,11 +84,22 @@ impl Compose {
 
     /// The first of `names` in `dir` that exists, with the override beside it: their names and contents.
     async fn read_files(&self, dir: &str, names: &[&str]) -> Result<(Vec<String>, Vec<Vec<u8>>), PortError> {
-        let host = &self.host;
-        let reads = names.iter().map(|name| async move { host.read(&join(dir, name)).await });
-        let contents = try_join_all(reads).await?;
-        let found = names.iter().zip(contents).find_map(|(name, read)| Some((*name, read.content?)));
-        let Some((name, content)) = found else {
+        let overrides = names.iter().flat_map(|name| override_names(name));
+        let asked: Vec<String> = names.iter().map(|name| (*name).to_owned()).chain(overrides).collect();
+        let paths: Vec<String> = asked.iter().map(|name| join(dir, name)).collect();
+        let read = self.host.read_each(&paths).await;
+        let read: BTreeMap<String, _> = asked.into_iter().zip(read).collect();
+        let first = |names: &[&str]| -> Result<Option<(String, Vec<u8>)>, PortError> {
+            for name in names {
+                let file = read.get(*name).cloned().transpose()?;
+                if let Some(content) = file.and_then(|file| file.content) {
+                    return Ok(Some(((*name).to_owned(), content)));
+                }
+            }
+            Ok(None)
+        };
+        let Some((name, content)) = first(names)? else {
+            let host = &self.host;
             let message = match names {
                 [name] => format!("there is no {} on {}", join(dir, name), host.id()),
                 _ => format!("there is no docker-compose.yml or compose.yaml in {dir} on {}", host.id()),
@@ -98,17 +108,12 @@ impl Compose {
                 "put the Compose file there, or set `dir` or `file` of the compose runtime to where it is",
             ));
         };
-        let (mut files, mut all) = (vec![name.to_owned()], vec![content]);
-        if let Some((stem, _)) = name.rsplit_once('.').filter(|_| FILE_NAMES.contains(&name)) {
-            let overrides = ["yml", "yaml"].map(|ending| format!("{stem}.override.{ending}"));
-            let reads = overrides.iter().map(|name| async move { host.read(&join(dir, name)).await });
-            let contents = try_join_all(reads).await?;
-            let present =
-                overrides.into_iter().zip(contents).find_map(|(name, read)| Some((name, read.content?)));
-            if let Some((name, content)) = present {
-                files.push(name);
-                all.push(content);
-            }
+        let beside = override_names(&name);
+        let found = first(&beside.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let (mut files, mut all) = (vec![name], vec![content]);
+        if let Some((name, content)) = found {
+            files.push(name);
+            all.push(content);
         }
         Ok((files, all))
     }
@@ -162,6 +167,13 @@ impl Compose {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
     }
+}
+
+/// Those of the override that Compose takes in by itself, the first before the second; none for a file of another name.
+fn override_names(name: &str) -> Vec<String> {
+    let stem = name.rsplit_once('.').filter(|_| FILE_NAMES.contains(&name));
+    let names = stem.map(|(stem, _)| ["yml", "yaml"].map(|ending| format!("{stem}.override.{ending}")));
+    names.into_iter().flatten().collect()
 }
 
 /// `None` when only Compose can tell.

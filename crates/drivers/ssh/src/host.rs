@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, watch};
 use crate::link::{Forwarding, Link};
 use crate::script::{self, Line, Script};
 use crate::session::{self, Again, Broken, Call};
-use crate::{doctor, lines, master, trouble, upload};
+use crate::{doctor, lines, master, read_each, trouble, upload};
 
 /// Longest file operation.
 const FILE_TIMEOUT: Millis = Millis::from_secs(30);
@@ -170,8 +170,11 @@ impl Ssh {
         }
     }
 
-    async fn look(&self, script: Script, line: &[u8]) -> Result<Output, PortError> {
-        let output_bytes_max = FILE_BYTES_MAX + CLOCK_BYTES_MAX + 1;
+    pub(crate) async fn look(&self, script: Script, line: &[u8]) -> Result<Output, PortError> {
+        let output_bytes_max = match script {
+            Script::ReadEach => read_each::OUTPUT_BYTES_MAX,
+            _ => FILE_BYTES_MAX + CLOCK_BYTES_MAX + 1,
+        };
         let (content, again, timeout) = (&[], Again::Safe, FILE_TIMEOUT);
         self.call(&Call { script, line, content, again, timeout, output_bytes_max }).await
     }
@@ -289,6 +292,10 @@ impl Host for Ssh {
 
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {
         self.content(path, Whose::Anybodys).await
+    }
+
+    async fn read_each(&self, paths: &[String]) -> Vec<Result<HostFile, PortError>> {
+        read_each::read(self, paths).await
     }
 
     async fn read_own(&self, path: &str) -> Result<HostFile, PortError> {

@@ -43,6 +43,7 @@ pub(crate) const COMMAND_LINE: &str = "exec sh -c 'IFS= read -r lg_all && eval \
 pub(crate) enum Script {
     Exec,
     Read,
+    ReadEach,
     Write,
     Swap,
     Names,
@@ -57,6 +58,7 @@ impl Script {
         match self {
             Script::Exec => "exec",
             Script::Read => "read",
+            Script::ReadEach => "read_each",
             Script::Write => "write",
             Script::Swap => "swap",
             Script::Names => "names",
@@ -70,10 +72,11 @@ impl Script {
 /// Runs a command and watches the session: the whole of another shell's script.
 const EXEC: &str = include_str!("sh/exec.sh");
 /// One function for each [`Script`] but `exec`, and what they share.
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 10] = [
     SHELL,
     include_str!("sh/shared.sh"),
     include_str!("sh/read.sh"),
+    include_str!("sh/read_each.sh"),
     include_str!("sh/write.sh"),
     include_str!("sh/swap.sh"),
     include_str!("sh/names.sh"),

@@ -45,6 +45,7 @@ pub const BAD: [Outside; 7] = [
     Outside::Half,
 ];
 
+/// A gate and what it looks at, made for each case.
 #[async_trait]
 pub trait GateFixture: Send + Sync {
     /// The gate under test, and what it is asked about, while what it asks behaves so. Within two seconds or so a gate

@@ -225,6 +225,7 @@ pub async fn files(host: &dyn Host, dir: &str) {
     assert_eq!(host.read(&path).await.unwrap().content, None, "a removed file");
     assert!(host.write(dir, b"x", 0o644).await.is_err(), "a folder is not overwritten");
     assert!(host.read(dir).await.is_err(), "a folder is not read");
+    several_at_once(host, dir).await;
     let large = format!("{dir}/large");
     let make = format!("head -c {} /dev/zero >large", 4 * 1024 * 1024 + 1);
     assert!(host.exec(&Command::new(["sh", "-c", &make]).cwd(dir)).await.unwrap().ok());
@@ -232,6 +233,30 @@ pub async fn files(host: &dyn Host, dir: &str) {
     assert_eq!(error.kind, FailureKind::TooLarge, "a file over 4 MiB: {error}");
     host.remove(&large).await.unwrap();
     nothing_is_written_that_cannot_be_read_back(host, &large).await;
+}
+
+/// Each is what [`Host::read`] says of it.
+async fn several_at_once(host: &dyn Host, dir: &str) {
+    let named = |name: &str| format!("{dir}/several/{name}");
+    let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    let written = [("a b", b"one\n".as_slice()), ("empty", b""), ("*", b"\nthere\n"), ("large", &bytes)];
+    for (name, content) in written {
+        host.write(&named(name), content, 0o644).await.unwrap();
+    }
+    let link = "ln -s nowhere dangling && ln -s 'a b' link && mkdir folder";
+    assert!(host.exec(&Command::new(["sh", "-c", link]).cwd(named(""))).await.unwrap().ok());
+    let names = ["large", "missing", "*", "a b", "folder", "empty", "dangling", "no/such", "link", "a\nb"];
+    let paths = names.map(named);
+    let together = host.read_each(&paths).await;
+    assert_eq!(together.len(), paths.len());
+    for (path, seen) in paths.iter().zip(together) {
+        match (host.read(path).await, seen) {
+            (Ok(alone), Ok(seen)) => assert!(alone.content == seen.content, "{path}"),
+            (Err(alone), Err(seen)) => assert_eq!(alone.message, seen.message, "{path}"),
+            (alone, seen) => panic!("{path}: {alone:?} alone, {seen:?} with others"),
+        }
+    }
+    assert!(host.read_each(&[]).await.is_empty());
 }
 
 async fn nothing_is_written_that_cannot_be_read_back(host: &dyn Host, path: &str) {

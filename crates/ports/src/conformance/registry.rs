@@ -13,8 +13,10 @@ const TAGS: usize = 120;
 const CONFIG: &[u8] =
     br#"{"os":"linux","architecture":"arm64","variant":"v8","rootfs":{"type":"layers","diff_ids":[]}}"#;
 
+/// A registry, and repositories in it.
 #[async_trait]
 pub trait RegistryFixture: Send + Sync {
+    /// The driver under test.
     fn registry(&self) -> &dyn Registry;
 
     /// A repository into which nothing was ever pushed; its registry takes pushes from [`RegistryFixture::registry`].

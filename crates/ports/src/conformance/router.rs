@@ -42,6 +42,7 @@ const GONE_SECONDS_MAX: u64 = 20;
 /// A router with two running slots behind it.
 #[async_trait]
 pub trait RouterFixture: Send + Sync {
+    /// The driver under test.
     fn router(&self) -> &dyn Router;
 
     /// The slot's release and where its app listens. Each slot has another release; the same call gives the same

@@ -23,6 +23,7 @@ const GRACE_SECONDS: u64 = 5;
 /// whose body depends on the release and on nothing else.
 #[async_trait]
 pub trait RuntimeFixture: Send + Sync {
+    /// The driver under test.
     fn runtime(&self) -> &dyn Runtime;
 
     /// Two tags that exist and have different bytes.

@@ -13,6 +13,7 @@ use crate::fake::Machine;
 pub struct Call {
     /// `None` for what is asked of this machine: probers, command runners, notifiers, registries.
     pub host: Option<HostId>,
+    /// What is asked for.
     pub what: What,
     /// The path, tag, program or URL that it is about; may be empty.
     pub detail: String,
@@ -20,38 +21,70 @@ pub struct Call {
     pub late: bool,
 }
 
+/// What a call asks for: one for each method of the ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
+    /// `Host::exec`, `Host::exec_lines`.
     Exec,
+    /// `Host::read`, `Host::read_own`, `Host::names`.
     Read,
+    /// `Host::write`, `Host::write_own`, `Host::upload`.
     Write,
+    /// `Host::remove`.
     Remove,
+    /// `Host::swap`.
     Swap,
+    /// `Host::connect`.
     Connect,
+    /// `Host::disk_free_mib`.
     DiskFree,
+    /// `Runtime::resolve`, `Registry::resolve`.
     Resolve,
+    /// `Runtime::slots`.
     Slots,
+    /// `Runtime::conflicts`.
     Conflicts,
+    /// `Runtime::fetch`.
     Fetch,
+    /// `Runtime::start`.
     Start(Slot),
+    /// `Runtime::stop`.
     Stop(Slot),
+    /// `Runtime::logs`.
     Logs(Slot),
+    /// `Runtime::diagnose`.
     Diagnose(Slot),
+    /// `Runtime::prune`.
     Prune,
+    /// `Router::route`.
     Route,
+    /// `Router::set`: the slot that gets all of it.
     Switch(Slot),
+    /// `Router::withdraw`.
     Withdraw,
+    /// `Router::hold`.
     Hold,
+    /// `Router::let_go`.
     LetGo,
+    /// `Router::in_flight`.
     InFlight(Slot),
+    /// `Router::ask`.
     Ask,
+    /// `check` of any port.
     Check,
+    /// A prober's request, or a gate's look.
     Probe,
+    /// A gate's program.
     Command,
+    /// `Notifier::send`.
     Notify,
+    /// `Registry::tags`.
     Tags,
+    /// `Registry::manifest`.
     Manifest,
+    /// `Registry::put_manifest`.
     PutManifest,
+    /// `Registry::blob_exists`.
     BlobExists,
 }
 
@@ -104,6 +137,7 @@ impl fmt::Display for Call {
 /// How a call goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
+    /// At once, and its caller hears what came of it.
     Happens,
     /// It fails before anything happened.
     Fails(PortError),

@@ -34,7 +34,9 @@ impl Default for Behaviour {
 /// One release as the registry has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
+    /// What the tag means.
     pub release: Release,
+    /// How its app behaves wherever it is started.
     pub behaviour: Behaviour,
 }
 
@@ -44,22 +46,28 @@ pub type Catalogue = BTreeMap<Tag, Artifact>;
 /// What an app does at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
+    /// It was not started, or was stopped.
     Stopped,
     /// It exited by itself.
     Died,
+    /// It runs and does not listen yet.
     Starting,
     /// It listens and answers 503.
     Sick,
+    /// It listens and answers 200.
     Healthy,
 }
 
 /// What a slot holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct App {
+    /// What runs.
     pub release: Release,
+    /// How it behaves.
     pub behaviour: Behaviour,
     /// While it is meant to run.
     pub running_since: Option<Instant>,
+    /// When it was started, by the host's clock.
     pub started_at: Timestamp,
     /// Requests being answered and when each ends; `None`: when it is told to.
     pub requests: BTreeMap<u64, Option<Instant>>,
@@ -70,6 +78,7 @@ pub struct App {
 }
 
 impl App {
+    /// What it does at this moment.
     #[must_use]
     pub fn life(&self, now: Instant) -> Life {
         let Some(since) = self.running_since else { return Life::Stopped };
@@ -84,6 +93,7 @@ impl App {
         }
     }
 
+    /// How many requests it has not finished answering at this moment.
     #[must_use]
     pub fn in_flight(&self, now: Instant) -> u64 {
         self.requests.values().filter(|until| until.is_none_or(|until| until > now)).count() as u64
@@ -97,7 +107,9 @@ impl App {
 /// Requests that were cut off because their slot was stopped or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dropped {
+    /// The slot that was stopped or replaced.
     pub slot: Slot,
+    /// How many were cut off.
     pub requests: u64,
     /// How long the slot had had no new traffic; zero when it was the router's target.
     pub without_traffic: Millis,
@@ -106,15 +118,21 @@ pub struct Dropped {
 /// A host's whole state. Every method is one moment.
 #[derive(Debug)]
 pub struct Machine {
+    /// Its name in the configuration.
     pub id: HostId,
+    /// The registry that it pulls from.
     pub catalogue: Arc<Catalogue>,
+    /// Contents by absolute path.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Its clock's error.
     pub clock_offset_millis: i64,
+    /// Free space, in MiB.
     pub disk_free_mib: u64,
     /// Bytes that are on the host.
     pub images: BTreeSet<Digest>,
+    /// What each slot holds; a slot that is missing holds nothing.
     pub slots: BTreeMap<Slot, App>,
+    /// What the runtime says of slots that cannot run beside each other; empty: they can.
     pub conflicts: Vec<String>,
     /// What programs leave, by name; others do not exist.
     pub programs: BTreeMap<String, Output>,
@@ -122,6 +140,7 @@ pub struct Machine {
     pub dial: Option<String>,
     /// What it was last told to serve, where it was told.
     pub routed: Option<Digest>,
+    /// Rises with each change of the route.
     pub route_version: u64,
     /// Whether the router names the slot and the release in its answers.
     pub router_identifies: bool,
@@ -184,6 +203,7 @@ impl Machine {
         [Slot::Blue, Slot::Green, Slot::Main].into_iter().find(|slot| Self::address(*slot) == address)
     }
 
+    /// The host's clock, which may be wrong.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         let passed = i64::try_from(self.booted.elapsed().as_millis()).unwrap_or(i64::MAX);

@@ -21,6 +21,7 @@ pub struct FakeProber {
 }
 
 impl FakeProber {
+    /// `answer` is asked once for each request that happens.
     pub fn new(
         faults: Arc<dyn Faults>,
         answer: impl Fn(&Request) -> Result<Answer, PortError> + Send + Sync + 'static,
@@ -55,6 +56,7 @@ pub struct FakeRunner {
 }
 
 impl FakeRunner {
+    /// `run` is called once for each command that happens.
     pub fn new(
         faults: Arc<dyn Faults>,
         run: impl Fn(&Command) -> Result<Output, PortError> + Send + Sync + 'static,
@@ -83,6 +85,7 @@ pub struct FakeGate {
 }
 
 impl FakeGate {
+    /// `answer` is asked once for each look that happens; longer than `limit` none takes.
     pub fn new(
         faults: Arc<dyn Faults>,
         limit: Millis,
@@ -129,11 +132,13 @@ pub struct FakeNotifier {
 }
 
 impl FakeNotifier {
+    /// Nobody was told anything yet.
     #[must_use]
     pub fn new(faults: Arc<dyn Faults>) -> Self {
         Self { faults, told: Mutex::new(Vec::new()) }
     }
 
+    /// All that arrived, in order.
     #[must_use]
     pub fn told(&self) -> Vec<Message> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()

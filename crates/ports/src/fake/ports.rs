@@ -27,6 +27,7 @@ pub struct FakePorts {
 }
 
 impl FakePorts {
+    /// Ports to `machine`, each call by way of `faults`.
     #[must_use]
     pub fn new(machine: SharedMachine, faults: Arc<dyn Faults>) -> Self {
         let id = machine.lock().unwrap_or_else(PoisonError::into_inner).id.clone();

@@ -28,6 +28,7 @@ pub struct FakeRegistry {
 }
 
 impl FakeRegistry {
+    /// Without any repository. Clones share what is pushed.
     #[must_use]
     pub fn new(faults: Arc<dyn Faults>) -> Self {
         Self { shelves: Shelves::default(), faults }

@@ -20,7 +20,10 @@ pub enum Content {
     /// An index for these platforms, in its order, each once.
     Index(Vec<Platform>),
     /// One image; its platform is in this blob, the image's configuration.
-    Image { config: Digest },
+    Image {
+        /// The digest of the image's configuration.
+        config: Digest,
+    },
     /// Something else that is kept in a registry, such as a chart or a signature.
     Artifact,
 }
