@@ -25,6 +25,8 @@ mod schedule;
 mod secrets;
 mod slack;
 mod stability;
+mod state_files;
 mod stuck;
+mod troubleshooting;
 mod watch;
 mod workers;

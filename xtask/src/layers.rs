@@ -21,7 +21,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-perform", &["lockgate-model", "lockgate-engine", "lockgate-ports"]),
     (
         "lockgate-orchestrator",
-        &["lockgate-model", "lockgate-plan", "lockgate-engine", "lockgate-ports", "lockgate-perform"],
+        &[
+            "lockgate-model",
+            "lockgate-plan",
+            "lockgate-engine",
+            "lockgate-ports",
+            "lockgate-perform",
+            "lockgate-own",
+        ],
     ),
     ("lockgate-proxy", &["lockgate-own"]),
     ("lockgate-render", &["lockgate-model"]),

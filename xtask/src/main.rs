@@ -4,6 +4,7 @@ mod bench;
 mod circles;
 mod files;
 mod hostile;
+mod hot;
 mod layers;
 mod picture;
 
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
 
 fn run(mut args: impl Iterator<Item = String>) -> Result<()> {
     match args.next().as_deref() {
-        Some("layers") => layers::check(),
+        Some("layers") => layers::check().and_then(|()| hot::check()),
         Some("picture") => picture::make(),
         Some("bench") => bench::run(args),
         Some("hostile") => hostile::run(args),

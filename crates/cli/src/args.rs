@@ -76,7 +76,7 @@ pub enum Command {
         #[arg(value_enum)]
         gates: GateSet,
     },
-    /// What is live, where
+    /// What is live, where; with -v both slots beside what files and router say
     Status {
         /// Default: all services, which `all` also says
         service: Option<String>,

@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use futures_util::future::join_all;
 use lockgate_engine::{Clock, TTL_SECONDS};
+use lockgate_local::Local;
 use lockgate_model::{Millis, Notify, Project, RunId, Timestamp};
-use lockgate_orchestrator::{InProcess, Parts, Teller};
+use lockgate_orchestrator::{Beside, InProcess, Parts, StateFiles, Teller};
 use lockgate_ports::{Check, Notifier};
+use lockgate_render::rfc3339;
 use lockgate_store::SqlStore;
 
-use crate::secrets;
 use crate::wiring::Wires;
+use crate::{secrets, wiring};
 
 /// A shorter lease would run out between two heartbeats on a busy machine.
 const LEASE_TTL_MILLIS_MIN: u64 = 300;
@@ -28,13 +32,23 @@ fn store(project: &Project) -> Arc<SqlStore> {
     Arc::new(SqlStore::new(&project.state))
 }
 
-/// Why the store would not be used, or that a server answers; `None` for a file that would be used. Makes and changes nothing.
-pub async fn store_check(project: &Project) -> Option<Check> {
-    let store = store(project);
-    match store.look().await {
-        Ok(()) if store.path().is_some() => None,
-        Ok(()) => Some(Check::ok("store", format!("{} answers", project.state))),
-        Err(error) => Some(Check::bad("journal", error.to_string(), error.hint())),
+/// What the project has beside its hosts.
+struct BesideHosts(Arc<Project>);
+
+#[async_trait]
+impl Beside for BesideHosts {
+    async fn store(&self) -> Option<Check> {
+        let store = store(&self.0);
+        match store.look().await {
+            Ok(()) if store.path().is_some() => None,
+            Ok(()) => Some(Check::ok("store", format!("{} answers", self.0.state))),
+            Err(error) => Some(Check::bad("journal", error.to_string(), error.hint())),
+        }
+    }
+
+    async fn registries(&self) -> Vec<Check> {
+        let registry = wiring::registry(&self.0);
+        join_all(self.0.registries.keys().map(|host| registry.check(host))).await
     }
 }
 
@@ -75,6 +89,8 @@ fn orchestrator(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>)
         new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
         lease_ttl: lease_ttl(),
         teller: Teller::new(notifiers(project), secrets::mask(project)),
+        state_files: StateFiles::of(project, Arc::new(Local::new()), rfc3339),
+        beside: Some(Arc::new(BesideHosts(project.clone()))),
         watcher: None,
         spawn: Arc::new(|session| drop(tokio::spawn(session))),
     })
@@ -89,7 +105,7 @@ fn lease_ttl() -> Millis {
 }
 
 /// Whom the configuration names.
-pub fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
+fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
     project
         .notify
         .iter()

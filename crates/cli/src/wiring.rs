@@ -14,7 +14,7 @@ use lockgate_model::{
     Router, Runtime, Secret, Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
 use lockgate_orchestrator::{Site, Wiring};
-use lockgate_ports::{Check, CommandRunner, Gates, Host, HostPorts, NoRouter, PortError, Prober, Registry};
+use lockgate_ports::{CommandRunner, Gates, Host, HostPorts, NoRouter, PortError, Prober, Registry};
 use lockgate_process::{Process, ProcessOptions};
 use lockgate_registry::{RegistryClient, RegistryOptions};
 use lockgate_ssh::Ssh;
@@ -26,38 +26,17 @@ const SOCKET_PATH_MAX: usize = 107;
 /// Where state lives on a host that is not this machine, when the configuration names no folder.
 const REMOTE_STATE_DIR: &str = "/var/lib/lockgate";
 
-/// A connection to a host, shared by all services.
-#[derive(Clone)]
-pub enum AnyHost {
-    Local(Arc<Local>),
-    Ssh(Arc<Ssh>),
-}
-
-impl AnyHost {
-    pub async fn check(&self) -> Vec<Check> {
-        match self {
-            AnyHost::Local(host) => host.check().await,
-            AnyHost::Ssh(host) => host.check().await,
-        }
-    }
-
-    fn port(self) -> Arc<dyn Host> {
-        match self {
-            AnyHost::Local(host) => host,
-            AnyHost::Ssh(host) => host,
-        }
-    }
-}
-
 /// One connection per host, however many services are looked at and sessions at work.
 #[derive(Default)]
-struct Hosts(BTreeMap<HostId, AnyHost>);
+struct Hosts(BTreeMap<HostId, Arc<dyn Host>>);
 
 impl Hosts {
-    fn get(&mut self, id: &HostId, project: &Project) -> AnyHost {
-        let make = || match id.is_local() {
-            true => AnyHost::Local(Arc::new(Local::new())),
-            false => AnyHost::Ssh(Arc::new(Ssh::new(id.clone(), &project.ssh))),
+    fn get(&mut self, id: &HostId, project: &Project) -> Arc<dyn Host> {
+        let make = || -> Arc<dyn Host> {
+            match id.is_local() {
+                true => Arc::new(Local::new()),
+                false => Arc::new(Ssh::new(id.clone(), &project.ssh)),
+            }
         };
         self.0.entry(id.clone()).or_insert_with(make).clone()
     }
@@ -75,7 +54,7 @@ impl Wires {
         Self { project, hosts: Mutex::default() }
     }
 
-    pub fn host(&self, id: &HostId) -> AnyHost {
+    fn host(&self, id: &HostId) -> Arc<dyn Host> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(id, &self.project)
     }
 }
@@ -87,7 +66,7 @@ impl Wiring for Wires {
             None => Vec::new(),
             Some(slots) => {
                 let parts = Parts { project, service, environment, slots };
-                let wire = |id| parts.ports(id, self.host(id).port());
+                let wire = |id| parts.ports(id, self.host(id));
                 slots.hosts.iter().map(wire).collect::<Result<Vec<_>, Refusal>>()?
             }
         };

@@ -9,6 +9,9 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor, value::MapA
 
 use crate::error::Place;
 
+/// What [`At`] is called where it is read.
+pub const AT: &str = "At";
+
 /// A value and its place.
 #[derive(Debug, Clone)]
 pub struct At<T> {
@@ -16,21 +19,23 @@ pub struct At<T> {
     pub place: Place,
 }
 
-pub(crate) fn place(location: serde_saphyr::Location) -> Place {
-    let number = |value: u64| usize::try_from(value).unwrap_or(0);
-    let span = location.span();
-    Place {
-        line: number(location.line()),
-        column: number(location.column()),
-        offset: span.byte_offset().map_or(0, number),
-        length: span.byte_len().map_or(0, number),
-    }
-}
-
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    /// Only from the [tree](crate::from_tree), which hands over the place before the value.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = serde_saphyr::Spanned::<T>::deserialize(deserializer)?;
-        Ok(At { value: spanned.value, place: place(spanned.referenced) })
+        struct Pair<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pair<T> {
+            type Value = At<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value and its place")
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<At<T>, A::Error> {
+                let missing = || de::Error::custom("a value has no place");
+                let [line, column, offset, length] = seq.next_element()?.ok_or_else(missing)?;
+                let value = seq.next_element()?.ok_or_else(missing)?;
+                Ok(At { value, place: Place { line, column, offset, length } })
+            }
+        }
+        deserializer.deserialize_tuple_struct(AT, 2, Pair(PhantomData))
     }
 }
 

@@ -3,6 +3,7 @@
 mod at;
 mod checks;
 mod error;
+mod from_tree;
 pub mod init;
 mod interpolate;
 mod quantity;
@@ -20,6 +21,9 @@ use std::path::{Path, PathBuf};
 
 use lockgate_model::Project;
 use lockgate_own::OwnError;
+
+use at::At;
+use tree::Node;
 
 pub use error::{ConfigError, Kind, Place, Problem};
 pub use schema::schema;
@@ -114,11 +118,13 @@ pub fn parse(
     root: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Project, ConfigError> {
-    let fail = |mut problems: Vec<Problem>| {
-        let source = tree::annotate(text, read::tree(text).as_ref(), &mut problems);
+    let fail = |tree: Option<&At<Node>>, mut problems: Vec<Problem>| {
+        let source = tree::annotate(text, tree, &mut problems);
         ConfigError::new(file_name, source, problems)
     };
-    let file = read::file(text).map_err(|first| fail(structure(text, first)))?;
+    let tree = read::tree(text).map_err(|problem| fail(None, vec![problem]))?;
+    let fail = |problems: Vec<Problem>| fail(Some(&tree), problems);
+    let file = read::file(text, &tree).map_err(|first| fail(structure(&tree, first)))?;
     let read_variables = RefCell::new(Vec::new());
     let recording = |name: &str| {
         let value = env(name)?;
@@ -142,8 +148,8 @@ pub fn parse(
 }
 
 /// The problem that reading stopped at, and the other keys that nobody knows.
-fn structure(text: &str, first: Problem) -> Vec<Problem> {
-    let mut more = read::tree(text).map_or_else(Vec::new, |tree| unknown::keys(&tree));
+fn structure(tree: &At<Node>, first: Problem) -> Vec<Problem> {
+    let mut more = unknown::keys(tree);
     more.retain(|problem| problem.place != first.place);
     more.insert(0, first);
     more

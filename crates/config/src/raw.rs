@@ -35,6 +35,10 @@ pub struct File {
     /// (`postgres://USER@HOST/DATABASE`, with `?sslmode=…` and `&sslrootcert=FILE` where needed). A server on another machine
     /// must show a certificate for its name, unless `sslmode` says otherwise. Default: `.lockgate/journal.db` beside this file.
     pub state: Option<At<String>>,
+    /// A folder on this machine that gets a file `SERVICE.json` for each service: `service`, `image_tag`, `status` (`success`,
+    /// `failed` or `rolled_back`), `timestamp` and `notes`, written at each end of a deployment or rollback. `{service}` and
+    /// `{environment}` are filled in; relative ones start at this file's folder. Default: none is written.
+    pub state_dir: Option<At<String>>,
 }
 
 /// A service: one image repository, or one program.

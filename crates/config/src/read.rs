@@ -1,11 +1,12 @@
-//! Text → [`raw::File`], and what `serde-saphyr` says about it in words for people.
+//! Text → the [tree](Node) → [`raw::File`], and what is wrong with either in words for people.
 
-use serde::de::DeserializeOwned;
-use serde_saphyr::Error as Yaml;
+use serde::Deserialize;
+use serde_saphyr::{Error as Yaml, Spanned};
 
-use crate::at::{At, place};
+use crate::at::At;
 use crate::error::{Kind, Place, Problem};
-use crate::tree::Node;
+use crate::from_tree::What;
+use crate::tree::{Node, Scalar, place, placed};
 use crate::{raw, words};
 
 /// Lists and mappings within each other; the deepest that the format needs is 7.
@@ -13,34 +14,44 @@ const DEPTH_MAX: usize = 32;
 /// Lists, mappings and scalars in one file, aliases followed.
 const NODES_MAX: usize = 100_000;
 
-fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Yaml> {
+/// # Errors
+/// When it is no YAML, or has a key twice.
+pub fn tree(text: &str) -> Result<At<Node>, Problem> {
     let options = serde_saphyr::options! {
         strict_booleans: true,
         reject_unsupported_tags: true,
         ignore_binary_tag_for_string: true,
         with_snippet: false,
+        // `1e999` is text as good as any; as a number nobody reads it.
+        non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::PassThrough,
         budget: serde_saphyr::budget! { max_depth: DEPTH_MAX, max_nodes: NODES_MAX, max_documents: 2 },
     };
-    serde_saphyr::from_str_with_options(text, options)
+    let read = serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options);
+    let mut tree = placed(read.map_err(|error| not_yaml(text, &error))?);
+    tree.value.look_up(text);
+    Ok(tree)
 }
 
-pub fn file(text: &str) -> Result<raw::File, Problem> {
-    from_str::<raw::File>(text).map_err(|error| problem(text, &error))
-}
-
-/// Absent when it is no YAML, or has a key twice.
-pub fn tree(text: &str) -> Option<At<Node>> {
-    from_str(text).ok()
+/// # Errors
+/// The first thing that is not as in `raw`.
+pub fn file(text: &str, tree: &At<Node>) -> Result<raw::File, Problem> {
+    if let (Node::Scalar(Scalar::Nothing), true) = (&tree.value, nothing_in(text)) {
+        return Err(Problem::new(Kind::MissingKey, tree.place, "the file is empty").hint(WRITES_ONE));
+    }
+    raw::File::deserialize(tree).map_err(|misfit| {
+        let (what, at) = misfit.into_parts();
+        misfitting(text, what, at)
+    })
 }
 
 /// A file that is not ours, with places.
 pub fn foreign_tree(text: &str) -> Result<At<Node>, Problem> {
-    from_str(text).map_err(|error| foreign(problem(text, &error)))
+    tree(text).map_err(foreign)
 }
 
 /// A file that is not ours and may have more of YAML in it than ours may, such as tags.
 pub fn foreign_value(text: &str) -> Result<serde_json::Value, Problem> {
-    serde_saphyr::from_str(text).map_err(|error| foreign(problem(text, &error)))
+    serde_saphyr::from_str(text).map_err(|error| foreign(not_yaml(text, &error)))
 }
 
 /// Hints at our own format say nothing about another's.
@@ -52,44 +63,45 @@ fn foreign(mut problem: Problem) -> Problem {
 const SCHEMA: &str = "`lockgate schema` tells what each key takes";
 const WRITES_ONE: &str = "remove it, and `lockgate init` writes one";
 
-/// Never repeats a value of the file: it may be a secret.
-fn problem(text: &str, error: &Yaml) -> Problem {
+fn misfitting(text: &str, what: What, at: Place) -> Problem {
+    let wrong = |message: String| Problem::new(Kind::WrongType, at, message);
+    match what {
+        What::UnknownKey { key, known } => unknown_key(&key, known, at),
+        What::MissingKey(key) => Problem::new(Kind::MissingKey, at, format!("`{key}` is missing"))
+            .hint(format!("add `{key}:` here")),
+        What::NoMapping => {
+            let problem = wrong("expected a mapping (`key: value`)".to_owned());
+            problem.hint(if at.column > 1 { "write its keys below, indented further" } else { SCHEMA })
+        }
+        What::NoList => wrong("expected a list".to_owned())
+            .hint("write each item on a line of its own, with `- ` before it"),
+        What::NoScalar => {
+            let problem = wrong("expected text or a number".to_owned());
+            problem.hint(match text.as_bytes().get(at.offset) {
+                Some(b'{') => "is it text? then put it in quotes: \"{slot}\"",
+                _ => SCHEMA,
+            })
+        }
+        What::NoText => wrong("expected text, found nothing".to_owned()).hint("write \"\" for an empty text"),
+        What::NoFlag => {
+            wrong("expected true or false".to_owned()).hint("write true or false, without quotes")
+        }
+        What::Other { expected, found } => wrong(format!("expected {expected}, found {found}")).hint(SCHEMA),
+    }
+}
+
+/// Never repeats a value of the file: it may be a secret. What can be wrong with a key is here, too.
+fn not_yaml(text: &str, error: &Yaml) -> Problem {
     let error = error.without_snippet();
     let at = error.location().map_or(Place::default(), place);
     let new = |kind, message: String| Problem::new(kind, at, message);
     match error {
-        Yaml::SerdeUnknownField { field, expected, .. }
-        | Yaml::SerdeUnknownVariant { variant: field, expected, .. } => unknown_key(field, expected, at),
         Yaml::DuplicateMappingKey { key, .. } => {
             let key = key.as_ref().map_or("a key".to_owned(), |key| format!("`{}`", name_part(key)));
             new(Kind::DuplicateKey, format!("{key} is here twice")).hint("keep one of them")
         }
-        Yaml::SerdeMissingField { field, .. } => {
-            new(Kind::MissingKey, format!("`{field}` is missing")).hint(format!("add `{field}:` here"))
-        }
-        Yaml::SerdeInvalidType { unexpected, expected, .. }
-        | Yaml::SerdeInvalidValue { unexpected, expected, .. } => {
-            new(Kind::WrongType, format!("expected {expected}, found {}", shape(unexpected))).hint(SCHEMA)
-        }
-        Yaml::Unexpected { expected, .. } => {
-            let problem = new(Kind::WrongType, format!("expected {}", event(expected)));
-            match text.as_bytes().get(at.offset) {
-                Some(b'{') if expected.contains("scalar") => {
-                    problem.hint("is it text? then put it in quotes: \"{slot}\"")
-                }
-                _ if expected.starts_with("mapping") && at.column > 1 => {
-                    problem.hint("write its keys below, indented further")
-                }
-                _ if expected.starts_with("sequence") => {
-                    problem.hint("write each item on a line of its own, with `- ` before it")
-                }
-                _ => problem.hint(SCHEMA),
-            }
-        }
-        Yaml::NullIntoString { .. } => new(Kind::WrongType, "expected text, found nothing".to_owned())
-            .hint("write \"\" for an empty text"),
-        Yaml::InvalidBooleanStrict { .. } => new(Kind::WrongType, "expected true or false".to_owned())
-            .hint("write true or false, without quotes"),
+        Yaml::Unexpected { .. } => misfitting(text, What::NoScalar, at),
+        Yaml::NullIntoString { .. } => misfitting(text, What::NoText, at),
         Yaml::InvalidScalar { ty, .. } => new(Kind::WrongType, format!("expected {ty}")).hint(SCHEMA),
         Yaml::Eof { .. } if nothing_in(text) => {
             new(Kind::MissingKey, "the file is empty".to_owned()).hint(WRITES_ONE)
@@ -97,7 +109,7 @@ fn problem(text: &str, error: &Yaml) -> Problem {
         Yaml::MultipleDocuments { .. } => {
             new(Kind::Syntax, "there is more than one document".to_owned()).hint("remove the `---` line")
         }
-        Yaml::AliasError { error, .. } => problem(text, error),
+        Yaml::AliasError { error, .. } => not_yaml(text, error),
         Yaml::Budget { .. } => new(Kind::Syntax, "the file is too deep or too large".to_owned()),
         Yaml::UnknownAnchor { .. } => new(Kind::Syntax, "the anchor of this alias does not exist".to_owned()),
         // What is left is about YAML itself; the scanner's words name characters, never values.
@@ -145,28 +157,4 @@ fn name_part(key: &str) -> String {
         shown.push('…');
     }
     shown
-}
-
-/// `string "hunter2"` → `text`: serde's words for what it found, without the value.
-fn shape(unexpected: &str) -> &'static str {
-    let word = unexpected.split([' ', '(']).next().unwrap_or_default();
-    match word {
-        "string" | "character" => "text",
-        "integer" | "floating" => "a number",
-        "boolean" => "true or false",
-        "map" | "struct" => "a mapping",
-        "sequence" | "tuple" => "a list",
-        "unit" | "Option" | "null" => "nothing",
-        _ => "something else",
-    }
-}
-
-/// serde-saphyr's words for parser events.
-fn event(expected: &str) -> String {
-    match expected {
-        "mapping start" | "mapping" => "a mapping (`key: value`)".to_owned(),
-        "sequence start" | "sequence" => "a list".to_owned(),
-        "string scalar" | "scalar" => "text or a number".to_owned(),
-        other => other.to_owned(),
-    }
 }

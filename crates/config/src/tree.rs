@@ -5,6 +5,7 @@ use std::fmt;
 
 use lockgate_model::is_secret_name;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde_saphyr::Spanned;
 
 use crate::at::At;
 use crate::error::{Kind, Place, Problem};
@@ -18,15 +19,27 @@ const NAMING_KEYS: [&str; 5] = ["services", "environments", "urls", "header", "r
 pub enum Node {
     Scalar(Scalar),
     List(Vec<At<Node>>),
-    Map(Vec<(At<String>, At<Node>)>),
+    Map(Vec<Entry>),
 }
+
+/// A key and what stands there.
+pub type Entry = (At<String>, At<Node>);
 
 /// What stands where neither a list nor a mapping does.
 pub enum Scalar {
     Nothing,
-    Flag,
-    Number(String),
+    Flag(Plain),
+    Number(Plain),
     Text(String),
+}
+
+/// What YAML takes for more than text: `1.50` is a number, and as text it stays `1.50`.
+#[derive(Default)]
+pub struct Plain {
+    /// As it is written.
+    pub text: String,
+    /// Where, which is another place than that of an alias.
+    at: Place,
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -38,16 +51,16 @@ impl<'de> Deserialize<'de> for Node {
                 f.write_str("anything")
             }
             fn visit_bool<E: de::Error>(self, _: bool) -> Result<Node, E> {
-                Ok(Node::Scalar(Scalar::Flag))
+                Ok(Node::Scalar(Scalar::Flag(Plain::default())))
             }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Node, E> {
-                Ok(Node::Scalar(Scalar::Number(number.to_string())))
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Node, E> {
+                Ok(Node::Scalar(Scalar::Number(Plain::default())))
             }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Node, E> {
-                Ok(Node::Scalar(Scalar::Number(number.to_string())))
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Node, E> {
+                Ok(Node::Scalar(Scalar::Number(Plain::default())))
             }
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Node, E> {
-                Ok(Node::Scalar(Scalar::Number(number.to_string())))
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Node, E> {
+                Ok(Node::Scalar(Scalar::Number(Plain::default())))
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Node, E> {
                 Ok(Node::Scalar(Scalar::Text(text.to_owned())))
@@ -58,14 +71,15 @@ impl<'de> Deserialize<'de> for Node {
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
                 let mut items = Vec::new();
                 while let Some(item) = seq.next_element()? {
-                    items.push(item);
+                    items.push(placed(item));
                 }
                 Ok(Node::List(items))
             }
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
                 let mut entries = Vec::new();
-                while let Some(key) = map.next_key()? {
-                    entries.push((key, map.next_value()?));
+                while let Some(key) = map.next_key::<Spanned<String>>()? {
+                    let key = At { value: key.value, place: place(key.referenced) };
+                    entries.push((key, placed(map.next_value()?)));
                 }
                 Ok(Node::Map(entries))
             }
@@ -74,7 +88,43 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
+/// A node with its place, as the YAML reader hands it over.
+pub fn placed(spanned: Spanned<Node>) -> At<Node> {
+    let mut node = spanned.value;
+    if let Node::Scalar(Scalar::Flag(plain) | Scalar::Number(plain)) = &mut node {
+        plain.at = place(spanned.defined);
+    }
+    At { value: node, place: place(spanned.referenced) }
+}
+
+/// Where it is referred to or written.
+pub fn place(location: serde_saphyr::Location) -> Place {
+    let number = |value: u64| usize::try_from(value).unwrap_or(0);
+    let span = location.span();
+    Place {
+        line: number(location.line()),
+        column: number(location.column()),
+        offset: span.byte_offset().map_or(0, number),
+        length: span.byte_len().map_or(0, number),
+    }
+}
+
 impl Node {
+    /// Looks up in the file how numbers and flags are written.
+    pub fn look_up(&mut self, text: &str) {
+        match self {
+            Node::Scalar(Scalar::Flag(plain) | Scalar::Number(plain)) => {
+                let Place { offset, length, .. } = plain.at;
+                let written = text.get(offset..offset.saturating_add(length)).unwrap_or_default();
+                // As in `!!int "5"`.
+                written.trim_matches(['"', '\'']).clone_into(&mut plain.text);
+            }
+            Node::Scalar(Scalar::Nothing | Scalar::Text(_)) => {}
+            Node::List(items) => items.iter_mut().for_each(|item| item.value.look_up(text)),
+            Node::Map(entries) => entries.iter_mut().for_each(|(_, node)| node.value.look_up(text)),
+        }
+    }
+
     /// The keys that lead to what starts at `offset`, whether it is a key or a value; absent: nothing starts there.
     fn path(&self, offset: usize) -> Option<Vec<String>> {
         let within = |step: String, place: Place, node: &Node| {

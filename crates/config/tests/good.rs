@@ -307,6 +307,17 @@ fn what_a_variable_holds_is_never_yaml() {
     assert_eq!(rest, ["${EVIL}", "1.50", "yes"], "text stays as it is written");
 }
 
+#[test]
+fn numbers_and_flags_are_text_as_they_are_written() {
+    let env = "env: { A: 1.50, B: 0x1F, C: 007, D: TRUE, E: .inf, F: 12e4567, G: -0, H: &h 1_000, I: *h, J: !!int \"5\" }";
+    let project =
+        good(&with(&format!("command: ./server\n{env}\ncwd: &c 010\nimage: *c"), "runtime: process"));
+    let service = project.services.values().next().unwrap();
+    let values: Vec<&str> = service.env.values().map(|value| value.reveal()).collect();
+    assert_eq!(values, ["1.50", "0x1F", "007", "TRUE", ".inf", "12e4567", "-0", "1_000", "1_000", "5"]);
+    assert_eq!(service.image.as_deref(), Some("010"));
+}
+
 /// System A's regression and smoke: health and critical paths, latency, and stability.
 #[test]
 fn stability_is_a_gate_that_looks_for_a_time() {

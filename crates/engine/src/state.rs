@@ -169,8 +169,8 @@ impl RunState {
                     .steps
                     .get(step.0 as usize)
                     .ok_or_else(|| illegal(event, "the plan has no such step"))?;
-                let next = next_status(&self.direction, status, &event.kind).ok_or_else(|| {
-                    illegal(event, &format!("step {} is {status:?}, {:?}", step.0, self.direction))
+                let next = next_status(&self.direction, status, &event.kind).map_err(|why| {
+                    illegal(event, &format!("{why} (step {} is {status:?}, {:?})", step.0, self.direction))
                 })?;
                 self.steps[step.0 as usize] = next;
             }
@@ -438,23 +438,59 @@ fn failure_of(status: &StepStatus, undo: bool) -> Option<Failure> {
     }
 }
 
-/// The one truth table of a step: what it becomes, or `None` when the event cannot follow.
-fn next_status(direction: &Direction, status: &StepStatus, event: &EventKind) -> Option<StepStatus> {
-    use StepStatus::{Done, Failed, Pending, Running, Undoing, Undone, Unknown};
+/// The one truth table of a step: what it becomes, or why the event cannot follow.
+fn next_status(
+    direction: &Direction,
+    status: &StepStatus,
+    event: &EventKind,
+) -> Result<StepStatus, &'static str> {
+    use StepStatus::{Done, Failed, Pending, Running, UndoFailed, Undoing, Undone, Unknown};
     let forward = !matches!(direction, Direction::Unwinding(_));
     match (status, event) {
         // Unknown is performed again: actions look first.
-        (Pending | Unknown, EventKind::StepStarted { .. }) if forward => Some(Running),
-        // A step that was under way when the run turned back still tells how it ended.
-        (Running, EventKind::StepSucceeded { .. }) => Some(Done),
-        (Running, EventKind::StepFailed { failure, .. }) => Some(Failed(failure.clone())),
-        // A failed step may have done half of its work, an unknown one all of it.
-        (Done | Failed(_) | Unknown, EventKind::UndoStarted { .. }) if !forward => Some(Undoing),
-        (Undoing, EventKind::UndoSucceeded { .. }) if !forward => Some(Undone),
-        (Undoing, EventKind::UndoFailed { failure, .. }) if !forward => {
-            Some(StepStatus::UndoFailed(failure.clone()))
+        (Pending | Unknown, EventKind::StepStarted { .. }) if forward => Ok(Running),
+        (Pending | Unknown, EventKind::StepStarted { .. }) => Err("a run that goes back begins nothing"),
+        // Who takes a run over makes what was begun unknown, so a second beginning finds one of these only by mistake.
+        (Running | Done | Failed(_) | Undoing | Undone | UndoFailed(_), EventKind::StepStarted { .. }) => {
+            Err("it was begun already")
         }
-        _ => None,
+        // A step that was under way when the run turned back still tells how it ended.
+        (Running, EventKind::StepSucceeded { .. }) => Ok(Done),
+        (Running, EventKind::StepFailed { failure, .. }) => Ok(Failed(failure.clone())),
+        // An unknown step ended in another process, or not: it is begun again before anything is said of its end.
+        (
+            Pending | Unknown | Done | Failed(_) | Undoing | Undone | UndoFailed(_),
+            EventKind::StepSucceeded { .. } | EventKind::StepFailed { .. },
+        ) => Err("only what is under way ends"),
+        // A failed step may have done half of its work, an unknown one all of it.
+        (Done | Failed(_) | Unknown, EventKind::UndoStarted { .. }) if !forward => Ok(Undoing),
+        (Done | Failed(_) | Unknown, EventKind::UndoStarted { .. }) => {
+            Err("only a run that goes back takes a step back")
+        }
+        (Pending, EventKind::UndoStarted { .. }) => Err("what was not begun is not taken back"),
+        // Its effect may still be on its way: it would come after the undo.
+        (Running, EventKind::UndoStarted { .. }) => Err("what is under way ends before it is taken back"),
+        // An undo that failed waits for a person; who takes the run over then finds it unknown.
+        (Undoing | Undone | UndoFailed(_), EventKind::UndoStarted { .. }) => Err("it is taken back once"),
+        (Undoing, EventKind::UndoSucceeded { .. }) if !forward => Ok(Undone),
+        (Undoing, EventKind::UndoFailed { failure, .. }) if !forward => Ok(UndoFailed(failure.clone())),
+        // A run that goes back stays so until it is over, or somebody takes it over, which makes this unknown.
+        (Undoing, EventKind::UndoSucceeded { .. } | EventKind::UndoFailed { .. }) => {
+            Err("only a run that goes back takes a step back")
+        }
+        (
+            Pending | Running | Unknown | Done | Failed(_) | Undone | UndoFailed(_),
+            EventKind::UndoSucceeded { .. } | EventKind::UndoFailed { .. },
+        ) => Err("only an undo that is under way ends"),
+        (
+            _,
+            EventKind::RunStarted { .. }
+            | EventKind::Adopted { .. }
+            | EventKind::Intended { .. }
+            | EventKind::UnwindStarted { .. }
+            | EventKind::Committed
+            | EventKind::RunEnded { .. },
+        ) => Err("it is about the run and no step"),
     }
 }
 

@@ -126,6 +126,7 @@ mod tests {
             state: lockgate_model::StateLocation::of_folder("/srv".as_ref()),
             ssh: Default::default(),
             registries: Default::default(),
+            state_dir: None,
         })
     }
 

@@ -4,6 +4,7 @@
 mod audit;
 mod behind;
 mod calendar;
+mod closely;
 mod dark;
 mod delivery;
 mod escape;
@@ -17,6 +18,7 @@ mod hints;
 mod host_log;
 mod ids;
 mod lease;
+mod live_text;
 mod mask;
 mod observation;
 mod observed;
@@ -36,6 +38,7 @@ mod resumed;
 mod schedule;
 mod split;
 mod state;
+mod state_file;
 mod status_line;
 mod status_word;
 mod template;
@@ -49,6 +52,7 @@ mod webhook;
 pub use audit::{AuditEntry, AuditRecord};
 pub use behind::{Behind, LeftOut};
 pub use calendar::{Cron, InvalidCron, Zone};
+pub use closely::{HostClosely, Probed, ServiceClosely, SlotClosely};
 pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
@@ -73,11 +77,12 @@ pub use lease::{
     BELIEVED_TTL_SECONDS_MAX, Begun, Holder, Identity, LeaseRecord, OWNER_CHARS_MAX, Place, PlanPlace,
     Progress, RECORD_BYTES_MAX, RunEnd, RunFileName, TOKEN_MAX, Unfinished,
 };
+pub use live_text::{deploy_again, live_text, not_running};
 pub use mask::Mask;
 pub use observation::{Observation, Tally};
 pub use observed::{
-    HostObserved, Observed, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved, SlotState,
-    live_without_router,
+    HostObserved, Observed, OwnEnd, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved,
+    SlotState, live_without_router,
 };
 pub use past_run::{HistoryFilter, PastRun};
 pub use plan::{
@@ -100,6 +105,7 @@ pub use schedule::{
 };
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
+pub use state_file::{NOTES_CHARS_MAX, StateFile, StateWord};
 pub use status_line::StatusLine;
 pub use status_word::StatusWord;
 pub use template::{Template, TemplateError, Vars};

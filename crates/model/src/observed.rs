@@ -102,10 +102,7 @@ impl HostObserved {
     /// clock.
     #[must_use]
     pub fn is_restarting(&self, now: Timestamp) -> bool {
-        self.live().is_some_and(|(_, slot)| {
-            let lately = |at| now.since(at) < Millis::from_secs(RESTARTED_SECONDS);
-            slot.restarts > 0 && slot.started_at.is_none_or(lately)
-        })
+        self.live().is_some_and(|(_, slot)| slot.is_restarting(Some(now)))
     }
 
     /// Users should see a release, and see none.
@@ -156,6 +153,34 @@ pub struct SlotObserved {
     pub restarts: u64,
     /// Where it answers, as seen from the host (`172.17.0.3:5000`).
     pub endpoint: Option<String>,
+}
+
+/// How what a slot held has ended, as the runtime has it from the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OwnEnd {
+    /// 128 + signal when it was ended by one.
+    pub exit_code: i64,
+    /// By the host's clock; `None` where the host does not say.
+    pub ended_at: Option<Timestamp>,
+    /// The host took it away because it used too much memory.
+    pub out_of_memory: bool,
+}
+
+impl OwnEnd {
+    /// ` with exit code 3`.
+    pub(crate) fn with_code(&self) -> String {
+        format!(" with exit code {}", self.exit_code)
+    }
+}
+
+impl SlotObserved {
+    /// It does not stay up: it was started again by itself in the two minutes before `now`, by the host's own clock.
+    /// `None` where that is not known: then it stays up as far as can be said.
+    #[must_use]
+    pub fn is_restarting(&self, now: Option<Timestamp>) -> bool {
+        let lately = |at| now.is_some_and(|now| now.since(at) < Millis::from_secs(RESTARTED_SECONDS));
+        self.restarts > 0 && self.started_at.map_or(now.is_some(), lately)
+    }
 }
 
 /// Whether a slot runs.

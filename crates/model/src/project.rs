@@ -29,6 +29,9 @@ pub struct Project {
     pub ssh: Ssh,
     /// Where what outlives runs is kept.
     pub state: StateLocation,
+    /// The folder on this machine that gets a [`crate::StateFile`] for each service, with `{service}` and `{environment}`;
+    /// relative ones are in `root`. `None`: none is written.
+    pub state_dir: Option<Template>,
 }
 
 impl Project {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Behind, EnvironmentName, Exit, Failure, HostId, HostObserved, Mask, Rejected, ServiceName, ServiceStatus,
-    StatusWord, Timestamp,
+    Behind, EnvironmentName, Exit, Failure, HostClosely, HostId, HostObserved, Mask, Rejected,
+    ServiceClosely, ServiceName, ServiceStatus, StatusWord, Timestamp,
 };
 
 /// As `status --format json` prints it.
@@ -34,6 +34,9 @@ pub struct StatusLine {
     pub unseen: BTreeMap<HostId, Failure>,
     /// Hosts that a run went on without, and that have not caught up.
     pub behind: BTreeMap<HostId, Behind>,
+    /// What was seen more closely, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closely: Option<BTreeMap<HostId, HostClosely>>,
 }
 
 impl StatusLine {
@@ -52,15 +55,22 @@ impl StatusLine {
             hosts: status.observed.hosts.clone(),
             unseen: status.unseen.clone(),
             behind: status.behind(),
+            closely: None,
         }
+    }
+
+    /// With what was seen more closely.
+    #[must_use]
+    pub fn closely(looked: &ServiceClosely, time: impl Fn(Timestamp) -> String) -> Self {
+        Self { closely: Some(looked.hosts.clone()), ..Self::of(&looked.status, time) }
     }
 }
 
 impl ServiceStatus {
     /// For a command that looked at these, and at nothing else.
     #[must_use]
-    pub fn exit(statuses: &[ServiceStatus]) -> Exit {
-        let exits = statuses.iter().map(|status| Exit::of_look(status.word()));
+    pub fn exit<'s>(statuses: impl IntoIterator<Item = &'s ServiceStatus>) -> Exit {
+        let exits = statuses.into_iter().map(|status| Exit::of_look(status.word()));
         exits.fold(Exit::Succeeded, Exit::or_worse)
     }
 
@@ -83,6 +93,14 @@ impl ServiceStatus {
     pub fn notes(&self) -> String {
         let failure = self.last_end().and_then(|end| end.outcome.failure());
         let mut notes: Vec<String> = failure.map(ToString::to_string).into_iter().collect();
+        notes.extend(self.seen_notes());
+        notes.join("; ")
+    }
+
+    /// As [`Self::notes`], one by one and without how the last run ended.
+    #[must_use]
+    pub fn seen_notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
         notes.extend(self.unseen.iter().map(|(host, failure)| format!("{host}: {failure}")));
         let held = self.leases.iter().filter(|(_, lease)| lease.unfinished.is_some());
         let at_work =
@@ -100,7 +118,7 @@ impl ServiceStatus {
         for (host, behind) in self.behind() {
             notes.push(format!("{host} is behind: run {} went on without it", behind.run));
         }
-        notes.join("; ")
+        notes
     }
 
     /// Hides secrets in why something could not be seen, which hosts and routers say.

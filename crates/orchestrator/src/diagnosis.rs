@@ -1,6 +1,6 @@
 //! What `doctor` has found out, as every face tells it.
 
-use lockgate_model::{EnvironmentName, Exit, HostId, ServiceName};
+use lockgate_model::{EnvironmentName, Exit, HostId, Mask, ServiceName};
 use lockgate_ports::{Check, CheckState};
 use serde::Serialize;
 
@@ -15,6 +15,49 @@ pub struct Diagnosed {
     pub service: Option<ServiceName>,
     /// What was looked at, what was seen, and how to mend it.
     pub check: Check,
+}
+
+/// What belongs together, in the order in which it was looked at.
+#[derive(Debug, Clone, Serialize)]
+pub struct Examined {
+    /// The environment that a deployment would need it for.
+    pub environment: EnvironmentName,
+    /// Where it was looked at.
+    pub host: HostId,
+    /// `None` for what is not about one service.
+    pub service: Option<ServiceName>,
+    /// What it is about, for people, beside the host's name; may be empty.
+    pub title: String,
+    /// What was looked at.
+    pub checks: Vec<Check>,
+}
+
+impl Examined {
+    /// One for each check.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Diagnosed> {
+        let line = |check: &Check| Diagnosed {
+            environment: self.environment.clone(),
+            host: self.host.clone(),
+            service: self.service.clone(),
+            check: check.clone(),
+        };
+        self.checks.iter().map(line).collect()
+    }
+
+    /// Of all of them: see [`Diagnosed::exit`].
+    #[must_use]
+    pub fn exit(all: &[Examined]) -> Exit {
+        let lines: Vec<Diagnosed> = all.iter().flat_map(Examined::lines).collect();
+        Diagnosed::exit(&lines)
+    }
+
+    pub(crate) fn mask(&mut self, mask: &Mask) {
+        for check in &mut self.checks {
+            check.seen = mask.hide(std::mem::take(&mut check.seen));
+            check.lines = mask.hide_all(std::mem::take(&mut check.lines));
+        }
+    }
 }
 
 impl Diagnosed {

@@ -9,14 +9,17 @@ use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
     Abandoned, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter, HostId,
     HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected, Report,
-    Requester, Resume, Resumed, RunId, Service, ServiceName, ServiceStatus, StepProgress, Told, Want,
+    Requester, Resume, Resumed, RunId, Service, ServiceClosely, ServiceName, ServiceStatus, StepProgress,
+    Told, Want,
 };
 use tokio::sync::watch;
 
+use crate::doctor::{self, Around, Beside};
 use crate::handle::{Handle, Seat, Stoppable, handle};
 use crate::service::Orchestrator;
 use crate::session::{Session, Tools};
-use crate::{Site, Teller, agreed, history, lookup, refused, waiting};
+use crate::state_files::{Conclude, StateFiles};
+use crate::{Examined, Site, Teller, agreed, history, lookup, refused, waiting};
 
 /// Longest wait until the hosts know that a run turns back, so that whoever comes next does not go on with it.
 const HEEDED_SECONDS_MAX: u64 = 2;
@@ -57,6 +60,10 @@ pub struct Parts {
     pub lease_ttl: Millis,
     /// Through whom people are told.
     pub teller: Teller,
+    /// `None`: no state files are asked for.
+    pub state_files: Option<StateFiles>,
+    /// What the project has beside its hosts, for `doctor`; `None`: that is not looked at.
+    pub beside: Option<Arc<dyn Beside>>,
     /// Hears the events of all sessions; must not block. `None`: nobody does but who holds a session's handle.
     pub watcher: Option<Arc<dyn EventSink>>,
     /// Begins a session's task, which nobody waits for.
@@ -121,18 +128,23 @@ impl InProcess {
         }
     }
 
-    /// Tells people of what came to nothing before a session could begin.
-    pub(crate) fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
+    /// Tells people of what came to nothing before a session could begin, and writes it down.
+    pub(crate) async fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
         let (site, tools) = (self.site_of(want)?, self.looking());
         let session = Session::new(&site, &tools, (self.parts.new_run)());
-        tools.teller.unbegun(&session, &want.aim, failure);
+        tools.teller.unbegun(&session, &want.aim, failure.clone());
+        if let Some(files) = &self.parts.state_files {
+            let end: Result<Report, Refusal> = Err(Refusal::Failed { failure });
+            session.note_end(files, want.aim.asked().as_deref(), &end).await;
+        }
         Ok(())
     }
 
     /// Begins a session that comes to what `job` comes to.
-    fn begin<T: Send + 'static>(
+    fn begin<T: Conclude + Send + Sync + 'static>(
         &self,
         site: Site,
+        asked: Option<String>,
         requester: &Requester,
         job: impl for<'s> FnOnce(&'s Session<'s>) -> Job<'s, T> + Send + 'static,
     ) -> Handle<T> {
@@ -147,23 +159,40 @@ impl InProcess {
         let plainly = requester.is_plainly(&self.parts.identity.owner);
         let requester = (!plainly).then(|| requester.told());
         let tools = self.tools(sink, interrupt, requester);
-        (self.parts.spawn)(drive(site, tools, id, seat, asked_to_leave, job).boxed());
+        let note = self.parts.state_files.clone().map(|files| Note { files, asked });
+        (self.parts.spawn)(drive(site, tools, id, note, seat, asked_to_leave, job).boxed());
         handle
     }
 }
 
 type Job<'s, T> = BoxFuture<'s, Result<T, Refusal>>;
 
+/// That its end is written down.
+struct Note {
+    files: StateFiles,
+    /// What is to be deployed or brought back, as it was asked for.
+    asked: Option<String>,
+}
+
 /// A session from its beginning to its end.
-async fn drive<T>(
+async fn drive<T: Conclude>(
     site: Site,
     tools: Tools,
     id: RunId,
+    note: Option<Note>,
     mut seat: Seat<T>,
     mut leave: watch::Receiver<bool>,
     job: impl for<'s> FnOnce(&'s Session<'s>) -> Job<'s, T>,
 ) {
     let session = Session::new(&site, &tools, id);
+    let note_end = async |end: &Result<T, Refusal>| {
+        if let Some(Note { files, asked }) = &note {
+            session.note_end(files, asked.as_deref(), end).await;
+        }
+    };
+    if let Some(Note { files, .. }) = &note {
+        files.warn_early(&session).await;
+    }
     // Whoever is told that it was left may end this process in the midst of it, so it is not dropped before.
     let mut work = job(&session);
     let ended = tokio::select! {
@@ -173,11 +202,15 @@ async fn drive<T>(
     };
     if let Some(end) = ended {
         let mask = Mask::of(&site.secrets);
-        return seat.end(end.map_err(|refusal| refusal.masked(&mask)));
+        let end = end.map_err(|refusal| refusal.masked(&mask));
+        note_end(&end).await;
+        return seat.end(end);
     }
     seat.voice.tell(Told::Leaving);
     let abandoned = Box::new(session.abandoned().await);
-    seat.end(Err(Refusal::Abandoned { abandoned }));
+    let end = Err(Refusal::Abandoned { abandoned });
+    note_end(&end).await;
+    seat.end(end);
     let bound = Duration::from_secs(LEFT_SECONDS_MAX);
     if tokio::time::timeout(bound, seat.is_given_up()).await.is_err() {
         tracing::debug!("what was under way of a session that was left ends now");
@@ -282,7 +315,7 @@ fn resuming(
 #[async_trait]
 impl Orchestrator for InProcess {
     async fn start(&self, want: &Want, requester: &Requester) -> Result<Handle<Report>, Refusal> {
-        Ok(self.begin(self.site_of(want)?, requester, running(want.clone())))
+        Ok(self.begin(self.site_of(want)?, want.aim.asked(), requester, running(want.clone())))
     }
 
     async fn resume(&self, what: &Resume, requester: &Requester) -> Result<Handle<Resumed>, Refusal> {
@@ -290,7 +323,7 @@ impl Orchestrator for InProcess {
             lookup::environment(self.project(), what.environment.as_ref().map(EnvironmentName::as_str))?;
         let skip = lookup::skipped(environment, what.skip.iter().map(HostId::as_str))?;
         let site = self.site(what.service.as_str(), Some(&environment.name))?;
-        Ok(self.begin(site, requester, resuming(what.clone(), skip)))
+        Ok(self.begin(site, None, requester, resuming(what.clone(), skip)))
     }
 
     async fn plan(&self, want: &Want) -> Result<Planned, Refusal> {
@@ -313,6 +346,34 @@ impl Orchestrator for InProcess {
             statuses.push(Session::new(&site, &tools, (self.parts.new_run)()).status().await);
         }
         Ok(statuses)
+    }
+
+    async fn status_closely(
+        &self,
+        service: Option<&ServiceName>,
+        environment: Option<&EnvironmentName>,
+    ) -> Result<Vec<ServiceClosely>, Refusal> {
+        let tools = self.looking();
+        let mut looked = Vec::new();
+        for service in lookup::services(self.project(), service.map(ServiceName::as_str))? {
+            let site = self.site(service.name.as_str(), environment)?;
+            looked.push(Session::new(&site, &tools, (self.parts.new_run)()).status_closely().await);
+        }
+        Ok(looked)
+    }
+
+    async fn doctor(
+        &self,
+        service: Option<&ServiceName>,
+        environment: Option<&EnvironmentName>,
+    ) -> Result<Vec<Examined>, Refusal> {
+        let mut sites = Vec::new();
+        for service in lookup::services(self.project(), service.map(ServiceName::as_str))? {
+            sites.push(self.site(service.name.as_str(), environment)?);
+        }
+        let Parts { state_files, beside, teller, .. } = &*self.parts;
+        let around = Around { state_files: state_files.as_ref(), beside: beside.as_deref(), teller };
+        doctor::examine(&sites, &around, &self.looking()).await
     }
 
     async fn history(&self, filter: &HistoryFilter) -> Result<Vec<PastRun>, Refusal> {

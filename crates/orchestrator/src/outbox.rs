@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lockgate_ports::{Message, Notifier, PortError, Posted};
+use lockgate_ports::{Check, Message, Notifier, PortError, Posted};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -69,6 +69,11 @@ struct State {
 impl Outbox {
     pub(crate) fn new(notifier: Arc<dyn Notifier>) -> Arc<Outbox> {
         Arc::new(Outbox { notifier, state: Mutex::default(), idle: Notify::new() })
+    }
+
+    /// Whether its notifier can tell people.
+    pub(crate) async fn check(&self) -> Check {
+        self.notifier.check().await
     }
 
     /// Takes a message; never waits.

@@ -4,10 +4,10 @@
 use async_trait::async_trait;
 use lockgate_model::{
     CheckWant, EnvironmentName, Event, GateAnswer, HistoryFilter, HostLog, LogsWant, PastRun, Planned,
-    Refusal, Report, Requester, Resume, Resumed, RunId, ServiceName, ServiceStatus, Want,
+    Refusal, Report, Requester, Resume, Resumed, RunId, ServiceClosely, ServiceName, ServiceStatus, Want,
 };
 
-use crate::Handle;
+use crate::{Examined, Handle};
 
 /// The orchestrator of one project. It may have any number of sessions at once; those of one service in one environment
 /// exclude each other by its lease, whoever they are of.
@@ -41,6 +41,29 @@ pub trait Orchestrator: Send + Sync {
         service: Option<&ServiceName>,
         environment: Option<&EnvironmentName>,
     ) -> Result<Vec<ServiceStatus>, Refusal>;
+
+    /// As [`Orchestrator::status`], and more closely: both slots of each host, how each ended, its health asked once from the
+    /// host, and where files, slots and router disagree. Takes some requests more for each slot.
+    ///
+    /// # Errors
+    /// `Usage`.
+    async fn status_closely(
+        &self,
+        service: Option<&ServiceName>,
+        environment: Option<&EnvironmentName>,
+    ) -> Result<Vec<ServiceClosely>, Refusal>;
+
+    /// Looks at all that a deployment will need, and at what is out of order now; what belongs together is together, in the
+    /// order in which it is told. `service` and `environment` as in [`Orchestrator::status`]. [`crate::Diagnosed::exit`] says whether
+    /// all is well.
+    ///
+    /// # Errors
+    /// `Usage`, and `Failed` for gates that cannot be filled in.
+    async fn doctor(
+        &self,
+        service: Option<&ServiceName>,
+        environment: Option<&EnvironmentName>,
+    ) -> Result<Vec<Examined>, Refusal>;
 
     /// From this orchestrator's journal, newest first: what other machines did without it is not in it.
     ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use lockgate_model::{Aim, Failure, FailureKind, Mask, Outcome, Plan, RunId};
-use lockgate_ports::{Message, MessageKind, Notifier, PortError};
+use lockgate_ports::{Check, Message, MessageKind, Notifier, PortError};
 
 use crate::outbox::{Outbox, Story};
 use crate::session::{Session, Tools};
@@ -43,6 +43,11 @@ impl Teller {
     pub fn give_up(&self) {
         let why = PortError::new(FailureKind::Cancelled, "nobody waited for it");
         self.outboxes.iter().for_each(|outbox| outbox.give_up(&why));
+    }
+
+    /// Whether people can be told, all of them asked side by side.
+    pub(crate) async fn check(&self) -> Vec<Check> {
+        join_all(self.outboxes.iter().map(|outbox| outbox.check())).await
     }
 
     #[cfg(test)]

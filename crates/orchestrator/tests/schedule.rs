@@ -10,16 +10,19 @@ use lockgate_model::{
     BuiltinRouter, ComposeLayout, ComposeRuntime, Cron, Delivery, Digest, Environment, EnvironmentName,
     Event, Health, HostId, HttpHealth, Identity, Mask, Millis, Pick, Project, ProjectName, Reference,
     Refusal, Release, Report, Repository, Resumed, Router, RunId, Runtime, Schedule, ScheduledWord, Service,
-    ServiceName, SlotDelivery, Ssh, StatusRange, Strategy, Tag, Template, Timestamp, TurnTold, Wave, Zone,
+    ServiceName, SlotDelivery, Ssh, StateFile, StatusRange, Strategy, Tag, Template, Timestamp, TurnTold,
+    Wave, Zone,
 };
-use lockgate_orchestrator::{Face, Handle, InProcess, Parts, Scheduler, Site, Teller, Turn, Turned, Wiring};
+use lockgate_orchestrator::{
+    Face, Handle, InProcess, Parts, Scheduler, Site, StateFiles, Teller, Turn, Turned, Wiring,
+};
 use lockgate_plan::schedule::Due;
 use lockgate_ports::fake::{
     Artifact, Behaviour, Call, FakeGate, FakeHost, FakeNotifier, FakePorts, FakeRegistry, Fate, Faults,
     Machine, NoFaults, SharedMachine, What, shared,
 };
 use lockgate_ports::registry::MEDIA_TYPES;
-use lockgate_ports::{GateSubject, Gates, Manifest, PortError, Registry};
+use lockgate_ports::{GateSubject, Gates, Host, Manifest, PortError, Registry};
 
 /// 2026-03-26T00:00:00Z, three days before the clocks change in Berlin.
 const DAY_ONE: i64 = 1_774_483_200_000;
@@ -120,6 +123,8 @@ struct Scene {
     days: Arc<Days>,
     registry: FakeRegistry,
     machine: SharedMachine,
+    /// The one that runs Lockgate.
+    desk: Arc<FakeHost>,
     notifier: Arc<FakeNotifier>,
     teller: Teller,
     runs: Arc<Runs>,
@@ -203,6 +208,7 @@ impl Scene {
             registries: BTreeMap::new(),
             ssh: Ssh::default(),
             state: lockgate_model::StateLocation::of_folder("/".as_ref()),
+            state_dir: Some(Template::new("./desk/state").unwrap()),
         };
         let site = Site {
             project: Arc::new(project),
@@ -217,6 +223,9 @@ impl Scene {
         };
         let (runs, count) = (Arc::new(Runs::default()), AtomicU64::new(1));
         let teller = Teller::new(vec![notifier.clone()], Mask::of(&[]));
+        // This machine is another one than the host.
+        let desk = shared(Machine::new(HostId::local(), Arc::default()));
+        let here = Arc::new(FakeHost(FakePorts::new(desk, faults.clone())));
         let orchestrator = InProcess::new(Parts {
             project: site.project.clone(),
             wiring: Arc::new(Here(site.clone())),
@@ -235,11 +244,11 @@ impl Scene {
             }),
             lease_ttl: Millis::from_secs(15),
             teller: teller.clone(),
+            state_files: StateFiles::of(&site.project, here.clone(), |at| berlin().rfc3339(at)),
+            beside: None,
             watcher: None,
             spawn: Arc::new(|session| drop(tokio::spawn(session))),
         });
-        // This machine is another one than the host.
-        let desk = shared(Machine::new(HostId::local(), Arc::default()));
         let registry = FakeRegistry::new(faults.clone());
         let scheduler = Scheduler {
             orchestrator,
@@ -247,7 +256,7 @@ impl Scene {
             owner: "cron@desk".into(),
             mask: Mask::of(&[]),
             registry: Arc::new(registry.clone()),
-            host: Arc::new(FakeHost(FakePorts::new(desk, faults))),
+            host: here.clone(),
             dir: "/desk/.lockgate/schedule".into(),
             here: berlin(),
         };
@@ -258,7 +267,19 @@ impl Scene {
             pre_releases: false,
             catch_up: Millis::from_secs(3600),
         };
-        Scene { clock, days, registry, machine, notifier, teller, runs, site, schedule, scheduler }
+        Scene {
+            clock,
+            days,
+            registry,
+            machine,
+            desk: here,
+            notifier,
+            teller,
+            runs,
+            site,
+            schedule,
+            scheduler,
+        }
     }
 
     /// A release in the registry and in the host's view of it; `digit` tells its bytes from those of others.
@@ -315,6 +336,13 @@ impl Scene {
         serde_json::to_string(&told).unwrap()
     }
 
+    /// System A's state file.
+    async fn state_file(&self) -> String {
+        let file = self.desk.read("/desk/state/web.json").await.unwrap();
+        let file: StateFile = serde_json::from_slice(&file.content.expect("it is there")).unwrap();
+        serde_json::to_string(&file).unwrap()
+    }
+
     async fn line(&self) -> String {
         let line = self.scheduler.line(&self.turn(), self.clock.now()).await;
         serde_json::to_string(&line.told()).unwrap()
@@ -326,6 +354,7 @@ impl Scene {
 async fn a_week_of_a_schedule_that_is_called_by_cron() {
     let scene = Scene::new();
     let mut said = vec![format!("before: {}", scene.line().await)];
+    let mut states = Vec::new();
     for (day, what) in (1..).zip([
         "the first version",
         "nothing new",
@@ -349,6 +378,7 @@ async fn a_week_of_a_schedule_that_is_called_by_cron() {
         scene.at(day, hour * 60);
         let turned = scene.called().await.unwrap_or_else(|| panic!("{what}: it is due"));
         said.push(format!("{what}: {}", scene.told(&turned)));
+        states.push(format!("{what}: {}", scene.state_file().await));
         assert!(scene.called().await.is_none(), "{what}: one tick makes one run");
     }
     said.push(format!("after: {}", scene.line().await));
@@ -359,6 +389,7 @@ async fn a_week_of_a_schedule_that_is_called_by_cron() {
         format!("told: {:?} {:?} {}", message.kind, release.or(message.asked.clone()), message.owner)
     }));
     insta::assert_snapshot!(said.join("\n"));
+    insta::assert_snapshot!("state_files", states.join("\n"));
     assert_eq!(scene.runs.0.lock().unwrap().len(), 3, "as many runs as versions that were tried");
 }
 

@@ -24,7 +24,7 @@ const PAUSE_MILLIS_OWN: u64 = 20;
 /// Lines of a health check's own output in the error.
 const SAID_LINES_MAX: usize = 10;
 /// One probe; an app that answers later than this is not healthy.
-const PROBE_SECONDS_MAX: u64 = 5;
+pub(crate) const PROBE_SECONDS_MAX: u64 = 5;
 /// While nothing answers, the slot itself is looked at this often: a crashed one need not be waited for.
 const LOOK_AT_SLOT_MILLIS: u64 = 200;
 /// A slot that is seen stopped this often in a row is not coming back (a restart policy would have brought it).
@@ -37,11 +37,11 @@ const PROBES_BEFORE_SWITCH_MAX: u32 = 3;
 const LOG_LINES: u32 = 20;
 
 /// One look at a slot that was not a pass.
-struct Miss {
+pub(crate) struct Miss {
     /// What was seen instead, in our words.
-    seen: String,
+    pub(crate) seen: String,
     /// What the health check itself wrote.
-    said: Vec<String>,
+    pub(crate) said: Vec<String>,
     /// It does not get better.
     is_final: bool,
 }
@@ -217,7 +217,7 @@ async fn look(
 ///
 /// # Errors
 /// `Refused` for a container that has none: no waiting helps.
-async fn own(
+pub(crate) async fn own(
     ports: &HostPorts,
     slot: Slot,
     docker: &DockerHealth,
@@ -247,7 +247,7 @@ async fn own(
 }
 
 /// Runs the health check's program once.
-async fn run(runtime: &dyn Runtime, slot: Slot, command: &CommandHealth) -> Result<String, Miss> {
+pub(crate) async fn run(runtime: &dyn Runtime, slot: Slot, command: &CommandHealth) -> Result<String, Miss> {
     let limit = Millis::from_secs(PROBE_SECONDS_MAX).min(command.timeout);
     match runtime.run_in(slot, &command.argv, limit).await {
         Ok(output) if output.ok() => Ok("exit code 0".to_owned()),
@@ -274,7 +274,7 @@ async fn ask(ports: &HostPorts, endpoint: &Endpoint, health: &HttpHealth) -> Res
     }
 }
 
-fn mismatch(answer: &Answer, health: &HttpHealth) -> Option<String> {
+pub(crate) fn mismatch(answer: &Answer, health: &HttpHealth) -> Option<String> {
     if !health.status.contains(answer.status) {
         return Some(format!("it answered {}, wanted {}", answer.status, health.status));
     }

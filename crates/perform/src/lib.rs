@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod attribution;
+mod closely;
 mod conductor;
 mod drain;
 mod files;
@@ -12,6 +13,7 @@ mod masked;
 mod observe;
 mod traffic;
 
+pub use closely::look_closely;
 pub use conductor::{Conductor, Subject};
 pub use files::{read_releases, releases_path};
 pub use lease::HostLease;

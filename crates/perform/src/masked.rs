@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_model::{Mask, Millis, Release, Slot, Tag, Template};
+use lockgate_model::{Mask, Millis, OwnEnd, Release, Slot, Tag, Template};
 use lockgate_ports::{Check, Diagnosis, HostPorts, Output, OwnHealth, PortError, Runtime, RuntimeSlot};
 
 /// Hides the secrets of a service in what its app wrote: log lines, what was found out about it, and the error of a
@@ -67,6 +67,10 @@ impl Runtime for Masked {
 
     async fn health(&self, slot: Slot) -> Result<OwnHealth, PortError> {
         self.runtime.health(slot).await
+    }
+
+    async fn end_of(&self, slot: Slot) -> Result<Option<OwnEnd>, PortError> {
+        self.runtime.end_of(slot).await
     }
 
     async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {

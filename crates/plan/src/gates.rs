@@ -197,6 +197,7 @@ mod tests {
             registries: BTreeMap::new(),
             ssh: Ssh::default(),
             state: lockgate_model::StateLocation::of_folder("/".as_ref()),
+            state_dir: None,
         };
         let all = of.len() == done.len();
         let gates = after_wave(&project, &service(), &prod, &hosts(done), all).unwrap();

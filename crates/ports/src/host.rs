@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis, Timestamp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use crate::{Ended, LineSink, PortError, Upload, Uploaded};
+use crate::{Check, Ended, LineSink, PortError, Upload, Uploaded};
 
 /// Largest file that is read from or written to a host.
 pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -323,4 +323,10 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// `Unreachable`.
     async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError>;
+
+    /// What a deployment will need of this host: the way there, the programs wanted there, its clock. For `doctor`; changes
+    /// nothing that stays. Where one is bad nothing else need be looked at there.
+    async fn check(&self) -> Vec<Check> {
+        Vec::new()
+    }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod check;
 pub mod conformance;
 pub mod docker_login;
 mod error;
@@ -20,6 +21,7 @@ mod upload;
 
 use std::sync::Arc;
 
+pub use check::{Check, CheckState};
 pub use error::{CAUSES, Effect, PortError};
 pub use gate::{CommandRunner, Gate, GateAnswer, GateSubject, Gates, OnHeadway, Prober};
 pub use host::{
@@ -32,7 +34,7 @@ pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use registry::{Manifest, Registry, Resolved};
 pub use router::{InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Upstream, only_upstream};
-pub use runtime::{Check, CheckState, Diagnosis, Finding, OwnHealth, OwnHealthState, Runtime, RuntimeSlot};
+pub use runtime::{Diagnosis, Finding, OwnHealth, OwnHealthState, Runtime, RuntimeSlot};
 pub use store::{AuditFilter, LookFilter, RECORDS_MAX, RecordFilter, Store};
 pub use tail::Tail;
 pub use upload::{PIECE_BYTES, Pieces, UPLOAD_BYTES_MAX, Upload, Uploaded};

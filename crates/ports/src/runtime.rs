@@ -1,10 +1,9 @@
 //! What runs a slot, for one service in one environment on one host.
 
 use async_trait::async_trait;
-use lockgate_model::{FailureKind, Millis, Release, Slot, SlotState, Tag, Template, Timestamp};
-use serde::Serialize;
+use lockgate_model::{FailureKind, Millis, OwnEnd, Release, Slot, SlotState, Tag, Template, Timestamp};
 
-use crate::{Endpoint, Output, PortError};
+use crate::{Check, Endpoint, Output, PortError};
 
 /// What a slot holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,48 +20,6 @@ pub struct RuntimeSlot {
     pub restarts: u64,
     /// Address as seen from the host, while running.
     pub endpoint: Option<Endpoint>,
-}
-
-/// One line of `doctor`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What was looked at: `Docker Engine`, `free disk space`.
-    pub what: String,
-    /// Whether it is as a deployment needs it.
-    pub state: CheckState,
-    /// What was seen.
-    pub seen: String,
-    /// How to mend it; for anything but `Ok`.
-    pub mend: Option<String>,
-}
-
-impl Check {
-    /// Something is as it should be.
-    pub fn ok(what: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { what: what.into(), state: CheckState::Ok, seen: seen.into(), mend: None }
-    }
-
-    /// Something is not as good as it could be; `mend` says what to do.
-    pub fn warn(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what: what.into(), state: CheckState::Warn, seen: seen.into(), mend: Some(mend.into()) }
-    }
-
-    /// Something would make a deployment fail; `mend` says what to do.
-    pub fn bad(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what: what.into(), state: CheckState::Bad, seen: seen.into(), mend: Some(mend.into()) }
-    }
-}
-
-/// Whether something is as a deployment needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CheckState {
-    /// As it should be.
-    Ok,
-    /// A deployment works, but not as well as it could.
-    Warn,
-    /// A deployment would fail.
-    Bad,
 }
 
 /// Something that explains an unhealthy slot: `nothing listens on port 5000; the container listens on 8080`.
@@ -169,6 +126,15 @@ pub trait Runtime: Send + Sync {
             format!("{slot} has no health check of its own under {}", self.name()),
         )
         .hint("write `health: { command: … }` or a path"))
+    }
+
+    /// How what the slot held has ended; `None` while it runs, when it holds nothing, and for a runtime that is not told.
+    ///
+    /// # Errors
+    /// As [`Runtime::slots`].
+    async fn end_of(&self, slot: Slot) -> Result<Option<OwnEnd>, PortError> {
+        let _ = slot;
+        Ok(None)
     }
 
     /// Runs a program where the slot's app runs, with its environment: inside its container, or beside its process. Its

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod closely;
 mod failure;
 mod history;
 mod json;
@@ -20,15 +21,17 @@ mod fixtures;
 
 use std::io;
 
+pub use closely::closely_text;
 pub use failure::failure_text;
 pub use history::history_text;
 pub use json::Json;
 pub use live::Live;
 use lockgate_model::{Event, StepProgress, Timestamp};
+pub use lockgate_model::{deploy_again, live_text};
 pub use outcome::{dark_text, hosts_text, outcome_text};
 pub use paint::{Paint, clean, escaped, harmless, harmless_json};
 pub use plain::Plain;
-pub use plan::{deploy_again, live_text, plan_text};
+pub use plan::plan_text;
 pub use schedule::{schedule_text, turn_text};
 pub use status::{rejected_text, status_text};
 pub use table::Table;

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use lockgate_model::{
-    Action, EnvironmentName, HoldBounds, HostId, HostObserved, Interruption, Lane, Observed, Phase, Plan,
-    ServiceName, Slot, SlotState, Step,
+    Action, HoldBounds, HostId, HostObserved, Interruption, Lane, Observed, Phase, Plan, Slot, SlotState,
+    Step, live_text, not_running,
 };
 
 use crate::lines::headline;
@@ -65,23 +65,6 @@ fn interruption_text(plan: &Plan, interruption: Interruption) -> String {
     }
 }
 
-/// What is live on the host: `v1 (1f3a5b7c9d0e) in blue`.
-#[must_use]
-pub fn live_text(seen: &HostObserved) -> String {
-    if seen.router.unreachable.is_some() {
-        return "not known".to_owned();
-    }
-    match (seen.live(), seen.router.target, &seen.router.dial) {
-        (Some((slot, live)), ..) => match &live.release {
-            Some(release) => format!("{release} in {slot}"),
-            None => format!("unknown release in {slot}"),
-        },
-        (None, Some(slot), _) => format!("{slot}, {}", not_running(seen, slot)),
-        (None, None, Some(dial)) => escaped(dial),
-        (None, None, None) => "nothing".to_owned(),
-    }
-}
-
 /// What was seen on the host that is out of order.
 pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -121,22 +104,6 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
         seen.conflicts.iter().map(|conflict| format!("the slots cannot run together: {}", escaped(conflict))),
     );
     warnings
-}
-
-/// What to type where users should see a release and see none.
-#[must_use]
-pub fn deploy_again(service: &ServiceName, environment: &EnvironmentName, seen: &HostObserved) -> String {
-    let tag = seen.last_live().map_or("TAG", |release| release.tag.as_str());
-    format!("`lockgate --env {environment} deploy {service} {tag}`")
-}
-
-/// A slot in which nothing was ever started by this project may well serve for another one.
-fn not_running(seen: &HostObserved, slot: Slot) -> &'static str {
-    if seen.slots.contains_key(&slot) {
-        "which does not run"
-    } else {
-        "which holds nothing of this project's"
-    }
 }
 
 fn hosts_table(plan: &Plan, observed: &Observed) -> Table {

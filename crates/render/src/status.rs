@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use lockgate_model::{
     Behind, HostId, HostObserved, LeaseRecord, Rejected, Release, ServiceStatus, SlotState, Timestamp,
+    deploy_again, live_text,
 };
 
 use crate::failure::failure_text;
 use crate::outcome::hosts_text;
-use crate::plan::{deploy_again, live_text, warnings};
+use crate::plan::warnings;
 use crate::{Paint, Table, escaped};
 
 /// Rejected releases that are shown.
@@ -25,7 +26,7 @@ pub fn status_text(all: &[ServiceStatus], time: &dyn Fn(Timestamp) -> String, pa
     parts.join("\n\n")
 }
 
-fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: Paint) -> String {
+pub(crate) fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> String, paint: Paint) -> String {
     let mut text = paint.bold(&format!("{} in {}", status.service, status.environment));
     let word = status.word();
     let shown = word.as_str().replace('_', " ");

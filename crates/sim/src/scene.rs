@@ -185,6 +185,7 @@ impl Scene {
             registries: BTreeMap::new(),
             ssh: Ssh::default(),
             state: lockgate_model::StateLocation::of_folder("/".as_ref()),
+            state_dir: None,
         };
         (Arc::new(project), service, environment)
     }

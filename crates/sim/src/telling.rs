@@ -318,6 +318,8 @@ impl<'a> Stage<'a> {
             }),
             lease_ttl: Millis::from_secs(LEASE_SECONDS),
             teller: Teller::default(),
+            state_files: None,
+            beside: None,
             watcher: Some(actor.clone()),
             // A session of a process that dies is dropped where it stands.
             spawn: Arc::new(move |session| {

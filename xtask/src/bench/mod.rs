@@ -185,7 +185,7 @@ fn document(machine: &Machine, reports: &[Report]) -> String {
         load_average(),
         match std::env::var_os("LOCKGATE_BIN") {
             Some(_) => "one that was given (`LOCKGATE_BIN`), so perhaps not of that commit",
-            None => "the `release` build",
+            None => "the `dist` build, as it is installed",
         },
     );
     for report in reports {

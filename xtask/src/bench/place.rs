@@ -1,4 +1,4 @@
-//! What the benchmarks work with: the release binary, folders, projects, and processes that end with the benchmark.
+//! What the benchmarks work with: the program as it is installed, folders, projects, and processes that end with the benchmark.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -31,7 +31,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds both, unless `LOCKGATE_BIN` and `LOCKGATE_BENCH_HELLO` name some that are there, and copies them as an
+    /// Builds both as they are installed (`--profile dist`), unless `LOCKGATE_BIN` and `LOCKGATE_BENCH_HELLO` name some that are there, and copies them as an
     /// installation does: what a linker wrote piece by piece lies in the page cache in small pieces, and every page of
     /// it costs a fault of its own (1.5 ms in a deployment of 25). `LOCKGATE_STATIC_BIN` names another static program than
     /// the one that `scripts/release` makes.
@@ -42,13 +42,13 @@ impl Programs {
         let given = (named("LOCKGATE_BIN"), named("LOCKGATE_BENCH_HELLO"));
         if given.0.is_none() || given.1.is_none() {
             let mut build = Command::new("cargo");
-            build.args(["build", "--quiet", "--release", "-p", "lockgate", "-p", "lockgate-hello"]);
+            build.args(["build", "--quiet", "--profile", "dist", "-p", "lockgate", "-p", "lockgate-hello"]);
             run(build.current_dir(&root))?;
         }
         let installed = folder()?;
         let install = |given: Option<PathBuf>, name: &str| -> Result<PathBuf> {
             let (from, to) =
-                (given.unwrap_or_else(|| target.join("release").join(name)), installed.path().join(name));
+                (given.unwrap_or_else(|| target.join("dist").join(name)), installed.path().join(name));
             std::fs::copy(&from, &to).with_context(|| format!("{} cannot be copied", from.display()))?;
             Ok(to)
         };

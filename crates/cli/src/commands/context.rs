@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lockgate_config::Loaded;
 use lockgate_model::{Environment, HostId, Project, Requester, Service};
-use lockgate_orchestrator::{Asked, InProcess, Site, Wiring, lookup};
+use lockgate_orchestrator::{Asked, InProcess, lookup};
 
 use crate::args::{Global, Skip};
 use crate::error::CliError;
@@ -64,10 +64,6 @@ impl<'a> Context<'a> {
     /// The service named, or all.
     pub fn services(&self, name: Option<&str>) -> Result<Vec<&Service>, CliError> {
         Ok(lookup::services(&self.project, name)?)
-    }
-
-    pub fn site(&self, service: &Service) -> Result<Site, CliError> {
-        Ok(self.wires.site(service, self.environment()?)?)
     }
 
     /// The hosts that are to be left out, as the environment names them.

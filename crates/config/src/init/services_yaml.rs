@@ -16,7 +16,7 @@ use super::{
 use crate::at::At;
 use crate::error::{ConfigError, Kind, Place, Problem};
 use crate::read;
-use crate::tree::{Node, Scalar};
+use crate::tree::{Node, Plain, Scalar};
 
 const FORM: &str =
     "write `services: { NAME: { test_url: …, prod_url: …, health_endpoint: …, critical_paths: [/] } }`";
@@ -201,7 +201,7 @@ impl Import {
                 None
             }
             Node::Scalar(Scalar::Text(text)) => Some(text.trim()),
-            Node::Scalar(Scalar::Flag | Scalar::Number(_)) => {
+            Node::Scalar(Scalar::Flag(_) | Scalar::Number(_)) => {
                 self.notes.push(format!("{what} was left out: it is not text."));
                 None
             }
@@ -244,9 +244,8 @@ impl Import {
                     let what = format!("the critical path {} {of}", quoted_unless_secret(text));
                     paths.extend(self.path(&what, text.trim(), own));
                 }
-                Node::Scalar(Scalar::Number(number)) => {
-                    self.notes
-                        .push(format!("the critical path `{number}` {of} was left out: it is a number."));
+                Node::Scalar(Scalar::Number(Plain { text, .. })) => {
+                    self.notes.push(format!("the critical path `{text}` {of} was left out: it is a number."));
                 }
                 _ => {
                     let line = item.place.line;
@@ -261,7 +260,7 @@ impl Import {
     fn port(&mut self, of: &str, node: Option<&At<Node>>) -> Option<u16> {
         let port = match &node?.value {
             Node::Scalar(Scalar::Nothing) => return None,
-            Node::Scalar(Scalar::Text(text) | Scalar::Number(text)) => text.trim().parse().ok(),
+            Node::Scalar(Scalar::Text(text) | Scalar::Number(Plain { text, .. })) => text.trim().parse().ok(),
             _ => None,
         };
         let port = port.filter(|port| *port > 0);

@@ -7,9 +7,10 @@ use lockgate_model::{
     ServiceName, SlotDelivery, Strategy, Wave,
 };
 
-use super::service::{key_name, unknown_environment};
-use super::{Reader, gate, quote, router, runtime, variable};
-use crate::at::{At, Either, Span, WaveText};
+use super::named::{environment, key_name};
+use super::reader::{Reader, quote, variable};
+use super::{gate, router, runtime};
+use crate::at::{At, Span, WaveText};
 use crate::error::{Kind, Place, Problem};
 use crate::{raw, words};
 
@@ -85,17 +86,6 @@ fn delivery(
         disk_free_mib,
     }))
 }
-
-/// The environment's name, when it is one of the file's.
-pub fn environment(reader: &mut Reader<'_>, source: &At<String>, known: &[&str]) -> Option<EnvironmentName> {
-    let text = reader.text(source)?;
-    if !known.contains(&text.as_str()) {
-        unknown_environment(reader, source, known);
-        return None;
-    }
-    EnvironmentName::new(text).ok()
-}
-
 fn parts(
     reader: &mut Reader<'_>,
     key: &At<String>,
@@ -207,30 +197,4 @@ fn waves(reader: &mut Reader<'_>, source: Option<&At<Vec<At<WaveText>>>>) -> Vec
         waves.push(Wave::Rest);
     }
     waves
-}
-
-/// Which of the `known` words the short form is.
-pub fn short<T>(
-    reader: &mut Reader<'_>,
-    what: &str,
-    source: &At<Either<T>>,
-    known: &[&str],
-) -> Option<usize> {
-    let Either::Short(written) = &source.value else { return None };
-    let word = reader.fill(written, source.place)?;
-    let found = known.iter().position(|known| *known == word);
-    if found.is_none() {
-        let shown = quote(&At { value: written, place: source.place });
-        match words::later(&word) {
-            Some(when) => {
-                let message = format!("the {what} {shown} is known but not built yet");
-                reader.report(Problem::new(Kind::NotBuilt, source.place, message).hint(when));
-            }
-            None => {
-                let hint = format!("write `{}`", known.join("` or `"));
-                reader.invalid(source.place, format!("unknown {what} {shown}"), hint);
-            }
-        }
-    }
-    found
 }

@@ -4,11 +4,9 @@ use lockgate_model::{
     CommandGate, EnvironmentName, Gate, GateKind, GateTarget, HttpGate, Millis, Sampling, Template,
 };
 
-use super::Reader;
-use super::environment::environment;
+use super::named::environment;
+use super::reader::{Reader, reference};
 use crate::at::{At, Either, Whole, Words};
-use crate::error::Place;
-use crate::interpolate;
 use crate::raw;
 
 const SAMPLES: u32 = 5;
@@ -209,17 +207,6 @@ fn command(reader: &mut Reader<'_>, source: &At<Either<raw::Command>>) -> Option
     let program = argv.first().map_or("", Template::as_str);
     let name = format!("command {}", program.rsplit('/').next().unwrap_or(program));
     Some((GateKind::Command(CommandGate { argv, timeout, pass, not_yet }), name))
-}
-
-/// Where a variable would be filled in. What it holds would be in plans, which are printed, journaled and kept on hosts,
-/// and in the arguments of a process, which everybody on this machine can see.
-pub fn reference(run: &At<Words>) -> Option<Place> {
-    match &run.value {
-        Words::Line(line) => interpolate::refers(line).then_some(run.place),
-        Words::List(words) => {
-            words.iter().find(|word| interpolate::refers(&word.value)).map(|word| word.place)
-        }
-    }
 }
 
 fn codes(

@@ -1,7 +1,11 @@
 //! The file as written → the project as meant: variables filled in, defaults made, values checked.
+//!
+//! `reader` reads single values, `named` what refers to something; on them stands one file for each part, and this one
+//! on those. No part knows one above it.
 
 mod environment;
 mod gate;
+mod named;
 mod notify;
 mod reader;
 mod registries;
@@ -10,6 +14,7 @@ mod runtime;
 mod schedule;
 mod service;
 mod state;
+mod state_dir;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,15 +23,11 @@ use lockgate_model::{Project, Service, ServiceName, Ssh};
 
 use crate::at::{At, Words};
 use crate::error::{Kind, Place, Problem};
-use crate::interpolate::Env;
 use crate::raw;
 
-pub use reader::{Reader, missing_hint, quote};
+use reader::variable;
 
-/// A variable that is set and not empty.
-pub fn variable(env: Env<'_>, name: &str) -> Option<String> {
-    env(name).filter(|value| !value.is_empty())
-}
+pub use reader::Reader;
 
 /// The project, or `None` when something without a default was wrong; then `reader` has the problems.
 pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option<Project> {
@@ -52,6 +53,7 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
     let registries = registries::resolve(reader, &file.registries);
     let ssh = ssh(reader, file.ssh.as_ref());
     let state = state::resolve(reader, file.state.as_ref(), root);
+    let state_dir = state_dir::resolve(reader, file.state_dir.as_ref(), &environments);
     Some(Project {
         name: name?,
         root: root.to_owned(),
@@ -61,6 +63,7 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
         registries,
         ssh,
         state: state?,
+        state_dir,
     })
 }
 

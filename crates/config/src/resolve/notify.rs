@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use lockgate_model::{Notify, RegistryHost, Secret};
 
-use super::{Reader, missing_hint, variable};
+use super::named::header_name;
+use super::reader::{Reader, missing_hint, variable};
 use crate::at::At;
 use crate::error::{Kind, Place, Problem};
 use crate::raw;
@@ -188,14 +189,4 @@ fn optional(source: &At<String>) -> impl FnOnce(&str) -> String {
         true => format!("export {name}=…, or write ${{{name}:-}} to tell nobody where it is not set"),
         false => missing_hint(name),
     }
-}
-
-/// A header's name as RFC 9110 has it: a token.
-pub fn header_name(reader: &mut Reader<'_>, name: &At<String>) -> Option<String> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if !name.value.is_empty() && name.value.bytes().all(token) {
-        return Some(name.value.clone());
-    }
-    reader.invalid(name.place, "this key is not a header's name", "write a name such as X-Release");
-    None
 }

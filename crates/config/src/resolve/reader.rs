@@ -330,3 +330,19 @@ fn shorten(text: &str) -> String {
     // `escape_debug` is for control characters; quotes read better as they are.
     short.replace("\\\"", "\"").replace("\\'", "'")
 }
+
+/// A variable that is set and not empty.
+pub fn variable(env: Env<'_>, name: &str) -> Option<String> {
+    env(name).filter(|value| !value.is_empty())
+}
+
+/// Where a variable would be filled in. What it holds would be in plans, which are printed, journaled and kept on hosts,
+/// and in the arguments of a process, which everybody on this machine can see.
+pub fn reference(run: &At<Words>) -> Option<Place> {
+    match &run.value {
+        Words::Line(line) => interpolate::refers(line).then_some(run.place),
+        Words::List(words) => {
+            words.iter().find(|word| interpolate::refers(&word.value)).map(|word| word.place)
+        }
+    }
+}

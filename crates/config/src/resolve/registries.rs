@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockgate_model::{InvalidName, RegistryHost, RegistryLogin, Secret};
 
-use super::{Reader, missing_hint};
+use super::reader::{Reader, missing_hint};
 use crate::at::{At, Entries};
 use crate::raw;
 

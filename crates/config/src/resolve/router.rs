@@ -6,9 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use lockgate_model::{BuiltinRouter, CaddyRouter, Millis, Router, Service, ServiceName, Template};
 
-use super::environment::short;
-use super::reader::Holes;
-use super::{Reader, quote, variable};
+use super::named::short;
+use super::reader::{Holes, Reader, quote, variable};
 use crate::at::{At, Either};
 use crate::error::Place;
 use crate::raw;

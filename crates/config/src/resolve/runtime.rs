@@ -2,9 +2,8 @@
 
 use lockgate_model::{ComposeLayout, ComposeRuntime, ProcessRuntime, Runtime, Strategy};
 
-use super::environment::short;
-use super::reader::Holes;
-use super::{Reader, variable};
+use super::named::short;
+use super::reader::{Holes, Reader, variable};
 use crate::at::{At, Either};
 use crate::error::Place;
 use crate::raw;

@@ -8,7 +8,7 @@ use lockgate_model::{
     Zone,
 };
 
-use super::{Reader, quote};
+use super::reader::{Reader, quote};
 use crate::at::{At, Span};
 use crate::error::{Kind, Problem};
 use crate::{raw, words};

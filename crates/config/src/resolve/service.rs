@@ -7,12 +7,11 @@ use lockgate_model::{
     StatusRange, Verify,
 };
 
-use super::notify::header_name;
-use super::reader::Holes;
-use super::{Reader, quote, variable};
+use super::named::{header_name, key_name, unknown_environment};
+use super::reader::{Holes, Reader, quote, reference, variable};
 use crate::at::{At, Either};
 use crate::error::Place;
-use crate::{quantity, raw, words};
+use crate::{quantity, raw};
 
 const HEALTH_PATH: &str = "/health";
 const HEALTH_TIMEOUT: Millis = Millis::from_secs(60);
@@ -47,20 +46,6 @@ pub fn resolve(
         urls: urls(reader, &raw.urls.0, environments),
         name,
     })
-}
-
-/// A key is a name as it stands: nothing is filled into keys.
-pub fn key_name<N>(reader: &mut Reader<'_>, key: &At<String>) -> Option<N>
-where
-    N: std::str::FromStr<Err = lockgate_model::InvalidName>,
-{
-    match key.value.parse() {
-        Ok(name) => Some(name),
-        Err(lockgate_model::InvalidName { kind, reason, .. }) => {
-            reader.invalid(key.place, format!("{kind} {} is not valid", quote(key)), reason);
-            None
-        }
-    }
 }
 
 fn image(
@@ -161,7 +146,7 @@ fn mapped(reader: &mut Reader<'_>, full: &raw::Health, place: Place) -> Health {
         None => default_timeout(reader).unwrap_or(HEALTH_TIMEOUT),
     };
     if let Some(command) = &full.command {
-        if let Some(place) = super::gate::reference(command) {
+        if let Some(place) = reference(command) {
             let message = "`command` of a health check cannot have `${…}`: its arguments are shown and kept";
             let hint = "it has the app's environment: write `$NAME` in a script, as in `sh -c '… \"$NAME\"'`";
             reader.invalid(place, message, hint);
@@ -238,12 +223,4 @@ fn urls(
         }
     }
     urls
-}
-
-pub fn unknown_environment(reader: &mut Reader<'_>, source: &At<String>, environments: &[&str]) {
-    let hint = match words::nearest(&source.value, environments.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("environments here: {}", environments.join(", ")),
-    };
-    reader.invalid(source.place, format!("there is no environment {}", quote(source)), hint);
 }

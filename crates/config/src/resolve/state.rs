@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lockgate_model::{InvalidState, PostgresUrl, StateLocation};
 
-use super::Reader;
+use super::reader::Reader;
 use crate::at::At;
 
 /// `None` when it is wrong. Empty text is the default, so that `${NAME:-}` makes a shared store optional on each machine.

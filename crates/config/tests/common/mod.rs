@@ -96,6 +96,7 @@ notify:
   - webhook: { url: "https://hooks.example.com/x", headers: { Authorization: "Bearer ${SECRET}" } }
 registries: { ghcr.io: { user: ann, password: "${SECRET}" } }
 ssh: { options: "-i 'my key'", port: 2222, accept_new_host_keys: true }
+state_dir: "./state/{environment}"
 "#;
 
 pub const FULL_ENV: [(&str, &str); 3] = [

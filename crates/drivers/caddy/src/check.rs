@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::caddy::{Caddy, Live};
 use crate::tree::By;
-use crate::{snippet, version};
+use crate::{service, snippet, version};
 
 /// What is asked for when only the way there is wanted.
 const ANY_PATH: &str = "/";
@@ -16,13 +16,15 @@ const MIGRATE_FLAG: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 
 pub(crate) async fn check(caddy: &Caddy) -> Vec<Check> {
     let host = caddy.options.host.as_ref();
-    let config = match caddy.config().await {
+    let (config, version) = tokio::join!(caddy.config(), version::detect(host));
+    let service = service::check(host, config.is_ok()).await;
+    let config = match config {
         Ok(config) => config,
-        Err(error) => return vec![failed("Caddy's admin API", error)],
+        Err(error) => return vec![failed("Caddy's admin API", error), version_check(version), service],
     };
     let mut checks =
         vec![Check::ok("Caddy's admin API", format!("{} on {} answers", caddy.admin.shown(), host.id()))];
-    checks.push(version_check(version::detect(host).await));
+    checks.extend([version_check(version), service]);
     let live = match caddy.look().await {
         Ok(live) => live,
         Err(error) => {

@@ -7,6 +7,7 @@ mod check;
 mod ghost;
 mod options;
 mod router;
+mod service;
 mod snippet;
 mod tls;
 mod tree;

@@ -67,6 +67,7 @@ pub(crate) struct State {
     pub exit_code: i64,
     pub error: String,
     pub started_at: String,
+    pub finished_at: String,
     pub health: Option<Health>,
 }
 

@@ -1,7 +1,7 @@
 //! Which container is which slot.
 
 use futures_util::future::try_join_all;
-use lockgate_model::{Digest, Release, ServiceName, Slot, SlotState, Tag, Timestamp};
+use lockgate_model::{Digest, OwnEnd, Release, ServiceName, Slot, SlotState, Tag, Timestamp};
 use lockgate_ports::{Endpoint, PortError, RuntimeSlot};
 
 use crate::api::{Container, ContainerSummary, Image};
@@ -12,6 +12,16 @@ use crate::labels::{
     COMMIT_LABEL, COMPOSE_DIR, COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, DIGEST_LABEL,
     ENVIRONMENT_LABEL, IMAGE_LABEL, PROJECT_LABEL, SERVICE_LABEL, SLOT_LABEL, TAG_LABEL, label,
 };
+
+/// One that was made and never started has not ended either.
+fn end_of(container: &Container) -> Option<OwnEnd> {
+    let state = &container.state;
+    matches!(state.status.as_str(), "exited" | "dead").then(|| OwnEnd {
+        exit_code: state.exit_code,
+        ended_at: timestamp(&state.finished_at),
+        out_of_memory: state.oom_killed,
+    })
+}
 
 impl Compose {
     /// All containers of the service's slots, those that run first, then the newest.
@@ -89,6 +99,13 @@ impl Compose {
         let started_at = timestamp(&container.state.started_at);
         let restarts = container.restart_count;
         Ok(Some(RuntimeSlot { slot: held.slot, release, state, started_at, restarts, endpoint }))
+    }
+
+    pub(crate) async fn look_at_end(&self, slot: Slot) -> Result<Option<OwnEnd>, PortError> {
+        let held = self.held_in(slot).await?;
+        let Some(first) = held.first() else { return Ok(None) };
+        let Some(container) = self.engine.container(&first.summary.id).await? else { return Ok(None) };
+        Ok(end_of(&container))
     }
 
     /// What the container runs: by our labels, else derived from its image.
@@ -202,6 +219,19 @@ mod tests {
         let published = container(serde_json::json!({ "NetworkSettings": {
             "Networks": null, "Ports": { "80/tcp": [{ "HostIp": "0.0.0.0", "HostPort": "8081" }] } } }));
         assert_eq!(endpoint(&published, Some(80)), Some(Endpoint::Tcp("127.0.0.1:8081".into())));
+    }
+
+    #[test]
+    fn how_a_container_ended_is_dockers_word_and_one_that_runs_has_no_end() {
+        let state = |status: &str| {
+            container(serde_json::json!({ "State": { "Status": status, "ExitCode": 137, "OOMKilled": true,
+                "FinishedAt": "1970-01-01T00:00:02Z" } }))
+        };
+        let end = OwnEnd { exit_code: 137, ended_at: Some(Timestamp(2_000)), out_of_memory: true };
+        assert_eq!(end_of(&state("exited")), Some(end));
+        for status in ["created", "running", "restarting", "paused"] {
+            assert_eq!(end_of(&state(status)), None, "{status}");
+        }
     }
 
     #[test]

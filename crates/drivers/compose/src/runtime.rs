@@ -1,7 +1,7 @@
 //! The port `Runtime`: each method handed to the file that does it.
 
 use async_trait::async_trait;
-use lockgate_model::{Health, Millis, Release, Slot, Tag, Template};
+use lockgate_model::{Health, Millis, OwnEnd, Release, Slot, Tag, Template};
 use lockgate_ports::{Check, Diagnosis, Output, OwnHealth, PortError, Runtime, RuntimeSlot};
 
 use crate::compose::Compose;
@@ -50,6 +50,10 @@ impl Runtime for Compose {
 
     async fn health(&self, slot: Slot) -> Result<OwnHealth, PortError> {
         self.health_of(slot).await
+    }
+
+    async fn end_of(&self, slot: Slot) -> Result<Option<OwnEnd>, PortError> {
+        self.look_at_end(slot).await
     }
 
     async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {

@@ -5,8 +5,8 @@ use std::path::Path;
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HostId, Millis};
 use lockgate_ports::{
-    Command, Ended, Endpoint, Host, HostFile, HostStream, LineSink, Output, PortError, Swapped, Upload,
-    Uploaded,
+    Check, Command, Ended, Endpoint, Host, HostFile, HostStream, LineSink, Output, PortError, Swapped,
+    Upload, Uploaded,
 };
 use tokio::net::{TcpStream, UnixStream};
 
@@ -28,11 +28,6 @@ impl Local {
     #[must_use]
     pub fn new() -> Local {
         Local { id: HostId::new("local").expect("'local' is a host id") }
-    }
-
-    /// What `doctor` looks at on this machine.
-    pub async fn check(&self) -> Vec<lockgate_ports::Check> {
-        doctor::check(self).await
     }
 }
 
@@ -102,6 +97,10 @@ impl Host for Local {
                 Err(PortError::timed_out(message).without_effect())
             }
         }
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        doctor::check(self).await
     }
 
     async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError> {

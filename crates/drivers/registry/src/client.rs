@@ -16,7 +16,7 @@ use reqwest::{Certificate, Method};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use crate::keys::{Key, Keys, Scope};
+use crate::authorization::{Authorization, Authorizations, Scope};
 use crate::logins::Logins;
 use crate::refusal::About;
 use crate::wire::{Ask, Reply, Wire, is_same_host};
@@ -51,7 +51,7 @@ pub struct RegistryOptions {
 /// [`Registry`] by reqwest over rustls. Cheap to make: nothing is read or asked before the first call.
 pub struct RegistryClient {
     wire: Wire,
-    keys: Keys,
+    authorizations: Authorizations,
 }
 
 /// A request to a registry.
@@ -68,7 +68,7 @@ struct Call<'a> {
 struct Answered {
     reply: Reply,
     /// What was shown; `None` where nothing was wanted.
-    key: Option<Key>,
+    authorization: Option<Authorization>,
 }
 
 #[derive(Deserialize)]
@@ -94,7 +94,7 @@ impl RegistryClient {
                 .map_or_else(OnceCell::new, |folder| OnceCell::new_with(Some(folder))),
             github_token: options.github_token,
         };
-        Self { wire: Wire::new(Vec::new()), keys: Keys::new(logins) }
+        Self { wire: Wire::new(Vec::new()), authorizations: Authorizations::new(logins) }
     }
 
     /// Trusts this certificate authority (PEM) besides those of the machine.
@@ -123,20 +123,23 @@ impl RegistryClient {
             is_safe: call.method != Method::PUT,
             follows: true,
         };
-        let mut key = self.keys.kept(&call.scope);
+        let mut authorization = self.authorizations.kept(&call.scope);
         let mut is_answered = false;
         loop {
-            let reply = self.wire.ask(&base, &ask, key.as_ref().map(|key| &key.header)).await?;
+            let reply = self
+                .wire
+                .ask(&base, &ask, authorization.as_ref().map(|authorization| &authorization.header))
+                .await?;
             if reply.status != 401 {
-                return Ok(Answered { reply, key });
+                return Ok(Answered { reply, authorization });
             }
-            self.keys.forget(&call.scope);
+            self.authorizations.forget(&call.scope);
             // What a redirect led to may not send our login anywhere.
             let is_own = is_same_host(&reply.url, &base);
             let challenge = challenge::choose(reply.all(WWW_AUTHENTICATE)).filter(|_| is_own && !is_answered);
-            let Some(challenge) = challenge else { return Ok(Answered { reply, key }) };
-            let answered = self.keys.answer(&self.wire, &base, &call.scope, &challenge).await;
-            key = Some(answered.map_err(PortError::without_effect)?);
+            let Some(challenge) = challenge else { return Ok(Answered { reply, authorization }) };
+            let answered = self.authorizations.answer(&self.wire, &base, &call.scope, &challenge).await;
+            authorization = Some(answered.map_err(PortError::without_effect)?);
             is_answered = true;
         }
     }
@@ -158,10 +161,11 @@ impl RegistryClient {
         reference: &Reference,
     ) -> Result<Manifest, PortError> {
         let target = format!("/v2/{}/manifests/{}", repository.path(), reference.as_str());
-        let Answered { reply, key } = self.get(repository, target, accept(), MANIFEST_BYTES_MAX).await?;
+        let Answered { reply, authorization } =
+            self.get(repository, target, accept(), MANIFEST_BYTES_MAX).await?;
         if reply.status != 200 {
             let about = About { repository, reference: Some(reference), push: false };
-            return Err(refusal::of(&reply, &about, key.as_ref()));
+            return Err(refusal::of(&reply, &about, authorization.as_ref()));
         }
         let what = format!("{repository}{reference}");
         let media_type = media_type(&reply, &what)?;
@@ -180,12 +184,12 @@ impl RegistryClient {
         config: &Digest,
     ) -> Result<Option<Platform>, PortError> {
         let target = format!("/v2/{}/blobs/{config}", repository.path());
-        let Answered { reply, key } =
+        let Answered { reply, authorization } =
             self.get(repository, target, HeaderMap::new(), CONFIG_BYTES_MAX).await?;
         let reference = Reference::Digest(config.clone());
         if reply.status != 200 {
             let about = About { repository, reference: Some(&reference), push: false };
-            return Err(refusal::of(&reply, &about, key.as_ref()));
+            return Err(refusal::of(&reply, &about, authorization.as_ref()));
         }
         let what = format!("{repository}{reference}");
         same_bytes(&what, config.as_str(), &digest_of(&reply.body)?)?;
@@ -224,11 +228,11 @@ impl RegistryClient {
                     PortError::new(FailureKind::TooLarge, message).hint("remove tags that nobody needs")
                 );
             }
-            let Answered { reply, key } =
+            let Answered { reply, authorization } =
                 self.get(repository, target, HeaderMap::new(), PAGE_BYTES_MAX).await?;
             if reply.status != 200 {
                 let about = About { repository, reference: None, push: false };
-                return Err(refusal::of(&reply, &about, key.as_ref()));
+                return Err(refusal::of(&reply, &about, authorization.as_ref()));
             }
             let page: Page = body::json(&reply, &format!("the list of {repository}'s tags"))?;
             for text in page.tags.unwrap_or_default() {
@@ -268,10 +272,10 @@ impl RegistryClient {
             body: manifest.bytes(),
             bytes_max: HEAD_BYTES_MAX,
         };
-        let Answered { reply, key } = self.call(&call).await?;
+        let Answered { reply, authorization } = self.call(&call).await?;
         if reply.status != 201 {
             let about = About { repository, reference: Some(reference), push: true };
-            return Err(refusal::of(&reply, &about, key.as_ref()));
+            return Err(refusal::of(&reply, &about, authorization.as_ref()));
         }
         // It has taken something.
         let took = match told_digest(&reply) {
@@ -294,14 +298,14 @@ impl RegistryClient {
             body: &[],
             bytes_max: HEAD_BYTES_MAX,
         };
-        let Answered { reply, key } = self.call(&call).await?;
+        let Answered { reply, authorization } = self.call(&call).await?;
         match reply.status {
             200 => Ok(true),
             404 => Ok(false),
             _ => {
                 let reference = Reference::Digest(digest.clone());
                 let about = About { repository, reference: Some(&reference), push: false };
-                Err(refusal::of(&reply, &about, key.as_ref()))
+                Err(refusal::of(&reply, &about, authorization.as_ref()))
             }
         }
     }
@@ -316,14 +320,14 @@ impl RegistryClient {
             body: &[],
             bytes_max: HEAD_BYTES_MAX,
         };
-        let Answered { reply, key } = self.call(&call).await?;
+        let Answered { reply, authorization } = self.call(&call).await?;
         match reply.status {
             200 if body::is_page(&reply) => Err(body::page(&format!("the answer of {registry}"))),
-            200 => Ok(key.map(|key| key.login.who())),
-            401 | 403 => Err(refusal::greeting(&reply, registry, key.as_ref())),
+            200 => Ok(authorization.map(|authorization| authorization.login.who())),
+            401 | 403 => Err(refusal::greeting(&reply, registry, authorization.as_ref())),
             404 => Err(PortError::other(format!("{registry} is no registry: it knows no /v2/"))
                 .hint(body::look(registry))),
-            _ => Err(refusal::greeting(&reply, registry, key.as_ref())),
+            _ => Err(refusal::greeting(&reply, registry, authorization.as_ref())),
         }
     }
 }

@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod authorization;
 mod body;
 mod challenge;
 mod client;
-mod keys;
 mod link;
 mod logins;
 mod refusal;

@@ -8,9 +8,9 @@ use lockgate_ports::PortError;
 use reqwest::header::WWW_AUTHENTICATE;
 use serde::Deserialize;
 
+use crate::authorization::Authorization;
 use crate::body;
 use crate::challenge::{self, Challenge};
-use crate::keys::Key;
 use crate::logins::{Login, Proof};
 use crate::retry;
 use crate::wire::Reply;
@@ -64,11 +64,11 @@ pub(crate) fn said(reply: &Reply, secrets: &[Secret]) -> String {
 }
 
 /// The answer to a repository's request that is none of those wanted.
-pub(crate) fn of(reply: &Reply, about: &About<'_>, key: Option<&Key>) -> PortError {
+pub(crate) fn of(reply: &Reply, about: &About<'_>, authorization: Option<&Authorization>) -> PortError {
     let registry = about.repository.registry();
     let anybody = Login { proof: Proof::None, source: String::new(), trouble: None };
-    let login = key.map_or(&anybody, |key| &key.login);
-    let said = said(reply, &key.map(Key::secrets).unwrap_or_default());
+    let login = authorization.map_or(&anybody, |authorization| &authorization.login);
+    let said = said(reply, &authorization.map(Authorization::secrets).unwrap_or_default());
     let code = first(reply).map(|refusal| refusal.code.to_ascii_uppercase()).unwrap_or_default();
     let what = about.what();
     match (reply.status, code.as_str()) {
@@ -200,10 +200,14 @@ pub(crate) fn log_in(registry: &RegistryHost) -> String {
 }
 
 /// The answer to a greeting that is not a welcome.
-pub(crate) fn greeting(reply: &Reply, registry: &RegistryHost, key: Option<&Key>) -> PortError {
-    let said = said(reply, &key.map(Key::secrets).unwrap_or_default());
+pub(crate) fn greeting(
+    reply: &Reply,
+    registry: &RegistryHost,
+    authorization: Option<&Authorization>,
+) -> PortError {
+    let said = said(reply, &authorization.map(Authorization::secrets).unwrap_or_default());
     let anybody = Login { proof: Proof::None, source: String::new(), trouble: None };
-    let login = key.map_or(&anybody, |key| &key.login);
+    let login = authorization.map_or(&anybody, |authorization| &authorization.login);
     match (reply.status, login.is_none()) {
         (401 | 403, true) => no_login(registry, login),
         (401 | 403, false) => {

@@ -9,7 +9,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
-use crate::keys::{self, Scope};
+use crate::authorization::{self, Scope};
 use crate::logins::{Login, Proof};
 use crate::wire::{Ask, Reply, Wire, is_loopback, shown};
 use crate::{body, refusal};
@@ -63,8 +63,8 @@ pub(crate) async fn fetch(
     let (ask, authorization) = match &login.proof {
         Proof::IdentityToken(token) => (exchange(realm, wanted, token)?, None),
         Proof::Password { user, password } => {
-            let value = format!("Basic {}", keys::basic(user, password).reveal());
-            (request(realm, wanted), Some(keys::header(&value, login)?))
+            let value = format!("Basic {}", authorization::basic(user, password).reveal());
+            (request(realm, wanted), Some(authorization::header(&value, login)?))
         }
         Proof::None => (request(realm, wanted), None),
     };

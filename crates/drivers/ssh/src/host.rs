@@ -93,11 +93,6 @@ impl Ssh {
         }
     }
 
-    /// What `doctor` looks at: the way there, the programs wanted there, and its clock.
-    pub async fn check(&self) -> Vec<Check> {
-        doctor::check(self).await
-    }
-
     /// The open connection, or a new one. Callers beside each other share one opening, also one that fails: each by itself
     /// would wait for a dead host as long again. So would those that ask one after the other, which is why a host that did
     /// not answer is not asked again for a while.
@@ -375,6 +370,10 @@ impl Host for Ssh {
         // The sender is ours, so what ends this is what is waited for.
         drop(silence.changed().await);
         trouble::silent(&self.id)
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        doctor::check(self).await
     }
 
     async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError> {

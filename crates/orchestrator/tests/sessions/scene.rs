@@ -210,6 +210,8 @@ impl Scene {
             }),
             lease_ttl: Millis::from_secs(15),
             teller: Teller::default(),
+            state_files: None,
+            beside: None,
             watcher: None,
             spawn: Arc::new(|session| drop(tokio::spawn(session))),
         });
@@ -317,5 +319,6 @@ fn project(host: HostId) -> Project {
         registries: BTreeMap::new(),
         ssh: Ssh::default(),
         state: lockgate_model::StateLocation::of_folder("/".as_ref()),
+        state_dir: None,
     }
 }

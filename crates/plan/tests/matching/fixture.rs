@@ -95,6 +95,7 @@ impl Config {
             registries: BTreeMap::new(),
             ssh: Ssh::default(),
             state: lockgate_model::StateLocation::of_folder("/".as_ref()),
+            state_dir: None,
         };
         Config { project, service, environment }
     }

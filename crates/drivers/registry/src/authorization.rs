@@ -1,4 +1,4 @@
-//! What opens a repository: the `Authorization` header for it, kept for as long as it holds.
+//! The `Authorization` header for a repository, kept for as long as it holds.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use crate::wire::Wire;
 use crate::{refusal, token};
 
 /// Most headers that are kept.
-const KEYS_MAX: usize = 256;
+const AUTHORIZATIONS_MAX: usize = 256;
 /// How long user and password are kept without asking where they come from again.
 const BASIC_SECONDS_MAX: u64 = 300;
 
@@ -32,7 +32,7 @@ pub(crate) struct Scope {
 }
 
 #[derive(Clone)]
-pub(crate) struct Key {
+pub(crate) struct Authorization {
     pub header: HeaderValue,
     /// What is in the header.
     pub secret: Secret,
@@ -40,42 +40,42 @@ pub(crate) struct Key {
     until: Instant,
 }
 
-impl Key {
+impl Authorization {
     /// All that must be in no text.
     pub(crate) fn secrets(&self) -> Vec<Secret> {
         std::iter::once(&self.secret).chain(self.login.secret()).cloned().collect()
     }
 }
 
-pub(crate) struct Keys {
+pub(crate) struct Authorizations {
     logins: Logins,
-    kept: Mutex<BTreeMap<Scope, Key>>,
+    kept: Mutex<BTreeMap<Scope, Authorization>>,
 }
 
-impl Keys {
+impl Authorizations {
     pub(crate) fn new(logins: Logins) -> Self {
         Self { logins, kept: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Scope, Key>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Scope, Authorization>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn kept(&self, scope: &Scope) -> Option<Key> {
-        self.lock().get(scope).filter(|key| key.until > Instant::now()).cloned()
+    pub(crate) fn kept(&self, scope: &Scope) -> Option<Authorization> {
+        self.lock().get(scope).filter(|authorization| authorization.until > Instant::now()).cloned()
     }
 
     pub(crate) fn forget(&self, scope: &Scope) {
         self.lock().remove(scope);
     }
 
-    fn keep(&self, scope: &Scope, key: &Key) {
+    fn keep(&self, scope: &Scope, authorization: &Authorization) {
         let mut kept = self.lock();
-        kept.retain(|_, key| key.until > Instant::now());
-        if kept.len() >= KEYS_MAX {
+        kept.retain(|_, authorization| authorization.until > Instant::now());
+        if kept.len() >= AUTHORIZATIONS_MAX {
             kept.clear();
         }
-        kept.insert(scope.clone(), key.clone());
+        kept.insert(scope.clone(), authorization.clone());
     }
 
     /// What answers the challenge.
@@ -89,7 +89,7 @@ impl Keys {
         base: &Url,
         scope: &Scope,
         challenge: &Challenge,
-    ) -> Result<Key, PortError> {
+    ) -> Result<Authorization, PortError> {
         let login = self.logins.find(&scope.registry).await?;
         let (value, secret, holds) = match (challenge, &login.proof) {
             (Challenge::Bearer { realm, service, scope: asked, .. }, _) => {
@@ -111,11 +111,11 @@ impl Keys {
             }
         };
         let header = header(&value, &login)?;
-        let key = Key { header, secret, login, until: Instant::now() + holds };
+        let authorization = Authorization { header, secret, login, until: Instant::now() + holds };
         if !holds.is_zero() {
-            self.keep(scope, &key);
+            self.keep(scope, &authorization);
         }
-        Ok(key)
+        Ok(authorization)
     }
 }
 
