@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use crate::embedded::schedule::Scene;
+use crate::support::mcp::{Agent, Kind};
 use crate::support::project::{self, Project};
 
 const SCHEDULE: &str = include_str!("../../docs/schedule.md");
+const AGENTS: &str = include_str!("../../docs/agents.md");
 
 /// The code blocks of this kind.
 fn blocks<'t>(text: &'t str, kind: &str) -> Vec<&'t str> {
@@ -13,22 +15,50 @@ fn blocks<'t>(text: &'t str, kind: &str) -> Vec<&'t str> {
     text.split(fence.as_str()).skip(1).filter_map(|rest| rest.split("```").next()).collect()
 }
 
-#[test]
-fn every_command_on_the_page_about_schedules_works() {
-    let Some(scene) = Scene::start(&["v1.0.0"]) else { return };
+/// Runs the commands of a page, in a shell that finds the program; each prints something. How many there are.
+fn run_commands(page: &str, folder: &Path) -> usize {
     let bin = Path::new(env!("CARGO_BIN_EXE_lockgate")).parent().unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let mut commands = 0;
-    for line in blocks(SCHEDULE, "console").iter().flat_map(|block| block.lines()) {
+    for line in blocks(page, "console").iter().flat_map(|block| block.lines()) {
         let typed = line.strip_prefix("$ ").expect("only commands are in these blocks");
         let mut shell = std::process::Command::new("/bin/sh");
-        shell.args(["-c", typed]).env("PATH", &path).current_dir(scene.project.path("m1"));
+        shell.args(["-c", typed]).env("PATH", &path).current_dir(folder);
         let ran = project::run(shell).expect(0);
         assert!(!ran.stdout.is_empty(), "{ran}");
         commands += 1;
     }
-    assert_eq!(commands, 5);
+    commands
+}
+
+#[test]
+fn every_command_on_the_page_about_schedules_works() {
+    let Some(scene) = Scene::start(&["v1.0.0"]) else { return };
+    assert_eq!(run_commands(SCHEDULE, &scene.project.path("m1")), 5);
     scene.project.expect_settled("v1.0.0");
+}
+
+#[test]
+fn every_command_and_every_configuration_on_the_page_about_agents_works() {
+    let project = Project::new();
+    project.deploy("v1");
+    assert_eq!(run_commands(AGENTS, &project.path("m1")), 3);
+    let mut servers = 0;
+    for block in blocks(AGENTS, "json") {
+        let config: serde_json::Value = serde_json::from_str(block).unwrap();
+        let server = &config["mcpServers"]["lockgate"];
+        assert_eq!(server["command"], "lockgate");
+        let args = server["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
+        let mut agent = Agent::start(project.command(args), Kind::New);
+        let status = agent.call("deploy.status", serde_json::json!({}));
+        assert_eq!(status["structuredContent"]["services"][0]["image_tag"], "v1", "{status:#}");
+        // Every tool is in the table.
+        for tool in agent.tools() {
+            assert!(AGENTS.contains(&format!("| `{tool}` |")), "{tool} is not on the page");
+        }
+        servers += 1;
+    }
+    assert_eq!(servers, 3);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod journal;
 mod killed;
 mod leases;
 mod load;
+mod mcp;
 mod notifications;
 mod postgres;
 mod recreate;

@@ -5,11 +5,13 @@ pub mod cut;
 pub mod double;
 pub mod http;
 pub mod load;
+pub mod mcp;
 pub mod postgres;
 pub mod processes;
 pub mod project;
 pub mod ran;
 pub mod registry;
+pub mod shape;
 pub mod slack;
 
 use std::time::{Duration, Instant};

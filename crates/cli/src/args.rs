@@ -114,6 +114,8 @@ pub enum Command {
     },
     /// Deploy what the schedule says is due; for cron
     RunSchedule(RunSchedule),
+    /// An agent's tools by the Model Context Protocol, on stdin and stdout
+    Mcp(Mcp),
     /// Show the main job on this machine, without Docker
     Demo,
     /// Print a completion script
@@ -149,6 +151,14 @@ pub struct RunSchedule {
     /// stays as schedule.log.1
     #[arg(long)]
     pub log: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Mcp {
+    /// Where a client cannot ask you, let the agent itself agree to what changes production: by the digest of a plan that it
+    /// was shown
+    #[arg(long)]
+    pub agent_confirms: bool,
 }
 
 #[derive(Debug, ClapArgs)]

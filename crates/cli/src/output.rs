@@ -155,6 +155,12 @@ impl Output {
         self.line(&mut std::io::stderr(), &self.typed.in_text(&text));
     }
 
+    /// An error as [`Output::error`] prints it in JSON.
+    pub fn error_value(&self, error: &CliError) -> serde_json::Result<serde_json::Value> {
+        let masked = masked(error, &self.mask);
+        error_json(masked.as_ref().unwrap_or(error))
+    }
+
     fn line(&self, writer: &mut impl Write, text: &str) {
         line(writer, &harmless(text.trim_end(), self.colour));
     }

@@ -14,7 +14,7 @@ const HOSTS_BYTES_MAX: usize = 60;
 const BY_BYTES_MAX: usize = 24;
 
 /// Whom a run left out, as the hosts that it did not leave out have it in their records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LeftOut {
     /// The run that went on without them.
     pub run: RunId,
@@ -69,7 +69,7 @@ fn few(mut hosts: Vec<HostId>) -> Vec<HostId> {
 }
 
 /// Why a host is behind the others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Behind {
     /// The run that went on without it.
     pub run: RunId,

@@ -22,7 +22,7 @@ pub struct ServiceClosely {
 }
 
 /// A service on one host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostClosely {
     /// What the file of that name says; `None` where there is none, or none that can be read.
     pub active_color: Option<Slot>,
@@ -37,7 +37,7 @@ pub struct HostClosely {
 }
 
 /// A slot and what it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SlotClosely {
     /// `None`: it holds nothing.
     pub holds: Option<SlotObserved>,
@@ -50,7 +50,7 @@ pub struct SlotClosely {
 }
 
 /// One look at a health check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Probed {
     /// What was asked, and where: `GET /health at 172.17.0.3:5000`.
     pub asked: String,

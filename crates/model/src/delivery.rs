@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{EnvironmentName, Gate, HostId, Millis, Schedule, ServiceName, Slot, Template};
 
 /// A place a release can be live in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     /// Unique within the project.
     pub name: EnvironmentName,
@@ -55,7 +55,7 @@ impl Environment {
 }
 
 /// Where an environment's releases go.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     /// Nowhere: gates look at it, and nothing is ever deployed to it.
     CheckOnly,
@@ -64,7 +64,7 @@ pub enum Delivery {
 }
 
 /// Slots on hosts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotDelivery {
     /// At least one, none twice.
     pub hosts: Vec<HostId>,
@@ -89,7 +89,7 @@ pub struct SlotDelivery {
 }
 
 /// How a release goes live in slots. Each has its recipe in `plan`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// Beside each other: the old release serves until the new one does.
@@ -120,7 +120,7 @@ impl fmt::Display for Strategy {
 }
 
 /// What a hold may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HoldBounds {
     /// Longest that one request waits, and that a hold lasts which nobody asks for again.
     pub time: Millis,
@@ -129,7 +129,7 @@ pub struct HoldBounds {
 }
 
 /// What runs a slot.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Runtime {
     /// A service of a Docker Compose project.
     Compose(ComposeRuntime),
@@ -138,7 +138,7 @@ pub enum Runtime {
 }
 
 /// How Compose finds a slot.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComposeRuntime {
     /// Where the Compose files are.
     pub layout: ComposeLayout,
@@ -150,7 +150,7 @@ pub struct ComposeRuntime {
 }
 
 /// Where the Compose files are: paths on the host, filled in for each slot.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ComposeLayout {
     /// A folder per slot with its own `docker-compose.yml` (system A): `/srv/apps/{service}/{slot}`.
     Folders(Template),
@@ -159,14 +159,14 @@ pub enum ComposeLayout {
 }
 
 /// How a service runs as a plain process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessRuntime {
     /// Where pid files and logs live on the host, in `<environment>/<service>`; default `<root>/.lockgate`.
     pub dir: Option<Template>,
 }
 
 /// What sends traffic to slots.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Router {
     /// Nothing sends requests: a worker, or a service whose users reach its port themselves. What is live is what runs.
     None,
@@ -177,7 +177,7 @@ pub enum Router {
 }
 
 /// A route in Lockgate's own proxy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuiltinRouter {
     /// Address the proxy listens on.
     pub listen: String,
@@ -211,7 +211,7 @@ impl BuiltinRouter {
 }
 
 /// A route in a Caddy that is there already.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaddyRouter {
     /// Admin API as seen from the host.
     pub admin: String,

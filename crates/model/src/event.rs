@@ -139,7 +139,7 @@ const NOTED_BYTES_MAX: usize = 90;
 const NOTED_ASIDE_BYTES_MAX: usize = 40;
 
 /// How a run ends (P8). There is no other way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
     /// `warnings` are tidying-up steps that failed after the release was committed.
@@ -162,7 +162,7 @@ pub enum Outcome {
 }
 
 /// A run whose undo failed: what is live, and what to type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Stuck {
     /// Why the run was undone.
     pub failure: Failure,
@@ -176,7 +176,7 @@ pub struct Stuck {
 }
 
 /// Which slot has the traffic on which host, by looking at the hosts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct WhoIsLive {
     /// Where the traffic goes, as the routers say; where a router cannot be asked, the slot that is recorded as active
     /// and runs. Hosts of which neither is known are missing.

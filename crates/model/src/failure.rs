@@ -12,7 +12,7 @@ const SHORT_BYTES_MAX: usize = 30;
 pub const TOLD_CHARS_MAX: usize = 300;
 
 /// What kind of thing went wrong: what the caller may do about it, not which library said so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// The image, tag, file, container or route is not there.
@@ -70,7 +70,7 @@ impl FailureKind {
 }
 
 /// Kind + message + hints, with the place it happened and, for an unhealthy slot, its last log lines.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, schemars::JsonSchema)]
 #[error("{}: {message}", kind.as_str())]
 pub struct Failure {
     /// What the caller may do about it.
@@ -226,7 +226,7 @@ fn cut(mut text: String, chars_max: usize) -> String {
 }
 
 /// One thing that was looked at, what was wanted and what was seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Evidence {
     /// What was looked at: `GET https://test.example.com/health`, `exit code of pytest -q`.
     pub check: String,
@@ -260,7 +260,7 @@ pub(crate) fn bounded_evidence(mut evidence: Vec<Evidence>, count_max: usize) ->
 }
 
 /// What a gate answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Judgement {
     /// It looked, and all that it saw is good.

@@ -12,7 +12,7 @@ const LATE_PERCENT_MAX: u64 = 25;
 const LATE_SECONDS_MIN: u64 = 2;
 
 /// A named check.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Gate {
     /// Unique among the gates of one environment that are asked at the same moment.
     pub name: String,
@@ -21,7 +21,7 @@ pub struct Gate {
 }
 
 /// What a gate asks. A driver for each is chosen in the wiring.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateKind {
     /// Paths over HTTP.
@@ -31,7 +31,7 @@ pub enum GateKind {
 }
 
 /// Where an HTTP gate looks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateTarget {
     /// A base URL, from this machine.
@@ -45,7 +45,7 @@ pub enum GateTarget {
 }
 
 /// Every path is asked some times; each answer's status and body must match and the latency percentile hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HttpGate {
     /// Where the paths are asked.
     pub target: GateTarget,
@@ -65,7 +65,7 @@ pub struct HttpGate {
 }
 
 /// How often each path is asked. In JSON its fields stand beside the gate's others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum Sampling {
     /// A handful: one path after the other, in rounds. All must be good.
@@ -153,7 +153,7 @@ impl HttpGate {
 }
 
 /// A program on this machine; its exit code is the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CommandGate {
     /// Program and arguments; no shell reads them. Not empty.
     pub argv: Vec<Template>,

@@ -17,7 +17,7 @@ pub struct CheckWant {
 }
 
 /// It is also what `check --format json` prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GateAnswer {
     /// The gate's name, as `lockgate.yaml` has it or derives it.
     pub gate: String,

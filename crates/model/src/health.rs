@@ -11,7 +11,7 @@ const TIMEOUT_DEFAULT: Millis = Millis::from_secs(60);
 
 /// The health check of a service. Its form in JSON, which is in plans that hosts and journals keep, is that of
 /// [`HttpHealth`] alone for the first, and has the kind's name around it for the others.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(from = "Form", into = "Form")]
 pub enum Health {
     /// A path that answers.
@@ -23,7 +23,7 @@ pub enum Health {
 }
 
 /// `GET path` until `passes` in a row answered with `status`, or `timeout` has passed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HttpHealth {
     /// Begins with `/`; may have a query.
     pub path: String,
@@ -38,7 +38,7 @@ pub struct HttpHealth {
 }
 
 /// What the container engine says of the container's HEALTHCHECK.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DockerHealth {
     /// Absent: as long as the HEALTHCHECK itself may take until it gives up, and until it does.
     pub timeout: Option<Millis>,
@@ -47,7 +47,7 @@ pub struct DockerHealth {
 }
 
 /// A program that runs where the slot's app runs; exit code 0 is a pass.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CommandHealth {
     /// No shell reads it. Not empty.
     pub argv: Vec<Template>,
@@ -57,14 +57,14 @@ pub struct CommandHealth {
     pub passes: u32,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 enum Form {
     Http(HttpHealth),
     Named(Named),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Named {
     Docker(DockerHealth),

@@ -18,7 +18,7 @@ pub const HINTS_MAX: usize = 8;
 /// ```text
 /// { "kind": "unreachable", "message": "…", "hint": "is it up?", "hints": ["is it up?", "to go on without: `…`"] }
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(from = "Written", into = "Written")]
 pub struct Hints(Vec<String>);
 
@@ -74,7 +74,7 @@ impl Extend<String> for Hints {
 }
 
 /// As they stand in JSON.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
 struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hint: Option<String>,

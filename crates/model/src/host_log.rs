@@ -37,7 +37,7 @@ pub struct HostLog {
 }
 
 /// One line, as `logs --format json` prints it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LogLine {
     /// Where it was printed.
     pub host: HostId,

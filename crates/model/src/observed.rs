@@ -11,14 +11,14 @@ use crate::{
 };
 
 /// One service in one environment, on all its hosts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Observed {
     /// What each host says of itself. A host that was not looked at is missing.
     pub hosts: BTreeMap<HostId, HostObserved>,
 }
 
 /// What was seen on one host.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostObserved {
     /// A slot that is missing here holds nothing.
     pub slots: BTreeMap<Slot, SlotObserved>,
@@ -140,7 +140,7 @@ impl HostObserved {
 }
 
 /// What was seen of one slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SlotObserved {
     /// Absent when the slot was started by something other than Lockgate and does not say.
     pub release: Option<Release>,
@@ -156,7 +156,7 @@ pub struct SlotObserved {
 }
 
 /// How what a slot held has ended, as the runtime has it from the host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OwnEnd {
     /// 128 + signal when it was ended by one.
     pub exit_code: i64,
@@ -184,7 +184,7 @@ impl SlotObserved {
 }
 
 /// Whether a slot runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SlotState {
     /// It runs; whether it answers is another question.
@@ -194,7 +194,7 @@ pub enum SlotState {
 }
 
 /// What the router says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RouterObserved {
     /// The slot it sends traffic to, or most of it; without a router the one that counts as live, by
     /// [`live_without_router`].
@@ -216,7 +216,7 @@ pub struct RouterObserved {
 }
 
 /// System A's state files.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Recorded {
     /// What `active_color` names. `None`: nothing that can be read as a slot.
     pub active: Option<Slot>,
@@ -264,7 +264,7 @@ impl Observed {
 }
 
 /// A release that hosts say was rejected.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Rejected {
     /// As the first of the hosts tells it.
     #[serde(flatten)]

@@ -27,7 +27,7 @@ pub struct HistoryFilter {
 }
 
 /// It is also what `history --format json` prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PastRun {
     /// Its id, by which `history` and `events_of` find it.
     pub run: RunId,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What somebody asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "want")]
 pub enum Intent {
     /// Have a release live.
@@ -46,7 +46,7 @@ impl Intent {
 }
 
 /// Which gates a deployment passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Gates {
     /// All that the environment has.
@@ -56,7 +56,7 @@ pub enum Gates {
 }
 
 /// Phases run one after another; a phase's lanes run beside each other; a lane's steps run in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Plan {
     /// The project that it is about: one store may hold several.
     pub project: ProjectName,
@@ -83,7 +83,7 @@ pub struct Plan {
 }
 
 /// Steps that may run beside each other, host by host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Phase {
     /// For people: `prepare`, `switch`, `wave 2 of 3: switch`.
     pub title: String,
@@ -96,7 +96,7 @@ pub struct Phase {
 }
 
 /// Steps that run in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Lane {
     /// Absent for steps that concern no single host, such as gates.
     pub host: Option<HostId>,
@@ -105,7 +105,7 @@ pub struct Lane {
 }
 
 /// One idempotent action and what takes it back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Step {
     /// Counted through the whole plan.
     pub id: StepId,
@@ -118,7 +118,7 @@ pub struct Step {
 
 /// What a step does. Every action looks first and does only what is missing, so that it can be performed again after
 /// a crash, by another machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "do")]
 pub enum Action {
     /// Ask a gate about a release.
@@ -254,7 +254,7 @@ pub struct ActionProperties {
 }
 
 /// When a gate is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
     /// Regression: before anything is touched.
@@ -264,7 +264,7 @@ pub enum Moment {
 }
 
 /// How a slot is probed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Probe {
     /// What is asked, and what a good answer is.
     pub health: Health,

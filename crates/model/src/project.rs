@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// All that `lockgate.yaml` says, with its defaults and variables filled in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
     /// `project:` of the file. It is in labels, locks and names on hosts.
     pub name: ProjectName,
@@ -43,7 +43,7 @@ impl Project {
 }
 
 /// What is deployed: one image repository, or one program.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// Unique within the project.
     pub name: ServiceName,
@@ -68,7 +68,7 @@ pub struct Service {
 }
 
 /// Accepted HTTP statuses, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StatusRange {
     /// The lowest that is accepted.
     pub from: u16,
@@ -98,7 +98,7 @@ impl fmt::Display for StatusRange {
 }
 
 /// What tells the new release's answers from the old one's: a body or a header value, with placeholders.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Verify {
     /// What is asked through the router; begins with `/`.
     pub path: String,
@@ -109,7 +109,7 @@ pub struct Verify {
 }
 
 /// Who is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notify {
     /// An incoming webhook of Slack's: a message for each thing that is told. `channel` is heeded by webhooks of the older
     /// kind only.
@@ -138,7 +138,7 @@ pub enum Notify {
 }
 
 /// How `ssh` is called beyond the user's own configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ssh {
     /// More options (`-i key`, `-F file`), one argument each.
     pub options: Vec<String>,

@@ -81,7 +81,7 @@ pub enum Refusal {
 }
 
 /// As `--format json` prints it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RefusalLine {
     /// Always `error`.
     pub event: String,

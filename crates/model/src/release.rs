@@ -6,7 +6,7 @@ use crate::{Digest, ServiceName, Tag};
 
 /// One immutable artifact of a service. Two releases are the same when their digests are: the tag is only what
 /// somebody called it (P5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Release {
     /// What it is an artifact of.
     pub service: ServiceName,

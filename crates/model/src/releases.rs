@@ -25,7 +25,7 @@ pub struct Releases {
 }
 
 /// A release that was live, or is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct WasLive {
     /// What was live. In JSON its fields stand beside the others.
     #[serde(flatten)]
@@ -58,7 +58,7 @@ pub struct Tried {
 
 /// A release that was taken back because it is bad. It does not come back by itself; a person may deploy it, and its
 /// success ends the rejection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Rejection {
     /// Which one. In JSON its fields stand beside the others.
     #[serde(flatten)]

@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EnvironmentName, Exit, HostId, Millis, Observed, Outcome, Plan, Rejected, Release, RunId, ServiceName,
+    Digest, EnvironmentName, Exit, HostId, Millis, Observed, Outcome, Plan, Rejected, Release, RunId,
+    ServiceName,
 };
 
 /// What a run would do, and what was seen. It is also what `plan --format json` prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Planned {
     /// False when there is nothing to do.
     pub changes: bool,
+    /// Of the whole plan, queries of URLs included: what [`crate::Want::exactly`] asks for. `None` where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
     /// Without queries of URLs, which are a place for secrets.
     pub plan: Plan,
     /// What the plan was made from.
@@ -38,7 +42,7 @@ pub struct Report {
 }
 
 /// As `--format json` prints it last.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ReportLine {
     /// Always `result`.
     pub event: String,
@@ -68,7 +72,13 @@ impl Planned {
     /// `plan` is shown without the queries of its URLs.
     #[must_use]
     pub fn new(plan: &Plan, observed: Observed) -> Self {
-        Self { changes: !plan.is_empty(), plan: plan.without_queries(), observed }
+        Self { changes: !plan.is_empty(), digest: None, plan: plan.without_queries(), observed }
+    }
+
+    /// With the [digest](Self::digest) of the plan.
+    #[must_use]
+    pub fn with_digest(self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::quoted;
 pub const REQUESTER_CHARS_MAX: usize = 200;
 
 /// Who asks for a run, or for its being undone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Requester {
     /// What kind of requester.
     pub by: By,
@@ -22,7 +22,7 @@ pub struct Requester {
 }
 
 /// What asks, as it says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
     /// Somebody at a keyboard.

@@ -150,7 +150,7 @@ pub struct Abandoned {
 }
 
 /// As `--format json` prints it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AbandonedLine {
     /// Always `result`.
     pub event: String,
@@ -168,7 +168,7 @@ pub struct AbandonedLine {
     pub exit: u8,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AbandonedResult {
     /// Always `abandoned`.
     pub outcome: String,

@@ -23,7 +23,7 @@ impl InSlot for Slot {
 
 /// Shares of the traffic in percent, each at least 1, no slot twice, that add up to 100. One slot with all of it is the usual
 /// one. In the order of slots, so that equal splits compare as equal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Vec<(T, u8)>", into = "Vec<(T, u8)>")]
 #[serde(bound(serialize = "T: InSlot + Clone + Serialize", deserialize = "T: InSlot + Deserialize<'de>"))]
 pub struct Split<T = Slot>(Vec<(T, u8)>);

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// As `status --format json` prints it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StatusLine {
     /// Which service.
     pub service: ServiceName,

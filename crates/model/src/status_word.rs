@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{HostId, HostObserved, LeaseRecord, Outcome, Progress, RunEnd, ServiceStatus};
 
 /// System A's three words, and four for what it had none for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusWord {
     /// The last run succeeded, and what should be live is.

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{EnvironmentName, ServiceName, Slot, Tag};
 
 /// Text with placeholders, checked when made: only known names in single braces.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(inline)]
 pub struct Template(String);
 
 /// Why a text is no template, or cannot be filled in.

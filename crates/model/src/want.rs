@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentName, Gates, HostId, ServiceName, Tag};
+use crate::{Digest, EnvironmentName, Gates, HostId, ServiceName, Tag};
 
 /// Something that changes what is live: a deployment or a rollback of one service in one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,11 @@ pub struct Want {
     /// Hosts that are left out by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<HostId>,
+    /// Only by the plan that has this digest ([`crate::Planned::digest`]), which somebody has agreed to: another plan is
+    /// refused, and so is a run that was cut off and would have to be brought to its end first. `None`: by whatever plan is
+    /// right when it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exactly: Option<Digest>,
     /// What is to be live. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub aim: Aim,
@@ -68,19 +73,26 @@ impl Want {
     #[must_use]
     pub fn deploy(service: ServiceName, tag: Tag) -> Self {
         let aim = Aim::Deploy { tag, gates: Gates::All, again: false };
-        Self { service, environment: None, skip: Vec::new(), aim }
+        Self { service, environment: None, skip: Vec::new(), exactly: None, aim }
     }
 
     /// To what was live before.
     #[must_use]
     pub fn rollback(service: ServiceName) -> Self {
-        Self { service, environment: None, skip: Vec::new(), aim: Aim::Rollback { release: None } }
+        let aim = Aim::Rollback { release: None };
+        Self { service, environment: None, skip: Vec::new(), exactly: None, aim }
     }
 
     /// The same in this environment.
     #[must_use]
     pub fn in_environment(self, name: EnvironmentName) -> Self {
         Self { environment: Some(name), ..self }
+    }
+
+    /// By this plan or not at all.
+    #[must_use]
+    pub fn exactly(self, plan: Digest) -> Self {
+        Self { exactly: Some(plan), ..self }
     }
 }
 

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
-    Abandoned, Aim, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter,
-    HostId, HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected,
-    Report, Requester, Resume, Resumed, RunId, Service, ServiceClosely, ServiceName, ServiceStatus,
-    StepProgress, Told, Want,
+    Abandoned, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter, HostId,
+    HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected, Report,
+    Requester, Resume, Resumed, RunId, Service, ServiceClosely, ServiceName, ServiceStatus, StepProgress,
+    Told, Want,
 };
 use tokio::sync::watch;
 
@@ -19,7 +19,7 @@ use crate::handle::{Handle, Seat, Stoppable, handle};
 use crate::service::Orchestrator;
 use crate::session::{Session, Tools};
 use crate::state_files::{Conclude, StateFiles};
-use crate::{Examined, Site, Teller, history, lookup, refused, waiting};
+use crate::{Examined, Site, Teller, agreed, history, lookup, refused, waiting};
 
 /// Longest wait until the hosts know that a run turns back, so that whoever comes next does not go on with it.
 const HEEDED_SECONDS_MAX: u64 = 2;
@@ -299,8 +299,10 @@ impl EventSink for Both {
     }
 }
 
-fn running(aim: Aim) -> impl for<'s> FnOnce(&'s Session<'s>) -> Job<'s, Report> + Send + 'static {
-    move |session| async move { session.run(&aim).await.map_err(Refusal::from) }.boxed()
+fn running(want: Want) -> impl for<'s> FnOnce(&'s Session<'s>) -> Job<'s, Report> + Send + 'static {
+    move |session| {
+        async move { session.run(&want.aim, want.exactly.as_ref()).await.map_err(Refusal::from) }.boxed()
+    }
 }
 
 fn resuming(
@@ -313,7 +315,7 @@ fn resuming(
 #[async_trait]
 impl Orchestrator for InProcess {
     async fn start(&self, want: &Want, requester: &Requester) -> Result<Handle<Report>, Refusal> {
-        Ok(self.begin(self.site_of(want)?, want.aim.asked(), requester, running(want.aim.clone())))
+        Ok(self.begin(self.site_of(want)?, want.aim.asked(), requester, running(want.clone())))
     }
 
     async fn resume(&self, what: &Resume, requester: &Requester) -> Result<Handle<Resumed>, Refusal> {
@@ -328,7 +330,8 @@ impl Orchestrator for InProcess {
         let (site, tools) = (self.site_of(want)?, self.looking());
         let session = Session::new(&site, &tools, (self.parts.new_run)());
         let (plan, observed) = session.plan(&want.aim).await.map_err(|failure| told(&site, failure))?;
-        Ok(Planned::new(&plan, observed))
+        let digest = agreed::digest(&plan).map_err(|failure| told(&site, failure))?;
+        Ok(Planned::new(&plan, observed).with_digest(digest))
     }
 
     async fn status(

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod agreed;
+mod asked;
 mod bring_back;
 mod bring_to_end;
 mod check;
@@ -28,6 +30,7 @@ mod status;
 mod tell;
 mod waiting;
 
+pub use asked::{Asked, Deployment, Past};
 pub use diagnosis::{Diagnosed, Examined};
 pub use doctor::Beside;
 pub use events::{Events, TOLD_MAX, Voice, events};

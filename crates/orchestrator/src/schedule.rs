@@ -292,6 +292,7 @@ fn wanted(turn: &Turn<'_>, tag: Tag) -> Want {
         service: turn.service.name.clone(),
         environment: Some(turn.environment.clone()),
         skip: Vec::new(),
+        exactly: None,
         aim,
     }
 }

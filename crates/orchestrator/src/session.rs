@@ -10,12 +10,13 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Aim, Failure, FailureKind, Holder, HostId, Identity, Intent, Interruption, Millis, Observed, Outcome,
-    Plan, Rejected, Release, Report, Requester, RunEnd, RunId, dark_times,
+    Aim, Digest, Failure, FailureKind, Holder, HostId, Identity, Intent, Interruption, Millis, Observed,
+    Outcome, Plan, Rejected, Release, Report, Requester, RunEnd, RunId, dark_times,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe};
 
 use crate::Site;
+use crate::agreed;
 use crate::cut_off::{CutOff, is_stuck, known_stuck, was_undone};
 use crate::interrupted::before_anything;
 use crate::recover::Towards;
@@ -206,12 +207,12 @@ impl<'a> Session<'a> {
     }
 
     /// The whole of a deployment or rollback. People are told of every one that fails, also of one whose run does not
-    /// begin.
+    /// begin. `exactly`: see [`lockgate_model::Want::exactly`].
     ///
     /// # Errors
     /// [`Trouble`].
-    pub(crate) async fn run(&self, want: &Aim) -> Result<Report, Trouble> {
-        let ready = match self.prepare(want).await {
+    pub(crate) async fn run(&self, want: &Aim, exactly: Option<&Digest>) -> Result<Report, Trouble> {
+        let ready = match self.prepare(want, exactly).await {
             Ok(ready) => ready,
             Err(trouble) => {
                 if let Some(failure) = trouble.news() {
@@ -243,7 +244,7 @@ impl<'a> Session<'a> {
     }
 
     /// All that comes before the run.
-    async fn prepare(&self, want: &Aim) -> Result<Ready, Trouble> {
+    async fn prepare(&self, want: &Aim, exactly: Option<&Digest>) -> Result<Ready, Trouble> {
         // A registry takes longer to answer than a lease to be taken.
         let release = self.release(want).boxed().shared();
         let mut acquire = pin!(self.acquire_reached());
@@ -252,10 +253,14 @@ impl<'a> Session<'a> {
             acquired = &mut acquire => acquired?,
             _ = release.clone() => acquire.await?,
         };
+        if exactly.is_some() && !acquired.is_at_rest() {
+            give_back(&acquired.fence).await;
+            return Err(agreed::unfinished().into());
+        }
         if !gone.is_empty() {
             return Err(self.refuse(want, acquired, &gone).await);
         }
-        match self.prepare_leased(want, release, &mut acquired).await {
+        match self.prepare_leased(want, exactly, release, &mut acquired).await {
             Ok(ready) => Ok(ready),
             Err(trouble) => {
                 give_back(&acquired.fence).await;
@@ -267,6 +272,7 @@ impl<'a> Session<'a> {
     async fn prepare_leased(
         &self,
         want: &Aim,
+        exactly: Option<&Digest>,
         release: impl Future<Output = Result<Option<Release>, Failure>>,
         acquired: &mut Acquired,
     ) -> Result<Ready, Trouble> {
@@ -281,6 +287,7 @@ impl<'a> Session<'a> {
             None => was_undone(outcome),
         });
         let (plan, observed) = before_anything(interrupt, self.plan_for(want, release, gone_back)).await?;
+        agreed::require(exactly, &plan)?;
         let rejected = observed.rejected(&plan.release);
         if !plan.is_empty() {
             return Ok(Ready { fence: Some(fence), plan, recovered, rejected });

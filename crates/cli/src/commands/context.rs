@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockgate_config::Loaded;
-use lockgate_model::{Environment, EnvironmentName, HostId, Project, Requester, Service};
-use lockgate_orchestrator::{InProcess, lookup};
+use lockgate_model::{Environment, HostId, Project, Requester, Service};
+use lockgate_orchestrator::{Asked, InProcess, lookup};
 
 use crate::args::{Global, Skip};
 use crate::error::CliError;
@@ -47,14 +47,9 @@ impl<'a> Context<'a> {
         Ok(lookup::environment(&self.project, self.environment.as_deref())?)
     }
 
-    /// The environment asked for by name; `None` when none is.
-    pub fn asked_environment(&self) -> Result<Option<&Environment>, CliError> {
-        self.environment.as_ref().map(|_| self.environment()).transpose()
-    }
-
-    /// As [`Self::environment`], for commands that change what is live.
-    pub fn deployable(&self) -> Result<EnvironmentName, CliError> {
-        Ok(lookup::deployable(&self.project, self.environment.as_deref())?.name.clone())
+    /// What is asked for here, in words.
+    pub fn asked(&self) -> Asked<'_> {
+        Asked { project: &self.project, environment: self.environment.as_deref() }
     }
 
     /// The environment asked for, where one was.

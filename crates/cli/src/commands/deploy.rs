@@ -1,9 +1,7 @@
 //! `deploy`, `rollback`, `resume`: the commands that change something.
 
-use lockgate_model::{
-    Aim, Gates, Intent, Leftover, Report, Resume, Resumed, Service, ServiceStatus, Tag, Want,
-};
-use lockgate_orchestrator::{InProcess, Orchestrator};
+use lockgate_model::{Aim, Gates, Intent, Leftover, Report, Resume, Resumed, Service, ServiceStatus, Want};
+use lockgate_orchestrator::{Deployment, InProcess, Orchestrator};
 use lockgate_render::{dark_text, outcome_text, rfc3339, status_text};
 
 use super::follow::Signals;
@@ -19,10 +17,14 @@ pub async fn deploy(context: &Context<'_>, args: &args::Deploy) -> Result<Exit, 
 
 /// What a deployment asks for.
 pub fn want(context: &Context<'_>, args: &args::Deploy) -> Result<Want, CliError> {
-    let tag = Tag::new(args.tag.as_str())
-        .map_err(|error| CliError::usage(error.to_string(), "name the image's tag, such as v1.2.3"))?;
-    let gates = if args.only_swap { Gates::None } else { Gates::All };
-    wanted(context, &args.service, Aim::Deploy { tag, gates, again: args.again }, &args.skip)
+    let asked = Deployment {
+        service: &args.service,
+        tag: &args.tag,
+        gates: if args.only_swap { Gates::None } else { Gates::All },
+        again: args.again,
+        skip: &args.skip.hosts,
+    };
+    Ok(context.asked().deploy(&asked)?)
 }
 
 pub async fn rollback(
@@ -31,25 +33,7 @@ pub async fn rollback(
     release: Option<String>,
     skip: &Skip,
 ) -> Result<Exit, CliError> {
-    if let Some(named) = &release {
-        let named = named.strip_prefix("sha256:").unwrap_or(named);
-        Tag::new(named).map_err(|error| {
-            CliError::usage(
-                error.to_string(),
-                "name a tag, or a digest's first digits; `lockgate history` lists releases",
-            )
-        })?;
-    }
-    run(context, wanted(context, service, Aim::Rollback { release }, skip)?).await
-}
-
-fn wanted(context: &Context<'_>, service: &str, aim: Aim, skip: &Skip) -> Result<Want, CliError> {
-    Ok(Want {
-        environment: Some(context.deployable()?),
-        service: context.service(service)?.name.clone(),
-        skip: context.skipped(skip)?,
-        aim,
-    })
+    run(context, context.asked().rollback(service, release.as_deref(), &skip.hosts)?).await
 }
 
 async fn run(context: &Context<'_>, want: Want) -> Result<Exit, CliError> {

@@ -27,7 +27,7 @@ struct Streams {
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+pub enum Wish {
     /// To come to an end, undoing what is not settled.
     End,
     /// To be gone: nobody is there to wait for an end.
@@ -46,7 +46,8 @@ impl Signals {
         Signals { streams, asked_to_end: false }
     }
 
-    async fn next(&mut self) -> Wish {
+    /// Returns when somebody asks for something; never where signals cannot be caught.
+    pub async fn next(&mut self) -> Wish {
         let Some(Streams { int, term, hup }) = &mut self.streams else { return std::future::pending().await };
         let hangup = async {
             match hup {

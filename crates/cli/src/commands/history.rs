@@ -1,7 +1,7 @@
 //! `history`: past runs from this project's journal.
 
-use lockgate_model::{Digest, HistoryFilter, PastRun, StateLocation};
-use lockgate_orchestrator::Orchestrator;
+use lockgate_model::{HistoryFilter, PastRun, StateLocation};
+use lockgate_orchestrator::{Orchestrator, Past};
 use lockgate_render::{history_text, rfc3339};
 
 use super::Context;
@@ -10,36 +10,19 @@ use crate::error::CliError;
 use crate::exit::Exit;
 
 pub async fn run(context: &Context<'_>, asked: &History) -> Result<Exit, CliError> {
-    let filter = filter(context, asked)?;
+    let past = Past {
+        service: asked.service.as_deref(),
+        digest: asked.digest.as_deref(),
+        before: asked.before.as_deref(),
+        limit: asked.limit,
+    };
+    let filter = context.asked().history(&past)?;
     let runs = context.looking().history(&filter).await?;
     match context.output.format {
         Format::Json => runs.iter().for_each(|run| context.output.json(run)),
         Format::Text => show(context, &filter, &runs),
     }
     Ok(Exit::Succeeded)
-}
-
-fn filter(context: &Context<'_>, asked: &History) -> Result<HistoryFilter, CliError> {
-    let service = asked.service.as_deref().map(|name| context.service(name)).transpose()?;
-    let environment = context.asked_environment()?;
-    let digest = asked.digest.as_deref().map(|text| {
-        Digest::new(text).map_err(|invalid| {
-            CliError::usage(invalid.to_string(), "`lockgate history --format json` shows digests whole")
-        })
-    });
-    let before = asked.before.as_deref().map(|text| {
-        text.parse().map_err(|_| {
-            let hint = "`lockgate history` shows them in its last column";
-            CliError::usage(format!("{text:?} is no run's id"), hint)
-        })
-    });
-    Ok(HistoryFilter {
-        service: service.map(|service| service.name.clone()),
-        environment: environment.map(|environment| environment.name.clone()),
-        digest: digest.transpose()?,
-        before: before.transpose()?,
-        limit: asked.limit,
-    })
 }
 
 fn show(context: &Context<'_>, filter: &HistoryFilter, runs: &[PastRun]) {

@@ -1,6 +1,6 @@
 //! `logs`: a slot's last lines.
 
-use lockgate_model::{HostLog, LogsWant, Slot};
+use lockgate_model::HostLog;
 use lockgate_orchestrator::Orchestrator;
 use lockgate_render::{clean, escaped};
 
@@ -15,19 +15,7 @@ pub async fn run(
     slot: Option<&str>,
     lines: u32,
 ) -> Result<Exit, CliError> {
-    let asked: Option<Slot> =
-        slot.map(str::parse).transpose().map_err(|error: lockgate_model::InvalidName| {
-            CliError::usage(
-                error.to_string(),
-                "--slot blue or --slot green; --slot main where the strategy is recreate",
-            )
-        })?;
-    let want = LogsWant {
-        service: context.service(service)?.name.clone(),
-        environment: Some(context.environment()?.name.clone()),
-        slot: asked,
-        lines,
-    };
+    let want = context.asked().logs(service, slot, lines)?;
     let logs = context.looking().logs(&want).await?;
     let are_several = logs.len() > 1;
     for log in logs {

@@ -9,6 +9,7 @@ mod follow;
 mod history;
 mod init;
 mod logs;
+mod mcp;
 mod missing;
 mod plan;
 mod run_schedule;
@@ -62,6 +63,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             }
         }
         Command::RunSchedule(args) => run_schedule::run(&args, &global, output).await,
+        Command::Mcp(args) => mcp::run(&args, &global).await,
         Command::Demo => demo::run(output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "lockgate", &mut std::io::stdout());

@@ -1,6 +1,6 @@
 //! `plan` and `check`: looking without changing anything.
 
-use lockgate_model::{CheckWant, Evidence, GateAnswer, Moment};
+use lockgate_model::{Evidence, GateAnswer, Moment};
 use lockgate_orchestrator::Orchestrator;
 use lockgate_render::{escaped, failure_text, plan_text};
 
@@ -21,11 +21,7 @@ pub async fn run(context: &Context<'_>, args: &args::Deploy) -> Result<Exit, Cli
 }
 
 pub async fn check(context: &Context<'_>, service: &str, moment: Moment) -> Result<Exit, CliError> {
-    let want = CheckWant {
-        service: context.service(service)?.name.clone(),
-        environment: Some(context.environment()?.name.clone()),
-        moment,
-    };
+    let want = context.asked().check(service, moment)?;
     let answers = context.looking().check(&want).await?;
     for answer in &answers {
         match context.output.format {

@@ -14,14 +14,10 @@ use crate::exit::Exit;
 use crate::output::Output;
 
 const WATCH_SECONDS: u64 = 1;
-/// Every service, as system A's script has it; unless there is one of that name.
-const ALL: &str = "all";
 
 pub async fn run(context: &Context<'_>, service: Option<&str>, watch: bool) -> Result<Exit, CliError> {
-    let environment = context.environment()?.name.clone();
-    let named = service.filter(|name| *name != ALL || context.service(ALL).is_ok());
-    let service = named.map(|name| context.service(name)).transpose()?.map(|service| &service.name);
-    let (orchestrator, output) = (context.looking(), context.output);
+    let (service, environment) = context.asked().status(service)?;
+    let (service, orchestrator, output) = (service.as_ref(), context.looking(), context.output);
     loop {
         let looked = match output.verbose {
             0 => Looked::Plainly(orchestrator.status(service, Some(&environment)).await?),

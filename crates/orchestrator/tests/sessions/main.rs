@@ -4,8 +4,8 @@
 mod scene;
 
 use lockgate_model::{
-    By, CheckWant, EnvironmentName, EventKind, HistoryFilter, HostId, LogsWant, Moment, Outcome, Refusal,
-    Requester, Resume, ServiceName, Slot, Tag, Told, Want,
+    Aim, By, CheckWant, EnvironmentName, EventKind, FailureKind, Gates, HistoryFilter, HostId, LogsWant,
+    Moment, Outcome, Refusal, Requester, Resume, ServiceName, Slot, Tag, Told, Want,
 };
 use lockgate_orchestrator::Orchestrator;
 use scene::{Scene, deploy, heard, kim, web};
@@ -258,4 +258,56 @@ async fn what_only_looks_answers_while_a_session_is_under_way() {
     assert_eq!((log.slot, &log.failure), (Some(Slot::Blue), &None));
     scene.door.open();
     session.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_was_agreed_to_runs_that_plan_or_none() {
+    let scene = Scene::new();
+    let orchestrator = &scene.orchestrator;
+    let digest = async |want: &Want| orchestrator.plan(want).await.unwrap().digest.unwrap();
+    let end = async |want: Want| orchestrator.start(&want, &kim()).await.unwrap().end().await;
+    let first = digest(&deploy("v1")).await;
+    assert_eq!(digest(&deploy("v1")).await, first, "the same plan has the same name");
+    let report = end(deploy("v1").exactly(first.clone())).await.unwrap();
+    assert_eq!((report.outcome.as_str(), scene.live().as_deref()), ("succeeded", Some("v1")));
+
+    let second = digest(&deploy("v2")).await;
+    assert_ne!(second, digest(&deploy("v3")).await);
+    assert_ne!(second, digest(&Want { aim: only_swap("v2"), ..deploy("v2") }).await);
+    end(deploy("v3")).await.unwrap();
+    for (want, plan) in [(deploy("v2"), second), (deploy("v3"), first)] {
+        let refusal = end(want.exactly(plan)).await.unwrap_err();
+        let failure = refusal.failure().unwrap();
+        assert_eq!((failure.kind, refusal.exit().code()), (FailureKind::Conflict, 1), "{failure}");
+        assert!(failure.message.contains("not what was agreed to"), "{failure}");
+    }
+    assert_eq!(scene.live().as_deref(), Some("v3"));
+    // It has given its lease back.
+    end(deploy("v2")).await.unwrap();
+}
+
+fn only_swap(tag: &str) -> Aim {
+    Aim::Deploy { tag: Tag::new(tag).unwrap(), gates: Gates::None, again: false }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_was_agreed_to_brings_nothing_else_to_its_end() {
+    let scene = Scene::new();
+    scene.orchestrator.start(&deploy("v1"), &kim()).await.unwrap().end().await.unwrap();
+    let plan = scene.orchestrator.plan(&deploy("v3")).await.unwrap().digest.unwrap();
+    scene.door.shut();
+    let mut left = scene.orchestrator.start(&deploy("v2"), &kim()).await.unwrap();
+    scene.door.is_met_by(1).await;
+    left.stop.leave();
+    assert!(matches!(left.end().await.unwrap_err(), Refusal::Abandoned { .. }));
+    drop(left);
+    scene.door.open();
+    let mut session = scene.orchestrator.start(&deploy("v3").exactly(plan), &kim()).await.unwrap();
+    let refusal = session.end().await.unwrap_err();
+    assert!(refusal.failure().unwrap().message.contains("left unfinished"), "{refusal:?}");
+    let [status] = &scene.orchestrator.status(None, None).await.unwrap()[..] else { panic!("one service") };
+    assert!(status.notes().contains("a run was left unfinished"), "{}", status.notes());
+    // Whoever did not agree to a plan has it brought to its end, as ever.
+    scene.orchestrator.start(&deploy("v3"), &kim()).await.unwrap().end().await.unwrap();
+    assert_eq!(scene.live().as_deref(), Some("v3"));
 }
