@@ -191,7 +191,7 @@ pub struct Environment {
     /// How long the old slot keeps running after a success: at least this long; the next `lockgate resume` or deployment
     /// stops it then. Default: 0s, it is stopped at once.
     pub keep_warm: Option<At<Span>>,
-    /// From SIGTERM to SIGKILL. Default: 10s.
+    /// From SIGTERM to SIGKILL. Default: the Compose file's `stop_grace_period`, else 10s.
     pub stop_grace: Option<At<Span>>,
     /// Releases whose images stay on a host, at least 2. Default: 5.
     pub keep_releases: Option<At<Whole>>,

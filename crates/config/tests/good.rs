@@ -151,7 +151,7 @@ fn every_key_arrives_in_the_model() {
             slots(&project, "prod").keep_warm,
             slots(&project, "prod").stop_grace
         ),
-        (Millis(60_000), Millis(600_000), Millis(20_000))
+        (Millis(60_000), Millis(600_000), Some(Millis(20_000)))
     );
     assert_eq!((slots(&project, "prod").keep_releases, slots(&project, "prod").disk_free_mib), (3, 1024));
     let schedule = prod.schedules.values().next().unwrap();
@@ -225,7 +225,7 @@ fn defaults_are_those_the_schema_names() {
             slots(&project, "prod").keep_warm,
             slots(&project, "prod").stop_grace
         ),
-        (Millis(30_000), Millis(0), Millis(10_000))
+        (Millis(30_000), Millis(0), None)
     );
     assert_eq!((slots(&project, "prod").keep_releases, slots(&project, "prod").disk_free_mib), (5, 500));
     let Router::Builtin(router) = &slots(&project, "prod").router else {

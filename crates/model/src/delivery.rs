@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{EnvironmentName, Gate, HostId, Millis, Schedule, ServiceName, Slot, Template};
 
+/// From SIGTERM to SIGKILL where neither the configuration nor the slot's own definition says.
+pub const STOP_GRACE_DEFAULT: Millis = Millis::from_secs(10);
+
 /// A place a release can be live in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
@@ -80,8 +83,9 @@ pub struct SlotDelivery {
     pub drain: Millis,
     /// How long the old slot keeps running after a success; zero stops it at once.
     pub keep_warm: Millis,
-    /// From SIGTERM to SIGKILL.
-    pub stop_grace: Millis,
+    /// From SIGTERM to SIGKILL; `None`: what the slot's own definition says (a Compose file's `stop_grace_period`), else
+    /// [`STOP_GRACE_DEFAULT`].
+    pub stop_grace: Option<Millis>,
     /// Releases whose images stay on a host, at least 2: the live one and the one to roll back to.
     pub keep_releases: u32,
     /// Free space wanted on a host before an image is pulled, in MiB.

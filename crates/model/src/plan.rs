@@ -164,6 +164,10 @@ pub enum Action {
     Hold {
         /// How long and how many may wait.
         bounds: HoldBounds,
+        /// What is stopped meanwhile may want more time to end than `bounds` count with; what it wants is known when
+        /// requests are held, and comes on top.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        own_grace: bool,
     },
     /// Send the requests that wait, and all later ones, to where the route leads.
     LetGo,
@@ -222,8 +226,10 @@ pub enum Action {
     Stop {
         /// The slot that is to stop.
         slot: Slot,
-        /// From the request to end (SIGTERM) to the end by force (SIGKILL).
-        grace: Millis,
+        /// From the request to end (SIGTERM) to the end by force (SIGKILL). Absent: as long as what is in the slot wants
+        /// itself, which is known when it is stopped.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace: Option<Millis>,
         /// The slot that must run with the traffic; `None` where there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         heir: Option<Slot>,
@@ -370,7 +376,7 @@ impl Action {
                 }
             },
             Action::Switch { slot, .. } => format!("switch traffic to {slot}"),
-            Action::Hold { bounds } => {
+            Action::Hold { bounds, .. } => {
                 format!("let requests wait (up to {}, {} of them)", bounds.time, bounds.requests_max)
             }
             Action::LetGo => "let the waiting requests go".to_owned(),
@@ -416,7 +422,7 @@ impl Plan {
     pub fn interruption(&self) -> Option<Interruption> {
         let forward = || self.steps().filter(|(phase, ..)| !self.phases[*phase].committed);
         let held = forward().find_map(|(_, _, step)| match &step.action {
-            Action::Hold { bounds } => Some(Interruption::Waits(*bounds)),
+            Action::Hold { bounds, .. } => Some(Interruption::Waits(*bounds)),
             _ => None,
         });
         let stops = || forward().any(|(_, _, step)| step.takes_away());

@@ -183,7 +183,7 @@ fn environment(host: &HostId) -> Environment {
             waves: vec![Wave::Rest],
             drain: Millis(0),
             keep_warm: Millis(0),
-            stop_grace: Millis(0),
+            stop_grace: Some(Millis(0)),
             keep_releases: 5,
             disk_free_mib: 0,
         })),

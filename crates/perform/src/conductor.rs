@@ -10,7 +10,7 @@ use lockgate_model::{
 };
 use lockgate_ports::{Check, Gates, HostPorts, OnHeadway};
 
-use crate::{drain, files, gates, health, live, traffic};
+use crate::{drain, files, gates, grace, health, live, traffic};
 
 /// Whom a run is about.
 #[derive(Debug, Clone)]
@@ -98,7 +98,10 @@ async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
         Action::Start { slot, release } => start(ports, *slot, release).await,
         Action::AwaitHealthy { slot, release, probe } => health::wait(ports, *slot, release, probe).await,
         Action::Switch { slot, release, probe } => traffic::switch(ports, *slot, release, probe).await,
-        Action::Hold { bounds } => traffic::hold(ports, bounds).await,
+        Action::Hold { bounds, own_grace } => {
+            let bounds = if *own_grace { grace::longer(ports, *bounds).await? } else { *bounds };
+            traffic::hold(ports, &bounds).await
+        }
         Action::LetGo => traffic::let_go(ports).await,
         Action::Withdraw { dial } => traffic::withdraw(ports, dial.as_deref()).await,
         Action::Verify { slot, release, verify, probe } => {
@@ -138,11 +141,11 @@ async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen,
     Ok(Seen::new())
 }
 
-/// `holding`: the slot is stopped only while it has these bytes.
+/// `grace`: `None` is what is in the slot wants. `holding`: the slot is stopped only while it has these bytes.
 async fn stop(
     ports: &HostPorts,
     slot: Slot,
-    grace: Millis,
+    grace: Option<Millis>,
     heir: Option<Slot>,
     holding: Option<&Digest>,
 ) -> Result<Seen, Failure> {
@@ -178,8 +181,8 @@ async fn stop(
         ))
         .hint("`lockgate status` shows what is live; `lockgate rollback` goes back to what still runs"));
     }
-    ports.runtime.stop(slot, grace).await.map_err(|error| Failure::from(error).slot(slot))?;
-    Ok(Seen::new())
+    let grace = grace::of(grace, seen.iter().find(|seen| seen.slot == slot));
+    grace::stop(ports, slot, grace).await
 }
 
 async fn prune(ports: &HostPorts, keep: u32) -> Result<Seen, Failure> {
@@ -237,7 +240,7 @@ mod tests {
     #[test]
     fn a_host_that_the_configuration_does_not_have_any_more_is_said_with_what_to_do() {
         let (web2, prod) = (HostId::new("web2").unwrap(), EnvironmentName::new("prod").unwrap());
-        let action = Action::Stop { slot: Slot::Blue, grace: Millis(0), heir: None, holding: None };
+        let action = Action::Stop { slot: Slot::Blue, grace: Some(Millis(0)), heir: None, holding: None };
         let refused = unknown(Some(&web2), &prod, Some(&action));
         assert!(refused.message.starts_with("host web2 is in the unfinished run, but not in"), "{refused}");
         let hint = refused.hints.to_string();
@@ -248,7 +251,7 @@ mod tests {
     async fn where_nothing_runs_there_is_nothing_to_stop_or_to_drain_though_the_router_is_down() {
         let machine = shared(Machine::new(HostId::new("web2").unwrap(), Arc::new(BTreeMap::new())));
         let ports = FakePorts::new(machine, Arc::new(DeadRouter)).host_ports("/srv/web");
-        assert_eq!(stop(&ports, Slot::Green, Millis(0), None, None).await, Ok(Seen::new()));
+        assert_eq!(stop(&ports, Slot::Green, Some(Millis(0)), None, None).await, Ok(Seen::new()));
         assert_eq!(drain::drain(&ports, Slot::Green, Millis(0)).await, Ok(Seen::new()));
     }
 
@@ -272,7 +275,7 @@ mod tests {
                 machine.point_at(Some(Machine::address(target)), None);
             }
             let ports = FakePorts::new(machine, Arc::new(NoFaults)).host_ports("/srv/web");
-            let ended = stop(&ports, Slot::Blue, Millis(0), Some(Slot::Green), None).await;
+            let ended = stop(&ports, Slot::Blue, Some(Millis(0)), Some(Slot::Green), None).await;
             assert_eq!(ended.is_ok(), stops, "{heir_runs} {target}: {ended:?}");
             if let Err(failure) = ended {
                 assert_eq!(failure.kind, FailureKind::Refused);
@@ -312,16 +315,16 @@ mod tests {
     #[tokio::test]
     async fn the_slot_with_the_traffic_is_stopped_only_while_requests_are_held() {
         let (machine, ports) = serving(Slot::Main, "v1");
-        let refused = stop(&ports, Slot::Main, Millis(0), None, None).await.unwrap_err();
+        let refused = stop(&ports, Slot::Main, Some(Millis(0)), None, None).await.unwrap_err();
         assert_eq!(refused.kind, FailureKind::Refused);
         let bounds = HoldBounds { time: Millis::from_secs(60), requests_max: 10 };
         traffic::hold(&ports, &bounds).await.unwrap();
         assert!(ports.router.route().await.unwrap().held);
         traffic::let_go(&ports).await.unwrap();
-        assert!(stop(&ports, Slot::Main, Millis(0), None, None).await.is_err());
+        assert!(stop(&ports, Slot::Main, Some(Millis(0)), None, None).await.is_err());
         traffic::hold(&ports, &bounds).await.unwrap();
         assert_eq!(drain::drain(&ports, Slot::Main, Millis(0)).await.map(|seen| seen.len()), Ok(1));
-        stop(&ports, Slot::Main, Millis(0), None, None).await.unwrap();
+        stop(&ports, Slot::Main, Some(Millis(0)), None, None).await.unwrap();
         assert!(!runs(&machine, Slot::Main));
     }
 
@@ -391,9 +394,9 @@ mod tests {
         let (machine, mut ports) = serving(Slot::Main, "v2");
         ports.router = Arc::new(NoRouter);
         let digest = |tag: &str| releases(&["v1", "v2"])[&Tag::new(tag).unwrap()].release.digest.clone();
-        stop(&ports, Slot::Main, Millis(0), None, Some(&digest("v1"))).await.unwrap();
+        stop(&ports, Slot::Main, Some(Millis(0)), None, Some(&digest("v1"))).await.unwrap();
         assert!(runs(&machine, Slot::Main));
-        stop(&ports, Slot::Main, Millis(0), None, Some(&digest("v2"))).await.unwrap();
+        stop(&ports, Slot::Main, Some(Millis(0)), None, Some(&digest("v2"))).await.unwrap();
         assert!(!runs(&machine, Slot::Main), "without a router it is stopped");
     }
 
@@ -403,7 +406,7 @@ mod tests {
             let (machine, mut ports) = serving(Slot::Blue, "v1");
             machine.lock().unwrap().place(Slot::Green, &Tag::new("v2").unwrap(), heir_runs);
             ports.router = Arc::new(NoRouter);
-            let ended = stop(&ports, Slot::Blue, Millis(0), Some(Slot::Green), None).await;
+            let ended = stop(&ports, Slot::Blue, Some(Millis(0)), Some(Slot::Green), None).await;
             assert_eq!((ended.is_ok(), runs(&machine, Slot::Blue)), (heir_runs, !heir_runs), "{ended:?}");
         }
     }

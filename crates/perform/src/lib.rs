@@ -6,6 +6,7 @@ mod conductor;
 mod drain;
 mod files;
 mod gates;
+mod grace;
 mod health;
 mod lease;
 mod live;

@@ -174,7 +174,7 @@ mod tests {
             waves: Vec::new(),
             drain: Millis(0),
             keep_warm: Millis(0),
-            stop_grace: Millis(0),
+            stop_grace: Some(Millis(0)),
             keep_releases: 2,
             disk_free_mib: 0,
         }

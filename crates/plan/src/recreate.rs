@@ -5,8 +5,8 @@
 //! is stopped, and every stop names the bytes that it means, for the old and the new release have the same slot.
 
 use lockgate_model::{
-    Action, Failure, FailureKind, HoldBounds, Lane, Millis, Observed, Plan, Release, Router, Slot,
-    SlotDelivery, SlotState,
+    Action, Failure, FailureKind, HoldBounds, Lane, Millis, Observed, Plan, Release, Router,
+    STOP_GRACE_DEFAULT, Slot, SlotDelivery, SlotState,
 };
 
 use crate::recipe::{HostPlan, Listed, Phases, Sorted, Wanted, lane, step};
@@ -158,9 +158,10 @@ impl Wanted<'_> {
     /// A request waits through all that may pass until the new release answers.
     fn hold(&self) -> Action {
         let SlotDelivery { drain, stop_grace, .. } = self.slots;
-        let waits = drain.0 + stop_grace.0 + self.service.health.timeout().0;
+        let waits = drain.0 + stop_grace.unwrap_or(STOP_GRACE_DEFAULT).0 + self.service.health.timeout().0;
         let time = Millis(waits + Millis::from_secs(HOLD_EXTRA_SECONDS).0);
-        Action::Hold { bounds: HoldBounds { time, requests_max: HOLD_REQUESTS_MAX } }
+        let bounds = HoldBounds { time, requests_max: HOLD_REQUESTS_MAX };
+        Action::Hold { bounds, own_grace: stop_grace.is_none() }
     }
 
     fn drain_main(&self) -> Action {

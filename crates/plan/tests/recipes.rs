@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use lockgate_model::{
-    BuiltinRouter, Delivery, Digest, Environment, EnvironmentName, FailureKind, Gates, Health, HostId,
-    HostObserved, HttpHealth, Intent, Interruption, Millis, Observed, Plan, ProcessRuntime, Project,
+    Action, BuiltinRouter, Delivery, Digest, Environment, EnvironmentName, FailureKind, Gates, Health,
+    HostId, HostObserved, HttpHealth, Intent, Interruption, Millis, Observed, Plan, ProcessRuntime, Project,
     ProjectName, Recorded, Release, Router, RouterObserved, Runtime, Service, ServiceName, Slot,
     SlotDelivery, SlotObserved, SlotState, Split, Ssh, StatusRange, Strategy, Tag, Wave,
 };
@@ -66,7 +66,7 @@ fn environment(strategy: Strategy, router: Router, names: &[&str]) -> Environmen
             waves: vec![Wave::Hosts(1), Wave::Rest],
             drain: Millis::from_secs(30),
             keep_warm: Millis(0),
-            stop_grace: Millis::from_secs(10),
+            stop_grace: Some(Millis::from_secs(10)),
             keep_releases: 5,
             disk_free_mib: 0,
         })),
@@ -175,6 +175,33 @@ fn recreate_behind_a_router_that_holds_lets_requests_wait() {
     record (committed)
       web1: record main as active, v2 (222222222222) as released
     ");
+}
+
+/// What is in the slot may want more time to end, which is known when it is stopped: then requests wait longer, too.
+#[test]
+fn a_grace_that_nobody_configured_is_the_slots_own_to_say() {
+    let mut prod = environment(Strategy::Recreate, builtin(), &["web1"]);
+    for (configured, waits) in [(None, 105), (Some(Millis::from_secs(10)), 105), (Some(Millis(0)), 95)] {
+        let Delivery::Slots(slots) = &mut prod.delivery else { unreachable!() };
+        slots.stop_grace = configured;
+        let seen = [("web1", live(Slot::Main, "v1", &builtin()))];
+        let plan = plan(&prod, &deploy("v2"), &seen).unwrap();
+        let (mut stops, mut holds) = (0, 0);
+        for action in plan.steps().flat_map(|(_, _, step)| std::iter::once(&step.action).chain(&step.undo)) {
+            match action {
+                Action::Stop { grace, .. } => {
+                    stops += 1;
+                    assert_eq!(*grace, configured);
+                }
+                Action::Hold { bounds, own_grace } => {
+                    holds += 1;
+                    assert_eq!((*own_grace, bounds.time), (configured.is_none(), Millis::from_secs(waits)));
+                }
+                _ => {}
+            }
+        }
+        assert_eq!((stops, holds), (2, 2));
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct RuntimeSlot {
     pub restarts: u64,
     /// Address as seen from the host, while running.
     pub endpoint: Option<Endpoint>,
+    /// From SIGTERM to SIGKILL, as its own definition has it; `None` where that says nothing.
+    pub stop_grace: Option<Millis>,
 }
 
 /// Something that explains an unhealthy slot: `nothing listens on port 5000; the container listens on 8080`.

@@ -120,7 +120,7 @@ pub(crate) fn plan_for(hosts: &[HostId]) -> Plan {
     let (new, old) = (release("v2"), release("v1"));
     let fetch = Action::Fetch { release: new.clone() };
     let start = Action::Start { slot: Slot::Green, release: new.clone() };
-    let stop = |slot| Action::Stop { slot, grace: Millis(10_000), heir: None, holding: None };
+    let stop = |slot| Action::Stop { slot, grace: Some(Millis(10_000)), heir: None, holding: None };
     let switch = |slot, release: &Release| Action::Switch { slot, release: release.clone(), probe: probe() };
     let prepare = [(fetch, vec![]), (start, vec![stop(Slot::Green)])];
     let prepare = numbers.phase("prepare", false, hosts, &prepare);

@@ -166,7 +166,9 @@ impl Writer {
             format!("{mark} {}{}{checks}{}", view.place(step), step.title, self.took(took)),
         );
         for one in evidence {
-            self.below(Detail::Verbose, &evidence_line(one, self.paint));
+            // What a step put up with: requests that were cut off, an app that had to be killed.
+            let detail = if one.ok { Detail::Verbose } else { Detail::Normal };
+            self.below(detail, &evidence_line(one, self.paint));
         }
     }
 

@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn what_users_will_notice_is_said_before_the_steps() {
         let bounds = HoldBounds { time: Millis::from_secs(30), requests_max: 1_000 };
-        let plans = [recreated(None), recreated(Some(Action::Hold { bounds }))];
+        let plans = [recreated(None), recreated(Some(Action::Hold { bounds, own_grace: false }))];
         let texts = plans.map(|plan| plan_text(&plan, &observed(), Paint::plain()));
         insta::assert_snapshot!(texts.join("\n\n---\n\n"));
     }

@@ -205,7 +205,7 @@ impl Scene {
             waves: self.waves.clone(),
             drain: self.drain,
             keep_warm: self.keep_warm,
-            stop_grace: Millis(500),
+            stop_grace: Some(Millis(500)),
             keep_releases: 2,
             disk_free_mib: 100,
         }

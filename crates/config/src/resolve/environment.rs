@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    Delivery, Environment, EnvironmentName, HostId, InvalidName, Millis, Router, Runtime, Service,
-    ServiceName, SlotDelivery, Strategy, Wave,
+    Delivery, Environment, EnvironmentName, HostId, InvalidName, Millis, Router, Runtime, STOP_GRACE_DEFAULT,
+    Service, ServiceName, SlotDelivery, Strategy, Wave,
 };
 
 use super::named::{environment, key_name};
@@ -16,7 +16,6 @@ use crate::{raw, words};
 
 const DRAIN: Millis = Millis::from_secs(30);
 const KEEP_WARM: Millis = Millis(0);
-const STOP_GRACE: Millis = Millis::from_secs(10);
 const KEEP_RELEASES: u32 = 5;
 /// The live release and the one to roll back to.
 const KEEP_RELEASES_MIN: u32 = 2;
@@ -63,7 +62,8 @@ fn delivery(
         |what, source: &Option<At<Span>>, default| reader.span(what, source.as_ref(), Millis(0), default);
     let drain = span("`drain`", &raw.drain, DRAIN);
     let keep_warm = span("`keep_warm`", &raw.keep_warm, KEEP_WARM);
-    let stop_grace = span("`stop_grace`", &raw.stop_grace, STOP_GRACE);
+    let stop_grace =
+        raw.stop_grace.is_some().then(|| span("`stop_grace`", &raw.stop_grace, STOP_GRACE_DEFAULT));
     let keep_releases = reader.whole(
         "`keep_releases`",
         raw.keep_releases.as_ref(),

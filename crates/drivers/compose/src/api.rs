@@ -94,6 +94,8 @@ pub(crate) struct ContainerConfig {
     pub image: String,
     pub tty: bool,
     pub healthcheck: Option<Healthcheck>,
+    /// Seconds from the stop signal to SIGKILL, from Compose's `stop_grace_period`; negative: never. `None` is 10.
+    pub stop_timeout: Option<i64>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

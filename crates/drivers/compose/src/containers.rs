@@ -1,7 +1,7 @@
 //! Which container is which slot.
 
 use futures_util::future::try_join_all;
-use lockgate_model::{Digest, OwnEnd, Release, ServiceName, Slot, SlotState, Tag, Timestamp};
+use lockgate_model::{Digest, Millis, OwnEnd, Release, ServiceName, Slot, SlotState, Tag, Timestamp};
 use lockgate_ports::{Endpoint, PortError, RuntimeSlot};
 
 use crate::api::{Container, ContainerSummary, Image};
@@ -13,6 +13,9 @@ use crate::labels::{
     ENVIRONMENT_LABEL, IMAGE_LABEL, PROJECT_LABEL, SERVICE_LABEL, SLOT_LABEL, TAG_LABEL, label,
 };
 
+/// Longest that a container is given because its file says so.
+const OWN_GRACE_SECONDS_MAX: u64 = 3_600;
+
 /// One that was made and never started has not ended either.
 fn end_of(container: &Container) -> Option<OwnEnd> {
     let state = &container.state;
@@ -21,6 +24,15 @@ fn end_of(container: &Container) -> Option<OwnEnd> {
         ended_at: timestamp(&state.finished_at),
         out_of_memory: state.oom_killed,
     })
+}
+
+/// What the container itself wants, which Compose sets from the file's `stop_grace_period`. One that wants never to be killed
+/// gets the most there is.
+pub(crate) fn own_grace(container: &Container) -> Option<Millis> {
+    let seconds = container.config.stop_timeout?;
+    Some(Millis::from_secs(
+        u64::try_from(seconds).unwrap_or(OWN_GRACE_SECONDS_MAX).min(OWN_GRACE_SECONDS_MAX),
+    ))
 }
 
 impl Compose {
@@ -98,7 +110,8 @@ impl Compose {
         let endpoint = if running { endpoint(&container, self.service.port) } else { None };
         let started_at = timestamp(&container.state.started_at);
         let restarts = container.restart_count;
-        Ok(Some(RuntimeSlot { slot: held.slot, release, state, started_at, restarts, endpoint }))
+        let stop_grace = own_grace(&container);
+        Ok(Some(RuntimeSlot { slot: held.slot, release, state, started_at, restarts, endpoint, stop_grace }))
     }
 
     pub(crate) async fn look_at_end(&self, slot: Slot) -> Result<Option<OwnEnd>, PortError> {
@@ -232,6 +245,20 @@ mod tests {
         for status in ["created", "running", "restarting", "paused"] {
             assert_eq!(end_of(&state(status)), None, "{status}");
         }
+    }
+
+    #[test]
+    fn the_grace_of_a_container_is_its_own_stop_timeout() {
+        let grace = |timeout: serde_json::Value| {
+            own_grace(&container(serde_json::json!({ "Config": { "StopTimeout": timeout } })))
+        };
+        assert_eq!(grace(serde_json::json!(90)), Some(Millis::from_secs(90)));
+        assert_eq!(grace(serde_json::json!(0)), Some(Millis(0)));
+        assert_eq!(grace(serde_json::Value::Null), None);
+        for endless in [-1, i64::MAX] {
+            assert_eq!(grace(serde_json::json!(endless)), Some(Millis::from_secs(OWN_GRACE_SECONDS_MAX)));
+        }
+        assert_eq!(own_grace(&container(serde_json::json!({ "Config": {} }))), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use lockgate_model::{FailureKind, Millis, Release, Slot};
 use lockgate_ports::PortError;
 
 use crate::compose::Compose;
+use crate::containers::own_grace;
 use crate::held::Held;
 use crate::image;
 use crate::labels::{
@@ -11,7 +12,7 @@ use crate::labels::{
 };
 use crate::place::Place;
 
-/// Grace for a container in the way, which had the slot before and gets no traffic.
+/// Grace for a container in the way, which had the slot before and gets no traffic, where its file says nothing.
 const REPLACED_GRACE_SECONDS: u64 = 10;
 /// What the engine may take beyond the grace to end a container.
 const STOP_EXTRA_SECONDS_MAX: u64 = 30;
@@ -163,7 +164,9 @@ impl Compose {
         let mut runs = held.runs();
         for attempt in 1..=REMOVE_ATTEMPTS_MAX {
             if runs {
-                self.stop_container(held, Millis::from_secs(REPLACED_GRACE_SECONDS)).await?;
+                let container = self.engine.container(&held.summary.id).await?;
+                let own = container.as_ref().and_then(own_grace);
+                self.stop_container(held, own.unwrap_or(Millis::from_secs(REPLACED_GRACE_SECONDS))).await?;
             }
             let target = format!("/containers/{}", image::encode(&held.summary.id));
             match self.engine.act("DELETE", target, Millis::from_secs(REMOVE_SECONDS_MAX)).await? {

@@ -214,6 +214,7 @@ fn view(slot: Slot, seen: Seen) -> RuntimeSlot {
         restarts: 0,
         endpoint: seen.alive.then(|| Endpoint::Tcp(format!("127.0.0.1:{}", seen.record.port))),
         release: Some(seen.record.release),
+        stop_grace: None,
     }
 }
 

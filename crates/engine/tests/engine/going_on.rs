@@ -80,7 +80,7 @@ impl World {
 fn length(action: &Action) -> Duration {
     match action {
         Action::Drain { deadline, .. } => deadline.duration(),
-        Action::Stop { grace, .. } => grace.duration(),
+        Action::Stop { grace, .. } => grace.unwrap_or(Millis(0)).duration(),
         Action::Fetch { .. } => Duration::from_secs(3600),
         _ => Duration::from_millis(1),
     }
@@ -135,7 +135,7 @@ fn look(millis: u64) -> Action {
 
 /// Changes something for `millis`.
 fn change(millis: u64) -> Action {
-    Action::Stop { slot: Slot::Green, grace: Millis(millis), heir: None, holding: None }
+    Action::Stop { slot: Slot::Green, grace: Some(Millis(millis)), heir: None, holding: None }
 }
 
 /// Phases of lanes of one action each.

@@ -39,7 +39,8 @@ impl World {
         let hosts: Vec<HostId> = self.records.iter().map(|record| record.host.clone()).collect();
         let lane = |(index, host): (u32, &HostId)| {
             let action = Action::Start { slot: Slot::Green, release: common::release() };
-            let undo = vec![Action::Stop { slot: Slot::Green, grace: Millis(0), heir: None, holding: None }];
+            let undo =
+                vec![Action::Stop { slot: Slot::Green, grace: Some(Millis(0)), heir: None, holding: None }];
             Lane { host: Some(host.clone()), steps: vec![Step { id: StepId(index), action, undo }] }
         };
         let lanes = (0..).zip(&hosts).map(lane).collect();

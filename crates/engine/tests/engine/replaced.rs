@@ -100,7 +100,7 @@ impl Performer for World {
     ) -> Result<Seen, Failure> {
         let (slot, takes) = match action {
             Action::Drain { slot, deadline, .. } => (*slot, *deadline),
-            Action::Stop { slot, grace, .. } => (*slot, *grace),
+            Action::Stop { slot, grace, .. } => (*slot, grace.unwrap_or(Millis(0))),
             other => unreachable!("{other:?}"),
         };
         tokio::time::sleep(takes.duration()).await;
@@ -235,7 +235,8 @@ async fn who_stood_still_and_was_not_replaced_goes_on() {
 async fn a_run_that_turns_back_does_not_wait_for_a_step_that_waits_for_it() {
     let world =
         World { stands_still: STANDS_STILL / 3, falls_silent: true, ..World::new(Some(Stall::Journal)) };
-    let stop = Action::Stop { slot: Slot::Green, grace: Millis::from_secs(40), heir: None, holding: None };
+    let grace = Some(Millis::from_secs(40));
+    let stop = Action::Stop { slot: Slot::Green, grace, heir: None, holding: None };
     let first = Action::Drain { slot: Slot::Green, deadline: Millis::from_secs(1), heir: None };
     let fails = Action::Drain { slot: Slot::Blue, deadline: Millis::from_secs(11), heir: None };
     let slow = async {

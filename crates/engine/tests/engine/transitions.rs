@@ -202,7 +202,7 @@ fn long_plan() -> Plan {
             true,
             vec![
                 Action::Drain { slot: old, deadline: grace, heir: None },
-                Action::Stop { slot: old, grace, heir: Some(slot), holding: None },
+                Action::Stop { slot: old, grace: Some(grace), heir: Some(slot), holding: None },
             ],
         ),
         phase(true, vec![Action::Prune { keep: 1 }]),

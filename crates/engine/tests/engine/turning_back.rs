@@ -105,7 +105,7 @@ fn plan() -> Plan {
     let hosts = ["first", "second", "dead"].map(|host| HostId::new(host).unwrap());
     let lane = |index: u32| {
         let action = Action::Start { slot, release: common::release() };
-        let undo = vec![Action::Stop { slot, grace: Millis(0), heir: None, holding: None }];
+        let undo = vec![Action::Stop { slot, grace: Some(Millis(0)), heir: None, holding: None }];
         Lane {
             host: Some(hosts[index as usize].clone()),
             steps: vec![Step { id: StepId(index), action, undo }],

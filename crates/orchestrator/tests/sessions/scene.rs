@@ -294,7 +294,7 @@ fn project(host: HostId) -> Project {
         waves: vec![Wave::Rest],
         drain: Millis(500),
         keep_warm: Millis(0),
-        stop_grace: Millis(500),
+        stop_grace: Some(Millis(500)),
         keep_releases: 2,
         disk_free_mib: 100,
     };

@@ -164,7 +164,7 @@ fn delivery(hosts: &[&str]) -> SlotDelivery {
         waves: vec![Wave::Hosts(1)],
         drain: Millis(2_000),
         keep_warm: Millis(0),
-        stop_grace: Millis(3_000),
+        stop_grace: Some(Millis(3_000)),
         keep_releases: 2,
         disk_free_mib: 0,
     }

@@ -157,7 +157,7 @@ fn what_is_seen_in_the_old_slot_is_gone_back_to_whatever_the_record_says() {
 fn a_settled_run_is_tidied_up_by_this_configuration() {
     let (_, seen, plan) = run();
     let mut changed = Config::new(&["web1", "web2"]);
-    changed.slots().stop_grace = lockgate_model::Millis(9_000);
+    changed.slots().stop_grace = Some(lockgate_model::Millis(9_000));
     changed.slots().keep_releases = 5;
     let (tidied, _) = differs(changed.matched(&[("web1", &plan), ("web2", &plan)], &seen, true));
     let made = changed.plan(&deploy(2), &seen).unwrap();

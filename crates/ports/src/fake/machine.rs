@@ -367,6 +367,7 @@ impl Machine {
             started_at: Some(app.started_at),
             restarts: 0,
             endpoint: app.runs(now).then(|| Endpoint::Tcp(Self::address(*slot))),
+            stop_grace: None,
         };
         self.slots.iter().map(seen).collect()
     }
