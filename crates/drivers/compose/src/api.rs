@@ -55,6 +55,20 @@ pub(crate) struct Container {
     pub host_config: HostConfig,
     #[serde(deserialize_with = "nullable")]
     pub network_settings: NetworkSettings,
+    #[serde(deserialize_with = "nullable")]
+    pub mounts: Vec<Mount>,
+}
+
+/// What is mounted in a container.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Mount {
+    /// `volume`, `bind`, `tmpfs`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Of a volume; 64 hex digits where nobody gave it one.
+    pub name: String,
+    pub destination: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -34,6 +34,8 @@ impl Compose {
             checks.extend(self.check_health().await);
         }
         if engine_answers {
+            let nameless = self.check_nameless().await;
+            checks.extend(nameless.unwrap_or_else(|error| Some(bad("volumes without a name", error))));
             checks.push(self.check_disk().await);
         }
         checks
@@ -78,6 +80,7 @@ impl Compose {
                 };
                 let mut checks = vec![between];
                 checks.extend(per_slot::check_volumes(&per_slot));
+                checks.extend(per_slot::check_binds(&per_slot));
                 checks.extend(self.check_needed(&per_slot).await);
                 for (slot, ports) in [Slot::Blue, Slot::Green].into_iter().zip(ports) {
                     checks.extend(self.check_ports(slot, &ports).await);

@@ -186,7 +186,8 @@ impl Cli {
     ) -> Result<(), PortError> {
         let mut files: Vec<&str> = place.files.iter().map(String::as_str).collect();
         files.push(overlay);
-        let args = ["up", "-d", "--no-deps", "--no-build", place.service.as_str()];
+        // Volumes without a name are the release's own: another one's image has other files there.
+        let args = ["up", "-d", "--no-deps", "--no-build", "--renew-anon-volumes", place.service.as_str()];
         let output = self.run(place, &files, env, &args, UP_SECONDS_MAX).await?;
         if output.ok() { Ok(()) } else { Err(explain(place, &said(&output, secrets), self.host.as_ref())) }
     }

@@ -19,6 +19,7 @@ mod images;
 mod labels;
 mod layout;
 mod logs;
+mod nameless;
 mod overlay;
 mod per_slot;
 mod place;

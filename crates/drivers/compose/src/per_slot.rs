@@ -1,4 +1,5 @@
-//! What people take for one thing and each slot has for itself: named volumes, and the services that it depends on.
+//! What people take for one thing and each slot has for itself: named volumes, folders beside its Compose file, and the
+//! services that it depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,8 @@ pub(crate) const NEEDED: &str = "services beside it";
 pub(crate) struct PerSlot {
     /// Named volumes of the service whose full names Compose makes up from its project: name in the file, full name.
     pub volumes: BTreeMap<String, String>,
+    /// Files and folders within the slot's own folder that the service may write to: place in the container, place on the host.
+    pub binds: BTreeMap<String, String>,
     /// What `depends_on` names.
     pub needed: Vec<String>,
 }
@@ -24,7 +27,11 @@ impl PerSlot {
     pub(crate) fn of(document: &Value, service: &Value, place: &Place) -> Self {
         let project = document.get("name").and_then(Value::as_str).or(place.project.as_deref());
         let mounts = service.get("volumes").and_then(Value::as_array);
-        let keys = mounts.into_iter().flatten().filter_map(volume);
+        let mounts: Vec<&Value> = mounts.into_iter().flatten().collect();
+        let keys = mounts.iter().filter_map(|mount| volume(mount));
+        let within = format!("{}/", place.dir.trim_end_matches('/'));
+        let is_within = |(_, source): &(String, String)| source.starts_with(&within);
+        let binds = mounts.iter().filter_map(|mount| bind(mount)).filter(is_within).collect();
         let made_up = |key: &str| {
             let full = format!("{}_{key}", project?);
             let volume = document.get("volumes").and_then(|volumes| volumes.get(key));
@@ -39,7 +46,7 @@ impl PerSlot {
             Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             _ => Vec::new(),
         };
-        Self { volumes: keys.filter_map(made_up).collect(), needed }
+        Self { volumes: keys.filter_map(made_up).collect(), binds, needed }
     }
 }
 
@@ -57,6 +64,46 @@ fn volume(mount: &Value) -> Option<&str> {
         }
         _ => None,
     }
+}
+
+/// Where a file or folder of the host is mounted that may be written to, and which; as mappings (v2) or
+/// `/srv/web/uploads:/uploads:rw` (v1) say it.
+fn bind(mount: &Value) -> Option<(String, String)> {
+    match mount {
+        Value::String(short) => {
+            let mut parts = short.split(':');
+            let (source, target) = (parts.next()?, parts.next()?);
+            let read_only = parts.next().is_some_and(|mode| mode.split(',').any(|word| word == "ro"));
+            (source.starts_with('/') && !read_only).then(|| (target.to_owned(), source.to_owned()))
+        }
+        Value::Object(long) => {
+            let field = |name: &str| long.get(name).and_then(Value::as_str);
+            let read_only = long.get("read_only").and_then(Value::as_bool).unwrap_or(false);
+            let (source, target) = (field("source")?, field("target")?);
+            (field("type") == Some("bind") && !read_only).then(|| (target.to_owned(), source.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// `None` when the slots have all that they write to outside of volumes in common.
+pub(crate) fn check_binds([blue, green]: &[PerSlot; 2]) -> Option<Check> {
+    let apart: Vec<String> = blue
+        .binds
+        .iter()
+        .filter_map(|(target, one)| {
+            Some((target, one, green.binds.get(target).filter(|other| *other != one)?))
+        })
+        .map(|(target, one, other)| format!("{target} is another place in each slot: {one} and {other}"))
+        .collect();
+    (!apart.is_empty()).then(|| {
+        Check::warn(
+            "folders beside the Compose files",
+            apart.join("; "),
+            "what users upload into one is missing after the next deployment: mount one place outside of the slots' folders, \
+             or write `:ro` behind it if the app only reads it",
+        )
+    })
 }
 
 /// `None` when the slots have all their volumes in common.
@@ -139,6 +186,23 @@ mod tests {
             None,
             "one project has one volume"
         );
+    }
+
+    #[test]
+    fn a_folder_beside_the_compose_file_that_the_app_writes_to_is_told() {
+        let v2 = r#"{"services": {"web": {"volumes": [
+            {"type": "bind", "source": "/srv/web/SLOT/uploads", "target": "/u"},
+            {"type": "bind", "source": "/srv/web/SLOT/conf", "target": "/c", "read_only": true},
+            {"type": "bind", "source": "/srv/shared/SLOT", "target": "/meant"},
+            {"type": "bind", "source": "/srv/web/common", "target": "/common"}, {"type": "volume", "target": "/n"}]}}}"#;
+        let v1 = r#"{"services": {"web": {"volumes": ["/srv/web/SLOT/uploads:/u:rw", "/srv/web/SLOT/conf:/c:z,ro",
+            "/srv/shared/SLOT:/meant:rw", "/srv/web/common:/common:rw", "named:/n:rw", "/n"]}}}"#;
+        for document in [v2, v1] {
+            let check = check_binds(&volumes(document)).unwrap();
+            let wanted = "/u is another place in each slot: /srv/web/blue/uploads and /srv/web/green/uploads";
+            assert_eq!(check.seen, wanted);
+        }
+        assert_eq!(check_binds(&volumes(&v2.replace("SLOT/uploads", "uploads"))), None, "one place for both");
     }
 
     #[test]

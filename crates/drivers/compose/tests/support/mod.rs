@@ -145,6 +145,11 @@ impl World {
 
     /// Makes an image `FROM scratch` whose `/` answers with a body of its own; it is on this machine only.
     pub fn build(&self, repository: &str, tag: &str) -> String {
+        self.build_with(repository, tag, &[])
+    }
+
+    /// With more of a Dockerfile's instructions: `VOLUME /www`.
+    pub fn build_with(&self, repository: &str, tag: &str, instructions: &[&str]) -> String {
         let root = self.dir.path().join(format!("rootfs-{tag}"));
         std::fs::create_dir_all(root.join("bin")).unwrap();
         std::fs::create_dir_all(root.join("www")).unwrap();
@@ -167,6 +172,7 @@ impl World {
         let output = Command::new("docker")
             .args(["import", "--change", &format!("CMD {command}")])
             .args(["--change", &format!("LABEL org.opencontainers.image.revision=commit-{tag}")])
+            .args(instructions.iter().flat_map(|instruction| ["--change", instruction]))
             .args(["-", &reference])
             .stdin(tar.stdout.take().unwrap())
             .output()
@@ -178,7 +184,12 @@ impl World {
 
     /// In the registry, and not on this machine.
     pub fn publish(&self, tag: &str) {
-        let reference = self.build(&self.repository(), tag);
+        self.publish_with(tag, &[]);
+    }
+
+    /// As [`World::build_with`].
+    pub fn publish_with(&self, tag: &str, instructions: &[&str]) {
+        let reference = self.build_with(&self.repository(), tag, instructions);
         docker(&["push", "--quiet", &reference]);
         docker(&["rmi", &reference]);
     }
