@@ -129,7 +129,7 @@ impl Parts<'_> {
             Router::Caddy(router) => Arc::new(self.caddy(host.clone(), router)?),
             Router::Builtin(router) => Arc::new(self.builtin(id, host.clone(), router)?),
         };
-        Ok(HostPorts { id: id.clone(), host, runtime, router, home })
+        Ok(HostPorts { id: id.clone(), host, runtime, router, home, mask: lockgate_model::Mask::default() })
     }
 
     /// The service's home, which no other service has: lease, slots and releases in it are this one's. Where the slots'

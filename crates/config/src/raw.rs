@@ -138,10 +138,14 @@ pub struct Health {
     pub status: Option<At<Status>>,
     /// Text the body must contain.
     pub body: Option<At<String>>,
+    /// Headers to send, here and when asking through the router, before those that are sent anyhow: `Host` and
+    /// `X-Forwarded-Proto` of the environment's `url`. They are kept with plans, so no `${NAME}` is filled in.
+    #[serde(default)]
+    pub headers: Entries<At<String>>,
 }
 
 impl ShortForm for Health {
-    const EXPECTS: &'static str = "a path such as `/health`, `docker`, or a mapping with `path`, `command` or `docker`, and `timeout`, `passes`, `status`, `body`";
+    const EXPECTS: &'static str = "a path such as `/health`, `docker`, or a mapping with `path`, `command` or `docker`, and `timeout`, `passes`, `status`, `body`, `headers`";
 }
 
 /// What the new release answers and the old one does not: `body` or `header`.

@@ -134,6 +134,8 @@ fn every_key_arrives_in_the_model() {
         (service.health.http().unwrap().timeout, service.health.http().unwrap().passes),
         (Millis(90_000), 3)
     );
+    let sent: Vec<_> = service.health.http().unwrap().headers.iter().collect();
+    assert_eq!(format!("{sent:?}"), r#"[("host", "a.lockn.ai"), ("x-probe", "1")]"#);
     assert_eq!(service.urls.len(), 2);
     let verify = service.verify.as_ref().unwrap();
     assert_eq!(verify.header.as_ref().unwrap().0, "X-Release");

@@ -1,5 +1,6 @@
 //! How a slot shows that it is ready.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,10 @@ pub struct HttpHealth {
     pub status: StatusRange,
     /// Text the body must contain.
     pub body: Option<String>,
+    /// Sent with the request, names in lower case; they come before what a [`Probe`](crate::Probe) sends by itself. They are
+    /// kept with plans, so no secret is among them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
 }
 
 /// What the container engine says of the container's HEALTHCHECK.

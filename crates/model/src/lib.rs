@@ -25,6 +25,7 @@ mod observed;
 mod past_run;
 mod plan;
 mod presence;
+mod probe;
 mod project;
 mod promotable;
 mod query;
@@ -86,9 +87,10 @@ pub use observed::{
 };
 pub use past_run::{HistoryFilter, PastRun};
 pub use plan::{
-    Action, ActionProperties, Gates, Intent, Interruption, Lane, Moment, Phase, Plan, Probe, Seen, Step,
+    Action, ActionProperties, Gates, Intent, Interruption, Lane, Moment, Phase, Plan, Seen, Step,
 };
 pub use presence::{Presence, SeenLive};
+pub use probe::Probe;
 pub use project::{Notify, Project, Secret, Service, Ssh, StatusRange, Verify};
 pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
 pub use query::without_query;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Because, Digest, DockerHealth, EnvironmentName, Evidence, Failure, Gate, GateKind, GateTarget, Health,
-    HoldBounds, HostId, HttpGate, Millis, ProjectName, Recorded, Release, Sampling, ServiceName, Slot,
+    HoldBounds, HostId, HttpGate, Millis, Probe, ProjectName, Recorded, Release, Sampling, ServiceName, Slot,
     StepId, Strategy, Verify, without_query,
 };
 
@@ -267,15 +267,6 @@ pub enum Moment {
     Before,
     /// Smoke: on live traffic, after the switch and before the old slot is stopped.
     After,
-}
-
-/// How a slot is probed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Probe {
-    /// What is asked, and what a good answer is.
-    pub health: Health,
-    /// The service's own port where it is fixed; absent: wherever the runtime put it.
-    pub port: Option<u16>,
 }
 
 /// Which hosts a gate asks, where it asks hosts: the same gate may ask the URL in the next step.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::{FutureExt, join_all};
 use lockgate_model::{
-    HostClosely, HostId, HostObserved, LeaseRecord, Mask, ServiceClosely, ServiceStatus, Slot,
+    HostClosely, HostId, HostObserved, LeaseRecord, Mask, Probe, ServiceClosely, ServiceStatus, Slot,
 };
 use lockgate_perform::{look_closely, masked};
 
@@ -22,6 +22,8 @@ impl Session<'_> {
         let site = self.site;
         let Some(slots) = site.environment.slots() else { return BTreeMap::new() };
         let mask = Mask::of(site.service.env.values().chain(&site.secrets));
+        let probe = Probe::of(&site.service, &site.environment);
+        let probe = &probe;
         let looks = site.hosts.iter().filter_map(|ports| {
             let (host, seen) = status.observed.hosts.get_key_value(&ports.id)?;
             let ports = masked(ports, &mask);
@@ -30,7 +32,7 @@ impl Session<'_> {
                 let now = status.clocks.get(host).copied();
                 let failed = |slot| failed_in(seen, lease, slot);
                 let slots = slots.strategy.slots();
-                (host.clone(), look_closely(&ports, seen, slots, &site.service.health, now, failed).await)
+                (host.clone(), look_closely(&ports, seen, slots, probe, now, failed).await)
             };
             Some(look.boxed())
         });

@@ -156,6 +156,7 @@ fn service() -> Service {
             passes: 1,
             status: StatusRange::OK,
             body: None,
+            headers: BTreeMap::new(),
         }),
         critical_paths: Vec::new(),
         verify: None,

@@ -115,8 +115,9 @@ mod tests {
             passes: 1,
             status: StatusRange::OK,
             body: None,
+            headers: std::collections::BTreeMap::new(),
         });
-        let probe = Probe { health, port: None };
+        let probe = Probe { health, port: None, origin: None };
         attribute(
             &RouterAnswer { answer, slot, release: None },
             Slot::Blue,

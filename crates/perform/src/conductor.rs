@@ -337,9 +337,10 @@ mod tests {
         ports.router = Arc::new(Splitting(Split::new(shares).unwrap(), ports.router));
         let v1 = releases(&["v1", "v2"])[&Tag::new("v1").unwrap()].release.clone();
         for slot in [Slot::Blue, Slot::Green] {
-            for refused in
-                [stop(&ports, slot, Millis(0), None, None).await, drain::drain(&ports, slot, Millis(0)).await]
-            {
+            for refused in [
+                stop(&ports, slot, Some(Millis(0)), None, None).await,
+                drain::drain(&ports, slot, Millis(0)).await,
+            ] {
                 assert_eq!(refused.unwrap_err().kind, FailureKind::Refused, "{slot}");
             }
         }

@@ -1,16 +1,17 @@
 //! Waiting until a slot answers its health check: probes start milliseconds apart and back off.
+//!
+//! What is asked by HTTP, and what an answer shows, is in `asking.rs`.
 
 use std::time::Duration;
 
 use lockgate_model::{
-    CommandHealth, DockerHealth, Evidence, Failure, FailureKind, Health, HttpHealth, Millis, Probe, Release,
-    Seen, Slot, SlotState,
+    CommandHealth, DockerHealth, Evidence, Failure, FailureKind, Health, Millis, Probe, Release, Seen, Slot,
+    SlotState,
 };
-use lockgate_ports::{
-    Answer, Diagnosis, Endpoint, HostPorts, OwnHealthState, PortError, Request, Runtime, http,
-};
+use lockgate_ports::{Diagnosis, Endpoint, HostPorts, OwnHealthState, PortError, Runtime};
 use tokio::time::Instant;
 
+use crate::asking::{as_logs, ask};
 use crate::conductor::find;
 
 /// First pause between probes, which the timer makes a whole millisecond or two of: an app that boots at once is found
@@ -40,15 +41,17 @@ const LOG_LINES: u32 = 20;
 pub(crate) struct Miss {
     /// What was seen instead, in our words.
     pub(crate) seen: String,
-    /// What the health check itself wrote.
+    /// What the health check itself wrote, or by HTTP the beginning of the answer.
     pub(crate) said: Vec<String>,
+    /// What may help besides.
+    pub(crate) hint: Option<String>,
     /// It does not get better.
-    is_final: bool,
+    pub(crate) is_final: bool,
 }
 
 impl Miss {
-    fn new(seen: impl Into<String>) -> Self {
-        Self { seen: seen.into(), said: Vec::new(), is_final: false }
+    pub(crate) fn new(seen: impl Into<String>) -> Self {
+        Self { seen: seen.into(), said: Vec::new(), hint: None, is_final: false }
     }
 }
 
@@ -71,7 +74,7 @@ pub(crate) async fn wait(
     let mut endpoint: Option<Endpoint> = None;
     let mut passes = 0;
     let mut last = "it was never asked".to_owned();
-    let mut said = Vec::new();
+    let (mut said, mut hint) = (Vec::new(), None);
     let mut pause = match health {
         Health::Http(_) => Duration::from_micros(PAUSE_MICROS_FIRST),
         Health::Docker(_) | Health::Command(_) => Duration::from_millis(PAUSE_MILLIS_OWN),
@@ -85,7 +88,7 @@ pub(crate) async fn wait(
         }
         let answer = match health {
             Health::Http(http) => match &endpoint {
-                Some(endpoint) => ask(ports, endpoint, http).await.map_err(Miss::new),
+                Some(endpoint) => ask(ports, endpoint, http, probe).await,
                 None => Err(Miss::new(last.clone())),
             },
             Health::Docker(docker) => {
@@ -107,7 +110,7 @@ pub(crate) async fn wait(
             }
             Err(miss) => {
                 passes = 0;
-                (last, said) = (miss.seen, miss.said);
+                (last, said, hint) = (miss.seen, miss.said, miss.hint);
                 if miss.is_final {
                     break;
                 }
@@ -118,8 +121,16 @@ pub(crate) async fn wait(
     }
     let after = Millis::from(start.elapsed()).rounded();
     let mut failure = unhealthy(ports, slot, release, probe, &last, after).await;
+    let said: Vec<String> = match health {
+        Health::Http(_) => as_logs(said).collect(),
+        Health::Docker(_) | Health::Command(_) => said,
+    };
     let logs = said.into_iter().chain(std::mem::take(&mut failure.logs)).collect();
-    Err(failure.logs(logs))
+    let failure = failure.logs(logs);
+    Err(match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    })
 }
 
 /// Whether a slot that does not answer through the router has stopped for good. Looks only as often as
@@ -262,30 +273,6 @@ pub(crate) async fn run(runtime: &dyn Runtime, slot: Slot, command: &CommandHeal
     }
 }
 
-/// One probe of a slot: `Err` says what was seen instead.
-async fn ask(ports: &HostPorts, endpoint: &Endpoint, health: &HttpHealth) -> Result<String, String> {
-    let request = Request::get(&health.path, Millis::from_secs(PROBE_SECONDS_MAX));
-    match http::send(ports.host.as_ref(), endpoint, request).await {
-        Ok(answer) => match mismatch(&answer, health) {
-            None => Ok(answer.status.to_string()),
-            Some(seen) => Err(seen),
-        },
-        Err(error) => Err(error.message),
-    }
-}
-
-pub(crate) fn mismatch(answer: &Answer, health: &HttpHealth) -> Option<String> {
-    if !health.status.contains(answer.status) {
-        return Some(format!("it answered {}, wanted {}", answer.status, health.status));
-    }
-    match &health.body {
-        Some(wanted) if !answer.text().contains(wanted.as_str()) => {
-            Some(format!("its body does not contain {wanted:?}"))
-        }
-        _ => None,
-    }
-}
-
 /// Probes a slot right before it gets traffic, for a router accepts a dead upstream without a word. One good answer is
 /// enough; a single broken connection is not yet a dead slot.
 ///
@@ -307,7 +294,7 @@ pub(crate) async fn once(
             tokio::time::sleep(Duration::from_millis(PAUSE_MILLIS_PASSING)).await;
         }
         let answer = match &probe.health {
-            Health::Http(http) => ask(ports, &endpoint, http).await,
+            Health::Http(http) => ask(ports, &endpoint, http, probe).await.map_err(|miss| miss.seen),
             Health::Docker(docker) => own(ports, slot, docker).await?.0.map_err(|miss| miss.seen),
             Health::Command(command) => run(&*ports.runtime, slot, command).await.map_err(|miss| miss.seen),
         };
@@ -341,7 +328,11 @@ async fn unhealthy(
     last: &str,
     after: Millis,
 ) -> Failure {
-    let mut message = format!("{slot} is not healthy after {after}: {}: {last}", probe.health);
+    let sent = match (&probe.health, probe.sent()) {
+        (Health::Http(_), Some(sent)) => format!(" ({sent})"),
+        _ => String::new(),
+    };
+    let mut message = format!("{slot} is not healthy after {after}: {}{sent}: {last}", probe.health);
     let Diagnosis { findings, said } = ports.runtime.diagnose(slot, probe.port).await;
     for finding in findings {
         message.push_str("; ");

@@ -13,11 +13,11 @@ struct Masked {
     mask: Mask,
 }
 
-/// The same ports with a runtime that tells no secret.
+/// The same ports with a runtime that tells no secret, and with what hides them in what an app answers.
 #[must_use]
 pub fn masked(ports: &HostPorts, mask: &Mask) -> HostPorts {
     let runtime = Masked { runtime: ports.runtime.clone(), mask: mask.clone() };
-    HostPorts { runtime: Arc::new(runtime), ..ports.clone() }
+    HostPorts { runtime: Arc::new(runtime), mask: mask.clone(), ..ports.clone() }
 }
 
 impl Masked {

@@ -6,9 +6,10 @@ use lockgate_model::{
     Evidence, Failure, FailureKind, HoldBounds, Millis, Probe, Release, Seen, Slot, Split, Verify,
     without_query,
 };
-use lockgate_ports::{HostPorts, PortError, Request, Route, Router, Upstream, http};
+use lockgate_ports::{HostPorts, PortError, Route, Router, Upstream, http};
 use tokio::time::Instant;
 
+use crate::asking::{as_logs, request, shown};
 use crate::attribution::{Attribution, attribute};
 use crate::conductor::find;
 use crate::health;
@@ -151,12 +152,15 @@ pub(crate) async fn verify(
     let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
     let mut in_a_row = 0;
     let mut last = String::new();
+    let mut said = Vec::new();
     let mut patience = health::Patience::default();
     let mut bad_gateway: Option<Instant> = None;
     while start.elapsed() < Duration::from_secs(VERIFY_SECONDS_MAX) {
-        let request = Request::get(path, Millis::from_secs(ASK_SECONDS_MAX));
+        let request = request(path, Millis::from_secs(ASK_SECONDS_MAX), probe);
+        said.clear();
         let answered = match ports.router.ask(&request).await {
             Ok(answer) => {
+                said = shown(&answer.answer, &ports.mask);
                 match is_bad_gateway(answer.answer.status) {
                     true => drop(bad_gateway.get_or_insert_with(Instant::now)),
                     false => bad_gateway = None,
@@ -193,7 +197,7 @@ pub(crate) async fn verify(
                 health::still_runs(ports, slot, release, probe, &mut patience, start.elapsed()).await?;
                 let long = Duration::from_millis(BAD_GATEWAY_MILLIS_MAX);
                 if bad_gateway.is_some_and(|since| since.elapsed() >= long) {
-                    reachable(ports, slot, path, &last).await?;
+                    reachable(ports, slot, path, &last, probe).await?;
                     bad_gateway = None;
                 }
             }
@@ -201,16 +205,18 @@ pub(crate) async fn verify(
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(PAUSE_MILLIS_MAX));
     }
+    let sent = probe.sent().map(|sent| format!(" ({sent})")).unwrap_or_default();
     Err(Failure::new(
         FailureKind::Unhealthy,
         format!(
-            "{} does not answer through {}: GET {}: {last}",
+            "{} does not answer through {}: GET {}{sent}: {last}",
             release.tag,
             ports.router.name(),
             without_query(path)
         ),
     )
     .slot(slot)
+    .logs(as_logs(said).collect())
     .hint(format!(
         "compare `lockgate logs {}` with the router's log; `verify` in lockgate.yaml says what tells releases apart",
         release.service
@@ -226,9 +232,15 @@ fn is_bad_gateway(status: u16) -> bool {
 ///
 /// # Errors
 /// `Unhealthy` when the slot answers whoever asks it directly.
-async fn reachable(ports: &HostPorts, slot: Slot, path: &str, seen: &str) -> Result<(), Failure> {
+async fn reachable(
+    ports: &HostPorts,
+    slot: Slot,
+    path: &str,
+    seen: &str,
+    probe: &Probe,
+) -> Result<(), Failure> {
     let Some(endpoint) = find(ports, slot).await?.and_then(|seen| seen.endpoint) else { return Ok(()) };
-    let request = Request::get(path, Millis::from_secs(ASK_SECONDS_MAX));
+    let request = request(path, Millis::from_secs(ASK_SECONDS_MAX), probe);
     match http::send(ports.host.as_ref(), &endpoint, request).await {
         Ok(answer) if !is_bad_gateway(answer.status) => {}
         Ok(_) | Err(_) => return Ok(()),

@@ -245,7 +245,7 @@ impl Wanted<'_> {
     }
 
     fn probe(&self) -> Probe {
-        Probe { health: self.service.health.clone(), port: self.service.port }
+        Probe::of(self.service, self.environment)
     }
 }
 

@@ -35,6 +35,7 @@ fn service() -> Service {
             passes: 2,
             status: StatusRange::OK,
             body: None,
+            headers: BTreeMap::new(),
         }),
         critical_paths: Vec::new(),
         verify: None,

@@ -54,4 +54,6 @@ pub struct HostPorts {
     pub router: Arc<dyn Router>,
     /// The service's home on the host: holds `active_color`, `previous_color` and `.lockgate/`.
     pub home: String,
+    /// Hides the service's secrets in what its app answers; hides nothing until somebody says what is secret.
+    pub mask: lockgate_model::Mask,
 }

@@ -188,7 +188,9 @@ async fn route(
     let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let named = host.is_some();
     let host = host.unwrap_or_else(|| client.unnamed_host());
-    let trusted = claim.live.trusted_proxies.iter().any(|net| net.contains(&client.address));
+    let proxies = &claim.live.trusted_proxies;
+    // Who may ask asks as users do, who come by the proxies in front.
+    let trusted = (asked && !proxies.is_empty()) || proxies.iter().any(|net| net.contains(&client.address));
     let origin = Origin { forwarded_for: &client.forwarded_for, host, named, upgrade, trusted };
     headers::prepare_request(&mut request, origin);
 

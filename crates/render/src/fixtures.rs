@@ -72,8 +72,9 @@ fn probe() -> Probe {
         passes: 1,
         status: StatusRange::OK,
         body: None,
+        headers: BTreeMap::new(),
     });
-    Probe { health, port: Some(5000) }
+    Probe { health, port: Some(5000), origin: None }
 }
 
 fn gate() -> Gate {

@@ -162,6 +162,7 @@ impl Scene {
                 passes: 2,
                 status: StatusRange::OK,
                 body: None,
+                headers: BTreeMap::new(),
             }),
             critical_paths: Vec::new(),
             verify: None,

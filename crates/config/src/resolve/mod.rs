@@ -7,6 +7,7 @@ mod environment;
 mod gate;
 mod named;
 mod notify;
+mod probe_headers;
 mod reader;
 mod registries;
 mod router;

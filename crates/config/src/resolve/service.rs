@@ -8,6 +8,7 @@ use lockgate_model::{
 };
 
 use super::named::{header_name, key_name, unknown_environment};
+use super::probe_headers;
 use super::reader::{Holes, Reader, quote, reference, variable};
 use crate::at::{At, Either};
 use crate::error::Place;
@@ -115,7 +116,14 @@ fn health(reader: &mut Reader<'_>, source: Option<&At<Either<raw::Health>>>) -> 
 }
 
 fn by_path(path: String) -> HttpHealth {
-    HttpHealth { path, timeout: HEALTH_TIMEOUT, passes: PASSES_DEFAULT, status: StatusRange::OK, body: None }
+    HttpHealth {
+        path,
+        timeout: HEALTH_TIMEOUT,
+        passes: PASSES_DEFAULT,
+        status: StatusRange::OK,
+        body: None,
+        headers: BTreeMap::new(),
+    }
 }
 
 fn mapped(reader: &mut Reader<'_>, full: &raw::Health, place: Place) -> Health {
@@ -132,10 +140,13 @@ fn mapped(reader: &mut Reader<'_>, full: &raw::Health, place: Place) -> Health {
         let message = "a health check is one of `path`, `command` and `docker`";
         reader.conflict(place, message, "keep one of them");
     }
-    let of_http =
-        [full.status.as_ref().map(|status| status.place), full.body.as_ref().map(|body| body.place)];
+    let of_http = [
+        full.status.as_ref().map(|status| status.place),
+        full.body.as_ref().map(|body| body.place),
+        full.headers.0.first().map(|(name, _)| name.place),
+    ];
     if let (Some(place), true) = (of_http.into_iter().flatten().next(), docker || full.command.is_some()) {
-        let message = "`status` and `body` are of an answer by HTTP";
+        let message = "`status`, `body` and `headers` are of a check by HTTP";
         reader.conflict(place, message, "leave them out, or write `path`");
     }
     if docker {
@@ -157,7 +168,8 @@ fn mapped(reader: &mut Reader<'_>, full: &raw::Health, place: Place) -> Health {
     let path = path.and_then(|(_, path)| path).unwrap_or_else(|| HEALTH_PATH.to_owned());
     let status = reader.status("`status`", full.status.as_ref());
     let body = full.body.as_ref().and_then(|body| reader.text(body));
-    Health::Http(HttpHealth { path, timeout, passes, status, body })
+    let headers = probe_headers::resolve(reader, &full.headers.0);
+    Health::Http(HttpHealth { path, timeout, passes, status, body, headers })
 }
 
 /// `DEPLOY_TIMEOUT`, where it is set.

@@ -61,7 +61,7 @@ services:
     cwd: releases/{tag}
     env: { KEY: "${SECRET}", LEVEL: debug }
     port: 5000
-    health: { path: /ready, timeout: 90s, passes: 3, status: 200-399, body: ok }
+    health: { path: /ready, timeout: 90s, passes: 3, status: 200-399, body: ok, headers: { X-Probe: "1", Host: a.lockn.ai } }
     critical_paths: [/, /metrics]
     verify: { path: /version, body: "{tag}", header: { X-Release: "{tag}" } }
     urls: { test: https://logger.test.lockn.ai, prod: https://logger.lockn.ai }

@@ -203,12 +203,25 @@ impl Builtin {
         if let Some(prefix) = &self.options.path {
             request.target = below(prefix, &request.target);
         }
-        if !request.headers.iter().any(|(name, _)| name == "host") {
-            let host = self.options.hosts.first().map_or("localhost", String::as_str);
+        let hosts = &self.options.hosts;
+        let given = request.headers.iter().find(|(name, _)| name == "host").map(|(_, host)| host.as_str());
+        // Under another name another service would answer.
+        if given.is_none_or(|given| !leads_here(hosts, given)) {
+            let host = hosts.first().map_or("localhost", String::as_str).to_owned();
+            request.headers.retain(|(name, _)| name != "host");
             request = request.header("host", host);
         }
         request.header(ASK_HEADER, token)
     }
+}
+
+/// Whether a route for these names, all where there are none, takes requests with this `Host`.
+fn leads_here(hosts: &[String], given: &str) -> bool {
+    let name = match given.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => given,
+    };
+    hosts.is_empty() || hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
 }
 
 /// `target` when it is below `prefix`, else put below it: elsewhere another service would answer.
@@ -382,6 +395,20 @@ mod tests {
         assert_eq!(below("/api", "/api?x=1"), "/api?x=1");
         assert_eq!(below("/api/", "/apix"), "/api/apix");
         assert_eq!(below("/", "/health"), "/health");
+    }
+
+    #[test]
+    fn a_host_that_leads_to_another_service_is_not_asked_for() {
+        let hosts = ["shop.example".to_owned(), "www.shop.example".to_owned()];
+        for (hosts, given, leads) in [
+            (&hosts[..], "www.shop.example", true),
+            (&hosts[..], "SHOP.example:8443", true),
+            (&hosts[..], "other.example", false),
+            (&hosts[..], "[::1]:80", false),
+            (&[][..], "other.example", true),
+        ] {
+            assert_eq!(leads_here(hosts, given), leads, "{given}");
+        }
     }
 
     #[test]

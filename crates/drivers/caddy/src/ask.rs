@@ -196,11 +196,20 @@ fn texts<'a>(set: &'a Value, matcher: &str) -> Vec<&'a str> {
     list.iter().filter_map(Value::as_str).collect()
 }
 
+/// What stands for `*` in a host that is asked for.
+const ANY: &str = "lockgate";
+
+/// Whether `given` is one of the names that `host` was taken from `*.example.com` for.
+pub(crate) fn is_within(given: &str, host: &str) -> bool {
+    let site = host.strip_prefix(ANY).filter(|site| site.starts_with('.'));
+    site.is_some_and(|site| name_of(given).strip_suffix(site).is_some_and(|name| !name.is_empty()))
+}
+
 /// The first host that can be asked for; `*.example.com` becomes a name under it.
 fn host_of(set: &&Value) -> Option<String> {
     let usable: Vec<&str> = texts(set, "host").into_iter().filter(|host| !host.contains('{')).collect();
     let exact = usable.iter().find(|host| !host.contains('*'));
-    exact.or(usable.first()).map(|host| host.replace('*', "lockgate"))
+    exact.or(usable.first()).map(|host| host.replace('*', ANY))
 }
 
 /// Caddy's path matcher, as far as it can be told without being Caddy: without regard to case, `*` at either end.

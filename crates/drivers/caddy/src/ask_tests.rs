@@ -83,3 +83,19 @@ fn a_configured_url_keeps_its_name_and_a_bare_address_takes_the_routes_host() {
         assert!(BaseUrl::parse(bad).is_err(), "{bad:?}");
     }
 }
+
+/// A route for `*.example.com` is asked under the service's own name there.
+#[test]
+fn a_name_within_what_a_wildcard_stands_for_is_kept() {
+    for (given, host, within) in [
+        ("shop.example.com", "lockgate.example.com", true),
+        ("shop.example.com:8443", "lockgate.example.com", true),
+        ("example.com", "lockgate.example.com", false),
+        (".example.com", "lockgate.example.com", false),
+        ("shop.example.org", "lockgate.example.com", false),
+        ("shop.example.com", "www.example.com", false),
+        ("shop.lockgate", "lockgate", false),
+    ] {
+        assert_eq!(is_within(given, host), within, "{given} {host}");
+    }
+}

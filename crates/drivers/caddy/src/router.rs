@@ -8,6 +8,7 @@ use lockgate_ports::{
 };
 use serde_json::Value;
 
+use crate::ask::is_within;
 use crate::caddy::Caddy;
 use crate::check;
 use crate::options::dial_of;
@@ -90,9 +91,11 @@ impl Router for Caddy {
         let path = self.data_path(&request.target).await?;
         let mut request = request.clone();
         request.target.insert_str(0, &path.prefix);
+        // What the route is matched by comes first: under another name another site would answer.
         if let Some(host) = &path.host
-            && !request.headers.iter().any(|(name, _)| name == "host")
+            && !request.headers.iter().any(|(name, given)| name == "host" && is_within(given, host))
         {
+            request.headers.retain(|(name, _)| name != "host");
             request = request.header("host", host);
         }
         let host = self.options.host.as_ref();

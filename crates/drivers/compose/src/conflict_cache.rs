@@ -226,6 +226,7 @@ mod tests {
             passes: 1,
             status: StatusRange::OK,
             body: None,
+            headers: BTreeMap::new(),
         });
         Service {
             name: ServiceName::new("web").unwrap(),

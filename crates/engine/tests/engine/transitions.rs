@@ -172,9 +172,11 @@ fn long_plan() -> Plan {
     let (release, host) = (plan.release.clone(), Some(plan.hosts[0].clone()));
     let (slot, old, grace) = (Slot::Green, Slot::Blue, Millis(0));
     let status = StatusRange { from: 200, to: 299 };
+    let headers = std::collections::BTreeMap::new();
+    let path = "/".into();
     let health =
-        Health::Http(HttpHealth { path: "/".into(), timeout: Millis(1), passes: 1, status, body: None });
-    let probe = Probe { health, port: None };
+        Health::Http(HttpHealth { path, timeout: Millis(1), passes: 1, status, body: None, headers });
+    let probe = Probe { health, port: None, origin: None };
     let mut ids = (0..).map(StepId);
     let mut phase = |committed, actions: Vec<Action>| Phase {
         title: String::new(),

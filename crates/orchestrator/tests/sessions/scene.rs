@@ -276,6 +276,7 @@ fn project(host: HostId) -> Project {
             passes: 1,
             status: StatusRange::OK,
             body: None,
+            headers: BTreeMap::new(),
         }),
         critical_paths: Vec::new(),
         verify: None,

@@ -45,6 +45,7 @@ impl Config {
             passes: 2,
             status: StatusRange::OK,
             body: Some("ok".into()),
+            headers: BTreeMap::new(),
         });
         let service = Service {
             name: ServiceName::new("web").unwrap(),

@@ -87,9 +87,8 @@ fn harmless(config: &Config, plan: &Plan) {
     let ours = |release: &lockgate_model::Release| {
         assert_eq!((&release.service, &release.image), (&service.name, &service.image));
     };
-    let probed = |probe: &lockgate_model::Probe| {
-        assert_eq!((&probe.health, probe.port), (&service.health, service.port))
-    };
+    let probed =
+        |probe: &lockgate_model::Probe| assert_eq!(*probe, lockgate_model::Probe::of(service, environment));
     assert_eq!(
         (&plan.project, &plan.service, &plan.environment),
         (&config.project.name, &service.name, &environment.name)
@@ -121,8 +120,10 @@ fn harmless(config: &Config, plan: &Plan) {
                     );
                 }
                 Action::TakeBack { because, .. } => assert_eq!(*because, None),
-                Action::Hold { bounds } => {
-                    let waits = slots.drain.0 + slots.stop_grace.0 + service.health.timeout().0 + 5_000;
+                Action::Hold { bounds, own_grace } => {
+                    assert!(!own_grace, "it is configured");
+                    let waits =
+                        slots.drain.0 + slots.stop_grace.unwrap().0 + service.health.timeout().0 + 5_000;
                     assert_eq!((bounds.time.0, bounds.requests_max), (waits, 1_000));
                 }
                 Action::LetGo | Action::Record { .. } => {}

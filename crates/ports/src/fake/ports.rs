@@ -43,6 +43,7 @@ impl FakePorts {
             runtime: Arc::new(FakeRuntime(self.clone())),
             router: Arc::new(FakeRouter(self.clone())),
             home: home.into(),
+            mask: lockgate_model::Mask::default(),
         }
     }
 

@@ -67,6 +67,32 @@ async fn a_proxy_in_front_is_believed_where_the_route_trusts_it() {
     proxy.shutdown().await.unwrap();
 }
 
+/// Who asks for a deployment asks as users do, who come by the proxies in front, although it is at none of their addresses.
+#[tokio::test]
+async fn who_knows_the_token_is_believed_where_a_proxy_in_front_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = start_in(dir.path()).await;
+    let blue = Backend::start("blue").await;
+    let admin = Admin::of(dir.path());
+    let front = || vec!["10.0.0.0/8".parse().unwrap()];
+    let (known, wrong) = (proxy.ask_token().to_owned(), "0123456789abcdef0123456789abcdef".to_owned());
+    for (trusted_proxies, token, proto) in [
+        (front(), &known, "https"),
+        (front(), &wrong, "http"),
+        // Nobody is in front: users come without https.
+        (Vec::new(), &known, "http"),
+    ] {
+        admin.put("app", &RouteSpec { trusted_proxies, ..spec("blue", blue.address) }).await;
+        let mut request = get("/head");
+        request.headers_mut().insert("x-forwarded-proto", "https".parse().unwrap());
+        request.headers_mut().insert(ASK_HEADER, token.parse().unwrap());
+        let (_, told) = once(proxy.addresses()[0], request).await;
+        let line = format!("x-forwarded-proto: {proto}");
+        assert!(told.lines().any(|told| told == line), "{line}: {told}");
+    }
+    proxy.shutdown().await.unwrap();
+}
+
 #[tokio::test]
 async fn only_who_knows_the_token_learns_slot_and_release() {
     let dir = tempfile::tempdir().unwrap();

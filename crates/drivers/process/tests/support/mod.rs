@@ -134,6 +134,7 @@ impl World {
                 passes: 1,
                 status: StatusRange::OK,
                 body: None,
+                headers: BTreeMap::new(),
             }),
             critical_paths: Vec::new(),
             verify: None,
