@@ -160,7 +160,8 @@ fn derived_release(
         None => image::split(reference),
     };
     let same = |name: &&String| image::familiar(image::split(name).0) == image::familiar(named);
-    let tag = tag.or_else(|| found.repo_tags.iter().find(same).and_then(|name| image::split(name).1));
+    let tag =
+        tag.or_else(|| image::by_tag(&found.repo_tags).find(same).and_then(|name| image::split(name).1));
     // `image: web` means `web:latest`.
     let digest =
         image::digest_in(&found.repo_digests, named).or_else(|| Digest::new(found.id.clone()).ok())?;
@@ -272,7 +273,12 @@ mod tests {
         let hex = |digit: &str| format!("sha256:{}", digit.repeat(64));
         let found = Image {
             id: hex("1"),
-            repo_tags: vec!["ghcr.io/a/other:x".into(), "ghcr.io/a/web:v3".into()],
+            // The first is the containerd store's way to say that it was pulled by its digest.
+            repo_tags: vec![
+                format!("ghcr.io/a/web@{}", hex("2")),
+                "ghcr.io/a/other:x".into(),
+                "ghcr.io/a/web:v3".into(),
+            ],
             repo_digests: vec![format!("ghcr.io/a/web@{}", hex("2"))],
             ..Image::default()
         };

@@ -153,7 +153,8 @@ pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host
         return PortError::other(format!("{registry} refuses more requests for now: {said}"))
             .hint(format!("wait, or {login} for a higher limit"));
     }
-    if has(&["pull access denied", "repository does not exist"]) {
+    // The containerd store says both of a registry that wants a login.
+    if has(&["pull access denied", "repository does not exist"]) && !has(&["no basic auth credentials"]) {
         return PortError::not_found(format!(
             "{reference} is not in {registry}, or not for this login: {said}"
         ))

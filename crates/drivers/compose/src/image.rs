@@ -2,6 +2,8 @@
 
 use lockgate_model::{Digest, EnvironmentName, ProjectName, Release, ServiceName};
 
+use crate::api::Image;
+
 /// The label in which builders record the git commit. Source: OCI image specification, annotations.
 pub(crate) const REVISION_LABEL: &str = "org.opencontainers.image.revision";
 /// Prefix of all claims; `.internal` is reserved for private use, so nothing can ever be pulled from it.
@@ -39,6 +41,21 @@ pub(crate) fn digest_in(repo_digests: &[String], repository: &str) -> Option<Dig
         let (repo, digest) = entry.split_once('@')?;
         if familiar(repo) == familiar(repository) { Digest::new(digest).ok() } else { None }
     })
+}
+
+/// An image's names by tag. The containerd store lists `repository@sha256:…` beside them, which names the bytes and claims
+/// them for nobody.
+pub(crate) fn by_tag(repo_tags: &[String]) -> impl Iterator<Item = &String> {
+    repo_tags.iter().filter(|name| !name.contains('@'))
+}
+
+/// Whether nothing shows that the image came from its registry. A digest that is the image's own id shows nothing: the
+/// containerd store has one for every image, also for one that was built here. A name by digest shows that it was pulled.
+pub(crate) fn may_be_built_here(found: &Image, repository: &str) -> bool {
+    let is_named =
+        |name: &String| name.split_once('@').is_some_and(|(repo, _)| familiar(repo) == familiar(repository));
+    !found.repo_tags.iter().any(is_named)
+        && digest_in(&found.repo_digests, repository).is_none_or(|digest| digest.as_str() == found.id)
 }
 
 /// `repository:tag` or `repository@digest` taken apart: repository and tag, if there is one.
@@ -119,6 +136,26 @@ mod tests {
         let known = vec![format!("acme/web@{digest}"), format!("ghcr.io/x/y@sha256:{}", "b".repeat(64))];
         assert_eq!(digest_in(&known, "docker.io/acme/web").unwrap().as_str(), digest);
         assert_eq!(digest_in(&known, "acme/webby"), None);
+    }
+
+    /// As the engine has it with the containerd store: `GET /images/json` of engine 28.
+    #[test]
+    fn with_the_containerd_store_an_images_own_id_is_no_proof_that_it_was_pulled() {
+        let id = format!("sha256:{}", "a".repeat(64));
+        let image = |tags: &[String], digests: &[String]| -> Image {
+            serde_json::from_value(serde_json::json!({ "Id": id, "RepoTags": tags, "RepoDigests": digests }))
+                .unwrap()
+        };
+        let (tag, own) = ("ghcr.io/a/web:v1".to_owned(), format!("ghcr.io/a/web@{id}"));
+        let manifest = format!("ghcr.io/a/web@sha256:{}", "b".repeat(64));
+        let (built, pulled) =
+            (image(&[tag.clone()], &[own.clone()]), image(&[own.clone(), tag.clone()], &[own]));
+        assert!(may_be_built_here(&built, "ghcr.io/a/web"));
+        assert!(!may_be_built_here(&pulled, "ghcr.io/a/web"));
+        // Without it: built here, and pulled.
+        assert!(may_be_built_here(&image(&[tag.clone()], &[]), "ghcr.io/a/web"));
+        assert!(!may_be_built_here(&image(&[tag.clone()], &[manifest]), "ghcr.io/a/web"));
+        assert_eq!(by_tag(&pulled.repo_tags).collect::<Vec<_>>(), [&tag]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Compose {
         }
         // The registry's error stays the answer when Docker itself cannot be asked any more.
         let Ok(Some(local)) = self.engine.image(&reference).await else { return Err(error) };
-        let built_here = image::digest_in(&local.repo_digests, repository).is_none();
+        let built_here = image::may_be_built_here(&local, repository);
         if built_here && (error.kind == FailureKind::NotFound || !image::names_registry(repository)) {
             return self.local_release(tag, repository, &local);
         }
@@ -203,17 +203,7 @@ impl Compose {
 
     /// Gives up our claims on the image, and removes it when nothing else names it. Its name, if it is gone.
     async fn drop_image(&self, found: &api::Image, claims: &str) -> Result<Option<String>, PortError> {
-        let (ours, others): (Vec<&String>, Vec<&String>) =
-            found.repo_tags.iter().partition(|name| image::split(name).0 == claims);
-        let repository = self.repository()?;
-        let digests: Vec<&String> = found
-            .repo_digests
-            .iter()
-            .filter(|name| {
-                name.split_once('@')
-                    .is_some_and(|(repo, _)| image::familiar(repo) == image::familiar(repository))
-            })
-            .collect();
+        let Names { ours, others, digests } = Names::of(found, claims, self.repository()?);
         let name = digests.first().map_or_else(|| found.id.clone(), |name| (*name).clone());
         for claim in ours {
             self.remove_name(claim).await?;
@@ -238,8 +228,57 @@ impl Compose {
     }
 }
 
+/// What an image is called.
+#[derive(Debug, PartialEq, Eq)]
+struct Names<'a> {
+    /// Our claims on it.
+    ours: Vec<&'a String>,
+    /// By which somebody else may want it.
+    others: Vec<&'a String>,
+    /// In its own repository.
+    digests: Vec<&'a String>,
+}
+
+impl<'a> Names<'a> {
+    fn of(found: &'a api::Image, claims: &str, repository: &str) -> Self {
+        let (ours, others) = image::by_tag(&found.repo_tags).partition(|name| image::split(name).0 == claims);
+        let is_its_own = |name: &&String| {
+            name.split_once('@').is_some_and(|(repo, _)| image::familiar(repo) == image::familiar(repository))
+        };
+        Self { ours, others, digests: found.repo_digests.iter().filter(is_its_own).collect() }
+    }
+}
+
 fn is(found: &api::Image, release: &Release) -> bool {
     let wanted = release.digest.as_str();
     found.id == wanted
         || found.repo_digests.iter().any(|name| name.split_once('@').is_some_and(|(_, d)| d == wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `GET /images/{id}/json` of engine 28 with the containerd store, after a pull by digest and our claim.
+    #[test]
+    fn an_image_that_was_pulled_by_its_digest_is_claimed_by_nobody_else_for_that() {
+        let hex = "a".repeat(64);
+        let claims = "lockgate.internal/keep/shop/prod/web";
+        let (own, claim) = (format!("127.0.0.1:5000/web@sha256:{hex}"), format!("{claims}:{hex}"));
+        let found = |more: Option<&str>| -> api::Image {
+            let tags: Vec<&str> = [own.as_str(), &claim].into_iter().chain(more).collect();
+            let digests = [own.clone(), format!("{claims}@sha256:{hex}")];
+            let id = format!("sha256:{hex}");
+            serde_json::from_value(serde_json::json!({ "Id": id, "RepoTags": tags, "RepoDigests": digests }))
+                .unwrap()
+        };
+        let alone = found(None);
+        let names = Names::of(&alone, claims, "127.0.0.1:5000/web");
+        assert_eq!(names, Names { ours: vec![&claim], others: vec![], digests: vec![&own] });
+        let (elsewhere, stays) = ("lockgate.internal/keep/shop/test/web:x", "127.0.0.1:5000/web:latest");
+        for more in [elsewhere, stays] {
+            let wanted = found(Some(more));
+            assert_eq!(Names::of(&wanted, claims, "127.0.0.1:5000/web").others, [more]);
+        }
+    }
 }
