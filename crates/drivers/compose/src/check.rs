@@ -8,6 +8,7 @@ use lockgate_ports::{Check, Endpoint, PortError, listens};
 
 use crate::compose::Compose;
 use crate::conflicts::{Comparison, HostPort};
+use crate::found_cli::FoundCli;
 use crate::held::{Held, is_running};
 use crate::labels::{COMPOSE_SERVICE, label};
 use crate::per_slot::PerSlot;
@@ -15,6 +16,9 @@ use crate::{api, image, per_slot};
 
 /// A tag that a registry is asked for only to see what it says.
 const UNKNOWN_TAG: &str = "lockgate-doctor";
+/// From here on an image has no `ContainerConfig`, which Compose version 1 reads when it replaces a container.
+/// Source: Docker Engine API, version history, v1.45.
+const API_WITHOUT_CONTAINER_CONFIG: (u32, u32) = (1, 45);
 /// How long a look at a port may take.
 const CONNECT_MILLIS_MAX: u64 = 1000;
 
@@ -54,8 +58,10 @@ impl Compose {
         let what = format!("Docker Compose on {}", self.host.id());
         match self.cli.found().await {
             Ok(found) if found.is_v1() => {
-                let mend = "it works, but slower, and nobody maintains version 1: install the Compose plugin";
-                Check::warn(what, &found.version, mend)
+                let engine = self.engine.get::<api::Version>("/version").await.ok().flatten();
+                let (seen, mend) =
+                    version_1(&found.version, engine.map(|engine| engine.api_version).as_deref());
+                Check::warn(what, seen, mend)
             }
             Ok(found) => Check::ok(what, &found.version),
             Err(error) => bad(what, error),
@@ -111,7 +117,8 @@ impl Compose {
             };
             missing.extend(slot.needed.iter().filter(|name| !runs(name)).map(String::as_str));
         }
-        per_slot::check_missing(&missing, &blue, &green)
+        let typed = self.cli.found().await.map_or_else(|_| "docker compose".to_owned(), FoundCli::typed);
+        per_slot::check_missing(&missing, &blue, &green, &typed)
     }
 
     /// Whether another program has what the slot publishes. Nothing is said of a slot that publishes nothing, or that
@@ -195,7 +202,50 @@ impl Compose {
     }
 }
 
+/// What is said of Compose version 1 beside an engine that speaks this version of its API, where that is known.
+fn version_1(version: &str, api: Option<&str>) -> (String, &'static str) {
+    let numbers = api.and_then(|api| {
+        let (major, minor) = api.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    });
+    match (api, numbers) {
+        (Some(api), Some(numbers)) if numbers >= API_WITHOUT_CONTAINER_CONFIG => (
+            format!(
+                "{version}, which cannot replace a container of an engine with API {api} (`KeyError: 'ContainerConfig'`)"
+            ),
+            "Lockgate removes a slot's old container first, but `docker-compose up` by hand fails: install the Compose plugin \
+             (package `docker-compose-plugin`)",
+        ),
+        _ => (
+            version.to_owned(),
+            "it works, but slower, and nobody maintains version 1: install the Compose plugin",
+        ),
+    }
+}
+
 fn bad(what: impl Into<String>, error: PortError) -> Check {
     let mend = error.hints().joined().unwrap_or_else(|| "mend that, then `lockgate doctor` again".to_owned());
     Check::bad(what, error.message, mend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_api_1_45_on_version_1_of_compose_cannot_replace_a_container() {
+        for (api, warned) in [
+            (Some("1.41"), false),
+            (Some("1.44"), false),
+            (Some("1.45"), true),
+            (Some("1.100"), true),
+            (Some("2.0"), true),
+            (Some("new"), false),
+            (None, false),
+        ] {
+            let (seen, mend) = version_1("1.29.2", api);
+            assert_eq!(seen.contains("ContainerConfig"), warned, "{api:?}: {seen}");
+            assert!(seen.starts_with("1.29.2") && mend.contains("install the Compose plugin"));
+        }
+    }
 }

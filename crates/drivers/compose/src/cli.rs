@@ -142,7 +142,7 @@ impl Cli {
         let files: Vec<&str> = place.files.iter().map(String::as_str).collect();
         let output = self.run(place, &files, env, &["config", "--services"], READ_SECONDS_MAX).await?;
         if !output.ok() {
-            return Err(unreadable(place, &output));
+            return Err(unreadable(place, &output, &self.found_in(&place.dir).await?.typed()));
         }
         let text = output.stdout_text();
         let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -158,12 +158,13 @@ impl Cli {
         place: &Place,
         env: &BTreeMap<String, String>,
     ) -> Result<Value, PortError> {
-        let v1 = self.found_in(&place.dir).await?.is_v1();
+        let found = self.found_in(&place.dir).await?;
+        let v1 = found.is_v1();
         let files: Vec<&str> = place.files.iter().map(String::as_str).collect();
         let args: &[&str] = if v1 { &["config"] } else { &["config", "--format", "json"] };
         let output = self.run(place, &files, env, args, READ_SECONDS_MAX).await?;
         if !output.ok() {
-            return Err(unreadable(place, &output));
+            return Err(unreadable(place, &output, &found.typed()));
         }
         let text = output.stdout_text();
         let parsed = if v1 {
@@ -189,7 +190,11 @@ impl Cli {
         // Volumes without a name are the release's own: another one's image has other files there.
         let args = ["up", "-d", "--no-deps", "--no-build", "--renew-anon-volumes", place.service.as_str()];
         let output = self.run(place, &files, env, &args, UP_SECONDS_MAX).await?;
-        if output.ok() { Ok(()) } else { Err(explain(place, &said(&output, secrets), self.host.as_ref())) }
+        if output.ok() {
+            return Ok(());
+        }
+        let typed = self.found_in(&place.dir).await?.typed();
+        Err(explain(place, &said(&output, secrets), self.host.as_ref(), &typed))
     }
 }
 
@@ -204,9 +209,9 @@ impl ExecOn for Command {
     }
 }
 
-fn unreadable(place: &Place, output: &Output) -> PortError {
+fn unreadable(place: &Place, output: &Output, typed: &str) -> PortError {
     PortError::other(format!("Compose does not accept {}: {}", place.path(), said(output, &[])))
-        .hint(format!("see `docker compose -f {} config`", place.path()))
+        .hint(format!("see `{typed} -f {} config`", place.path()))
 }
 
 /// What Compose complained about: the last lines of its errors without progress, warnings, colours and secrets.
@@ -238,7 +243,7 @@ fn is_progress(line: &str) -> bool {
     v2 || v1
 }
 
-fn explain(place: &Place, said: &str, host: &dyn Host) -> PortError {
+fn explain(place: &Place, said: &str, host: &dyn Host, typed: &str) -> PortError {
     let text = said.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let (path, id) = (place.path(), host.id());
@@ -280,7 +285,7 @@ fn explain(place: &Place, said: &str, host: &dyn Host) -> PortError {
         return error(FailureKind::Other)
             .hint(format!("create the network on {id}: `docker network create NAME`"));
     }
-    error(FailureKind::Other).hint(format!("try `docker compose -f {path} up {}` on {id}", place.service))
+    error(FailureKind::Other).hint(format!("try `{typed} -f {path} up {}` on {id}", place.service))
 }
 
 #[cfg(test)]
@@ -325,8 +330,12 @@ mod tests {
             ("write /x: no space left on device", FailureKind::DiskFull),
             ("something else", FailureKind::Other),
         ] {
-            let error = explain(&place, said, &host);
+            let error = explain(&place, said, &host, "docker-compose");
             assert_eq!(error.kind, kind, "{said}");
+            assert!(
+                !error.hints().to_string().contains("docker compose"),
+                "{error:?}: it has no such command"
+            );
             assert!(!error.hints().is_empty() && error.message.contains(said));
         }
     }

@@ -105,9 +105,10 @@ impl Compose {
         let document = self.cli.config(place, &self.interpolation(place.slot, None)).await?;
         let service = document.get("services").and_then(|services| services.get(&place.service));
         let found = service.map(|service| claims(service, PerSlot::of(&document, service, place)));
+        let typed = self.cli.found_in(&place.dir).await?.typed();
         found.ok_or_else(|| {
             PortError::not_found(format!("Compose finds no service {} in {}", place.service, place.path()))
-                .hint(format!("see `docker compose -f {} config`; is it behind a profile?", place.path()))
+                .hint(format!("see `{typed} -f {} config`; is it behind a profile?", place.path()))
         })
     }
 

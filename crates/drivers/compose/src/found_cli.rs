@@ -37,6 +37,11 @@ impl FoundCli {
         }
     }
 
+    /// As people type it.
+    pub(crate) fn typed(&self) -> String {
+        self.cli.argv().join(" ")
+    }
+
     pub(crate) fn is_v1(&self) -> bool {
         self.version.starts_with("1.")
     }

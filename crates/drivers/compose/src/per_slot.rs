@@ -125,14 +125,19 @@ pub(crate) fn check_volumes([blue, green]: &[PerSlot; 2]) -> Option<Check> {
 }
 
 /// `None` when nothing is missing.
-pub(crate) fn check_missing(missing: &BTreeSet<&str>, blue: &Place, green: &Place) -> Option<Check> {
+pub(crate) fn check_missing(
+    missing: &BTreeSet<&str>,
+    blue: &Place,
+    green: &Place,
+    typed: &str,
+) -> Option<Check> {
     if missing.is_empty() {
         return None;
     }
     let names = missing.iter().copied().collect::<Vec<_>>();
     let (listed, verb) = (names.join(", "), if names.len() == 1 { "does" } else { "do" });
     let mend = match blue.same_project(green) {
-        true => format!("start it yourself: `docker compose -f {} up -d {}`", blue.path(), names.join(" ")),
+        true => format!("start it yourself: `{typed} -f {} up -d {}`", blue.path(), names.join(" ")),
         false => format!(
             "put {listed} into a Compose project of its own, on a network that both slots are on, start that yourself, and \
              take `depends_on` out"

@@ -41,9 +41,10 @@ impl Compose {
         };
         let overlay = self.write_overlay(&place, release, &image, !cli.is_v1()).await?;
         // Compose replaces what it knows and nothing else: not what was made under another project name, and not what a
-        // replacement that was cut off left behind, on whose names it would stumble.
+        // replacement that was cut off left behind, on whose names it would stumble. Version 1 cannot replace at all where
+        // the engine speaks API 1.45 or later: it asks for a field of the old image that is not there any more.
         let cut_off = held.len() > 1 || held.iter().any(Held::has_interim_name);
-        for one in held.iter().filter(|one| cut_off || !is_in(one, &place)) {
+        for one in held.iter().filter(|one| cut_off || cli.is_v1() || !is_in(one, &place)) {
             self.remove(one).await?;
         }
         let env = self.interpolation(slot, Some(release.tag.as_str()));
