@@ -142,19 +142,18 @@ mod tests {
     #[test]
     fn with_the_containerd_store_an_images_own_id_is_no_proof_that_it_was_pulled() {
         let id = format!("sha256:{}", "a".repeat(64));
-        let image = |tags: &[String], digests: &[String]| -> Image {
+        let image = |tags: &[&String], digests: &[&String]| -> Image {
             serde_json::from_value(serde_json::json!({ "Id": id, "RepoTags": tags, "RepoDigests": digests }))
                 .unwrap()
         };
         let (tag, own) = ("ghcr.io/a/web:v1".to_owned(), format!("ghcr.io/a/web@{id}"));
         let manifest = format!("ghcr.io/a/web@sha256:{}", "b".repeat(64));
-        let (built, pulled) =
-            (image(&[tag.clone()], &[own.clone()]), image(&[own.clone(), tag.clone()], &[own]));
+        let (built, pulled) = (image(&[&tag], &[&own]), image(&[&own, &tag], &[&own]));
         assert!(may_be_built_here(&built, "ghcr.io/a/web"));
         assert!(!may_be_built_here(&pulled, "ghcr.io/a/web"));
         // Without it: built here, and pulled.
-        assert!(may_be_built_here(&image(&[tag.clone()], &[]), "ghcr.io/a/web"));
-        assert!(!may_be_built_here(&image(&[tag.clone()], &[manifest]), "ghcr.io/a/web"));
+        assert!(may_be_built_here(&image(&[&tag], &[]), "ghcr.io/a/web"));
+        assert!(!may_be_built_here(&image(&[&tag], &[&manifest]), "ghcr.io/a/web"));
         assert_eq!(by_tag(&pulled.repo_tags).collect::<Vec<_>>(), [&tag]);
     }
 
