@@ -11,11 +11,11 @@ use std::time::Duration;
 use lockgate_caddy::{Caddy, CaddyOptions};
 use lockgate_model::{Millis, Slot, Split};
 use lockgate_ports::conformance::router::{RouterFixture, suite};
-use lockgate_ports::{CheckState, Endpoint, Request, Router};
+use lockgate_ports::{CheckState, Endpoint, Request, Router, http};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::{ID, SITE, Setup, World, caddy_is_there};
+use crate::support::{ID, SITE, Setup, World, caddy_is_there, local};
 
 const CERTIFICATE_SECONDS_MAX: u64 = 20;
 
@@ -194,8 +194,12 @@ async fn the_ghost_is_added_once_at_the_end_and_never_answers() {
     assert_eq!(routes[1]["@id"], "lockgate_ghost_web");
 
     let elsewhere = Request::get("/slot", Millis::from_secs(5)).header("host", "unknown.test");
-    let answer = world.caddy.ask(&elsewhere).await.unwrap().answer;
+    let site = Endpoint::Tcp(world.site.to_string());
+    let answer = http::send(&*local(), &site, elsewhere.clone()).await.unwrap();
     assert_eq!((answer.status, answer.text().as_str()), (200, ""), "no route answers an unknown host");
+    // Whoever asks through the router for the service gets the service, whatever else its users call it.
+    let answer = world.caddy.ask(&elsewhere).await.unwrap().answer;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "green"));
 }
 
 #[tokio::test]
