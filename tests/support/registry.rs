@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use lockgate_ports::registry::digest_of;
+use lockgate_model::Digest;
 use tempfile::TempDir;
 
 use super::{skipped, wait_for};
@@ -80,7 +80,7 @@ impl Registry {
     }
 
     fn blob(&self, bytes: &[u8]) -> String {
-        let digest = digest_of(bytes).unwrap();
+        let digest = Digest::of(bytes);
         let hex = digest.as_str().trim_start_matches("sha256:");
         write(&self.root().join(format!("blobs/sha256/{}/{hex}/data", &hex[..2])), bytes);
         digest.to_string()

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use lockgate_model::{Event, Told};
 use lockgate_render::{
-    Detail, Json, Live, Options, Plain, Renderer, clock_time, escaped, rejected_text, rfc3339,
+    Detail, Json, Live, Options, Plain, Renderer, clock_time, goes_on_text, rfc3339, waiting_text,
 };
 
 use crate::args::Format;
@@ -52,16 +52,8 @@ impl Screen {
         match told {
             Told::Event(event) => self.event(event),
             Told::Progress(progress) => self.with(|renderer| renderer.progress(progress)),
-            Told::Rejected(rejected) => {
-                let text = rejected_text(rejected, &rfc3339);
-                self.note(&format!("{text}; it goes on, for it was asked for"));
-            }
-            Told::Waiting { owner, up_to } => {
-                let (seconds, owner) = (up_to.0.div_ceil(1000), escaped(owner));
-                self.note(&format!(
-                    "waiting up to {seconds} s to see whether {owner}, who holds the lease, is still at work"
-                ));
-            }
+            Told::Rejected(rejected) => self.note(&goes_on_text(rejected, &rfc3339)),
+            Told::Waiting { owner, up_to } => self.note(&waiting_text(owner, *up_to)),
             Told::Leaving => {
                 self.finish();
                 self.note("left as it is; `lockgate resume` finishes or undoes it");

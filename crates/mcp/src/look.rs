@@ -1,7 +1,7 @@
 //! The tools that change nothing.
 
 use lockgate_model::{
-    Exit, GateAnswer, HostLog, LogLine, Mask, Moment, PastRun, Refusal, ServiceStatus, StatusLine,
+    Exit, GateAnswer, HostLog, LogLine, Mask, Moment, PastRun, Refusal, ServiceStatus, StatusLine, shortened,
 };
 use lockgate_orchestrator::Past;
 use lockgate_render::rfc3339;
@@ -98,7 +98,7 @@ fn last(lines: Vec<LogLine>, bytes_max: usize, hide: &impl Fn(String) -> String)
     let mut kept: Vec<LogLine> = Vec::new();
     for line in lines.into_iter().rev() {
         // Masked before it is cut, so that no half of a secret is left.
-        let text = shortened(hide(line.line));
+        let text = shortened(hide(line.line), LINE_CHARS_MAX);
         bytes += text.len();
         if bytes > bytes_max {
             break;
@@ -108,13 +108,6 @@ fn last(lines: Vec<LogLine>, bytes_max: usize, hide: &impl Fn(String) -> String)
     kept.reverse();
     let left_out = all - kept.len();
     (kept, left_out)
-}
-
-fn shortened(text: String) -> String {
-    match text.char_indices().nth(LINE_CHARS_MAX) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
-    }
 }
 
 #[cfg(test)]

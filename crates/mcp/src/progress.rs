@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lockgate_model::{EventKind, Mask, Told};
-use lockgate_render::{Detail, Options, Paint, Plain, Renderer, escaped, rejected_text, rfc3339};
+use lockgate_render::{Detail, Options, Paint, Plain, Renderer, goes_on_text, rfc3339, waiting_text};
 
 use crate::client::Progress;
 
@@ -48,17 +48,8 @@ impl Teller {
                 self.renderer.event(event);
             }
             Told::Progress(progress) => self.renderer.progress(progress),
-            Told::Rejected(rejected) => {
-                let text = rejected_text(rejected, &rfc3339);
-                self.renderer.note(&format!("{text}; it goes on, for it was asked for"));
-            }
-            Told::Waiting { owner, up_to } => {
-                let seconds = up_to.0.div_ceil(1000);
-                let owner = escaped(owner);
-                self.renderer.note(&format!(
-                    "waiting up to {seconds} s to see whether {owner}, who holds the lease, is still at work"
-                ));
-            }
+            Told::Rejected(rejected) => self.renderer.note(&goes_on_text(rejected, &rfc3339)),
+            Told::Waiting { owner, up_to } => self.renderer.note(&waiting_text(owner, *up_to)),
             Told::Leaving => self.renderer.note("left as it is; `lockgate resume` finishes or undoes it"),
             Told::Missed(count) => {
                 self.renderer.note(&format!("{count} events came too fast to be told; the journal has them"));

@@ -142,7 +142,7 @@ impl Failure {
     /// The slot's last log lines, each cut to [`LOG_LINE_CHARS_MAX`].
     #[must_use]
     pub fn logs(mut self, logs: Vec<String>) -> Self {
-        self.logs = logs.into_iter().map(|line| cut(line, LOG_LINE_CHARS_MAX)).collect();
+        self.logs = logs.into_iter().map(|line| shortened(line, LOG_LINE_CHARS_MAX)).collect();
         self
     }
 
@@ -196,7 +196,7 @@ pub fn quoted(text: &str, chars_max: usize) -> String {
             other => push_escaped(&mut shown, other),
         }
     }
-    cut(shown, chars_max)
+    shortened(shown, chars_max)
 }
 
 /// Text on one line, in at most `bytes_max` bytes of JSON, with an ellipsis (three more) behind where more was.
@@ -217,7 +217,8 @@ pub(crate) fn in_bytes(text: &str, bytes_max: usize) -> String {
 }
 
 /// At most `chars_max` characters, with an ellipsis behind where more was.
-fn cut(mut text: String, chars_max: usize) -> String {
+#[must_use]
+pub fn shortened(mut text: String, chars_max: usize) -> String {
     if let Some((end, _)) = text.char_indices().nth(chars_max) {
         text.truncate(end);
         text.push('…');

@@ -133,6 +133,13 @@ impl Checksum {
 }
 
 impl Digest {
+    /// The SHA-256 of all bytes of `content`.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        let hex: String = sha2::Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("sha256:{hex}"))
+    }
+
     /// The first twelve hex digits, as Docker shortens them.
     #[must_use]
     pub fn short(&self) -> &str {

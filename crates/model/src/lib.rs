@@ -64,6 +64,7 @@ pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Headway, Outcome, StepProg
 pub use exit::Exit;
 pub use failure::{
     Evidence, Failure, FailureKind, GateVerdict, Judgement, LOG_LINE_CHARS_MAX, TOLD_CHARS_MAX, quoted,
+    shortened,
 };
 pub use gate::{CommandGate, Gate, GateKind, GateTarget, HttpGate, Sampling};
 pub use gate_answer::{CheckWant, GateAnswer};
@@ -115,4 +116,4 @@ pub use told::Told;
 pub use variable::{is_secret_name, secret_variables};
 pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
 pub use want::{Aim, Resume, Want};
-pub use webhook::{ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Received, WebhookDelivery, body_digest};
+pub use webhook::{ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Received, WebhookDelivery};

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
 
 use crate::{Digest, ProjectName, RunId, Timestamp};
 
@@ -24,14 +23,14 @@ impl DeliveryId {
     pub fn new(text: &str) -> Self {
         match text.len() {
             1..=ID_BYTES_MAX if text.bytes().all(|b| b.is_ascii_graphic()) => Self(text.to_owned()),
-            _ => Self(body_digest(text.as_bytes()).as_str().to_owned()),
+            _ => Self(Digest::of(text.as_bytes()).as_str().to_owned()),
         }
     }
 
     /// For a sender that names none: two messages of the same bytes are then one.
     #[must_use]
     pub fn of_body(body: &[u8]) -> Self {
-        Self(body_digest(body).as_str().to_owned())
+        Self(Digest::of(body).as_str().to_owned())
     }
 
     /// As it is kept.
@@ -68,13 +67,6 @@ pub struct WebhookDelivery {
     pub at: Timestamp,
     /// The run that it asks for, named before it begins: whoever comes back after a crash looks for it.
     pub run: RunId,
-}
-
-/// SHA-256 of a body.
-#[must_use]
-pub fn body_digest(body: &[u8]) -> Digest {
-    let hex: String = sha2::Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
-    Digest::new(format!("sha256:{hex}")).unwrap_or_else(|error| unreachable!("64 hex digits: {error}"))
 }
 
 /// What the sender was told.
@@ -123,6 +115,6 @@ mod tests {
             let json = serde_json::to_string(&id).unwrap();
             assert_eq!(serde_json::from_str::<DeliveryId>(&json).unwrap(), id);
         }
-        assert_eq!(DeliveryId::of_body(b"{}"), DeliveryId::new(body_digest(b"{}").as_str()));
+        assert_eq!(DeliveryId::of_body(b"{}"), DeliveryId::new(Digest::of(b"{}").as_str()));
     }
 }

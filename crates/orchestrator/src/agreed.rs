@@ -1,18 +1,15 @@
 //! A run that somebody has agreed to is by the plan that they were shown, or it does not begin.
 
 use lockgate_model::{Digest, Failure, FailureKind, Plan};
-use sha2::Digest as _;
 
 /// Names a plan whole, with the queries of URLs that are not shown: two plans with the same one do the same.
 ///
 /// # Errors
 /// `Other`; there is no plan that cannot be written.
 pub(crate) fn digest(plan: &Plan) -> Result<Digest, Failure> {
-    let other = |message: String| Failure::new(FailureKind::Other, message);
-    let written = serde_json::to_vec(plan).map_err(|error| other(error.to_string()))?;
-    let hash = sha2::Sha256::digest(&written);
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    Digest::new(format!("sha256:{hex}")).map_err(|error| other(error.to_string()))
+    let written =
+        serde_json::to_vec(plan).map_err(|error| Failure::new(FailureKind::Other, error.to_string()))?;
+    Ok(Digest::of(&written))
 }
 
 /// `agreed`: `None` where nobody was asked.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::{FutureExt, join_all};
 use lockgate_model::{
-    HostClosely, HostId, HostObserved, LeaseRecord, Mask, Probe, ServiceClosely, ServiceStatus, Slot,
+    HostClosely, HostId, HostObserved, LeaseRecord, Probe, ServiceClosely, ServiceStatus, Slot,
 };
 use lockgate_perform::{look_closely, masked};
 
@@ -21,7 +21,7 @@ impl Session<'_> {
     async fn look_closely(&self, status: &ServiceStatus) -> BTreeMap<HostId, HostClosely> {
         let site = self.site;
         let Some(slots) = site.environment.slots() else { return BTreeMap::new() };
-        let mask = Mask::of(site.service.env.values().chain(&site.secrets));
+        let mask = site.mask();
         let probe = Probe::of(&site.service, &site.environment);
         let probe = &probe;
         let looks = site.hosts.iter().filter_map(|ports| {

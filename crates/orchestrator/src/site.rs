@@ -68,11 +68,16 @@ impl Site {
         Ok(Plan { without, ..plan })
     }
 
+    /// Hides what the service's app may say: the values of its `env`, and all that is masked everywhere.
+    pub(crate) fn mask(&self) -> Mask {
+        Mask::of(self.service.env.values().chain(&self.secrets))
+    }
+
     /// What performs actions here, with the secrets masked in all that it tells.
     #[must_use]
     pub fn conductor(&self) -> Conductor {
         let told = Mask::of(&self.secrets);
-        let mask = Mask::of(self.service.env.values().chain(&self.secrets));
+        let mask = self.mask();
         let hosts: BTreeMap<_, _> =
             self.hosts.iter().map(|ports| (ports.id.clone(), masked(ports, &mask))).collect();
         Conductor { subject: self.subject(), hosts, gates: self.gates.clone(), mask, told }

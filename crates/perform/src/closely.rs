@@ -11,6 +11,7 @@ use lockgate_ports::{Endpoint, HostPorts};
 use tokio::time::Instant;
 
 use crate::asking::ask;
+use crate::grace;
 use crate::health::{own, run};
 
 /// Looks at every slot in `slots` on one host, after `seen`; `now` is the host's clock. The ports are masked already: see
@@ -40,10 +41,7 @@ async fn look(ports: &HostPorts, slot: Slot, held: Option<SlotObserved>, wanted:
     let (mut ended, mut probed) = (None, None);
     match held.as_ref().map(|held| held.state) {
         Some(SlotState::Stopped) => {
-            ended = ports.runtime.end_of(slot).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "how {slot} ended cannot be said");
-                None
-            });
+            ended = grace::end_of(ports, slot).await;
         }
         Some(SlotState::Running) => {
             let endpoint = held.as_ref().and_then(|held| held.endpoint.as_deref());

@@ -1,11 +1,11 @@
 //! How long what is in a slot is given to end by itself, and what is said where that was not enough.
 
-use lockgate_model::{Evidence, Failure, HoldBounds, Millis, STOP_GRACE_DEFAULT, Seen, Slot, SlotState};
-use lockgate_ports::{HostPorts, RuntimeSlot};
+use lockgate_model::{
+    Evidence, Failure, HoldBounds, Millis, OwnEnd, STOP_GRACE_DEFAULT, Seen, Slot, SlotState,
+};
+use lockgate_ports::{HostPorts, OWN_GRACE_SECONDS_MAX, RuntimeSlot};
 use tokio::time::Instant;
 
-/// Longest grace that a slot's own definition gets; who wants more says so in the configuration.
-const OWN_GRACE_SECONDS_MAX: u64 = 3_600;
 /// 128 + SIGKILL.
 const KILLED: i64 = 137;
 
@@ -42,12 +42,16 @@ pub(crate) async fn stop(ports: &HostPorts, slot: Slot, grace: Millis) -> Result
     if grace == Millis(0) || took < grace {
         return Ok(Seen::new());
     }
-    let ended = ports.runtime.end_of(slot).await.unwrap_or_else(|error| {
+    let killed = end_of(ports, slot).await.is_some_and(|end| end.exit_code == KILLED && !end.out_of_memory);
+    Ok(killed.then(|| forced(slot, grace)).into_iter().collect())
+}
+
+/// How what the slot held has ended; `None` also where that cannot be said.
+pub(crate) async fn end_of(ports: &HostPorts, slot: Slot) -> Option<OwnEnd> {
+    ports.runtime.end_of(slot).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "how {slot} ended cannot be said");
         None
-    });
-    let killed = ended.is_some_and(|end| end.exit_code == KILLED && !end.out_of_memory);
-    Ok(killed.then(|| forced(slot, grace)).into_iter().collect())
+    })
 }
 
 fn forced(slot: Slot, grace: Millis) -> Evidence {

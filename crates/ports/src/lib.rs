@@ -34,7 +34,9 @@ pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use registry::{Manifest, Registry, Resolved};
 pub use router::{InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Upstream, only_upstream};
-pub use runtime::{Diagnosis, Finding, OwnHealth, OwnHealthState, Runtime, RuntimeSlot};
+pub use runtime::{
+    Diagnosis, Finding, OWN_GRACE_SECONDS_MAX, OwnHealth, OwnHealthState, Runtime, RuntimeSlot,
+};
 pub use store::{AuditFilter, LookFilter, RECORDS_MAX, RecordFilter, Store};
 pub use tail::Tail;
 pub use upload::{PIECE_BYTES, Pieces, UPLOAD_BYTES_MAX, Upload, Uploaded};

@@ -4,7 +4,6 @@ mod document;
 
 use async_trait::async_trait;
 use lockgate_model::{Digest, Platform, Reference, RegistryHost, Repository, Tag};
-use sha2::{Digest as _, Sha256};
 
 pub use document::{Content, read};
 
@@ -50,7 +49,7 @@ impl Manifest {
             ))
             .hint(AGAIN));
         };
-        let digest = digest_of(&bytes)?;
+        let digest = Digest::of(&bytes);
         Ok(Self { media_type, bytes, digest })
     }
 
@@ -71,15 +70,6 @@ impl Manifest {
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
-}
-
-/// SHA-256 of the bytes.
-///
-/// # Errors
-/// None in practice: the text is made to be a digest.
-pub fn digest_of(bytes: &[u8]) -> Result<Digest, PortError> {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Digest::new(format!("sha256:{hex}")).map_err(|invalid| PortError::other(invalid.to_string()))
 }
 
 /// What a tag or digest leads to.

@@ -5,6 +5,9 @@ use lockgate_model::{FailureKind, Millis, OwnEnd, Release, Slot, SlotState, Tag,
 
 use crate::{Check, Endpoint, Output, PortError};
 
+/// Longest grace that a slot's own definition gets, in seconds; who wants more says so in the configuration.
+pub const OWN_GRACE_SECONDS_MAX: u64 = 3_600;
+
 /// What a slot holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeSlot {

@@ -248,14 +248,14 @@ mod tests {
                 all(Upload::new("/f", 0o644, &mut Cursor::new(&content)).pieces()).await.unwrap();
             assert!(whole == content, "{count}");
             assert_eq!(uploaded.size, count as u64);
-            assert_eq!(uploaded.digest, crate::registry::digest_of(&content).unwrap());
+            assert_eq!(uploaded.digest, Digest::of(&content));
         }
     }
 
     #[tokio::test]
     async fn it_must_be_as_long_and_as_large_as_it_should_and_have_its_digest() {
         let content = bytes(1000);
-        let digest = crate::registry::digest_of(&content[1..]).unwrap();
+        let digest = Digest::of(&content[1..]);
         let refused = async |change: &dyn Fn(Upload<'_>) -> Upload<'_>| {
             let error =
                 all(change(Upload::new("/f", 0o644, &mut Cursor::new(&content))).pieces()).await.unwrap_err();

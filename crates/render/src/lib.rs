@@ -33,7 +33,7 @@ pub use paint::{Paint, clean, escaped, harmless, harmless_json};
 pub use plain::Plain;
 pub use plan::plan_text;
 pub use schedule::{schedule_text, turn_text};
-pub use status::{rejected_text, status_text};
+pub use status::{goes_on_text, rejected_text, status_text, waiting_text};
 pub use table::Table;
 pub use time::{clock_time, here, rfc3339};
 pub use view::Counts;

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use lockgate_model::{
-    Behind, HostId, HostObserved, LeaseRecord, Rejected, Release, ServiceStatus, SlotState, Timestamp,
-    deploy_again, live_text,
+    Behind, HostId, HostObserved, LeaseRecord, Millis, Rejected, Release, ServiceStatus, SlotState,
+    Timestamp, deploy_again, live_text,
 };
 
 use crate::failure::failure_text;
@@ -91,6 +91,19 @@ pub fn rejected_text(rejected: &Rejected, time: &dyn Fn(Timestamp) -> String) ->
         escaped(&rejection.by),
         escaped(&rejection.why)
     )
+}
+
+/// That a rejected release is deployed all the same. `time` as in [`status_text`].
+#[must_use]
+pub fn goes_on_text(rejected: &Rejected, time: &dyn Fn(Timestamp) -> String) -> String {
+    format!("{}; it goes on, for it was asked for", rejected_text(rejected, time))
+}
+
+/// That somebody else's lease is watched, for so long at most.
+#[must_use]
+pub fn waiting_text(owner: &str, up_to: Millis) -> String {
+    let (seconds, owner) = (up_to.0.div_ceil(1000), escaped(owner));
+    format!("waiting up to {seconds} s to see whether {owner}, who holds the lease, is still at work")
 }
 
 /// The newest few; all of them are in the JSON.

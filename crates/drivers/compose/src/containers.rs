@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 use lockgate_model::{Digest, Millis, OwnEnd, Release, ServiceName, Slot, SlotState, Tag, Timestamp};
-use lockgate_ports::{Endpoint, PortError, RuntimeSlot};
+use lockgate_ports::{Endpoint, OWN_GRACE_SECONDS_MAX, PortError, RuntimeSlot};
 
 use crate::api::{Container, ContainerSummary, Image};
 use crate::compose::Compose;
@@ -12,9 +12,6 @@ use crate::labels::{
     COMMIT_LABEL, COMPOSE_DIR, COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, DIGEST_LABEL,
     ENVIRONMENT_LABEL, IMAGE_LABEL, PROJECT_LABEL, SERVICE_LABEL, SLOT_LABEL, TAG_LABEL, label,
 };
-
-/// Longest that a container is given because its file says so.
-const OWN_GRACE_SECONDS_MAX: u64 = 3_600;
 
 /// One that was made and never started has not ended either.
 fn end_of(container: &Container) -> Option<OwnEnd> {

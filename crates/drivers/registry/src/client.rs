@@ -9,7 +9,7 @@ use lockgate_model::{
     Digest, FailureKind, Platform, Reference, RegistryHost, RegistryLogin, Repository, Secret,
     TOLD_CHARS_MAX, Tag, quoted,
 };
-use lockgate_ports::registry::{Content, MANIFEST_BYTES_MAX, MEDIA_TYPES, TAGS_MAX, digest_of, read};
+use lockgate_ports::registry::{Content, MANIFEST_BYTES_MAX, MEDIA_TYPES, TAGS_MAX, read};
 use lockgate_ports::{Check, Host, Manifest, PortError, Registry, Resolved};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LINK, WWW_AUTHENTICATE};
 use reqwest::{Certificate, Method};
@@ -192,7 +192,7 @@ impl RegistryClient {
             return Err(refusal::of(&reply, &about, authorization.as_ref()));
         }
         let what = format!("{repository}{reference}");
-        same_bytes(&what, config.as_str(), &digest_of(&reply.body)?)?;
+        same_bytes(&what, config.as_str(), &Digest::of(&reply.body))?;
         Content::platform_of_config(&reply.body).map_err(|error| error.context(what))
     }
 

@@ -14,7 +14,7 @@ use lockgate_model::FailureKind::{
     self, NotFound, Other, Refused, TimedOut, TooLarge, Unauthorized, Unreachable,
 };
 use lockgate_model::{Digest, Millis, Reference};
-use lockgate_ports::registry::{MANIFEST_BYTES_MAX, digest_of};
+use lockgate_ports::registry::MANIFEST_BYTES_MAX;
 use lockgate_ports::{Effect, Manifest, PortError, Registry};
 use lockgate_registry::RegistryClient;
 use support::{
@@ -511,7 +511,7 @@ async fn a_login_is_not_sent_where_it_could_be_read_on_its_way() {
 /// for nothing.
 #[tokio::test]
 async fn a_redirected_blob_is_fetched_without_the_login() {
-    let digest = digest_of(CONFIG.as_bytes()).unwrap();
+    let digest = Digest::of(CONFIG.as_bytes());
     let manifest = |digest: &Digest| {
         let text = format!(
             r#"{{"schemaVersion":2,"layers":[],"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{digest}","size":1}}}}"#

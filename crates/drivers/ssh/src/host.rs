@@ -165,11 +165,17 @@ impl Ssh {
         }
     }
 
-    pub(crate) async fn look(&self, script: Script, line: &[u8]) -> Result<Output, PortError> {
-        let output_bytes_max = match script {
-            Script::ReadEach => read_each::OUTPUT_BYTES_MAX,
-            _ => FILE_BYTES_MAX + CLOCK_BYTES_MAX + 1,
-        };
+    async fn look(&self, script: Script, line: &[u8]) -> Result<Output, PortError> {
+        self.look_at(script, line, FILE_BYTES_MAX + CLOCK_BYTES_MAX + 1).await
+    }
+
+    /// Keeps `output_bytes_max` of what is said, from the end.
+    pub(crate) async fn look_at(
+        &self,
+        script: Script,
+        line: &[u8],
+        output_bytes_max: usize,
+    ) -> Result<Output, PortError> {
         let (content, again, timeout) = (&[], Again::Safe, FILE_TIMEOUT);
         self.call(&Call { script, line, content, again, timeout, output_bytes_max }).await
     }

@@ -17,6 +17,9 @@ const FILES_MAX: usize = 16;
 /// Room for the line behind a file, and the one with the clock.
 const MARK_BYTES_MAX: usize = 64;
 
+/// Of the output of one request.
+const OUTPUT_BYTES_MAX: usize = FILES_MAX * (SMALL_BYTES_MAX + 1 + MARK_BYTES_MAX) + MARK_BYTES_MAX;
+
 /// In the order of `paths`.
 pub(crate) async fn read(ssh: &Ssh, paths: &[String]) -> Vec<Result<HostFile, PortError>> {
     let mut files = Vec::with_capacity(paths.len());
@@ -44,7 +47,7 @@ async fn together(ssh: &Ssh, paths: &[String]) -> Result<Vec<Option<HostFile>>, 
     let mark = nonce().map_err(PortError::from)?;
     let line = Line::new().set("paths", &paths.join("\n"))?.set("between", &mark)?;
     let line = line.set("max", &(SMALL_BYTES_MAX + 1).to_string())?.end();
-    let output = ssh.look(Script::ReadEach, &line).await?;
+    let output = ssh.look_at(Script::ReadEach, &line, OUTPUT_BYTES_MAX).await?;
     if !output.ok() {
         return Ok(vec![None; paths.len()]);
     }
@@ -74,10 +77,6 @@ fn taken_apart(text: &[u8], mark: &str, count: usize, now: Timestamp) -> Vec<Opt
     files.resize_with(count, || None);
     files
 }
-
-/// Of the output of one request.
-pub(crate) const OUTPUT_BYTES_MAX: usize =
-    FILES_MAX * (SMALL_BYTES_MAX + 1 + MARK_BYTES_MAX) + MARK_BYTES_MAX;
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,8 @@
 
 use futures_util::future::{FutureExt, join_all};
 use lockgate_model::{
-    EnvironmentName, HostClosely, Mask, ServiceClosely, ServiceName, Slot, SlotClosely, SlotState,
-    deploy_again,
+    EnvironmentName, HostClosely, ServiceClosely, ServiceName, Slot, SlotClosely, SlotState, deploy_again,
+    shortened,
 };
 use lockgate_perform::masked;
 use lockgate_ports::{Check, CheckState, HostPorts};
@@ -31,8 +31,7 @@ pub(super) async fn checks(site: &Site, ports: &HostPorts, looked: &ServiceClose
     let deploy = deploy_again(service, environment, seen);
     let mut checks = vec![files_check(closely, service, environment, &deploy)];
     let live = seen.should_be_live();
-    let mask = Mask::of(site.service.env.values().chain(&site.secrets));
-    let ports = masked(ports, &mask);
+    let ports = masked(ports, &site.mask());
     let slots = closely.slots.iter().map(|(slot, held)| {
         let (ports, is_live) = (&ports, live == Some(*slot));
         async move { slot_checks(ports, service, environment, *slot, held, is_live).await }.boxed()
@@ -116,14 +115,7 @@ async fn slot_checks(
 async fn last_lines(ports: &HostPorts, slot: Slot) -> Vec<String> {
     match ports.runtime.logs(slot, LOG_LINES_MAX).await {
         Ok(lines) if lines.is_empty() => vec!["(it has written nothing)".to_owned()],
-        Ok(lines) => lines.into_iter().map(cut).collect(),
+        Ok(lines) => lines.into_iter().map(|line| shortened(line, LINE_CHARS_MAX)).collect(),
         Err(error) => vec![format!("(its log cannot be read: {error})")],
-    }
-}
-
-fn cut(line: String) -> String {
-    match line.char_indices().nth(LINE_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
     }
 }

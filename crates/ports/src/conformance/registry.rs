@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use lockgate_model::{Digest, FailureKind, Platform, Reference, Repository, Tag};
 
-use crate::registry::{MEDIA_TYPES, digest_of};
+use crate::registry::MEDIA_TYPES;
 use crate::{CheckState, Manifest, PortError, Registry};
 
 /// More tags than a page has, where the fixture's registry pages at all.
@@ -158,11 +158,11 @@ async fn what_is_not_there_is_not_found(fixture: &dyn RegistryFixture) {
     let repository = fixture.repository();
     let manifest = image(fixture, &repository, "here").await;
     put(fixture, &repository, &tag("v1"), &manifest).await;
-    let other = digest_of(b"nothing").unwrap_or_else(|error| panic!("{error}"));
+    let other = Digest::of(b"nothing");
     not_found("a missing tag", registry.resolve(&repository, &tag("v2")).await);
     not_found("a missing tag", registry.manifest(&repository, &tag("v2")).await);
     not_found("a missing digest", registry.manifest(&repository, &Reference::Digest(other.clone())).await);
-    let config = digest_of(CONFIG).unwrap_or_else(|error| panic!("{error}"));
+    let config = Digest::of(CONFIG);
     for (place, digest, wanted) in
         [(&repository, &config, true), (&repository, &other, false), (&nowhere, &config, false)]
     {

@@ -3,7 +3,7 @@
 use lockgate_model::{
     ANSWER_BYTES_MAX, AuditEntry, DeliveryAnswer, DeliveryId, Digest, EnvironmentName, Evidence, FailureKind,
     GateVerdict, Millis, Observation, Presence, ProjectName, Received, Release, RunId, SeenLive, ServiceName,
-    Tag, Timestamp, Verdict, VerdictStamp, VerdictSubject, WebhookDelivery, body_digest,
+    Tag, Timestamp, Verdict, VerdictStamp, VerdictSubject, WebhookDelivery,
 };
 
 use crate::{AuditFilter, LookFilter, RecordFilter, Store};
@@ -42,7 +42,7 @@ fn environment(name: &str) -> EnvironmentName {
 }
 
 fn digest(mark: &str) -> Digest {
-    body_digest(mark.as_bytes())
+    Digest::of(mark.as_bytes())
 }
 
 fn run(number: u128) -> RunId {
@@ -243,7 +243,7 @@ fn delivery(id: &str, body: &str, number: u128) -> WebhookDelivery {
         project: project("hooks"),
         endpoint: "/deploy".into(),
         id: DeliveryId::new(id),
-        body: body_digest(body.as_bytes()),
+        body: Digest::of(body.as_bytes()),
         at: Timestamp(i64::try_from(number).unwrap_or(i64::MAX)),
         run: run(number),
     }

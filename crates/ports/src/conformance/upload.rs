@@ -11,7 +11,6 @@ use lockgate_model::{Digest, FailureKind, Millis};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-use crate::registry::digest_of;
 use crate::{Effect, Host, PIECE_BYTES, PortError, Upload, Uploaded};
 
 /// Longest wait for something that must come true.
@@ -116,7 +115,7 @@ async fn every_size_arrives(host: &dyn Host, path: &str) {
         [0, 1, 127, 128, 129, piece - 1, piece, piece + 1, 5 * piece + 3].into_iter().enumerate()
     {
         let (mut content, mode) = (Made::new(size, End::Whole), modes[index % modes.len()]);
-        let wanted = Uploaded { size, digest: digest_of(&whole(size)).unwrap() };
+        let wanted = Uploaded { size, digest: Digest::of(&whole(size)) };
         let upload = Upload::new(path, mode, &mut content);
         // With what is known before and without.
         let upload = if index % 2 == 0 { upload } else { upload.size(size).digest(wanted.digest.clone()) };

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use lockgate_model::{Digest, FailureKind, Reference, RegistryHost, Repository, Tag};
 
 use crate::fake::{Call, Fate, Faults, What};
-use crate::registry::{Content, digest_of, read};
+use crate::registry::{Content, read};
 use crate::{Check, Manifest, PortError, Registry, Resolved};
 
 /// What one repository holds.
@@ -37,9 +37,9 @@ impl FakeRegistry {
     /// Puts a blob there, as a builder's push does.
     ///
     /// # Errors
-    /// See [`digest_of`].
+    /// See [`Digest::of`].
     pub fn push_blob(&self, repository: &Repository, bytes: &[u8]) -> Result<Digest, PortError> {
-        let digest = digest_of(bytes)?;
+        let digest = Digest::of(bytes);
         let mut shelves = lock(&self.shelves);
         shelves.entry(repository.clone()).or_default().blobs.insert(digest.clone(), bytes.to_vec());
         Ok(digest)

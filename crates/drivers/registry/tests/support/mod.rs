@@ -15,7 +15,6 @@ use lockgate_local::Local;
 use lockgate_model::{
     Digest, HostId, Millis, Reference, RegistryHost, RegistryLogin, Repository, Secret, Tag,
 };
-use lockgate_ports::registry::digest_of;
 use lockgate_ports::{Endpoint, Host, HostFile, HostStream, Output, PortError, Swapped};
 use lockgate_registry::{RegistryClient, RegistryOptions};
 
@@ -381,7 +380,7 @@ impl Debian {
     /// Every blob of every repository, put beside the API as a builder's push would have left it: the client has no way to
     /// push blobs.
     pub fn push_blob(&self, repository: &Repository, bytes: &[u8]) -> Digest {
-        let digest = digest_of(bytes).unwrap();
+        let digest = Digest::of(bytes);
         let hex = digest.as_str().trim_start_matches("sha256:");
         let root = self.dir.path().join("store/docker/registry/v2");
         let blob = root.join(format!("blobs/sha256/{}/{hex}", &hex[..2]));
