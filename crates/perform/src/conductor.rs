@@ -10,7 +10,8 @@ use lockgate_model::{
 };
 use lockgate_ports::{Check, Gates, HostPorts, OnHeadway};
 
-use crate::{drain, files, gates, health, live, traffic};
+use crate::verify::Asked;
+use crate::{drain, files, gates, health, live, traffic, verify};
 
 /// Whom a run is about.
 #[derive(Debug, Clone)]
@@ -101,8 +102,9 @@ async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
         Action::Hold { bounds } => traffic::hold(ports, bounds).await,
         Action::LetGo => traffic::let_go(ports).await,
         Action::Withdraw { dial } => traffic::withdraw(ports, dial.as_deref()).await,
-        Action::Verify { slot, release, verify, probe } => {
-            traffic::verify(ports, *slot, release, verify.as_ref(), probe).await
+        Action::Verify { slot, release, verify, probe, patient } => {
+            let (slot, verify, patient) = (*slot, verify.as_ref(), *patient);
+            verify::verify(ports, Asked { slot, release, verify, probe, patient }).await
         }
         Action::Record { recorded, release, tried } => {
             files::record(ports, recorded, release.as_ref(), tried.as_ref()).await
@@ -212,6 +214,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::scene::{releases, serving};
 
     /// A host whose router has died.
     struct DeadRouter;
@@ -279,29 +282,6 @@ mod tests {
                 assert!(!failure.hints.is_empty());
             }
         }
-    }
-
-    fn releases(tags: &[&str]) -> Arc<BTreeMap<Tag, Artifact>> {
-        let artifact = |(index, tag): (usize, &&str)| {
-            let tag = Tag::new(*tag).unwrap();
-            let digest = Digest::new(format!("sha256:{}", (index + 1).to_string().repeat(64))).unwrap();
-            let service = ServiceName::new("web").unwrap();
-            let release = Release { service, tag: tag.clone(), digest, image: None, commit: None };
-            (tag, Artifact { release, behaviour: Behaviour::default() })
-        };
-        Arc::new(tags.iter().enumerate().map(artifact).collect())
-    }
-
-    /// A machine that has `tag` running in `slot`, with the traffic.
-    fn serving(slot: Slot, tag: &str) -> (lockgate_ports::fake::SharedMachine, HostPorts) {
-        let machine = shared(Machine::new(HostId::new("web1").unwrap(), releases(&["v1", "v2"])));
-        {
-            let mut machine = machine.lock().unwrap();
-            machine.place(slot, &Tag::new(tag).unwrap(), true);
-            machine.point_at(Some(Machine::address(slot)), None);
-        }
-        let ports = FakePorts::new(machine.clone(), Arc::new(NoFaults)).host_ports("/srv/web");
-        (machine, ports)
     }
 
     fn runs(machine: &lockgate_ports::fake::SharedMachine, slot: Slot) -> bool {

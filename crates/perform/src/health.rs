@@ -306,17 +306,29 @@ pub(crate) async fn once(
         if attempt > 0 {
             tokio::time::sleep(Duration::from_millis(PAUSE_MILLIS_PASSING)).await;
         }
-        let answer = match &probe.health {
-            Health::Http(http) => ask(ports, &endpoint, http).await,
-            Health::Docker(docker) => own(ports, slot, docker).await?.0.map_err(|miss| miss.seen),
-            Health::Command(command) => run(&*ports.runtime, slot, command).await.map_err(|miss| miss.seen),
-        };
-        match answer {
+        match probe_at(ports, slot, &endpoint, probe).await? {
             Ok(_) => return Ok(endpoint),
             Err(seen) => last = seen,
         }
     }
     Err(unhealthy(ports, slot, release, probe, &last, Millis(0)).await)
+}
+
+/// One probe of what answers at `endpoint`: the inner `Err` says what was seen instead of a pass.
+///
+/// # Errors
+/// What no further probe mends; see [`own`].
+pub(crate) async fn probe_at(
+    ports: &HostPorts,
+    slot: Slot,
+    endpoint: &Endpoint,
+    probe: &Probe,
+) -> Result<Result<String, String>, Failure> {
+    Ok(match &probe.health {
+        Health::Http(http) => ask(ports, endpoint, http).await,
+        Health::Docker(docker) => own(ports, slot, docker).await?.0.map_err(|miss| miss.seen),
+        Health::Command(command) => run(&*ports.runtime, slot, command).await.map_err(|miss| miss.seen),
+    })
 }
 
 fn passed(slot: Slot, health: &Health, answer: &str, after: Duration) -> Evidence {
@@ -333,6 +345,12 @@ fn passed(slot: Slot, health: &Health, answer: &str, after: Duration) -> Evidenc
     }
 }
 
+/// The end of the slot's log, for a failure that is told without it where it cannot be read.
+pub(crate) async fn last_lines(ports: &HostPorts, slot: Slot) -> Vec<String> {
+    let lines = ports.runtime.logs(slot, LOG_LINES).await;
+    lines.unwrap_or_else(|error: PortError| vec![format!("(its log cannot be read: {error})")])
+}
+
 async fn unhealthy(
     ports: &HostPorts,
     slot: Slot,
@@ -347,12 +365,7 @@ async fn unhealthy(
         message.push_str("; ");
         message.push_str(&finding);
     }
-    let lines = ports
-        .runtime
-        .logs(slot, LOG_LINES)
-        .await
-        .unwrap_or_else(|error: PortError| vec![format!("(its log cannot be read: {error})")]);
-    let logs = said.into_iter().chain(lines).collect();
+    let logs = said.into_iter().chain(last_lines(ports, slot).await).collect();
     Failure::new(FailureKind::Unhealthy, message).slot(slot).logs(logs).hint(format!(
         "`lockgate logs {} --slot {slot}` shows more; `health` in lockgate.yaml sets path and timeout",
         release.service

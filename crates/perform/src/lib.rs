@@ -10,8 +10,12 @@ mod health;
 mod lease;
 mod live;
 mod masked;
+mod misses;
 mod observe;
+#[cfg(test)]
+mod scene;
 mod traffic;
+mod verify;
 
 pub use closely::look_closely;
 pub use conductor::{Conductor, Subject};
