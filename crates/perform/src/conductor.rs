@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use lockgate_engine::Performer;
 use lockgate_model::{
-    Action, Digest, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Mask, Millis, ProjectName,
-    Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
+    Action, Digest, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Mask, Millis, Probe,
+    ProjectName, Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
 };
 use lockgate_ports::{Check, Gates, HostPorts, OnHeadway};
 
 use crate::verify::Asked;
+use crate::watch::Watch;
 use crate::{drain, files, gates, health, live, traffic, verify};
 
 /// Whom a run is about.
@@ -24,6 +25,8 @@ pub struct Subject {
 /// The performer of one service in one environment.
 pub struct Conductor {
     pub subject: Subject,
+    /// How a slot is looked at that is in no step of its own: the one that has the traffic while another drains.
+    pub probe: Probe,
     pub hosts: BTreeMap<HostId, HostPorts>,
     pub gates: Gates,
     /// For what the programs of gates write: they have this machine's environment, from which secrets come.
@@ -52,6 +55,43 @@ impl Conductor {
         let mask = |check: Check| Check { seen: self.told.hide(check.seen), ..check };
         gates::check(self, gates).await.into_iter().map(mask).collect()
     }
+
+    async fn on_host(&self, ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
+        match action {
+            Action::Gate { .. } => Ok(Seen::new()),
+            Action::Fetch { release } => {
+                ports.runtime.fetch(release).await?;
+                Ok(Seen::new())
+            }
+            Action::Start { slot, release } => start(ports, *slot, release).await,
+            Action::AwaitHealthy { slot, release, probe } => health::wait(ports, *slot, release, probe).await,
+            Action::Switch { slot, release, probe } => traffic::switch(ports, *slot, release, probe).await,
+            Action::Hold { bounds } => traffic::hold(ports, bounds).await,
+            Action::LetGo => traffic::let_go(ports).await,
+            Action::Withdraw { dial } => traffic::withdraw(ports, dial.as_deref()).await,
+            Action::Verify { slot, release, verify, probe, patient } => {
+                let (slot, verify, patient) = (*slot, verify.as_ref(), *patient);
+                verify::verify(ports, Asked { slot, release, verify, probe, patient }).await
+            }
+            Action::Record { recorded, release, tried } => {
+                files::record(ports, recorded, release.as_ref(), tried.as_ref()).await
+            }
+            Action::TakeBack { release, instead, because } => {
+                files::take_back(ports, release, instead.as_ref(), because.as_ref()).await
+            }
+            Action::Drain { slot, deadline, heir } => {
+                // Where a slot is its own heir its requests wait, and nobody has the traffic.
+                let heir = heir.filter(|heir| heir != slot);
+                let Self { subject: Subject { service, .. }, probe, .. } = self;
+                let watch = heir.map(|heir| Watch { ports, heir, service, probe });
+                drain::drain(ports, *slot, *deadline, watch).await
+            }
+            Action::Stop { slot, grace, heir, holding } => {
+                stop(ports, *slot, *grace, *heir, holding.as_ref()).await
+            }
+            Action::Prune { keep } => prune(ports, *keep).await,
+        }
+    }
 }
 
 #[async_trait]
@@ -68,7 +108,7 @@ impl Performer for Conductor {
         let ports = host
             .and_then(|host| self.hosts.get(host))
             .ok_or_else(|| unknown(host, &self.subject.environment, Some(action)))?;
-        let done = on_host(ports, action).await;
+        let done = self.on_host(ports, action).await;
         done.map(|seen| self.told.evidence(seen)).map_err(|failure| self.told.failure(failure).at(&ports.id))
     }
 
@@ -87,37 +127,6 @@ fn unknown(host: Option<&HostId>, environment: &EnvironmentName, action: Option<
     Failure::new(FailureKind::Refused, message).hint(format!(
         "put it back into `environments.{environment}.hosts` until `lockgate resume` is through"
     ))
-}
-
-async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
-    match action {
-        Action::Gate { .. } => Ok(Seen::new()),
-        Action::Fetch { release } => {
-            ports.runtime.fetch(release).await?;
-            Ok(Seen::new())
-        }
-        Action::Start { slot, release } => start(ports, *slot, release).await,
-        Action::AwaitHealthy { slot, release, probe } => health::wait(ports, *slot, release, probe).await,
-        Action::Switch { slot, release, probe } => traffic::switch(ports, *slot, release, probe).await,
-        Action::Hold { bounds } => traffic::hold(ports, bounds).await,
-        Action::LetGo => traffic::let_go(ports).await,
-        Action::Withdraw { dial } => traffic::withdraw(ports, dial.as_deref()).await,
-        Action::Verify { slot, release, verify, probe, patient } => {
-            let (slot, verify, patient) = (*slot, verify.as_ref(), *patient);
-            verify::verify(ports, Asked { slot, release, verify, probe, patient }).await
-        }
-        Action::Record { recorded, release, tried } => {
-            files::record(ports, recorded, release.as_ref(), tried.as_ref()).await
-        }
-        Action::TakeBack { release, instead, because } => {
-            files::take_back(ports, release, instead.as_ref(), because.as_ref()).await
-        }
-        Action::Drain { slot, deadline, .. } => drain::drain(ports, *slot, *deadline).await,
-        Action::Stop { slot, grace, heir, holding } => {
-            stop(ports, *slot, *grace, *heir, holding.as_ref()).await
-        }
-        Action::Prune { keep } => prune(ports, *keep).await,
-    }
 }
 
 /// The slot that has the traffic is never replaced: what is live changes only by a switch (P1).
@@ -252,7 +261,7 @@ mod tests {
         let machine = shared(Machine::new(HostId::new("web2").unwrap(), Arc::new(BTreeMap::new())));
         let ports = FakePorts::new(machine, Arc::new(DeadRouter)).host_ports("/srv/web");
         assert_eq!(stop(&ports, Slot::Green, Millis(0), None, None).await, Ok(Seen::new()));
-        assert_eq!(drain::drain(&ports, Slot::Green, Millis(0)).await, Ok(Seen::new()));
+        assert_eq!(drain::drain(&ports, Slot::Green, Millis(0), None).await, Ok(Seen::new()));
     }
 
     /// What is left to go back to stays while the one that took over does not serve.
@@ -300,7 +309,7 @@ mod tests {
         traffic::let_go(&ports).await.unwrap();
         assert!(stop(&ports, Slot::Main, Millis(0), None, None).await.is_err());
         traffic::hold(&ports, &bounds).await.unwrap();
-        assert_eq!(drain::drain(&ports, Slot::Main, Millis(0)).await.map(|seen| seen.len()), Ok(1));
+        assert_eq!(drain::drain(&ports, Slot::Main, Millis(0), None).await.map(|seen| seen.len()), Ok(1));
         stop(&ports, Slot::Main, Millis(0), None, None).await.unwrap();
         assert!(!runs(&machine, Slot::Main));
     }
@@ -314,9 +323,10 @@ mod tests {
         ports.router = Arc::new(Splitting(Split::new(shares).unwrap(), ports.router));
         let v1 = releases(&["v1", "v2"])[&Tag::new("v1").unwrap()].release.clone();
         for slot in [Slot::Blue, Slot::Green] {
-            for refused in
-                [stop(&ports, slot, Millis(0), None, None).await, drain::drain(&ports, slot, Millis(0)).await]
-            {
+            for refused in [
+                stop(&ports, slot, Millis(0), None, None).await,
+                drain::drain(&ports, slot, Millis(0), None).await,
+            ] {
                 assert_eq!(refused.unwrap_err().kind, FailureKind::Refused, "{slot}");
             }
         }

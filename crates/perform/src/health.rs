@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lockgate_model::{
     CommandHealth, DockerHealth, Evidence, Failure, FailureKind, Health, HttpHealth, Millis, Probe, Release,
-    Seen, Slot, SlotState,
+    Seen, ServiceName, Slot, SlotState,
 };
 use lockgate_ports::{
     Answer, Diagnosis, Endpoint, HostPorts, OwnHealthState, PortError, Request, Runtime, http,
@@ -117,7 +117,7 @@ pub(crate) async fn wait(
         }
     }
     let after = Millis::from(start.elapsed()).rounded();
-    let mut failure = unhealthy(ports, slot, release, probe, &last, after).await;
+    let mut failure = unhealthy(ports, slot, &release.service, probe, &last, after).await;
     let logs = said.into_iter().chain(std::mem::take(&mut failure.logs)).collect();
     Err(failure.logs(logs))
 }
@@ -140,7 +140,9 @@ pub(crate) async fn still_runs(
         look(ports, slot, release, patience, &mut last).await?;
     }
     match patience.is_over() {
-        true => Err(unhealthy(ports, slot, release, probe, &last, Millis::from(elapsed).rounded()).await),
+        true => {
+            Err(unhealthy(ports, slot, &release.service, probe, &last, Millis::from(elapsed).rounded()).await)
+        }
         false => Ok(()),
     }
 }
@@ -299,7 +301,7 @@ pub(crate) async fn once(
 ) -> Result<Endpoint, Failure> {
     let endpoint = find(ports, slot).await?.and_then(|seen| seen.endpoint);
     let Some(endpoint) = endpoint else {
-        return Err(unhealthy(ports, slot, release, probe, "it does not run", Millis(0)).await);
+        return Err(unhealthy(ports, slot, &release.service, probe, "it does not run", Millis(0)).await);
     };
     let mut last = String::new();
     for attempt in 0..PROBES_BEFORE_SWITCH_MAX {
@@ -311,7 +313,7 @@ pub(crate) async fn once(
             Err(seen) => last = seen,
         }
     }
-    Err(unhealthy(ports, slot, release, probe, &last, Millis(0)).await)
+    Err(unhealthy(ports, slot, &release.service, probe, &last, Millis(0)).await)
 }
 
 /// One probe of what answers at `endpoint`: the inner `Err` says what was seen instead of a pass.
@@ -351,10 +353,11 @@ pub(crate) async fn last_lines(ports: &HostPorts, slot: Slot) -> Vec<String> {
     lines.unwrap_or_else(|error: PortError| vec![format!("(its log cannot be read: {error})")])
 }
 
-async fn unhealthy(
+/// Why the slot might be so, its last log lines and where to look, with what was seen `last`.
+pub(crate) async fn unhealthy(
     ports: &HostPorts,
     slot: Slot,
-    release: &Release,
+    service: &ServiceName,
     probe: &Probe,
     last: &str,
     after: Millis,
@@ -368,6 +371,6 @@ async fn unhealthy(
     let logs = said.into_iter().chain(last_lines(ports, slot).await).collect();
     Failure::new(FailureKind::Unhealthy, message).slot(slot).logs(logs).hint(format!(
         "`lockgate logs {} --slot {slot}` shows more; `health` in lockgate.yaml sets path and timeout",
-        release.service
+        service
     ))
 }

@@ -16,6 +16,7 @@ mod observe;
 mod scene;
 mod traffic;
 mod verify;
+mod watch;
 
 pub use closely::look_closely;
 pub use conductor::{Conductor, Subject};

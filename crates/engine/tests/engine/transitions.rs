@@ -304,6 +304,30 @@ fn what_nobody_is_known_to_have_done_is_in_the_end_of_a_run_that_was_taken_over(
     assert_eq!(warnings(&state), [""; 0]);
 }
 
+/// Tidying up drains the old slot, and the heir is found dead meanwhile: its lane ends there, and it is no mere warning.
+#[test]
+fn a_settled_run_whose_release_is_found_dead_while_the_old_slot_drains_is_stuck() {
+    for (kind, stuck) in [
+        (FailureKind::Unhealthy, true),
+        (FailureKind::Conflict, true),
+        // The old slot could not be looked at.
+        (FailureKind::Unreachable, false),
+    ] {
+        let mut plan = long_plan();
+        let drains = &mut plan.phases[2].lanes[0].steps[0];
+        let Action::Drain { heir, .. } = &mut drains.action else { panic!("{drains:?}") };
+        *heir = Some(Slot::Green);
+        let started = EventKind::RunStarted { plan: Box::new(plan), owner: "me".into(), requester: None };
+        let mut state = RunState::begin(&event(0, started)).unwrap();
+        state.direction = Direction::Committed;
+        state.steps.fill(StepStatus::Done);
+        state.steps[4] = StepStatus::Failed(Failure::new(kind, "green is not healthy"));
+        state.steps[5] = StepStatus::Pending;
+        assert!(state.ready().is_empty(), "the old slot is kept");
+        assert_eq!(matches!(state.outcome(), Outcome::Stuck(_)), stuck, "{kind:?}: {:?}", state.outcome());
+    }
+}
+
 /// As the stores have it in their rows, and the simulation in memory.
 #[test]
 fn who_goes_on_with_a_run_takes_its_end_away_until_there_is_another() {
