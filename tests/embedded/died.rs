@@ -160,21 +160,60 @@ fn a_release_that_dies_early_in_a_long_drain_is_gone_back_from_at_once() {
     project.expect_settled("v1");
 }
 
+/// Ends when another proxy answers than the one that is killed.
+fn kill_the_proxy_until_it_is_back(project: &Project) {
+    let killed = project.admin("GET", "/v1/status", "").json()["pid"].as_i64().unwrap();
+    processes::send(i32::try_from(killed).unwrap(), Signal::KILL);
+    wait_for("the proxy to be started again", 5, || {
+        let mut client = http::unix(&project.path("host/proxy/admin.sock")).ok()?;
+        let status = client.send("GET", "/v1/status", &[("connection", "close")], b"").ok()?;
+        status.json()["pid"].as_i64().filter(|pid| *pid != killed)
+    });
+}
+
 #[test]
 fn a_proxy_that_is_killed_early_in_a_long_drain_is_started_again_at_once() {
     let project = while_draining_for_long(|project, running, _| {
-        let killed = project.admin("GET", "/v1/status", "").json()["pid"].as_i64().unwrap();
         let since = Instant::now();
-        processes::send(i32::try_from(killed).unwrap(), Signal::KILL);
-        wait_for("the proxy to be started again", 5, || {
-            let mut client = http::unix(&project.path("host/proxy/admin.sock")).ok()?;
-            let status = client.send("GET", "/v1/status", &[("connection", "close")], b"").ok()?;
-            status.json()["pid"].as_i64().filter(|pid| *pid != killed)
-        });
+        kill_the_proxy_until_it_is_back(project);
         assert_eq!(project.ask("/").release(), "v2");
         running.end().expect(0).says(&["succeeded"]);
         assert!(since.elapsed() < Duration::from_secs(NOTICED_SECONDS_MAX), "{:?}", since.elapsed());
     });
+    project.expect_settled("v2");
+}
+
+/// v1 has been asked to stop and does not listen, so that it takes the whole grace of three seconds.
+fn while_stopping(then: impl FnOnce(&Project, Running, &[Process])) -> Project {
+    let project = Project::new();
+    project.release("v1", "IGNORE_TERM=1");
+    project.deploy("v1");
+    let before = project.apps();
+    let running = project.start("deploy web v2 --format json");
+    wait_for("v1 to be asked to stop", 20, || {
+        project.run("logs web --slot blue").stdout.contains("ignoring SIGTERM").then_some(())
+    });
+    then(&project, running, &newer(&project, &before));
+    project
+}
+
+#[test]
+fn a_proxy_that_is_killed_while_the_old_slot_stops_is_started_again_at_once() {
+    let project = while_stopping(|project, running, _| {
+        kill_the_proxy_until_it_is_back(project);
+        running.end().expect(0).says(&["succeeded"]);
+    });
+    project.expect_settled("v2");
+}
+
+/// There is nothing left to go back to by then: the end says so, and `resume` starts it again.
+#[test]
+fn a_release_that_dies_while_the_old_slot_stops_is_not_said_to_have_succeeded() {
+    let project = while_stopping(|_, running, new| {
+        new.iter().for_each(|app| app.signal(Signal::KILL));
+        running.end().expect(4).says(&["blue was stopped, and by then nobody was served"]);
+    });
+    project.run("resume").expect(0);
     project.expect_settled("v2");
 }
 

@@ -56,6 +56,10 @@ impl Conductor {
         gates::check(self, gates).await.into_iter().map(mask).collect()
     }
 
+    fn watch<'a>(&'a self, ports: &'a HostPorts, heir: Slot) -> Watch<'a> {
+        Watch { ports, heir, service: &self.subject.service, probe: &self.probe }
+    }
+
     async fn on_host(&self, ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
         match action {
             Action::Gate { .. } => Ok(Seen::new()),
@@ -82,12 +86,11 @@ impl Conductor {
             Action::Drain { slot, deadline, heir } => {
                 // Where a slot is its own heir its requests wait, and nobody has the traffic.
                 let heir = heir.filter(|heir| heir != slot);
-                let Self { subject: Subject { service, .. }, probe, .. } = self;
-                let watch = heir.map(|heir| Watch { ports, heir, service, probe });
-                drain::drain(ports, *slot, *deadline, watch).await
+                drain::drain(ports, *slot, *deadline, heir.map(|heir| self.watch(ports, heir))).await
             }
             Action::Stop { slot, grace, heir, holding } => {
-                stop(ports, *slot, *grace, *heir, holding.as_ref()).await
+                let watch = heir.map(|heir| self.watch(ports, heir));
+                stop(ports, *slot, *grace, watch, holding.as_ref()).await
             }
             Action::Prune { keep } => prune(ports, *keep).await,
         }
@@ -149,12 +152,12 @@ async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen,
     Ok(Seen::new())
 }
 
-/// `holding`: the slot is stopped only while it has these bytes.
-async fn stop(
+/// `holding`: the slot is stopped only while it has these bytes. `heir` is looked at before, meanwhile and once more behind it.
+pub(crate) async fn stop(
     ports: &HostPorts,
     slot: Slot,
     grace: Millis,
-    heir: Option<Slot>,
+    heir: Option<Watch<'_>>,
     holding: Option<&Digest>,
 ) -> Result<Seen, Failure> {
     let (routed, seen) = tokio::join!(traffic::route(ports), ports.runtime.slots());
@@ -183,13 +186,23 @@ async fn stop(
     }
     // Where there is no router, what runs is live.
     let serves = |heir| (!ports.router.sends_traffic() || route.sends_to(heir)) && runs(heir);
-    if let Some(heir) = heir.filter(|heir| !serves(*heir)) {
+    if let Some(Watch { heir, .. }) = heir.filter(|watch| !serves(watch.heir)) {
         return Err(refused(format!(
             "{heir}, which should have the traffic, does not run with it, so {slot} is not stopped"
         ))
         .hint("`lockgate status` shows what is live; `lockgate rollback` goes back to what still runs"));
     }
-    ports.runtime.stop(slot, grace).await.map_err(|error| Failure::from(error).slot(slot))?;
+    let stopping = ports.runtime.stop(slot, grace);
+    let stopped = match heir {
+        Some(watch) => watch.beside(stopping).await,
+        None => stopping.await,
+    };
+    stopped.map_err(|error| Failure::from(error).slot(slot))?;
+    let Some(watch) = heir else { return Ok(Seen::new()) };
+    watch.last_look().await.map_err(|failure| Failure {
+        message: format!("{slot} was stopped, and by then nobody was served: {}", failure.message),
+        ..failure
+    })?;
     Ok(Seen::new())
 }
 
@@ -223,7 +236,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::scene::{releases, serving};
+    use crate::scene::{probed, releases, service, serving};
 
     /// A host whose router has died.
     struct DeadRouter;
@@ -284,13 +297,17 @@ mod tests {
                 machine.point_at(Some(Machine::address(target)), None);
             }
             let ports = FakePorts::new(machine, Arc::new(NoFaults)).host_ports("/srv/web");
-            let ended = stop(&ports, Slot::Blue, Millis(0), Some(Slot::Green), None).await;
+            let ended = stop(&ports, Slot::Blue, Millis(0), Some(heir(&ports)), None).await;
             assert_eq!(ended.is_ok(), stops, "{heir_runs} {target}: {ended:?}");
             if let Err(failure) = ended {
                 assert_eq!(failure.kind, FailureKind::Refused);
                 assert!(!failure.hints.is_empty());
             }
         }
+    }
+
+    fn heir(ports: &HostPorts) -> Watch<'_> {
+        Watch { ports, heir: Slot::Green, service: service(), probe: probed() }
     }
 
     fn runs(machine: &lockgate_ports::fake::SharedMachine, slot: Slot) -> bool {
@@ -393,7 +410,7 @@ mod tests {
             let (machine, mut ports) = serving(Slot::Blue, "v1");
             machine.lock().unwrap().place(Slot::Green, &Tag::new("v2").unwrap(), heir_runs);
             ports.router = Arc::new(NoRouter);
-            let ended = stop(&ports, Slot::Blue, Millis(0), Some(Slot::Green), None).await;
+            let ended = stop(&ports, Slot::Blue, Millis(0), Some(heir(&ports)), None).await;
             assert_eq!((ended.is_ok(), runs(&machine, Slot::Blue)), (heir_runs, !heir_runs), "{ended:?}");
         }
     }

@@ -1,8 +1,8 @@
 //! What this crate's tests play on: a host in memory, and a router that is odd in one respect.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use lockgate_model::{
@@ -58,6 +58,17 @@ pub(crate) fn probe() -> Probe {
         body: None,
     });
     Probe { health, port: None }
+}
+
+/// As [`probe`], for whoever borrows it.
+pub(crate) fn probed() -> &'static Probe {
+    static PROBE: LazyLock<Probe> = LazyLock::new(probe);
+    &PROBE
+}
+
+pub(crate) fn service() -> &'static ServiceName {
+    static SERVICE: LazyLock<ServiceName> = LazyLock::new(|| ServiceName::new("web").unwrap());
+    &SERVICE
 }
 
 pub(crate) fn answer(status: u16, body: &str, slot: Option<Slot>) -> Result<RouterAnswer, PortError> {

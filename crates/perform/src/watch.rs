@@ -1,6 +1,9 @@
-//! Somebody looks while the old slot drains: whether the router still sends to its heir, and whether the heir answers. Until
-//! the drain is over the old slot runs, so what dies meanwhile is gone back from at once.
+//! Somebody looks while the old slot drains and stops: whether the router still sends to its heir, and whether the heir
+//! answers. Until the drain is over the old slot runs, so what dies meanwhile is gone back from at once; what dies while the
+//! old slot stops is told.
 
+use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use lockgate_model::{Failure, FailureKind, Health, Probe, ServiceName, Slot, SlotState};
@@ -16,6 +19,8 @@ use crate::traffic;
 const LOOK_MILLIS: u64 = 250;
 /// As [`LOOK_MILLIS`], where a look runs a program in a container or asks its engine.
 const LOOK_MILLIS_OWN: u64 = 500;
+/// How long a router or a host that does not answer is waited for at the last look.
+const SILENCE_SECONDS_MAX: u64 = 10;
 
 /// Whom to look at.
 #[derive(Clone, Copy)]
@@ -47,6 +52,82 @@ impl Watch<'_> {
             failure = self.until_the_route_leaves() => failure,
             failure = self.until_the_heir_fails() => failure,
         }
+    }
+
+    /// Does `work` to its end, and looks meanwhile, so that a router of ours that dies is started again.
+    pub(crate) async fn beside<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            failure = self.until_it_fails() => tracing::warn!(%failure, "seen while another slot stops"),
+        }
+        work.await
+    }
+
+    /// The last look: whether the heir serves, as far as that can be told from here.
+    ///
+    /// # Errors
+    /// `Unhealthy` when it certainly does not. Who looks again finds the old slot stopped, so no kind that is tried again.
+    pub(crate) async fn last_look(&self) -> Result<(), Failure> {
+        if !self.ports.router.sends_traffic() {
+            return match self.running().await {
+                Ok(None) => Err(self.unhealthy("it does not run", Instant::now()).await),
+                Ok(Some(_)) | Err(_) => Ok(()),
+            };
+        }
+        let (routed, well) = tokio::join!(self.is_routed_at_last(), self.is_well_at_last());
+        routed.and(well)
+    }
+
+    async fn is_routed_at_last(&self) -> Result<(), Failure> {
+        let (start, mut away) = (Instant::now(), Misses::default());
+        loop {
+            match traffic::route(self.ports).await {
+                Ok(route) if route.sends_to(self.heir) => return Ok(()),
+                Ok(route) => {
+                    away.note();
+                    if away.count() {
+                        return Err(Failure { kind: FailureKind::Unhealthy, ..self.elsewhere(&route) });
+                    }
+                }
+                Err(error) if start.elapsed() >= Duration::from_secs(SILENCE_SECONDS_MAX) => {
+                    // Where the host answers it is the router that is gone.
+                    let Ok(_) = self.running().await else { return Ok(()) };
+                    let router = self.ports.router.name();
+                    let message = format!("{router} does not answer any more: {}", error.message);
+                    return Err(Failure::new(FailureKind::Unhealthy, message)
+                        .hint(format!("start {router} again; `lockgate status` shows then what is live")));
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(MISSES_PAUSE_MILLIS)).await;
+        }
+    }
+
+    async fn is_well_at_last(&self) -> Result<(), Failure> {
+        let (start, mut missed, mut known) = (Instant::now(), Misses::default(), None);
+        loop {
+            let (seen, is_gone) = match self.look(&mut known).await {
+                Heir::Well => return Ok(()),
+                Heir::Unknown if start.elapsed() >= Duration::from_secs(SILENCE_SECONDS_MAX) => return Ok(()),
+                Heir::Unknown => (None, false),
+                Heir::Fails(seen) => (Some(seen), false),
+                Heir::Gone(seen) => (Some(seen), true),
+            };
+            if let Some(seen) = seen {
+                missed.note();
+                if is_gone || missed.count() {
+                    return Err(self.unhealthy(&seen, start).await);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(MISSES_PAUSE_MILLIS)).await;
+        }
+    }
+
+    async fn unhealthy(&self, seen: &str, since: Instant) -> Failure {
+        let after = since.elapsed().into();
+        health::unhealthy(self.ports, self.heir, self.service, self.probe, seen, after).await
     }
 
     async fn until_the_route_leaves(&self) -> Failure {
@@ -99,9 +180,7 @@ impl Watch<'_> {
             };
             missed.note();
             if is_gone || missed.count() {
-                let after = start.elapsed().into();
-                return health::unhealthy(self.ports, self.heir, self.service, self.probe, &seen, after)
-                    .await;
+                return self.unhealthy(&seen, start).await;
             }
         }
     }

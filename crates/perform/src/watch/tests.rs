@@ -2,16 +2,17 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use lockgate_model::{Millis, Seen};
-use lockgate_ports::PortError;
 use lockgate_ports::fake::{Call, FakePorts, Fate, Faults, Machine, SharedMachine, What};
+use lockgate_ports::{NoRouter, PortError};
 
 use super::*;
+use crate::conductor::stop;
 use crate::drain::drain;
-use crate::scene::{Odd, probe, switched};
+use crate::scene::{Odd, probed, service, switched};
 
 const DRAIN: Millis = Millis::from_secs(30);
 const DIES: Duration = Duration::from_secs(2);
@@ -34,8 +35,8 @@ async fn drained(
     heir: Option<Slot>,
     happens: impl FnOnce(),
 ) -> (Result<Seen, Failure>, Duration) {
-    let (start, service, probe) = (Instant::now(), ServiceName::new("web").unwrap(), probe());
-    let watch = heir.map(|heir| Watch { ports, heir, service: &service, probe: &probe });
+    let start = Instant::now();
+    let watch = heir.map(|heir| Watch { ports, heir, service: service(), probe: probed() });
     let later = async {
         tokio::time::sleep(DIES).await;
         happens();
@@ -108,14 +109,7 @@ async fn a_router_that_died_is_revived_and_the_drain_goes_on() {
     for revives in [true, false] {
         let (_, mut ports) = draining();
         let start = Instant::now();
-        let mut odd = Odd::new(ports.router.clone());
-        odd.routed =
-            Some(Box::new(move |revived| match start.elapsed() < DIES || (revives && revived > 0) {
-                true => Ok(()),
-                false => Err(PortError::unreachable("no proxy runs")),
-            }));
-        let revived = odd.revived.clone();
-        ports.router = Arc::new(odd);
+        let revived = odd(&mut ports, move |revived| start.elapsed() < DIES || (revives && revived > 0));
         let counted = revived.clone();
         let soon = async {
             tokio::time::sleep(DIES + Duration::from_millis(500)).await;
@@ -194,4 +188,139 @@ async fn a_host_that_falls_silent_says_nothing_of_the_heir() {
     let (settled, elapsed) = drained(&ports, Some(Slot::Green), || {}).await;
     assert!(settled.unwrap()[0].seen.starts_with("unknown: "), "{elapsed:?}");
     assert!(elapsed >= DRAIN.duration(), "{elapsed:?}");
+}
+
+/// Stopping blue takes a while, and then something happens.
+struct Stopping<T> {
+    takes: Duration,
+    then: T,
+}
+
+#[async_trait]
+impl<T: Fn(&mut Machine) + Send + Sync> Faults for Stopping<T> {
+    async fn before(&self, call: &Call) -> Fate {
+        if matches!(call.what, What::Stop(_)) {
+            tokio::time::sleep(self.takes).await;
+        }
+        Fate::Happens
+    }
+
+    async fn after(&self, _: &Call) {}
+
+    fn admits(&self, _: &Call, _: &mut Machine) -> bool {
+        true
+    }
+
+    fn happened(&self, call: &Call, machine: &mut Machine) {
+        if matches!(call.what, What::Stop(_)) {
+            (self.then)(machine);
+        }
+    }
+}
+
+const GRACE: Duration = Duration::from_secs(5);
+
+fn stopping(then: impl Fn(&mut Machine) + Send + Sync + 'static) -> (SharedMachine, HostPorts) {
+    let (machine, _) = switched();
+    let faults = Arc::new(Stopping { takes: GRACE, then });
+    let ports = FakePorts::new(machine.clone(), faults).host_ports("/srv/web");
+    (machine, ports)
+}
+
+async fn stopped(ports: &HostPorts) -> (Result<Seen, Failure>, Duration) {
+    let start = Instant::now();
+    let watch = Watch { ports, heir: Slot::Green, service: service(), probe: probed() };
+    let settled = stop(ports, Slot::Blue, GRACE.into(), Some(watch), None).await;
+    (settled, start.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_behind_which_the_heir_serves_is_done() {
+    let (machine, ports) = stopping(|_| {});
+    let (settled, elapsed) = stopped(&ports).await;
+    assert_eq!(settled, Ok(Seen::new()));
+    assert!(elapsed < GRACE + Duration::from_millis(100), "{elapsed:?}");
+    assert!(machine.lock().unwrap().slots[&Slot::Blue].running_since.is_none());
+}
+
+/// The old slot is gone by then, so it is not done and not tried again: it is said that nobody is served.
+#[tokio::test(start_paused = true)]
+async fn a_stop_behind_which_nobody_is_served_has_failed() {
+    type Happens = fn(&mut Machine);
+    let dies: Happens = |machine| machine.slots.get_mut(&Slot::Green).unwrap().running_since = None;
+    let sickens: Happens =
+        |machine| machine.slots.get_mut(&Slot::Green).unwrap().behaviour.healthy_after = None;
+    let leaves: Happens = |machine| machine.point_at(None, None);
+    for (happens, said) in [
+        (dies, "it does not run"),
+        (sickens, "it answered 503"),
+        (leaves, "green has lost the traffic: fake dials nothing"),
+    ] {
+        let (_, ports) = stopping(happens);
+        let (settled, elapsed) = stopped(&ports).await;
+        let failure = settled.unwrap_err();
+        assert_eq!((failure.kind, failure.slot), (FailureKind::Unhealthy, Some(Slot::Green)), "{failure}");
+        assert!(
+            failure.message.starts_with("blue was stopped, and by then nobody was served: "),
+            "{failure}"
+        );
+        assert!(failure.message.contains(said), "{failure}");
+        assert!(elapsed < GRACE + Duration::from_secs(1), "{elapsed:?}");
+    }
+}
+
+/// The router's route can be read as `routed` says.
+fn odd(ports: &mut HostPorts, routed: impl Fn(u32) -> bool + Send + Sync + 'static) -> Arc<AtomicU32> {
+    let mut odd = Odd::new(ports.router.clone());
+    odd.routed = Some(Box::new(move |revived| match routed(revived) {
+        true => Ok(()),
+        false => Err(PortError::unreachable("it does not answer")),
+    }));
+    let revived = odd.revived.clone();
+    ports.router = Arc::new(odd);
+    revived
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_of_ours_that_dies_while_a_slot_stops_is_revived_meanwhile() {
+    let (_, mut ports) = stopping(|_| {});
+    let start = Instant::now();
+    let revived = odd(&mut ports, move |revived| start.elapsed() < DIES || revived > 0);
+    let soon = async {
+        tokio::time::sleep(DIES + Duration::from_millis(500)).await;
+        assert_eq!(revived.load(Ordering::Relaxed), 1);
+        std::future::pending::<()>().await
+    };
+    before(stopped(&ports), soon).await.0.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_of_somebody_elses_that_is_gone_is_told_unless_it_is_the_whole_host() {
+    let (_, mut ports) = stopping(|_| {});
+    let start = Instant::now();
+    odd(&mut ports, move |_| start.elapsed() < DIES);
+    let failure = stopped(&ports).await.0.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Unhealthy);
+    assert!(failure.message.contains("odd does not answer any more"), "{failure}");
+
+    let (machine, _) = switched();
+    let silent_after = Some((Instant::now(), DIES));
+    let faults = Fails { probes: None, silent_after, probed: AtomicU64::new(0) };
+    let ports = FakePorts::new(machine, Arc::new(faults)).host_ports("/srv/web");
+    let watch = Watch { ports: &ports, heir: Slot::Green, service: service(), probe: probed() };
+    tokio::time::advance(DIES).await;
+    assert_eq!(watch.last_look().await, Ok(()), "nothing is known of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_router_an_heir_has_to_run_at_the_end() {
+    for (dies, well) in [(true, false), (false, true)] {
+        let (_, mut ports) = stopping(move |machine| {
+            if dies {
+                machine.slots.get_mut(&Slot::Green).unwrap().running_since = None;
+            }
+        });
+        ports.router = Arc::new(NoRouter);
+        assert_eq!(stopped(&ports).await.0.is_ok(), well);
+    }
 }
