@@ -213,6 +213,9 @@ pub struct RouterObserved {
     /// Why the router cannot be asked now, if so; no plan is made that would have to change it.
     #[serde(default)]
     pub unreachable: Option<String>,
+    /// How it is switched and drained, a sentence each, where that is not as with other routers. Known where a plan is made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// System A's state files.

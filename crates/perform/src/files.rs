@@ -97,6 +97,8 @@ fn parse_list(content: &[u8]) -> Result<Releases, serde_json::Error> {
 
 /// Writes what differs: first the list and the previous slot, then the active one, so that a reader who sees the new
 /// active slot sees what belongs to it.
+///
+/// Where the active slot's file is the router's own switch it is left alone: the switch has written it, and its undo does.
 pub(crate) async fn record(
     ports: &HostPorts,
     recorded: &Recorded,
@@ -115,9 +117,14 @@ pub(crate) async fn record(
     };
     let (active, previous) = (active_path(&ports.home), previous_path(&ports.home));
     let before = async { Ok(ports.host.read(&active).await?.content) };
-    let (before, (), ()) =
-        tokio::try_join!(before, remembered, replace(ports, &previous, recorded.previous))?;
-    write(ports, &active, before.as_deref(), recorded.active).await?;
+    let switches = async { Ok(ports.router.goes_by_active_color().await?) };
+    let (before, switches, (), ()) =
+        tokio::try_join!(before, switches, remembered, replace(ports, &previous, recorded.previous))?;
+    // A file that names no colour means blue to that router, too.
+    let is_said = parse(before.as_deref()).is_none() && recorded.active == Some(Slot::Blue);
+    if !switches || is_said {
+        write(ports, &active, before.as_deref(), recorded.active).await?;
+    }
     Ok(Seen::new())
 }
 

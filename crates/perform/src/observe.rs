@@ -39,12 +39,16 @@ async fn named(ports: &HostPorts, depth: Depth) -> Result<(HostId, HostObserved)
 async fn observe_host(ports: &HostPorts, depth: Depth) -> Result<HostObserved, Failure> {
     let conflicts = async {
         match depth {
-            Depth::Status => Ok(Vec::new()),
-            Depth::Plan => Ok(ports.runtime.conflicts().await?),
+            Depth::Status => Ok((Vec::new(), Vec::new())),
+            Depth::Plan => {
+                let (conflicts, remarks) = tokio::join!(ports.runtime.conflicts(), ports.router.remarks());
+                Ok((conflicts?, remarks))
+            }
         }
     };
-    let ((mut seen, missing), conflicts) = tokio::try_join!(glimpse(ports), conflicts)?;
+    let ((mut seen, missing), (conflicts, remarks)) = tokio::try_join!(glimpse(ports), conflicts)?;
     seen.conflicts = conflicts;
+    seen.router.remarks = remarks;
     missing.map_or(Ok(seen), Err)
 }
 

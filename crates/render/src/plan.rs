@@ -25,6 +25,11 @@ pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
                 write!(text, "\n{} {}: {warning}", paint.yellow("!"), hosts_text(std::slice::from_ref(host)));
         }
     }
+    for (host, seen) in observed.hosts.iter().filter(|_| !plan.is_empty()) {
+        for remark in &seen.router.remarks {
+            let _ = write!(text, "\n{}: {}", hosts_text(std::slice::from_ref(host)), escaped(remark));
+        }
+    }
     if let Some(rejected) = observed.rejected(&plan.release) {
         let _ = write!(text, "\n{} {}", paint.yellow("!"), rejected_text(&rejected, &rfc3339));
     }

@@ -4,6 +4,8 @@ mod admin;
 mod ask;
 mod caddy;
 mod check;
+mod either;
+mod file_switch;
 mod ghost;
 mod options;
 mod router;
@@ -14,4 +16,6 @@ mod tree;
 mod version;
 
 pub use caddy::Caddy;
+pub use either::EitherSwitch;
+pub use file_switch::FileOptions;
 pub use options::CaddyOptions;

@@ -8,7 +8,7 @@ use lockgate_ports::{
 };
 use serde_json::Value;
 
-use crate::ask::is_within;
+use crate::ask::{DataPath, is_within};
 use crate::caddy::Caddy;
 use crate::check;
 use crate::options::dial_of;
@@ -76,11 +76,7 @@ impl Router for Caddy {
                 "Caddy dials {dial} nowhere, the route {id} is missing (after `caddy reload`?)"
             )));
         }
-        let counts = self.admin.get("/reverse_proxy/upstreams").await?.value;
-        let counts = counts.as_array().map(Vec::as_slice).unwrap_or_default();
-        let of = |count: &&Value| count.get("address").and_then(Value::as_str) == Some(dial.as_str());
-        let requests =
-            counts.iter().find(of).and_then(|count| count.get("num_requests")).and_then(Value::as_u64);
+        let requests = self.counted(&dial).await?;
         match requests {
             Some(requests) => Ok(InFlight { requests, upgraded: 0 }),
             None => Err(unknown(format!("Caddy does not list {dial} in /reverse_proxy/upstreams"))),
@@ -89,6 +85,21 @@ impl Router for Caddy {
 
     async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {
         let path = self.data_path(&request.target).await?;
+        self.ask_along(&path, request).await
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        check::check(self).await
+    }
+}
+
+impl Caddy {
+    /// Asks as a user would, along the way that was found.
+    pub(crate) async fn ask_along(
+        &self,
+        path: &DataPath,
+        request: &Request,
+    ) -> Result<RouterAnswer, PortError> {
         let mut request = request.clone();
         request.target.insert_str(0, &path.prefix);
         // What the route is matched by comes first: under another name another site would answer.
@@ -112,7 +123,11 @@ impl Router for Caddy {
         Ok(RouterAnswer { answer, slot, release: None })
     }
 
-    async fn check(&self) -> Vec<Check> {
-        check::check(self).await
+    /// What `/reverse_proxy/upstreams` says of an address; `None` when it is not on the list.
+    pub(crate) async fn counted(&self, dial: &str) -> Result<Option<u64>, PortError> {
+        let counts = self.admin.get("/reverse_proxy/upstreams").await?.value;
+        let counts = counts.as_array().map(Vec::as_slice).unwrap_or_default();
+        let of = |count: &&Value| count.get("address").and_then(Value::as_str) == Some(dial);
+        Ok(counts.iter().find(of).and_then(|count| count.get("num_requests")).and_then(Value::as_u64))
     }
 }

@@ -14,6 +14,13 @@ pub(crate) struct Version(pub u32, pub u32);
 /// `stream_close_delay` can spare WebSockets.
 pub(crate) const STREAMS_SURVIVE: Version = Version(2, 7);
 
+/// The first version that reads a file at each request: `{file.…}`.
+pub(crate) const FILES_ARE_READ: Version = Version(2, 8);
+
+/// From its second patch on a connection that is just being opened cannot be handed to the new listening socket
+/// (golang/go#75591).
+pub(crate) const SOCKETS_NEVER_MOVE: Version = Version(2, 10);
+
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.0, self.1)

@@ -14,11 +14,18 @@ use crate::support::local;
 pub struct Hooked {
     inner: Arc<dyn Host>,
     hook: Option<(Endpoint, Request)>,
+    /// What is started in the place of `caddy`; `None`: there are no programs.
+    caddy: Option<&'static str>,
 }
 
 impl Hooked {
     pub fn without_programs() -> Hooked {
-        Hooked { inner: local(), hook: None }
+        Hooked { inner: local(), hook: None, caddy: None }
+    }
+
+    /// A host whose `caddy` is this program.
+    pub fn with_caddy(program: &'static str) -> Hooked {
+        Hooked { inner: local(), hook: None, caddy: Some(program) }
     }
 
     /// Waits until nobody listens there.
@@ -31,7 +38,7 @@ impl Hooked {
     }
 
     pub fn meddling(endpoint: Endpoint, request: Request) -> Hooked {
-        Hooked { inner: local(), hook: Some((endpoint, request)) }
+        Hooked { inner: local(), hook: Some((endpoint, request)), caddy: None }
     }
 }
 
@@ -42,7 +49,14 @@ impl Host for Hooked {
     }
 
     async fn exec(&self, command: &Command) -> Result<Output, PortError> {
-        Err(PortError::not_found(format!("{} is not installed", command.argv[0])))
+        let Some(caddy) = self.caddy else {
+            return Err(PortError::not_found(format!("{} is not installed", command.argv[0])));
+        };
+        let mut command = command.clone();
+        if command.argv[0] == "caddy" {
+            command.argv[0] = caddy.to_owned();
+        }
+        self.inner.exec(&command).await
     }
 
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {

@@ -1,5 +1,6 @@
 //! The driver against a real Caddy.
 
+mod file;
 mod hooked;
 mod load;
 mod refusals;
