@@ -237,6 +237,18 @@ mod tests {
     }
 
     #[test]
+    fn how_a_router_is_switched_and_drained_is_said_where_there_is_something_to_do() {
+        let mut seen = observed();
+        let first = seen.hosts.get_mut(&host("web1")).unwrap();
+        first.router.remarks = vec!["the switch is /srv/web/active_color".into()];
+        let said = "\nweb1: the switch is /srv/web/active_color\n";
+        assert!(plan_text(&plan(), &seen, Paint::plain()).contains(said));
+        let mut empty = plan();
+        empty.phases.clear();
+        assert!(!plan_text(&empty, &seen, Paint::plain()).contains(said));
+    }
+
+    #[test]
     fn what_is_out_of_order_is_said() {
         let mut seen = observed();
         let first = seen.hosts.get_mut(&host("web1")).unwrap();

@@ -1,5 +1,6 @@
 //! The switch that is a file, against the newest Caddy.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
@@ -37,19 +38,31 @@ impl FileWorld {
     /// `site`: what stands in the site's block; `FILE`, `BLUE` and `GREEN` are filled in.
     pub async fn new(kind: Kind, site: &str) -> FileWorld {
         let setup = Setup::new().await;
+        let slots = setup.apps.each_ref().map(|app| app.address);
+        Self::of(setup, kind, site, slots).await
+    }
+
+    /// With other apps in blue and green.
+    pub async fn with_slots(kind: Kind, site: &str, slots: [SocketAddr; 2]) -> FileWorld {
+        Self::of(Setup::new().await, kind, site, slots).await
+    }
+
+    async fn of(setup: Setup, kind: Kind, site: &str, slots: [SocketAddr; 2]) -> FileWorld {
+        let [blue, green] = slots.map(|slot| slot.to_string());
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         let file = dir.path().join("active_color").to_str().unwrap().to_owned();
-        let site = site
-            .replace("FILE", &file)
-            .replace("BLUE", &setup.dial(Slot::Blue))
-            .replace("GREEN", &setup.dial(Slot::Green));
+        let site = site.replace("FILE", &file).replace("BLUE", &blue).replace("GREEN", &green);
         let mut config = setup.caddyfile(&site);
         if kind.silent {
             config = config.replacen(&format!("admin {}", setup.admin), "admin off", 1);
         }
         let program = kind.program.unwrap_or(NEW);
-        let caddy = CaddyOptions { host: Arc::new(Hooked::with_caddy(program.path)), ..setup.options() };
+        let caddy = CaddyOptions {
+            host: Arc::new(Hooked::with_caddy(program.path)),
+            dial: [(Slot::Blue, blue), (Slot::Green, green)].into(),
+            ..setup.options()
+        };
         let world = setup.run_program(program, &config, "caddyfile", caddy.clone()).await;
         let options = FileOptions {
             switch: kind.switch,
