@@ -27,6 +27,7 @@ mod slack;
 mod stability;
 mod state_files;
 mod stuck;
+mod supervised;
 mod troubleshooting;
 mod watch;
 mod workers;

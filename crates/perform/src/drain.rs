@@ -32,7 +32,10 @@ pub(crate) async fn drain(
     };
     let (looked, routed) = tokio::join!(look, traffic::route(ports));
     let Some((endpoint, counted)) = looked? else { return Ok(Seen::new()) };
-    let route = routed?;
+    let route = match watch {
+        Some(watch) => watch.routed(routed).await?,
+        None => routed?,
+    };
     if route.sends_to(slot) && !route.held {
         return Err(Failure::new(
             FailureKind::Refused,

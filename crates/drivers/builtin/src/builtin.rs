@@ -280,6 +280,7 @@ impl Router for Builtin {
                 dial: Some(view.target.dial),
                 version: RouteVersion(view.version.to_string()),
                 held: view.hold.is_some(),
+                ..Route::default()
             }),
             Ok(Err((_, refused))) if refused.kind == ErrorKind::NotFound => Ok(Route::default()),
             Ok(Err((error, _))) => Err(error),

@@ -38,13 +38,17 @@ pub(crate) enum Change {
     Patch,
     /// Create what is not there.
     Put,
-    /// Append to a list.
-    Post,
+    /// Take away what is there; the value is not looked at.
+    Delete,
 }
 
 impl Admin {
     pub(crate) fn new(host: Arc<dyn Host>, endpoint: Endpoint, shown: String) -> Self {
         Self { host, endpoint, shown }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     pub(crate) fn shown(&self) -> &str {
@@ -88,7 +92,7 @@ impl Admin {
         let method = match change {
             Change::Patch => "PATCH",
             Change::Put => "PUT",
-            Change::Post => "POST",
+            Change::Delete => "DELETE",
         };
         let body = value.to_string().into_bytes();
         let mut request = Request::json(method, path, body, Millis::from_secs(CHANGE_SECONDS_MAX));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_model::{CaddySwitch, Slot, Split};
 use lockgate_ports::{
-    Check, Endpoint, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
+    Check, Endpoint, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Tried, Upstream,
 };
 use tokio::sync::OnceCell;
 
@@ -66,6 +66,10 @@ impl Router for EitherSwitch {
 
     async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
         self.chosen().await?.set(to, expected).await
+    }
+
+    async fn try_out(&self, to: &Upstream, request: &Request) -> Result<Tried, PortError> {
+        self.chosen().await?.try_out(to, request).await
     }
 
     async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError> {

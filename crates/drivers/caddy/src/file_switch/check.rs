@@ -53,9 +53,9 @@ async fn version_check(switch: &FileSwitch) -> Check {
     let what = "Caddy's version";
     match (switch.refuse_old().await, switch.version().await) {
         (Err(error), _) => failed(what, &error),
-        (Ok(()), Some(seen)) => Check::ok(what, seen.to_string()),
-        (Ok(()), None) => {
-            Check::ok(what, format!("unknown; the switch needs {} or later", version::FILES_ARE_READ))
+        (Ok(()), seen) if seen.number().is_some() => Check::ok(what, seen.to_string()),
+        (Ok(()), seen) => {
+            Check::ok(what, format!("{seen}; the switch needs {} or later", version::FILES_ARE_READ))
         }
     }
 }
@@ -92,7 +92,7 @@ async fn reading_check(switch: &FileSwitch, looked: &Looked) -> Check {
     let answered = match switch.data_path(looked, ANY_PATH) {
         Ok(path) => {
             let request = Request::get(ANY_PATH, Millis::from_secs(ASK_SECONDS_MAX));
-            switch.caddy.ask_along(&path, &request).await.ok().and_then(|answer| answer.slot)
+            switch.ask_along(&path, &request).await.ok().and_then(|answer| answer.slot)
         }
         Err(_) => None,
     };
@@ -159,7 +159,7 @@ async fn counts_check(switch: &FileSwitch) -> Check {
         Ok(dial) => dial,
         Err(error) => return failed(what, &error),
     };
-    match switch.caddy.counted(dial).await {
+    match counts::of_caddy(switch, dial).await {
         Ok(_) => Check::ok(what, "Caddy counts them for both slots"),
         Err(error) => Check::ok(what, counts::said(&error)),
     }

@@ -9,7 +9,7 @@ use crate::version::{self, Version};
 /// For a Caddy that is switched through its admin API.
 pub(crate) async fn recommended(switch: &FileSwitch) -> Option<Check> {
     let what = "what a switch costs";
-    let seen = switch.version().await;
+    let seen = switch.version().await.number();
     let costs = costs(seen);
     if seen.is_some_and(|seen| seen < version::FILES_ARE_READ) {
         return Some(Check::warn(
@@ -43,9 +43,7 @@ fn costs(version: Option<Version>) -> String {
         Some(seen) if seen < version::SOCKETS_NEVER_MOVE => {
             "connections that were just being opened unless net.ipv4.tcp_migrate_req=1"
         }
-        Some(_) => {
-            "connections that were just being opened (from 2.10.2 on whatever net.ipv4.tcp_migrate_req says)"
-        }
+        Some(_) => "connections that were just being opened, whatever net.ipv4.tcp_migrate_req says",
         None => {
             "connections that were just being opened (from 2.10.2 on always, before that unless net.ipv4.tcp_migrate_req=1)"
         }
@@ -61,12 +59,12 @@ mod tests {
 
     #[test]
     fn what_is_lost_is_said_for_each_version() {
-        let old = costs(Some(Version(2, 6)));
+        let old = costs(Some(Version(2, 6, 2)));
         assert!(
             old.contains("WebSockets of all its sites") && old.contains("unless net.ipv4.tcp_migrate_req=1"),
             "{old}"
         );
-        let new = costs(Some(Version(2, 11)));
+        let new = costs(Some(Version(2, 11, 7)));
         assert!(
             new.contains("stream_close_delay") && new.contains("whatever net.ipv4.tcp_migrate_req says"),
             "{new}"

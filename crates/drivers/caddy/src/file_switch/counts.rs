@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use lockgate_model::{Millis, Slot};
 use lockgate_ports::{Command, Endpoint, InFlight, PortError};
+use serde_json::Value;
 
 use super::switch::FileSwitch;
 
@@ -26,12 +27,21 @@ pub(super) async fn in_flight(
     endpoint: Option<&Endpoint>,
 ) -> Result<InFlight, PortError> {
     let dial = switch.dial(slot)?;
-    match switch.caddy.counted(dial).await {
+    match of_caddy(switch, dial).await {
         Ok(Some(requests)) => Ok(InFlight { requests, upgraded: 0 }),
         Ok(None) => Err(unknown(slot, &format!("Caddy does not list {dial} in /reverse_proxy/upstreams"))),
         Err(error) if error.is_silence() => by_connections(switch, slot, endpoint).await,
         Err(error) => Err(error),
     }
+}
+
+/// What Caddy counts on an address; `None` when it is not on the list.
+pub(super) async fn of_caddy(switch: &FileSwitch, dial: &str) -> Result<Option<u64>, PortError> {
+    let counts = switch.caddy.admin.get("/reverse_proxy/upstreams").await?.value;
+    let counts = counts.as_array().map(Vec::as_slice).unwrap_or_default();
+    let of = |count: &&Value| count.get("address").and_then(Value::as_str) == Some(dial);
+    // From 2.11 on one that drains may be listed beside the other.
+    Ok(counts.iter().filter(of).filter_map(|count| count.get("num_requests").and_then(Value::as_u64)).max())
 }
 
 fn unknown(slot: Slot, why: &str) -> PortError {

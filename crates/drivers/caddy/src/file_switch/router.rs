@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, Slot, Split};
 use lockgate_ports::{
-    Check, Endpoint, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream,
-    only_upstream,
+    Check, Endpoint, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Tried,
+    Upstream, only_upstream,
 };
 
 use super::switch::{FileSwitch, colour_of};
@@ -26,7 +26,7 @@ impl Router for FileSwitch {
         let slot = looked.slot();
         let want = if colour_of(looked.content.as_deref()).is_none() { FOR_WANT } else { "" };
         let dial = Some(format!("{}{want}", self.dial(slot)?));
-        Ok(Route { split: Some(Split::all_to(slot)), dial, version: looked.version(), held: false })
+        Ok(Route { split: Some(Split::all_to(slot)), dial, version: looked.version(), ..Route::default() })
     }
 
     async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
@@ -39,6 +39,13 @@ impl Router for FileSwitch {
         }
         self.refuse_stale(&looked, expected)?;
         self.write(&looked, to.slot).await
+    }
+
+    /// Its configuration leads nobody to a slot but by the file, and is never changed.
+    async fn try_out(&self, _: &Upstream, _: &Request) -> Result<Tried, PortError> {
+        Ok(Tried::NotAsked(
+            "the switch is a file, and no request gets to the other slot before it says so".to_owned(),
+        ))
     }
 
     /// Back to a file that names no colour is back to none.
@@ -77,7 +84,7 @@ impl Router for FileSwitch {
             "the switch is {file}, which Caddy reads at each request: its configuration is not changed"
         )];
         if let Ok(dial) = self.dial(Slot::Blue)
-            && let Err(error) = self.caddy.counted(dial).await
+            && let Err(error) = counts::of_caddy(self, dial).await
         {
             remarks.push(counts::said(&error));
         }
@@ -95,7 +102,7 @@ impl Router for FileSwitch {
     async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {
         let looked = self.look().await?;
         let path = self.data_path(&looked, &request.target)?;
-        self.caddy.ask_along(&path, request).await
+        self.ask_along(&path, request).await
     }
 
     async fn check(&self) -> Vec<Check> {

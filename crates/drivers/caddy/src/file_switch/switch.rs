@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockgate_model::{CaddySwitch, FailureKind, Millis, Slot};
-use lockgate_ports::{Host, PortError, RouteVersion};
+use lockgate_ports::{Host, PortError, Request, RouteVersion, RouterAnswer};
 use tokio::sync::OnceCell;
 
 use super::advice::{self, Advice};
@@ -11,8 +11,9 @@ use super::configuration::{Configuration, Reader, Source};
 use super::matcher::{self, Found, Routes};
 use crate::ask::{self, DataPath};
 use crate::caddy::Caddy;
+use crate::router::SLOT_HEADER;
 use crate::tree::Handler;
-use crate::version::{self, Version};
+use crate::version::{self, Seen};
 
 /// As system A's own scripts write it.
 const FILE_MODE: u32 = 0o644;
@@ -39,7 +40,7 @@ pub(crate) struct FileSwitch {
     pub(super) options: FileOptions,
     reader: Reader,
     /// Of the program; it outlives no session.
-    version: OnceCell<Option<Version>>,
+    version: OnceCell<Seen>,
 }
 
 /// What was seen just now.
@@ -115,12 +116,12 @@ impl FileSwitch {
         }
     }
 
-    pub(crate) async fn version(&self) -> Option<Version> {
-        *self.version.get_or_init(|| version::detect(self.host())).await
+    pub(crate) async fn version(&self) -> &Seen {
+        self.version.get_or_init(|| version::detect(&self.caddy)).await
     }
 
     pub(super) async fn refuse_old(&self) -> Result<(), PortError> {
-        match self.version().await {
+        match self.version().await.number() {
             Some(seen) if seen < version::FILES_ARE_READ => Err(PortError::new(
                 FailureKind::Refused,
                 format!("Caddy {seen} has no `{{file.…}}`, so {} cannot be its switch: it would go to blue for ever", self.options.active_color),
@@ -202,6 +203,16 @@ impl FileSwitch {
             PortError::new(FailureKind::Refused, "where Caddy serves the service is not known")
                 .hint("set `router.caddy.ask` to the URL at which the host reaches the site")
         }))
+    }
+
+    pub(super) async fn ask_along(
+        &self,
+        path: &DataPath,
+        request: &Request,
+    ) -> Result<RouterAnswer, PortError> {
+        let answer = self.caddy.ask_at(path, request.clone()).await?;
+        let slot = answer.header(SLOT_HEADER).and_then(|slot| slot.parse().ok());
+        Ok(RouterAnswer { answer, slot, release: None })
     }
 
     /// The file alone says nothing of whether Caddy runs: where its admin API does not, its own port is tried.

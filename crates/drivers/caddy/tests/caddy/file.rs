@@ -260,7 +260,7 @@ async fn a_caddy_without_file_placeholders_is_refused_with_the_way_out() {
     let world = FileWorld::new(Kind { program: Some(OLD), ..Kind::default() }, HANDLES).await;
     let refused = world.either.route().await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::Refused);
-    assert!(refused.message.contains("Caddy 2.6 has no `{file.…}`"), "{refused}");
+    assert!(refused.message.contains("Caddy 2.6.2 has no `{file.…}`"), "{refused}");
     let hint = refused.hints().to_string();
     assert!(hint.contains("2.8 or later") && hint.contains("switch: admin"), "{hint}");
     let check = world.check("Caddy's version").await;
