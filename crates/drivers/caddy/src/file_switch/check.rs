@@ -4,7 +4,7 @@ use lockgate_model::{Millis, Slot};
 use lockgate_ports::{Check, PortError, Request};
 
 use super::configuration::Source;
-use super::reading::{self, Reading};
+use super::reading::{self, NAMED, Reading};
 use super::switch::{ANY_PATH, FileSwitch, Looked, colour_of};
 use super::{advice, counts};
 use crate::{service, version};
@@ -118,14 +118,26 @@ async fn reading_check(switch: &FileSwitch, looked: &Looked) -> Check {
             format!("Caddy (user {uid}) cannot read {file}: it goes to blue whatever stands there"),
             mend,
         ),
+        (Reading::Alone(uid), _) => Check::bad(
+            what,
+            format!(
+                "Caddy (user {uid}) was given {file} without its folder: it keeps this one, whatever is switched"
+            ),
+            mend,
+        ),
         (Reading::Other(uid), _) => {
             Check::bad(what, format!("Caddy (user {uid}) has another {file} than the host"), mend)
         }
-        (_, Some(Slot::Green)) => Check::ok(what, "green answers through Caddy, as the file says"),
         (Reading::Reads(uid), _) => Check::ok(what, format!("Caddy (user {uid}) reads it")),
-        (Reading::Unknown | Reading::Nobody, _) => Check::ok(
+        (_, Some(Slot::Green)) => Check::ok(what, "green answers through Caddy, as the file says"),
+        (_, Some(_)) => Check::ok(
             what,
-            "cannot be seen from here while it says blue; every switch is proved by asking through Caddy",
+            "blue answers through Caddy, as the file says; that Caddy can read green there is proved at the switch",
+        ),
+        (Reading::Unknown | Reading::Nobody, None) => Check::warn(
+            what,
+            "not proved: no answer says which slot gave it, and what Caddy's process may read cannot be seen from here",
+            NAMED,
         ),
     }
 }
@@ -133,6 +145,7 @@ async fn reading_check(switch: &FileSwitch, looked: &Looked) -> Check {
 fn why(read: &Reading) -> String {
     match read {
         Reading::Not(uid) => format!(": Caddy (user {uid}) cannot read it"),
+        Reading::Alone(uid) => format!(": Caddy (user {uid}) was given the file without its folder"),
         Reading::Other(uid) => format!(": Caddy (user {uid}) has another file there"),
         Reading::Reads(_) | Reading::Unknown | Reading::Nobody => String::new(),
     }
@@ -145,7 +158,7 @@ fn mend(switch: &FileSwitch, read: &Reading) -> String {
         "a Caddy in a container needs the folder, not the file, for every switch puts a new file in its place: `-v {folder}:{seen}:ro`"
     );
     match read {
-        Reading::Other(_) => mount,
+        Reading::Alone(_) | Reading::Other(_) => mount,
         _ => format!(
             "let Caddy's user read it: `chmod o+x {folder}` (and the folders above), `chmod o+r {}`; {mount}",
             switch.options.active_color

@@ -9,12 +9,17 @@ const READER: &str = include_str!("../sh/reader.sh");
 /// Longest wait for the look.
 const LOOK_SECONDS_MAX: u64 = 10;
 
+/// How an answer says who gave it.
+pub(super) const NAMED: &str = "set `verify` to what tells releases apart, or have the slot named: `header_down X-Lockgate-Slot green` in the `reverse_proxy` to green, and blue in the other";
+
 /// What the processes called caddy that serve there make of the file. The numbers are user ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reading {
     /// It has the very content.
     Reads(u32),
-    /// It has another file there: the container was given the file and not its folder, or another folder.
+    /// Its container was given the file without its folder, so it keeps the one of then.
+    Alone(u32),
+    /// It has another file there.
     Other(u32),
     /// It may not, or sees no such file.
     Not(u32),
@@ -41,9 +46,10 @@ fn parse(text: &str) -> Reading {
         let uid = uid.trim().parse().ok()?;
         match word {
             "not" => Some((0, Reading::Not(uid))),
-            "other" => Some((1, Reading::Other(uid))),
-            "unknown" => Some((2, Reading::Unknown)),
-            "reads" => Some((3, Reading::Reads(uid))),
+            "alone" => Some((1, Reading::Alone(uid))),
+            "other" => Some((2, Reading::Other(uid))),
+            "unknown" => Some((3, Reading::Unknown)),
+            "reads" => Some((4, Reading::Reads(uid))),
             _ => None,
         }
     };
@@ -57,15 +63,16 @@ pub(super) async fn certain(switch: &FileSwitch, looked: &Looked) -> Result<(), 
     let file = &switch.options.seen_as;
     let why = match look(switch, looked).await? {
         Reading::Reads(_) => return Ok(()),
+        Reading::Alone(uid) => {
+            format!("Caddy (user {uid}) was given {file} without its folder, so it sees no other one")
+        }
         Reading::Other(uid) => format!("Caddy (user {uid}) has another {file} than the host"),
         Reading::Not(uid) => format!("Caddy (user {uid}) cannot read {file}, so it goes to blue"),
         Reading::Unknown => format!("whether Caddy reads {file} cannot be seen"),
         Reading::Nobody => format!("no process called caddy is seen that could read {file}"),
     };
     let message = format!("{why}, and no answer says which slot gave it");
-    Err(PortError::new(FailureKind::Refused, message).hint(
-        "set `verify` to what tells releases apart, or have the slot named: `header_down X-Lockgate-Slot green` in the `reverse_proxy` to green, and blue in the other",
-    ))
+    Err(PortError::new(FailureKind::Refused, message).hint(NAMED))
 }
 
 #[cfg(test)]
@@ -78,6 +85,7 @@ mod tests {
         assert_eq!(parse("reads 0\nunknown 33\n"), Reading::Unknown);
         assert_eq!(parse("reads 0\n"), Reading::Reads(0));
         assert_eq!(parse("other 5\n"), Reading::Other(5));
+        assert_eq!(parse("reads 5\nalone 6\n"), Reading::Alone(6));
         assert_eq!(parse("hello\nnot x\n"), Reading::Nobody);
     }
 }

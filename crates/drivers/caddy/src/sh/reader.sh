@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # reader.sh PATH PORT: whether the process called caddy that listens on PORT (`-`: any) can read PATH, in its own view of
-# the files. A line for each: `reads UID`, `other UID` where it has another file there than the host, `not UID`, or
-# `unknown UID` where we may not look. Looks only; nothing of it is an error.
+# the files. A line for each: `reads UID`, `alone UID` where it was given the file without its folder, `other UID` where it
+# has another file there than the host, `not UID`, or `unknown UID` where we may not look. Looks only; nothing of it is an error.
 path=$1
 port=$2
 me=$(id -u)
@@ -48,6 +48,10 @@ for one in /proc/[0-9]*; do
     gid=$(awk '$1 == "Gid:" { print $3 }' "$one/status" 2>/dev/null)
     groups=$(awk '$1 == "Groups:" { $1 = ""; gsub(/^ +| +$/, ""); gsub(/ +/, ","); print }' "$one/status" 2>/dev/null)
     [ -n "$uid" ] || continue
+    if awk -v path="$path" '$5 == path { found = 1 } END { exit !found }' "/proc/$pid/mountinfo" 2>/dev/null; then
+        echo "alone $uid"
+        continue
+    fi
     seen=$(reads "$pid" "$uid" "$gid" "$groups")
     case $? in
     0)
