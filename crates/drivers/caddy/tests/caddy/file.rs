@@ -11,7 +11,7 @@ use lockgate_ports::conformance::router::{HeldRequest, RouterFixture, suite};
 use lockgate_ports::{Check, CheckState, Request, Router, Upstream};
 
 use crate::hooked::Hooked;
-use crate::support::{MOMENT, NEW, OLD, Program, Setup, World, caddy_is_there, new_caddy_is_there};
+use crate::support::{MOMENT, NEW, OLD, Program, SITE, Setup, World, caddy_is_there, new_caddy_is_there};
 
 /// `nobody` of every Linux.
 const NOBODY: u32 = 65534;
@@ -30,6 +30,10 @@ pub struct Kind {
     switch: Option<CaddySwitch>,
     /// No admin API: the Caddyfile is adapted.
     silent: bool,
+    /// Nor is its file known to anybody; where it serves is.
+    hidden: bool,
+    /// Its file is JSON.
+    json: bool,
     /// The newest where it is absent.
     program: Option<Program>,
 }
@@ -58,17 +62,27 @@ impl FileWorld {
             config = config.replacen(&format!("admin {}", setup.admin), "admin off", 1);
         }
         let program = kind.program.unwrap_or(NEW);
+        let site_url = kind.hidden.then(|| format!("http://{}", setup.site));
         let caddy = CaddyOptions {
+            ask: site_url,
             host: Arc::new(Hooked::with_caddy(program.path)),
             dial: [(Slot::Blue, blue), (Slot::Green, green)].into(),
             ..setup.options()
         };
         let world = setup.run_program(program, &config, "caddyfile", caddy.clone()).await;
+        let mut path = world.process.dir.path().join("config").to_str().unwrap().to_owned();
+        if kind.json {
+            path.push_str(".json");
+            std::fs::write(&path, adapted(program.path, world.process.dir.path())).unwrap();
+        }
+        if kind.hidden {
+            path.push_str(".elsewhere");
+        }
         let options = FileOptions {
             switch: kind.switch,
             seen_as: file.clone(),
             active_color: file,
-            config: Some(world.process.dir.path().join("config").to_str().unwrap().to_owned()),
+            config: Some(path),
         };
         let either = EitherSwitch::new(caddy, options).unwrap();
         FileWorld { world, either, dir }
@@ -84,7 +98,7 @@ impl FileWorld {
     }
 
     async fn answer(&self, path: &str) -> String {
-        let seen = self.either.ask(&Request::get(path, MOMENT)).await.unwrap();
+        let seen = self.either.ask(&Request::get(path, MOMENT).header("host", SITE)).await.unwrap();
         assert_eq!(seen.answer.status, 200, "{}", seen.answer.text());
         seen.answer.text()
     }
@@ -156,6 +170,42 @@ async fn the_suite_passes_by_a_file_without_an_admin_api() {
     let remarks = world.either.remarks().await.join("\n");
     assert!(remarks.contains("until Caddy holds no connection to it"), "{remarks}");
     suite(&world).await;
+}
+
+/// Neither Caddy nor its file says how it is set up: asking through it is what proves a switch.
+#[tokio::test]
+async fn a_caddy_of_which_nothing_can_be_read_is_switched_where_that_is_configured() {
+    if !new_caddy_is_there() {
+        return;
+    }
+    let kind = || Kind { silent: true, hidden: true, ..Kind::default() };
+    let unsure = FileWorld::new(kind(), HANDLES).await;
+    let error = unsure.either.route().await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unreachable, "nobody said that it is a file: {error}");
+    assert!(unsure.either.goes_by_active_color().await.is_err(), "and nobody may write it");
+    let mut world = FileWorld::new(Kind { switch: Some(CaddySwitch::File), ..kind() }, HANDLES).await;
+    for slot in [Slot::Green, Slot::Blue] {
+        world.switch(slot).await.unwrap();
+        assert_eq!(world.answer("/slot").await, slot.as_str());
+    }
+    let check = world.check("Caddy's switch").await;
+    assert_eq!(check.state, CheckState::Warn, "{check:?}");
+    assert!(check.seen.contains("cannot be seen") && check.mend.unwrap().contains("router.caddy.config"));
+    world.world.process.stop();
+    let error = world.either.route().await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
+}
+
+#[tokio::test]
+async fn a_json_file_is_read_where_there_is_no_admin_api() {
+    if !new_caddy_is_there() {
+        return;
+    }
+    let world = FileWorld::new(Kind { silent: true, json: true, ..Kind::default() }, HANDLES).await;
+    world.switch(Slot::Green).await.unwrap();
+    assert_eq!(world.answer("/slot").await, "green");
+    let check = world.check("Caddy's switch").await;
+    assert!(check.seen.contains("1 route in ") && check.seen.contains("config.json goes by it"), "{check:?}");
 }
 
 #[tokio::test]
@@ -327,6 +377,15 @@ async fn a_route_that_does_not_follow_the_file_is_refused_before_anything_is_swi
     assert!(refused.message.contains("whatever the file says"), "{refused}");
     assert!(world.switch(Slot::Green).await.is_err());
     assert!(!world.file().exists(), "nothing was switched");
+}
+
+/// What `caddy adapt` makes of the Caddyfile in the folder.
+fn adapted(caddy: &str, dir: &std::path::Path) -> Vec<u8> {
+    let mut adapt = std::process::Command::new(caddy);
+    let output = adapt.args(["adapt", "--adapter", "caddyfile", "--config"]).arg(dir.join("config")).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 fn is_root() -> bool {
