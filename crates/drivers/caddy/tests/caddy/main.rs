@@ -5,6 +5,7 @@ mod hooked;
 mod load;
 mod refusals;
 mod support;
+mod version;
 
 use std::net::SocketAddr;
 use std::time::Duration;
