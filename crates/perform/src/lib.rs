@@ -18,6 +18,7 @@ mod prune;
 #[cfg(test)]
 mod scene;
 mod traffic;
+mod trial;
 mod verify;
 mod watch;
 

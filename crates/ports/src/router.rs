@@ -103,15 +103,15 @@ pub enum Tried {
     Answered {
         /// Where it was reached, in the router's own words.
         dial: String,
-        /// What it said.
-        answer: Answer,
+        /// Its status; `None` where it let itself be connected to and no more was asked.
+        status: Option<u16>,
     },
     /// The router says that it does not reach it.
     NotReached {
         /// Where it was looked for, in the router's own words.
         dial: String,
-        /// What the router answered in its place, where it answered.
-        answer: Option<Answer>,
+        /// The router's own words.
+        why: String,
     },
     /// It could not be asked, which says nothing about the slot. Why, for the log.
     NotAsked(String),

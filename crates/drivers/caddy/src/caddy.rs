@@ -182,14 +182,15 @@ impl Caddy {
             let live = moved.as_ref().unwrap_or(live);
             let refused = match self.put(live, &rewrite).await {
                 Ok(()) => return self.confirm(&rewrite).await,
-                Err(error) if error.outcome_unknown() || error.kind == FailureKind::Unreachable => {
-                    return Err(error);
-                }
                 Err(error) => error,
             };
-            let again = self.look().await;
+            let Ok(again) = self.look().await else { return Err(refused) };
+            if rewrite.is_as(&again.members) {
+                return Ok(());
+            }
+            // A request whose answer never came finds nothing to change there any more, or the same to change.
             let around = |again: &Live| again.version == live.version && again.etag != live.etag;
-            match again.ok().filter(around) {
+            match Some(again).filter(around) {
                 Some(again) => {
                     rewrite = Rewrite::of(&again.members, rewrite.into_lists());
                     moved = Some(again);

@@ -56,6 +56,12 @@ impl Rewrite {
         dials
     }
 
+    /// Whether the handlers dial what this wants, wherever they are.
+    pub(crate) fn is_as(&self, members: &Members) -> bool {
+        let wanted = self.parts.iter().map(|(_, list)| tree::dials(list));
+        members.handlers().map(|handler| handler.dials.clone()).eq(wanted)
+    }
+
     /// The lists alone, in the members' order.
     pub(crate) fn into_lists(self) -> Vec<Value> {
         self.parts.into_iter().map(|(_, list)| list).collect()

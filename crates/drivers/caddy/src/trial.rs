@@ -26,10 +26,12 @@ pub(crate) async fn try_out(caddy: &Caddy, to: &Upstream, request: &Request) -> 
         Err(error) => return Ok(Tried::NotAsked(error.to_string())),
     };
     match caddy.ask_at(&path.without_prefix(), asking.of(request.clone())).await {
-        Ok(answer) if Asking::is_answered(&answer) => Ok(Tried::Answered { dial, answer }),
+        Ok(answer) if Asking::is_answered(&answer) => {
+            Ok(Tried::Answered { dial, status: Some(answer.status) })
+        }
         // Caddy's own word for an upstream that it cannot reach (RFC 9110, 15.6.3 and 15.6.5).
         Ok(answer) if matches!(answer.status, 502 | 504) => {
-            Ok(Tried::NotReached { dial, answer: Some(answer) })
+            Ok(Tried::NotReached { dial, why: format!("it answers {} in its place", answer.status) })
         }
         Ok(answer) => Ok(Tried::NotAsked(format!(
             "something before Caddy's routes answered {} in its place",

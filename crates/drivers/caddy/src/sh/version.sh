@@ -57,9 +57,14 @@ if [ -n "$pid" ]; then
     fi
 fi
 
-# A published port, or a container's own address.
-if [ "$kind" = tcp ] && command -v docker >/dev/null 2>&1; then
+# A socket in a folder that a container has too, a published port, or a container's own address.
+if command -v docker >/dev/null 2>&1; then
     case $host in
+    /*)
+        found=$(docker ps -q --no-trunc 2>/dev/null | xargs -r docker inspect -f \
+            '{{.Id}}{{range .Mounts}}{{"\t"}}{{.Source}}{{end}}' 2>/dev/null |
+            awk -F '\t' -v path="$host" '{ for (i = 2; i <= NF; i++) if (index(path, $i "/") == 1) { print $1; next } }')
+        ;;
     127.* | localhost | "[::1]" | 0.0.0.0)
         found=$(docker ps --no-trunc --filter "publish=$port/tcp" --format '{{.ID}}' 2>/dev/null)
         ;;

@@ -214,8 +214,7 @@ async fn a_slot_is_tried_through_caddy_before_it_gets_users() {
         let world = setup.run(&config, adapter, options).await;
         let request = Request::get("/slot", Millis::from_secs(5));
         let tried = world.caddy.try_out(&world.upstream(Slot::Green), &request).await.unwrap();
-        let Tried::Answered { dial, answer } = tried else { panic!("{tried:?}") };
-        assert_eq!((answer.status, answer.text().as_str()), (200, "green"));
+        let Tried::Answered { dial, status: Some(200) } = tried else { panic!("{tried:?}") };
         assert_eq!(dial, world.app(Slot::Green).address.to_string());
         assert_eq!(world.answer().await, "blue", "users are where they were");
         assert_eq!(world.caddy.route().await.unwrap().only(), Some(Slot::Blue));
@@ -234,8 +233,8 @@ async fn a_name_that_caddy_does_not_find_is_found_out_before_the_switch() {
     let world = setup.run_json(&config, options).await;
     let request = Request::get("/slot", Millis::from_secs(5));
     let tried = world.caddy.try_out(&world.upstream(Slot::Green), &request).await.unwrap();
-    let Tried::NotReached { dial, answer: Some(answer) } = tried else { panic!("{tried:?}") };
-    assert!(dial.starts_with("127.0.0.1:") && answer.status == 502, "{dial} {answer:?}");
+    let Tried::NotReached { dial, why } = tried else { panic!("{tried:?}") };
+    assert!(dial.starts_with("127.0.0.1:") && why.contains("502"), "{dial} {why}");
     assert_eq!(world.answer().await, "blue");
 }
 

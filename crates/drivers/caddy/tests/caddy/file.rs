@@ -65,7 +65,7 @@ impl FileWorld {
         let site_url = kind.hidden.then(|| format!("http://{}", setup.site));
         let caddy = CaddyOptions {
             ask: site_url,
-            host: Arc::new(Hooked::with_caddy(program.path)),
+            host: Arc::new(Hooked::with_programs(std::path::Path::new(program.path).parent().unwrap())),
             dial: [(Slot::Blue, blue), (Slot::Green, green)].into(),
             ..setup.options()
         };

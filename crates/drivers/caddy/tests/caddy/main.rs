@@ -7,6 +7,7 @@ mod load;
 mod lossless;
 mod refusals;
 mod support;
+mod version;
 
 use std::net::SocketAddr;
 use std::time::Duration;
