@@ -64,7 +64,7 @@ fn a_router_that_does_not_find_the_slot_is_found_out_before_a_user_gets_its_erro
     here.forget_name("web-green");
     here.run("deploy web v1").expect(0);
     let load = Load::start(here.port, &[User::Get]);
-    let ran = here.run("deploy web v2").expect(1);
+    let ran = here.run("deploy web v2").expect(3);
     ran.says(&[
         "green answers at",
         "but caddy, which dials web-green:5000, does not reach it",
