@@ -431,6 +431,7 @@ mod tests {
         let refused = start(&ports, Slot::Blue, &release("v2")).await.unwrap_err();
         assert_eq!(refused.kind, FailureKind::Refused);
         assert!(refused.message.contains("dials app:3000, which may be what runs in blue"), "{refused}");
+        ports.runtime.fetch(&release("v2")).await.unwrap();
         start(&ports, Slot::Green, &release("v2")).await.unwrap();
         start(&ports, Slot::Blue, &release("v1")).await.unwrap();
     }
