@@ -244,7 +244,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::scene::{probed, releases, service, serving};
+    use crate::scene::{probed, release, releases, service, serving};
 
     /// A host whose router has died.
     struct DeadRouter;

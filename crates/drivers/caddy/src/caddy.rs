@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 
 use lockgate_model::{FailureKind, Slot};
-use lockgate_ports::{PortError, RouteVersion};
+use lockgate_ports::{Answer, PortError, Request, RouteVersion, Upstream, http};
 use serde_json::Value;
 
 use crate::CaddyOptions;
 use crate::admin::{Admin, Change, TRIES_MAX};
-use crate::ask::{self, BaseUrl, DataPath};
+use crate::ask::{self, BaseUrl, DataPath, is_within};
 use crate::dials::{self, Dials};
 use crate::ghost::{Ghost, Known};
 use crate::members::{self, IdSeen, Members, Unfit, list};
-use crate::options::admin_endpoint;
+use crate::options::{admin_endpoint, dial_of};
 use crate::rewrite::{self, Rewrite};
 use crate::snippet;
+use crate::tls::TlsHost;
 use crate::tree::Handler;
 
 /// Looks at a configuration that changes while it is looked at.
@@ -271,6 +272,32 @@ impl Caddy {
                 first.or_else(|error| paths.find_map(Result::ok).ok_or(error))
             }
         }
+    }
+
+    /// What Caddy is to dial for it.
+    pub(crate) fn dial_for(&self, to: &Upstream) -> String {
+        self.options.dial.get(&to.slot).cloned().unwrap_or_else(|| dial_of(&to.endpoint))
+    }
+
+    pub(crate) async fn ask_at(&self, path: &DataPath, mut request: Request) -> Result<Answer, PortError> {
+        request.target.insert_str(0, &path.prefix);
+        // What the route is matched by comes first: under another name another site would answer.
+        if let Some(host) = &path.host
+            && !request.headers.iter().any(|(name, given)| name == "host" && is_within(given, host))
+        {
+            request.headers.retain(|(name, _)| name != "host");
+            request = request.header("host", host);
+        }
+        let host = self.options.host.as_ref();
+        let answer = match &path.tls {
+            None => http::send(host, &path.endpoint, request).await,
+            Some(name) => http::send(&TlsHost::new(host, name)?, &path.endpoint, request).await,
+        };
+        answer.map_err(|error| {
+            let hint =
+                format!("was asked at {path}; is that where Caddy serves it? `router.caddy.ask` sets it");
+            error.or_hint(|| hint)
+        })
     }
 
     /// What the ghost dials once `slot` is at `dial`: both slots, and whatever else is dialled of them before and after.

@@ -245,7 +245,7 @@ fn alone_within(
         return Err(Unfit::NotUnderstood(vec![why.clone()]));
     }
     let member = elsewhere.into_iter().find(|member| within(&member.handler));
-    let member = member.ok_or_else(|| Unfit::Several(inside))?;
+    let member = member.ok_or(Unfit::Several(inside))?;
     match &member.handler.dynamic {
         Some(_) => Err(Unfit::NotUnderstood(vec![dynamic_reason(&member.handler)])),
         None => Ok(member),
