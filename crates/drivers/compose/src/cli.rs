@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::cli_cache::CliCache;
+use crate::engine_address::Locator;
 use crate::found_cli::{ComposeCli, FoundCli};
 use crate::place::Place;
 use crate::plain::plain;
@@ -24,14 +25,14 @@ const SECRET_BYTES_MIN: usize = 4;
 
 pub(crate) struct Cli {
     host: Arc<dyn Host>,
-    pub(crate) docker_host: String,
+    locator: Arc<Locator>,
     pub(crate) wanted: Option<ComposeCli>,
     found: OnceCell<FoundCli>,
 }
 
 impl Cli {
-    pub(crate) fn new(host: Arc<dyn Host>, docker_host: String) -> Self {
-        Self { host, docker_host, wanted: None, found: OnceCell::new() }
+    pub(crate) fn new(locator: Arc<Locator>, wanted: Option<ComposeCli>) -> Self {
+        Self { host: locator.host.clone(), locator, wanted, found: OnceCell::new() }
     }
 
     /// The Compose of the host; looked for once.
@@ -124,8 +125,10 @@ impl Cli {
             command = command.arg(*arg);
         }
         command.env.clone_from(env);
+        for (name, value) in self.locator.address().await?.variables() {
+            command = command.env(name, value);
+        }
         command
-            .env("DOCKER_HOST", &self.docker_host)
             .env("COMPOSE_IGNORE_ORPHANS", "true")
             .env("COMPOSE_ANSI", "never")
             .timeout(Millis::from_secs(seconds_max))

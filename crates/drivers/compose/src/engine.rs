@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use lockgate_model::{FailureKind, Millis};
-use lockgate_ports::{Answer, Endpoint, Host, PortError, Request, http};
+use lockgate_ports::{Answer, Host, HostStream, PortError, Request, http};
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
-use crate::api;
-use crate::image;
+use crate::engine_address::{EngineAddress, Locator};
+use crate::engine_tls::EngineTls;
+use crate::{api, image, silent_engine};
 
 /// Bound for one look at the engine; it answers within milliseconds unless the host is in trouble.
 pub(crate) const LOOK_SECONDS_MAX: u64 = 15;
@@ -29,33 +31,54 @@ impl Refusal {
 }
 
 pub(crate) struct Engine {
-    host: Arc<dyn Host>,
-    socket: String,
+    locator: Arc<Locator>,
+    tls: OnceCell<EngineTls>,
 }
 
 impl Engine {
-    pub(crate) fn new(host: Arc<dyn Host>, socket: String) -> Self {
-        Self { host, socket }
+    pub(crate) fn new(locator: Arc<Locator>) -> Self {
+        Self { locator, tls: OnceCell::new() }
     }
 
-    pub(crate) fn host(&self) -> &dyn Host {
-        self.host.as_ref()
+    fn host(&self) -> &dyn Host {
+        self.locator.host.as_ref()
     }
 
-    pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint::Unix(self.socket.clone())
+    /// # Errors
+    /// See [`Locator::address`].
+    pub(crate) async fn address(&self) -> Result<&EngineAddress, PortError> {
+        self.locator.address().await
     }
 
-    /// The value for `DOCKER_HOST`, so that Compose speaks to the same engine.
-    pub(crate) fn docker_host(&self) -> String {
-        format!("unix://{}", self.socket)
+    /// # Errors
+    /// Why the engine does not answer, in words of its own.
+    pub(crate) async fn connect(&self, timeout: Millis) -> Result<Box<dyn HostStream>, PortError> {
+        let address = self.address().await?;
+        match self.stream(address, timeout).await {
+            Ok(stream) => Ok(stream),
+            Err(error) => Err(silent_engine::explain(self.host(), address, error).await),
+        }
+    }
+
+    async fn stream(
+        &self,
+        address: &EngineAddress,
+        timeout: Millis,
+    ) -> Result<Box<dyn HostStream>, PortError> {
+        let stream = self.host().connect(&address.at, timeout).await?;
+        let Some(folder) = &address.certificates else { return Ok(stream) };
+        let tls = self.tls.get_or_try_init(|| EngineTls::of(self.host(), address, folder)).await?;
+        tls.with(stream, address, timeout).await
     }
 
     /// Paths carry no API version: every engine then speaks its newest, and the fields read here are in all of them.
     pub(crate) async fn send(&self, request: Request) -> Result<Result<Answer, Refusal>, PortError> {
-        let answer = http::send(self.host.as_ref(), &self.endpoint(), request)
-            .await
-            .map_err(|error| self.explain(error))?;
+        let address = self.address().await?;
+        let sent = http::send_over(self.stream(address, request.timeout), &address.at, request).await;
+        let answer = match sent {
+            Ok(answer) => answer,
+            Err(error) => return Err(silent_engine::explain(self.host(), address, error).await),
+        };
         if answer.status < 400 {
             return Ok(Ok(answer));
         }
@@ -98,22 +121,6 @@ impl Engine {
             format!("&filters={}", image::encode(&serde_json::json!({ "label": [label] }).to_string()))
         });
         Ok(self.get(&format!("/containers/json?all=1{filter}")).await?.unwrap_or_default())
-    }
-
-    /// A socket that is missing or refuses means the same to a user: Docker does not run, or not for us.
-    pub(crate) fn explain(&self, error: PortError) -> PortError {
-        let host = self.host.id();
-        let socket = &self.socket;
-        match error.kind {
-            FailureKind::NotFound | FailureKind::Unreachable => error
-                .of_kind(FailureKind::Unreachable)
-                .context(format!("Docker does not answer at {socket} on {host}"))
-                .or_hint(|| format!("start Docker on {host}, then `lockgate doctor`")),
-            FailureKind::Unauthorized if error.hints().is_empty() => error
-                .context(format!("Docker's socket {socket} on {host} may not be used"))
-                .hint(format!("add the user to the group `docker` on {host} and log in again")),
-            _ => error,
-        }
     }
 }
 

@@ -159,7 +159,7 @@ impl Compose {
     }
 
     async fn demand_disk(&self) -> Result<(), PortError> {
-        let (folder, free) = self.disk().await?;
+        let Some((folder, free)) = self.disk().await? else { return Ok(()) };
         if free >= self.disk_free_mib {
             return Ok(());
         }
@@ -173,11 +173,14 @@ impl Compose {
         ))
     }
 
-    /// Docker's data folder and its free space in MiB.
-    pub(crate) async fn disk(&self) -> Result<(String, u64), PortError> {
+    /// Docker's data folder and its free space in MiB; `None` where it is on another machine, whose disks nobody tells of.
+    pub(crate) async fn disk(&self) -> Result<Option<(String, u64)>, PortError> {
+        if self.engine.address().await?.elsewhere.is_some() {
+            return Ok(None);
+        }
         let info: api::Info = self.engine.get("/info").await?.unwrap_or_default();
         let free = self.host.disk_free_mib(&info.docker_root_dir).await?;
-        Ok((info.docker_root_dir, free))
+        Ok(Some((info.docker_root_dir, free)))
     }
 
     pub(crate) async fn prune_images(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {

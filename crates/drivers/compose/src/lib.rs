@@ -11,6 +11,8 @@ mod conflicts;
 mod containers;
 mod diagnose;
 mod engine;
+mod engine_address;
+mod engine_tls;
 mod found_cli;
 mod health;
 mod held;
@@ -26,6 +28,7 @@ mod place;
 mod plain;
 mod pull;
 mod runtime;
+mod silent_engine;
 mod start;
 
 pub use compose::{Compose, ComposeOptions};

@@ -260,7 +260,7 @@ impl World {
             environment: EnvironmentName::new("prod").unwrap(),
             service: self.service(),
             slots: Strategy::BlueGreen.slots(),
-            runtime: ComposeRuntime { layout, service: None, project: None },
+            runtime: ComposeRuntime { layout, service: None, project: None, docker_host: None },
             disk_free_mib: 1,
         }
     }
