@@ -27,6 +27,8 @@ mod slack;
 mod stability;
 mod state_files;
 mod stuck;
+mod supervised;
 mod troubleshooting;
 mod watch;
 mod workers;
+mod wrongly;

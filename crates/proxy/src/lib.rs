@@ -31,12 +31,14 @@ mod socket;
 mod stall_timer;
 mod store;
 mod streams;
+mod supervise;
 mod table;
 mod tunnel;
 mod wire;
 
 pub use config::{ProxyConfig, ProxyError};
 pub use serve::{ProxyHandle, serve, start};
+pub use supervise::{Supervised, supervise};
 pub use wire::{
     ASK_HEADER, ErrorKind, ErrorView, HoldRequest, HoldView, InFlight, InFlightByRoute, InFlightBySlot,
     ProxyState, RELEASE_HEADER, RouteSpec, RouteView, RoutesView, SLOT_HEADER, StatusView, Target,
