@@ -92,6 +92,7 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
         releases: releases.live,
         rejected: releases.rejected.into_iter().map(Rejection::told).collect(),
         conflicts: Vec::new(),
+        own_environment: None,
     };
     Ok((seen, missing))
 }

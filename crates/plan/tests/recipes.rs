@@ -93,6 +93,7 @@ fn live(slot: Slot, tag: &str, router: &Router) -> HostObserved {
         releases: vec![release(tag).into()],
         rejected: Vec::new(),
         conflicts: Vec::new(),
+        own_environment: None,
     }
 }
 

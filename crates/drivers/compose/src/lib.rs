@@ -13,6 +13,7 @@ mod diagnose;
 mod engine;
 mod engine_address;
 mod engine_tls;
+mod environment;
 mod found_cli;
 mod health;
 mod held;

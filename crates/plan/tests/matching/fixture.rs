@@ -188,6 +188,7 @@ pub fn holding(release: Option<Release>, state: SlotState) -> SlotObserved {
 /// `number` is live in blue, and v0 was before, in green.
 pub fn live(number: u8) -> HostObserved {
     HostObserved {
+        own_environment: None,
         slots: BTreeMap::from([
             (Slot::Blue, holding(Some(release(number)), SlotState::Running)),
             (Slot::Green, holding(Some(release(0)), SlotState::Stopped)),
