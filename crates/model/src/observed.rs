@@ -216,6 +216,9 @@ pub struct RouterObserved {
     /// Why the router cannot be asked now, if so; no plan is made that would have to change it.
     #[serde(default)]
     pub unreachable: Option<String>,
+    /// With `unreachable`: it runs, and what it answers or lacks is why.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub answers: bool,
 }
 
 /// System A's state files.

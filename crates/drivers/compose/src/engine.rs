@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lockgate_model::{FailureKind, Millis};
+use lockgate_model::{FailureKind, Millis, quoted};
 use lockgate_ports::{Answer, Host, HostStream, PortError, Request, http};
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
@@ -137,6 +137,14 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, P
     })
 }
 
+/// `linux/arm64/v8` in "no matching manifest for linux/arm64/v8 in the manifest list entries".
+fn platform(said: &str) -> Option<&str> {
+    let words = said.split([' ', '"', ',', ':', '(', ')', '[', ']']);
+    words.into_iter().find(|word| {
+        word.starts_with("linux/") || word.starts_with("windows/") || word.starts_with("darwin/")
+    })
+}
+
 /// What a registry's no, handed on by the engine as text, means to the caller. Statuses are of little use: engine 20.10
 /// answers 500 for a registry that it cannot reach. `reference` is what was asked for.
 pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host) -> PortError {
@@ -150,6 +158,15 @@ pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host
     if has(&["no space left on device", "disk quota exceeded"]) {
         return PortError::new(FailureKind::DiskFull, format!("no space for {reference} on {host}: {said}"))
             .hint("free space, for example with `docker system df` and `docker image prune`");
+    }
+    if has(&["no matching manifest", "no match for platform", "does not provide the specified platform"]) {
+        let platform = platform(said).map_or("this platform".to_owned(), |platform| quoted(platform, 60));
+        return PortError::not_found(format!(
+            "{reference} is not built for {platform}, which {host} is: {said}"
+        ))
+        .hint(format!(
+            "build it for that too: `docker buildx build --platform {platform} -t {repository} --push .`"
+        ));
     }
     if has(&["http response to https"]) {
         return PortError::other(format!("{registry} speaks plain HTTP: {said}")).hint(format!(
@@ -209,4 +226,25 @@ pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host
         refusal.status
     ))
     .hint(format!("`docker pull {reference}` on {host} shows whether it is the registry or Docker"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_is_not_built_for_the_host_is_told_as_that() {
+        for said in [
+            "no matching manifest for linux/arm64/v8 in the manifest list entries",
+            "no matching manifest for linux/arm64/v8 in the manifest list entries: no match for platform in manifest: not found",
+        ] {
+            let refusal = Refusal { status: 404, message: said.to_owned() };
+            let error = registry_error(&refusal, "ghcr.io/acme/web@sha256:00", &lockgate_local::Local::new());
+            assert_eq!(error.kind, FailureKind::NotFound);
+            assert!(error.message.contains("is not built for linux/arm64/v8"), "{error}");
+            let hint = error.hints().to_string();
+            assert!(hint.contains("--platform linux/arm64/v8 -t ghcr.io/acme/web --push ."), "{hint}");
+            assert!(!hint.contains("check the tag") && !hint.contains('…'), "{hint}");
+        }
+    }
 }

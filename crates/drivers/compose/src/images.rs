@@ -21,6 +21,11 @@ impl Compose {
     /// part (`web`) nobody is asked: only Docker itself can publish under such names, so a build of that name is local.
     pub(crate) async fn resolve_tag(&self, tag: &Tag) -> Result<Release, PortError> {
         let repository = self.repository()?;
+        if let Some(digest) = image::digest_as_tag(tag)
+            && let Some(release) = self.resolve_digest(repository, digest).await?
+        {
+            return Ok(release);
+        }
         let reference = format!("{repository}:{tag}");
         if !repository.contains('/')
             && let Some(local) = self.engine.image(&reference).await?
@@ -50,6 +55,19 @@ impl Compose {
             self.host.id()
         );
         Err(error.hint(kept))
+    }
+
+    /// What is asked for by its digest is what it says, wherever it is found. `None` where the registry has a tag of that
+    /// name, if anything.
+    async fn resolve_digest(&self, repository: &str, digest: Digest) -> Result<Option<Release>, PortError> {
+        let reference = format!("{repository}@{digest}");
+        let is_here = self.engine.image(&reference).await?.is_some();
+        if !is_here && let Err(error) = self.ask_registry(repository, &reference).await {
+            return if error.kind == FailureKind::NotFound { Ok(None) } else { Err(error) };
+        }
+        let tag = Tag::new(digest.short())
+            .map_err(|invalid| PortError::other(format!("{digest} gives no tag: {invalid}")))?;
+        self.release(&tag, repository, digest).await.map(Some)
     }
 
     fn local_release(&self, tag: &Tag, repository: &str, local: &api::Image) -> Result<Release, PortError> {
