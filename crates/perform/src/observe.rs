@@ -8,7 +8,7 @@ use lockgate_model::{
     Failure, FailureKind, HostId, HostObserved, Observed, Recorded, Rejection, Releases, RouterObserved,
     Slot, SlotObserved, SlotState, live_without_router,
 };
-use lockgate_ports::{HostPorts, RuntimeSlot};
+use lockgate_ports::{HostPorts, PortError, RuntimeSlot};
 
 use crate::files;
 
@@ -46,9 +46,22 @@ async fn observe_host(ports: &HostPorts, depth: Depth) -> Result<HostObserved, F
             }
         }
     };
-    let ((mut seen, missing), (conflicts, remarks)) = tokio::try_join!(glimpse(ports), conflicts)?;
+    let launchable = async {
+        match depth {
+            Depth::Status => Ok(None),
+            Depth::Plan => match ports.router.launchable().await {
+                Err(error) if error.is_silence() => Err(Failure::from(error)),
+                launchable => Ok(launchable.err()),
+            },
+        }
+    };
+    let ((mut seen, missing), (conflicts, remarks), unlaunchable) =
+        tokio::try_join!(glimpse(ports), conflicts, launchable)?;
     seen.conflicts = conflicts;
     seen.router.remarks = remarks;
+    if let Some(error) = unlaunchable {
+        seen.router = RouterObserved { unreachable: Some(reason(&error)), answers: true, ..seen.router };
+    }
     missing.map_or(Ok(seen), Err)
 }
 
@@ -96,6 +109,7 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
         releases: releases.live,
         rejected: releases.rejected.into_iter().map(Rejection::told).collect(),
         conflicts: Vec::new(),
+        own_environment: None,
     };
     Ok((seen, missing))
 }
@@ -156,14 +170,18 @@ async fn observe_router(ports: &HostPorts) -> RouterObserved {
             ..RouterObserved::default()
         },
         Err(error) => {
-            let hint = error.hints().joined().map(|hints| format!(" ({hints})")).unwrap_or_default();
-            let reason = match error.kind {
-                FailureKind::Unreachable => format!("{}{hint}", error.message),
-                _ => format!("{error}{hint}"),
-            };
-            let answers = matches!(error.kind, FailureKind::Refused | FailureKind::NotFound);
+            let reason = reason(&error);
+            let answers = !error.is_silence();
             RouterObserved { unreachable: Some(reason), answers, ..RouterObserved::default() }
         }
+    }
+}
+
+fn reason(error: &PortError) -> String {
+    let hint = error.hints().joined().map(|hints| format!(" ({hints})")).unwrap_or_default();
+    match error.kind {
+        FailureKind::Unreachable => format!("{}{hint}", error.message),
+        _ => format!("{error}{hint}"),
     }
 }
 

@@ -1,10 +1,10 @@
 //! A slot asked by the proxy's own process, before any user is sent there.
 
+use lockgate_model::FailureKind;
 use lockgate_ports::{PortError, Request, Tried, Upstream};
 use lockgate_proxy::{ASK_HEADER, ErrorKind, TryRequest, TryView};
 
 use crate::admin::{self, Admin};
-use crate::builtin::nothing_there;
 
 /// `request` is as a user's would be.
 ///
@@ -22,7 +22,9 @@ pub(crate) async fn try_out(admin: &Admin<'_>, request: &Request, to: &Upstream)
             Ok(Tried::NotAsked("the proxy is older than this Lockgate".to_owned()))
         }
         Ok(Err((error, _))) => Ok(Tried::NotAsked(error.to_string())),
-        Err(error) if nothing_there(&error) => Ok(Tried::NotAsked("no proxy runs yet".to_owned())),
+        Err(error) if error.kind == FailureKind::Unreachable => {
+            Ok(Tried::NotAsked("no proxy runs yet".to_owned()))
+        }
         Err(error) => Err(error),
     }
 }

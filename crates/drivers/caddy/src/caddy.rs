@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 
 use lockgate_model::{FailureKind, Slot};
-use lockgate_ports::{PortError, RouteVersion};
+use lockgate_ports::{Answer, PortError, Request, RouteVersion, Upstream, http};
 use serde_json::Value;
 
 use crate::CaddyOptions;
 use crate::admin::{Admin, Change, TRIES_MAX};
-use crate::ask::{self, BaseUrl, DataPath};
+use crate::ask::{self, BaseUrl, DataPath, is_within};
 use crate::dials::{self, Dials};
 use crate::ghost::{Ghost, Known};
 use crate::members::{self, IdSeen, Members, Unfit, list};
-use crate::options::admin_endpoint;
+use crate::options::{admin_endpoint, dial_of};
 use crate::rewrite::{self, Rewrite};
 use crate::snippet;
+use crate::tls::TlsHost;
 use crate::tree::Handler;
 
 /// Looks at a configuration that changes while it is looked at.
@@ -117,10 +118,30 @@ impl Caddy {
         };
         let name = self.options.id.clone().unwrap_or_else(|| format!("{}_upstream", self.options.label));
         let dial = slots.first().copied().unwrap_or("<address of the live slot>");
-        PortError::not_found(format!("Caddy at {} has no route for the service: {why}; {there}", self.admin.shown())).hint(format!(
-            "have `reverse_proxy {dial}` in the Caddyfile, or mark the handler: `curl -X POST -H 'content-type: application/json' -d '\"{name}\"' {}/config/…/handle/0/@id` and set `router.caddy.id: {name}`",
+        PortError::not_found(format!(
+            "Caddy at {} has no route for the service: {why}; {there}",
             self.admin.shown()
         ))
+        .hint(format!(
+            "have `reverse_proxy {dial}` in the Caddyfile{}",
+            others.first().map(|one| self.mark(one, &name)).unwrap_or_default()
+        ))
+    }
+
+    /// How to give the handler an id, typed as it is.
+    fn mark(&self, handler: &Handler, name: &str) -> String {
+        let shown = self.admin.shown().trim_end_matches('/');
+        let socket = shown.strip_prefix("unix:").or_else(|| shown.strip_prefix("unix/"));
+        let at = match socket {
+            Some(socket) => format!("--unix-socket {socket} http://localhost"),
+            None => shown.to_owned(),
+        };
+        format!(
+            ", or mark the handler that is meant, such as the one that dials {}: `curl -X POST -H 'content-type: \
+             application/json' -d '\"{name}\"' {at}{}/@id` and set `router.caddy.id: {name}`",
+            handler.dials.join(" and "),
+            handler.path.url()
+        )
     }
 
     /// Reads the configuration and the ETag of what a switch writes, both of the same moment.
@@ -271,6 +292,32 @@ impl Caddy {
                 first.or_else(|error| paths.find_map(Result::ok).ok_or(error))
             }
         }
+    }
+
+    /// What Caddy is to dial for it.
+    pub(crate) fn dial_for(&self, to: &Upstream) -> String {
+        self.options.dial.get(&to.slot).cloned().unwrap_or_else(|| dial_of(&to.endpoint))
+    }
+
+    pub(crate) async fn ask_at(&self, path: &DataPath, mut request: Request) -> Result<Answer, PortError> {
+        request.target.insert_str(0, &path.prefix);
+        // What the route is matched by comes first: under another name another site would answer.
+        if let Some(host) = &path.host
+            && !request.headers.iter().any(|(name, given)| name == "host" && is_within(given, host))
+        {
+            request.headers.retain(|(name, _)| name != "host");
+            request = request.header("host", host);
+        }
+        let host = self.options.host.as_ref();
+        let answer = match &path.tls {
+            None => http::send(host, &path.endpoint, request).await,
+            Some(name) => http::send(&TlsHost::new(host, name)?, &path.endpoint, request).await,
+        };
+        answer.map_err(|error| {
+            let hint =
+                format!("was asked at {path}; is that where Caddy serves it? `router.caddy.ask` sets it");
+            error.or_hint(|| hint)
+        })
     }
 
     /// What the ghost dials once `slot` is at `dial`: both slots, and whatever else is dialled of them before and after.

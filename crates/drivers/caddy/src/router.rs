@@ -5,16 +5,13 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use lockgate_model::{Slot, Split};
 use lockgate_ports::{
-    Answer, Check, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Tried, Upstream,
-    http, only_upstream,
+    Check, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Tried, Upstream,
+    only_upstream,
 };
 use serde_json::Value;
 
-use crate::ask::{DataPath, is_within};
 use crate::caddy::Caddy;
 use crate::dials::leads;
-use crate::options::dial_of;
-use crate::tls::TlsHost;
 use crate::{check, streams, tree, trial};
 
 /// Response header by which an app may say in which slot it runs.
@@ -114,33 +111,5 @@ impl Router for Caddy {
 
     async fn check(&self) -> Vec<Check> {
         check::check(self).await
-    }
-}
-
-impl Caddy {
-    /// What Caddy is to dial for it.
-    pub(crate) fn dial_for(&self, to: &Upstream) -> String {
-        self.options.dial.get(&to.slot).cloned().unwrap_or_else(|| dial_of(&to.endpoint))
-    }
-
-    pub(crate) async fn ask_at(&self, path: &DataPath, mut request: Request) -> Result<Answer, PortError> {
-        request.target.insert_str(0, &path.prefix);
-        // What the route is matched by comes first: under another name another site would answer.
-        if let Some(host) = &path.host
-            && !request.headers.iter().any(|(name, given)| name == "host" && is_within(given, host))
-        {
-            request.headers.retain(|(name, _)| name != "host");
-            request = request.header("host", host);
-        }
-        let host = self.options.host.as_ref();
-        let answer = match &path.tls {
-            None => http::send(host, &path.endpoint, request).await,
-            Some(name) => http::send(&TlsHost::new(host, name)?, &path.endpoint, request).await,
-        };
-        answer.map_err(|error| {
-            let hint =
-                format!("was asked at {path}; is that where Caddy serves it? `router.caddy.ask` sets it");
-            error.or_hint(|| hint)
-        })
     }
 }

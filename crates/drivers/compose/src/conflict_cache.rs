@@ -14,7 +14,7 @@ use crate::compose::Compose;
 use crate::place::{Place, join};
 
 /// Changed when the question to Compose changes.
-const FORMAT: &str = "lockgate no-conflicts 1";
+const FORMAT: &str = "lockgate no-conflicts 2";
 const FILE_MODE: u32 = 0o600;
 /// Words by which a file takes in others.
 const TAKES_IN: [&str; 2] = ["extends", "include"];
@@ -263,6 +263,7 @@ mod tests {
                     layout: ComposeLayout::Folders(layout),
                     service: None,
                     project: None,
+                    docker_host: None,
                 },
                 disk_free_mib: 0,
             });

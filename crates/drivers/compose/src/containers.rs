@@ -104,7 +104,8 @@ impl Compose {
         let release = self.release_in(held, &container).await?;
         let running = runs(&container.state.status);
         let state = if running { SlotState::Running } else { SlotState::Stopped };
-        let endpoint = if running { endpoint(&container, self.service.port) } else { None };
+        let elsewhere = self.engine.address().await?.elsewhere.as_deref();
+        let endpoint = if running { endpoint(&container, self.service.port, elsewhere) } else { None };
         let started_at = timestamp(&container.state.started_at);
         let restarts = container.restart_count;
         let stop_grace = own_grace(&container);
@@ -180,24 +181,32 @@ fn is_unlabelled(summary: &ContainerSummary) -> bool {
 }
 
 /// Where the container answers as seen from the host: its own address on a bridge network, the host's for
-/// `network_mode: host`, else where it publishes the port.
-fn endpoint(container: &Container, port: Option<u16>) -> Option<Endpoint> {
+/// `network_mode: host`, else where it publishes the port. Of an engine `elsewhere`, on another machine, only what is
+/// published or the machine's own is reached from the host.
+fn endpoint(container: &Container, port: Option<u16>, elsewhere: Option<&str>) -> Option<Endpoint> {
     let ports = &container.network_settings.ports;
     let only = || {
         let mut tcp = ports.keys().filter_map(|key| key.strip_suffix("/tcp")?.parse::<u16>().ok());
         tcp.next().filter(|_| tcp.next().is_none())
     };
     let port = port.or_else(only)?;
+    let machine = match elsewhere {
+        Some(name) if name.contains(':') => format!("[{name}]"),
+        Some(name) => name.to_owned(),
+        None => "127.0.0.1".to_owned(),
+    };
     if container.host_config.network_mode == "host" {
-        return Some(Endpoint::Tcp(format!("127.0.0.1:{port}")));
+        return Some(Endpoint::Tcp(format!("{machine}:{port}")));
     }
     let address = container.network_settings.networks.values().map(|network| &network.ip_address);
-    if let Some(ip) = address.into_iter().find(|ip| !ip.is_empty()) {
+    if elsewhere.is_none()
+        && let Some(ip) = address.into_iter().find(|ip| !ip.is_empty())
+    {
         return Some(Endpoint::Tcp(format!("{ip}:{port}")));
     }
     let published = ports.get(&format!("{port}/tcp"))?.as_ref()?.first()?;
     let ip = match published.host_ip.as_str() {
-        "" | "0.0.0.0" | "::" => "127.0.0.1",
+        "" | "0.0.0.0" | "::" => &machine,
         ip => ip,
     };
     Some(Endpoint::Tcp(format!("{ip}:{}", published.host_port)))
@@ -222,14 +231,18 @@ mod tests {
         let bridge = container(serde_json::json!({ "NetworkSettings": {
             "Networks": { "a": { "IPAddress": "" }, "b": { "IPAddress": "172.18.0.2" } },
             "Ports": { "8080/tcp": null } } }));
-        assert_eq!(endpoint(&bridge, Some(5000)), Some(Endpoint::Tcp("172.18.0.2:5000".into())));
-        assert_eq!(endpoint(&bridge, None), Some(Endpoint::Tcp("172.18.0.2:8080".into())));
+        assert_eq!(endpoint(&bridge, Some(5000), None), Some(Endpoint::Tcp("172.18.0.2:5000".into())));
+        assert_eq!(endpoint(&bridge, None, None), Some(Endpoint::Tcp("172.18.0.2:8080".into())));
         let host = container(serde_json::json!({ "HostConfig": { "NetworkMode": "host" } }));
-        assert_eq!(endpoint(&host, Some(5000)), Some(Endpoint::Tcp("127.0.0.1:5000".into())));
-        assert_eq!(endpoint(&host, None), None);
+        assert_eq!(endpoint(&host, Some(5000), None), Some(Endpoint::Tcp("127.0.0.1:5000".into())));
+        assert_eq!(endpoint(&host, None, None), None);
         let published = container(serde_json::json!({ "NetworkSettings": {
             "Networks": null, "Ports": { "80/tcp": [{ "HostIp": "0.0.0.0", "HostPort": "8081" }] } } }));
-        assert_eq!(endpoint(&published, Some(80)), Some(Endpoint::Tcp("127.0.0.1:8081".into())));
+        assert_eq!(endpoint(&published, Some(80), None), Some(Endpoint::Tcp("127.0.0.1:8081".into())));
+        let there = |container, port| endpoint(container, Some(port), Some("fd00::2"));
+        assert_eq!(there(&bridge, 5000), None, "another machine's bridge is not reached");
+        assert_eq!(there(&host, 5000), Some(Endpoint::Tcp("[fd00::2]:5000".into())));
+        assert_eq!(there(&published, 80), Some(Endpoint::Tcp("[fd00::2]:8081".into())));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 # is known, `version TEXT`. What it runs is a program of root's or of its own user's, or one in its own container. Looks
 # only; nothing of it is an error.
 kind=$1 host=$2 port=${3-}
-socket= pid=
+socket=''
+pid=''
 
 # The inode of what listens there.
 case $kind in
@@ -20,10 +21,12 @@ own_id() { grep -o '[0-9a-f]\{64\}' "$1" 2>/dev/null | head -n 1; }
 
 if [ -n "$socket" ]; then
     for one in /proc/[0-9]*; do
-        if ls -l "$one/fd" 2>/dev/null | grep -q "socket:\[$socket\]"; then
+        case $(ls -l "$one/fd" 2>/dev/null) in
+        *"socket:[$socket]"*)
             pid=${one#/proc/}
             break
-        fi
+            ;;
+        esac
     done
 fi
 

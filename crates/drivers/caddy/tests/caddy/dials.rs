@@ -9,7 +9,7 @@ use lockgate_ports::conformance::router::{RouterFixture, suite};
 use lockgate_ports::{CheckState, Endpoint, Request, Router, Tried, Upstream, http};
 use serde_json::{Value, json};
 
-use crate::support::{ID, SITE, Setup, World, caddy_is_there, free_port, local};
+use crate::support::{ID, SITE, Setup, caddy_is_there, free_port, local};
 
 const SWITCHES: usize = 20;
 
@@ -206,11 +206,14 @@ async fn a_slot_is_tried_through_caddy_before_it_gets_users() {
         let site = format!("handle_path /api/* {{\n reverse_proxy {}\n }}", setup.dial(Slot::Blue));
         (setup.caddyfile(&site), "caddyfile")
     };
-    let named = |setup: &Setup| (setup.simple().to_string(), "");
-    let made: [&dyn Fn(&Setup) -> (String, &'static str); 3] = [&all_hosts, &prefixed, &named];
-    for make in made {
+    for which in 0..3 {
         let setup = Setup::new().await;
-        let ((config, adapter), options) = (make(&setup), setup.options());
+        let (config, adapter) = match which {
+            0 => all_hosts(&setup),
+            1 => prefixed(&setup),
+            _ => (setup.simple().to_string(), ""),
+        };
+        let options = setup.options();
         let world = setup.run(&config, adapter, options).await;
         let request = Request::get("/slot", Millis::from_secs(5));
         let tried = world.caddy.try_out(&world.upstream(Slot::Green), &request).await.unwrap();

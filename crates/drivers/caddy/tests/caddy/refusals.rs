@@ -5,11 +5,11 @@ use std::sync::Arc;
 use lockgate_caddy::{Caddy, CaddyOptions};
 use lockgate_model::{FailureKind, Millis, Slot, Split};
 use lockgate_ports::conformance::router::RouterFixture;
-use lockgate_ports::{CheckState, Effect, Request, RouteVersion, Router};
+use lockgate_ports::{CheckState, Effect, Request, Router};
 use serde_json::{Value, json};
 
 use crate::hooked::Hooked;
-use crate::support::{ID, SITE, Setup, World, caddy_is_there};
+use crate::support::{ID, Setup, World, caddy_is_there};
 
 /// True when the installed Caddy kills requests at a change of configuration; says so when it does not.
 fn caddy_kills_streams() -> bool {
