@@ -251,7 +251,7 @@ fn secrets_are_in_no_argument_event_journal_log_or_error() {
     holding(project.root(), &mut files);
     // What a rollback brings back is kept on the host, for its user alone.
     let kept = project.path("host/prod/web/.lockgate/environments.json");
-    assert_eq!(files, [kept.clone()], "nowhere else");
+    assert_eq!(files, [kept.display().to_string()], "nowhere else");
     assert_eq!(
         std::os::unix::fs::PermissionsExt::mode(&kept.metadata().unwrap().permissions()) & 0o777,
         0o600
