@@ -59,16 +59,19 @@ fn an_engine_that_takes_its_containers_along_leaves_a_release_that_the_next_depl
 }
 
 #[test]
-fn a_router_that_does_not_find_the_slot_is_not_waited_for_while_users_get_its_errors() {
+fn a_router_that_does_not_find_the_slot_is_found_out_before_a_user_gets_its_errors() {
     let Some(here) = Here::start() else { return };
     here.forget_name("web-green");
     here.run("deploy web v1").expect(0);
+    let load = Load::start(here.port, &[User::Get]);
     let ran = here.run("deploy web v2").expect(3);
     ran.says(&[
         "green answers at",
         "but caddy, which dials web-green:5000, does not reach it",
         "network alias",
+        "no user was sent there",
     ]);
+    load.expect_no_failure_but_of_reloads(RELOADS);
     here.expect_live("v1");
     here.run("status").expect(0);
 }

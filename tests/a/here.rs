@@ -54,6 +54,11 @@ impl Here {
         command
     }
 
+    /// Base URL of Caddy's admin API.
+    pub fn admin(&self) -> &str {
+        self.scene.text("admin")
+    }
+
     pub fn run(&self, typed: &str) -> Ran {
         project::run(self.command(typed))
     }

@@ -64,7 +64,8 @@ caddy_up_in_container() {
   if [ ! -d "$context" ]; then
     mkdir -p "$context/root/usr/bin" "$context/root/data"
     cp -L "$(command -v caddy)" "$context/root/usr/bin/caddy"
-    ldd "$(command -v caddy)" | grep -o '/[^ ]*' | while read -r library; do
+    # One that is linked statically needs nothing else.
+    { ldd "$(command -v caddy)" 2>/dev/null || true; } | { grep -o '/[^ ]*' || true; } | while read -r library; do
       mkdir -p "$context/root$(dirname "$library")"
       cp -L "$library" "$context/root$library"
     done

@@ -213,12 +213,19 @@ pub struct RouterObserved {
     /// It dials where the slot is not any more: a container got another address when it came back.
     #[serde(default)]
     pub stale: bool,
-    /// Why the router cannot be asked now, if so; no plan is made that would have to change it.
+    /// Why the router cannot be asked now, or is set up such that nothing can be switched; no plan is made that would have
+    /// to change it.
     #[serde(default)]
     pub unreachable: Option<String>,
     /// With `unreachable`: it runs, and what it answers or lacks is why.
     #[serde(default, skip_serializing_if = "is_false")]
     pub answers: bool,
+    /// What sends where, in the router's own words, where several parts of it ought to send to the same slot and do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torn: Option<String>,
+    /// What a switch would cut of the service's requests in flight, and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuts: Option<String>,
 }
 
 /// System A's state files.

@@ -17,13 +17,15 @@ pub enum Leftover {
     CutOff,
     /// A release that should be live and has died with nobody at work.
     Died,
+    /// A router whose parts send the service's requests to different slots.
+    Torn,
     /// What still runs beside the live release: kept warm for long enough, or left when tidying up was cut short.
     Beside,
 }
 
 impl Leftover {
     /// In the order in which they are brought to an end.
-    pub const ALL: [Leftover; 3] = [Leftover::CutOff, Leftover::Died, Leftover::Beside];
+    pub const ALL: [Leftover; 4] = [Leftover::CutOff, Leftover::Died, Leftover::Torn, Leftover::Beside];
 }
 
 /// A run that `resume` brought to its end.

@@ -88,7 +88,8 @@ impl ServiceStatus {
             self.clocks.get(host).is_some_and(|now| seen.is_restarting(*now))
         };
         let is_ill = |(host, seen): (&HostId, &HostObserved)| {
-            seen.is_dark() || restarts(host, seen) || seen.router.unreachable.is_some()
+            let is_out = seen.router.unreachable.is_some() || seen.router.torn.is_some();
+            seen.is_dark() || restarts(host, seen) || is_out
         };
         let is_behind = !self.behind().is_empty();
         if !self.unseen.is_empty() || self.differs() || is_behind || self.observed.hosts.iter().any(is_ill) {

@@ -1,7 +1,8 @@
-//! Starting a release again that died with nobody at work: its container was killed, its process has ended.
+//! Mending what happened with nobody at work: a release that died, for its container was killed or its process has ended; a
+//! router whose parts send to different slots, for its configuration was loaded anew.
 
 use lockgate_engine::Acquired;
-use lockgate_model::{Gates, HostObserved, Intent, Observed, Outcome, Release, RunId};
+use lockgate_model::{Gates, HostObserved, Intent, Leftover, Observed, Outcome, Release, RunId};
 use lockgate_perform::Depth;
 
 use crate::interrupted::before_anything;
@@ -9,29 +10,47 @@ use crate::session::{Session, Trouble, give_back};
 
 impl Session<'_> {
     /// Deploys the release that should be live once more, without its gates, which it has passed, where it has died in
-    /// the slot that has the traffic. `None` when it serves everywhere, and when it is not certain which release is meant:
+    /// the slot that has the traffic, or where parts of a router send elsewhere. `wanted`: which of the two is mended. `None`
+    /// when it serves everywhere, and when it is not certain which release is meant:
     /// the router and the files of a host name different slots, or the hosts had different releases.
     ///
     /// # Errors
     /// [`Trouble`]; a run that was left unfinished is `resume`'s to end, first.
-    pub(crate) async fn bring_back(&self) -> Result<Option<(RunId, Outcome)>, Trouble> {
-        if self.tools.interrupt.requested() {
+    pub(crate) async fn bring_back(
+        &self,
+        wanted: impl Fn(Leftover) -> bool,
+    ) -> Result<Option<(RunId, Outcome, Leftover)>, Trouble> {
+        let wanted: Vec<Leftover> =
+            [Leftover::Died, Leftover::Torn].into_iter().filter(|what| wanted(*what)).collect();
+        if wanted.is_empty() || self.tools.interrupt.requested() {
             return Ok(None);
         }
         let acquired = self.acquire().await?;
-        let brought = self.bring_back_leased(&acquired).await;
+        let brought = self.bring_back_leased(&acquired, &wanted).await;
         if !matches!(brought, Ok(Some(_))) {
             give_back(&acquired.fence).await;
         }
         brought
     }
 
-    async fn bring_back_leased(&self, acquired: &Acquired) -> Result<Option<(RunId, Outcome)>, Trouble> {
+    async fn bring_back_leased(
+        &self,
+        acquired: &Acquired,
+        wanted: &[Leftover],
+    ) -> Result<Option<(RunId, Outcome, Leftover)>, Trouble> {
         if !acquired.is_at_rest() {
             return Ok(None);
         }
         let observed = before_anything(&self.tools.interrupt, self.observe(Depth::Plan)).await?;
-        let Some(release) = died(&observed) else { return Ok(None) };
+        let left = wanted.iter().find_map(|what| {
+            let release = match what {
+                Leftover::Died => died(&observed),
+                Leftover::Torn => torn(&observed),
+                Leftover::CutOff | Leftover::Beside => None,
+            };
+            release.map(|release| (release, *what))
+        });
+        let Some((release, what)) = left else { return Ok(None) };
         let intent = Intent::Deploy { release, gates: Gates::None, again: false };
         let plan = self.site.plan(&intent, &observed)?;
         if plan.is_empty() {
@@ -39,8 +58,19 @@ impl Session<'_> {
         }
         let run = (self.tools.new_run)();
         let outcome = self.run_plan(acquired.fence.clone(), run, &plan).await?;
-        Ok(Some((run, outcome)))
+        Ok(Some((run, outcome, what)))
     }
+}
+
+/// The one release that is live on all hosts, where parts of a router send to another slot as well.
+fn torn(observed: &Observed) -> Option<Release> {
+    let hosts = || observed.hosts.values();
+    if !hosts().any(|seen| seen.router.torn.is_some()) {
+        return None;
+    }
+    let mut live = hosts().map(|seen| seen.live()?.1.release.as_ref());
+    let first = live.next()??;
+    live.all(|release| release.is_some_and(|release| release.same_bytes(first))).then(|| first.clone())
 }
 
 /// The one release that all hosts should have, where it has died on some of them and it is certain that it is meant.
@@ -118,5 +148,29 @@ mod tests {
         silent.router.unreachable = Some("refused".into());
         assert_eq!(tag_of(&[stopped("v1", "1"), silent]), None, "no plan can be made");
         assert_eq!(tag_of(&[stopped("v1", "1"), HostObserved::default()]), None, "one is new");
+    }
+
+    #[test]
+    fn a_router_that_is_torn_is_mended_only_where_one_release_is_live() {
+        let serving = |tag: &str, digit: &str, is_torn: bool| {
+            let mut seen = host(Some((release(tag, digit), SlotState::Running)), Some(Slot::Blue));
+            seen.router.torn = is_torn.then(|| "/api dials web-green:80".to_owned());
+            seen
+        };
+        let tag_of = |hosts: [HostObserved; 2]| {
+            let names = ["web1", "web2"].map(|name| HostId::new(name).unwrap());
+            let hosts = names.into_iter().zip(hosts).collect();
+            torn(&Observed { hosts }).map(|release| release.tag.to_string())
+        };
+        assert_eq!(tag_of([serving("v1", "1", false), serving("v1", "1", true)]), Some("v1".to_owned()));
+        assert_eq!(tag_of([serving("v1", "1", false), serving("v1", "1", false)]), None, "nothing is torn");
+        assert_eq!(
+            tag_of([serving("v2", "2", false), serving("v1", "1", true)]),
+            None,
+            "which one is not certain"
+        );
+        let mut dead = serving("v1", "1", true);
+        dead.slots.clear();
+        assert_eq!(tag_of([serving("v1", "1", false), dead]), None, "nothing is live there");
     }
 }

@@ -37,8 +37,8 @@ impl Session<'_> {
             site = site.without(resumed.gone.keys());
         }
         let session = self.at(&site);
-        if wanted(Leftover::Died) {
-            add(session.bring_back().await?, Leftover::Died);
+        if let Some((run, outcome, what)) = session.bring_back(wanted).await? {
+            add(Some((run, outcome)), what);
         }
         if wanted(Leftover::Beside) {
             add(session.tidy_up().await?, Leftover::Beside);

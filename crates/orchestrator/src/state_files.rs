@@ -151,7 +151,7 @@ impl Conclude for Resumed {
     /// Stopping what ran beside the live release says nothing of how a deployment went.
     fn concluded(&self) -> Option<Concluded<'_>> {
         let is_about = |what| match what {
-            Leftover::CutOff | Leftover::Died => true,
+            Leftover::CutOff | Leftover::Died | Leftover::Torn => true,
             Leftover::Beside => false,
         };
         if !self.ended.iter().any(|end| is_about(end.what)) && self.refusal.is_none() {
@@ -162,6 +162,7 @@ impl Conclude for Resumed {
             let what = match end.what {
                 Leftover::CutOff => "which had been cut off, was brought to its end",
                 Leftover::Died => "which starts what had died again",
+                Leftover::Torn => "which has the whole router send to what is live",
                 Leftover::Beside => "which stops what ran beside the live release",
             };
             notes.push(format!("run {}, {what}: {}", end.run, end.outcome.as_str()));

@@ -149,10 +149,23 @@ async fn start(
     own_environment: bool,
 ) -> Result<Seen, Failure> {
     let route = traffic::route(ports).await?;
-    if route.sends_to(slot) {
+    let unknown = route.split.is_none().then_some(route.dial.as_deref()).flatten();
+    if route.sends_to(slot) || unknown.is_some() {
         let live = find(ports, slot).await?.filter(|seen| seen.state == SlotState::Running);
         let other =
             live.filter(|seen| seen.release.as_ref().is_none_or(|running| !running.same_bytes(release)));
+        if let Some((dial, _)) = unknown.zip(other.as_ref()) {
+            let router = ports.router.name();
+            return Err(Failure::new(
+                FailureKind::Refused,
+                format!("{router} dials {dial}, which may be what runs in {slot}, so nothing else is started in it"),
+            )
+            .slot(slot)
+            .hint(format!(
+                "tell Lockgate how {router} calls the slots (`router.{router}.dial`), or stop what runs in {slot} where \
+                 nobody is sent to it"
+            )));
+        }
         if other.is_some() {
             return Err(Failure::new(
                 FailureKind::Refused,
@@ -250,7 +263,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::scene::{probed, releases, service, serving};
+    use crate::scene::{probed, release, releases, service, serving};
 
     /// A host whose router has died.
     struct DeadRouter;
@@ -427,5 +440,18 @@ mod tests {
             let ended = stop(&ports, Slot::Blue, Some(Millis(0)), Some(heir(&ports)), None).await;
             assert_eq!((ended.is_ok(), runs(&machine, Slot::Blue)), (heir_runs, !heir_runs), "{ended:?}");
         }
+    }
+
+    /// It is dialled by a name that is not known as a slot's.
+    #[tokio::test]
+    async fn nothing_else_is_started_in_a_slot_that_runs_while_what_the_router_dials_is_no_slot() {
+        let (machine, ports) = serving(Slot::Blue, "v1");
+        machine.lock().unwrap().point_at(Some("app:3000".to_owned()), None);
+        let refused = start(&ports, Slot::Blue, &release("v2"), false).await.unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Refused);
+        assert!(refused.message.contains("dials app:3000, which may be what runs in blue"), "{refused}");
+        ports.runtime.fetch(&release("v2")).await.unwrap();
+        start(&ports, Slot::Green, &release("v2"), false).await.unwrap();
+        start(&ports, Slot::Blue, &release("v1"), false).await.unwrap();
     }
 }

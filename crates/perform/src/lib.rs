@@ -19,6 +19,7 @@ mod prune;
 #[cfg(test)]
 mod scene;
 mod traffic;
+mod trial;
 mod verify;
 mod watch;
 

@@ -89,7 +89,7 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
     let router = match ports.router.sends_traffic() {
         true => {
             let stale = ports.router.dials_slots() && dials_elsewhere(&router, &slots);
-            RouterObserved { stale, ..router }
+            RouterObserved { stale, target: target_of(&router, &slots, recorded.active), ..router }
         }
         false => {
             let runs = slots.iter().filter(|(_, seen)| seen.state == SlotState::Running);
@@ -108,6 +108,29 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
         own_environment: None,
     };
     Ok((seen, missing))
+}
+
+/// The slot that counts as the one with the traffic. Of a router that is torn between them it is the one that serves: the
+/// one that is recorded, if it runs, else the one that does. A router may also dial a slot by its own address, as the host
+/// sees it, and not as it is configured to.
+fn target_of(
+    router: &RouterObserved,
+    slots: &BTreeMap<Slot, SlotObserved>,
+    recorded: Option<Slot>,
+) -> Option<Slot> {
+    if router.torn.is_some() {
+        let runs = |slot: &Slot| slots.get(slot).is_some_and(|seen| seen.state == SlotState::Running);
+        let running: Vec<Slot> = slots.keys().copied().filter(runs).collect();
+        let serves =
+            recorded.filter(runs).or(if running.len() == 1 { running.first().copied() } else { None });
+        return serves.or(router.target);
+    }
+    let dialled = || {
+        let dial = router.dial.as_deref()?;
+        let is_there = |seen: &SlotObserved| seen.endpoint.as_deref() == Some(dial);
+        slots.iter().find(|(_, seen)| is_there(seen)).map(|(slot, _)| *slot)
+    };
+    router.target.or_else(dialled)
 }
 
 fn dials_elsewhere(router: &RouterObserved, slots: &BTreeMap<Slot, SlotObserved>) -> bool {
@@ -138,6 +161,8 @@ async fn observe_router(ports: &HostPorts) -> RouterObserved {
             target: route.most(),
             shared: route.split.filter(|split| split.only().is_none()),
             dial: route.dial,
+            torn: route.torn,
+            cuts: route.cuts,
             ..RouterObserved::default()
         },
         Err(error) => {
@@ -163,5 +188,57 @@ fn observed(slot: RuntimeSlot) -> SlotObserved {
         started_at: slot.started_at,
         restarts: slot.restarts,
         endpoint: slot.endpoint.map(|endpoint| endpoint.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::Split;
+
+    use super::*;
+
+    fn slot(state: SlotState, endpoint: &str) -> SlotObserved {
+        SlotObserved {
+            release: None,
+            state,
+            started_at: None,
+            restarts: 0,
+            endpoint: Some(endpoint.to_owned()),
+        }
+    }
+
+    /// Which of the two serves is what the host says, and not which the router names first.
+    #[test]
+    fn of_a_router_that_is_torn_the_slot_that_serves_counts_as_the_one_with_the_traffic() {
+        use SlotState::{Running, Stopped};
+        let torn = RouterObserved {
+            target: Some(Slot::Blue),
+            shared: Split::new([(Slot::Blue, 50), (Slot::Green, 50)]).ok(),
+            torn: Some("/api dials web-green:80".into()),
+            ..RouterObserved::default()
+        };
+        for (blue, green, recorded, target) in [
+            (Running, Running, Some(Slot::Green), Slot::Green),
+            (Running, Stopped, Some(Slot::Green), Slot::Blue),
+            (Stopped, Running, Some(Slot::Blue), Slot::Green),
+            (Stopped, Running, None, Slot::Green),
+            (Running, Running, None, Slot::Blue),
+        ] {
+            let slots = BTreeMap::from([
+                (Slot::Blue, slot(blue, "10.0.0.1:80")),
+                (Slot::Green, slot(green, "10.0.0.2:80")),
+            ]);
+            assert_eq!(target_of(&torn, &slots, recorded), Some(target), "{blue:?} {green:?} {recorded:?}");
+        }
+    }
+
+    /// What is dialled is never started anew, by whatever name it is dialled.
+    #[test]
+    fn a_slot_that_is_dialled_where_the_host_sees_it_has_the_traffic() {
+        let slots = BTreeMap::from([(Slot::Green, slot(SlotState::Running, "172.18.0.3:5000"))]);
+        let dialling =
+            |dial: &str| RouterObserved { dial: Some(dial.to_owned()), ..RouterObserved::default() };
+        assert_eq!(target_of(&dialling("172.18.0.3:5000"), &slots, None), Some(Slot::Green));
+        assert_eq!(target_of(&dialling("172.18.0.9:5000"), &slots, None), None);
     }
 }

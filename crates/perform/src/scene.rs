@@ -12,7 +12,7 @@ use lockgate_model::{
 use lockgate_ports::fake::{Artifact, Behaviour, FakePorts, Machine, NoFaults, SharedMachine, shared};
 use lockgate_ports::{
     Answer, Check, Gates, HostPorts, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer,
-    Upstream,
+    Tried, Upstream,
 };
 
 use crate::conductor::{Conductor, Subject};
@@ -98,6 +98,7 @@ pub(crate) fn answer(status: u16, body: &str, slot: Option<Slot>) -> Result<Rout
 }
 
 type Asking = Box<dyn Fn() -> Result<RouterAnswer, PortError> + Send + Sync>;
+type Trying = Box<dyn Fn() -> Tried + Send + Sync>;
 type Routing = Box<dyn Fn(u32) -> Result<(), PortError> + Send + Sync>;
 
 /// Another router in all but this.
@@ -105,6 +106,8 @@ pub(crate) struct Odd {
     pub of: Arc<dyn Router>,
     /// What is answered through it; `None`: as by the other.
     pub asked: Option<Asking>,
+    /// What comes of trying a slot; `None`: as by the other.
+    pub tried: Option<Trying>,
     /// Whether its route can be read, by how often it was revived.
     pub routed: Option<Routing>,
     pub revived: Arc<AtomicU32>,
@@ -112,7 +115,7 @@ pub(crate) struct Odd {
 
 impl Odd {
     pub fn new(of: Arc<dyn Router>) -> Self {
-        Self { of, asked: None, routed: None, revived: Arc::default() }
+        Self { of, asked: None, tried: None, routed: None, revived: Arc::default() }
     }
 }
 
@@ -140,6 +143,13 @@ impl Router for Odd {
 
     async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
         self.of.set(to, expected).await
+    }
+
+    async fn try_out(&self, to: &Upstream, request: &Request) -> Result<Tried, PortError> {
+        match &self.tried {
+            Some(tried) => Ok(tried()),
+            None => self.of.try_out(to, request).await,
+        }
     }
 
     async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError> {

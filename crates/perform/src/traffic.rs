@@ -6,7 +6,7 @@ use lockgate_model::{Evidence, Failure, FailureKind, HoldBounds, Probe, Release,
 use lockgate_ports::{HostPorts, PortError, Route, Router, Upstream};
 use tokio::time::Instant;
 
-use crate::health;
+use crate::{health, trial};
 
 /// A router that restarts is waited for this long.
 const ROUTER_SECONDS_MAX: u64 = 10;
@@ -46,10 +46,12 @@ pub(crate) async fn switch(
 ) -> Result<Seen, Failure> {
     let (endpoint, known) = tokio::join!(health::once(ports, slot, release, probe), route(ports));
     let upstream = Upstream { slot, release: release.clone(), endpoint: endpoint? };
+    let has_it = known.as_ref().is_ok_and(|route| route.only() == Some(slot));
+    let tried = if has_it { None } else { trial::try_out(ports, &upstream, probe).await? };
     let before = patiently(ports, known, &Change::To(&Split::all_to(upstream)))
         .await
         .map_err(|failure| failure.slot(slot))?;
-    Ok(vec![moved(ports, &before, &slot.to_string())])
+    Ok(tried.into_iter().chain([moved(ports, &before, &slot.to_string())]).collect())
 }
 
 pub(crate) async fn withdraw(ports: &HostPorts, dial: Option<&str>) -> Result<Seen, Failure> {

@@ -13,7 +13,7 @@ use crate::attribution::{Attribution, attribute, says};
 use crate::conductor::find;
 use crate::health;
 use crate::misses::{MISSES_PAUSE_MILLIS, Misses};
-use crate::traffic;
+use crate::{traffic, trial};
 
 /// Until the new release must answer through the router; nginx feeds the old one for 100 ms after a reload.
 const VERIFY_SECONDS_MAX: u64 = 10;
@@ -252,18 +252,7 @@ impl Asked<'_> {
         }
         let dialled = traffic::route(ports).await?.dial.unwrap_or_else(|| "nothing".to_owned());
         let router = ports.router.name();
-        Err(Failure::new(
-            FailureKind::Unhealthy,
-            format!(
-                "{slot} answers at {endpoint}, but {router}, which dials {dialled}, does not reach it: GET {}: {}",
-                without_query(path),
-                miss.seen
-            ),
-        )
-        .slot(slot)
-        .hint(format!(
-            "{router} must find the slot by what it dials: give the container that name (`container_name` or a network alias) on a network that both are on"
-        )))
+        Err(trial::unreached(router, slot, &endpoint.to_string(), &dialled, path, &miss.seen))
     }
 
     /// What was sent with the question, in brackets; empty where nothing was.

@@ -13,7 +13,8 @@ pub mod schedule;
 mod waves;
 
 use lockgate_model::{
-    Environment, Failure, FailureKind, Intent, Observed, Plan, Project, Router, Service, Split, Strategy,
+    Environment, Failure, FailureKind, HostObserved, Intent, Observed, Plan, Project, Release, Router,
+    Service, Slot, Split, Strategy,
 };
 
 pub use difference::{Difference, Record, not_finished};
@@ -53,8 +54,8 @@ pub fn plan(
             };
             return Err(refused.at(host));
         }
-        if let Some(split) = &seen.router.shared {
-            return Err(shared_out(split, slots.strategy).at(host));
+        if let (Some(split), None) = (&seen.router.shared, &seen.router.torn) {
+            return Err(shared_out(split, slots.strategy, seen.router.dial.as_deref()).at(host));
         }
         if !seen.conflicts.is_empty() {
             return Err(Failure::new(
@@ -82,6 +83,9 @@ pub fn plan(
     if let Intent::Rollback { .. } = intent {
         rollback::demand_own_image(Here { project, service, environment }, &release, observed)?;
     }
+    for host in &slots.hosts {
+        refuse_to_switch(intent, &release, &observed.hosts[host]).map_err(|failure| failure.at(host))?;
+    }
     let wanted = recipe::Wanted { project, service, environment, slots, intent, release, gates, again };
     match slots.strategy {
         Strategy::BlueGreen => blue_green::plan(&wanted, observed),
@@ -89,14 +93,47 @@ pub fn plan(
     }
 }
 
+/// What stands against a switch, where the plan would make one. Going back is never refused because of what it cuts.
+fn refuse_to_switch(intent: &Intent, release: &Release, seen: &HostObserved) -> Result<(), Failure> {
+    let live = seen.live().and_then(|(slot, live)| Some((slot, live.release.as_ref()?)));
+    let deploys = matches!(intent, Intent::Deploy { .. });
+    let stays = matches!(intent, Intent::Deploy { again: false, .. })
+        && live.is_some_and(|(_, live)| live.same_bytes(release));
+    match (&seen.router.torn, &seen.router.cuts) {
+        (Some(how), _) if !stays => Err(torn(how, live)),
+        (_, Some(cuts)) if deploys && !stays && seen.live().is_some() => {
+            Err(Failure::new(FailureKind::Refused, cuts.clone())
+                .hint("`lockgate rollback` goes back all the same"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The slot that a plan would start in has traffic.
+fn torn(how: &str, live: Option<(Slot, &Release)>) -> Failure {
+    let message = format!("parts of the router send the service's requests to different slots: {how}");
+    let failure = Failure::new(FailureKind::Refused, message);
+    match live {
+        Some((slot, release)) => failure.hint(format!(
+            "`lockgate resume` sends all of it to {slot}, where {} is live; then run the command again",
+            release.tag
+        )),
+        None => {
+            failure.hint("have all of them send to the slot that is live, in the router's own configuration")
+        }
+    }
+}
+
 /// No recipe of today goes on from there.
-fn shared_out(split: &Split, strategy: Strategy) -> Failure {
+fn shared_out(split: &Split, strategy: Strategy, dial: Option<&str>) -> Failure {
     let message = format!(
         "the router splits the traffic ({split}), and `strategy: {strategy}` needs one slot that has all of it"
     );
-    Failure::new(FailureKind::Refused, message).hint(
-        "have the router send all of it to the slot whose release is to stay, then run the command again",
-    )
+    let now = dial.map(|dial| format!(" (it dials {dial})")).unwrap_or_default();
+    Failure::new(FailureKind::Refused, message).hint(format!(
+        "have the router send all of it to the slot whose release is to stay, and name that one alone in its \
+         configuration{now}; then run the command again"
+    ))
 }
 
 /// It runs, so nobody is to start it: what it lacks is in the reason, with what to do.

@@ -34,7 +34,7 @@ pub(crate) struct Sorted<'a> {
     pub changing: Vec<HostPlan<'a>>,
     /// It is live, and not written down.
     pub recording: Vec<HostPlan<'a>>,
-    /// It is live, and the router dials where it was before.
+    /// It is live, and the router dials where it was before, or the other slot as well.
     pub mending: Vec<HostPlan<'a>>,
     /// For tidying up: what is live stays.
     pub beside: Vec<HostPlan<'a>>,
@@ -51,7 +51,7 @@ impl Wanted<'_> {
                 continue;
             }
             let lives_on = self.lives_on(seen);
-            let stale = lives_on.filter(|_| seen.router.stale);
+            let stale = lives_on.filter(|_| seen.router.stale || seen.router.torn.is_some());
             sorted.mending.extend(stale.map(|slot| HostPlan { host, seen, slot }));
             match lives_on {
                 Some(slot)

@@ -334,6 +334,54 @@ fn a_router_that_splits_the_traffic_is_refused() {
     }
 }
 
+/// The slot beside the live one has users too, so nothing is started in it before all of them are where the others are.
+#[test]
+fn a_router_that_is_torn_is_mended_by_the_live_release_and_refused_for_any_other() {
+    let prod = environment(Strategy::BlueGreen, builtin(), &["web1"]);
+    let mut seen = live(Slot::Green, "v1", &builtin());
+    seen.router.shared = Split::new([(Slot::Blue, 50), (Slot::Green, 50)]).ok();
+    seen.router.torn = Some("/api dials web-blue:80; / dials web-green:80".into());
+    let on = [("web1", seen)];
+    for intent in [deploy("v2"), Intent::TidyUp, Intent::Rollback { release: Some(release("v2")) }] {
+        let refused = plan(&prod, &intent, &on).unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Refused, "{intent:?}");
+        assert!(refused.message.contains("/api dials web-blue:80"), "{refused}");
+        let hints = refused.hints.to_string();
+        assert!(hints.contains("`lockgate resume` sends all of it to green, where v1 is live"), "{hints}");
+    }
+    insta::assert_snapshot!(text(&plan(&prod, &deploy("v1"), &on).unwrap()), @r"
+    mend the route
+      web1: wait until green is healthy (/health, up to 1m)
+      web1: switch traffic to green
+      web1: ask through the router: v1 from green
+    ");
+}
+
+/// Its own requests are what a deployment must not cut; another site's are no reason, and going back never waits.
+#[test]
+fn a_switch_that_cuts_the_services_own_requests_is_refused_to_a_deployment_alone() {
+    let prod = environment(Strategy::BlueGreen, builtin(), &["web1"]);
+    let mut seen = live(Slot::Blue, "v1", &builtin());
+    seen.router.cuts = Some("Caddy 2.6.2 cuts every request in flight".into());
+    let on = [("web1", seen)];
+    let refused = plan(&prod, &deploy("v2"), &on).unwrap_err();
+    assert_eq!(
+        (refused.kind, refused.message.as_str()),
+        (FailureKind::Refused, "Caddy 2.6.2 cuts every request in flight")
+    );
+    assert!(plan(&prod, &Intent::Rollback { release: Some(release("v2")) }, &on).is_ok());
+    assert!(plan(&prod, &deploy("v1"), &on).unwrap().is_empty(), "nothing is switched");
+    assert!(
+        plan(
+            &prod,
+            &deploy("v2"),
+            &[("web1", HostObserved { router: on[0].1.router.clone(), ..HostObserved::default() })]
+        )
+        .is_ok(),
+        "nothing is live"
+    );
+}
+
 /// A release that is gone back to gets what it ran with, also in an undo; what is deployed gets today's.
 #[test]
 fn who_goes_back_to_a_release_goes_back_to_its_environment() {

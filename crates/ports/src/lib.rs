@@ -33,7 +33,9 @@ pub use lines::{Ended, LINE_BYTES_MAX, LINES_KEPT_MAX, Line, LineSink, Lines, Pi
 pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use registry::{Manifest, Registry, Resolved};
-pub use router::{InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Upstream, only_upstream};
+pub use router::{
+    InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Tried, Upstream, only_upstream,
+};
 pub use runtime::{
     Diagnosis, Finding, OWN_GRACE_SECONDS_MAX, OwnHealth, OwnHealthState, Runtime, RuntimeSlot, Variables,
 };

@@ -20,6 +20,11 @@ pub struct Route {
     pub version: RouteVersion,
     /// True while requests wait at the router instead of being sent on: see [`Router::hold`].
     pub held: bool,
+    /// What sends where, in the router's own words, where several parts of the router ought to send to the same slot and do
+    /// not: another address of the service, a path of its own. `None` where they agree. [`Router::set`] has them agree.
+    pub torn: Option<String>,
+    /// What a switch would cut of this service's requests in flight, and what to do about it. `None`: nothing that is known.
+    pub cuts: Option<String>,
 }
 
 impl Route {
@@ -91,6 +96,27 @@ pub struct RouterAnswer {
     pub release: Option<String>,
 }
 
+/// What came of asking a slot through the router before any user is sent there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tried {
+    /// The slot answered, whatever it said.
+    Answered {
+        /// Where it was reached, in the router's own words.
+        dial: String,
+        /// Its status; `None` where it let itself be connected to and no more was asked.
+        status: Option<u16>,
+    },
+    /// The router says that it does not reach it.
+    NotReached {
+        /// Where it was looked for, in the router's own words.
+        dial: String,
+        /// The router's own words.
+        why: String,
+    },
+    /// It could not be asked, which says nothing about the slot. Why, for the log.
+    NotAsked(String),
+}
+
 /// What sends traffic to slots, for one service on one host.
 #[async_trait]
 pub trait Router: Send + Sync {
@@ -145,6 +171,16 @@ pub trait Router: Send + Sync {
     /// `Refused` for several upstreams by a router that cannot split ([`only_upstream`]); `Conflict` when the route is no
     /// longer at `expected` (nothing is changed in both cases); else as [`Router::route`].
     async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError>;
+
+    /// Asks the slot on the router's own way to it, as it will be dialled once it has traffic. No user is sent there, and
+    /// nothing else changes for users. A router that can only send users' requests to a slot has not asked.
+    ///
+    /// # Errors
+    /// As [`Router::route`].
+    async fn try_out(&self, to: &Upstream, request: &Request) -> Result<Tried, PortError> {
+        let _ = (to, request);
+        Ok(Tried::NotAsked(format!("the router {} cannot", self.name())))
+    }
 
     /// Puts back what was there before Lockgate's first switch: dial `dial`, or with `None` remove the route.
     ///

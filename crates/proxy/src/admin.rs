@@ -28,7 +28,10 @@ use crate::router::Precondition;
 use crate::shared::{Command, Shared};
 use crate::socket::Socket;
 use crate::stall_timer::StallTimer;
-use crate::wire::{ErrorKind, ErrorView, HoldRequest, RouteSpec, RouteView, RoutesView, UpgradeRequest};
+use crate::trial;
+use crate::wire::{
+    ErrorKind, ErrorView, HoldRequest, RouteSpec, RouteView, RoutesView, TryRequest, UpgradeRequest,
+};
 
 /// A larger request body is refused.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -205,8 +208,14 @@ async fn dispatch(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<An
             Ok(json(StatusCode::ACCEPTED, &shared.status()))
         }
         ("/v1/upgrade", &Method::POST) => upgrade(shared, request).await,
+        ("/v1/try", &Method::POST) => {
+            let wanted: TryRequest = body(request)
+                .await?
+                .ok_or_else(|| ErrorView::new(ErrorKind::Invalid, "the body is missing"))?;
+            Ok(json(StatusCode::OK, &trial::try_out(wanted).await?))
+        }
         ("/metrics", &Method::GET) => metrics(shared),
-        ("/v1/status" | "/v1/routes" | "/v1/shutdown" | "/v1/upgrade" | "/metrics", _) => {
+        ("/v1/status" | "/v1/routes" | "/v1/shutdown" | "/v1/upgrade" | "/v1/try" | "/metrics", _) => {
             Err(wrong_method(&method, &path))
         }
         _ => Err(ErrorView::new(ErrorKind::NotFound, format!("there is no {path:?}"))),

@@ -33,6 +33,7 @@ mod store;
 mod streams;
 mod supervise;
 mod table;
+mod trial;
 mod tunnel;
 mod wire;
 
@@ -42,5 +43,5 @@ pub use supervise::{Supervised, supervise};
 pub use wire::{
     ASK_HEADER, ErrorKind, ErrorView, HoldRequest, HoldView, InFlight, InFlightByRoute, InFlightBySlot,
     ProxyState, RELEASE_HEADER, RouteSpec, RouteView, RoutesView, SLOT_HEADER, StatusView, Target,
-    UpgradeRequest, UpgradeView,
+    TryRequest, TryView, UpgradeRequest, UpgradeView,
 };

@@ -84,6 +84,32 @@ fn hold_requests_max() -> u32 {
     1_000
 }
 
+/// What `POST /v1/try` takes: one question to an address, which no user is sent to by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TryRequest {
+    /// As [`Target::dial`].
+    pub dial: String,
+    /// Path and query of a GET.
+    pub target: String,
+    /// Sent with it, at most 64; without a `host` the address is sent as one.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TryView {
+    /// The address accepted a connection.
+    pub reached: bool,
+    /// What it answered; absent where it did not within the proxy's patience.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why it was not reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
 /// A route that is held, as it is at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldView {

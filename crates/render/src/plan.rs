@@ -86,7 +86,8 @@ fn interruption_text(plan: &Plan, interruption: Interruption) -> String {
 pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(reason) = &seen.router.unreachable {
-        warnings.push(format!("the router cannot be asked: {}", escaped(reason)));
+        let what = if seen.router.answers { "used as it is" } else { "asked" };
+        warnings.push(format!("the router cannot be {what}: {}", escaped(reason)));
     }
     if let (Some(target), Some(active), false) =
         (seen.router.target, seen.recorded.active, seen.router.absent)
@@ -117,6 +118,13 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
             escaped(dial)
         ));
     }
+    if let Some(how) = &seen.router.torn {
+        warnings.push(format!(
+            "parts of the router send to different slots: {}; `lockgate resume` mends it",
+            escaped(how)
+        ));
+    }
+    warnings.extend(seen.router.cuts.as_deref().map(escaped));
     warnings.extend(
         seen.conflicts.iter().map(|conflict| format!("the slots cannot run together: {}", escaped(conflict))),
     );

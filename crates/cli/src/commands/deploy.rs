@@ -136,6 +136,7 @@ fn tell_resumed(context: &Context<'_>, resumed: &Resumed) {
         let what = match end.what {
             Leftover::CutOff => "what had been cut off was brought to its end",
             Leftover::Died => "what had died was started again",
+            Leftover::Torn => "what the router sent to another slot goes to the live one again",
             Leftover::Beside => "what ran beside the live release was stopped",
         };
         output.text(&format!("{service}: {what}: {} (run {})", end.outcome.as_str(), end.run));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HoldBounds, Millis, Slot, Split};
 use lockgate_ports::{
-    Check, Endpoint, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream, http,
-    listens, only_upstream,
+    Check, Endpoint, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Tried,
+    Upstream, http, listens, only_upstream,
 };
 use lockgate_proxy::{
     ASK_HEADER, ErrorKind, HoldRequest, RELEASE_HEADER, RouteSpec, RouteView, SLOT_HEADER, StatusView,
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::admin::{self, Admin};
 use crate::options::{BuiltinOptions, reachable};
-use crate::{check, launch, listeners, program};
+use crate::{check, launch, listeners, program, trial};
 
 /// What the proxy calls a target that is neither slot.
 const OUTSIDE: &str = "outside";
@@ -292,6 +292,7 @@ impl Router for Builtin {
                 dial: Some(view.target.dial),
                 version: RouteVersion(view.version.to_string()),
                 held: view.hold.is_some(),
+                ..Route::default()
             }),
             Ok(Err((_, refused))) if refused.kind == ErrorKind::NotFound => Ok(Route::default()),
             Ok(Err((error, _))) => Err(error),
@@ -327,6 +328,10 @@ impl Router for Builtin {
             }
             settled => settled,
         }
+    }
+
+    async fn try_out(&self, to: &Upstream, request: &Request) -> Result<Tried, PortError> {
+        trial::try_out(&self.admin(), &self.as_users_do(request, ""), to).await
     }
 
     async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError> {

@@ -1,6 +1,7 @@
 //! Caddy's admin API: its requests, and what its answers mean.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lockgate_model::{FailureKind, Hints, Millis};
@@ -22,6 +23,8 @@ pub(crate) struct Admin {
     endpoint: Endpoint,
     /// The address as configured, for people.
     shown: String,
+    /// It has asked for an `Origin` (`admin { enforce_origin }`); sent unasked it would be compared all the same.
+    wants_origin: AtomicBool,
 }
 
 /// A piece of configuration and what tells whether it changed.
@@ -38,13 +41,17 @@ pub(crate) enum Change {
     Patch,
     /// Create what is not there.
     Put,
-    /// Append to a list.
-    Post,
+    /// Take away what is there; the value is not looked at.
+    Delete,
 }
 
 impl Admin {
     pub(crate) fn new(host: Arc<dyn Host>, endpoint: Endpoint, shown: String) -> Self {
-        Self { host, endpoint, shown }
+        Self { host, endpoint, shown, wants_origin: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     pub(crate) fn shown(&self) -> &str {
@@ -88,7 +95,7 @@ impl Admin {
         let method = match change {
             Change::Patch => "PATCH",
             Change::Put => "PUT",
-            Change::Post => "POST",
+            Change::Delete => "DELETE",
         };
         let body = value.to_string().into_bytes();
         let mut request = Request::json(method, path, body, Millis::from_secs(CHANGE_SECONDS_MAX));
@@ -99,8 +106,39 @@ impl Admin {
         if answer.status == 200 { Ok(()) } else { Err(self.refusal(method, path, &answer)) }
     }
 
-    async fn send(&self, mut request: Request) -> Result<Answer, PortError> {
-        if matches!(self.endpoint, Endpoint::Unix(_)) {
+    /// Nothing was done by a request that is refused for its origin, so it is sent again.
+    async fn send(&self, request: Request) -> Result<Answer, PortError> {
+        let knows = self.wants_origin.load(Ordering::Relaxed);
+        let with_origin = |request: Request| {
+            let request = match self.endpoint {
+                Endpoint::Tcp(_) => request,
+                // The host is compared with what is allowed as well.
+                Endpoint::Unix(_) => request.header("host", "127.0.0.1"),
+            };
+            request.header("origin", self.origin())
+        };
+        let first = if knows { with_origin(request.clone()) } else { request.clone() };
+        let answer = self.send_once(first).await?;
+        let said = said(&answer).to_ascii_lowercase();
+        if knows || answer.status != 403 || !["origin", "host"].iter().any(|word| said.contains(word)) {
+            return Ok(answer);
+        }
+        let again = self.send_once(with_origin(request)).await?;
+        self.wants_origin.store(again.status != 403, Ordering::Relaxed);
+        Ok(again)
+    }
+
+    /// What Caddy lists by itself for the address that it listens on.
+    fn origin(&self) -> String {
+        match &self.endpoint {
+            Endpoint::Tcp(address) => format!("http://{address}"),
+            Endpoint::Unix(_) => "http://127.0.0.1".to_owned(),
+        }
+    }
+
+    async fn send_once(&self, mut request: Request) -> Result<Answer, PortError> {
+        let named = request.headers.iter().any(|(name, _)| name == "host");
+        if matches!(self.endpoint, Endpoint::Unix(_)) && !named {
             // On a Unix socket Caddy 2.6 takes an empty Host only, and newer ones take it as well.
             request = request.header("host", "");
         }
@@ -128,7 +166,7 @@ impl Admin {
             412 => PortError::new(FailureKind::Conflict, format!("Caddy's configuration changed meanwhile: {message}"))
                 .hint("somebody else changes this Caddy; look at the route again and repeat"),
             401 | 403 => PortError::new(FailureKind::Unauthorized, message)
-                .hint("Caddy's `admin` block refuses this origin or host; allow it with `admin { origins … }`, or set `router.caddy.admin` to the address that Caddy itself listens on"),
+                .hint(format!("Caddy's `admin` block refuses this origin or host; allow it with `admin {{ origins {} }}`, or set `router.caddy.admin` to the address that Caddy itself listens on", self.origin())),
             404 => PortError::not_found(message)
                 .hint("does `router.caddy.admin` name the admin API of Caddy 2?"),
             _ => PortError::other(format!("Caddy keeps its old configuration: {message}"))

@@ -22,6 +22,13 @@ pub(crate) struct DataPath {
     pub prefix: String,
 }
 
+impl DataPath {
+    /// The way to a route that strips nothing.
+    pub(crate) fn without_prefix(self) -> DataPath {
+        DataPath { prefix: String::new(), ..self }
+    }
+}
+
 impl std::fmt::Display for DataPath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scheme = if self.tls.is_some() { "https" } else { "http" };

@@ -1,16 +1,22 @@
 //! The driver itself: the route found, and the traffic sent elsewhere.
 
+use std::collections::BTreeSet;
+
 use lockgate_model::{FailureKind, Slot};
-use lockgate_ports::{PortError, RouteVersion};
+use lockgate_ports::{Answer, PortError, Request, RouteVersion, Upstream, http};
 use serde_json::Value;
 
 use crate::CaddyOptions;
 use crate::admin::{Admin, Change, TRIES_MAX};
-use crate::ask::{self, BaseUrl, DataPath};
-use crate::ghost::{Dials, Ghost};
-use crate::options::admin_endpoint;
-use crate::tree::{self, By, Handler, IdSeen, Search};
-use crate::{snippet, version};
+use crate::ask::{self, BaseUrl, DataPath, is_within};
+use crate::dials::{self, Dials};
+use crate::ghost::{Ghost, Known};
+use crate::members::{self, IdSeen, Members, Unfit, list};
+use crate::options::{admin_endpoint, dial_of};
+use crate::rewrite::{self, Rewrite};
+use crate::snippet;
+use crate::tls::TlsHost;
+use crate::tree::Handler;
 
 /// Looks at a configuration that changes while it is looked at.
 const LOOKS_MAX: usize = 3;
@@ -26,10 +32,9 @@ pub struct Caddy {
 /// The route as it was seen just now.
 pub(crate) struct Live {
     pub config: Value,
-    pub handler: Handler,
-    pub by: By,
+    pub members: Members,
     pub version: RouteVersion,
-    /// For `If-Match`; `None` where Caddy gives none.
+    /// Of what a switch writes, for `If-Match`; `None` where Caddy gives none.
     etag: Option<String>,
 }
 
@@ -38,7 +43,10 @@ impl Caddy {
     ///
     /// # Errors
     /// `Refused` when the admin address or the `ask` URL cannot be used, or both slots have the same address.
-    pub fn new(options: CaddyOptions) -> Result<Caddy, PortError> {
+    pub fn new(mut options: CaddyOptions) -> Result<Caddy, PortError> {
+        for dial in options.dial.values_mut() {
+            *dial = dials::written(dial)?;
+        }
         let endpoint = admin_endpoint(&options.admin)?;
         let base_url = options.ask.as_deref().map(BaseUrl::parse).transpose()?;
         if let (Some(blue), Some(green)) = (options.dial.get(&Slot::Blue), options.dial.get(&Slot::Green))
@@ -67,23 +75,30 @@ impl Caddy {
         dials
     }
 
-    pub(crate) fn find(&self, config: &Value) -> Result<(Handler, By), PortError> {
+    /// All handlers that send requests of the service to a slot.
+    ///
+    /// # Errors
+    /// `NotFound` when there are none; `Refused` when something sends to a slot in a way that a switch would not change.
+    pub(crate) fn find(&self, config: &Value) -> Result<Members, PortError> {
         let dials = self.dials(config);
         let slots: Vec<&str> = dials.values().map(String::as_str).collect();
-        match tree::search(config, self.options.id.as_deref(), &slots) {
-            Search::Found { handler, .. } if handler.dynamic => Err(PortError::new(
-                FailureKind::Refused,
-                format!("the reverse_proxy at {} has dynamic upstreams, so a switch would change nothing", handler.path),
-            )
-            .hint("give it static upstreams: `reverse_proxy <address of the live slot>`")),
-            Search::Found { handler, by } => Ok((handler, by)),
-            Search::None { others, id } => Err(self.no_route(&others, id, &slots)),
-            Search::Several(handlers) => Err(PortError::new(
+        members::find(config, self.options.id.as_deref(), &dials).map_err(|unfit| match unfit {
+            Unfit::None { others, id } => self.no_route(&others, id, &slots),
+            Unfit::Several(handlers) => PortError::new(
                 FailureKind::Refused,
                 format!("which route is meant cannot be told, {} fit: {}", handlers.len(), list(&handlers)),
             )
-            .hint("give the one that is meant an `@id` in Caddy's JSON and set `router.caddy.id` to it; a Caddyfile cannot have one, so there only one `reverse_proxy` may dial the service")),
-        }
+            .hint("put the `@id` of `router.caddy.id` on the one `reverse_proxy` that is meant"),
+            Unfit::NotUnderstood(reasons) => PortError::new(
+                FailureKind::Refused,
+                format!("Caddy may send requests to a slot in a way that no switch changes: {}", reasons.join("; ")),
+            )
+            .hint(format!(
+                "give it static upstreams, and nothing but the live slot's plain address: `reverse_proxy {}`; Lockgate \
+                 switches all of them together",
+                slots.first().copied().unwrap_or("<address of the live slot>")
+            )),
+        })
     }
 
     fn no_route(&self, others: &[Handler], id: IdSeen, slots: &[&str]) -> PortError {
@@ -129,18 +144,17 @@ impl Caddy {
         )
     }
 
-    /// Reads the configuration and the ETag of the upstreams in it, both of the same moment.
+    /// Reads the configuration and the ETag of what a switch writes, both of the same moment.
     pub(crate) async fn look(&self) -> Result<Live, PortError> {
         let mut last = None;
         for _ in 0..LOOKS_MAX {
             let config = self.config().await?;
-            let (handler, by) = self.find(&config)?;
-            let path = handler.upstreams_path().url();
-            match self.admin.get(&path).await {
-                Ok(tagged) if tagged.value == handler.upstreams => {
-                    let content = || format!("{path} {}", handler.upstreams);
-                    let version = RouteVersion(tagged.etag.clone().unwrap_or_else(content));
-                    return Ok(Live { config, handler, by, version, etag: tagged.etag });
+            let members = self.find(&config)?;
+            let place = rewrite::place(&members);
+            match self.admin.get(&place.url()).await {
+                Ok(tagged) if tagged.value == *place.get(&config).unwrap_or(&Value::Null) => {
+                    let version = version_of(&members);
+                    return Ok(Live { config, members, version, etag: tagged.etag });
                 }
                 Ok(_) => {}
                 // The path may be gone because the configuration changed in between.
@@ -155,87 +169,78 @@ impl Caddy {
         Err(last.unwrap_or_else(changing))
     }
 
-    /// The handlers whose requests a change of configuration would kill, and the version that makes it so.
-    pub(crate) async fn endangered(
-        &self,
-        config: &Value,
-        handler: &Handler,
-    ) -> (Vec<Handler>, Option<version::Version>) {
-        let mut flushing = tree::handlers(config);
-        flushing.retain(|one| one.flushes_at_once);
-        if flushing.is_empty() {
-            return (flushing, None);
-        }
-        let version = version::detect(self.options.host.as_ref()).await;
-        match version {
-            Some(seen) if seen >= version::STREAMS_SURVIVE => flushing.clear(),
-            Some(_) => {}
-            None => flushing.retain(|one| one.path.route() == handler.path.route()),
-        }
-        (flushing, version)
-    }
-
-    pub(crate) async fn refuse_killing(&self, live: &Live) -> Result<(), PortError> {
-        let (endangered, version) = self.endangered(&live.config, &live.handler).await;
-        if endangered.is_empty() {
-            return Ok(());
-        }
-        let version = version.map_or_else(|| "of unknown version".to_owned(), |version| version.to_string());
-        Err(PortError::new(
-            FailureKind::Refused,
-            format!(
-                "Caddy {version} would kill every request in flight of the reverse_proxy with `flush_interval -1` at any switch: {}",
-                list(&endangered)
-            ),
-        )
-        .hint("upgrade Caddy to 2.7 or later, or take `flush_interval -1` out (Caddy flushes event streams by itself)"))
-    }
-
-    /// Sends the traffic to `dials`, with the ghost and the snippet in step.
+    /// Gives all handlers their new upstreams, with the ghost and the snippet in step.
     pub(crate) async fn send_to(
         &self,
         live: &Live,
         expected: &RouteVersion,
-        dials: &[String],
-        ghost: &Dials,
+        lists: Vec<Value>,
+        known: &Known,
     ) -> Result<(), PortError> {
-        self.refuse_killing(live).await?;
         refuse_stale(live, expected)?;
+        let rewrite = Rewrite::of(&live.members, lists);
         let snippet = match &self.options.snippet {
-            Some(path) => Some((path, snippet::text(dials)?)),
+            Some(path) => Some((path, snippet::text(&rewrite.first_dials())?)),
             None => None,
         };
         // The ghost first: a switch without it would lose the old slot's count.
-        self.ghost.ensure(&self.admin, &live.config, &live.handler.path.server(), ghost).await?;
+        self.ghost.ensure(&self.admin, &live.config, live.members.first(), known).await?;
         let written = match &snippet {
             Some((path, text)) => snippet::write(self.options.host.as_ref(), path, text).await?,
             None => None,
         };
-        match (self.put(live, dials).await, written) {
-            (Ok(()), _) => {}
-            (Err(error), Some(written)) if !error.outcome_unknown() => {
-                return Err(written.take_back(error).await);
+        match (self.put_where_they_are(live, rewrite).await, written) {
+            (Ok(()), _) => Ok(()),
+            (Err(error), Some(written)) if !error.outcome_unknown() => Err(written.take_back(error).await),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Writes the upstreams, also where the handlers have moved meanwhile, by a ghost that was put before them.
+    async fn put_where_they_are(&self, live: &Live, mut rewrite: Rewrite) -> Result<(), PortError> {
+        let mut moved = None;
+        for _ in 0..LOOKS_MAX {
+            let live = moved.as_ref().unwrap_or(live);
+            let refused = match self.put(live, &rewrite).await {
+                Ok(()) => return self.confirm(&rewrite).await,
+                Err(error) => error,
+            };
+            let Ok(again) = self.look().await else { return Err(refused) };
+            if rewrite.is_as(&again.members) {
+                return Ok(());
             }
-            (Err(error), _) => return Err(error),
+            // A request whose answer never came finds nothing to change there any more, or the same to change.
+            let around = |again: &Live| again.version == live.version && again.etag != live.etag;
+            match Some(again).filter(around) {
+                Some(again) => {
+                    rewrite = Rewrite::of(&again.members, rewrite.into_lists());
+                    moved = Some(again);
+                }
+                None => return Err(refused),
+            }
         }
-        let seen = self.admin.get(&live.handler.upstreams_path().url()).await?;
-        let seen = tree::dials(&seen.value);
-        if seen != dials {
-            return Err(PortError::new(
-                FailureKind::Conflict,
-                format!("Caddy took {} and dials {} right afterwards", dials.join(", "), seen.join(", ")),
-            )
-            .hint("somebody else changes this Caddy; look at the route again"));
+        Err(moved.as_ref().map_or_else(|| changed(live), changed))
+    }
+
+    /// Caddy may take a change and have another one right afterwards.
+    async fn confirm(&self, rewrite: &Rewrite) -> Result<(), PortError> {
+        let seen = self.admin.get(&rewrite.path.url()).await?;
+        if rewrite.is_in(&seen.value) {
+            return Ok(());
         }
-        Ok(())
+        let message =
+            format!("Caddy took {} and does not dial it right afterwards", rewrite.dials().join(", "));
+        Err(PortError::new(FailureKind::Conflict, message)
+            .hint("somebody else changes this Caddy; look at the route again"))
     }
 
     /// Writes the upstreams. A broken connection is looked into: under `If-Match` the change may be repeated, for it
     /// cannot be made twice.
-    async fn put(&self, live: &Live, dials: &[String]) -> Result<(), PortError> {
-        let wanted = upstreams(&live.handler.upstreams, dials);
-        let change = if live.handler.upstreams.is_null() { Change::Put } else { Change::Patch };
-        let path = live.handler.upstreams_path().url();
+    async fn put(&self, live: &Live, rewrite: &Rewrite) -> Result<(), PortError> {
+        let now = rewrite.path.get(&live.config).unwrap_or(&Value::Null);
+        let Some(wanted) = rewrite.apply(now) else { return Err(changed(live)) };
+        let change = if now.is_null() { Change::Put } else { Change::Patch };
+        let path = rewrite.path.url();
         let mut broken: Option<PortError> = None;
         for _ in 0..TRIES_MAX {
             match self.admin.change(change, &path, &wanted, live.etag.as_deref()).await {
@@ -249,7 +254,7 @@ impl Caddy {
                 Err(error) => tracing::debug!(%error, "after a broken connection"),
             }
             let Ok(seen) = self.admin.get(&path).await else { break };
-            if tree::dials(&seen.value) == dials {
+            if rewrite.is_in(&seen.value) {
                 return Ok(());
             }
             if live.etag.is_none() || seen.etag != live.etag {
@@ -273,60 +278,82 @@ impl Caddy {
             Some(url) if !url.is_bare_address() => Ok(url.data_path(None)),
             Some(url) => {
                 let config = self.config().await?;
-                let (handler, _) = self.find(&config)?;
+                let members = self.find(&config)?;
                 let whole = url.data_path(None).prefix + target;
                 // The URL's own path decides; the routes are only asked for the host they match.
-                let host = ask::host(&config, &handler.path, &whole);
+                let host = members.handlers().find_map(|handler| ask::host(&config, &handler.path, &whole));
                 Ok(url.data_path(host))
             }
             None => {
                 let config = self.config().await?;
-                let (handler, _) = self.find(&config)?;
-                ask::derive(&config, &handler.path, target)
+                let members = self.find(&config)?;
+                let mut paths = members.handlers().map(|handler| ask::derive(&config, &handler.path, target));
+                let first = paths.next().unwrap_or_else(|| Err(PortError::other("no handler")));
+                first.or_else(|error| paths.find_map(Result::ok).ok_or(error))
             }
         }
     }
 
-    /// What the ghost dials once `slot` is at `dial`.
-    pub(crate) fn ghost_dials(&self, live: &Live, slot: Slot, dial: &str) -> Dials {
-        let mut dials = self.dials(&live.config);
-        // A runtime may give a slot an address that the other slot once had.
-        dials.retain(|_, address| address != dial);
-        dials.insert(slot, dial.to_owned());
-        dials
+    /// What Caddy is to dial for it.
+    pub(crate) fn dial_for(&self, to: &Upstream) -> String {
+        self.options.dial.get(&to.slot).cloned().unwrap_or_else(|| dial_of(&to.endpoint))
     }
 
-    pub(crate) fn target(&self, live: &Live) -> Option<Slot> {
-        let [dialled] = live.handler.dials.as_slice() else { return None };
-        self.dials(&live.config).into_iter().find(|(_, dial)| dial == dialled).map(|(slot, _)| slot)
+    pub(crate) async fn ask_at(&self, path: &DataPath, mut request: Request) -> Result<Answer, PortError> {
+        request.target.insert_str(0, &path.prefix);
+        // What the route is matched by comes first: under another name another site would answer.
+        if let Some(host) = &path.host
+            && !request.headers.iter().any(|(name, given)| name == "host" && is_within(given, host))
+        {
+            request.headers.retain(|(name, _)| name != "host");
+            request = request.header("host", host);
+        }
+        let host = self.options.host.as_ref();
+        let answer = match &path.tls {
+            None => http::send(host, &path.endpoint, request).await,
+            Some(name) => http::send(&TlsHost::new(host, name)?, &path.endpoint, request).await,
+        };
+        answer.map_err(|error| {
+            let hint =
+                format!("was asked at {path}; is that where Caddy serves it? `router.caddy.ask` sets it");
+            error.or_hint(|| hint)
+        })
+    }
+
+    /// What the ghost dials once `slot` is at `dial`: both slots, and whatever else is dialled of them before and after.
+    pub(crate) fn known(&self, live: &Live, slot: Option<(Slot, &str)>, lists: &[Value]) -> Known {
+        let mut slots = self.dials(&live.config);
+        if let Some((slot, dial)) = slot {
+            // A runtime may give a slot an address that the other slot once had.
+            slots.retain(|_, address| address != dial);
+            slots.insert(slot, dial.to_owned());
+        }
+        let now = live.members.dials().into_iter();
+        let then = lists.iter().flat_map(crate::tree::dials);
+        let others: BTreeSet<String> =
+            now.chain(then).filter(|dial| !slots.values().any(|known| known == dial)).collect();
+        // What was dialled before Lockgate is not its own.
+        let others = others.into_iter().filter(|dial| dials::leads(&slots, dial).slot().is_some()).collect();
+        Known { slots, others }
     }
 }
 
 fn refuse_stale(live: &Live, expected: &RouteVersion) -> Result<(), PortError> {
-    if &live.version == expected {
-        return Ok(());
-    }
-    Err(PortError::new(
-        FailureKind::Conflict,
-        format!("the route changed meanwhile: {} now", live.handler.describe()),
-    )
-    .hint("somebody else changes this route; look at it again and repeat"))
+    if &live.version == expected { Ok(()) } else { Err(changed(live)) }
 }
 
-/// The new list: each address with the first upstream's other settings (`max_requests`), which a switch must keep.
-fn upstreams(now: &Value, dials: &[String]) -> Value {
-    let model = now.get(0).and_then(Value::as_object).cloned().unwrap_or_default();
-    let one = |(index, dial): (usize, &String)| {
-        let mut upstream = model.clone();
-        if index > 0 {
-            upstream.remove("@id");
-        }
-        upstream.insert("dial".to_owned(), Value::String(dial.clone()));
-        Value::Object(upstream)
-    };
-    Value::Array(dials.iter().enumerate().map(one).collect())
+fn changed(live: &Live) -> PortError {
+    let message = format!("the route changed meanwhile: {} now", live.members.describe());
+    PortError::new(FailureKind::Conflict, message)
+        .hint("somebody else changes this route; look at it again and repeat")
 }
 
-fn list(handlers: &[Handler]) -> String {
-    handlers.iter().map(Handler::describe).collect::<Vec<_>>().join("; ")
+/// What is the service's, wherever in the configuration it is: others change what is around it, and move it.
+fn version_of(members: &Members) -> RouteVersion {
+    RouteVersion(content(members).into_iter().map(Value::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+/// What the handlers dial, wherever they are.
+fn content(members: &Members) -> Vec<&Value> {
+    members.handlers().map(|handler| &handler.upstreams).collect()
 }

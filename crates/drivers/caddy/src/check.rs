@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::ask::DataPath;
 use crate::caddy::{Caddy, Live};
-use crate::tree::By;
-use crate::{service, snippet, version};
+use crate::dials::{Leads, leads};
+use crate::members::By;
+use crate::{service, snippet, streams, version};
 
 /// What is asked for when only the way there is wanted.
 const ANY_PATH: &str = "/";
@@ -19,15 +20,15 @@ const MIGRATE_FLAG: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 
 pub(crate) async fn check(caddy: &Caddy) -> Vec<Check> {
     let host = caddy.options.host.as_ref();
-    let (config, version) = tokio::join!(caddy.config(), version::detect(host));
+    let (config, version) = tokio::join!(caddy.config(), version::detect(caddy));
     let service = service::check(host, config.is_ok()).await;
     let config = match config {
         Ok(config) => config,
-        Err(error) => return vec![failed("Caddy's admin API", error), version_check(version), service],
+        Err(error) => return vec![failed("Caddy's admin API", error), version_check(&version), service],
     };
     let mut checks =
         vec![Check::ok("Caddy's admin API", format!("{} on {} answers", caddy.admin.shown(), host.id()))];
-    checks.extend([version_check(version), service]);
+    checks.extend([version_check(&version), service]);
     let live = match caddy.look().await {
         Ok(live) => live,
         Err(error) => {
@@ -36,7 +37,9 @@ pub(crate) async fn check(caddy: &Caddy) -> Vec<Check> {
         }
     };
     checks.push(route_check(caddy, &live));
-    checks.push(flush_check(caddy, &live).await);
+    checks.extend(doubts_check(&live));
+    checks.push(flush_check(caddy, &live, &version).await);
+    checks.extend(streams_check(&live, &version));
     checks.push(ghost_check(caddy, &config));
     checks.push(match caddy.data_path(ANY_PATH).await {
         Ok(path) => asked(caddy, &path).await,
@@ -63,25 +66,51 @@ fn failed(what: &str, error: PortError) -> Check {
     Check::bad(what, seen, error.hints().joined().unwrap_or_else(|| "see Caddy's log".to_owned()))
 }
 
-fn version_check(seen: Option<version::Version>) -> Check {
+fn version_check(seen: &version::Seen) -> Check {
     let what = "Caddy's version";
-    match seen {
-        Some(seen) if seen < version::STREAMS_SURVIVE => Check::warn(
+    match seen.number() {
+        Some(number) if number < version::STREAMS_SURVIVE => Check::warn(
             what,
             format!("{seen}: every switch cuts the WebSockets of all its sites"),
             "upgrade to Caddy 2.7 or later and set `stream_close_delay` in the `reverse_proxy`",
         ),
-        Some(seen) => Check::ok(what, seen.to_string()),
-        None => Check::ok(what, "unknown: `caddy version` does not run on the host"),
+        Some(version::CUTS_STREAMS) => Check::warn(
+            what,
+            format!("{seen}: it cuts streams after 60 s, and panics on the bodies of HTTP/2 requests"),
+            "upgrade to Caddy 2.11.7 or later",
+        ),
+        Some(_) => Check::ok(what, seen.to_string()),
+        None => Check::warn(
+            what,
+            format!("unknown: {seen}"),
+            "as root on that host, or in Caddy's container: `caddy version`; 2.7 or later is wanted, and not 2.11.6",
+        ),
     }
 }
 
 fn route_check(caddy: &Caddy, live: &Live) -> Check {
     let what = "Caddy's route";
-    let seen = live.handler.describe();
+    let seen = live.members.describe();
     let dials = caddy.dials(&live.config);
-    let strange = live.handler.dials.iter().find(|dial| !dials.values().any(|known| known == *dial));
-    match (live.by, strange, caddy.options.id.as_deref()) {
+    if let Some(how) = live.members.torn() {
+        return Check::bad(
+            what,
+            format!("its parts send to different slots: {how}"),
+            "`lockgate resume` sends all of them to the slot that is live",
+        );
+    }
+    if let Some(split) = live.members.split().filter(|split| split.only().is_none()) {
+        let slot = split.most();
+        let dial = dials.get(&slot).map_or("<address of the live slot>", String::as_str);
+        return Check::bad(
+            what,
+            format!("{seen}: Caddy chooses between the slots by itself"),
+            format!("have the live slot alone there, as in `reverse_proxy {dial}`: Lockgate switches it"),
+        );
+    }
+    let of_live = live.members.dials();
+    let strange = of_live.iter().find(|dial| leads(&dials, dial) == Leads::Elsewhere);
+    match (live.members.by, strange, caddy.options.id.as_deref()) {
         (By::DialForLostId, _, Some(id)) => Check::warn(
             what,
             format!("{seen}; nothing has the @id {id:?} any more, it was found by its address"),
@@ -96,23 +125,68 @@ fn route_check(caddy: &Caddy, live: &Live) -> Check {
     }
 }
 
+/// What is on other sites and may dial a slot, for all that can be told.
+fn doubts_check(live: &Live) -> Option<Check> {
+    let doubts = &live.members.doubts;
+    (!doubts.is_empty()).then(|| {
+        Check::warn(
+            "what else Caddy may dial",
+            doubts.join("; "),
+            "see that none of it is a slot of this service: a switch would not change it, and the slot is stopped",
+        )
+    })
+}
+
 fn addresses(caddy: &Caddy) -> String {
     let of = |slot: Slot| caddy.options.dial.get(&slot).map_or("wherever they run", String::as_str);
     [Slot::Blue, Slot::Green].map(of).join(" and ")
 }
 
-async fn flush_check(caddy: &Caddy, live: &Live) -> Check {
+async fn flush_check(caddy: &Caddy, live: &Live, version: &version::Seen) -> Check {
     let what = "flush_interval";
-    let (endangered, _) = caddy.endangered(&live.config, &live.handler).await;
-    if endangered.is_empty() {
-        return Check::ok(what, "no switch kills requests of other handlers");
+    let mend = "upgrade Caddy to 2.7 or later, or take `flush_interval -1` out";
+    if let Some(cut) = streams::cuts(caddy, live).await {
+        return Check::bad(what, cut.told(), mend);
     }
-    let places: Vec<String> = endangered.iter().map(|handler| handler.path.url()).collect();
-    Check::bad(
-        what,
-        format!("-1 at {}: any switch would kill the requests in flight there", places.join(", ")),
-        "upgrade Caddy to 2.7 or later, or take `flush_interval -1` out",
-    )
+    let others = streams::of_others(live);
+    match version.number() {
+        Some(number) if number >= version::STREAMS_SURVIVE => {
+            Check::ok(what, "no switch kills requests of other handlers")
+        }
+        _ if others.is_empty() => Check::ok(what, "no switch kills requests of other handlers"),
+        number => {
+            let places: Vec<String> = others.iter().map(|handler| handler.path.url()).collect();
+            let does = if number.is_some() { "kills" } else { "may kill" };
+            Check::warn(
+                what,
+                format!(
+                    "-1 at {}, not this service's: every switch {does} the requests in flight there",
+                    places.join(", ")
+                ),
+                mend,
+            )
+        }
+    }
+}
+
+/// Only where Caddy has such a setting.
+fn streams_check(live: &Live, version: &version::Seen) -> Option<Check> {
+    let what = "WebSockets at a switch";
+    version.number().filter(|number| *number >= version::STREAMS_SURVIVE)?;
+    let cut: Vec<String> = live
+        .members
+        .handlers()
+        .filter(|handler| !handler.spares_streams)
+        .map(|handler| handler.path.url())
+        .collect();
+    Some(match cut.is_empty() {
+        true => Check::ok(what, "stay open for the `stream_close_delay` of their handler"),
+        false => Check::warn(
+            what,
+            format!("are cut, for there is no `stream_close_delay` at {}", cut.join(", ")),
+            "set `stream_close_delay 5m` in that `reverse_proxy`, as long as a WebSocket may outlive a switch",
+        ),
+    })
 }
 
 fn ghost_check(caddy: &Caddy, config: &Value) -> Check {
@@ -132,13 +206,14 @@ async fn snippet_check(caddy: &Caddy, live: &Live) -> Check {
             "run Caddy with `--resume`, or set `router.caddy.snippet` to a file that the Caddyfile imports: `reverse_proxy { import <file> }`",
         );
     };
-    let wanted = match snippet::text(&live.handler.dials) {
+    let dials = &live.members.first().dials;
+    let wanted = match snippet::text(dials) {
         Ok(wanted) => wanted,
         Err(error) => return failed(what, error),
     };
     match caddy.options.host.read(path).await.map(|file| file.content) {
         Ok(Some(content)) if content == wanted.as_bytes() => {
-            Check::ok(what, format!("comes back to {} ({path})", live.handler.dials.join(", ")))
+            Check::ok(what, format!("comes back to {} ({path})", dials.join(", ")))
         }
         Ok(Some(_)) => Check::warn(
             what,

@@ -1,18 +1,18 @@
 //! The port `Router`.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use lockgate_model::{Slot, Split};
 use lockgate_ports::{
-    Check, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Upstream, http,
+    Check, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Tried, Upstream,
     only_upstream,
 };
 use serde_json::Value;
 
-use crate::ask::is_within;
 use crate::caddy::Caddy;
-use crate::check;
-use crate::options::dial_of;
-use crate::tls::TlsHost;
+use crate::dials::leads;
+use crate::{check, streams, tree, trial};
 
 /// Response header by which an app may say in which slot it runs.
 const SLOT_HEADER: &str = "x-lockgate-slot";
@@ -25,22 +25,23 @@ impl Router for Caddy {
 
     async fn route(&self) -> Result<Route, PortError> {
         let live = self.look().await?;
-        self.refuse_killing(&live).await?;
-        let dials = &live.handler.dials;
+        let dials = live.members.dials();
         let dial = (!dials.is_empty()).then(|| dials.join(", "));
-        let split = self.target(&live).map(Split::all_to);
-        Ok(Route { split, dial, version: live.version, held: false })
+        let (split, torn) = (live.members.split(), live.members.torn());
+        let cuts = streams::cuts(self, &live).await.map(|cut| cut.told());
+        Ok(Route { split, dial, version: live.version, torn, cuts, ..Route::default() })
     }
 
     async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
         let to = only_upstream(to, self.name())?;
-        let dial = self.options.dial.get(&to.slot).cloned().unwrap_or_else(|| dial_of(&to.endpoint));
+        let dial = self.dial_for(to);
         let live = self.look().await?;
-        if live.handler.dials == [dial.as_str()] && self.target(&live) == Some(to.slot) {
-            return self.mend_snippet(&[dial]).await;
+        let lists = live.members.at(&dial);
+        if lists == live.members.lists() && live.members.split() == Some(Split::all_to(to.slot)) {
+            return self.mend_snippet(&live.members.first().dials).await;
         }
-        let ghost = self.ghost_dials(&live, to.slot, &dial);
-        self.send_to(&live, expected, &[dial], &ghost).await
+        let known = self.known(&live, Some((to.slot, &dial)), &lists);
+        self.send_to(&live, expected, lists, &known).await
     }
 
     async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError> {
@@ -53,11 +54,16 @@ impl Router for Caddy {
             .map(str::to_owned)
             .collect();
         let live = self.look().await?;
-        if live.handler.dials == dials {
-            return self.mend_snippet(&dials).await;
+        if live.members.dials() == dials {
+            return self.mend_snippet(&live.members.first().dials).await;
         }
-        let ghost = self.dials(&live.config);
-        self.send_to(&live, expected, &dials, &ghost).await
+        let lists = live.members.back_to(&dials, &self.dials(&live.config));
+        let known = self.known(&live, None, &lists);
+        self.send_to(&live, expected, lists, &known).await
+    }
+
+    async fn try_out(&self, to: &Upstream, request: &Request) -> Result<Tried, PortError> {
+        trial::try_out(self, to, request).await
     }
 
     async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError> {
@@ -66,48 +72,39 @@ impl Router for Caddy {
             PortError::other(format!("the requests in flight on {slot} cannot be counted: {why}"))
                 .hint("the next switch adds the ghost route that keeps the counts; until then wait for the deadline")
         };
-        let Some(dial) = self.dials(&config).remove(&slot) else {
+        let dials = self.dials(&config);
+        let Some(dial) = dials.get(&slot) else {
             return Err(unknown("its address is not known before the first switch to it".to_owned()));
         };
-        let in_ghost = self.ghost.dials(&config).values().any(|known| *known == dial);
-        if !in_ghost && !self.find(&config)?.0.dials.contains(&dial) {
+        let in_ghost = self.ghost.dials(&config).values().any(|known| known == dial);
+        let leads_there = |dial: &String| leads(&dials, dial).slot() == Some(slot);
+        if !in_ghost && !tree::handlers(&config).iter().any(|handler| handler.dials.iter().any(leads_there)) {
             let id = self.ghost.id();
             return Err(unknown(format!(
                 "Caddy dials {dial} nowhere, the route {id} is missing (after `caddy reload`?)"
             )));
         }
         let counts = self.admin.get("/reverse_proxy/upstreams").await?.value;
-        let counts = counts.as_array().map(Vec::as_slice).unwrap_or_default();
-        let of = |count: &&Value| count.get("address").and_then(Value::as_str) == Some(dial.as_str());
-        let requests =
-            counts.iter().find(of).and_then(|count| count.get("num_requests")).and_then(Value::as_u64);
-        match requests {
-            Some(requests) => Ok(InFlight { requests, upgraded: 0 }),
-            None => Err(unknown(format!("Caddy does not list {dial} in /reverse_proxy/upstreams"))),
+        // One that drains is listed beside the others by Caddy 2.11, so an address may be there twice.
+        let mut listed: BTreeMap<&str, u64> = BTreeMap::new();
+        for count in counts.as_array().map(Vec::as_slice).unwrap_or_default() {
+            let address = count.get("address").and_then(Value::as_str);
+            let requests = count.get("num_requests").and_then(Value::as_u64);
+            let Some((address, requests)) = address.zip(requests) else { continue };
+            if leads(&dials, address).slot() == Some(slot) {
+                let seen = listed.entry(address).or_default();
+                *seen = requests.max(*seen);
+            }
+        }
+        match listed.is_empty() {
+            false => Ok(InFlight { requests: listed.values().sum(), upgraded: 0 }),
+            true => Err(unknown(format!("Caddy does not list {dial} in /reverse_proxy/upstreams"))),
         }
     }
 
     async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {
         let path = self.data_path(&request.target).await?;
-        let mut request = request.clone();
-        request.target.insert_str(0, &path.prefix);
-        // What the route is matched by comes first: under another name another site would answer.
-        if let Some(host) = &path.host
-            && !request.headers.iter().any(|(name, given)| name == "host" && is_within(given, host))
-        {
-            request.headers.retain(|(name, _)| name != "host");
-            request = request.header("host", host);
-        }
-        let host = self.options.host.as_ref();
-        let answer = match &path.tls {
-            None => http::send(host, &path.endpoint, request).await,
-            Some(name) => http::send(&TlsHost::new(host, name)?, &path.endpoint, request).await,
-        };
-        let answer = answer.map_err(|error| {
-            let hint =
-                format!("was asked at {path}; is that where Caddy serves it? `router.caddy.ask` sets it");
-            error.or_hint(|| hint)
-        })?;
+        let answer = self.ask_at(&path, request.clone()).await?;
         let slot = answer.header(SLOT_HEADER).and_then(|slot| slot.parse().ok());
         Ok(RouterAnswer { answer, slot, release: None })
     }

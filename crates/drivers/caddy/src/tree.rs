@@ -44,6 +44,13 @@ impl Path {
         })
     }
 
+    pub(crate) fn get_mut<'a>(&self, config: &'a mut Value) -> Option<&'a mut Value> {
+        self.0.iter().try_fold(config, |value, segment| match value {
+            Value::Array(items) => items.get_mut(segment.parse::<usize>().ok()?),
+            other => other.get_mut(segment),
+        })
+    }
+
     /// True when `self` is `inner` or holds it.
     pub(crate) fn holds(&self, inner: &Path) -> bool {
         inner.0.starts_with(&self.0)
@@ -73,24 +80,36 @@ pub(crate) struct Handler {
     /// The list as it stands; `Null` when there is none.
     pub upstreams: Value,
     pub dials: Vec<String>,
-    /// The upstreams come from elsewhere (DNS), so that changing the list would change nothing.
-    pub dynamic: bool,
+    /// Where the upstreams come from instead (DNS), so that changing the list would change nothing; `None`: nowhere.
+    pub dynamic: Option<Value>,
+    /// What the active health check asks instead of what is dialled.
+    pub health_upstream: Option<String>,
     /// `flush_interval -1`.
     pub flushes_at_once: bool,
+    /// It has a `stream_close_delay`, so that a change of configuration does not cut its WebSockets at once.
+    pub spares_streams: bool,
 }
 
 impl Handler {
     /// `/config/…/handle/0 (dials web-blue:5000)`.
     pub(crate) fn describe(&self) -> String {
-        match self.dials.as_slice() {
-            [] => format!("{} (dials nothing)", self.path),
-            dials => format!("{} (dials {})", self.path, dials.join(", ")),
+        match (self.dials.as_slice(), &self.dynamic) {
+            (_, Some(source)) => format!("{} (dials {})", self.path, dynamic_text(source)),
+            ([], None) => format!("{} (dials nothing)", self.path),
+            (dials, None) => format!("{} (dials {})", self.path, dials.join(", ")),
         }
     }
 
     pub(crate) fn upstreams_path(&self) -> Path {
         self.path.join("upstreams")
     }
+}
+
+/// `dynamic a web:3000`.
+fn dynamic_text(source: &Value) -> String {
+    let text = |key: &str| source.get(key).and_then(Value::as_str).unwrap_or_default();
+    let name = [text("name"), text("port")].join(":");
+    format!("dynamic {} {}", text("source"), name.trim_matches(':')).trim_end().to_owned()
 }
 
 /// All `reverse_proxy` handlers of the HTTP app in order, ghosts left out.
@@ -134,7 +153,7 @@ pub(crate) fn dials(upstreams: &Value) -> Vec<String> {
 }
 
 /// Visits `value` and all below it in order, depth first; `look` says whether to go deeper.
-fn visit(value: &Value, path: &Path, look: &mut impl FnMut(&Value, &Path) -> bool) {
+pub(crate) fn visit(value: &Value, path: &Path, look: &mut impl FnMut(&Value, &Path) -> bool) {
     if !look(value, path) {
         return;
     }
@@ -155,83 +174,23 @@ fn visit(value: &Value, path: &Path, look: &mut impl FnMut(&Value, &Path) -> boo
 
 fn handler(value: &Value, path: Path) -> Handler {
     let upstreams = value.get("upstreams").cloned().unwrap_or(Value::Null);
-    let flush = value.get("flush_interval");
+    let given = |key: &str| value.get(key).filter(|value| !value.is_null());
+    let health_upstream = value.pointer("/health_checks/active/upstream").and_then(Value::as_str);
     Handler {
         path,
         dials: dials(&upstreams),
         upstreams,
-        dynamic: value.get("dynamic_upstreams").is_some_and(|dynamic| !dynamic.is_null()),
-        // A duration in nanoseconds or as text.
-        flushes_at_once: flush.is_some_and(|flush| {
-            flush.as_f64().is_some_and(|nanos| nanos < 0.0)
-                || flush.as_str().is_some_and(|text| text.starts_with('-'))
-        }),
+        dynamic: given("dynamic_upstreams").cloned(),
+        health_upstream: health_upstream.filter(|upstream| !upstream.is_empty()).map(str::to_owned),
+        flushes_at_once: given("flush_interval").is_some_and(is_negative),
+        spares_streams: given("stream_close_delay").is_some_and(|delay| delay.as_f64() != Some(0.0)),
     }
 }
 
-/// How a search ended.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Search {
-    Found {
-        handler: Handler,
-        by: By,
-    },
-    /// What `reverse_proxy` handlers there are instead.
-    None {
-        others: Vec<Handler>,
-        id: IdSeen,
-    },
-    Several(Vec<Handler>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
-    Id,
-    /// By what it dials; no id is configured.
-    Dial,
-    /// By what it dials; an id is configured and nothing has it.
-    DialForLostId,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IdSeen {
-    NotConfigured,
-    Missing,
-    /// Something has the id, but there is no `reverse_proxy` in it.
-    WithoutHandler,
-}
-
-/// The service's handler: the one in (or around) the object with `id`, else the one that dials one of `slots`.
-pub(crate) fn search(config: &Value, id: Option<&str>, slots: &[&str]) -> Search {
-    let all = handlers(config);
-    let dials_a_slot = |handler: &Handler| handler.dials.iter().any(|dial| slots.contains(&dial.as_str()));
-    let place = id.and_then(|id| object(config, id));
-    let Some(place) = place else {
-        let matching: Vec<Handler> = all.iter().filter(|handler| dials_a_slot(handler)).cloned().collect();
-        let (by, id) = match id {
-            Some(_) => (By::DialForLostId, IdSeen::Missing),
-            None => (By::Dial, IdSeen::NotConfigured),
-        };
-        return one_of(matching, by).unwrap_or(Search::None { others: all, id });
-    };
-    let inside: Vec<Handler> = all
-        .iter()
-        // The id may also be on an upstream inside the handler.
-        .filter(|handler| place.holds(&handler.path) || handler.path.holds(&place))
-        .cloned()
-        .collect();
-    let dialling: Vec<Handler> = inside.iter().filter(|handler| dials_a_slot(handler)).cloned().collect();
-    // A route that asks an authorising service first has two handlers; the one that dials a slot is meant.
-    let inside = if inside.len() > 1 && dialling.len() == 1 { dialling } else { inside };
-    one_of(inside, By::Id).unwrap_or(Search::None { others: all, id: IdSeen::WithoutHandler })
-}
-
-fn one_of(mut handlers: Vec<Handler>, by: By) -> Option<Search> {
-    match handlers.len() {
-        0 => None,
-        1 => handlers.pop().map(|handler| Search::Found { handler, by }),
-        _ => Some(Search::Several(handlers)),
-    }
+/// Of a duration in nanoseconds or as text.
+fn is_negative(duration: &Value) -> bool {
+    duration.as_f64().is_some_and(|nanos| nanos < 0.0)
+        || duration.as_str().is_some_and(|text| text.starts_with('-'))
 }
 
 #[cfg(test)]
@@ -240,65 +199,8 @@ mod tests {
 
     use super::*;
 
-    fn proxy(dial: &str) -> Value {
-        json!({"handler": "reverse_proxy", "upstreams": [{"dial": dial}]})
-    }
-
     fn config(routes: Value) -> Value {
         json!({"apps": {"http": {"servers": {"srv 0": {"routes": routes}}}}})
-    }
-
-    #[test]
-    fn a_route_with_the_id_leads_to_its_one_handler_however_deep() {
-        let config = config(json!([
-            {"handle": [proxy("other:1")]},
-            {"@id": "web_upstream", "handle": [{"handler": "subroute", "routes": [{"handle": [proxy("anything:1")]}]}]},
-        ]));
-        let Search::Found { handler, by: By::Id } = search(&config, Some("web_upstream"), &["web-blue:1"])
-        else {
-            panic!("found by id")
-        };
-        assert_eq!(
-            handler.upstreams_path().url(),
-            "/config/apps/http/servers/srv%200/routes/1/handle/0/routes/0/handle/0/upstreams"
-        );
-        assert_eq!(handler.path.route().get(&config).and_then(id_of), Some("web_upstream"));
-    }
-
-    #[test]
-    fn of_two_handlers_under_the_id_the_one_that_dials_a_slot_is_meant() {
-        let config = config(json!([{"@id": "x", "handle": [proxy("auth:1"), proxy("web-blue:1")]}]));
-        let found = search(&config, Some("x"), &["web-blue:1", "web-green:1"]);
-        assert!(
-            matches!(&found, Search::Found { handler, .. } if handler.dials == ["web-blue:1"]),
-            "{found:?}"
-        );
-        let found = search(&config, Some("x"), &["elsewhere:1"]);
-        assert!(matches!(&found, Search::Several(both) if both.len() == 2), "{found:?}");
-    }
-
-    #[test]
-    fn the_ghost_is_never_taken_for_the_route() {
-        let config = config(json!([
-            {"@id": "lockgate_ghost_web", "handle": [proxy("web-blue:1")]},
-            {"handle": [proxy("web-blue:1")]},
-        ]));
-        let found = search(&config, None, &["web-blue:1"]);
-        assert!(
-            matches!(&found, Search::Found { handler, by: By::Dial } if handler.path.0[5] == "1"),
-            "{found:?}"
-        );
-    }
-
-    #[test]
-    fn none_and_several_say_what_there_is() {
-        let config = config(json!([{"handle": [proxy("a:1")]}, {"handle": [proxy("a:1")]}]));
-        assert!(matches!(search(&config, None, &["a:1"]), Search::Several(both) if both.len() == 2));
-        let found = search(&config, Some("gone"), &["b:1"]);
-        assert!(
-            matches!(&found, Search::None { others, id: IdSeen::Missing } if others.len() == 2),
-            "{found:?}"
-        );
     }
 
     #[test]

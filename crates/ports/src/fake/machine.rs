@@ -468,6 +468,7 @@ impl Machine {
             dial: self.dial.clone(),
             version: RouteVersion(self.route_version.to_string()),
             held: self.is_held(),
+            ..Route::default()
         }
     }
 

@@ -10,15 +10,21 @@ use lockgate_ports::{
 
 use crate::support::local;
 
-/// Once a file has been written, sends `request` to `endpoint`; programs do not exist.
+/// Once a file has been written, sends `request` to `endpoint`; programs do not exist, or are looked for in `programs` first.
 pub struct Hooked {
     inner: Arc<dyn Host>,
     hook: Option<(Endpoint, Request)>,
+    programs: Option<String>,
 }
 
 impl Hooked {
     pub fn without_programs() -> Hooked {
-        Hooked { inner: local(), hook: None }
+        Hooked { inner: local(), hook: None, programs: None }
+    }
+
+    /// A host that has other programs than this one: those in `folder` are found first.
+    pub fn with_programs(folder: &std::path::Path) -> Hooked {
+        Hooked { inner: local(), hook: None, programs: Some(folder.display().to_string()) }
     }
 
     /// Waits until nobody listens there.
@@ -31,7 +37,7 @@ impl Hooked {
     }
 
     pub fn meddling(endpoint: Endpoint, request: Request) -> Hooked {
-        Hooked { inner: local(), hook: Some((endpoint, request)) }
+        Hooked { inner: local(), hook: Some((endpoint, request)), programs: None }
     }
 }
 
@@ -42,7 +48,13 @@ impl Host for Hooked {
     }
 
     async fn exec(&self, command: &Command) -> Result<Output, PortError> {
-        Err(PortError::not_found(format!("{} is not installed", command.argv[0])))
+        let Some(programs) = &self.programs else {
+            return Err(PortError::not_found(format!("{} is not installed", command.argv[0])));
+        };
+        let path = format!("PATH={programs}:{}", std::env::var("PATH").unwrap());
+        let mut command = command.clone();
+        command.argv.splice(0..0, ["env".to_owned(), path]);
+        self.inner.exec(&command).await
     }
 
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {

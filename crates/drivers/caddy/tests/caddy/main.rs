@@ -1,9 +1,11 @@
 //! The driver against a real Caddy.
 
+mod dials;
 mod hooked;
 mod load;
 mod refusals;
 mod support;
+mod version;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use lockgate_caddy::{Caddy, CaddyOptions};
 use lockgate_model::{Millis, Slot, Split};
 use lockgate_ports::conformance::router::{RouterFixture, suite};
-use lockgate_ports::{CheckState, Endpoint, Request, Router, http};
+use lockgate_ports::{CheckState, Endpoint, Request, Router, Upstream, http};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -180,7 +182,7 @@ async fn the_imported_snippet_brings_a_restarted_caddy_back_to_the_live_slot() {
 }
 
 #[tokio::test]
-async fn the_ghost_is_added_once_at_the_end_and_never_answers() {
+async fn the_ghost_is_added_once_in_front_and_answers_nobody_who_does_not_know_its_token() {
     if !caddy_is_there() {
         return;
     }
@@ -191,12 +193,15 @@ async fn the_ghost_is_added_once_at_the_end_and_never_answers() {
     let config = world.process.config().await;
     let routes = config["apps"]["http"]["servers"]["srv0"]["routes"].as_array().unwrap();
     assert_eq!(routes.len(), 2, "{routes:?}");
-    assert_eq!(routes[1]["@id"], "lockgate_ghost_web");
+    assert_eq!(routes[0]["@id"], "lockgate_ghost_web");
 
     let elsewhere = Request::get("/slot", Millis::from_secs(5)).header("host", "unknown.test");
+    let guessed = elsewhere.clone().header("proxy-authorization", "Lockgate .blue");
     let site = Endpoint::Tcp(world.site.to_string());
-    let answer = http::send(&*local(), &site, elsewhere.clone()).await.unwrap();
-    assert_eq!((answer.status, answer.text().as_str()), (200, ""), "no route answers an unknown host");
+    for request in [elsewhere.clone(), guessed] {
+        let answer = http::send(&*local(), &site, request).await.unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, ""), "no route answers an unknown host");
+    }
     // Whoever asks through the router for the service gets the service, whatever else its users call it.
     let answer = world.caddy.ask(&elsewhere).await.unwrap().answer;
     assert_eq!((answer.status, answer.text().as_str()), (200, "green"));
@@ -207,21 +212,23 @@ async fn a_second_service_in_the_same_server_gets_its_own_ghost() {
     if !caddy_is_there() {
         return;
     }
-    let setup = Setup::new().await;
-    let mut other = setup.proxy();
-    other["@id"] = json!("shop_upstream");
+    let (setup, other) = (Setup::new().await, Setup::new().await);
+    let mut proxy = other.proxy();
+    proxy["@id"] = json!("shop_upstream");
     let mut config = setup.simple();
     config["apps"]["http"]["servers"]["srv0"]["routes"]
         .as_array_mut()
         .unwrap()
-        .push(json!({"match": [{"host": ["shop.test"]}], "handle": [other]}));
-    let shop = CaddyOptions { label: "shop".into(), id: Some("shop_upstream".into()), ..setup.options() };
+        .push(json!({"match": [{"host": ["shop.test"]}], "handle": [proxy]}));
+    let admin = setup.options().admin;
+    let shop =
+        CaddyOptions { label: "shop".into(), id: Some("shop_upstream".into()), admin, ..other.options() };
     let shop = Caddy::new(shop).unwrap();
     let options = setup.with_id();
     let world = setup.run_json(&config, options).await;
     let version = shop.route().await.unwrap().version;
-    let green = world.upstream(Slot::Green);
-    let split = Split::all_to(green);
+    let green = Endpoint::Tcp(other.dial(Slot::Green));
+    let split = Split::all_to(Upstream { endpoint: green, ..world.upstream(Slot::Green) });
     let (one, two) = tokio::join!(world.switch(Slot::Green), shop.set(&split, &version));
     one.unwrap();
     two.unwrap();

@@ -246,6 +246,10 @@ impl Setup {
         self.apps.iter().find(|app| app.slot == slot).unwrap().address.to_string()
     }
 
+    pub fn app_port(&self, slot: Slot) -> u16 {
+        self.apps.iter().find(|app| app.slot == slot).unwrap().address.port()
+    }
+
     pub fn proxy(&self) -> Value {
         json!({"handler": "reverse_proxy", "upstreams": [{"dial": self.dial(Slot::Blue)}]})
     }
