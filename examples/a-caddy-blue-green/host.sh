@@ -9,6 +9,8 @@ readonly REGISTRY_USER=ci
 NETWORK=
 REGISTRY=
 ADMIN=
+# The container that Caddy runs in.
+CADDY=
 
 # host_up: all of it; sets what `run` uses, and the variables of system A.
 host_up() {
@@ -20,7 +22,7 @@ host_up() {
   on_exit docker network rm "$NETWORK"
   private_registry
   push_images
-  caddy_container
+  caddy_host
   old_scripts lockn-logger 'blue' ''
   old_scripts lockn-web $'blue\n' $'green\n'
   local ssh_port
@@ -68,46 +70,62 @@ remove_images() {
     | while read -r name; do docker image rm "$name" >/dev/null 2>&1 || true; done
 }
 
-# Caddy FROM scratch with this machine's own binary, in the services' network, where it finds them by name. Each
-# service has a port of its own, the same inside and outside.
-caddy_container() {
-  local context=$WORK/caddy-image library
+# caddy_host: this machine's own Caddy, by its admin API. Each service has a port of its own, the same inside and outside.
+caddy_host() {
   need caddy
+  ADMIN=$(free_port)
+  PORTS=("$(free_port)" "$(free_port)")
+  export LOGGER_URL=http://127.0.0.1:${PORTS[0]} WEB_URL=http://127.0.0.1:${PORTS[1]}
+  caddy_config >"$WORK/caddy.json"
+  caddy_container "$(command -v caddy)" "$WORK/caddy.json"
+}
+
+# caddy_container PROGRAM CONFIG [OPTION…]: a Caddy FROM scratch in the services' network, where it finds them by name, with
+# these options of `docker run`, in the place of the one before it.
+caddy_container() {
+  local program=$1 config=$2 context name library
+  shift 2
+  [ -z "$CADDY" ] || docker rm -f "$CADDY" >/dev/null
+  context=$(mktemp -d "$WORK/caddy-image.XXXX")
+  name=lockn-caddy-$$-${context##*.}
+  # Names of images are written in small letters.
+  name=${name,,}
   mkdir -p "$context/root/usr/bin" "$context/root/etc" "$context/root/data"
-  cp -L "$(command -v caddy)" "$context/root/usr/bin/caddy"
-  ldd "$(command -v caddy)" | grep -o '/[^ ]*' | while read -r library; do
+  cp -L "$program" "$context/root/usr/bin/caddy"
+  # A static program has none.
+  { ldd "$program" 2>/dev/null || true; } | { grep -o '/[^ ]*' || true; } | while read -r library; do
     mkdir -p "$context/root$(dirname "$library")"
     cp -L "$library" "$context/root$library"
   done
-  ADMIN=$(free_port)
-  PORTS=("$(free_port)" "$(free_port)")
-  caddy_config >"$context/root/etc/caddy.json"
+  cp "$config" "$context/root/etc/caddy.json"
   printf '%s\n' 'FROM scratch' 'COPY root /' 'ENV HOME=/data XDG_DATA_HOME=/data XDG_CONFIG_HOME=/data' \
     'ENTRYPOINT ["/usr/bin/caddy", "run", "--config", "/etc/caddy.json"]' >"$context/Dockerfile"
-  docker build -q -t "lockn-caddy-$$" "$context" >/dev/null
-  on_exit docker image rm "lockn-caddy-$$"
-  docker run -d --name "lockn-caddy-$$" --network "$NETWORK" --sysctl net.ipv4.tcp_migrate_req=1 \
+  docker build -q -t "$name" "$context" >/dev/null
+  on_exit docker image rm "$name"
+  docker run -d --name "$name" --network "$NETWORK" --sysctl net.ipv4.tcp_migrate_req=1 \
     -p "127.0.0.1:$ADMIN:$ADMIN" -p "127.0.0.1:${PORTS[0]}:${PORTS[0]}" -p "127.0.0.1:${PORTS[1]}:${PORTS[1]}" \
-    "lockn-caddy-$$" >/dev/null
-  on_exit docker rm -f "lockn-caddy-$$"
-  wait_for 10 curl -sf -o /dev/null "http://127.0.0.1:$ADMIN/config/" || docker logs "lockn-caddy-$$" >&2
-  export LOGGER_URL=http://127.0.0.1:${PORTS[0]} WEB_URL=http://127.0.0.1:${PORTS[1]}
+    "$@" "$name" >/dev/null
+  CADDY=$name
+  on_exit remove_container "$name"
+  wait_for 10 curl -sf -o /dev/null "http://127.0.0.1:$ADMIN/config/" || docker logs "$name" >&2
 }
 
+# caddy_config [LOGGER WEB]: where each service's traffic goes at first; blue, unless it is said.
 caddy_config() {
-  jq -n --arg admin "$ADMIN" --arg logger "${PORTS[0]}" --arg web "${PORTS[1]}" '
-    def site(port; service): {
+  jq -n --arg admin "$ADMIN" --arg logger "${PORTS[0]}" --arg web "${PORTS[1]}" \
+    --arg logger_slot "${1:-blue}" --arg web_slot "${2:-blue}" '
+    def site(port; service; slot): {
       listen: [":" + port],
       automatic_https: {disable: true},
       routes: [{handle: [{
         "@id": (service + "_upstream"),
         handler: "reverse_proxy",
-        upstreams: [{dial: (service + "-blue:5000")}]
+        upstreams: [{dial: (service + "-" + slot + ":5000")}]
       }]}]
     };
     {
       admin: {listen: ("0.0.0.0:" + $admin), origins: ["127.0.0.1:" + $admin]},
-      apps: {http: {servers: {logger: site($logger; "lockn-logger"), web: site($web; "lockn-web")}}}
+      apps: {http: {servers: {logger: site($logger; "lockn-logger"; $logger_slot), web: site($web; "lockn-web"; $web_slot)}}}
     }'
 }
 

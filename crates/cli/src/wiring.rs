@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lockgate_builtin::{Builtin, BuiltinOptions};
-use lockgate_caddy::{Caddy, CaddyOptions};
+use lockgate_caddy::{CaddyOptions, EitherSwitch, FileOptions};
 use lockgate_compose::{Compose, ComposeOptions};
 use lockgate_http::HttpProber;
 use lockgate_local::{Local, LocalRunner};
@@ -126,7 +126,7 @@ impl Parts<'_> {
         };
         let router: Arc<dyn lockgate_ports::Router> = match &self.slots.router {
             Router::None => Arc::new(NoRouter),
-            Router::Caddy(router) => Arc::new(self.caddy(host.clone(), router)?),
+            Router::Caddy(router) => Arc::new(self.caddy(id, host.clone(), router)?),
             Router::Builtin(router) => Arc::new(self.builtin(id, host.clone(), router)?),
         };
         Ok(HostPorts { id: id.clone(), host, runtime, router, home, mask: lockgate_model::Mask::default() })
@@ -194,14 +194,21 @@ impl Parts<'_> {
         Ok(if is_told_apart { names } else { BTreeMap::new() })
     }
 
-    fn caddy(&self, host: Arc<dyn Host>, router: &CaddyRouter) -> Result<Caddy, Refusal> {
+    fn caddy(&self, id: &HostId, host: Arc<dyn Host>, router: &CaddyRouter) -> Result<EitherSwitch, Refusal> {
         let mut dial = BTreeMap::new();
         for slot in self.slots.strategy.slots().iter().copied() {
             dial.insert(slot, self.fill(&router.dial, Some(slot))?);
         }
         let fill =
             |template: &Option<Template>| template.as_ref().map(|text| self.fill(text, None)).transpose();
-        let caddy = Caddy::new(CaddyOptions {
+        let active_color = format!("{}/active_color", self.home(id)?);
+        let file = FileOptions {
+            switch: router.switch,
+            seen_as: fill(&router.active_color)?.unwrap_or_else(|| active_color.clone()),
+            active_color,
+            config: fill(&router.config)?,
+        };
+        let options = CaddyOptions {
             host,
             label: format!("{}_{}_{}", self.project.name, self.environment.name, self.service.name),
             admin: router.admin.clone(),
@@ -209,8 +216,8 @@ impl Parts<'_> {
             dial,
             ask: fill(&router.ask)?,
             snippet: fill(&router.snippet)?,
-        });
-        caddy.map_err(|error| Refusal::Usage { failure: error.into() })
+        };
+        EitherSwitch::new(options, file).map_err(|error| Refusal::Usage { failure: error.into() })
     }
 
     fn builtin(&self, id: &HostId, host: Arc<dyn Host>, router: &BuiltinRouter) -> Result<Builtin, Refusal> {

@@ -221,6 +221,11 @@ fn route(environment: &Environment, service: &Service) -> Vec<(String, &'static 
             }
             let dial = fill(&router.dial, environment, service, Slot::Blue);
             claims.push((format!("{} {dial}", router.admin), hint));
+            if let Some(path) = &router.active_color {
+                let path = fill(path, environment, service, Slot::Blue);
+                let hint = "name {service} in `active_color`: each service has a switch of its own";
+                claims.push((format!("{} {path}", router.admin), hint));
+            }
             claims
         }
         Some(Router::None) | None => Vec::new(),

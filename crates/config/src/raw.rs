@@ -302,7 +302,7 @@ pub struct Builtin {
     pub dir: Option<At<String>>,
 }
 
-/// A Caddy that runs already, changed through its admin API.
+/// A Caddy that runs already, switched by a file that it reads or through its admin API.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct Caddy {
@@ -317,6 +317,28 @@ pub struct Caddy {
     pub ask: Option<At<String>>,
     /// A Caddyfile snippet on the host to keep in step, so that a restart comes back to the live slot.
     pub snippet: Option<At<String>>,
+    /// What a switch changes: `file`, the service's `active_color`, which Caddy 2.8 or later reads at each request (`doctor` shows
+    /// what its configuration has to say), so that no connection is ever lost; or `admin`, its configuration. Default: `file`
+    /// where Caddy's configuration goes by it.
+    #[schemars(with = "Option<SwitchName>")]
+    pub switch: Option<At<String>>,
+    /// With the file: its path as Caddy sees it, where a container has the folder elsewhere. Default: as on the host.
+    pub active_color: Option<At<String>>,
+    /// With the file: the Caddyfile or JSON on the host that Caddy was started with, for where its admin API cannot be asked.
+    /// Default: `/etc/caddy/Caddyfile`.
+    pub config: Option<At<String>>,
+}
+
+/// What a switch of Caddy changes.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+#[expect(
+    dead_code,
+    reason = "names the values in the schema; the value itself is read as text, for its place"
+)]
+enum SwitchName {
+    File,
+    Admin,
 }
 
 /// One of `http` and `command`.

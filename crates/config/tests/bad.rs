@@ -190,6 +190,8 @@ fn slots_that_would_collide() {
             "runtime: compose\nrouter: { caddy: { id: '{slot}' } }",
             "runtime: compose\nrouter: { caddy: { id: 'a/../b' } }",
             "runtime: compose\nrouter: { caddy: { admin: unix } }",
+            "runtime: compose\nrouter: { caddy: { switch: reload } }",
+            "runtime: compose\nrouter: { caddy: { switch: file, snippet: /etc/caddy/web.caddy } }",
             "runtime: process",
             "runtime: compose\nrouter: { builtin: { listen: 8080 } }",
             "runtime: compose\nrouter: { builtin: { listen: 'localhost:8080' } }",
@@ -257,6 +259,7 @@ fn parts_that_do_not_fit_together() {
         two("  prod: { runtime: compose }"),
         two("  prod: { runtime: compose, router: { caddy: { id: main } } }"),
         two("  prod: { runtime: compose, router: { caddy: { dial: 'app-{slot}:80', id: '' } } }"),
+        two("  prod: { runtime: compose, router: { caddy: { active_color: /switch/active_color } } }"),
         two("  prod: { runtime: { compose: { dir: '/srv/{slot}' } }, router: caddy }"),
         two("  prod: { runtime: { compose: { file: /x, service: 'web-{slot}' } }, router: caddy }"),
         one(

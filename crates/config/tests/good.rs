@@ -4,9 +4,9 @@ mod common;
 
 use common::{FULL, FULL_ENV, good, parse_with, with};
 use lockgate_model::{
-    ComposeLayout, Cron, DockerHealth, Gate, GateKind, GateTarget, Health, HostId, Millis, Notify, Pick,
-    Project, RegistryHost, Router, Runtime, Sampling, Schedule, Slot, StatusRange, Strategy, Timestamp, Wave,
-    Zone,
+    CaddySwitch, ComposeLayout, Cron, DockerHealth, Gate, GateKind, GateTarget, Health, HostId, Millis,
+    Notify, Pick, Project, RegistryHost, Router, Runtime, Sampling, Schedule, Slot, StatusRange, Strategy,
+    Template, Timestamp, Wave, Zone,
 };
 
 /// The sketch for system A in the design, without `schedule`.
@@ -370,6 +370,27 @@ fn short_forms_mean_their_long_ones() {
     let project = good(&with("image: a/b\nport: 80", "runtime: compose\nrouter: { caddy: { id: \"\" } }"));
     let Router::Caddy(caddy) = &slots(&project, "prod").router else { panic!() };
     assert!(caddy.id.is_none(), "an empty id means: found by its dial");
+}
+
+#[test]
+fn what_switches_caddy_is_found_out_unless_it_is_said() {
+    let caddy = |keys: &str| {
+        let project = good(&with(
+            "image: a/b\nport: 80",
+            &format!("runtime: compose\nrouter: {{ caddy: {{ {keys} }} }}"),
+        ));
+        let Router::Caddy(caddy) = &slots(&project, "prod").router else { panic!() };
+        caddy.clone()
+    };
+    assert_eq!(caddy("id: x").switch, None);
+    assert_eq!(caddy("switch: admin").switch, Some(CaddySwitch::Admin));
+    let file = caddy(
+        "switch: file, active_color: '/switch/{service}/active_color', config: '/etc/caddy/{service}.json'",
+    );
+    let text = |path: &Option<Template>| path.as_ref().unwrap().as_str().to_owned();
+    assert_eq!(file.switch, Some(CaddySwitch::File));
+    assert_eq!(text(&file.active_color), "/switch/{service}/active_color");
+    assert_eq!(text(&file.config), "/etc/caddy/{service}.json");
 }
 
 #[test]

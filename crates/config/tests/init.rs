@@ -164,6 +164,28 @@ fn ports_that_only_caddy_knows_are_taken_over() {
 }
 
 #[test]
+fn a_caddy_that_reads_the_switch_is_known_by_its_matcher() {
+    let compose = "services: { web: { image: i/web } }";
+    let caddyfile = "@green vars {file./srv/apps/web/active_color} green\nhandle @green {\n reverse_proxy web-green:5000\n}\nhandle {\n reverse_proxy web-blue:5000\n}\n";
+    let json = r#"{"routes": [
+        {"match": [{"vars": {"{file./srv/apps/web/active_color}": ["green"]}}],
+         "handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": "web-green:5000"}]}]},
+        {"handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": "web-blue:5000"}]}]}]}"#;
+    for (name, text) in [("Caddyfile", caddyfile), ("caddy.json", json)] {
+        let (project, proposal) = proposed(&[
+            ("web/blue/docker-compose.yml", compose),
+            ("web/green/docker-compose.yml", compose),
+            (name, text),
+        ]);
+        let Router::Caddy(caddy) = &prod(&project).router else { panic!("{}", proposal.text) };
+        assert!(caddy.switch.is_none() && caddy.id.is_none(), "{name}: it is found: {}", proposal.text);
+        assert_eq!(caddy.dial.as_str(), "{service}-{slot}:{port}", "{name}");
+        let said = |note: &String| note.contains("reads the services' `active_color` at each request");
+        assert!(proposal.notes.iter().any(said), "{name}: {:#?}", proposal.notes);
+    }
+}
+
+#[test]
 fn what_a_compose_file_has_and_the_proposal_has_not_is_named() {
     for (files, expected) in [
         (

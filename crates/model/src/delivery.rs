@@ -217,9 +217,25 @@ impl BuiltinRouter {
     }
 }
 
+/// What is changed when Caddy sends the traffic elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaddySwitch {
+    /// Its configuration, through its admin API.
+    Admin,
+    /// System A's `active_color`, which it reads at each request.
+    File,
+}
+
 /// A route in a Caddy that is there already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaddyRouter {
+    /// What sends the traffic elsewhere; `None`: the file where Caddy's configuration goes by it, else the admin API.
+    pub switch: Option<CaddySwitch>,
+    /// `active_color` as Caddy sees it; `None`: as the host does.
+    pub active_color: Option<Template>,
+    /// Path on the host of the Caddyfile (or JSON) that Caddy was started with, looked at where the admin API cannot be asked;
+    /// `None`: `/etc/caddy/Caddyfile`.
+    pub config: Option<Template>,
     /// Admin API as seen from the host.
     pub admin: String,
     /// `@id` of the object that has `upstreams`; absent: found by its `dial`.

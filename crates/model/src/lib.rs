@@ -57,8 +57,8 @@ pub use calendar::{Cron, InvalidCron, Zone};
 pub use closely::{HostClosely, Probed, ServiceClosely, SlotClosely};
 pub use dark::dark_times;
 pub use delivery::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, ComposeRuntime, Delivery, Environment, HoldBounds,
-    ProcessRuntime, Router, Runtime, STOP_GRACE_DEFAULT, SlotDelivery, Strategy, Wave,
+    BuiltinRouter, CaddyRouter, CaddySwitch, ComposeLayout, ComposeRuntime, Delivery, Environment,
+    HoldBounds, ProcessRuntime, Router, Runtime, STOP_GRACE_DEFAULT, SlotDelivery, Strategy, Wave,
 };
 pub use escape::{is_mark, push_escaped};
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Headway, Outcome, StepProgress, Stuck, WhoIsLive};

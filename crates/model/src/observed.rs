@@ -226,6 +226,9 @@ pub struct RouterObserved {
     /// What a switch would cut of the service's requests in flight, and what to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cuts: Option<String>,
+    /// How it is switched and drained, a sentence each, where that is not as with other routers. Known where a plan is made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// System A's state files.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockgate_model::{Evidence, Failure, FailureKind, Millis, Seen, Slot, SlotState};
-use lockgate_ports::{HostPorts, InFlight, PortError};
+use lockgate_ports::{Endpoint, HostPorts, InFlight, PortError};
 use tokio::time::Instant;
 
 use crate::conductor::find;
@@ -24,11 +24,14 @@ pub(crate) async fn drain(
     deadline: Millis,
     watch: Option<Watch<'_>>,
 ) -> Result<Seen, Failure> {
-    let (seen, routed, counted) =
-        tokio::join!(find(ports, slot), traffic::route(ports), ports.router.in_flight(slot));
-    if seen?.is_none_or(|seen| seen.state != SlotState::Running) {
-        return Ok(Seen::new());
-    }
+    let look = async {
+        let seen = find(ports, slot).await?.filter(|seen| seen.state == SlotState::Running);
+        let Some(seen) = seen else { return Ok(None) };
+        let counted = ports.router.in_flight_at(slot, seen.endpoint.as_ref()).await;
+        Ok::<_, PortError>(Some((seen.endpoint, counted)))
+    };
+    let (looked, routed) = tokio::join!(look, traffic::route(ports));
+    let Some((endpoint, counted)) = looked? else { return Ok(Seen::new()) };
     let route = match watch {
         Some(watch) => watch.routed(routed).await?,
         None => routed?,
@@ -42,7 +45,7 @@ pub(crate) async fn drain(
     }
     tokio::select! {
         biased;
-        drained = until_none(ports, slot, deadline, counted) => Ok(vec![drained]),
+        drained = until_none(ports, slot, endpoint.as_ref(), deadline, counted) => Ok(vec![drained]),
         failure = until_it_fails(watch) => Err(failure),
     }
 }
@@ -57,6 +60,7 @@ async fn until_it_fails(watch: Option<Watch<'_>>) -> Failure {
 async fn until_none(
     ports: &HostPorts,
     slot: Slot,
+    endpoint: Option<&Endpoint>,
     deadline: Millis,
     mut counted: Result<InFlight, PortError>,
 ) -> Evidence {
@@ -77,7 +81,7 @@ async fn until_none(
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(PAUSE_MILLIS_MAX));
-        counted = ports.router.in_flight(slot).await;
+        counted = ports.router.in_flight_at(slot, endpoint).await;
     }
 }
 

@@ -97,6 +97,8 @@ fn parse_list(content: &[u8]) -> Result<Releases, serde_json::Error> {
 
 /// Writes what differs: first the list and the previous slot, then the active one, so that a reader who sees the new
 /// active slot sees what belongs to it.
+///
+/// Where the active slot's file is the router's own switch it is left alone: the switch has written it, and its undo does.
 pub(crate) async fn record(
     ports: &HostPorts,
     recorded: &Recorded,
@@ -115,9 +117,14 @@ pub(crate) async fn record(
     };
     let (active, previous) = (active_path(&ports.home), previous_path(&ports.home));
     let before = async { Ok(ports.host.read(&active).await?.content) };
-    let (before, (), ()) =
-        tokio::try_join!(before, remembered, replace(ports, &previous, recorded.previous))?;
-    write(ports, &active, before.as_deref(), recorded.active).await?;
+    let switches = async { Ok(ports.router.goes_by_active_color().await?) };
+    let (before, switches, (), ()) =
+        tokio::try_join!(before, switches, remembered, replace(ports, &previous, recorded.previous))?;
+    // A file that names no colour means blue to that router, too.
+    let is_said = parse(before.as_deref()).is_none() && recorded.active == Some(Slot::Blue);
+    if !switches || is_said {
+        write(ports, &active, before.as_deref(), recorded.active).await?;
+    }
     Ok(Seen::new())
 }
 
@@ -197,6 +204,7 @@ mod tests {
     use lockgate_ports::fake::{FakePorts, Machine, NoFaults, shared};
 
     use super::*;
+    use crate::scene::Odd;
 
     fn release(tag: &str, digit: char) -> Release {
         let digest = Digest::new(format!("sha256:{}", digit.to_string().repeat(64))).unwrap();
@@ -280,6 +288,27 @@ mod tests {
         let refused = read_releases(&ports).await.unwrap_err();
         assert!(refused.message.len() < 1_000 && !refused.message.contains('\u{1b}'), "{refused}");
         assert!(!refused.hints().is_empty());
+    }
+
+    /// Who wrote it back before the old release is known to answer would send the traffic there.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_the_routers_switch_is_not_written_by_the_records() {
+        let (machine, mut ports) = host();
+        ports.router = Arc::new(Odd { by_file: Some(Ok(())), ..Odd::new(ports.router) });
+        let says = || {
+            let content = machine.lock().unwrap().files.get(&active_path("/srv/web")).cloned();
+            content.map(|content| String::from_utf8(content).unwrap())
+        };
+        let recorded = |active, previous| Recorded { active, previous };
+        // It means blue already, so it may be said.
+        record(&ports, &recorded(Some(Slot::Blue), None), None, None).await.unwrap();
+        assert_eq!(says().as_deref(), Some("blue\n"));
+        machine.lock().unwrap().files.insert(active_path("/srv/web"), b"green".to_vec());
+        for back in [recorded(Some(Slot::Blue), Some(Slot::Green)), Recorded::default()] {
+            record(&ports, &back, None, None).await.unwrap();
+            assert_eq!(says().as_deref(), Some("green"), "{back:?}");
+            assert_eq!(read_recorded(&ports).await.unwrap().previous, back.previous);
+        }
     }
 
     #[tokio::test(start_paused = true)]

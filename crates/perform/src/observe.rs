@@ -39,8 +39,11 @@ async fn named(ports: &HostPorts, depth: Depth) -> Result<(HostId, HostObserved)
 async fn observe_host(ports: &HostPorts, depth: Depth) -> Result<HostObserved, Failure> {
     let conflicts = async {
         match depth {
-            Depth::Status => Ok(Vec::new()),
-            Depth::Plan => Ok(ports.runtime.conflicts().await?),
+            Depth::Status => Ok((Vec::new(), Vec::new())),
+            Depth::Plan => {
+                let (conflicts, remarks) = tokio::join!(ports.runtime.conflicts(), ports.router.remarks());
+                Ok((conflicts?, remarks))
+            }
         }
     };
     let launchable = async {
@@ -52,9 +55,10 @@ async fn observe_host(ports: &HostPorts, depth: Depth) -> Result<HostObserved, F
             },
         }
     };
-    let ((mut seen, missing), conflicts, unlaunchable) =
+    let ((mut seen, missing), (conflicts, remarks), unlaunchable) =
         tokio::try_join!(glimpse(ports), conflicts, launchable)?;
     seen.conflicts = conflicts;
+    seen.router.remarks = remarks;
     if let Some(error) = unlaunchable {
         seen.router = RouterObserved { unreachable: Some(reason(&error)), answers: true, ..seen.router };
     }

@@ -111,11 +111,13 @@ pub(crate) struct Odd {
     /// Whether its route can be read, by how often it was revived.
     pub routed: Option<Routing>,
     pub revived: Arc<AtomicU32>,
+    /// Its switch is `active_color`, and whether it is known to be in force.
+    pub by_file: Option<Result<(), PortError>>,
 }
 
 impl Odd {
     pub fn new(of: Arc<dyn Router>) -> Self {
-        Self { of, asked: None, tried: None, routed: None, revived: Arc::default() }
+        Self { of, asked: None, tried: None, routed: None, revived: Arc::default(), by_file: None }
     }
 }
 
@@ -158,6 +160,14 @@ impl Router for Odd {
 
     async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError> {
         self.of.in_flight(slot).await
+    }
+
+    async fn goes_by_active_color(&self) -> Result<bool, PortError> {
+        Ok(self.by_file.is_some())
+    }
+
+    async fn in_force(&self, _: Slot) -> Result<(), PortError> {
+        self.by_file.clone().unwrap_or(Ok(()))
     }
 
     async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {

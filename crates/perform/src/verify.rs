@@ -87,8 +87,16 @@ pub(crate) async fn verify(ports: &HostPorts, asked: Asked<'_>) -> Result<Seen, 
                 in_a_row += 1;
                 match traffic::route(ports).await {
                     Ok(route) if route.only() == Some(slot) && in_a_row >= ANONYMOUS_ANSWERS => {
-                        let how = "healthy answers, and the router says it dials this slot; set `verify` to be certain";
-                        return Ok(vec![asked.answered(how)]);
+                        match ports.router.in_force(slot).await {
+                            Ok(()) => {
+                                let how = "healthy answers, and the router says it dials this slot; set `verify` to be certain";
+                                return Ok(vec![asked.answered(how)]);
+                            }
+                            Err(error) => {
+                                let hint = error.hints().joined().unwrap_or_default();
+                                last = Miss::seen(format!("{} ({hint})", error.message));
+                            }
+                        }
                     }
                     Ok(route) if route.only() == Some(slot) => {}
                     Ok(route) => {

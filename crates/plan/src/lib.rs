@@ -170,6 +170,9 @@ mod tests {
     fn a_router_that_is_down_is_refused_with_what_starts_it() {
         let ours = Router::Builtin(BuiltinRouter::on("127.0.0.1:8080"));
         let theirs = Router::Caddy(CaddyRouter {
+            switch: None,
+            active_color: None,
+            config: None,
             admin: "http://127.0.0.1:2019".into(),
             id: None,
             dial: Template::new("web-{slot}:5000").unwrap(),

@@ -233,6 +233,40 @@ pub trait Router: Send + Sync {
     /// `Unreachable` when the router does not listen; an error status is an answer, not an error.
     async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError>;
 
+    /// As [`Router::in_flight`], for a router that cannot tell by itself where the slot answers: `endpoint` is where the runtime
+    /// says that it does, as seen from the host; `None` where it does not say.
+    ///
+    /// # Errors
+    /// As [`Router::in_flight`].
+    async fn in_flight_at(&self, slot: Slot, endpoint: Option<&Endpoint>) -> Result<InFlight, PortError> {
+        let _ = endpoint;
+        self.in_flight(slot).await
+    }
+
+    /// System A's `active_color` is this router's own switch, so only [`Router::set`] and [`Router::withdraw`] write it: whoever
+    /// else did would switch the traffic.
+    ///
+    /// # Errors
+    /// Where it cannot be told, as [`Router::route`]; then nobody else may write it either.
+    async fn goes_by_active_color(&self) -> Result<bool, PortError> {
+        Ok(false)
+    }
+
+    /// That new requests really go to the slot which [`Router::route`] names, as far as it can be known without an answer that
+    /// says who gave it. A router which was asked for its route itself has nothing to add.
+    ///
+    /// # Errors
+    /// `Refused` where that is not certain, with what would make it so.
+    async fn in_force(&self, slot: Slot) -> Result<(), PortError> {
+        let _ = slot;
+        Ok(())
+    }
+
+    /// What a plan says of how this router is switched and drained, a sentence each. Empty where there is nothing special.
+    async fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What a deployment will need of this router, looked at without changing anything.
     async fn check(&self) -> Vec<Check>;
 }

@@ -25,6 +25,11 @@ pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
                 write!(text, "\n{} {}: {warning}", paint.yellow("!"), hosts_text(std::slice::from_ref(host)));
         }
     }
+    for (host, seen) in observed.hosts.iter().filter(|_| !plan.is_empty()) {
+        for remark in &seen.router.remarks {
+            let _ = write!(text, "\n{}: {}", hosts_text(std::slice::from_ref(host)), escaped(remark));
+        }
+    }
     if let Some(rejected) = observed.rejected(&plan.release) {
         let _ = write!(text, "\n{} {}", paint.yellow("!"), rejected_text(&rejected, &rfc3339));
     }
@@ -254,6 +259,18 @@ mod tests {
             }
         }
         insta::assert_snapshot!(plan_text(&plan, &observed(), Paint::plain()));
+    }
+
+    #[test]
+    fn how_a_router_is_switched_and_drained_is_said_where_there_is_something_to_do() {
+        let mut seen = observed();
+        let first = seen.hosts.get_mut(&host("web1")).unwrap();
+        first.router.remarks = vec!["the switch is /srv/web/active_color".into()];
+        let said = "\nweb1: the switch is /srv/web/active_color\n";
+        assert!(plan_text(&plan(), &seen, Paint::plain()).contains(said));
+        let mut empty = plan();
+        empty.phases.clear();
+        assert!(!plan_text(&empty, &seen, Paint::plain()).contains(said));
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod ssh;
 mod stats;
 mod status;
 mod swaps;
+mod switch;
+mod switch_load;
 mod throughput;
 
 use std::process::Command;
@@ -30,13 +32,14 @@ const QUICK_REPETITIONS_MAX: u32 = 5;
 
 type Bench = fn(&Programs, &Options) -> Result<Report>;
 
-const BENCHES: [(&str, Bench); 7] = [
+const BENCHES: [(&str, Bench); 8] = [
     ("overhead", overhead::bench),
     ("compose", compose::bench),
     ("ssh", ssh::bench),
     ("remote", remote::bench),
     ("status", status::bench),
     ("swaps", swaps::bench),
+    ("switch", switch::bench),
     ("proxy", throughput::bench),
 ];
 

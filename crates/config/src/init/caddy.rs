@@ -28,20 +28,38 @@ pub fn look(dir: &Path, services: &mut [Found], notes: &mut Vec<String>) -> Opti
     if dials.is_empty() {
         return None;
     }
-    notes.push(
-        "The Caddyfile's route is found by what it dials; `snippet:` can keep a restart in step.".to_owned(),
-    );
+    notes.push(match reads_the_switch(&caddyfile) {
+        true => READS_THE_SWITCH.to_owned(),
+        false => {
+            "The Caddyfile's route is found by what it dials; `lockgate doctor` shows how Caddy reads the switch itself."
+                .to_owned()
+        }
+    });
     Some(Gateway::Caddy { id: Some(String::new()), dial: dial(&dials, services) })
+}
+
+const READS_THE_SWITCH: &str = "Caddy reads the services' `active_color` at each request: that is the switch, and nothing of it is changed.";
+
+/// It has a matcher for system A's file.
+fn reads_the_switch(text: &str) -> bool {
+    text.split("{file.")
+        .skip(1)
+        .any(|rest| rest.split('}').next().is_some_and(|path| path.ends_with("/active_color")))
 }
 
 fn from_json(json: &Value, services: &mut [Found], notes: &mut Vec<String>) -> Gateway {
     let (mut ids, mut dials) = (Vec::new(), Vec::new());
     collect(json, 0, &mut ids, &mut dials);
+    let by_file = reads_the_switch(&json.to_string());
+    if by_file {
+        notes.push(READS_THE_SWITCH.to_owned());
+    }
     let id = match (ids.as_slice(), &*services) {
         _ if services.iter().all(|service| ids.contains(&format!("{}_upstream", service.name).as_str())) => {
             None
         }
         ([id], [_]) if plain(id) => Some((*id).to_owned()),
+        _ if by_file => Some(String::new()),
         _ => {
             notes.push(
                 "No `@id` in caddy.json is a service's: routes are found by what they dial.".to_owned(),

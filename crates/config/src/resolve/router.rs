@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use lockgate_model::{BuiltinRouter, CaddyRouter, Millis, Router, Service, ServiceName, Template};
+use lockgate_model::{
+    BuiltinRouter, CaddyRouter, CaddySwitch, Millis, Router, Service, ServiceName, Template,
+};
 
 use super::named::short;
 use super::reader::{Holes, Reader, quote, variable};
@@ -122,7 +124,16 @@ fn route_host(reader: &mut Reader<'_>, source: &At<String>) -> Option<Template> 
 
 /// System A's `<service>-<colour>:<port>`.
 const CADDY_DIAL: &str = "{service}-{slot}:{port}";
-const CADDY_DEFAULT: raw::Caddy = raw::Caddy { admin: None, id: None, dial: None, ask: None, snippet: None };
+const CADDY_DEFAULT: raw::Caddy = raw::Caddy {
+    admin: None,
+    id: None,
+    dial: None,
+    ask: None,
+    snippet: None,
+    switch: None,
+    active_color: None,
+    config: None,
+};
 
 fn caddy(
     reader: &mut Reader<'_>,
@@ -156,7 +167,30 @@ fn caddy(
         None => None,
     };
     let snippet = raw.snippet.as_ref().and_then(|snippet| reader.file("`snippet`", snippet, Holes::Fixed));
-    Some(CaddyRouter { admin, id, dial, ask, snippet })
+    let switch = match &raw.switch {
+        Some(source) => Some(switch(reader, source)?),
+        None => None,
+    };
+    if let (Some(CaddySwitch::File), Some(snippet)) = (switch, &raw.snippet) {
+        let hint = "leave `snippet` out: with `switch: file` Caddy's configuration never changes";
+        reader.conflict(snippet.place, "`switch: file` and `snippet` exclude each other", hint);
+    }
+    let active_color =
+        raw.active_color.as_ref().and_then(|path| reader.file("`active_color`", path, Holes::Fixed));
+    let config = raw.config.as_ref().and_then(|path| reader.file("`config`", path, Holes::Fixed));
+    Some(CaddyRouter { switch, active_color, config, admin, id, dial, ask, snippet })
+}
+
+fn switch(reader: &mut Reader<'_>, source: &At<String>) -> Option<CaddySwitch> {
+    match source.value.as_str() {
+        "file" => Some(CaddySwitch::File),
+        "admin" => Some(CaddySwitch::Admin),
+        _ => {
+            let what = format!("`switch` {} is not known", quote(source));
+            reader.invalid(source.place, what, "write `file` or `admin`");
+            None
+        }
+    }
 }
 
 /// A URL, or a Unix socket as Caddy itself writes it: `unix//run/caddy/admin.sock`.

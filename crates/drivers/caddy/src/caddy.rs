@@ -26,7 +26,7 @@ pub struct Caddy {
     pub(crate) options: CaddyOptions,
     pub(crate) admin: Admin,
     pub(crate) ghost: Ghost,
-    base_url: Option<BaseUrl>,
+    pub(crate) base_url: Option<BaseUrl>,
 }
 
 /// The route as it was seen just now.

@@ -46,7 +46,7 @@ pub(crate) async fn check(caddy: &Caddy) -> Vec<Check> {
         Err(error) => failed("asking through Caddy", error),
     });
     checks.push(snippet_check(caddy, &live).await);
-    checks.extend(migration_check(caddy).await);
+    checks.extend(migration_check(caddy, &version).await);
     checks
 }
 
@@ -230,8 +230,17 @@ async fn snippet_check(caddy: &Caddy, live: &Live) -> Check {
 }
 
 /// Nothing to say where the kernel has no such setting (before Linux 5.14) or the host is no Linux.
-async fn migration_check(caddy: &Caddy) -> Option<Check> {
+async fn migration_check(caddy: &Caddy, version: &version::Seen) -> Option<Check> {
     let what = "connections not accepted yet at a switch";
+    if version.number().is_some_and(|number| number >= version::SOCKETS_NEVER_MOVE) {
+        return Some(Check::warn(
+            what,
+            format!(
+                "can be reset, whatever net.ipv4.tcp_migrate_req says: Caddy {version} (golang/go#75591)"
+            ),
+            "let the switch be a file (`switch: file`): then its configuration never changes",
+        ));
+    }
     let flag = match caddy.options.host.read(MIGRATE_FLAG).await {
         Ok(file) => file.content?,
         Err(error) => return Some(failed(what, error)),

@@ -5,6 +5,8 @@ mod ask;
 mod caddy;
 mod check;
 mod dials;
+mod either;
+mod file_switch;
 mod ghost;
 mod members;
 mod options;
@@ -19,4 +21,6 @@ mod trial;
 mod version;
 
 pub use caddy::Caddy;
+pub use either::EitherSwitch;
+pub use file_switch::FileOptions;
 pub use options::CaddyOptions;

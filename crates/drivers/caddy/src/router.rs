@@ -15,7 +15,7 @@ use crate::dials::leads;
 use crate::{check, streams, tree, trial};
 
 /// Response header by which an app may say in which slot it runs.
-const SLOT_HEADER: &str = "x-lockgate-slot";
+pub(crate) const SLOT_HEADER: &str = "x-lockgate-slot";
 
 #[async_trait]
 impl Router for Caddy {

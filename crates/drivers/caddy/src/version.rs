@@ -22,6 +22,13 @@ pub(crate) const STREAMS_SURVIVE: Version = Version(2, 7, 0);
 /// Cuts streams after 60 s and panics on bodies of HTTP/2 requests.
 pub(crate) const CUTS_STREAMS: Version = Version(2, 11, 6);
 
+/// The first version that reads a file at each request: `{file.…}`.
+pub(crate) const FILES_ARE_READ: Version = Version(2, 8, 0);
+
+/// From here on a connection that is just being opened cannot be handed to the new listening socket
+/// (golang/go#75591).
+pub(crate) const SOCKETS_NEVER_MOVE: Version = Version(2, 10, 2);
+
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}.{}", self.0, self.1, self.2)

@@ -68,6 +68,29 @@ async fn a_release_that_answers_wrongly_by_its_name_three_times_is_given_up() {
     gave_up(asked, Duration::from_millis(200), "the answer was 500, wanted 2xx, 3 times in a row");
 }
 
+/// A file may say green while the router goes to blue: it cannot read it. Who then answers well is not v2.
+#[tokio::test(start_paused = true)]
+async fn answers_that_nobody_is_named_in_do_not_count_while_the_switch_is_not_known_to_be_in_force() {
+    for in_force in [true, false] {
+        let (_, mut ports) = switched();
+        let unsure = PortError::new(FailureKind::Refused, "it cannot read the file").hint("set `verify`");
+        let by_file = Some(if in_force { Ok(()) } else { Err(unsure) });
+        ports.router = Arc::new(Odd {
+            by_file,
+            asked: Some(Box::new(|| answer(200, "", None))),
+            ..Odd::new(ports.router)
+        });
+        let (release, probe) = (release("v2"), probe());
+        let asked =
+            Asked { slot: Slot::Green, release: &release, verify: None, probe: &probe, patient: false };
+        let settled = super::verify(&ports, asked).await;
+        assert_eq!(settled.is_ok(), in_force, "{settled:?}");
+        if let Err(failure) = settled {
+            assert!(failure.message.contains("it cannot read the file (set `verify`)"), "{failure}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hiccup_is_not_given_up() {
     let hiccup = |since: Duration| answer(if since.as_millis() < 150 { 500 } else { 200 }, "v2", GREEN);

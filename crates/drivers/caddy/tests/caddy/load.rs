@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lockgate_model::Slot;
+use lockgate_ports::PortError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::support::{SITE, World, caddy_is_there};
+use crate::file::{FileWorld, HANDLES, Kind};
+use crate::support::{NEW, SITE, Setup, World, caddy_is_there, new_caddy_is_there};
 
 const CLIENTS: usize = 8;
 const SWITCHES: usize = 100;
@@ -42,15 +44,52 @@ async fn a_hundred_switches_under_load_give_no_error_and_break_off_no_answer() {
         return;
     }
     let world = World::simple().await;
-    world.switch(Slot::Green).await.unwrap();
+    let seen = under_load(world.site, |slot| world.switch(slot)).await;
+    let migrates =
+        std::fs::read_to_string("/proc/sys/net/ipv4/tcp_migrate_req").is_ok_and(|flag| flag.trim() == "1");
+    let (_, dropped) = seen;
+    assert!(
+        dropped <= if migrates { 0 } else { DROPPED_MAX },
+        "{dropped} fresh connections reset unanswered"
+    );
+}
+
+/// What it loses is what `doctor` says: kept connections and fresh ones, no answer that has begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_switches_of_the_newest_caddy_by_its_admin_api_break_off_no_answer() {
+    if !new_caddy_is_there() {
+        return;
+    }
+    let setup = Setup::new().await;
+    let (config, options) = (setup.simple().to_string(), setup.with_id());
+    let world = setup.run_program(NEW, &config, "", options).await;
+    under_load(world.site, |slot| world.switch(slot)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_switches_by_a_file_reset_no_connection_at_all() {
+    if !new_caddy_is_there() {
+        return;
+    }
+    let world = FileWorld::new(Kind::default(), HANDLES).await;
+    let seen = under_load(world.world.site, |slot| world.switch(slot)).await;
+    assert_eq!(seen, (0, 0), "kept connections that were closed, fresh ones that were reset");
+}
+
+/// How many kept connections were closed while a request was on its way, and how many fresh ones were reset unanswered.
+async fn under_load<S>(site: SocketAddr, switch: impl Fn(Slot) -> S) -> (u64, u64)
+where
+    S: Future<Output = Result<(), PortError>>,
+{
+    switch(Slot::Green).await.unwrap();
     let tally = Arc::new(Tally::default());
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> =
-        (0..CLIENTS).map(|_| tokio::spawn(client(world.site, tally.clone(), stop.clone()))).collect();
+        (0..CLIENTS).map(|_| tokio::spawn(client(site, tally.clone(), stop.clone()))).collect();
 
     let start = Instant::now();
     for turn in 0..SWITCHES {
-        world.switch([Slot::Blue, Slot::Green][turn % 2]).await.unwrap();
+        switch([Slot::Blue, Slot::Green][turn % 2]).await.unwrap();
         assert!(start.elapsed() < Duration::from_secs(LOAD_SECONDS_MAX), "{turn} switches took too long");
     }
     let elapsed = start.elapsed();
@@ -69,12 +108,7 @@ async fn a_hundred_switches_under_load_give_no_error_and_break_off_no_answer() {
     assert!(blue > 0 && green > 0, "both slots had traffic: {blue}, {green}");
     assert_eq!(count(&tally.bad), 0, "answers other than 200");
     assert_eq!(count(&tally.lost), 0, "connections refused or answers broken off");
-    let migrates =
-        std::fs::read_to_string("/proc/sys/net/ipv4/tcp_migrate_req").is_ok_and(|flag| flag.trim() == "1");
-    assert!(
-        dropped <= if migrates { 0 } else { DROPPED_MAX },
-        "{dropped} fresh connections reset unanswered"
-    );
+    (resets, dropped)
 }
 
 async fn client(site: SocketAddr, tally: Arc<Tally>, stop: Arc<AtomicBool>) {

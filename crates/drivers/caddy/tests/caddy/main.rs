@@ -1,8 +1,10 @@
 //! The driver against a real Caddy.
 
 mod dials;
+mod file;
 mod hooked;
 mod load;
+mod lossless;
 mod refusals;
 mod support;
 mod version;
@@ -17,7 +19,7 @@ use lockgate_ports::{CheckState, Endpoint, Request, Router, Upstream, http};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::{ID, SITE, Setup, World, caddy_is_there, local};
+use crate::support::{ID, NEW, SITE, Setup, World, caddy_is_there, local, new_caddy_is_there};
 
 const CERTIFICATE_SECONDS_MAX: u64 = 20;
 
@@ -26,6 +28,25 @@ async fn the_suite_passes_with_the_id_on_the_handler() {
     if caddy_is_there() {
         suite(&World::simple().await).await;
     }
+}
+
+#[tokio::test]
+async fn the_suite_passes_on_the_newest_caddy_by_its_admin_api() {
+    if !new_caddy_is_there() {
+        return;
+    }
+    let setup = Setup::new().await;
+    let (config, options) = (setup.simple().to_string(), setup.with_id());
+    suite(&setup.run_program(NEW, &config, "", options).await).await;
+    let setup = Setup::new().await;
+    let file = setup.caddyfile(&format!("reverse_proxy {}", setup.dial(Slot::Blue)));
+    let options = setup.options();
+    suite(&setup.run_program(NEW, &file, "caddyfile", options).await).await;
+    let mut setup = Setup::new().await;
+    let sockets = tempfile::tempdir().unwrap();
+    setup.admin = Endpoint::Unix(sockets.path().join("admin.sock").to_str().unwrap().to_owned());
+    let (config, options) = (setup.simple().to_string(), setup.with_id());
+    suite(&setup.run_program(NEW, &config, "", options).await).await;
 }
 
 #[tokio::test]

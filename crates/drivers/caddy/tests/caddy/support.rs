@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,12 +25,37 @@ const LOOK_MILLIS: u64 = 10;
 pub const SITE: &str = "a.test";
 pub const ID: &str = "web_upstream";
 
+/// Debian's, which has no file switch.
+pub const OLD: Program = Program { path: "caddy", user: None };
+/// The newest, where `scripts/setup` puts it; its path is its version's.
+pub const NEW: Program = Program { path: "/usr/local/share/lockgate-test/caddy-2.11.7/caddy", user: None };
+
+/// A Caddy to run.
+#[derive(Clone, Copy)]
+pub struct Program {
+    pub path: &'static str,
+    /// Whom it runs as; `None`: whoever runs the tests.
+    pub user: Option<u32>,
+}
+
 /// True when there is a Caddy to test with; says so when there is none.
 pub fn caddy_is_there() -> bool {
-    let there = std::process::Command::new("caddy").arg("version").stdout(Stdio::null()).status().is_ok();
+    is_there(OLD)
+}
+
+/// True when the newest one is there; says so when it is not.
+pub fn new_caddy_is_there() -> bool {
+    is_there(NEW)
+}
+
+fn is_there(Program { path, .. }: Program) -> bool {
+    let there = std::process::Command::new(path).arg("version").stdout(Stdio::null()).status().is_ok();
     if !there {
-        assert!(std::env::var("LOCKGATE_TEST_REQUIRE_ALL").is_err(), "caddy is not installed");
-        eprintln!("skipped: caddy is not installed");
+        assert!(
+            std::env::var("LOCKGATE_TEST_REQUIRE_ALL").is_err(),
+            "{path} is not installed: `scripts/setup` does it"
+        );
+        eprintln!("skipped: {path} is not installed");
     }
     there
 }
@@ -95,25 +121,25 @@ pub struct Process {
     pub dir: tempfile::TempDir,
     config: String,
     adapter: &'static str,
+    program: Program,
+    /// Where it listens without an admin API.
+    pub site: Option<SocketAddr>,
     pub admin: Endpoint,
 }
 
 impl Process {
-    /// `config` is the file's content; `adapter` is empty for JSON.
-    pub async fn start(config: &str, adapter: &'static str, admin: Endpoint) -> Process {
-        let dir = tempfile::tempdir().unwrap();
-        Self::start_in(dir, config, adapter, admin).await
-    }
-
-    pub async fn start_in(
+    /// `config` is the file's content; `adapter` is empty for JSON. `site`: where it is waited for, when it has no admin API.
+    pub async fn start(
+        program: Program,
         dir: tempfile::TempDir,
         config: &str,
         adapter: &'static str,
         admin: Endpoint,
+        site: Option<SocketAddr>,
     ) -> Process {
         std::fs::write(dir.path().join("config"), config).unwrap();
-        let child = run(dir.path(), adapter, &[]);
-        let mut process = Process { child, dir, config: config.to_owned(), adapter, admin };
+        let child = run(program, dir.path(), adapter, &[]);
+        let mut process = Process { child, dir, config: config.to_owned(), adapter, program, site, admin };
         process.await_up().await;
         process
     }
@@ -121,7 +147,7 @@ impl Process {
     /// Kills it and starts it anew from its file, or from what it last ran with `--resume`.
     pub async fn restart(&mut self, args: &[&str]) {
         self.stop();
-        self.child = run(self.dir.path(), self.adapter, args);
+        self.child = run(self.program, self.dir.path(), self.adapter, args);
         self.await_up().await;
     }
 
@@ -134,14 +160,7 @@ impl Process {
         let deadline = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
         for _ in 0..START_TRIES_MAX {
             while self.child.try_wait().unwrap().is_none() {
-                if http::send(
-                    local().as_ref(),
-                    &self.admin,
-                    self.empty_host(Request::get("/config/", MOMENT)),
-                )
-                .await
-                .is_ok()
-                {
+                if self.is_up().await {
                     return;
                 }
                 assert!(
@@ -152,12 +171,22 @@ impl Process {
                 tokio::time::sleep(Duration::from_millis(LOOK_MILLIS)).await;
             }
             // Another process may have taken the port in between.
-            self.child = run(self.dir.path(), self.adapter, &[]);
+            self.child = run(self.program, self.dir.path(), self.adapter, &[]);
         }
         panic!("Caddy does not start; its log:\n{}", self.log());
     }
 
-    fn log(&self) -> String {
+    async fn is_up(&self) -> bool {
+        match self.site {
+            Some(site) => TcpStream::connect(site).await.is_ok(),
+            None => {
+                let look = self.empty_host(Request::get("/config/", MOMENT));
+                http::send(local().as_ref(), &self.admin, look).await.is_ok()
+            }
+        }
+    }
+
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
@@ -186,7 +215,7 @@ impl Process {
             return;
         }
         let file = self.dir.path().join("config");
-        let status = std::process::Command::new("caddy")
+        let status = std::process::Command::new(self.program.path)
             .args(["reload", "--adapter", self.adapter, "--address", &self.admin.to_string(), "--config"])
             .arg(file)
             .stderr(Stdio::null())
@@ -195,11 +224,16 @@ impl Process {
     }
 }
 
-const MOMENT: Millis = Millis::from_secs(STEP_SECONDS_MAX);
+pub const MOMENT: Millis = Millis::from_secs(STEP_SECONDS_MAX);
 
-fn run(dir: &std::path::Path, adapter: &str, args: &[&str]) -> Child {
+fn run(program: Program, dir: &std::path::Path, adapter: &str, args: &[&str]) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
-    std::process::Command::new("caddy")
+    let mut command = std::process::Command::new(program.path);
+    if let Some(user) = program.user {
+        std::os::unix::fs::chown(dir, Some(user), Some(user)).unwrap();
+        command.uid(user).gid(user);
+    }
+    command
         .args(["run", "--adapter", adapter, "--config"])
         .arg(dir.join("config"))
         .args(args)
@@ -305,7 +339,20 @@ impl Setup {
     }
 
     pub async fn run(self, config: &str, adapter: &'static str, options: CaddyOptions) -> World {
-        let process = Process::start(config, adapter, self.admin.clone()).await;
+        self.run_program(OLD, config, adapter, options).await
+    }
+
+    pub async fn run_program(
+        self,
+        program: Program,
+        config: &str,
+        adapter: &'static str,
+        options: CaddyOptions,
+    ) -> World {
+        let dir = tempfile::tempdir().unwrap();
+        // The file may be looked at without the admin API, by whoever knows where it is.
+        let silent = config.contains("admin off").then_some(self.site);
+        let process = Process::start(program, dir, config, adapter, self.admin.clone(), silent).await;
         World { process, site: self.site, apps: self.apps, caddy: Caddy::new(options).unwrap() }
     }
 
