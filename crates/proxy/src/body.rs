@@ -349,7 +349,9 @@ impl Exchange {
         if self.is_read()
             && let Some(sender) = self.sender.take()
         {
-            self.claim.live.pool.put_back(sender);
+            if let Some(visit) = &self.claim.visit {
+                visit.replica().pool.put_back(sender);
+            }
         }
     }
 }
