@@ -1,10 +1,12 @@
 //! What Lockgate has seen to be well dies while it looks elsewhere: nothing is settled on an old look (P1).
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::load::{Load, User};
-use crate::support::processes::Process;
+use crate::support::processes::{self, Process};
 use crate::support::project::{DRAIN_BEGINS, Project, Running, Setup, Waits};
 use crate::support::{http, wait_for};
 
@@ -113,6 +115,105 @@ fn a_release_that_dies_while_the_old_one_drains_is_gone_back_from() {
     });
     project.expect_settled("v1");
     project.deploy("v2");
+    project.expect_settled("v2");
+}
+
+/// As [`while_draining`], where the request to the old slot takes longer than it is waited for.
+fn while_draining_for_long(then: impl FnOnce(&Project, Running, &[Process])) -> Project {
+    let project = Project::new();
+    for machine in ["m1", "m2"] {
+        let path = project.path(machine).join("lockgate.yaml");
+        let config = std::fs::read_to_string(&path).unwrap().replace("drain: 2s", "drain: 30s");
+        std::fs::write(path, config).unwrap();
+    }
+    project.deploy("v1");
+    let before = project.apps();
+    let mut slow = http::tcp(project.port).unwrap();
+    slow.write("GET", "/slow?ms=45000", &[("connection", "close")], b"").unwrap();
+    wait_for("the request to be under way", 5, || {
+        let route = project.admin("GET", "/v1/routes/shop-prod-web", "").json();
+        let held = route["in_flight"].as_object().unwrap().values().any(|slot| slot["requests"] == 1);
+        held.then_some(())
+    });
+    let running = project.start("deploy web v2 --format json");
+    running.wait_until_printed(DRAIN_BEGINS);
+    then(&project, running, &newer(&project, &before));
+    project
+}
+
+/// Far less than the drain, with time for a busy machine.
+const NOTICED_SECONDS_MAX: u64 = 15;
+
+/// Nobody looked until the drain was over: users were left without an answer for all of it.
+#[test]
+fn a_release_that_dies_early_in_a_long_drain_is_gone_back_from_at_once() {
+    let project = while_draining_for_long(|project, running, new| {
+        let killed = Instant::now();
+        new.iter().for_each(|app| app.signal(Signal::KILL));
+        running.end().expect(3).says(&["rolled_back", "is not healthy after"]);
+        assert!(killed.elapsed() < Duration::from_secs(NOTICED_SECONDS_MAX), "{:?}", killed.elapsed());
+        let route = project.admin("GET", "/v1/routes/shop-prod-web", "").json();
+        let counts = route["in_flight"].as_object().unwrap().values();
+        let requests: u64 = counts.map(|slot| slot["requests"].as_u64().unwrap()).sum();
+        assert_eq!(requests, 1, "the old release still answers what it was asked: {route:#}");
+    });
+    project.expect_settled("v1");
+}
+
+/// Ends when another proxy answers than the one that is killed.
+fn kill_the_proxy_until_it_is_back(project: &Project) {
+    let killed = project.admin("GET", "/v1/status", "").json()["pid"].as_i64().unwrap();
+    processes::send(i32::try_from(killed).unwrap(), Signal::KILL);
+    wait_for("the proxy to be started again", 5, || {
+        let mut client = http::unix(&project.path("host/proxy/admin.sock")).ok()?;
+        let status = client.send("GET", "/v1/status", &[("connection", "close")], b"").ok()?;
+        status.json()["pid"].as_i64().filter(|pid| *pid != killed)
+    });
+}
+
+#[test]
+fn a_proxy_that_is_killed_early_in_a_long_drain_is_started_again_at_once() {
+    let project = while_draining_for_long(|project, running, _| {
+        let since = Instant::now();
+        kill_the_proxy_until_it_is_back(project);
+        assert_eq!(project.ask("/").release(), "v2");
+        running.end().expect(0).says(&["succeeded"]);
+        assert!(since.elapsed() < Duration::from_secs(NOTICED_SECONDS_MAX), "{:?}", since.elapsed());
+    });
+    project.expect_settled("v2");
+}
+
+/// v1 has been asked to stop and does not listen, so that it takes the whole grace of three seconds.
+fn while_stopping(then: impl FnOnce(&Project, Running, &[Process])) -> Project {
+    let project = Project::new();
+    project.release("v1", "IGNORE_TERM=1");
+    project.deploy("v1");
+    let before = project.apps();
+    let running = project.start("deploy web v2 --format json");
+    wait_for("v1 to be asked to stop", 20, || {
+        project.run("logs web --slot blue").stdout.contains("ignoring SIGTERM").then_some(())
+    });
+    then(&project, running, &newer(&project, &before));
+    project
+}
+
+#[test]
+fn a_proxy_that_is_killed_while_the_old_slot_stops_is_started_again_at_once() {
+    let project = while_stopping(|project, running, _| {
+        kill_the_proxy_until_it_is_back(project);
+        running.end().expect(0).says(&["succeeded"]);
+    });
+    project.expect_settled("v2");
+}
+
+/// There is nothing left to go back to by then: the end says so, and `resume` starts it again.
+#[test]
+fn a_release_that_dies_while_the_old_slot_stops_is_not_said_to_have_succeeded() {
+    let project = while_stopping(|_, running, new| {
+        new.iter().for_each(|app| app.signal(Signal::KILL));
+        running.end().expect(4).says(&["blue was stopped, and by then nobody was served"]);
+    });
+    project.run("resume").expect(0);
     project.expect_settled("v2");
 }
 

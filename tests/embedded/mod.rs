@@ -30,3 +30,4 @@ mod stuck;
 mod troubleshooting;
 mod watch;
 mod workers;
+mod wrongly;

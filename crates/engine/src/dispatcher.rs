@@ -337,7 +337,8 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         let Some((host, step)) = self.state.plan.step(id(work)) else {
             unreachable!("ready() names only steps of the plan")
         };
-        let told = |action: &Action| action.clone().told(&engine.owner, cause);
+        let can_turn_back = self.state.direction == Direction::Forward;
+        let told = |action: &Action| action.clone().told(&engine.owner, cause, can_turn_back);
         let (host, actions): (_, Vec<Action>) = match unwinding {
             false => (host.cloned(), vec![told(&step.action)]),
             true => (host.cloned(), step.undo.iter().map(told).collect()),

@@ -186,6 +186,10 @@ pub enum Action {
         verify: Option<Verify>,
         /// How it is asked where nothing else says so.
         probe: Probe,
+        /// There is nothing better to go back to, so a wrong answer of the release itself is waited for as silence is. In
+        /// no plan, for it is known only when the action is performed; see [`Action::told`].
+        #[serde(skip)]
+        patient: bool,
     },
     /// Write the state files and, when a release went live, add it to the host's list of releases.
     Record {
@@ -331,11 +335,16 @@ impl Action {
         }
     }
 
-    /// As it is performed: with who does it and, in an undo, why the run turned back, which no plan knows.
+    /// As it is performed: with who does it, in an undo why the run turned back, and whether it can still turn back. No plan
+    /// knows these.
     #[must_use]
-    pub fn told(mut self, by: &str, cause: Option<&Failure>) -> Self {
-        if let Action::TakeBack { because, .. } = &mut self {
-            *because = Some(Because { by: by.to_owned(), cause: cause.cloned() });
+    pub fn told(mut self, by: &str, cause: Option<&Failure>, can_turn_back: bool) -> Self {
+        match &mut self {
+            Action::TakeBack { because, .. } => {
+                *because = Some(Because { by: by.to_owned(), cause: cause.cloned() });
+            }
+            Action::Verify { patient, .. } => *patient = !can_turn_back,
+            _ => {}
         }
         self
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockgate_model::{
-    Environment, Failure, FailureKind, HostId, Intent, Mask, Observed, Plan, Project, Release, Secret,
+    Environment, Failure, FailureKind, HostId, Intent, Mask, Observed, Plan, Probe, Project, Release, Secret,
     Service, Tag,
 };
 use lockgate_perform::{Conductor, Subject, masked};
@@ -80,7 +80,14 @@ impl Site {
         let mask = self.mask();
         let hosts: BTreeMap<_, _> =
             self.hosts.iter().map(|ports| (ports.id.clone(), masked(ports, &mask))).collect();
-        Conductor { subject: self.subject(), hosts, gates: self.gates.clone(), mask, told }
+        Conductor {
+            subject: self.subject(),
+            probe: Probe::of(&self.service, &self.environment),
+            hosts,
+            gates: self.gates.clone(),
+            mask,
+            told,
+        }
     }
 
     /// Turns a tag into a release, once, on the first host; every host then gets the digest (P5).

@@ -41,7 +41,13 @@ pub(crate) fn attribute(
     })
 }
 
-fn says(answer: &RouterAnswer, slot: Slot, release: &Release, verify: &Verify) -> Result<(), String> {
+/// Whether the answer has what tells this release's from another's; `Err` is what it has instead.
+pub(crate) fn says(
+    answer: &RouterAnswer,
+    slot: Slot,
+    release: &Release,
+    verify: &Verify,
+) -> Result<(), String> {
     let vars = Vars {
         service: Some(&release.service),
         environment: None,

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use lockgate_engine::Performer;
 use lockgate_model::{
-    Action, Digest, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Mask, Millis, ProjectName,
-    Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
+    Action, Digest, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Mask, Millis, Probe,
+    ProjectName, Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
 };
 use lockgate_ports::{Check, Gates, HostPorts, OnHeadway};
 
-use crate::{drain, files, gates, grace, health, live, traffic};
+use crate::verify::Asked;
+use crate::watch::Watch;
+use crate::{drain, files, gates, grace, health, live, traffic, verify};
 
 /// Whom a run is about.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub struct Subject {
 /// The performer of one service in one environment.
 pub struct Conductor {
     pub subject: Subject,
+    /// How a slot is looked at that is in no step of its own: the one that has the traffic while another drains.
+    pub probe: Probe,
     pub hosts: BTreeMap<HostId, HostPorts>,
     pub gates: Gates,
     /// For what the programs of gates write: they have this machine's environment, from which secrets come.
@@ -51,6 +55,49 @@ impl Conductor {
         let mask = |check: Check| Check { seen: self.told.hide(check.seen), ..check };
         gates::check(self, gates).await.into_iter().map(mask).collect()
     }
+
+    fn watch<'a>(&'a self, ports: &'a HostPorts, heir: Slot) -> Watch<'a> {
+        Watch { ports, heir, service: &self.subject.service, probe: &self.probe }
+    }
+
+    async fn on_host(&self, ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
+        match action {
+            Action::Gate { .. } => Ok(Seen::new()),
+            Action::Fetch { release } => {
+                ports.runtime.fetch(release).await?;
+                Ok(Seen::new())
+            }
+            Action::Start { slot, release } => start(ports, *slot, release).await,
+            Action::AwaitHealthy { slot, release, probe } => health::wait(ports, *slot, release, probe).await,
+            Action::Switch { slot, release, probe } => traffic::switch(ports, *slot, release, probe).await,
+            Action::Hold { bounds, own_grace } => {
+                let bounds = if *own_grace { grace::longer(ports, *bounds).await? } else { *bounds };
+                traffic::hold(ports, &bounds).await
+            }
+            Action::LetGo => traffic::let_go(ports).await,
+            Action::Withdraw { dial } => traffic::withdraw(ports, dial.as_deref()).await,
+            Action::Verify { slot, release, verify, probe, patient } => {
+                let (slot, verify, patient) = (*slot, verify.as_ref(), *patient);
+                verify::verify(ports, Asked { slot, release, verify, probe, patient }).await
+            }
+            Action::Record { recorded, release, tried } => {
+                files::record(ports, recorded, release.as_ref(), tried.as_ref()).await
+            }
+            Action::TakeBack { release, instead, because } => {
+                files::take_back(ports, release, instead.as_ref(), because.as_ref()).await
+            }
+            Action::Drain { slot, deadline, heir } => {
+                // Where a slot is its own heir its requests wait, and nobody has the traffic.
+                let heir = heir.filter(|heir| heir != slot);
+                drain::drain(ports, *slot, *deadline, heir.map(|heir| self.watch(ports, heir))).await
+            }
+            Action::Stop { slot, grace, heir, holding } => {
+                let watch = heir.map(|heir| self.watch(ports, heir));
+                stop(ports, *slot, *grace, watch, holding.as_ref()).await
+            }
+            Action::Prune { keep } => prune(ports, *keep).await,
+        }
+    }
 }
 
 #[async_trait]
@@ -67,7 +114,7 @@ impl Performer for Conductor {
         let ports = host
             .and_then(|host| self.hosts.get(host))
             .ok_or_else(|| unknown(host, &self.subject.environment, Some(action)))?;
-        let done = on_host(ports, action).await;
+        let done = self.on_host(ports, action).await;
         done.map(|seen| self.told.evidence(seen)).map_err(|failure| self.told.failure(failure).at(&ports.id))
     }
 
@@ -86,39 +133,6 @@ fn unknown(host: Option<&HostId>, environment: &EnvironmentName, action: Option<
     Failure::new(FailureKind::Refused, message).hint(format!(
         "put it back into `environments.{environment}.hosts` until `lockgate resume` is through"
     ))
-}
-
-async fn on_host(ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
-    match action {
-        Action::Gate { .. } => Ok(Seen::new()),
-        Action::Fetch { release } => {
-            ports.runtime.fetch(release).await?;
-            Ok(Seen::new())
-        }
-        Action::Start { slot, release } => start(ports, *slot, release).await,
-        Action::AwaitHealthy { slot, release, probe } => health::wait(ports, *slot, release, probe).await,
-        Action::Switch { slot, release, probe } => traffic::switch(ports, *slot, release, probe).await,
-        Action::Hold { bounds, own_grace } => {
-            let bounds = if *own_grace { grace::longer(ports, *bounds).await? } else { *bounds };
-            traffic::hold(ports, &bounds).await
-        }
-        Action::LetGo => traffic::let_go(ports).await,
-        Action::Withdraw { dial } => traffic::withdraw(ports, dial.as_deref()).await,
-        Action::Verify { slot, release, verify, probe } => {
-            traffic::verify(ports, *slot, release, verify.as_ref(), probe).await
-        }
-        Action::Record { recorded, release, tried } => {
-            files::record(ports, recorded, release.as_ref(), tried.as_ref()).await
-        }
-        Action::TakeBack { release, instead, because } => {
-            files::take_back(ports, release, instead.as_ref(), because.as_ref()).await
-        }
-        Action::Drain { slot, deadline, .. } => drain::drain(ports, *slot, *deadline).await,
-        Action::Stop { slot, grace, heir, holding } => {
-            stop(ports, *slot, *grace, *heir, holding.as_ref()).await
-        }
-        Action::Prune { keep } => prune(ports, *keep).await,
-    }
 }
 
 /// The slot that has the traffic is never replaced: what is live changes only by a switch (P1).
@@ -141,12 +155,13 @@ async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen,
     Ok(Seen::new())
 }
 
-/// `grace`: `None` is what is in the slot wants. `holding`: the slot is stopped only while it has these bytes.
-async fn stop(
+/// `grace`: `None` is what is in the slot wants. `holding`: the slot is stopped only while it has these bytes. `heir` is looked
+/// at before, meanwhile and once more behind it.
+pub(crate) async fn stop(
     ports: &HostPorts,
     slot: Slot,
     grace: Option<Millis>,
-    heir: Option<Slot>,
+    heir: Option<Watch<'_>>,
     holding: Option<&Digest>,
 ) -> Result<Seen, Failure> {
     let (routed, seen) = tokio::join!(traffic::route(ports), ports.runtime.slots());
@@ -175,14 +190,21 @@ async fn stop(
     }
     // Where there is no router, what runs is live.
     let serves = |heir| (!ports.router.sends_traffic() || route.sends_to(heir)) && runs(heir);
-    if let Some(heir) = heir.filter(|heir| !serves(*heir)) {
+    if let Some(Watch { heir, .. }) = heir.filter(|watch| !serves(watch.heir)) {
         return Err(refused(format!(
             "{heir}, which should have the traffic, does not run with it, so {slot} is not stopped"
         ))
         .hint("`lockgate status` shows what is live; `lockgate rollback` goes back to what still runs"));
     }
     let grace = grace::of(grace, seen.iter().find(|seen| seen.slot == slot));
-    grace::stop(ports, slot, grace).await
+    let stopping = grace::stop(ports, slot, grace);
+    let Some(watch) = heir else { return stopping.await };
+    let seen = watch.beside(stopping).await?;
+    watch.last_look().await.map_err(|failure| Failure {
+        message: format!("{slot} was stopped, and by then nobody was served: {}", failure.message),
+        ..failure
+    })?;
+    Ok(seen)
 }
 
 async fn prune(ports: &HostPorts, keep: u32) -> Result<Seen, Failure> {
@@ -215,6 +237,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::scene::{probed, releases, service, serving};
 
     /// A host whose router has died.
     struct DeadRouter;
@@ -252,7 +275,7 @@ mod tests {
         let machine = shared(Machine::new(HostId::new("web2").unwrap(), Arc::new(BTreeMap::new())));
         let ports = FakePorts::new(machine, Arc::new(DeadRouter)).host_ports("/srv/web");
         assert_eq!(stop(&ports, Slot::Green, Some(Millis(0)), None, None).await, Ok(Seen::new()));
-        assert_eq!(drain::drain(&ports, Slot::Green, Millis(0)).await, Ok(Seen::new()));
+        assert_eq!(drain::drain(&ports, Slot::Green, Millis(0), None).await, Ok(Seen::new()));
     }
 
     /// What is left to go back to stays while the one that took over does not serve.
@@ -275,7 +298,7 @@ mod tests {
                 machine.point_at(Some(Machine::address(target)), None);
             }
             let ports = FakePorts::new(machine, Arc::new(NoFaults)).host_ports("/srv/web");
-            let ended = stop(&ports, Slot::Blue, Some(Millis(0)), Some(Slot::Green), None).await;
+            let ended = stop(&ports, Slot::Blue, Some(Millis(0)), Some(heir(&ports)), None).await;
             assert_eq!(ended.is_ok(), stops, "{heir_runs} {target}: {ended:?}");
             if let Err(failure) = ended {
                 assert_eq!(failure.kind, FailureKind::Refused);
@@ -284,27 +307,8 @@ mod tests {
         }
     }
 
-    fn releases(tags: &[&str]) -> Arc<BTreeMap<Tag, Artifact>> {
-        let artifact = |(index, tag): (usize, &&str)| {
-            let tag = Tag::new(*tag).unwrap();
-            let digest = Digest::new(format!("sha256:{}", (index + 1).to_string().repeat(64))).unwrap();
-            let service = ServiceName::new("web").unwrap();
-            let release = Release { service, tag: tag.clone(), digest, image: None, commit: None };
-            (tag, Artifact { release, behaviour: Behaviour::default() })
-        };
-        Arc::new(tags.iter().enumerate().map(artifact).collect())
-    }
-
-    /// A machine that has `tag` running in `slot`, with the traffic.
-    fn serving(slot: Slot, tag: &str) -> (lockgate_ports::fake::SharedMachine, HostPorts) {
-        let machine = shared(Machine::new(HostId::new("web1").unwrap(), releases(&["v1", "v2"])));
-        {
-            let mut machine = machine.lock().unwrap();
-            machine.place(slot, &Tag::new(tag).unwrap(), true);
-            machine.point_at(Some(Machine::address(slot)), None);
-        }
-        let ports = FakePorts::new(machine.clone(), Arc::new(NoFaults)).host_ports("/srv/web");
-        (machine, ports)
+    fn heir(ports: &HostPorts) -> Watch<'_> {
+        Watch { ports, heir: Slot::Green, service: service(), probe: probed() }
     }
 
     fn runs(machine: &lockgate_ports::fake::SharedMachine, slot: Slot) -> bool {
@@ -323,7 +327,7 @@ mod tests {
         traffic::let_go(&ports).await.unwrap();
         assert!(stop(&ports, Slot::Main, Some(Millis(0)), None, None).await.is_err());
         traffic::hold(&ports, &bounds).await.unwrap();
-        assert_eq!(drain::drain(&ports, Slot::Main, Millis(0)).await.map(|seen| seen.len()), Ok(1));
+        assert_eq!(drain::drain(&ports, Slot::Main, Millis(0), None).await.map(|seen| seen.len()), Ok(1));
         stop(&ports, Slot::Main, Some(Millis(0)), None, None).await.unwrap();
         assert!(!runs(&machine, Slot::Main));
     }
@@ -339,7 +343,7 @@ mod tests {
         for slot in [Slot::Blue, Slot::Green] {
             for refused in [
                 stop(&ports, slot, Some(Millis(0)), None, None).await,
-                drain::drain(&ports, slot, Millis(0)).await,
+                drain::drain(&ports, slot, Millis(0), None).await,
             ] {
                 assert_eq!(refused.unwrap_err().kind, FailureKind::Refused, "{slot}");
             }
@@ -407,7 +411,7 @@ mod tests {
             let (machine, mut ports) = serving(Slot::Blue, "v1");
             machine.lock().unwrap().place(Slot::Green, &Tag::new("v2").unwrap(), heir_runs);
             ports.router = Arc::new(NoRouter);
-            let ended = stop(&ports, Slot::Blue, Some(Millis(0)), Some(Slot::Green), None).await;
+            let ended = stop(&ports, Slot::Blue, Some(Millis(0)), Some(heir(&ports)), None).await;
             assert_eq!((ended.is_ok(), runs(&machine, Slot::Blue)), (heir_runs, !heir_runs), "{ended:?}");
         }
     }

@@ -3,21 +3,28 @@
 use std::time::Duration;
 
 use lockgate_model::{Evidence, Failure, FailureKind, Millis, Seen, Slot, SlotState};
-use lockgate_ports::HostPorts;
+use lockgate_ports::{HostPorts, InFlight, PortError};
 use tokio::time::Instant;
 
 use crate::conductor::find;
 use crate::traffic;
+use crate::watch::Watch;
 
 const PAUSE_MILLIS_FIRST: u64 = 1;
 const PAUSE_MILLIS_MAX: u64 = 50;
 
-/// Returns when nothing is in flight, or at the deadline: WebSockets never end by themselves.
+/// Returns when nothing is in flight, or at the deadline: WebSockets never end by themselves. `watch` looks meanwhile at who
+/// has got the traffic; `None` where nobody has.
 ///
 /// # Errors
-/// `Refused` for the slot that has the traffic, unless requests are held: it would never drain.
-pub(crate) async fn drain(ports: &HostPorts, slot: Slot, deadline: Millis) -> Result<Seen, Failure> {
-    let (seen, routed, mut counted) =
+/// `Refused` for the slot that has the traffic, unless requests are held: it would never drain. What the watch ends with.
+pub(crate) async fn drain(
+    ports: &HostPorts,
+    slot: Slot,
+    deadline: Millis,
+    watch: Option<Watch<'_>>,
+) -> Result<Seen, Failure> {
+    let (seen, routed, counted) =
         tokio::join!(find(ports, slot), traffic::route(ports), ports.router.in_flight(slot));
     if seen?.is_none_or(|seen| seen.state != SlotState::Running) {
         return Ok(Seen::new());
@@ -30,23 +37,40 @@ pub(crate) async fn drain(ports: &HostPorts, slot: Slot, deadline: Millis) -> Re
         )
         .slot(slot));
     }
+    tokio::select! {
+        biased;
+        drained = until_none(ports, slot, deadline, counted) => Ok(vec![drained]),
+        failure = until_it_fails(watch) => Err(failure),
+    }
+}
+
+async fn until_it_fails(watch: Option<Watch<'_>>) -> Failure {
+    match watch {
+        Some(watch) => watch.until_it_fails().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until_none(
+    ports: &HostPorts,
+    slot: Slot,
+    deadline: Millis,
+    mut counted: Result<InFlight, PortError>,
+) -> Evidence {
     let start = Instant::now();
     let mut pause = Duration::from_millis(PAUSE_MILLIS_FIRST);
     loop {
         let left = match counted {
             Ok(count) if count.requests + count.upgraded == 0 => {
-                return Ok(vec![drained(
-                    slot,
-                    format!("none after {}", Millis::from(start.elapsed()).rounded()),
-                    true,
-                )]);
+                let after = Millis::from(start.elapsed()).rounded();
+                return drained(slot, format!("none after {after}"), true);
             }
             Ok(count) => format!("{} requests and {} upgraded connections", count.requests, count.upgraded),
             // Not knowing is no reason to stop early: the deadline is what ends it.
             Err(error) => format!("unknown: {error}"),
         };
         if start.elapsed() >= deadline.duration() {
-            return Ok(vec![drained(slot, format!("{left} at the deadline of {deadline}"), false)]);
+            return drained(slot, format!("{left} at the deadline of {deadline}"), false);
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(PAUSE_MILLIS_MAX));

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use lockgate_model::{
-    CommandHealth, DockerHealth, Evidence, Failure, FailureKind, Health, Millis, Probe, Release, Seen, Slot,
-    SlotState,
+    CommandHealth, DockerHealth, Evidence, Failure, FailureKind, Health, Millis, Probe, Release, Seen,
+    ServiceName, Slot, SlotState,
 };
 use lockgate_ports::{Diagnosis, Endpoint, HostPorts, OwnHealthState, PortError, Runtime};
 use tokio::time::Instant;
@@ -120,7 +120,7 @@ pub(crate) async fn wait(
         }
     }
     let after = Millis::from(start.elapsed()).rounded();
-    let mut failure = unhealthy(ports, slot, release, probe, &last, after).await;
+    let mut failure = unhealthy(ports, slot, &release.service, probe, &last, after).await;
     let said: Vec<String> = match health {
         Health::Http(_) => as_logs(said).collect(),
         Health::Docker(_) | Health::Command(_) => said,
@@ -151,7 +151,9 @@ pub(crate) async fn still_runs(
         look(ports, slot, release, patience, &mut last).await?;
     }
     match patience.is_over() {
-        true => Err(unhealthy(ports, slot, release, probe, &last, Millis::from(elapsed).rounded()).await),
+        true => {
+            Err(unhealthy(ports, slot, &release.service, probe, &last, Millis::from(elapsed).rounded()).await)
+        }
         false => Ok(()),
     }
 }
@@ -286,24 +288,36 @@ pub(crate) async fn once(
 ) -> Result<Endpoint, Failure> {
     let endpoint = find(ports, slot).await?.and_then(|seen| seen.endpoint);
     let Some(endpoint) = endpoint else {
-        return Err(unhealthy(ports, slot, release, probe, "it does not run", Millis(0)).await);
+        return Err(unhealthy(ports, slot, &release.service, probe, "it does not run", Millis(0)).await);
     };
     let mut last = String::new();
     for attempt in 0..PROBES_BEFORE_SWITCH_MAX {
         if attempt > 0 {
             tokio::time::sleep(Duration::from_millis(PAUSE_MILLIS_PASSING)).await;
         }
-        let answer = match &probe.health {
-            Health::Http(http) => ask(ports, &endpoint, http, probe).await.map_err(|miss| miss.seen),
-            Health::Docker(docker) => own(ports, slot, docker).await?.0.map_err(|miss| miss.seen),
-            Health::Command(command) => run(&*ports.runtime, slot, command).await.map_err(|miss| miss.seen),
-        };
-        match answer {
+        match probe_at(ports, slot, &endpoint, probe).await? {
             Ok(_) => return Ok(endpoint),
             Err(seen) => last = seen,
         }
     }
-    Err(unhealthy(ports, slot, release, probe, &last, Millis(0)).await)
+    Err(unhealthy(ports, slot, &release.service, probe, &last, Millis(0)).await)
+}
+
+/// One probe of what answers at `endpoint`: the inner `Err` says what was seen instead of a pass.
+///
+/// # Errors
+/// What no further probe mends; see [`own`].
+pub(crate) async fn probe_at(
+    ports: &HostPorts,
+    slot: Slot,
+    endpoint: &Endpoint,
+    probe: &Probe,
+) -> Result<Result<String, String>, Failure> {
+    Ok(match &probe.health {
+        Health::Http(http) => ask(ports, endpoint, http, probe).await.map_err(|miss| miss.seen),
+        Health::Docker(docker) => own(ports, slot, docker).await?.0.map_err(|miss| miss.seen),
+        Health::Command(command) => run(&*ports.runtime, slot, command).await.map_err(|miss| miss.seen),
+    })
 }
 
 fn passed(slot: Slot, health: &Health, answer: &str, after: Duration) -> Evidence {
@@ -320,10 +334,17 @@ fn passed(slot: Slot, health: &Health, answer: &str, after: Duration) -> Evidenc
     }
 }
 
-async fn unhealthy(
+/// The end of the slot's log, for a failure that is told without it where it cannot be read.
+pub(crate) async fn last_lines(ports: &HostPorts, slot: Slot) -> Vec<String> {
+    let lines = ports.runtime.logs(slot, LOG_LINES).await;
+    lines.unwrap_or_else(|error: PortError| vec![format!("(its log cannot be read: {error})")])
+}
+
+/// Why the slot might be so, its last log lines and where to look, with what was seen `last`.
+pub(crate) async fn unhealthy(
     ports: &HostPorts,
     slot: Slot,
-    release: &Release,
+    service: &ServiceName,
     probe: &Probe,
     last: &str,
     after: Millis,
@@ -338,14 +359,9 @@ async fn unhealthy(
         message.push_str("; ");
         message.push_str(&finding);
     }
-    let lines = ports
-        .runtime
-        .logs(slot, LOG_LINES)
-        .await
-        .unwrap_or_else(|error: PortError| vec![format!("(its log cannot be read: {error})")]);
-    let logs = said.into_iter().chain(lines).collect();
+    let logs = said.into_iter().chain(last_lines(ports, slot).await).collect();
     Failure::new(FailureKind::Unhealthy, message).slot(slot).logs(logs).hint(format!(
         "`lockgate logs {} --slot {slot}` shows more; `health` in lockgate.yaml sets path and timeout",
-        release.service
+        service
     ))
 }

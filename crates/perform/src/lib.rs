@@ -12,8 +12,13 @@ mod health;
 mod lease;
 mod live;
 mod masked;
+mod misses;
 mod observe;
+#[cfg(test)]
+mod scene;
 mod traffic;
+mod verify;
+mod watch;
 
 pub use closely::look_closely;
 pub use conductor::{Conductor, Subject};

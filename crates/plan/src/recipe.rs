@@ -241,6 +241,7 @@ impl Wanted<'_> {
             release: release.clone(),
             verify: self.service.verify.clone(),
             probe: self.probe(),
+            patient: false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The transition function is total: every (direction, status, event) either is in the table or changes nothing.
 
 use crate::common;
-use lockgate_engine::{Direction, RunState, RunSummary, StepStatus};
+use lockgate_engine::{Direction, RunState, RunSummary, StepStatus, Work};
 use lockgate_model::{
     Action, Event, EventKind, Failure, FailureKind, Health, HostId, HttpHealth, Lane, Millis, Outcome, Phase,
     Plan, Probe, Progress, RunId, Slot, StatusRange, Step, StepId, Timestamp,
@@ -304,6 +304,35 @@ fn what_nobody_is_known_to_have_done_is_in_the_end_of_a_run_that_was_taken_over(
     assert!(warning.starts_with("not done any more: ") && warning.contains("stop blue"), "{warning}");
     perform(&mut state, &[4, 5, 6]);
     assert_eq!(warnings(&state), [""; 0]);
+}
+
+/// The heir is found dead while the old slot drains or when it has stopped: its lane ends there, and it is no mere warning.
+#[test]
+fn a_settled_run_whose_release_is_found_dead_while_it_tidies_up_is_stuck() {
+    let (drain, stop) = (4, 5);
+    for (step, kind, stuck) in [
+        (drain, FailureKind::Unhealthy, true),
+        (drain, FailureKind::Conflict, true),
+        (stop, FailureKind::Unhealthy, true),
+        (stop, FailureKind::Refused, true),
+        // The old slot could not be looked at, or not be stopped.
+        (drain, FailureKind::Unreachable, false),
+        (stop, FailureKind::Unreachable, false),
+    ] {
+        let mut plan = long_plan();
+        let drains = &mut plan.phases[2].lanes[0].steps[0];
+        let Action::Drain { heir, .. } = &mut drains.action else { panic!("{drains:?}") };
+        *heir = Some(Slot::Green);
+        let started = EventKind::RunStarted { plan: Box::new(plan), owner: "me".into(), requester: None };
+        let mut state = RunState::begin(&event(0, started)).unwrap();
+        state.direction = Direction::Committed;
+        state.steps.fill(StepStatus::Done);
+        state.steps[step] = StepStatus::Failed(Failure::new(kind, "green is not healthy"));
+        state.steps[step + 1] = StepStatus::Pending;
+        let after = state.ready();
+        assert!(!after.contains(&Work::Perform(StepId(5))), "the old slot is kept: {after:?}");
+        assert_eq!(matches!(state.outcome(), Outcome::Stuck(_)), stuck, "{kind:?}: {:?}", state.outcome());
+    }
 }
 
 /// As the stores have it in their rows, and the simulation in memory.

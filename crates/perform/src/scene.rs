@@ -1,0 +1,143 @@
+//! What this crate's tests play on: a host in memory, and a router that is odd in one respect.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+use lockgate_model::{
+    Digest, Health, HostId, HttpHealth, Millis, Probe, Release, ServiceName, Slot, Split, StatusRange, Tag,
+};
+use lockgate_ports::fake::{Artifact, Behaviour, FakePorts, Machine, NoFaults, SharedMachine, shared};
+use lockgate_ports::{
+    Answer, Check, HostPorts, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer,
+    Upstream,
+};
+
+pub(crate) fn releases(tags: &[&str]) -> Arc<BTreeMap<Tag, Artifact>> {
+    let artifact = |(index, tag): (usize, &&str)| {
+        let tag = Tag::new(*tag).unwrap();
+        let digest = Digest::new(format!("sha256:{}", (index + 1).to_string().repeat(64))).unwrap();
+        let service = ServiceName::new("web").unwrap();
+        let release = Release { service, tag: tag.clone(), digest, image: None, commit: None };
+        (tag, Artifact { release, behaviour: Behaviour::default() })
+    };
+    Arc::new(tags.iter().enumerate().map(artifact).collect())
+}
+
+/// `v1` or `v2`.
+pub(crate) fn release(tag: &str) -> Release {
+    releases(&["v1", "v2"])[&Tag::new(tag).unwrap()].release.clone()
+}
+
+/// A machine that has `tag` running in `slot`, with the traffic.
+pub(crate) fn serving(slot: Slot, tag: &str) -> (SharedMachine, HostPorts) {
+    let machine = shared(Machine::new(HostId::new("web1").unwrap(), releases(&["v1", "v2"])));
+    {
+        let mut machine = machine.lock().unwrap();
+        machine.place(slot, &Tag::new(tag).unwrap(), true);
+        machine.point_at(Some(Machine::address(slot)), None);
+    }
+    let ports = FakePorts::new(machine.clone(), Arc::new(NoFaults)).host_ports("/srv/web");
+    (machine, ports)
+}
+
+/// After a switch: `v1` runs in blue, `v2` in green with the traffic.
+pub(crate) fn switched() -> (SharedMachine, HostPorts) {
+    let (machine, ports) = serving(Slot::Green, "v2");
+    machine.lock().unwrap().place(Slot::Blue, &Tag::new("v1").unwrap(), true);
+    (machine, ports)
+}
+
+pub(crate) fn probe() -> Probe {
+    let health = Health::Http(HttpHealth {
+        path: "/health".into(),
+        timeout: Millis::from_secs(10),
+        passes: 1,
+        status: StatusRange::OK,
+        body: None,
+        headers: BTreeMap::new(),
+    });
+    Probe { health, port: None, origin: None }
+}
+
+/// As [`probe`], for whoever borrows it.
+pub(crate) fn probed() -> &'static Probe {
+    static PROBE: LazyLock<Probe> = LazyLock::new(probe);
+    &PROBE
+}
+
+pub(crate) fn service() -> &'static ServiceName {
+    static SERVICE: LazyLock<ServiceName> = LazyLock::new(|| ServiceName::new("web").unwrap());
+    &SERVICE
+}
+
+pub(crate) fn answer(status: u16, body: &str, slot: Option<Slot>) -> Result<RouterAnswer, PortError> {
+    let answer = Answer { status, body: body.into(), ..Answer::default() };
+    Ok(RouterAnswer { answer, slot, release: None })
+}
+
+type Asking = Box<dyn Fn() -> Result<RouterAnswer, PortError> + Send + Sync>;
+type Routing = Box<dyn Fn(u32) -> Result<(), PortError> + Send + Sync>;
+
+/// Another router in all but this.
+pub(crate) struct Odd {
+    pub of: Arc<dyn Router>,
+    /// What is answered through it; `None`: as by the other.
+    pub asked: Option<Asking>,
+    /// Whether its route can be read, by how often it was revived.
+    pub routed: Option<Routing>,
+    pub revived: Arc<AtomicU32>,
+}
+
+impl Odd {
+    pub fn new(of: Arc<dyn Router>) -> Self {
+        Self { of, asked: None, routed: None, revived: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl Router for Odd {
+    fn name(&self) -> &'static str {
+        "odd"
+    }
+
+    fn dials_slots(&self) -> bool {
+        self.of.dials_slots()
+    }
+
+    async fn route(&self) -> Result<Route, PortError> {
+        if let Some(routed) = &self.routed {
+            routed(self.revived.load(Ordering::Relaxed))?;
+        }
+        self.of.route().await
+    }
+
+    async fn revive(&self) -> Result<(), PortError> {
+        self.revived.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
+        self.of.set(to, expected).await
+    }
+
+    async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError> {
+        self.of.withdraw(dial, expected).await
+    }
+
+    async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError> {
+        self.of.in_flight(slot).await
+    }
+
+    async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {
+        match &self.asked {
+            Some(asked) => asked(),
+            None => self.of.ask(request).await,
+        }
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        self.of.check().await
+    }
+}
