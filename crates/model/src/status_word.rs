@@ -88,7 +88,7 @@ impl ServiceStatus {
             self.clocks.get(host).is_some_and(|now| seen.is_restarting(*now))
         };
         let is_ill = |(host, seen): (&HostId, &HostObserved)| {
-            seen.is_dark() || restarts(host, seen) || seen.router.unreachable.is_some()
+            seen.is_dark() || seen.is_amiss() || restarts(host, seen) || seen.router.unreachable.is_some()
         };
         let is_behind = !self.behind().is_empty();
         if !self.unseen.is_empty() || self.differs() || is_behind || self.observed.hosts.iter().any(is_ill) {
@@ -156,6 +156,7 @@ mod tests {
             started_at: Some(NOW),
             restarts: 0,
             endpoint: None,
+            replicas: Vec::new(),
         };
         HostObserved {
             slots: BTreeMap::from([(Slot::Blue, slot)]),

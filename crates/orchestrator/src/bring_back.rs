@@ -85,6 +85,7 @@ mod tests {
             started_at: None,
             restarts: 0,
             endpoint: None,
+            replicas: Vec::new(),
         });
         HostObserved {
             slots: slot.map(|slot| (Slot::Blue, slot)).into_iter().collect(),

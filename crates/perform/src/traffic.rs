@@ -7,6 +7,7 @@ use lockgate_ports::{HostPorts, PortError, Route, Router, Upstream};
 use tokio::time::Instant;
 
 use crate::health;
+use crate::replicas::Answers;
 
 /// A router that restarts is waited for this long.
 const ROUTER_SECONDS_MAX: u64 = 10;
@@ -44,8 +45,9 @@ pub(crate) async fn switch(
     release: &Release,
     probe: &Probe,
 ) -> Result<Seen, Failure> {
-    let (endpoint, known) = tokio::join!(health::once(ports, slot, release, probe), route(ports));
-    let upstream = Upstream { slot, release: release.clone(), endpoint: endpoint? };
+    let (answers, known) = tokio::join!(health::once(ports, slot, release, probe), route(ports));
+    let Answers { endpoint, replicas } = answers?;
+    let upstream = Upstream { slot, release: release.clone(), endpoint, replicas };
     let before = patiently(ports, known, &Change::To(&Split::all_to(upstream)))
         .await
         .map_err(|failure| failure.slot(slot))?;

@@ -40,7 +40,9 @@ pub(crate) struct Engine {
     socket: PathBuf,
 }
 
-fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -179,7 +181,8 @@ impl Engine {
     pub(crate) async fn labelled(&self, labels: &BTreeMap<String, String>) -> Result<Vec<String>, Silence> {
         let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let filters = serde_json::json!({ "label": labels, "status": ["running"] });
-        let listed: Option<Vec<Listed>> = self.get(&format!("/containers/json?filters={}", encoded(&filters))).await?;
+        let listed: Option<Vec<Listed>> =
+            self.get(&format!("/containers/json?filters={}", encoded(&filters))).await?;
         let mut listed = listed.unwrap_or_default();
         listed.sort_by_key(|one| one.created);
         Ok(listed.into_iter().map(|one| one.id).collect())
@@ -216,7 +219,8 @@ impl Engine {
 
     async fn ask(&self, target: &str) -> Result<Response<Incoming>, Silence> {
         let asked = async {
-            let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.silence(error.to_string()))?;
+            let stream =
+                UnixStream::connect(&self.socket).await.map_err(|error| self.silence(error.to_string()))?;
             let text = |error: hyper::Error| self.silence(error.to_string());
             let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
             let (mut sender, connection) = shaken.map_err(text)?;
@@ -276,7 +280,9 @@ fn encoded(value: &serde_json::Value) -> String {
     let mut text = String::new();
     for byte in value.to_string().bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                text.push(char::from(byte))
+            }
             _ => text.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -301,7 +307,8 @@ mod tests {
     #[test]
     fn a_container_answers_on_its_network_on_the_hosts_or_where_it_publishes() {
         let container = |document: serde_json::Value| serde_json::from_value::<Container>(document).unwrap();
-        let bridge = container(serde_json::json!({ "State": { "Running": true, "Pid": 7 }, "NetworkSettings": {
+        let bridge =
+            container(serde_json::json!({ "State": { "Running": true, "Pid": 7 }, "NetworkSettings": {
             "Networks": { "a": { "IPAddress": "" }, "b": { "IPAddress": "172.18.0.2" } }, "Ports": null } }));
         assert_eq!(bridge.dial(&owner(Some("b"), &[])).as_deref(), Some("172.18.0.2:80"));
         assert_eq!(bridge.dial(&owner(Some("a"), &[])), None, "it is being connected");
@@ -317,13 +324,19 @@ mod tests {
     fn an_event_concerns_the_container_its_heirs_and_what_leaves_its_network() {
         let event = |text: &str| serde_json::from_str::<Event>(text).unwrap();
         let long = "0123456789ab".repeat(5) + "0123";
-        let die = event(&format!(r#"{{"Type":"container","Action":"die","Actor":{{"ID":"{long}","Attributes":null}}}}"#));
-        let other = event(r#"{"Type":"container","Action":"start","Actor":{"ID":"ffff","Attributes":{"slot":"blue","x":"y"}}}"#);
+        let die = event(&format!(
+            r#"{{"Type":"container","Action":"die","Actor":{{"ID":"{long}","Attributes":null}}}}"#
+        ));
+        let other = event(
+            r#"{"Type":"container","Action":"start","Actor":{"ID":"ffff","Attributes":{"slot":"blue","x":"y"}}}"#,
+        );
         let left = event(&format!(
             r#"{{"Type":"network","Action":"disconnect","Actor":{{"ID":"n","Attributes":{{"container":"{long}"}}}}}}"#
         ));
         let nobody = owner(None, &[]);
-        assert!(die.concerns(&nobody, None) && left.concerns(&nobody, None) && !other.concerns(&nobody, None));
+        assert!(
+            die.concerns(&nobody, None) && left.concerns(&nobody, None) && !other.concerns(&nobody, None)
+        );
         assert!(other.concerns(&nobody, Some("ffff")));
         assert!(other.concerns(&owner(None, &[("slot", "blue")]), None));
         assert!(!other.concerns(&owner(None, &[("slot", "green")]), None));

@@ -55,8 +55,10 @@ impl Engines {
     }
 
     fn told(&self, engine: &Path) -> Vec<Arc<Replicas>> {
-        self.listeners(|listeners| listeners.get(engine).map(|all| all.iter().filter_map(Weak::upgrade).collect()))
-            .unwrap_or_default()
+        self.listeners(|listeners| {
+            listeners.get(engine).map(|all| all.iter().filter_map(Weak::upgrade).collect())
+        })
+        .unwrap_or_default()
     }
 
     /// False, once and for all, when nobody wants to know any more.

@@ -171,8 +171,10 @@ fn ends_at_a_proxy(name: &str) -> bool {
 
 /// What a slot believes because we say it, or what frames its requests.
 fn is_ours(name: &str) -> bool {
-    matches!(name, ASK_HEADER | REPLICA_HEADER | "content-length" | "transfer-encoding" | "proxy-authorization")
-        || is_claim(name)
+    matches!(
+        name,
+        ASK_HEADER | REPLICA_HEADER | "content-length" | "transfer-encoding" | "proxy-authorization"
+    ) || is_claim(name)
 }
 
 /// Removes the names that `ends_here` tells. Allocates only when there are some.

@@ -44,7 +44,7 @@ mod wire;
 pub use config::{ProxyConfig, ProxyError};
 pub use serve::{ProxyHandle, serve, start};
 pub use wire::{
-    ASK_HEADER, ContainerOwner, ErrorKind, ErrorView, HoldRequest, HoldView, InFlight, InFlightByRoute, InFlightBySlot,
-    Owner, ProcessOwner, ProxyState, RELEASE_HEADER, REPLICA_HEADER, Replica, ReplicaView, RouteSpec, RouteView, RoutesView, SLOT_HEADER, StatusView, Target,
-    UpgradeRequest, UpgradeView,
+    ASK_HEADER, ContainerOwner, ErrorKind, ErrorView, HoldRequest, HoldView, InFlight, InFlightByRoute,
+    InFlightBySlot, Owner, ProcessOwner, ProxyState, RELEASE_HEADER, REPLICA_HEADER, Replica, ReplicaView,
+    RouteSpec, RouteView, RoutesView, SLOT_HEADER, StatusView, Target, UpgradeRequest, UpgradeView,
 };

@@ -65,7 +65,9 @@ impl Replicas {
         };
         let first = match told {
             [] => vec![Arc::new(Replica::new(dial, Holder::Unknown, idle))],
-            told => told.iter().map(|one| Arc::new(Replica::new(&one.dial, replicas.holder(one), idle))).collect(),
+            told => {
+                told.iter().map(|one| Arc::new(Replica::new(&one.dial, replicas.holder(one), idle))).collect()
+            }
         };
         replicas.now = ArcSwap::from_pointee(first);
         Arc::new(replicas)
@@ -192,7 +194,11 @@ impl Replicas {
         for owner in gone.into_iter().filter(|owner| !owner.labels.is_empty()) {
             let engine = Engine::at(&owner.engine);
             for id in engine.labelled(&owner.labels).await? {
-                let is_taken = self.told.iter().filter_map(container).any(|other| crate::engine::same_id(&other.id, &id))
+                let is_taken = self
+                    .told
+                    .iter()
+                    .filter_map(container)
+                    .any(|other| crate::engine::same_id(&other.id, &id))
                     || found.iter().any(|other: &Found| other.id == id);
                 if is_taken {
                     continue;
@@ -226,7 +232,8 @@ impl Replicas {
             })
         });
         let after: Vec<Arc<Replica>> = followed.chain(others).collect();
-        let same = after.len() == before.len() && before.iter().all(|old| after.iter().any(|new| Arc::ptr_eq(old, new)));
+        let same = after.len() == before.len()
+            && before.iter().all(|old| after.iter().any(|new| Arc::ptr_eq(old, new)));
         if same {
             return;
         }
@@ -291,6 +298,22 @@ impl Replicas {
         self.retired.store(true, Relaxed);
         self.each_pool(crate::pool::Pool::retire);
     }
+}
+
+/// The same, each container with its process where its engine says which that is, so that a proxy that starts while the
+/// engine is down knows it again. One that is elsewhere already is followed later.
+pub(crate) async fn complete(told: Vec<wire::Replica>) -> Vec<wire::Replica> {
+    let looks = told.into_iter().map(|mut replica| async move {
+        if let Some(Owner::Container(owner)) = &mut replica.owner
+            && owner.process.is_none()
+        {
+            let found = Engine::at(&owner.engine).container(&owner.id).await;
+            let found = found.ok().flatten().and_then(|container| running(&container, owner));
+            owner.process = found.filter(|found| found.dial == replica.dial).and_then(|found| found.process);
+        }
+        replica
+    });
+    futures_util::future::join_all(looks).await
 }
 
 fn container(told: &wire::Replica) -> Option<&ContainerOwner> {

@@ -194,7 +194,7 @@ impl Router {
         validate(id, &spec)?;
         let invalid = |reason| ErrorView::new(ErrorKind::Invalid, reason);
         validate_replicas(&spec.replicas, &spec.target).map_err(invalid)?;
-        let replicas = std::mem::take(&mut spec.replicas);
+        let replicas = crate::replicas::complete(std::mem::take(&mut spec.replicas)).await;
         let mut next_version = self.next_version.lock().await;
         self.may_change()?;
         let table = self.table.load_full();
@@ -370,10 +370,8 @@ impl Router {
         // Everything stored was validated, so the fallbacks here are never taken; they keep this total.
         let header = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("invalid"));
         let config = &self.config;
-        let idle = Idle {
-            seconds: config.upstream_idle,
-            connections_max: config.upstream_idle_connections_max,
-        };
+        let idle =
+            Idle { seconds: config.upstream_idle, connections_max: config.upstream_idle_connections_max };
         let replicas = Replicas::new(&spec.target.dial, &stored.replicas, idle);
         self.engines.follow(&replicas);
         Arc::new(LiveTarget {

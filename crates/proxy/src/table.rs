@@ -238,7 +238,11 @@ mod tests {
             stall_timeout: Duration::from_secs(1),
             trusted_proxies: Vec::new(),
             stats: SlotRegister::default().enlist(id, "blue"),
-            replicas: Replicas::new("127.0.0.1:1", &[], Idle { seconds: Duration::from_secs(1), connections_max: 1 }),
+            replicas: Replicas::new(
+                "127.0.0.1:1",
+                &[],
+                Idle { seconds: Duration::from_secs(1), connections_max: 1 },
+            ),
             slot_header: HeaderValue::from_static("blue"),
             release_header: HeaderValue::from_static("r1"),
         });

@@ -6,6 +6,7 @@ mod check;
 mod launch;
 mod listeners;
 mod options;
+mod replicas;
 
 pub use builtin::Builtin;
 pub use options::BuiltinOptions;

@@ -25,6 +25,7 @@ mod per_slot;
 mod place;
 mod plain;
 mod pull;
+mod replicas;
 mod runtime;
 mod start;
 

@@ -1,8 +1,10 @@
 //! A slot started and stopped.
 
+use futures_util::future::try_join_all;
 use lockgate_model::{FailureKind, Millis, Release, Slot};
 use lockgate_ports::PortError;
 
+use crate::cli::Recreates;
 use crate::compose::Compose;
 use crate::containers::own_grace;
 use crate::held::Held;
@@ -11,6 +13,7 @@ use crate::labels::{
     COMPOSE_PROJECT, COMPOSE_SERVICE, ENVIRONMENT_LABEL, PROJECT_LABEL, SERVICE_LABEL, label,
 };
 use crate::place::Place;
+use crate::replicas::is_cut_off;
 
 /// Grace for a container in the way, which had the slot before and gets no traffic, where its file says nothing.
 const REPLACED_GRACE_SECONDS: u64 = 10;
@@ -25,7 +28,8 @@ const REMOVE_ATTEMPTS_MAX: u32 = 3;
 impl Compose {
     pub(crate) async fn start_slot(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
         let held = self.held_in(slot).await?;
-        if self.already_runs(&held, release).await? {
+        let running = self.running_with(&held, slot, release).await?;
+        if !held.is_empty() && running.len() == held.len() {
             return Ok(());
         }
         let place = self.place(slot).await?;
@@ -43,13 +47,18 @@ impl Compose {
         // Compose replaces what it knows and nothing else: not what was made under another project name, and not what a
         // replacement that was cut off left behind, on whose names it would stumble. Version 1 cannot replace at all where
         // the engine speaks API 1.45 or later: it asks for a field of the old image that is not there any more.
-        let cut_off = held.len() > 1 || held.iter().any(Held::has_interim_name);
-        for one in held.iter().filter(|one| cut_off || cli.is_v1() || !is_in(one, &place)) {
-            self.remove(one).await?;
-        }
+        let cut_off = is_cut_off(&held);
+        // Where some of several have died, the others serve on.
+        let keep = !running.is_empty() && !cut_off;
+        let in_the_way = held.iter().filter(|one| match keep {
+            true => !running.contains(&one.summary.id),
+            false => cut_off || cli.is_v1() || !is_in(one, &place),
+        });
+        try_join_all(in_the_way.map(|one| self.remove(one))).await?;
+        let volumes = if keep { Recreates::Nothing } else { Recreates::WithVolumes };
         let env = self.interpolation(slot, Some(release.tag.as_str()));
         let secrets: Vec<&str> = self.service.env.values().map(lockgate_model::Secret::reveal).collect();
-        if let Err(error) = self.cli.up(&place, &overlay, &env, &secrets).await {
+        if let Err(error) = self.cli.up(&place, &overlay, &env, &secrets, volumes).await {
             if !(error.kind == FailureKind::Conflict && error.message.contains(NAME_TAKEN)) {
                 return Err(error);
             }
@@ -61,20 +70,9 @@ impl Compose {
             for one in &late {
                 self.remove(one).await?;
             }
-            self.cli.up(&place, &overlay, &env, &secrets).await?;
+            self.cli.up(&place, &overlay, &env, &secrets, Recreates::WithVolumes).await?;
         }
         self.demand_started(slot, release, &place).await
-    }
-
-    async fn already_runs(&self, held: &[Held], release: &Release) -> Result<bool, PortError> {
-        for one in held.iter().filter(|one| one.summary.state == "running" && !one.has_interim_name()) {
-            let Some(container) = self.engine.container(&one.summary.id).await? else { continue };
-            let runs = self.release_in(one, &container).await?;
-            if runs.is_some_and(|runs| runs.same_bytes(release)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Starting must not replace a container that is not this slot's: the other slot's, or another environment's.
@@ -127,10 +125,11 @@ impl Compose {
     /// Compose's exit code alone proves nothing about which bytes run.
     async fn demand_started(&self, slot: Slot, release: &Release, place: &Place) -> Result<(), PortError> {
         let held = self.held_in(slot).await?;
-        let started = held.iter().any(|one| {
+        let started = held.iter().filter(|one| {
             one.ours && self.labelled_release(&one.summary).is_some_and(|runs| runs.same_bytes(release))
         });
-        if started {
+        let (started, running) = (started.count(), held.iter().filter(|one| one.runs()).count());
+        if started > 0 && started >= running {
             return Ok(());
         }
         Err(PortError::other(format!(
@@ -141,14 +140,11 @@ impl Compose {
     }
 
     pub(crate) async fn stop_slot(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
-        for one in self.held_in(slot).await?.iter().filter(|one| one.runs()) {
-            self.stop_container(one, grace).await?;
-        }
-        Ok(())
+        self.stop_all(&self.held_in(slot).await?, grace).await
     }
 
     /// 304 means stopped already and 404 gone: both are what was wanted.
-    async fn stop_container(&self, held: &Held, grace: Millis) -> Result<(), PortError> {
+    pub(crate) async fn stop_container(&self, held: &Held, grace: Millis) -> Result<(), PortError> {
         let seconds = grace.0.div_ceil(1000);
         let target = format!("/containers/{}/stop?t={seconds}", held.summary.id);
         let limit = Millis::from_secs(seconds + STOP_EXTRA_SECONDS_MAX);

@@ -69,8 +69,8 @@ impl Engine {
                 };
                 let (containers, events, stop) = (containers.clone(), events.clone(), stop.clone());
                 let service = service_fn(move |request| answer(containers.clone(), events.clone(), request));
-                let served =
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let served = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
                 tokio::spawn(async move {
                     tokio::select! {
                         _ = served => {}

@@ -89,7 +89,11 @@ async fn a_port_whose_process_has_ended_is_nobodys_and_stays_so_over_a_restart()
     let proxy = start_in(dir.path()).await;
     assert_eq!(admin.route("app").await.told[0].owner, Some(Owner::Process(owner)));
     assert_eq!(once(proxy.addresses()[0], get("/")).await.0, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(listener.state.served.load(std::sync::atomic::Ordering::SeqCst), served, "nobody was sent there");
+    assert_eq!(
+        listener.state.served.load(std::sync::atomic::Ordering::SeqCst),
+        served,
+        "nobody was sent there"
+    );
     // A route without an owner, as an older orchestrator sets it, asks nobody.
     admin.put("app", &spec("blue", &dial)).await;
     assert_eq!(once(proxy.addresses()[0], get("/")).await.0, StatusCode::OK);
@@ -116,8 +120,10 @@ async fn a_container_that_moved_is_followed_within_a_second_and_nobody_gets_anot
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let mut engine =
-        Engine::start(dir.path(), vec![at('a', "blue", Some("127.0.0.2")), at('b', "green", Some("127.0.0.3"))]);
+    let mut engine = Engine::start(
+        dir.path(),
+        vec![at('a', "blue", Some("127.0.0.2")), at('b', "green", Some("127.0.0.3"))],
+    );
     admin.put("app", &owned("blue", &two.address.to_string(), container(&engine, 'a', port))).await;
     follows("two").await;
     eventually("the engine is listened to", async || engine.listeners() == 1).await;

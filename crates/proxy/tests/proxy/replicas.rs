@@ -44,7 +44,9 @@ async fn requests_go_to_all_alike_past_one_that_refuses_and_first_to_the_idle() 
     let mut held = Vec::new();
     for n in 1..=all.len() {
         let mut client = connect(address).await.unwrap();
-        held.push(tokio::spawn(async move { client.send_request(get("/hold")).await.map(|answer| answer.status()) }));
+        held.push(tokio::spawn(async move {
+            client.send_request(get("/hold")).await.map(|answer| answer.status())
+        }));
         let busy = || all.iter().map(|one| one.state.busy.load(SeqCst)).collect::<Vec<_>>();
         eventually("the request is there", async || busy().iter().sum::<u64>() == n as u64).await;
         assert!(busy().iter().all(|busy| *busy <= 1), "{:?}", busy());

@@ -144,7 +144,7 @@ impl RouterFixture for World {
             image: None,
             commit: None,
         };
-        Upstream { slot, release, endpoint: Endpoint::Tcp(self.apps[&slot].clone()) }
+        Upstream { slot, release, endpoint: Endpoint::Tcp(self.apps[&slot].clone()), replicas: Vec::new() }
     }
 
     async fn hold_request(&self) -> Box<dyn HeldRequest> {
