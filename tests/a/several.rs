@@ -1,5 +1,6 @@
 //! A slot with several containers, by `deploy.replicas` and by `scale`: all are probed, verified, used, drained and counted.
 
+use crate::a::here::Here;
 use crate::a::owned::{Owned, Visitor};
 
 const CONTAINERS: usize = 3;
@@ -40,4 +41,28 @@ fn all_of_a_slots_containers_serve_and_one_that_dies_costs_nothing_and_is_told_o
         let seen = visitor.seen();
         assert_eq!(seen.keys().collect::<Vec<_>>(), ["v2"], "the others serve: {seen:?}");
     }
+}
+
+/// Caddy dials a name; which of its containers answered, nobody could say.
+#[test]
+fn a_router_that_cannot_be_asked_about_each_container_is_refused_before_anything_is_changed() {
+    let Some(here) = Here::start() else { return };
+    let file = format!(
+        "services:\n  web:\n    image: {}/web:v1\n    deploy: {{ replicas: 2 }}\n    networks: [edge]\n\
+         networks: {{ edge: {{ external: true, name: {} }} }}\n",
+        here.registry,
+        here.told("project")
+    );
+    for slot in ["blue", "green"] {
+        here.write(&format!("apps/web/{slot}/docker-compose.yml"), &file);
+    }
+    for command in ["plan web v1", "deploy web v1"] {
+        here.run(command).expect(1).says(&[
+            "wants 2 containers",
+            "caddy cannot be asked",
+            "router: { builtin: … }",
+        ]);
+    }
+    assert_eq!(here.docker(&["ps", "-aq"]), "");
+    here.run("doctor").expect(1).says(&["wants 2 containers"]);
 }

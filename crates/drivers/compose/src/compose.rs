@@ -39,6 +39,8 @@ pub struct Compose {
     pub(crate) cli: Cli,
     /// By which name the router finds a slot, where it finds them by name.
     pub(crate) dialled: BTreeMap<Slot, String>,
+    /// The router that cannot do with several containers in a slot.
+    pub(crate) unbalanced: Option<&'static str>,
     docker_config: OnceCell<String>,
 }
 
@@ -60,6 +62,7 @@ impl Compose {
             engine,
             cli,
             dialled,
+            unbalanced: None,
             docker_config,
         }
     }
@@ -79,6 +82,13 @@ impl Compose {
     #[must_use]
     pub fn dialled(mut self, names: BTreeMap<Slot, String>) -> Self {
         self.dialled = names;
+        self
+    }
+
+    /// The router that cannot send requests to each of several containers of a slot, by name; without, any number is fine.
+    #[must_use]
+    pub fn unbalanced(mut self, router: Option<&'static str>) -> Self {
+        self.unbalanced = router;
         self
     }
 

@@ -27,6 +27,7 @@ mod plain;
 mod pull;
 mod replicas;
 mod runtime;
+mod scale;
 mod start;
 
 pub use compose::{Compose, ComposeOptions};
