@@ -76,3 +76,6 @@ pub(crate) async fn ask_each(
     };
     ask(ports, only, health, probe).await
 }
+
+#[cfg(test)]
+mod tests;
