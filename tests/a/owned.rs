@@ -181,7 +181,12 @@ fn containers_that_change_places_are_followed_within_a_second_and_nobody_gets_an
     api_seen.expect_only("v2");
     here.run("status").expect(0);
     here.run("doctor").expect(0);
-    // One that was made anew by hand keeps its labels, and is another container.
+    // One that somebody makes anew by hand is another container, of the same Compose service in the same folder.
+    here.docker(&["rm", "-f", &web]);
+    let name = format!("{}-web-blue", here.told("project"));
+    let file = format!("{}/apps/web/blue/docker-compose.yml", here.told("root"));
+    here.docker(&["compose", "-p", &name, "-f", &file, "up", "-d", "--quiet-pull"]);
+    owned.expect_followed("web", "v1");
     here.run("deploy web v2").expect(0);
     owned.expect_followed("web", "v2");
 }

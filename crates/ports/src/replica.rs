@@ -29,7 +29,7 @@ pub enum Owner {
         engine: String,
         /// Its whole id.
         id: String,
-        /// What another container has that is made in its place, with the same release; empty where that cannot be told.
+        /// What another container has that is made in its place, in the same slot; empty where that cannot be told.
         labels: BTreeMap<String, String>,
         /// The network whose address is meant; `None`: the host's own, or where the port is published.
         network: Option<String>,

@@ -149,11 +149,10 @@ impl Replicas {
         !self.watched.is_empty()
     }
 
-    /// Asks the engine where the containers are, unless that was asked after `since` or a moment ago. True when they are
-    /// elsewhere now, or others.
-    pub(crate) async fn look_again(&self, since: Instant) -> bool {
+    /// Asks the engine where the containers are, unless that was asked after `since` or a moment ago.
+    pub(crate) async fn look_again(&self, since: Instant) {
         let pause = Duration::from_millis(LOOK_PAUSE_MILLIS);
-        self.look_unless(|looked| looked >= since || looked.elapsed() < pause).await
+        self.look_unless(|looked| looked >= since || looked.elapsed() < pause).await;
     }
 
     /// Asks the engine where the containers are, for something happened to them.
@@ -161,11 +160,10 @@ impl Replicas {
         self.look_unless(|_| false).await;
     }
 
-    async fn look_unless(&self, is_known: impl Fn(Instant) -> bool) -> bool {
+    async fn look_unless(&self, is_known: impl Fn(Instant) -> bool) {
         if !self.have_engine() {
-            return false;
+            return;
         }
-        let before = self.now.load_full();
         let mut looked = self.looked.lock().await;
         if !looked.is_some_and(is_known) {
             match self.find().await {
@@ -177,7 +175,6 @@ impl Replicas {
             }
             *looked = Some(Instant::now());
         }
-        !Arc::ptr_eq(&before, &self.now.load())
     }
 
     /// The containers that run now: those that the route was told, and for each that is gone for good the oldest that is

@@ -11,12 +11,12 @@ use crate::compose::Compose;
 use crate::containers::{Answers, answers, own_grace, timestamp};
 use crate::held::{Held, runs};
 use crate::labels::{
-    COMPOSE_NUMBER, COMPOSE_PROJECT, COMPOSE_SERVICE, DIGEST_LABEL, ENVIRONMENT_LABEL, PROJECT_LABEL,
-    SERVICE_LABEL, SLOT_LABEL, label,
+    COMPOSE_DIR, COMPOSE_NUMBER, COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, DIGEST_LABEL, label,
 };
 
-/// What a container has that takes the place of one of ours, with the same release.
-const OWN_LABELS: [&str; 5] = [PROJECT_LABEL, ENVIRONMENT_LABEL, SERVICE_LABEL, SLOT_LABEL, DIGEST_LABEL];
+/// What a container has that takes the place of one that is gone: Compose made it of the same service in the same folder,
+/// and it is nobody's `docker compose run`. The other slot's differ in one of these.
+const HEIR_LABELS: [&str; 4] = [COMPOSE_PROJECT, COMPOSE_SERVICE, COMPOSE_DIR, COMPOSE_ONEOFF];
 
 /// The slot's containers among those `held`: the first of them, which runs if any does, and all that hold the same release
 /// as it. What a replacement that was cut off has left behind is none of them.
@@ -108,16 +108,15 @@ impl Compose {
     /// `None` where the engine is not on the host: nobody there could ask it.
     fn owner(&self, held: &Held, answers: &Answers) -> Option<Owner> {
         let Endpoint::Unix(engine) = self.engine.endpoint() else { return None };
-        let own = OWN_LABELS.iter().filter_map(|name| {
+        let own = HEIR_LABELS.iter().filter_map(|name| {
             let value = label(&held.summary, name)?;
             Some(((*name).to_owned(), value.to_owned()))
         });
-        // Without our labels nothing says that a later one has the same release.
         let labels: BTreeMap<String, String> = own.collect();
         Some(Owner::Container {
             engine,
             id: held.summary.id.clone(),
-            labels: if labels.len() == OWN_LABELS.len() { labels } else { BTreeMap::new() },
+            labels: if labels.len() == HEIR_LABELS.len() { labels } else { BTreeMap::new() },
             network: answers.network.clone(),
             port: answers.port,
         })

@@ -54,7 +54,10 @@ fn live_check(
             return Check::bad(
                 LIVE,
                 told,
-                format!("see why: `lockgate logs {} --slot {slot}`", service.name),
+                format!(
+                    "see why: `lockgate logs {} --slot {slot}`; `lockgate --env {} deploy {} TAG --again` starts all of them anew",
+                    service.name, environment.name, service.name
+                ),
             );
         }
         return Check::ok(LIVE, live_text(seen));
