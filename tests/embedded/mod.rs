@@ -1,6 +1,7 @@
 //! The embedded default: processes behind the built-in proxy, on this machine.
 
 mod apps;
+mod chaos;
 mod clock;
 mod configuration;
 mod demo;
@@ -27,6 +28,7 @@ mod slack;
 mod stability;
 mod state_files;
 mod stuck;
+mod supervised;
 mod troubleshooting;
 mod watch;
 mod workers;

@@ -275,7 +275,9 @@ environments:
     }
     let proxies =
         processes::below(project.root()).into_iter().filter(|one| one.argv.iter().any(|arg| arg == "proxy"));
-    assert_eq!(proxies.count(), 1);
+    let (supervisors, proxies): (Vec<_>, Vec<_>) =
+        proxies.partition(|one| one.argv.iter().any(|arg| arg == "--supervise"));
+    assert_eq!((proxies.len(), supervisors.len()), (1, 1), "{proxies:?} {supervisors:?}");
     let status = project.run("status --format json").expect(0).lines();
     assert_eq!(status.len(), 2, "{status:#?}");
 

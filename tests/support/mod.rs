@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod cut;
+pub mod dark;
 pub mod double;
 pub mod http;
 pub mod load;

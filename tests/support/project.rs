@@ -257,8 +257,12 @@ services:
         processes::below(self.root()).into_iter().filter(|process| process.runs("hello")).collect()
     }
 
-    /// Ends when nobody listens any more.
+    /// Ends when nobody listens any more, and its supervisor does not start another, as after a power failure.
     pub fn kill_proxy(&self) {
+        let supervises = |process: &processes::Process| process.argv.iter().any(|word| word == "--supervise");
+        processes::below(self.root()).into_iter().filter(supervises).for_each(|process| {
+            process.signal(rustix::process::Signal::KILL);
+        });
         let pid = self.admin("GET", "/v1/status", "").json()["pid"].as_i64().unwrap();
         processes::send(i32::try_from(pid).unwrap(), rustix::process::Signal::KILL);
         wait_for("the proxy to end", 5, || {

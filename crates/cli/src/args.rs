@@ -219,4 +219,7 @@ pub struct Proxy {
     /// Hand the sockets of the proxy that runs in DIR over to this executable
     #[arg(long)]
     pub upgrade: bool,
+    /// Start the proxy again whenever it dies, until it is asked to stop
+    #[arg(long, conflicts_with = "upgrade")]
+    pub supervise: bool,
 }

@@ -43,6 +43,19 @@ fn main() -> ExitCode {
         tracing::debug!("a crypto provider was installed already");
     }
     output.trace();
+    // Before there is a runtime: a supervisor lives for years and does nothing.
+    if let args::Command::Proxy(proxy) = &args.command
+        && proxy.supervise
+    {
+        match proxy::supervised(proxy) {
+            Ok(Some(exit)) => return exit::code(exit),
+            Ok(None) => {}
+            Err(error) => {
+                output.error(&error);
+                return exit::code(error.exit());
+            }
+        }
+    }
     let runtime = match runtime(&args.command) {
         Ok(runtime) => runtime,
         Err(error) => {

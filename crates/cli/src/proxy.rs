@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockgate_builtin::{Builtin, BuiltinOptions};
-use lockgate_proxy::{ProxyConfig, serve};
+use lockgate_proxy::{ProxyConfig, Supervised, serve, supervise};
 
 use crate::args;
 use crate::error::CliError;
@@ -18,6 +18,22 @@ pub async fn run(args: args::Proxy) -> Result<Exit, CliError> {
     config.listen = args.listen;
     serve(config).await?;
     Ok(Exit::Succeeded)
+}
+
+/// Blocks until the proxy is asked to stop; `None` where another supervisor does that already, so this process serves.
+///
+/// # Errors
+/// See [`supervise`].
+pub fn supervised(args: &args::Proxy) -> Result<Option<Exit>, CliError> {
+    let arguments =
+        std::env::args_os().skip(1).filter(|argument| argument != "--supervise").collect::<Vec<_>>();
+    let config = ProxyConfig::new(args.dir.clone());
+    Ok(match supervise(&config, &arguments)? {
+        Supervised::Stopped => Some(Exit::Succeeded),
+        // Its own process has said why.
+        Supervised::NeverServed => Some(Exit::Failed),
+        Supervised::ByAnother => None,
+    })
 }
 
 /// Hands the sockets of the running proxy over to this executable, without losing a request.

@@ -237,7 +237,8 @@ impl Parts<'_> {
             ));
         }
         let program = if id.is_local() { this_program()? } else { "lockgate".to_owned() };
-        let launch = [&program, "proxy", "--dir", &dir, "--listen", &router.listen].map(str::to_owned);
+        let launch =
+            [&program, "proxy", "--supervise", "--dir", &dir, "--listen", &router.listen].map(str::to_owned);
         let hosts = router.hosts.iter().map(|name| self.fill(name, None)).collect::<Result<_, _>>()?;
         Ok(Builtin::new(BuiltinOptions {
             host,

@@ -378,7 +378,7 @@ impl RunState {
 
     /// Why the release does not serve somewhere, although it was settled: it could not be brought back by whoever took
     /// the run over, or the old slot was kept because the new one does not run with the traffic, which was seen before it
-    /// stopped or while it drained; or that was seen when it had stopped.
+    /// stopped or while it drained; or that was seen when it had stopped, or while old images were removed.
     fn dark(&self) -> Option<&Failure> {
         self.plan.steps().find_map(|(phase, _, step)| match (self.status(step), &step.action) {
             (StepStatus::Failed(failure), _) if !self.plan.phases[phase].committed => Some(failure),
@@ -387,7 +387,7 @@ impl RunState {
             {
                 Some(failure)
             }
-            (StepStatus::Failed(failure), Action::Drain { heir: Some(_), .. })
+            (StepStatus::Failed(failure), Action::Drain { heir: Some(_), .. } | Action::Prune { .. })
                 if matches!(failure.kind, FailureKind::Unhealthy | FailureKind::Conflict) =>
             {
                 Some(failure)

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use lockgate_engine::Performer;
 use lockgate_model::{
-    Action, Digest, EnvironmentName, Evidence, Failure, FailureKind, Gate, HostId, Mask, Millis, Probe,
-    ProjectName, Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
+    Action, Digest, EnvironmentName, Failure, FailureKind, Gate, HostId, Mask, Millis, Probe, ProjectName,
+    Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
 };
 use lockgate_ports::{Check, Gates, HostPorts, OnHeadway};
 
 use crate::verify::Asked;
 use crate::watch::Watch;
-use crate::{drain, files, gates, grace, health, live, traffic, verify};
+use crate::{drain, files, gates, grace, health, live, prune, traffic, verify};
 
 /// Whom a run is about.
 #[derive(Debug, Clone)]
@@ -95,7 +95,7 @@ impl Conductor {
                 let watch = heir.map(|heir| self.watch(ports, heir));
                 stop(ports, *slot, *grace, watch, holding.as_ref()).await
             }
-            Action::Prune { keep } => prune(ports, *keep).await,
+            Action::Prune { keep } => prune::prune(ports, *keep, |heir| self.watch(ports, heir)).await,
         }
     }
 }
@@ -176,7 +176,10 @@ pub(crate) async fn stop(
         return Ok(Seen::new());
     }
     let refused = |message: String| Failure::new(FailureKind::Refused, message).slot(slot);
-    let route = routed?;
+    let route = match heir {
+        Some(watch) => watch.routed(routed).await?,
+        None => routed?,
+    };
     if route.sends_to(slot) && !route.held && holding.is_some() {
         // The hold before it lapsed: whoever undoes holds and drains again.
         let message = format!("{slot} has the traffic again, so it is not stopped: requests waited too long");
@@ -205,15 +208,6 @@ pub(crate) async fn stop(
         ..failure
     })?;
     Ok(seen)
-}
-
-async fn prune(ports: &HostPorts, keep: u32) -> Result<Seen, Failure> {
-    let releases = files::newest(&files::read_releases(ports).await?, keep);
-    let removed = ports.runtime.prune(&releases).await?;
-    Ok(removed
-        .into_iter()
-        .map(|what| Evidence { check: "pruned".into(), wanted: String::new(), seen: what, ok: true })
-        .collect())
 }
 
 pub(crate) async fn find(

@@ -29,7 +29,10 @@ pub(crate) async fn drain(
     if seen?.is_none_or(|seen| seen.state != SlotState::Running) {
         return Ok(Seen::new());
     }
-    let route = routed?;
+    let route = match watch {
+        Some(watch) => watch.routed(routed).await?,
+        None => routed?,
+    };
     if route.sends_to(slot) && !route.held {
         return Err(Failure::new(
             FailureKind::Refused,

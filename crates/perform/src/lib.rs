@@ -14,6 +14,7 @@ mod live;
 mod masked;
 mod misses;
 mod observe;
+mod prune;
 mod replicas;
 #[cfg(test)]
 mod scene;

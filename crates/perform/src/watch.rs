@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use lockgate_model::{Failure, FailureKind, Health, Probe, ServiceName, Slot, SlotState};
-use lockgate_ports::{HostPorts, Route, RuntimeSlot};
+use lockgate_ports::{HostPorts, PortError, Route, RuntimeSlot};
 use tokio::time::Instant;
 
 use crate::conductor::find;
@@ -17,7 +17,7 @@ use crate::replicas::Answers;
 use crate::traffic;
 
 /// Between two looks that found all well.
-const LOOK_MILLIS: u64 = 250;
+pub(crate) const LOOK_MILLIS: u64 = 250;
 /// As [`LOOK_MILLIS`], where a look runs a program in a container or asks its engine.
 const LOOK_MILLIS_OWN: u64 = 500;
 /// How long a router or a host that does not answer is waited for at the last look.
@@ -79,6 +79,20 @@ impl Watch<'_> {
         }
         let (routed, well) = tokio::join!(self.is_routed_at_last(), self.is_well_at_last());
         routed.and(well)
+    }
+
+    /// `routed` as it was read, or read again: a router that is silent is waited for.
+    ///
+    /// # Errors
+    /// `Unhealthy` when it is gone although its host answers, or sends elsewhere by then; as it was read otherwise.
+    pub(crate) async fn routed(&self, routed: Result<Route, PortError>) -> Result<Route, Failure> {
+        match routed {
+            Err(error) if error.kind == FailureKind::Unreachable => {
+                self.is_routed_at_last().await?;
+                Ok(traffic::route(self.ports).await?)
+            }
+            routed => Ok(routed?),
+        }
     }
 
     async fn is_routed_at_last(&self) -> Result<(), Failure> {

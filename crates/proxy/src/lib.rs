@@ -37,12 +37,14 @@ mod socket;
 mod stall_timer;
 mod store;
 mod streams;
+mod supervise;
 mod table;
 mod tunnel;
 mod wire;
 
 pub use config::{ProxyConfig, ProxyError};
 pub use serve::{ProxyHandle, serve, start};
+pub use supervise::{Supervised, supervise};
 pub use wire::{
     ASK_HEADER, ContainerOwner, ErrorKind, ErrorView, HoldRequest, HoldView, InFlight, InFlightByRoute,
     InFlightBySlot, Owner, ProcessOwner, ProxyState, RELEASE_HEADER, REPLICA_HEADER, Replica, ReplicaView,

@@ -15,6 +15,9 @@ use crate::config::{ProxyConfig, ProxyError};
 /// Who can open it can hold it.
 const MODE: u32 = 0o600;
 
+/// What the lock file says once a proxy has ended as it was asked to.
+pub(crate) const STOPPED: &str = "stopped";
+
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
@@ -43,11 +46,20 @@ impl Lock {
         Self { file: File::from(descriptor) }
     }
 
-    /// Writes this process's id, for the message of a second start.
+    /// Writes this process's id, for the message of a second start, and for the supervisor: who dies leaves it there.
     pub(crate) fn sign(&mut self) -> io::Result<()> {
+        self.write(&std::process::id().to_string())
+    }
+
+    /// Writes that nobody is to start it again.
+    pub(crate) fn sign_off(&mut self) -> io::Result<()> {
+        self.write(STOPPED)
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
-        writeln!(self.file, "{}", std::process::id())
+        writeln!(self.file, "{text}")
     }
 }
 

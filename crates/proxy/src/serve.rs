@@ -206,6 +206,9 @@ impl Main {
         if !handed_over {
             self.admin.stop().await;
             remove_socket(&self.shared.config.admin_socket());
+            if let Err(error) = self.lock.sign_off() {
+                tracing::warn!(%error, "the lock file can't be written: a supervisor will start the proxy again");
+            }
         }
         drop(self.shared);
         self.writer.finished().await;

@@ -15,6 +15,7 @@ use crate::access_log::AccessLog;
 use crate::config::ProxyConfig;
 use crate::places::Places;
 use crate::router::Router;
+use crate::supervise;
 use crate::wire::{ErrorView, ProxyState, StatusView, UpgradeRequest, UpgradeView};
 
 /// How far a stop has come. Connections look at it whenever they are woken.
@@ -145,6 +146,7 @@ impl Shared {
             listeners: self.addresses.clone(),
             routes: self.router.route_count(),
             started_at_ms: self.started_at_ms,
+            supervised: supervise::is_supervised(&self.config.dir),
             ask_token: self.ask_token.clone(),
             access_log_dropped: self.access_log.dropped(),
             predecessor: self.router.predecessor().map(|predecessor| predecessor.pid),

@@ -260,6 +260,9 @@ pub struct StatusView {
     pub routes: usize,
     /// When this process started, in milliseconds since 1970.
     pub started_at_ms: u64,
+    /// Somebody starts it again when it dies. Absent from proxies that know of no supervisor.
+    #[serde(default)]
+    pub supervised: bool,
     /// The value for [`ASK_HEADER`]. It survives upgrades, not restarts.
     pub ask_token: String,
     /// Access log lines dropped because the writer couldn't follow.

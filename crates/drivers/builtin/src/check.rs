@@ -30,7 +30,9 @@ pub(crate) async fn checks(admin: &Admin<'_>, options: &BuiltinOptions) -> Vec<C
     };
     let (status, foreign) = tokio::join!(admin.status(), foreign(admin));
     let mut checks = match status {
-        Ok(Some(status)) => vec![version(&status), address(&status, options)],
+        Ok(Some(status)) => {
+            [version(&status), address(&status, options)].into_iter().chain(alone(&status, options)).collect()
+        }
         Ok(None) => not_running(admin, options, listen).await,
         Err(error) => {
             vec![Check::bad("proxy", error.to_string(), "see whether something else has the socket")]
@@ -58,6 +60,18 @@ fn version(status: &StatusView) -> Check {
         return Check::warn("proxy", format!("version {theirs} runs, this is {ours}"), UPGRADE_HINT);
     }
     Check::ok("proxy", format!("version {theirs} runs as process {pid}"))
+}
+
+/// Nobody starts the proxy again when it dies. A supervisor may be started beside one that runs.
+fn alone(status: &StatusView, options: &BuiltinOptions) -> Option<Check> {
+    let seen = "when it dies nobody starts it again until the next command that changes something";
+    let mend = format!(
+        "start a supervisor beside it on its host: setsid -f lockgate proxy --supervise --dir {} --listen {}",
+        options.dir, options.listen
+    );
+    // What runs another version is upgraded first: it may not know of supervisors.
+    let told = status.version == env!("CARGO_PKG_VERSION") && status.state == ProxyState::Serving;
+    (told && !status.supervised).then(|| Check::warn("proxy supervisor", seen, mend))
 }
 
 fn address(status: &StatusView, options: &BuiltinOptions) -> Check {

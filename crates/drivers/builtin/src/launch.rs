@@ -115,7 +115,7 @@ mod tests {
         let target = root.path().join("target");
         std::fs::write(&target, "somebody's").unwrap();
         std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o644)).unwrap();
-        for name in ["proxy.log", "proxy.lock", "routes.json"] {
+        for name in ["proxy.log", "proxy.lock", "supervisor.lock", "routes.json"] {
             let path = dir.join(name);
             let _none_yet = std::fs::remove_file(&path);
             symlink(&target, &path).unwrap();

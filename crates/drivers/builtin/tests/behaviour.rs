@@ -222,7 +222,11 @@ async fn the_first_switch_starts_the_proxy_and_an_upgrade_replaces_it() {
     assert_eq!(world.router.ask(&ask("/slot")).await.unwrap().answer.text(), "green");
     assert_eq!(held.finish().await.as_deref(), Ok("blue"));
     let checks = world.router.check().await;
-    assert!(checks.iter().all(|one| one.state == CheckState::Ok), "{checks:?}");
+    let (supervisor, others): (Vec<_>, Vec<_>) =
+        checks.iter().partition(|one| one.what == "proxy supervisor");
+    assert!(others.iter().all(|one| one.state == CheckState::Ok), "{checks:?}");
+    assert!(supervisor.iter().all(|one| one.state == CheckState::Warn), "the example has none: {checks:?}");
+    assert_eq!(supervisor.len(), 1, "{checks:?}");
 }
 
 #[tokio::test]

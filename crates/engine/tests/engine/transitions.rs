@@ -309,12 +309,14 @@ fn what_nobody_is_known_to_have_done_is_in_the_end_of_a_run_that_was_taken_over(
 /// The heir is found dead while the old slot drains or when it has stopped: its lane ends there, and it is no mere warning.
 #[test]
 fn a_settled_run_whose_release_is_found_dead_while_it_tidies_up_is_stuck() {
-    let (drain, stop) = (4, 5);
+    let (drain, stop, prune) = (4, 5, 6);
     for (step, kind, stuck) in [
         (drain, FailureKind::Unhealthy, true),
         (drain, FailureKind::Conflict, true),
         (stop, FailureKind::Unhealthy, true),
         (stop, FailureKind::Refused, true),
+        (prune, FailureKind::Unhealthy, true),
+        (prune, FailureKind::Other, false),
         // The old slot could not be looked at, or not be stopped.
         (drain, FailureKind::Unreachable, false),
         (stop, FailureKind::Unreachable, false),
@@ -328,7 +330,9 @@ fn a_settled_run_whose_release_is_found_dead_while_it_tidies_up_is_stuck() {
         state.direction = Direction::Committed;
         state.steps.fill(StepStatus::Done);
         state.steps[step] = StepStatus::Failed(Failure::new(kind, "green is not healthy"));
-        state.steps[step + 1] = StepStatus::Pending;
+        if let Some(next) = state.steps.get_mut(step + 1) {
+            *next = StepStatus::Pending;
+        }
         let after = state.ready();
         assert!(!after.contains(&Work::Perform(StepId(5))), "the old slot is kept: {after:?}");
         assert_eq!(matches!(state.outcome(), Outcome::Stuck(_)), stuck, "{kind:?}: {:?}", state.outcome());

@@ -12,6 +12,7 @@ use lockgate_ports::{NoRouter, PortError};
 use super::*;
 use crate::conductor::stop;
 use crate::drain::drain;
+use crate::prune::prune;
 use crate::scene::{Odd, probed, service, switched};
 
 const DRAIN: Millis = Millis::from_secs(30);
@@ -190,16 +191,17 @@ async fn a_host_that_falls_silent_says_nothing_of_the_heir() {
     assert!(elapsed >= DRAIN.duration(), "{elapsed:?}");
 }
 
-/// Stopping blue takes a while, and then something happens.
-struct Stopping<T> {
+/// Some calls take a while, and then something happens.
+struct Slow<T> {
+    what: fn(&What) -> bool,
     takes: Duration,
     then: T,
 }
 
 #[async_trait]
-impl<T: Fn(&mut Machine) + Send + Sync> Faults for Stopping<T> {
+impl<T: Fn(&mut Machine) + Send + Sync> Faults for Slow<T> {
     async fn before(&self, call: &Call) -> Fate {
-        if matches!(call.what, What::Stop(_)) {
+        if (self.what)(&call.what) {
             tokio::time::sleep(self.takes).await;
         }
         Fate::Happens
@@ -212,7 +214,7 @@ impl<T: Fn(&mut Machine) + Send + Sync> Faults for Stopping<T> {
     }
 
     fn happened(&self, call: &Call, machine: &mut Machine) {
-        if matches!(call.what, What::Stop(_)) {
+        if (self.what)(&call.what) {
             (self.then)(machine);
         }
     }
@@ -222,7 +224,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 fn stopping(then: impl Fn(&mut Machine) + Send + Sync + 'static) -> (SharedMachine, HostPorts) {
     let (machine, _) = switched();
-    let faults = Arc::new(Stopping { takes: GRACE, then });
+    let faults = Arc::new(Slow { what: |what| matches!(what, What::Stop(_)), takes: GRACE, then });
     let ports = FakePorts::new(machine.clone(), faults).host_ports("/srv/web");
     (machine, ports)
 }
@@ -279,6 +281,39 @@ fn odd(ports: &mut HostPorts, routed: impl Fn(u32) -> bool + Send + Sync + 'stat
     let revived = odd.revived.clone();
     ports.router = Arc::new(odd);
     revived
+}
+
+/// It died while blue drained, or before: blue is kept, and that is not called a success.
+#[tokio::test(start_paused = true)]
+async fn behind_a_router_of_somebody_elses_that_is_gone_nothing_is_drained_or_stopped() {
+    let (machine, mut ports) = draining();
+    odd(&mut ports, |_| false);
+    for settled in [stopped(&ports).await.0, drained(&ports, Some(Slot::Green), || {}).await.0] {
+        let failure = settled.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unhealthy, "{failure}");
+        assert!(failure.message.contains("odd does not answer any more"), "{failure}");
+    }
+    assert!(machine.lock().unwrap().slots[&Slot::Blue].running_since.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_live_is_looked_at_while_old_images_are_removed_for_long() {
+    for (dies, well) in [(false, true), (true, false)] {
+        let (machine, _) = switched();
+        let happens = move |machine: &mut Machine| {
+            if dies {
+                machine.slots.get_mut(&Slot::Green).unwrap().running_since = None;
+            }
+        };
+        let faults = Arc::new(Slow { what: |what| matches!(what, What::Prune), takes: GRACE, then: happens });
+        let ports = FakePorts::new(machine, faults).host_ports("/srv/web");
+        let watch = |heir| Watch { ports: &ports, heir, service: service(), probe: probed() };
+        let settled = prune(&ports, 3, watch).await;
+        assert_eq!(settled.is_ok(), well, "{settled:?}");
+        if let Err(failure) = settled {
+            assert_eq!((failure.kind, failure.slot), (FailureKind::Unhealthy, Some(Slot::Green)));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ shift
 # shellcheck disable=SC2174
 (umask go-w && mkdir -p -m 700 -- "$dir") || exit 1
 [ ! -f "$dir/proxy.log" ] || [ -L "$dir/proxy.log" ] || [ ! -O "$dir/proxy.log" ] || chmod 600 "$dir/proxy.log"
-lg_ours "$dir" "$dir"/*.json "$dir/proxy.lock" "$dir/proxy.log" || exit 77
+lg_ours "$dir" "$dir"/*.json "$dir/proxy.lock" "$dir/supervisor.lock" "$dir/proxy.log" || exit 77
 (umask 077 && : >> "$dir/proxy.log") || exit 1
 set -- env -i PATH="$PATH" HOME="$HOME" LANG="$LANG" TZ="$TZ" "$@"
 exec >> "$dir/proxy.log" 2>&1 < /dev/null || exit 1

@@ -1,0 +1,206 @@
+//! Something is killed at any moment of a deployment: the orchestrator, the standby, the live app, the proxy, the host.
+//!
+//! - Where only the orchestrator or what has no traffic dies, no request fails.
+//! - Where what has the traffic dies and something else can serve, it is dark for a second at most.
+//! - No command ends with 0 over a dark site, and `resume` brings everything in order.
+//!
+//! The test command plays a round for each of a few seeds; `scripts/test --chaos` plays for twenty minutes, and
+//! `LOCKGATE_CHAOS_SEED=17` plays one again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::dark::Lookout;
+use crate::support::processes::{self, Process};
+use crate::support::project::{Project, Setup};
+use crate::support::{http, wait_for};
+
+/// Rounds in the test command: each victim a few times.
+const ROUNDS: u64 = 20;
+/// How long it may be dark where something else can serve.
+const DARK_MILLIS_MAX: u128 = 1_000;
+/// The run looks at who is live at least this often, so one that ends sooner after a death may not know of it.
+const LOOK_MILLIS_MAX: u128 = 500;
+/// About as long as a round's deployment takes, the request that the old slot still answers included.
+const ROUND_MILLIS: u64 = 1_100;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Orchestrator,
+    /// What runs in the slot that has no traffic.
+    Standby,
+    /// What runs in the slot that has the traffic.
+    Live,
+    Proxy,
+    /// All of it, as when the power fails.
+    Host,
+}
+
+const VICTIMS: [Victim; 5] =
+    [Victim::Orchestrator, Victim::Standby, Victim::Live, Victim::Proxy, Victim::Host];
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    Deploy,
+    Rollback,
+}
+
+fn live_slot(project: &Project) -> Option<String> {
+    let mut client = http::unix(&project.path("host/proxy/admin.sock")).ok()?;
+    let answer = client.send("GET", "/v1/routes/shop-prod-web", &[("connection", "close")], b"").ok()?;
+    Some(answer.json()["target"]["slot"].as_str()?.to_owned())
+}
+
+fn slot_of(app: &Process) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{}/environ", app.pid)).ok()?;
+    let text = String::from_utf8_lossy(&environment);
+    text.split('\0').find_map(|variable| variable.strip_prefix("SLOT=")).map(str::to_owned)
+}
+
+fn proxies(project: &Project) -> Vec<Process> {
+    let all = processes::below(project.root());
+    all.into_iter().filter(|process| process.argv.iter().any(|word| word == "proxy")).collect()
+}
+
+/// What was done, and whether somebody else can serve now.
+struct Kill {
+    at: Instant,
+    killed: usize,
+    other_serves: bool,
+}
+
+fn kill(project: &Project, victim: Victim, orchestrator: i32) -> Kill {
+    let live = live_slot(project);
+    let (standby, lives): (Vec<Process>, Vec<Process>) =
+        project.apps().into_iter().partition(|app| slot_of(app) != live);
+    let supervisor = |process: &&Process| process.argv.iter().any(|word| word == "--supervise");
+    let proxies = proxies(project);
+    let (pids, other_serves): (Vec<i32>, bool) = match victim {
+        Victim::Orchestrator => (vec![orchestrator], true),
+        Victim::Standby => (standby.iter().map(|app| app.pid).collect(), true),
+        Victim::Live => (lives.iter().map(|app| app.pid).collect(), !standby.is_empty()),
+        Victim::Proxy => {
+            (proxies.iter().filter(|one| !supervisor(one)).map(|proxy| proxy.pid).collect(), true)
+        }
+        Victim::Host => {
+            let supervisors = proxies.iter().filter(supervisor).map(|one| one.pid);
+            let rest = proxies.iter().filter(|one| !supervisor(one)).map(|one| one.pid);
+            let apps = standby.iter().chain(&lives).map(|app| app.pid);
+            ([orchestrator].into_iter().chain(supervisors).chain(rest).chain(apps).collect(), false)
+        }
+    };
+    let at = Instant::now();
+    pids.iter().for_each(|pid| processes::send(*pid, Signal::KILL));
+    Kill { at, killed: pids.len(), other_serves }
+}
+
+/// A request that the slot which is live now takes a while to answer, so that draining it takes a while.
+fn slow_request(port: u16, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    let stop = stop.clone();
+    std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            // Its end is no promise: it may be in the app that is killed.
+            drop(http::get(port, "/slow?ms=400"));
+        }
+    })
+}
+
+fn round(seed: u64) {
+    let mut random = Random(seed);
+    let victim = VICTIMS[usize::try_from(seed % 5).unwrap()];
+    let command = if random.below(4) == 0 { Command::Rollback } else { Command::Deploy };
+    let after = Duration::from_millis(random.below(ROUND_MILLIS));
+    let what = format!("seed {seed}: {command:?}, {victim:?} killed after {} ms", after.as_millis());
+    eprintln!("{what}");
+
+    let project = Project::with(&Setup {
+        after: "[{ name: smoke, http: { samples: 3, interval: 50ms } }]".into(),
+        ..Setup::default()
+    });
+    project.deploy("v1");
+    if command == Command::Rollback {
+        project.deploy("v2");
+    }
+    let lookout = Lookout::start(project.port);
+    let stop = Arc::new(AtomicBool::new(false));
+    let slow = slow_request(project.port, &stop);
+
+    let running = project.start(match command {
+        Command::Deploy => "deploy web v2",
+        Command::Rollback => "rollback web",
+    });
+    std::thread::sleep(after);
+    let orchestrator = i32::try_from(running.child.id()).unwrap();
+    let kill = kill(&project, victim, orchestrator);
+    let ran = running.end();
+    let ended = Instant::now();
+    stop.store(true, Ordering::Relaxed);
+    slow.join().expect("whoever asks slowly does not panic");
+
+    let knew = ended.duration_since(kill.at).as_millis() > LOOK_MILLIS_MAX;
+    if ran.code == Some(0) && knew {
+        let answer = http::get(project.port, "/").map(|answer| answer.status);
+        assert!(matches!(answer, Ok(200)), "{what}: exit 0 over a dark site: {answer:?}\n{ran}");
+    }
+    if matches!(victim, Victim::Orchestrator | Victim::Standby | Victim::Proxy) || kill.other_serves && knew {
+        // A proxy that is started again, and a release that is gone back to, answer without anybody's help.
+        wait_for("an answer", 5, || http::get(project.port, "/").is_ok_and(|it| it.status == 200).then_some(()));
+    } else if http::get(project.port, "/").is_ok_and(|answer| answer.status != 200) {
+        let status = project.run("status web");
+        assert_ne!(status.code, Some(0), "{what}: a dark site is not well\n{status}");
+    }
+    let dark = lookout.finish();
+    match victim {
+        Victim::Orchestrator | Victim::Standby => assert!(dark.failures.is_empty(), "{what}: {dark:#?}\n{ran}"),
+        Victim::Proxy => dark.at_most(DARK_MILLIS_MAX, &format!("{what}\n{ran}")),
+        Victim::Live if kill.other_serves && kill.killed > 0 && knew => {
+            dark.at_most(DARK_MILLIS_MAX, &format!("{what}\n{ran}"));
+        }
+        Victim::Live | Victim::Host => {}
+    }
+    project.run("resume").expect(0);
+    let answer = project.ask("/");
+    project.expect_settled(answer.release());
+}
+
+#[test]
+fn whatever_is_killed_in_a_deployment_it_is_as_little_dark_as_can_be_and_never_called_well() {
+    if let Some(seed) = number("LOCKGATE_CHAOS_SEED") {
+        return round(seed);
+    }
+    let Some(seconds) = number("LOCKGATE_CHAOS_SECONDS") else {
+        return (0..ROUNDS).for_each(round);
+    };
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut rounds = 0;
+    for seed in since_1970.as_secs() * 1_000.. {
+        if Instant::now() >= end {
+            break;
+        }
+        round(seed);
+        rounds += 1;
+    }
+    eprintln!("{rounds} rounds of chaos in {seconds} s, none dark for longer than promised");
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
+}
