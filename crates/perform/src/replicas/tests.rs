@@ -77,8 +77,8 @@ async fn app(status: Arc<AtomicU16>) -> Endpoint {
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let mut read = [0; 1024];
-            stream.read(&mut read).await.ok();
+            let mut read = Vec::new();
+            while !read.ends_with(b"\r\n\r\n") && stream.read_buf(&mut read).await.unwrap_or(0) > 0 {}
             let status = status.load(Ordering::SeqCst);
             let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             stream.write_all(answer.as_bytes()).await.ok();
