@@ -160,14 +160,18 @@ fn round(seed: u64) {
     }
     if matches!(victim, Victim::Orchestrator | Victim::Standby | Victim::Proxy) || kill.other_serves && knew {
         // A proxy that is started again, and a release that is gone back to, answer without anybody's help.
-        wait_for("an answer", 5, || http::get(project.port, "/").is_ok_and(|it| it.status == 200).then_some(()));
+        wait_for("an answer", 5, || {
+            http::get(project.port, "/").is_ok_and(|it| it.status == 200).then_some(())
+        });
     } else if http::get(project.port, "/").is_ok_and(|answer| answer.status != 200) {
         let status = project.run("status web");
         assert_ne!(status.code, Some(0), "{what}: a dark site is not well\n{status}");
     }
     let dark = lookout.finish();
     match victim {
-        Victim::Orchestrator | Victim::Standby => assert!(dark.failures.is_empty(), "{what}: {dark:#?}\n{ran}"),
+        Victim::Orchestrator | Victim::Standby => {
+            assert!(dark.failures.is_empty(), "{what}: {dark:#?}\n{ran}")
+        }
         Victim::Proxy => dark.at_most(DARK_MILLIS_MAX, &format!("{what}\n{ran}")),
         Victim::Live if kill.other_serves && kill.killed > 0 && knew => {
             dark.at_most(DARK_MILLIS_MAX, &format!("{what}\n{ran}"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
-use lockgate_model::{Millis, OwnEnd, Release, Slot, SlotState};
+use lockgate_model::{OwnEnd, Release, Slot, SlotState};
 use lockgate_ports::{Endpoint, Owner, PortError, Replica, RuntimeSlot};
 
 use crate::api::Container;
@@ -157,12 +157,6 @@ impl Compose {
             }
         }
         Ok(ids)
-    }
-
-    /// Stops them beside each other, so that each has the whole grace and all together have no more.
-    pub(crate) async fn stop_all(&self, held: &[Held], grace: Millis) -> Result<(), PortError> {
-        try_join_all(held.iter().filter(|one| one.runs()).map(|one| self.stop_container(one, grace))).await?;
-        Ok(())
     }
 }
 

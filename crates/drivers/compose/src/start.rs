@@ -143,8 +143,14 @@ impl Compose {
         self.stop_all(&self.held_in(slot).await?, grace).await
     }
 
+    /// Stops them beside each other, so that each has the whole grace and all together have no more.
+    async fn stop_all(&self, held: &[Held], grace: Millis) -> Result<(), PortError> {
+        try_join_all(held.iter().filter(|one| one.runs()).map(|one| self.stop_container(one, grace))).await?;
+        Ok(())
+    }
+
     /// 304 means stopped already and 404 gone: both are what was wanted.
-    pub(crate) async fn stop_container(&self, held: &Held, grace: Millis) -> Result<(), PortError> {
+    async fn stop_container(&self, held: &Held, grace: Millis) -> Result<(), PortError> {
         let seconds = grace.0.div_ceil(1000);
         let target = format!("/containers/{}/stop?t={seconds}", held.summary.id);
         let limit = Millis::from_secs(seconds + STOP_EXTRA_SECONDS_MAX);
