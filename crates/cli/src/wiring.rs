@@ -169,7 +169,6 @@ impl Parts<'_> {
             ComposeLayout::Folders(dir) => ComposeLayout::Folders(self.absolute(id, dir)?),
             ComposeLayout::File(file) => ComposeLayout::File(self.absolute(id, file)?),
         };
-        let socket = if id.is_local() { std::env::var("DOCKER_HOST").ok() } else { None };
         Ok(Compose::new(ComposeOptions {
             host,
             project: self.project.name.clone(),
@@ -179,7 +178,6 @@ impl Parts<'_> {
             runtime,
             disk_free_mib: self.slots.disk_free_mib,
         })
-        .docker_socket(socket.filter(|socket| socket.starts_with("unix://")))
         .dialled(self.dialled()?)
         .unbalanced(self.unbalanced()))
     }

@@ -246,6 +246,10 @@ pub struct Compose {
     pub service: Option<At<String>>,
     /// The Compose project. Default: `{service}-{slot}` with `dir`, Compose's own with `file` and with `recreate`.
     pub project: Option<At<String>>,
+    /// Where Docker's engine is on the environment's hosts: `unix:///run/user/1000/docker.sock`, or `tcp://HOST:PORT` (with
+    /// `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` as for `docker`). Default: where `docker` on the host finds it, by
+    /// `DOCKER_HOST`, `DOCKER_CONTEXT` or its current context.
+    pub docker_host: Option<At<String>>,
 }
 
 /// A program of this machine or host, started directly.

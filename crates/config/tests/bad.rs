@@ -472,3 +472,20 @@ fn files_that_cannot_be_read() {
     std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
     assert_eq!(load(&path, &|_| None).unwrap_err().message(), "is larger than 1 MiB");
 }
+
+#[test]
+fn an_engine_that_cannot_be_spoken_to() {
+    let table = table(&["ssh://ann@web1", "run/docker.sock", "npipe:////./pipe/x", "tcp://"], |case| {
+        prod(&format!("runtime: {{ compose: {{ docker_host: \"{case}\" }} }}"))
+    });
+    assert_snapshot!(table, @r#"
+    ssh://ann@web1
+        11:40: `docker_host` is an engine as seen from its host, not over SSH | name the machine in `hosts: ["ssh://ann@web1"]` instead
+    run/docker.sock
+        11:40: `docker_host` `run/docker.sock` is not valid | write unix:///path/to/docker.sock or tcp://HOST:PORT
+    npipe:////./pipe/x
+        11:40: `docker_host` `npipe:////./pipe/x` is not valid | write unix:///path/to/docker.sock or tcp://HOST:PORT
+    tcp://
+        11:40: `docker_host` `tcp://` is not valid | write unix:///path/to/docker.sock or tcp://HOST:PORT
+    "#);
+}

@@ -517,3 +517,13 @@ fn a_health_check_is_a_path_a_command_or_the_containers_own() {
     );
     assert_eq!(health("/up").http().unwrap().path, "/up");
 }
+
+#[test]
+fn an_engine_can_be_named_for_an_environments_hosts() {
+    for text in ["unix:///run/user/1000/docker.sock", "/run/docker.sock", "tcp://10.0.0.5:2376"] {
+        let runtime = format!("runtime: {{ compose: {{ docker_host: \"{text}\" }} }}");
+        let project = good(&with("image: a/b\nport: 80", &runtime));
+        let Runtime::Compose(compose) = &slots(&project, "prod").runtime else { panic!() };
+        assert_eq!(compose.docker_host.as_deref(), Some(text));
+    }
+}

@@ -151,6 +151,9 @@ pub struct ComposeRuntime {
     pub service: Option<Template>,
     /// The Compose project name; default `{service}-{slot}` for folders with two slots, else the folder's own.
     pub project: Option<Template>,
+    /// Where the hosts' engine is: `unix:///path`, `tcp://host:port` or the path of a socket. `None`: where `docker` on the
+    /// host finds it.
+    pub docker_host: Option<String>,
 }
 
 /// Where the Compose files are: paths on the host, filled in for each slot.

@@ -22,6 +22,7 @@ mod live_text;
 mod mask;
 mod observation;
 mod observed;
+mod own_environment;
 mod past_run;
 mod plan;
 mod presence;
@@ -86,6 +87,7 @@ pub use observed::{
     HostObserved, Observed, OwnEnd, Recorded, Rejected, ReplicaObserved, RouterObserved, ServiceStatus,
     SlotObserved, SlotState, live_without_router,
 };
+pub use own_environment::{OwnEnvironment, minute_utc};
 pub use past_run::{HistoryFilter, PastRun};
 pub use plan::{
     Action, ActionProperties, Gates, Intent, Interruption, Lane, Moment, Phase, Plan, Seen, Step,

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EnvironmentName, Failure, HostId, LeaseRecord, Millis, Rejection, Release, ServiceName, Slot, Split,
-    Timestamp, WasLive,
+    EnvironmentName, Failure, HostId, LeaseRecord, Millis, OwnEnvironment, Rejection, Release, ServiceName,
+    Slot, Split, Timestamp, WasLive,
 };
 
 /// One service in one environment, on all its hosts.
@@ -33,6 +33,9 @@ pub struct HostObserved {
     pub rejected: Vec<Rejection>,
     /// Why the two slots cannot run beside each other (a host port or container name both want); empty when they can.
     pub conflicts: Vec<String>,
+    /// What going back to the release of a rollback comes to for its environment variables; `None` where that was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_environment: Option<OwnEnvironment>,
 }
 
 /// As long as Docker waits at most between two restarts, twice.
@@ -247,6 +250,9 @@ pub struct RouterObserved {
     /// Why the router cannot be asked now, if so; no plan is made that would have to change it.
     #[serde(default)]
     pub unreachable: Option<String>,
+    /// With `unreachable`: it runs, and what it answers or lacks is why.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub answers: bool,
 }
 
 /// System A's state files.

@@ -141,6 +141,10 @@ pub enum Action {
         slot: Slot,
         /// What is to run.
         release: Release,
+        /// It is gone back to, so it gets the environment variables that it ran with when it was live, as the host has kept
+        /// them; else today's.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        own_environment: bool,
     },
     /// Wait until the slot answers its health check.
     AwaitHealthy {
@@ -361,7 +365,7 @@ impl Action {
                 format!("gate {when}: {}{}{}", gate.name, asked_hosts(gate), takes_its_time(gate))
             }
             Action::Fetch { release } => format!("fetch {release}"),
-            Action::Start { slot, release } => format!("start {} in {slot}", release.tag),
+            Action::Start { slot, release, .. } => format!("start {} in {slot}", release.tag),
             Action::AwaitHealthy { slot, probe, .. } => match &probe.health {
                 Health::Http(http) => format!(
                     "wait until {slot} is healthy ({}, up to {})",

@@ -70,8 +70,12 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// `Usage`.
     pub fn deploy(&self, asked: &Deployment<'_>) -> Result<Want, Refusal> {
-        let tag = Tag::new(asked.tag)
-            .map_err(|error| Refusal::usage(error.to_string(), "name the image's tag, such as v1.2.3"))?;
+        let tag = tag_of(asked.tag).map_err(|error| {
+            Refusal::usage(
+                error.to_string(),
+                "name the image's tag, such as v1.2.3, or its whole digest: sha256:…",
+            )
+        })?;
         let aim = Aim::Deploy { tag, gates: asked.gates, again: asked.again };
         self.wanted(asked.service, aim, asked.skip)
     }
@@ -164,5 +168,31 @@ impl<'a> Asked<'a> {
         })?;
         let service = self.service(service)?.name.clone();
         Ok(LogsWant { service, environment: Some(self.environment()?.name.clone()), slot, lines })
+    }
+}
+
+/// A tag; or the digest in `sha256:…` or `image@sha256:…`, whose 64 hex digits are in the place of one.
+fn tag_of(named: &str) -> Result<Tag, InvalidName> {
+    let digest = named.rsplit_once('@').map_or(named, |(_, digest)| digest);
+    match Digest::new(digest) {
+        Ok(digest) => Tag::new(digest.as_str().trim_start_matches("sha256:")),
+        Err(_) => Tag::new(named),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_alone_names_a_release() {
+        let hex = "1f".repeat(32);
+        for named in [format!("sha256:{hex}"), format!("ghcr.io/acme/web@sha256:{hex}"), hex.clone()] {
+            assert_eq!(tag_of(&named).unwrap().as_str(), hex, "{named}");
+        }
+        assert_eq!(tag_of("v1.2.3").unwrap().as_str(), "v1.2.3");
+        for refused in ["sha256:1f", "web@v1", "web:v1", ""] {
+            assert!(tag_of(refused).is_err(), "{refused}");
+        }
     }
 }

@@ -286,7 +286,7 @@ mod tests {
         let mut forward = held(Progress::Forward);
         forward.plan.before.insert(host("web2"), before.clone());
         let stop = Action::Stop { slot: Slot::Main, grace: Some(Millis(0)), heir: None, holding: None };
-        let undo = vec![Action::Start { slot: Slot::Main, release: before.clone() }];
+        let undo = vec![Action::Start { slot: Slot::Main, release: before.clone(), own_environment: true }];
         let steps = vec![Step { id: StepId(0), action: stop, undo }];
         let lanes = vec![Lane { host: Some(host("web2")), steps }];
         forward.plan.phases = vec![Phase { title: "go live".into(), committed: false, lanes }];

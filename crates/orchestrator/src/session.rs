@@ -10,10 +10,10 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Aim, Digest, Failure, FailureKind, Holder, HostId, Identity, Intent, Interruption, Millis, Observed,
-    Outcome, Plan, Rejected, Release, Report, Requester, RunEnd, RunId, dark_times,
+    Action, Aim, Digest, Failure, FailureKind, Holder, HostId, Identity, Intent, Interruption, Millis,
+    Observed, Outcome, Plan, Rejected, Release, Report, Requester, RunEnd, RunId, dark_times,
 };
-use lockgate_perform::{Conductor, Depth, HostLease, observe};
+use lockgate_perform::{Conductor, Depth, HostLease, observe, own_environment};
 
 use crate::Site;
 use crate::agreed;
@@ -169,7 +169,28 @@ impl<'a> Session<'a> {
     /// # Errors
     /// No safe plan, no such release, or a host that cannot be looked at.
     pub(crate) async fn plan(&self, want: &Aim) -> Result<(Plan, Observed), Failure> {
-        self.plan_for(want, self.release(want), false).await
+        let (plan, mut observed) = self.plan_for(want, self.release(want), false).await?;
+        if matches!(plan.intent, Intent::Rollback { .. }) {
+            self.ask_own_environments(&plan, &mut observed).await?;
+        }
+        Ok((plan, observed))
+    }
+
+    /// What going back comes to on each host for the release's environment variables, for whoever reads the plan.
+    async fn ask_own_environments(&self, plan: &Plan, observed: &mut Observed) -> Result<(), Failure> {
+        for ports in &self.site.hosts {
+            let started = plan.steps().find_map(|(_, host, step)| match &step.action {
+                Action::Start { slot, release, own_environment: true } if host == Some(&ports.id) => {
+                    Some((*slot, release))
+                }
+                _ => None,
+            });
+            if let (Some((slot, release)), Some(seen)) = (started, observed.hosts.get_mut(&ports.id)) {
+                let own = own_environment(ports, slot, release).await;
+                seen.own_environment = own.map_err(|failure| failure.at(&ports.id))?;
+            }
+        }
+        Ok(())
     }
 
     /// What is to be deployed, where that is known without looking at the hosts.

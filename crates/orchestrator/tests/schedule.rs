@@ -179,6 +179,7 @@ fn environment(host: &HostId) -> Environment {
                 layout: ComposeLayout::Folders(Template::new("/srv/{service}/{slot}").unwrap()),
                 service: None,
                 project: None,
+                docker_host: None,
             }),
             router: Router::Builtin(BuiltinRouter::on("127.0.0.1:8080")),
             waves: vec![Wave::Rest],

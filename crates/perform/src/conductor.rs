@@ -12,7 +12,7 @@ use lockgate_ports::{Check, Gates, HostPorts, OnHeadway};
 
 use crate::verify::Asked;
 use crate::watch::Watch;
-use crate::{drain, files, gates, grace, health, live, prune, traffic, verify};
+use crate::{drain, environments, files, gates, grace, health, live, prune, traffic, verify};
 
 /// Whom a run is about.
 #[derive(Debug, Clone)]
@@ -67,7 +67,9 @@ impl Conductor {
                 ports.runtime.fetch(release).await?;
                 Ok(Seen::new())
             }
-            Action::Start { slot, release } => start(ports, *slot, release).await,
+            Action::Start { slot, release, own_environment } => {
+                start(ports, *slot, release, *own_environment).await
+            }
             Action::AwaitHealthy { slot, release, probe } => health::wait(ports, *slot, release, probe).await,
             Action::Switch { slot, release, probe } => traffic::switch(ports, *slot, release, probe).await,
             Action::Hold { bounds, own_grace } => {
@@ -81,7 +83,11 @@ impl Conductor {
                 verify::verify(ports, Asked { slot, release, verify, probe, patient }).await
             }
             Action::Record { recorded, release, tried } => {
-                files::record(ports, recorded, release.as_ref(), tried.as_ref()).await
+                let recorded = files::record(ports, recorded, release.as_ref(), tried.as_ref()).await?;
+                if let Some(release) = release.as_ref().filter(|_| ports.runtime.has_environments()) {
+                    environments::keep(ports, release).await?;
+                }
+                Ok(recorded)
             }
             Action::TakeBack { release, instead, because } => {
                 files::take_back(ports, release, instead.as_ref(), because.as_ref()).await
@@ -136,7 +142,12 @@ fn unknown(host: Option<&HostId>, environment: &EnvironmentName, action: Option<
 }
 
 /// The slot that has the traffic is never replaced: what is live changes only by a switch (P1).
-async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen, Failure> {
+async fn start(
+    ports: &HostPorts,
+    slot: Slot,
+    release: &Release,
+    own_environment: bool,
+) -> Result<Seen, Failure> {
     let route = traffic::route(ports).await?;
     if route.sends_to(slot) {
         let live = find(ports, slot).await?.filter(|seen| seen.state == SlotState::Running);
@@ -150,6 +161,9 @@ async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Seen,
             .slot(slot)
             .hint("the router was changed behind our back; run the deployment again, it looks anew"));
         }
+    }
+    if own_environment {
+        return environments::start(ports, slot, release).await;
     }
     ports.runtime.start(slot, release).await.map_err(|error| Failure::from(error).slot(slot))?;
     Ok(Seen::new())
@@ -199,7 +213,12 @@ pub(crate) async fn stop(
         ))
         .hint("`lockgate status` shows what is live; `lockgate rollback` goes back to what still runs"));
     }
-    let grace = grace::of(grace, seen.iter().find(|seen| seen.slot == slot));
+    let held = seen.iter().find(|seen| seen.slot == slot);
+    if holding.is_some() && ports.runtime.has_environments() {
+        // Another release takes its place, so nothing is left of it to ask.
+        environments::keep_unknown(ports, held).await?;
+    }
+    let grace = grace::of(grace, held);
     let stopping = grace::stop(ports, slot, grace);
     let Some(watch) = heir else { return stopping.await };
     let seen = watch.beside(stopping).await?;
@@ -342,7 +361,7 @@ mod tests {
                 assert_eq!(refused.unwrap_err().kind, FailureKind::Refused, "{slot}");
             }
         }
-        assert_eq!(start(&ports, Slot::Green, &v1).await.unwrap_err().kind, FailureKind::Refused);
+        assert_eq!(start(&ports, Slot::Green, &v1, false).await.unwrap_err().kind, FailureKind::Refused);
         assert!(runs(&machine, Slot::Blue) && runs(&machine, Slot::Green));
         let seen = crate::glimpse(&ports).await.unwrap().0.router;
         assert_eq!(

@@ -5,6 +5,7 @@ mod attribution;
 mod closely;
 mod conductor;
 mod drain;
+mod environments;
 mod files;
 mod gates;
 mod grace;
@@ -24,6 +25,7 @@ mod watch;
 
 pub use closely::look_closely;
 pub use conductor::{Conductor, Subject};
+pub use environments::own_environment;
 pub use files::{read_releases, releases_path};
 pub use lease::HostLease;
 pub use masked::masked;

@@ -8,7 +8,7 @@ use lockgate_model::{
     Failure, FailureKind, HostId, HostObserved, Observed, Recorded, Rejection, Releases, ReplicaObserved,
     RouterObserved, Slot, SlotObserved, SlotState, live_without_router,
 };
-use lockgate_ports::{HostPorts, Replica, RuntimeSlot, all_dials};
+use lockgate_ports::{HostPorts, PortError, Replica, RuntimeSlot, all_dials};
 
 use crate::files;
 
@@ -43,8 +43,21 @@ async fn observe_host(ports: &HostPorts, depth: Depth) -> Result<HostObserved, F
             Depth::Plan => Ok(ports.runtime.conflicts().await?),
         }
     };
-    let ((mut seen, missing), conflicts) = tokio::try_join!(glimpse(ports), conflicts)?;
+    let launchable = async {
+        match depth {
+            Depth::Status => Ok(None),
+            Depth::Plan => match ports.router.launchable().await {
+                Err(error) if error.is_silence() => Err(Failure::from(error)),
+                launchable => Ok(launchable.err()),
+            },
+        }
+    };
+    let ((mut seen, missing), conflicts, unlaunchable) =
+        tokio::try_join!(glimpse(ports), conflicts, launchable)?;
     seen.conflicts = conflicts;
+    if let Some(error) = unlaunchable {
+        seen.router = RouterObserved { unreachable: Some(reason(&error)), answers: true, ..seen.router };
+    }
     missing.map_or(Ok(seen), Err)
 }
 
@@ -90,6 +103,7 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
         releases: releases.live,
         rejected: releases.rejected.into_iter().map(Rejection::told).collect(),
         conflicts: Vec::new(),
+        own_environment: None,
     };
     Ok((seen, missing))
 }
@@ -129,13 +143,18 @@ async fn observe_router(ports: &HostPorts) -> RouterObserved {
             ..RouterObserved::default()
         },
         Err(error) => {
-            let hint = error.hints().joined().map(|hints| format!(" ({hints})")).unwrap_or_default();
-            let reason = match error.kind {
-                FailureKind::Unreachable => format!("{}{hint}", error.message),
-                _ => format!("{error}{hint}"),
-            };
-            RouterObserved { unreachable: Some(reason), ..RouterObserved::default() }
+            let reason = reason(&error);
+            let answers = !error.is_silence();
+            RouterObserved { unreachable: Some(reason), answers, ..RouterObserved::default() }
         }
+    }
+}
+
+fn reason(error: &PortError) -> String {
+    let hint = error.hints().joined().map(|hints| format!(" ({hints})")).unwrap_or_default();
+    match error.kind {
+        FailureKind::Unreachable => format!("{}{hint}", error.message),
+        _ => format!("{error}{hint}"),
     }
 }
 

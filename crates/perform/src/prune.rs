@@ -6,7 +6,7 @@ use lockgate_model::{Evidence, Failure, Seen, Slot};
 use lockgate_ports::{HostPorts, PortError};
 
 use crate::watch::{LOOK_MILLIS, Watch};
-use crate::{files, traffic};
+use crate::{environments, files, traffic};
 
 /// Keeps as many of the newest releases. Where that takes longer than a look at who is live, `watch` looks beside it and
 /// behind it: a run does not end well over a dark site.
@@ -19,6 +19,9 @@ pub(crate) async fn prune<'a>(
     watch: impl FnOnce(Slot) -> Watch<'a>,
 ) -> Result<Seen, Failure> {
     let releases = files::newest(&files::read_releases(ports).await?, keep);
+    if ports.runtime.has_environments() {
+        environments::prune(ports, &releases).await?;
+    }
     let mut pruning = ports.runtime.prune(&releases);
     match tokio::time::timeout(Duration::from_millis(LOOK_MILLIS), &mut pruning).await {
         Ok(removed) => told(removed),

@@ -6,13 +6,16 @@ use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use lockgate_model::{
-    Digest, Health, HostId, HttpHealth, Millis, Probe, Release, ServiceName, Slot, Split, StatusRange, Tag,
+    Digest, EnvironmentName, Health, HostId, HttpHealth, Mask, Millis, Probe, ProjectName, Release,
+    ServiceName, Slot, Split, StatusRange, Tag,
 };
 use lockgate_ports::fake::{Artifact, Behaviour, FakePorts, Machine, NoFaults, SharedMachine, shared};
 use lockgate_ports::{
-    Answer, Check, HostPorts, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer,
+    Answer, Check, Gates, HostPorts, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer,
     Upstream,
 };
+
+use crate::conductor::{Conductor, Subject};
 
 pub(crate) fn releases(tags: &[&str]) -> Arc<BTreeMap<Tag, Artifact>> {
     let artifact = |(index, tag): (usize, &&str)| {
@@ -65,6 +68,23 @@ pub(crate) fn probe() -> Probe {
 pub(crate) fn probed() -> &'static Probe {
     static PROBE: LazyLock<Probe> = LazyLock::new(probe);
     &PROBE
+}
+
+/// Who performs on these ports alone.
+pub(crate) fn conductor(ports: &HostPorts) -> Conductor {
+    let subject = Subject {
+        project: ProjectName::new("shop").unwrap(),
+        service: service().clone(),
+        environment: EnvironmentName::new("prod").unwrap(),
+    };
+    Conductor {
+        subject,
+        hosts: BTreeMap::from([(ports.id.clone(), ports.clone())]),
+        gates: Gates::new(|_| unreachable!("no gate is asked")),
+        probe: probe(),
+        mask: Mask::default(),
+        told: Mask::default(),
+    }
 }
 
 pub(crate) fn service() -> &'static ServiceName {

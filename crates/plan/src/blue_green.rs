@@ -117,7 +117,7 @@ impl Wanted<'_> {
             return vec![Action::Withdraw { dial: host.seen.router.dial.clone() }];
         };
         vec![
-            self.start(slot, release),
+            self.start_again(slot, release),
             self.await_healthy(slot, release),
             self.switch(slot, release),
             self.verify(slot, release),

@@ -47,7 +47,11 @@ pub fn plan(
             .get(host)
             .ok_or_else(|| Failure::new(FailureKind::Unreachable, "the host was not looked at").at(host))?;
         if let Some(reason) = &seen.router.unreachable {
-            return Err(router_down(&slots.router, reason).at(host));
+            let refused = match seen.router.answers {
+                true => unusable(reason),
+                false => router_down(&slots.router, reason),
+            };
+            return Err(refused.at(host));
         }
         if let Some(split) = &seen.router.shared {
             return Err(shared_out(split, slots.strategy).at(host));
@@ -101,6 +105,12 @@ fn shared_out(split: &Split, strategy: Strategy) -> Failure {
     )
 }
 
+/// It runs, so nobody is to start it: what it lacks is in the reason, with what to do.
+fn unusable(reason: &str) -> Failure {
+    Failure::new(FailureKind::Refused, format!("the router cannot be used as it is: {reason}"))
+        .hint("`lockgate doctor` says what it wants")
+}
+
 /// A proxy of ours is started again by what changes something, another router by whoever runs it.
 fn router_down(router: &Router, reason: &str) -> Failure {
     let hint = match router {
@@ -116,6 +126,14 @@ mod tests {
     use lockgate_model::{BuiltinRouter, CaddyRouter, Template};
 
     use super::*;
+
+    #[test]
+    fn a_router_that_answered_is_not_to_be_started() {
+        let refused = unusable("not found: Caddy has no route for the service");
+        assert_eq!(refused.kind, FailureKind::Refused);
+        assert!(!refused.hints.to_string().contains("start"), "{refused:?}");
+        assert!(refused.message.ends_with("Caddy has no route for the service"), "{refused}");
+    }
 
     #[test]
     fn a_router_that_is_down_is_refused_with_what_starts_it() {

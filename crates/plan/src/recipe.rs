@@ -223,8 +223,15 @@ impl Wanted<'_> {
         Lane { host: None, steps: gates.into_iter().map(|gate| step(action(gate), vec![])).collect() }
     }
 
+    /// Of what was asked for. Who goes back to a release goes back to what it ran with.
     pub fn start(&self, slot: Slot, release: &Release) -> Action {
-        Action::Start { slot, release: release.clone() }
+        let own_environment = matches!(self.intent, Intent::Rollback { .. });
+        Action::Start { slot, release: release.clone(), own_environment }
+    }
+
+    /// Of what had the traffic before, in an undo.
+    pub fn start_again(&self, slot: Slot, release: &Release) -> Action {
+        Action::Start { slot, release: release.clone(), own_environment: true }
     }
 
     pub fn await_healthy(&self, slot: Slot, release: &Release) -> Action {

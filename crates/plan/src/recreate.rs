@@ -105,7 +105,7 @@ impl Wanted<'_> {
 
     /// The old release serves as before.
     fn bring_back(&self, host: &HostPlan<'_>, old: &Release) -> Vec<Action> {
-        let mut back = vec![self.start(SLOT, old), self.await_healthy(SLOT, old)];
+        let mut back = vec![self.start_again(SLOT, old), self.await_healthy(SLOT, old)];
         if self.is_routed() {
             back.push(self.switch(SLOT, old));
         }

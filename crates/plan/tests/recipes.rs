@@ -100,6 +100,7 @@ fn live(slot: Slot, tag: &str, router: &Router) -> HostObserved {
         releases: vec![release(tag).into()],
         rejected: Vec::new(),
         conflicts: Vec::new(),
+        own_environment: None,
     }
 }
 
@@ -337,5 +338,34 @@ fn a_router_that_splits_the_traffic_is_refused() {
         );
         assert_eq!(refused.message, wanted);
         assert!(!refused.hints.is_empty() && refused.host.is_some());
+    }
+}
+
+/// A release that is gone back to gets what it ran with, also in an undo; what is deployed gets today's.
+#[test]
+fn who_goes_back_to_a_release_goes_back_to_its_environment() {
+    let starts = |plan: &Plan, undone: bool| -> Vec<(String, bool)> {
+        let actions = plan.steps().flat_map(|(_, _, step)| match undone {
+            true => step.undo.clone(),
+            false => vec![step.action.clone()],
+        });
+        let of = |action| match action {
+            Action::Start { release, own_environment, .. } => {
+                Some((release.tag.to_string(), own_environment))
+            }
+            _ => None,
+        };
+        actions.filter_map(of).collect()
+    };
+    for (strategy, slot) in [(Strategy::BlueGreen, Slot::Blue), (Strategy::Recreate, Slot::Main)] {
+        let prod = environment(strategy, builtin(), &["web1"]);
+        let seen = [("web1", live(slot, "v1", &builtin()))];
+        let deployed = plan(&prod, &deploy("v2"), &seen).unwrap();
+        assert_eq!(starts(&deployed, false), [("v2".to_owned(), false)], "{strategy}");
+        assert_eq!(starts(&deployed, true), [("v1".to_owned(), true)], "{strategy}");
+        let mut back = live(slot, "v2", &builtin());
+        back.releases.push(release("v1").into());
+        let back = plan(&prod, &Intent::Rollback { release: None }, &[("web1", back)]).unwrap();
+        assert_eq!(starts(&back, false), [("v1".to_owned(), true)], "{strategy}");
     }
 }

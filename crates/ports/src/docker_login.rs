@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use lockgate_model::{FailureKind, Millis, Secret, quoted};
 use serde::Deserialize;
 
-use crate::{Command, Host, PortError};
+use crate::{Command, Host, Output, PortError};
 
 /// Docker Hub's key in `config.json`, from the times of the first registry.
 pub const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -20,6 +20,9 @@ const HELPER_CHARS_MAX: usize = 100;
 const TOKEN_USER: &str = "<token>";
 /// What helpers write when they have no login for a registry (docker-credential-helpers, `credentials/error.go`).
 const HELPER_HAS_NONE: &str = "credentials not found in native keychain";
+
+/// Asks the user's own login shell for a program, by its name in `$1`, and for its `PATH`.
+const LOGIN_PATH: &str = r#"exec "${SHELL:-/bin/sh}" -lc 'command -v '"$1"' && printf "%s\n" "$PATH"'"#;
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -166,15 +169,18 @@ async fn ask_helper(host: &dyn Host, path: &str, helper: &str, registry: &str) -
     let command = Command::new([program.as_str(), "get"])
         .stdin(server_address(registry))
         .timeout(Millis::from_secs(HELPER_SECONDS_MAX));
-    let output = match host.exec(&command).await {
-        Ok(output) => output,
-        Err(error) if error.kind == FailureKind::NotFound => return Err(no_helper(host, &program)),
+    let mut asked = ask(host, command.clone()).await;
+    if let Ok(None) = asked {
+        // A shell that people type in may have a longer PATH than the one that commands get.
+        let Some(path) = login_path(host, &program).await else { return Err(no_helper(host, &program)) };
+        let argv = vec![path.program, "get".to_owned()];
+        asked = ask(host, Command { argv, ..command.env("PATH", path.folders) }).await;
+    }
+    let output = match asked {
+        Ok(Some(output)) => output,
+        Ok(None) => return Err(no_helper(host, &program)),
         Err(error) => return Err(error.context(format!("{program} get"))),
     };
-    // 127 is how a shell, which an SSH host may put in between, says that there is no such program.
-    if output.code == 127 {
-        return Err(no_helper(host, &program));
-    }
     if !output.ok() {
         let has_none = output.stdout_text().contains(HELPER_HAS_NONE);
         let trouble = format!("{program} on {} failed with exit code {}", host.id(), output.code);
@@ -190,11 +196,45 @@ async fn ask_helper(host: &dyn Host, path: &str, helper: &str, registry: &str) -
     Ok(Found { login: Some(login), trouble: None })
 }
 
+/// `None` where there is no such program.
+async fn ask(host: &dyn Host, command: Command) -> Result<Option<Output>, PortError> {
+    match host.exec(&command).await {
+        // 127 is how a shell, which an SSH host may put in between, says that there is no such program.
+        Ok(output) => Ok((output.code != 127).then_some(output)),
+        Err(error) if error.kind == FailureKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A program as a login shell finds it.
+struct LoginPath {
+    /// Absolute.
+    program: String,
+    /// What that shell has in `PATH`: a helper calls others (`pass`, `gpg`).
+    folders: String,
+}
+
+/// Where the user's login shell finds the program; `None` where it does not either.
+async fn login_path(host: &dyn Host, program: &str) -> Option<LoginPath> {
+    let command =
+        Command::new(["sh", "-c", LOGIN_PATH, "sh", program]).timeout(Millis::from_secs(HELPER_SECONDS_MAX));
+    let output = host.exec(&command).await.ok().filter(Output::ok)?;
+    // What a profile prints comes before.
+    let text = output.stdout_text();
+    let mut lines = text.lines().rev();
+    let (folders, found) = (lines.next()?.to_owned(), lines.next()?.to_owned());
+    let is_it = found.starts_with('/') && found.rsplit('/').next() == Some(program);
+    is_it.then_some(LoginPath { program: found, folders })
+}
+
 fn no_helper(host: &dyn Host, program: &str) -> PortError {
-    let message =
-        format!("the credential helper {program}, which Docker's config.json names, is not on {}", host.id());
+    let message = format!(
+        "the credential helper {program}, which Docker's config.json names, is not on {}, neither in the PATH of commands nor \
+         in that of a login shell",
+        host.id()
+    );
     PortError::new(FailureKind::Unauthorized, message)
-        .hint("install it, or take it out of ~/.docker/config.json")
+        .hint("install it in /usr/local/bin, or take it out of ~/.docker/config.json")
 }
 
 #[cfg(test)]
@@ -279,5 +319,48 @@ mod tests {
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         let error = helped(127, "").await.unwrap_err();
         assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
+    }
+
+    /// The user's own login shell finds what a command's PATH does not have.
+    #[test]
+    fn a_login_shell_is_asked_for_a_helper_and_its_path() {
+        let home = tempfile::tempdir().unwrap();
+        let bin = home.path().join("own bin");
+        std::fs::create_dir(&bin).unwrap();
+        let program = bin.join("docker-credential-vault");
+        std::fs::write(&program, "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let profile = format!("echo Welcome\nPATH=\"$PATH:{}\"\n", bin.display());
+        std::fs::write(home.path().join(".profile"), profile).unwrap();
+        let asked = |name: &str| {
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", LOGIN_PATH, "sh", name]).env("HOME", home.path()).env("SHELL", "/bin/sh");
+            shell.output().unwrap()
+        };
+        let output = asked("docker-credential-vault");
+        let said = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines[1], program.to_str().unwrap(), "{said}");
+        assert!(lines[2].ends_with(bin.to_str().unwrap()), "{said}");
+        assert!(!asked("docker-credential-none").status.success());
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_only_a_login_shell_finds_is_asked_there() {
+        let mut machine = Machine::new(HostId::new("web1").unwrap(), Arc::new(Catalogue::default()));
+        let mut leaves = |program: &str, stdout: &str| {
+            let output = Output { code: 0, stdout: stdout.as_bytes().to_vec(), stderr: Vec::new() };
+            machine.programs.insert(program.to_owned(), output);
+        };
+        leaves("sh", "Welcome\n/home/ann/bin/docker-credential-vault\n/usr/bin:/home/ann/bin\n");
+        leaves("/home/ann/bin/docker-credential-vault", r#"{ "Username": "ann", "Secret": "hunter2" }"#);
+        let host = FakeHost(FakePorts::new(shared(machine), Arc::new(NoFaults)));
+        host.write("/login/config.json", br#"{ "credsStore": "vault" }"#, 0o600).await.unwrap();
+        let found = find(&host, "/login", "ghcr.io").await.unwrap();
+        assert_eq!(found.login, password("ann", "hunter2"));
+        host.write("/login/config.json", br#"{ "credsStore": "other" }"#, 0o600).await.unwrap();
+        let error = find(&host, "/login", "ghcr.io").await.unwrap_err();
+        assert_eq!(error.kind, FailureKind::Unauthorized);
+        assert!(error.message.contains("nor in that of a login shell"), "{error}");
     }
 }

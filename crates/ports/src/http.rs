@@ -10,7 +10,7 @@ use lockgate_model::{FailureKind, Millis, without_query};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::{Endpoint, Host, PortError};
+use crate::{Endpoint, Host, HostStream, PortError};
 
 /// Largest answer read; more is an error, for every caller wants a small document.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -112,9 +112,22 @@ pub fn retry_after(asked: Option<&str>, date: Option<&str>) -> Option<Duration> 
 /// and where nothing of it had been sent; else whether it was done is not known.
 pub async fn send(host: &dyn Host, endpoint: &Endpoint, request: Request) -> Result<Answer, PortError> {
     let timeout = request.timeout;
+    send_over(host.connect(endpoint, timeout), endpoint, request).await
+}
+
+/// As [`send`], over a stream of the caller's own making, such as one with TLS; `endpoint` is what it leads to.
+///
+/// # Errors
+/// As for [`send`], and those of making the stream.
+pub async fn send_over(
+    stream: impl Future<Output = Result<Box<dyn HostStream>, PortError>> + Send,
+    endpoint: &Endpoint,
+    request: Request,
+) -> Result<Answer, PortError> {
+    let timeout = request.timeout;
     let what = format!("{} {}{}", request.method, endpoint, without_query(&request.target));
     let (only_looks, sent) = (request.only_looks(), AtomicBool::new(false));
-    let answered = tokio::time::timeout(timeout.duration(), exchange(host, endpoint, request, &sent)).await;
+    let answered = tokio::time::timeout(timeout.duration(), exchange(stream, endpoint, request, &sent)).await;
     let error = match answered {
         Ok(Ok(answer)) => return Ok(answer),
         Ok(Err(error)) => error.context(&what),
@@ -126,13 +139,13 @@ pub async fn send(host: &dyn Host, endpoint: &Endpoint, request: Request) -> Res
 
 /// `sent` becomes true before the first byte of the request goes out.
 async fn exchange(
-    host: &dyn Host,
+    stream: impl Future<Output = Result<Box<dyn HostStream>, PortError>> + Send,
     endpoint: &Endpoint,
     request: Request,
     sent: &AtomicBool,
 ) -> Result<Answer, PortError> {
     let start = Instant::now();
-    let stream = host.connect(endpoint, request.timeout).await?;
+    let stream = stream.await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Ends with this future, also where that is dropped: whoever is at the other end sees that nobody waits any more.

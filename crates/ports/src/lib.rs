@@ -37,7 +37,7 @@ pub use registry::{Manifest, Registry, Resolved};
 pub use replica::{Owner, Replica, all_dials};
 pub use router::{InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Upstream, only_upstream};
 pub use runtime::{
-    Diagnosis, Finding, OWN_GRACE_SECONDS_MAX, OwnHealth, OwnHealthState, Runtime, RuntimeSlot,
+    Diagnosis, Finding, OWN_GRACE_SECONDS_MAX, OwnHealth, OwnHealthState, Runtime, RuntimeSlot, Variables,
 };
 pub use store::{AuditFilter, LookFilter, RECORDS_MAX, RecordFilter, Store};
 pub use tail::Tail;

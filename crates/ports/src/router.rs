@@ -128,6 +128,14 @@ pub trait Router: Send + Sync {
         Ok(())
     }
 
+    /// Whether it runs, or a change would start it: what is needed for that is there. Changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` when what starts it is missing on the host, with a hint; `Unreachable` when the host does not answer.
+    async fn launchable(&self) -> Result<(), PortError> {
+        Ok(())
+    }
+
     /// Whether [`Router::set`] takes a split of several slots.
     fn can_split(&self) -> bool {
         false

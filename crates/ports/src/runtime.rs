@@ -1,7 +1,11 @@
 //! What runs a slot, for one service in one environment on one host.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use lockgate_model::{FailureKind, Millis, OwnEnd, Release, Slot, SlotState, Tag, Template, Timestamp};
+use lockgate_model::{
+    FailureKind, Millis, OwnEnd, Release, Secret, Slot, SlotState, Tag, Template, Timestamp,
+};
 
 use crate::{Check, Endpoint, Output, PortError, Replica};
 
@@ -28,6 +32,9 @@ pub struct RuntimeSlot {
     /// From SIGTERM to SIGKILL, as its own definition has it; `None` where that says nothing.
     pub stop_grace: Option<Millis>,
 }
+
+/// Environment variables by name; the values may be secrets.
+pub type Variables = BTreeMap<String, Secret>;
 
 /// Something that explains an unhealthy slot: `nothing listens on port 5000; the container listens on 8080`.
 pub type Finding = String;
@@ -106,6 +113,44 @@ pub trait Runtime: Send + Sync {
     /// `NotFound` when the release's bytes are not on the host, `Conflict` (port or name in use), `Other`, with what the
     /// app wrote in [`PortError::logs`].
     async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError>;
+
+    /// Whether a start gives what runs environment variables that may be others another time.
+    fn has_environments(&self) -> bool {
+        false
+    }
+
+    /// The environment variables that what the slot holds was started with, as far as a start chooses them; `None` where the
+    /// slot holds nothing or that is not known any more.
+    ///
+    /// # Errors
+    /// As for [`Runtime::slots`]. None holds a value.
+    async fn environment(&self, slot: Slot) -> Result<Option<Variables>, PortError> {
+        let _ = slot;
+        Ok(None)
+    }
+
+    /// Those that [`Runtime::start`] would give the release in the slot now.
+    ///
+    /// # Errors
+    /// As for [`Runtime::conflicts`]. None holds a value.
+    async fn todays_environment(&self, slot: Slot, release: &Release) -> Result<Variables, PortError> {
+        let _ = (slot, release);
+        Ok(Variables::new())
+    }
+
+    /// As [`Runtime::start`], with these environment variables in the place of today's, as far as a start chooses them.
+    ///
+    /// # Errors
+    /// As for [`Runtime::start`].
+    async fn start_with(
+        &self,
+        slot: Slot,
+        release: &Release,
+        variables: &Variables,
+    ) -> Result<(), PortError> {
+        let _ = variables;
+        self.start(slot, release).await
+    }
 
     /// Stops the slot: SIGTERM, after `grace` SIGKILL; what it held can still be seen by [`Runtime::slots`].
     /// Does nothing when it does not run.

@@ -120,7 +120,7 @@ pub(crate) fn plan_for(hosts: &[HostId]) -> Plan {
     let mut numbers = Numbers(0);
     let (new, old) = (release("v2"), release("v1"));
     let fetch = Action::Fetch { release: new.clone() };
-    let start = Action::Start { slot: Slot::Green, release: new.clone() };
+    let start = Action::Start { slot: Slot::Green, release: new.clone(), own_environment: false };
     let stop = |slot| Action::Stop { slot, grace: Some(Millis(10_000)), heir: None, holding: None };
     let switch = |slot, release: &Release| Action::Switch { slot, release: release.clone(), probe: probe() };
     let prepare = [(fetch, vec![]), (start, vec![stop(Slot::Green)])];
@@ -171,6 +171,7 @@ pub(crate) fn observed() -> Observed {
         replicas: Vec::new(),
     };
     let seen = |slots| HostObserved {
+        own_environment: None,
         slots,
         router: RouterObserved {
             target: Some(Slot::Blue),

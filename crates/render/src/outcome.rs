@@ -153,7 +153,7 @@ fn held<'a>(plan: &'a Plan, host: &HostId, slot: Slot) -> Option<&'a Release> {
     let lanes = plan.phases.iter().flat_map(|phase| &phase.lanes);
     let mut steps = lanes.filter(|lane| lane.host.as_ref() == Some(host)).flat_map(|lane| &lane.steps);
     let started = steps.find_map(|step| match &step.action {
-        Action::Start { slot: started, release } => Some((*started, release)),
+        Action::Start { slot: started, release, .. } => Some((*started, release)),
         _ => None,
     });
     match started {

@@ -28,6 +28,17 @@ pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
     if let Some(rejected) = observed.rejected(&plan.release) {
         let _ = write!(text, "\n{} {}", paint.yellow("!"), rejected_text(&rejected, &rfc3339));
     }
+    for (host, text_of_host) in environments(plan, observed) {
+        let host = if plan.hosts.len() > 1 { format!("{}: ", hosts_text(&[host])) } else { String::new() };
+        let _ = write!(
+            text,
+            "\n{} {host}{} will have {text_of_host} (`lockgate deploy {} {}` runs it with today's)",
+            paint.yellow("!"),
+            plan.release.tag,
+            plan.service,
+            plan.release.tag
+        );
+    }
     if plan.is_empty() {
         let _ = write!(text, "\n\nnothing to do: what is wanted is what is");
         return text;
@@ -48,6 +59,12 @@ pub fn plan_text(plan: &Plan, observed: &Observed, paint: Paint) -> String {
     }
     let _ = write!(text, "\n\n{}", paint.faint("↩ is what takes a step back if a later one fails"));
     text
+}
+
+/// Where going back brings another environment along than today's, or cannot.
+fn environments(plan: &Plan, observed: &Observed) -> Vec<(HostId, String)> {
+    let told = |host: &HostId| observed.hosts.get(host)?.own_environment.as_ref()?.text(rfc3339);
+    plan.hosts.iter().filter_map(|host| Some((host.clone(), told(host)?))).collect()
 }
 
 /// What users will notice of it.
@@ -269,7 +286,11 @@ mod tests {
         stops.title = "stop the old release".into();
         stops.committed = false;
         for step in stops.lanes.iter_mut().flat_map(|lane| &mut lane.steps) {
-            step.undo = vec![Action::Start { slot: Slot::Blue, release: plan.release.clone() }];
+            step.undo = vec![Action::Start {
+                slot: Slot::Blue,
+                release: plan.release.clone(),
+                own_environment: true,
+            }];
             if let Some(first) = &first {
                 step.action = first.clone();
             }
@@ -284,6 +305,21 @@ mod tests {
         let plans = [recreated(None), recreated(Some(Action::Hold { bounds, own_grace: false }))];
         let texts = plans.map(|plan| plan_text(&plan, &observed(), Paint::plain()));
         insta::assert_snapshot!(texts.join("\n\n---\n\n"));
+    }
+
+    #[test]
+    fn what_going_back_brings_along_is_said_by_name() {
+        let mut seen = observed();
+        let at = lockgate_model::Timestamp(1_763_640_000_000);
+        let own = lockgate_model::OwnEnvironment { since: Some(at), differs: vec!["A".into(), "B".into()] };
+        seen.hosts.get_mut(&host("web1")).unwrap().own_environment = Some(own.clone());
+        let same = lockgate_model::OwnEnvironment { differs: Vec::new(), ..own };
+        seen.hosts.get_mut(&host("web2")).unwrap().own_environment = Some(same);
+        let text = plan_text(&plan(), &seen, Paint::plain()).replace(&rfc3339(at), "(then)");
+        let line = "! web1: v2 will have its own environment of (then): 2 variables differ from today's: A, B (`lockgate \
+                    deploy web v2` runs it with today's)";
+        assert!(text.lines().any(|one| one == line), "{text}");
+        assert!(!text.contains("web2: v2"), "nothing differs there: {text}");
     }
 
     #[test]

@@ -16,76 +16,11 @@ use lockgate_ports::fake::{Call, Fate, Faults, Machine, What};
 use tokio::time::Instant;
 
 use crate::Random;
+use crate::bad_day::{BadDay, Event, FaultMode};
 use crate::intents::Intents;
 use crate::release_lists;
 use crate::sessions::Kin;
 use crate::world::World;
-
-/// How one call goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultMode {
-    Unreachable,
-    AnswerLost,
-    /// A command that its caller gave up and that happens all the same, later.
-    Late,
-    NotFound,
-    DiskFull,
-}
-
-impl FaultMode {
-    pub const ALL: [FaultMode; 5] = [
-        FaultMode::Unreachable,
-        FaultMode::AnswerLost,
-        FaultMode::Late,
-        FaultMode::NotFound,
-        FaultMode::DiskFull,
-    ];
-}
-
-/// What happens in the world at some call, whoever makes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// The live app is killed.
-    KillLive,
-    /// The route is changed to the other slot, whatever that holds.
-    RouteElsewhere,
-    /// The route is gone.
-    RouteGone,
-    /// All images that no slot holds are removed.
-    ImagesGone,
-    ClockJump(i64),
-    HostDown(Millis),
-    /// Until the story says that it comes back.
-    HostGone,
-    RouterDown(Millis),
-    DiskFull,
-    /// The host is off for so long. `back`: its apps have a restart policy and come back with it.
-    PowerLost {
-        off: Millis,
-        back: bool,
-    },
-}
-
-/// What is in store for one orchestrator. Points are counted at its effects and journal entries (before and after
-/// each), calls at all its calls.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BadDay {
-    pub crash_at_point: Option<u64>,
-    pub pause_at_call: Option<(u64, Millis)>,
-    /// It is stopped in this swap of a record of its, by number, after the comparison and before it hears of the renaming.
-    pub stop_at_swap: Option<(u64, Millis)>,
-    pub interrupt_at_call: Option<u64>,
-    pub fault_at_call: Option<(u64, FaultMode)>,
-    pub faults_per_mille: u64,
-    /// The journal is full from this append on.
-    pub journal_full_from: Option<u64>,
-    pub events: Vec<(u64, usize, Event)>,
-    pub latency_millis_max: u64,
-    /// A user's request arrives before a call with this chance.
-    pub requests_per_mille: u64,
-    /// Whoever runs on the same machine can see that a process is gone.
-    pub sees_the_dead: bool,
-}
 
 /// A Lockgate that is broken on purpose, to see that the checks notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -411,10 +346,18 @@ impl Actor {
                     app.requests.clear();
                 }
             }
+            Event::KillStandby => {
+                self.world.disturb(host);
+                if let Some(app) = target.and_then(|slot| machine.slots.get_mut(&beside(slot))) {
+                    app.running_since = None;
+                    app.requests.clear();
+                }
+            }
+            Event::AddressesAnew => machine.deal_addresses_anew(),
             Event::RouteElsewhere => {
                 self.world.disturb(host);
-                let other = target.map_or(Slot::Blue, beside);
-                machine.point_at(Some(Machine::address(other)), None);
+                let other = machine.address_of(target.map_or(Slot::Blue, beside));
+                machine.point_at(Some(other), None);
             }
             Event::RouteGone => {
                 self.world.disturb(host);
@@ -609,7 +552,8 @@ impl Faults for Actor {
         }
         self.world.say(|| format!("{}: {call}", self.name()));
         if let (Some(Mutation::SwitchesEarly), What::Start(slot)) = (self.mutation, call.what) {
-            machine.point_at(Some(Machine::address(slot)), None);
+            let there = machine.address_of(slot);
+            machine.point_at(Some(there), None);
         }
         if call.what == What::Swap && !call.late {
             self.stop_in_swap(&machine.id);
@@ -654,7 +598,7 @@ impl EventSink for Actor {
             && let Some(host) = self.world.machines.keys().next()
         {
             let mut machine = self.world.machine(host);
-            let other = machine.target().map(|slot| Machine::address(beside(slot)));
+            let other = machine.target().map(|slot| machine.address_of(beside(slot)));
             machine.point_at(other, None);
         }
         self.world.say(|| format!("{}: · {}", self.name(), word(event)));

@@ -7,7 +7,7 @@ use lockgate_model::{HostId, LeaseRecord, Millis};
 use lockgate_ports::fake::Machine;
 
 use crate::Random;
-use crate::actor::BadDay;
+use crate::bad_day::BadDay;
 use crate::scene::{Beside, HOME, Initial, Scene};
 use crate::story::{Command, Story, Turn};
 use crate::world::World;

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use lockgate_model::{HostId, Outcome, Refusal};
 use lockgate_ports::fake::Life;
 
-use crate::actor::{BadDay, Ended, Event};
+use crate::actor::Ended;
+use crate::bad_day::{BadDay, Event};
 use crate::scene::tag;
 use crate::story::{Command, MACHINES, Story, Turn};
 use crate::systematic::{All, Finding};

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod actor;
+mod bad_day;
 mod fleet;
 mod gone;
 mod intents;
@@ -16,7 +17,8 @@ mod systematic;
 mod telling;
 mod world;
 
-pub use actor::{BadDay, Event, FaultMode, Mutation};
+pub use actor::Mutation;
+pub use bad_day::{BadDay, Event, FaultMode};
 pub use gone::lose_a_host_everywhere;
 pub use power::lose_power_everywhere;
 pub use random::Random;

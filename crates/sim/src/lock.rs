@@ -10,7 +10,7 @@ use lockgate_ports::PortError;
 use tokio::time::Instant;
 
 use crate::Random;
-use crate::actor::BadDay;
+use crate::bad_day::BadDay;
 use crate::story::{MACHINES, Story, Turn, turn};
 
 /// Longest wait for somebody else's lock.

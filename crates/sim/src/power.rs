@@ -9,7 +9,8 @@ use lockgate_ports::fake::{App, Life, Machine};
 use tokio::time::Instant;
 
 use crate::Random;
-use crate::actor::{BadDay, Ended, Event, Mutation};
+use crate::actor::{Ended, Mutation};
+use crate::bad_day::{BadDay, Event};
 use crate::scene::HOME;
 use crate::story::{Command, Story, Turn};
 use crate::systematic::{All, Finding};

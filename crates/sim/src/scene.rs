@@ -201,6 +201,7 @@ impl Scene {
                 layout: ComposeLayout::Folders(dir),
                 service: None,
                 project: None,
+                docker_host: None,
             }),
             router: Router::Builtin(BuiltinRouter::on("127.0.0.1:8080")),
             waves: self.waves.clone(),

@@ -4,7 +4,8 @@ use lockgate_model::{Millis, Strategy, Wave};
 use lockgate_ports::fake::Behaviour;
 
 use crate::Random;
-use crate::actor::{BadDay, Event, FaultMode, Mutation};
+use crate::actor::Mutation;
+use crate::bad_day::{BadDay, Event, FaultMode};
 use crate::scene::{Beside, Initial, Scene};
 
 /// What somebody types.
@@ -88,6 +89,15 @@ impl Story {
             let ahead =
                 scene.hosts.iter_mut().filter(|host| matches!(host, Initial::Ahead | Initial::Switched(_)));
             ahead.for_each(|host| *host = Initial::Live(Beside::Nothing));
+        }
+        let hosts = scene.hosts.len() as u64;
+        for kind in [Event::KillStandby, Event::AddressesAnew] {
+            if random.chance(150) {
+                let turn = random.below(turns.len() as u64);
+                let host = usize::try_from(random.below(hosts)).unwrap_or(0);
+                let event = (random.below(60 + 50 * hosts), host, kind);
+                turns[usize::try_from(turn).unwrap_or(0)].day.events.push(event);
+            }
         }
         Self { seed, scene, turns, last_machine, mutation: None, come_back: true }
     }

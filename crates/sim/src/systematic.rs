@@ -1,6 +1,6 @@
 //! Not by chance but all of them: a crash at every point, a fault at every call.
 
-use crate::actor::{BadDay, FaultMode};
+use crate::bad_day::{BadDay, FaultMode};
 use crate::story::{Command, Story, Turn};
 use crate::telling::{Told, tell};
 use crate::world::Tally;

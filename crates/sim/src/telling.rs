@@ -12,7 +12,8 @@ use lockgate_ports::fake::{FakePorts, FakeProber, FakeRunner, Faults, Life};
 use lockgate_ports::{CommandRunner, Output, PortError, Prober};
 use tokio::time::Instant;
 
-use crate::actor::{Actor, BadDay, Ended, Mutation};
+use crate::actor::{Actor, Ended, Mutation};
+use crate::bad_day::BadDay;
 use crate::journal::{ActorJournal, Memory};
 use crate::scene::{HOME, LEASE_SECONDS, service_name, tag};
 use crate::sessions::Kin;

@@ -3,7 +3,7 @@
 use lockgate_model::{ComposeLayout, ComposeRuntime, ProcessRuntime, Runtime, Strategy};
 
 use super::named::short;
-use super::reader::{Holes, Reader, variable};
+use super::reader::{Holes, Reader, quote, variable};
 use crate::at::{At, Either};
 use crate::error::Place;
 use crate::raw;
@@ -20,7 +20,12 @@ pub fn resolve(
             0 => Some(Runtime::Process(ProcessRuntime { dir: None })),
             _ => {
                 let layout = default_layout(reader, source.place, strategy)?;
-                Some(Runtime::Compose(ComposeRuntime { layout, service: None, project: None }))
+                Some(Runtime::Compose(ComposeRuntime {
+                    layout,
+                    service: None,
+                    project: None,
+                    docker_host: None,
+                }))
             }
         };
     };
@@ -90,9 +95,35 @@ fn compose(reader: &mut Reader<'_>, source: &At<raw::Compose>, strategy: Strateg
     {
         reader.conflict(*place, format!("both slots would be the same Compose {what}"), hint);
     }
+    let docker_host = raw.docker_host.as_ref().and_then(|docker_host| self::docker_host(reader, docker_host));
     Some(ComposeRuntime {
         layout,
+        docker_host,
         service: service.and_then(|(service, _)| service),
         project: project.and_then(|(project, _)| project),
     })
+}
+
+fn docker_host(reader: &mut Reader<'_>, source: &At<String>) -> Option<String> {
+    let text = reader.line("`docker_host`", source)?;
+    if let Some(destination) = text.strip_prefix("ssh://") {
+        let hint = match destination.contains(['"', '\\']) {
+            true => "name the machine in `hosts` instead".to_owned(),
+            false => format!("name the machine in `hosts: [\"ssh://{destination}\"]` instead"),
+        };
+        reader.invalid(source.place, "`docker_host` is an engine as seen from its host, not over SSH", hint);
+        return None;
+    }
+    let rest = text.strip_prefix("unix://").or_else(|| text.strip_prefix("tcp://")).unwrap_or(&text);
+    let is_socket = !text.starts_with("tcp://") && rest.starts_with('/');
+    let is_address = text.starts_with("tcp://") && !rest.is_empty() && !rest.contains('@');
+    if !(is_socket || is_address) {
+        reader.invalid(
+            source.place,
+            format!("`docker_host` {} is not valid", quote(source)),
+            "write unix:///path/to/docker.sock or tcp://HOST:PORT",
+        );
+        return None;
+    }
+    Some(text)
 }

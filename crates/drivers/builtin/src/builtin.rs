@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::admin::{self, Admin};
 use crate::options::{BuiltinOptions, reachable};
-use crate::{check, launch, listeners, replicas};
+use crate::{check, launch, listeners, program, replicas};
 
 /// What the proxy calls a target that is neither slot.
 const OUTSIDE: &str = "outside";
@@ -316,6 +316,18 @@ impl Router for Builtin {
 
     fn dials_slots(&self) -> bool {
         true
+    }
+
+    /// Where it runs nothing is to be started; on this machine it is this program.
+    async fn launchable(&self) -> Result<(), PortError> {
+        let Some(argv) = self.options.launch.as_ref().filter(|_| !self.options.host.id().is_local()) else {
+            return Ok(());
+        };
+        match self.admin().status().await {
+            Ok(None) => program::demand(&self.admin(), argv).await,
+            // What is the matter with one that runs, its route says.
+            Ok(Some(_)) | Err(_) => Ok(()),
+        }
     }
 
     async fn route(&self) -> Result<Route, PortError> {

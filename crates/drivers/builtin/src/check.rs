@@ -1,11 +1,13 @@
 //! What a deployment will need of the proxy.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use lockgate_model::Millis;
 use lockgate_own::{Foreign, SHELL};
 use lockgate_ports::{Check, Command, Endpoint, listens};
 use lockgate_proxy::{ProxyState, StatusView};
+use tokio::net::TcpSocket;
 
 use crate::admin::Admin;
 use crate::listeners;
@@ -93,27 +95,82 @@ async fn not_running(admin: &Admin<'_>, options: &BuiltinOptions, listen: Socket
 }
 
 async fn program(admin: &Admin<'_>, argv: &[String]) -> Check {
-    let program = argv.first().map_or("", String::as_str);
-    let script = "command -v \"$1\" && command -v setsid";
-    let command = Command::new(["sh", "-c", script, "sh", program]);
-    match admin.host.exec(&command).await {
-        Ok(output) if output.ok() => Check::ok("proxy", "does not run; the first deployment starts it"),
-        Ok(_) => {
-            let mend = format!("install {program} and setsid (util-linux) on the host");
-            Check::bad("proxy", format!("does not run, and {program} is not there to start it"), mend)
+    match crate::program::demand(admin, argv).await {
+        Ok(()) => Check::ok("proxy", "does not run; the first deployment starts it"),
+        Err(error) => {
+            let mend = error.hints().joined().unwrap_or_else(|| "make the host reachable".to_owned());
+            Check::bad("proxy", error.message, mend)
         }
-        Err(error) => Check::bad("proxy", error.to_string(), "make the host reachable"),
     }
 }
 
+/// As the proxy would take it, and given back at once.
+fn bindable(listen: SocketAddr) -> Check {
+    let bound = match listen {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+    .and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)
+    });
+    let elsewhere = "set router.builtin.listen to another address";
+    let Err(error) = bound else { return Check::ok("proxy address", format!("{listen} is free")) };
+    let (seen, mend) = match error.kind() {
+        ErrorKind::AddrInUse => (
+            format!("another program listens on {listen}"),
+            format!("stop what listens there, or {elsewhere}"),
+        ),
+        ErrorKind::PermissionDenied => (
+            format!("this user may not listen on {listen}"),
+            format!(
+                "ports below 1024 are root's (`sysctl net.ipv4.ip_unprivileged_port_start`); {elsewhere}"
+            ),
+        ),
+        ErrorKind::AddrNotAvailable => (
+            format!("{} is no address of this machine", listen.ip()),
+            format!("see `ip address`; {elsewhere}"),
+        ),
+        _ => (format!("{listen} cannot be taken: {error}"), elsewhere.to_owned()),
+    };
+    Check::bad("proxy address", seen, mend)
+}
+
 async fn free(admin: &Admin<'_>, listen: SocketAddr) -> Check {
+    if admin.host.id().is_local() {
+        return bindable(listen);
+    }
     let endpoint = Endpoint::Tcp(reachable(listen).to_string());
     match listens(admin.host, &endpoint, Millis(CONNECT_MILLIS_MAX)).await {
-        Ok(false) => Check::ok("proxy address", format!("{listen} is free")),
+        // Whether a proxy could listen there is not tried, so it is not said.
+        Ok(false) => Check::ok("proxy address", format!("nobody listens on {listen}")),
         Err(error) => Check::warn("proxy address", error.to_string(), "see whether the host can be reached"),
         Ok(true) => {
             let mend = "stop what listens there, or set router.builtin.listen to another address";
             Check::bad("proxy address", format!("another program listens on {listen}"), mend)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_ports::CheckState;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_called_free_only_where_it_could_be_taken() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let said = |address: SocketAddr| {
+            let check = bindable(address);
+            (check.state, check.seen)
+        };
+        assert_eq!(said(address), (CheckState::Bad, format!("another program listens on {address}")));
+        drop(taken);
+        assert_eq!(said(address), (CheckState::Ok, format!("{address} is free")));
+        // TEST-NET-1 of RFC 5737: nobody's.
+        let foreign = "192.0.2.1:8080".parse().unwrap();
+        assert_eq!(said(foreign), (CheckState::Bad, "192.0.2.1 is no address of this machine".to_owned()));
     }
 }

@@ -6,6 +6,7 @@ mod check;
 mod launch;
 mod listeners;
 mod options;
+mod program;
 mod replicas;
 
 pub use builtin::Builtin;

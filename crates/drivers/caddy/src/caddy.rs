@@ -103,10 +103,30 @@ impl Caddy {
         };
         let name = self.options.id.clone().unwrap_or_else(|| format!("{}_upstream", self.options.label));
         let dial = slots.first().copied().unwrap_or("<address of the live slot>");
-        PortError::not_found(format!("Caddy at {} has no route for the service: {why}; {there}", self.admin.shown())).hint(format!(
-            "have `reverse_proxy {dial}` in the Caddyfile, or mark the handler: `curl -X POST -H 'content-type: application/json' -d '\"{name}\"' {}/config/…/handle/0/@id` and set `router.caddy.id: {name}`",
+        PortError::not_found(format!(
+            "Caddy at {} has no route for the service: {why}; {there}",
             self.admin.shown()
         ))
+        .hint(format!(
+            "have `reverse_proxy {dial}` in the Caddyfile{}",
+            others.first().map(|one| self.mark(one, &name)).unwrap_or_default()
+        ))
+    }
+
+    /// How to give the handler an id, typed as it is.
+    fn mark(&self, handler: &Handler, name: &str) -> String {
+        let shown = self.admin.shown().trim_end_matches('/');
+        let socket = shown.strip_prefix("unix:").or_else(|| shown.strip_prefix("unix/"));
+        let at = match socket {
+            Some(socket) => format!("--unix-socket {socket} http://localhost"),
+            None => shown.to_owned(),
+        };
+        format!(
+            ", or mark the handler that is meant, such as the one that dials {}: `curl -X POST -H 'content-type: \
+             application/json' -d '\"{name}\"' {at}{}/@id` and set `router.caddy.id: {name}`",
+            handler.dials.join(" and "),
+            handler.path.url()
+        )
     }
 
     /// Reads the configuration and the ETag of the upstreams in it, both of the same moment.

@@ -1,15 +1,18 @@
 //! What `doctor` says of Caddy.
 
-use lockgate_model::Slot;
-use lockgate_ports::{Check, PortError};
+use lockgate_model::{Millis, Slot};
+use lockgate_ports::{Check, PortError, Request, Router};
 use serde_json::Value;
 
+use crate::ask::DataPath;
 use crate::caddy::{Caddy, Live};
 use crate::tree::By;
 use crate::{service, snippet, version};
 
 /// What is asked for when only the way there is wanted.
 const ANY_PATH: &str = "/";
+/// How long that may take.
+const ASK_SECONDS_MAX: u64 = 5;
 /// Whether the kernel moves connections from a closed listening socket to another one on the same port. Each network
 /// namespace has its own; this is the host's, and whether Caddy runs in that one is not known.
 const MIGRATE_FLAG: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
@@ -36,12 +39,23 @@ pub(crate) async fn check(caddy: &Caddy) -> Vec<Check> {
     checks.push(flush_check(caddy, &live).await);
     checks.push(ghost_check(caddy, &config));
     checks.push(match caddy.data_path(ANY_PATH).await {
-        Ok(path) => Check::ok("asking through Caddy", path.to_string()),
+        Ok(path) => asked(caddy, &path).await,
         Err(error) => failed("asking through Caddy", error),
     });
     checks.push(snippet_check(caddy, &live).await);
     checks.extend(migration_check(caddy).await);
     checks
+}
+
+/// Whatever it answers, the way there is the right one.
+async fn asked(caddy: &Caddy, path: &DataPath) -> Check {
+    let request = Request::get(ANY_PATH, Millis::from_secs(ASK_SECONDS_MAX));
+    match caddy.ask(&request).await {
+        Ok(answered) => {
+            Check::ok("asking through Caddy", format!("{path} answers {}", answered.answer.status))
+        }
+        Err(error) => failed("asking through Caddy", error.context(path)),
+    }
 }
 
 fn failed(what: &str, error: PortError) -> Check {

@@ -104,6 +104,9 @@ pub(crate) struct HealthLog {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct ContainerConfig {
+    /// `NAME=value`, the image's among them.
+    #[serde(deserialize_with = "nullable")]
+    pub env: Vec<String>,
     /// The image reference as it was asked for.
     pub image: String,
     pub tty: bool,
@@ -167,6 +170,9 @@ pub(crate) struct ImageSummary {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct ImageConfig {
+    /// `NAME=value`.
+    #[serde(deserialize_with = "nullable")]
+    pub env: Vec<String>,
     #[serde(deserialize_with = "nullable")]
     pub labels: BTreeMap<String, String>,
     pub healthcheck: Option<Healthcheck>,

@@ -8,6 +8,7 @@ use lockgate_ports::{Check, Endpoint, PortError, listens};
 
 use crate::compose::Compose;
 use crate::conflicts::{Comparison, HostPort};
+use crate::engine_address::{EngineAddress, ToldBy};
 use crate::found_cli::FoundCli;
 use crate::held::{Held, is_running};
 use crate::labels::{COMPOSE_SERVICE, label};
@@ -50,7 +51,10 @@ impl Compose {
     async fn check_engine(&self) -> Check {
         let what = format!("Docker Engine on {}", self.host.id());
         match self.engine.get::<api::Version>("/version").await {
-            Ok(Some(found)) => Check::ok(what, format!("{} (API {})", found.version, found.api_version)),
+            Ok(Some(found)) => match self.engine.address().await {
+                Ok(address) => engine_found(what, &found, address),
+                Err(error) => bad(what, error),
+            },
             Ok(None) => Check::bad(what, "it does not tell its version", "is the socket Docker's?"),
             Err(error) => bad(what, error),
         }
@@ -200,8 +204,13 @@ impl Compose {
         let what = "free disk space for images";
         let wanted = self.disk_free_mib;
         match self.disk().await {
-            Ok((folder, free)) if free >= wanted => Check::ok(what, format!("{free} MiB in {folder}")),
-            Ok((folder, free)) => {
+            Ok(None) => Check::warn(
+                what,
+                "not looked at: the engine is on another machine",
+                "see `docker system df`, and `df` on the engine's machine",
+            ),
+            Ok(Some((folder, free))) if free >= wanted => Check::ok(what, format!("{free} MiB in {folder}")),
+            Ok(Some((folder, free))) => {
                 let seen = format!("{free} MiB in {folder}, {wanted} MiB wanted");
                 Check::bad(
                     what,
@@ -211,6 +220,25 @@ impl Compose {
             }
             Err(error) => bad(what, error),
         }
+    }
+}
+
+/// Where it is, is said where somebody said so: `DOCKER_HOST` of a shell is forgotten easily.
+fn engine_found(what: String, found: &api::Version, address: &EngineAddress) -> Check {
+    let version = format!("{} (API {})", found.version, found.api_version);
+    let seen = match &address.told_by {
+        ToldBy::Default => version,
+        told_by => format!("{version} at {address}, as {told_by} says"),
+    };
+    match &address.elsewhere {
+        None => Check::ok(what, seen),
+        Some(name) => Check::warn(
+            what,
+            format!("{seen}: another machine, while Compose files, leases and state are on this one"),
+            format!(
+                "containers are reached by the ports that they publish there, and who deploys from elsewhere is not kept out:                  better name the machine in lockgate.yaml, as in `hosts: [\"root@{name}\"]`"
+            ),
+        ),
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::cli_cache::CliCache;
+use crate::engine_address::Locator;
 use crate::found_cli::{ComposeCli, FoundCli};
 use crate::place::Place;
 use crate::plain::plain;
@@ -24,14 +25,14 @@ const SECRET_BYTES_MIN: usize = 4;
 
 pub(crate) struct Cli {
     host: Arc<dyn Host>,
-    pub(crate) docker_host: String,
+    locator: Arc<Locator>,
     pub(crate) wanted: Option<ComposeCli>,
     found: OnceCell<FoundCli>,
 }
 
 impl Cli {
-    pub(crate) fn new(host: Arc<dyn Host>, docker_host: String) -> Self {
-        Self { host, docker_host, wanted: None, found: OnceCell::new() }
+    pub(crate) fn new(locator: Arc<Locator>, wanted: Option<ComposeCli>) -> Self {
+        Self { host: locator.host.clone(), locator, wanted, found: OnceCell::new() }
     }
 
     /// The Compose of the host; looked for once.
@@ -124,8 +125,10 @@ impl Cli {
             command = command.arg(*arg);
         }
         command.env.clone_from(env);
+        for (name, value) in self.locator.address().await?.variables() {
+            command = command.env(name, value);
+        }
         command
-            .env("DOCKER_HOST", &self.docker_host)
             .env("COMPOSE_IGNORE_ORPHANS", "true")
             .env("COMPOSE_ANSI", "never")
             .timeout(Millis::from_secs(seconds_max))
@@ -140,6 +143,7 @@ impl Cli {
         env: &BTreeMap<String, String>,
     ) -> Result<Vec<String>, PortError> {
         let files: Vec<&str> = place.files.iter().map(String::as_str).collect();
+        let env = &with_profiles(place, env);
         let output = self.run(place, &files, env, &["config", "--services"], READ_SECONDS_MAX).await?;
         if !output.ok() {
             return Err(unreadable(place, &output, &self.found_in(&place.dir).await?.typed()));
@@ -161,6 +165,7 @@ impl Cli {
         let found = self.found_in(&place.dir).await?;
         let v1 = found.is_v1();
         let files: Vec<&str> = place.files.iter().map(String::as_str).collect();
+        let env = &with_profiles(place, env);
         let args: &[&str] = if v1 { &["config"] } else { &["config", "--format", "json"] };
         let output = self.run(place, &files, env, args, READ_SECONDS_MAX).await?;
         if !output.ok() {
@@ -210,6 +215,16 @@ pub(crate) enum Recreates {
     WithVolumes,
     /// None: only those that are missing are made, and those that have ended started.
     Nothing,
+}
+
+/// A service behind a profile is started when it is named, and read only where its profile is on.
+fn with_profiles(place: &Place, env: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let profiles = place.profiles();
+    let mut env = env.clone();
+    if !profiles.is_empty() {
+        env.insert("COMPOSE_PROFILES".to_owned(), profiles.join(","));
+    }
+    env
 }
 
 /// Puts the call at the end of the builder's chain.
@@ -263,6 +278,29 @@ fn explain(place: &Place, said: &str, host: &dyn Host, typed: &str) -> PortError
     let (path, id) = (place.path(), host.id());
     let message = format!("{} of {path} did not start: {said}", place.service);
     let error = |kind| PortError::new(kind, &message);
+    // Of an address in a network Docker says no more than that; of a port it names who could not listen.
+    let listens = has(&["bind", "listen tcp", "listen udp", "userland proxy", "external connectivity"]);
+    if has(&["address already in use"]) && !listens {
+        return error(FailureKind::Conflict).hint(format!(
+            "another container has the address that `networks` of {path} gives this one: take `ipv4_address` out, for the \
+             router finds each slot on its own"
+        ));
+    }
+    if has(&["pool overlaps with other one"]) {
+        return error(FailureKind::Conflict).hint(format!(
+            "another network has the subnet that `ipam` of {path} names: `docker network ls`; take `ipam` out, or use that \
+             network (`external: true`)"
+        ));
+    }
+    if has(&["cannot join network of", "joining network of container"]) {
+        return error(FailureKind::Conflict).hint(format!(
+            "`network_mode` of {path} names a container that does not run: start that one first"
+        ));
+    }
+    if has(&["unsupported external secret", "unsupported external config"]) {
+        return error(FailureKind::Refused)
+            .hint(format!("only Swarm keeps what is `external`: give it a `file:` in {path} instead"));
+    }
     if has(&["port is already allocated", "address already in use", "ports are not available"]) {
         return error(FailureKind::Conflict).hint(format!(
             "another container or program on {id} has the host port: slots need none, so take `ports:` out of {path}"
@@ -320,6 +358,24 @@ mod tests {
     }
 
     #[test]
+    fn an_address_in_a_network_is_told_from_a_port_of_the_host() {
+        let place = Place {
+            slot: Slot::Blue,
+            dir: "/srv/web/blue".into(),
+            files: vec!["compose.yaml".into()],
+            contents: vec![Vec::new()],
+            service: "web".into(),
+            project: None,
+        };
+        let hint = |said: &str| {
+            explain(&place, said, &lockgate_local::Local::new(), "docker compose").hints().to_string()
+        };
+        assert!(hint("Error response from daemon: Address already in use").contains("`ipv4_address`"));
+        let port = "driver failed programming external connectivity: listen tcp4 0.0.0.0:80: bind: address already in use";
+        assert!(hint(port).contains("host port"), "{}", hint(port));
+    }
+
+    #[test]
     fn complaints_become_kinds_that_say_what_to_do() {
         let place = Place {
             slot: Slot::Blue,
@@ -341,6 +397,10 @@ mod tests {
                 FailureKind::Unreachable,
             ),
             ("No such image: web@sha256:00", FailureKind::NotFound),
+            ("Error response from daemon: Address already in use", FailureKind::Conflict),
+            ("Pool overlaps with other one on this address space", FailureKind::Conflict),
+            ("cannot join network of a non running container: 1", FailureKind::Conflict),
+            ("unsupported external secret token", FailureKind::Refused),
             ("write /x: no space left on device", FailureKind::DiskFull),
             ("something else", FailureKind::Other),
         ] {

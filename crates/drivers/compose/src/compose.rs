@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use lockgate_model::{ComposeRuntime, EnvironmentName, ProjectName, Service, Slot};
 use lockgate_ports::{Host, PortError};
-use tokio::sync::OnceCell;
 
 use crate::cli::Cli;
 use crate::engine::Engine;
+use crate::engine_address::Locator;
 use crate::found_cli::ComposeCli;
-
-const DOCKER_SOCKET_DEFAULT: &str = "/var/run/docker.sock";
 
 /// What a [`Compose`] is for: one service in one environment on one host.
 pub struct ComposeOptions {
@@ -41,16 +39,17 @@ pub struct Compose {
     pub(crate) dialled: BTreeMap<Slot, String>,
     /// The router that cannot do with several containers in a slot.
     pub(crate) unbalanced: Option<&'static str>,
-    docker_config: OnceCell<String>,
+    locator: Arc<Locator>,
 }
 
 impl Compose {
     #[must_use]
     pub fn new(options: ComposeOptions) -> Self {
         let ComposeOptions { host, project, environment, service, slots, runtime, disk_free_mib } = options;
-        let engine = Engine::new(host.clone(), DOCKER_SOCKET_DEFAULT.to_owned());
-        let cli = Cli::new(host.clone(), engine.docker_host());
-        let (dialled, docker_config) = (BTreeMap::new(), OnceCell::new());
+        let locator = Arc::new(Locator::new(host.clone(), runtime.docker_host.clone(), None));
+        let engine = Engine::new(locator.clone());
+        let cli = Cli::new(locator.clone(), None);
+        let dialled = BTreeMap::new();
         Self {
             host,
             project,
@@ -63,19 +62,8 @@ impl Compose {
             cli,
             dialled,
             unbalanced: None,
-            docker_config,
+            locator,
         }
-    }
-
-    /// Docker's socket on the host instead of the usual one: a path, or `DOCKER_HOST`'s form `unix:///path`.
-    #[must_use]
-    pub fn docker_socket(mut self, socket: Option<String>) -> Self {
-        if let Some(socket) = socket {
-            let path = socket.strip_prefix("unix://").unwrap_or(&socket).to_owned();
-            self.engine = Engine::new(self.host.clone(), path);
-            self.cli.docker_host = self.engine.docker_host();
-        }
-        self
     }
 
     /// The names of containers that `router.caddy.dial` comes to. Without, the router needs none of a slot.
@@ -102,16 +90,15 @@ impl Compose {
     /// The folder on the host with Docker's `config.json`; without, `$DOCKER_CONFIG` or `~/.docker`.
     #[must_use]
     pub fn docker_config(mut self, folder: impl Into<String>) -> Self {
-        self.docker_config = OnceCell::new_with(Some(folder.into()));
+        let key = self.locator.key.clone();
+        self.locator = Arc::new(Locator::new(self.host.clone(), key, Some(folder.into())));
+        self.engine = Engine::new(self.locator.clone());
+        self.cli = Cli::new(self.locator.clone(), self.cli.wanted);
         self
     }
 
     pub(crate) async fn docker_config_folder(&self) -> Result<&str, PortError> {
-        let folder = self
-            .docker_config
-            .get_or_try_init(|| lockgate_ports::docker_login::config_folder(self.host.as_ref()))
-            .await?;
-        Ok(folder)
+        self.locator.config_folder().await
     }
 
     pub(crate) fn repository(&self) -> Result<&str, PortError> {

@@ -270,6 +270,7 @@ mod tests {
                     layout: ComposeLayout::Folders(layout),
                     service: None,
                     project: None,
+                    docker_host: None,
                 },
                 disk_free_mib: 0,
             });

@@ -1,12 +1,13 @@
 //! Why two slots cannot run beside each other.
 
 use futures_util::future::try_join;
-use lockgate_model::Slot;
+use lockgate_model::{FailureKind, Slot};
 use lockgate_ports::{Endpoint, PortError};
 use serde_json::Value;
 
 use crate::compose::Compose;
 use crate::conflict_cache::Key;
+use crate::exclusive::Exclusive;
 use crate::per_slot::PerSlot;
 use crate::place::Place;
 use crate::scale::{self, Several};
@@ -20,6 +21,7 @@ struct Claims {
     /// How many containers it wants.
     containers: u64,
     per_slot: PerSlot,
+    exclusive: Exclusive,
 }
 
 /// A port of the host that a slot publishes.
@@ -102,6 +104,15 @@ impl Compose {
             return Ok(Comparison { conflicts: vec![same], ..Comparison::default() });
         }
         let (one, other) = try_join(self.claims(blue), self.claims(green)).await?;
+        for (place, claims) in [(blue, &one), (green, &other)] {
+            if let Some(named) = claims.exclusive.for_swarm() {
+                let message = format!("{} of {} wants {named} as `external`", place.service, place.path());
+                return Err(PortError::new(FailureKind::Refused, message).hint(
+                    "only Swarm keeps those, and Compose starts no container with them: give it a `file:` on the host \
+                     instead",
+                ));
+            }
+        }
         let mut conflicts: Vec<String> = self.same_name((blue, &one), (green, &other)).into_iter().collect();
         conflicts.extend(compare((blue, &one), (green, &other), self.service.port));
         conflicts.extend(self.scale_conflicts(blue, &one));
@@ -113,11 +124,18 @@ impl Compose {
     async fn claims(&self, place: &Place) -> Result<Claims, PortError> {
         let document = self.cli.config(place, &self.interpolation(place.slot, None)).await?;
         let service = document.get("services").and_then(|services| services.get(&place.service));
-        let found = service.map(|service| claims(service, PerSlot::of(&document, service, place)));
+        let found = service.map(|service| Claims {
+            exclusive: Exclusive::of(&document, service, place),
+            ..claims(service, PerSlot::of(&document, service, place))
+        });
         let typed = self.cli.found_in(&place.dir).await?.typed();
         found.ok_or_else(|| {
             PortError::not_found(format!("Compose finds no service {} in {}", place.service, place.path()))
-                .hint(format!("see `{typed} -f {} config`; is it behind a profile?", place.path()))
+                .hint(format!(
+                    "see `{typed} -f {} config`; where it is behind a profile of another file, set COMPOSE_PROFILES in {}/.env",
+                    place.path(),
+                    place.dir
+                ))
         })
     }
 
@@ -163,6 +181,7 @@ fn claims(service: &Value, per_slot: PerSlot) -> Claims {
         host_network: text("network_mode").as_deref() == Some("host"),
         containers: scale::wanted(service),
         per_slot,
+        exclusive: Exclusive::default(),
     }
 }
 
@@ -211,11 +230,12 @@ fn compare(one: (&Place, &Claims), other: (&Place, &Claims), port: Option<u16>) 
         ));
     }
     if a.host_network && b.host_network {
-        let port = port.map_or("the same port".to_owned(), |port| format!("port {port}"));
+        let named = port.map_or("the same port".to_owned(), |port| format!("port {port}"));
         found.push(format!(
-            "{both} both use `network_mode: host` and would listen on {port}: use a bridge network for them"
+            "{both} both use `network_mode: host` and would listen on {named}: use a bridge network for them"
         ));
     }
+    found.extend(a.exclusive.conflicts(&b.exclusive, &both, port));
     found
 }
 

@@ -151,8 +151,9 @@ pub(crate) struct Answers {
     pub port: u16,
 }
 
-/// At its own address on a bridge network, the host's for `network_mode: host`, else where it publishes the port.
-pub(crate) fn answers(container: &Container, port: Option<u16>) -> Option<Answers> {
+/// At its own address on a bridge network, the host's for `network_mode: host`, else where it publishes the port. Of an
+/// engine `elsewhere`, on another machine, only what is published or the machine's own is reached from the host.
+pub(crate) fn answers(container: &Container, port: Option<u16>, elsewhere: Option<&str>) -> Option<Answers> {
     let ports = &container.network_settings.ports;
     let only = || {
         let mut tcp = ports.keys().filter_map(|key| key.strip_suffix("/tcp")?.parse::<u16>().ok());
@@ -162,16 +163,23 @@ pub(crate) fn answers(container: &Container, port: Option<u16>) -> Option<Answer
     let at = |endpoint: String, network: Option<&String>| {
         Some(Answers { endpoint: Endpoint::Tcp(endpoint), network: network.cloned(), port })
     };
+    let machine = match elsewhere {
+        Some(name) if name.contains(':') => format!("[{name}]"),
+        Some(name) => name.to_owned(),
+        None => "127.0.0.1".to_owned(),
+    };
     if container.host_config.network_mode == "host" {
-        return at(format!("127.0.0.1:{port}"), None);
+        return at(format!("{machine}:{port}"), None);
     }
     let mut networks = container.network_settings.networks.iter();
-    if let Some((name, network)) = networks.find(|(_, network)| !network.ip_address.is_empty()) {
+    if elsewhere.is_none()
+        && let Some((name, network)) = networks.find(|(_, network)| !network.ip_address.is_empty())
+    {
         return at(format!("{}:{port}", network.ip_address), Some(name));
     }
     let published = ports.get(&format!("{port}/tcp"))?.as_ref()?.first()?;
     let ip = match published.host_ip.as_str() {
-        "" | "0.0.0.0" | "::" => "127.0.0.1",
+        "" | "0.0.0.0" | "::" => &machine,
         ip => ip,
     };
     at(format!("{ip}:{}", published.host_port), None)
@@ -191,8 +199,8 @@ mod tests {
         serde_json::from_value(document).unwrap()
     }
 
-    fn endpoint(container: &Container, port: Option<u16>) -> Option<Endpoint> {
-        answers(container, port).map(|answers| answers.endpoint)
+    fn endpoint(container: &Container, port: Option<u16>, elsewhere: Option<&str>) -> Option<Endpoint> {
+        answers(container, port, elsewhere).map(|answers| answers.endpoint)
     }
 
     #[test]
@@ -200,14 +208,18 @@ mod tests {
         let bridge = container(serde_json::json!({ "NetworkSettings": {
             "Networks": { "a": { "IPAddress": "" }, "b": { "IPAddress": "172.18.0.2" } },
             "Ports": { "8080/tcp": null } } }));
-        assert_eq!(endpoint(&bridge, Some(5000)), Some(Endpoint::Tcp("172.18.0.2:5000".into())));
-        assert_eq!(endpoint(&bridge, None), Some(Endpoint::Tcp("172.18.0.2:8080".into())));
+        assert_eq!(endpoint(&bridge, Some(5000), None), Some(Endpoint::Tcp("172.18.0.2:5000".into())));
+        assert_eq!(endpoint(&bridge, None, None), Some(Endpoint::Tcp("172.18.0.2:8080".into())));
         let host = container(serde_json::json!({ "HostConfig": { "NetworkMode": "host" } }));
-        assert_eq!(endpoint(&host, Some(5000)), Some(Endpoint::Tcp("127.0.0.1:5000".into())));
-        assert_eq!(endpoint(&host, None), None);
+        assert_eq!(endpoint(&host, Some(5000), None), Some(Endpoint::Tcp("127.0.0.1:5000".into())));
+        assert_eq!(endpoint(&host, None, None), None);
         let published = container(serde_json::json!({ "NetworkSettings": {
             "Networks": null, "Ports": { "80/tcp": [{ "HostIp": "0.0.0.0", "HostPort": "8081" }] } } }));
-        assert_eq!(endpoint(&published, Some(80)), Some(Endpoint::Tcp("127.0.0.1:8081".into())));
+        assert_eq!(endpoint(&published, Some(80), None), Some(Endpoint::Tcp("127.0.0.1:8081".into())));
+        let there = |container, port| endpoint(container, Some(port), Some("fd00::2"));
+        assert_eq!(there(&bridge, 5000), None, "another machine's bridge is not reached");
+        assert_eq!(there(&host, 5000), Some(Endpoint::Tcp("[fd00::2]:5000".into())));
+        assert_eq!(there(&published, 80), Some(Endpoint::Tcp("[fd00::2]:8081".into())));
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl Compose {
     }
 
     async fn listening(&self, container: &Container, port: u16) -> Option<Finding> {
+        if self.engine.address().await.ok()?.elsewhere.is_some() {
+            return Some(format!(
+                "the engine is on another machine, where the container's port {port} must be under `ports:`"
+            ));
+        }
         let mut listeners = BTreeSet::new();
         let mut seen = false;
         for table in ["tcp", "tcp6"] {

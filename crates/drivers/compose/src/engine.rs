@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use lockgate_model::{FailureKind, Millis};
-use lockgate_ports::{Answer, Endpoint, Host, PortError, Request, http};
+use lockgate_model::{FailureKind, Millis, quoted};
+use lockgate_ports::{Answer, Host, HostStream, PortError, Request, http};
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
-use crate::api;
-use crate::image;
+use crate::engine_address::{EngineAddress, Locator};
+use crate::engine_tls::EngineTls;
+use crate::{api, image, silent_engine};
 
 /// Bound for one look at the engine; it answers within milliseconds unless the host is in trouble.
 pub(crate) const LOOK_SECONDS_MAX: u64 = 15;
@@ -29,33 +31,54 @@ impl Refusal {
 }
 
 pub(crate) struct Engine {
-    host: Arc<dyn Host>,
-    socket: String,
+    locator: Arc<Locator>,
+    tls: OnceCell<EngineTls>,
 }
 
 impl Engine {
-    pub(crate) fn new(host: Arc<dyn Host>, socket: String) -> Self {
-        Self { host, socket }
+    pub(crate) fn new(locator: Arc<Locator>) -> Self {
+        Self { locator, tls: OnceCell::new() }
     }
 
-    pub(crate) fn host(&self) -> &dyn Host {
-        self.host.as_ref()
+    fn host(&self) -> &dyn Host {
+        self.locator.host.as_ref()
     }
 
-    pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint::Unix(self.socket.clone())
+    /// # Errors
+    /// See [`Locator::address`].
+    pub(crate) async fn address(&self) -> Result<&EngineAddress, PortError> {
+        self.locator.address().await
     }
 
-    /// The value for `DOCKER_HOST`, so that Compose speaks to the same engine.
-    pub(crate) fn docker_host(&self) -> String {
-        format!("unix://{}", self.socket)
+    /// # Errors
+    /// Why the engine does not answer, in words of its own.
+    pub(crate) async fn connect(&self, timeout: Millis) -> Result<Box<dyn HostStream>, PortError> {
+        let address = self.address().await?;
+        match self.stream(address, timeout).await {
+            Ok(stream) => Ok(stream),
+            Err(error) => Err(silent_engine::explain(self.host(), address, error).await),
+        }
+    }
+
+    async fn stream(
+        &self,
+        address: &EngineAddress,
+        timeout: Millis,
+    ) -> Result<Box<dyn HostStream>, PortError> {
+        let stream = self.host().connect(&address.at, timeout).await?;
+        let Some(folder) = &address.certificates else { return Ok(stream) };
+        let tls = self.tls.get_or_try_init(|| EngineTls::of(self.host(), address, folder)).await?;
+        tls.with(stream, address, timeout).await
     }
 
     /// Paths carry no API version: every engine then speaks its newest, and the fields read here are in all of them.
     pub(crate) async fn send(&self, request: Request) -> Result<Result<Answer, Refusal>, PortError> {
-        let answer = http::send(self.host.as_ref(), &self.endpoint(), request)
-            .await
-            .map_err(|error| self.explain(error))?;
+        let address = self.address().await?;
+        let sent = http::send_over(self.stream(address, request.timeout), &address.at, request).await;
+        let answer = match sent {
+            Ok(answer) => answer,
+            Err(error) => return Err(silent_engine::explain(self.host(), address, error).await),
+        };
         if answer.status < 400 {
             return Ok(Ok(answer));
         }
@@ -99,22 +122,6 @@ impl Engine {
         });
         Ok(self.get(&format!("/containers/json?all=1{filter}")).await?.unwrap_or_default())
     }
-
-    /// A socket that is missing or refuses means the same to a user: Docker does not run, or not for us.
-    pub(crate) fn explain(&self, error: PortError) -> PortError {
-        let host = self.host.id();
-        let socket = &self.socket;
-        match error.kind {
-            FailureKind::NotFound | FailureKind::Unreachable => error
-                .of_kind(FailureKind::Unreachable)
-                .context(format!("Docker does not answer at {socket} on {host}"))
-                .or_hint(|| format!("start Docker on {host}, then `lockgate doctor`")),
-            FailureKind::Unauthorized if error.hints().is_empty() => error
-                .context(format!("Docker's socket {socket} on {host} may not be used"))
-                .hint(format!("add the user to the group `docker` on {host} and log in again")),
-            _ => error,
-        }
-    }
 }
 
 pub(crate) fn refusal(status: u16, body: &[u8]) -> Refusal {
@@ -127,6 +134,14 @@ pub(crate) fn refusal(status: u16, body: &[u8]) -> Refusal {
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, PortError> {
     serde_json::from_slice(body).map_err(|error| {
         PortError::other(format!("Docker's answer to {what} is not understood: {error}")).caused_by(error)
+    })
+}
+
+/// `linux/arm64/v8` in "no matching manifest for linux/arm64/v8 in the manifest list entries".
+fn platform(said: &str) -> Option<&str> {
+    let words = said.split([' ', '"', ',', ':', '(', ')', '[', ']']);
+    words.into_iter().find(|word| {
+        word.starts_with("linux/") || word.starts_with("windows/") || word.starts_with("darwin/")
     })
 }
 
@@ -143,6 +158,15 @@ pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host
     if has(&["no space left on device", "disk quota exceeded"]) {
         return PortError::new(FailureKind::DiskFull, format!("no space for {reference} on {host}: {said}"))
             .hint("free space, for example with `docker system df` and `docker image prune`");
+    }
+    if has(&["no matching manifest", "no match for platform", "does not provide the specified platform"]) {
+        let platform = platform(said).map_or("this platform".to_owned(), |platform| quoted(platform, 60));
+        return PortError::not_found(format!(
+            "{reference} is not built for {platform}, which {host} is: {said}"
+        ))
+        .hint(format!(
+            "build it for that too: `docker buildx build --platform {platform} -t {repository} --push .`"
+        ));
     }
     if has(&["http response to https"]) {
         return PortError::other(format!("{registry} speaks plain HTTP: {said}")).hint(format!(
@@ -202,4 +226,25 @@ pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host
         refusal.status
     ))
     .hint(format!("`docker pull {reference}` on {host} shows whether it is the registry or Docker"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_is_not_built_for_the_host_is_told_as_that() {
+        for said in [
+            "no matching manifest for linux/arm64/v8 in the manifest list entries",
+            "no matching manifest for linux/arm64/v8 in the manifest list entries: no match for platform in manifest: not found",
+        ] {
+            let refusal = Refusal { status: 404, message: said.to_owned() };
+            let error = registry_error(&refusal, "ghcr.io/acme/web@sha256:00", &lockgate_local::Local::new());
+            assert_eq!(error.kind, FailureKind::NotFound);
+            assert!(error.message.contains("is not built for linux/arm64/v8"), "{error}");
+            let hint = error.hints().to_string();
+            assert!(hint.contains("--platform linux/arm64/v8 -t ghcr.io/acme/web --push ."), "{hint}");
+            assert!(!hint.contains("check the tag") && !hint.contains('…'), "{hint}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Image names: pure.
 
-use lockgate_model::{Digest, EnvironmentName, ProjectName, Release, ServiceName};
+use lockgate_model::{Digest, EnvironmentName, ProjectName, Release, ServiceName, Tag};
 
 use crate::api::Image;
 
@@ -41,6 +41,11 @@ pub(crate) fn digest_in(repo_digests: &[String], repository: &str) -> Option<Dig
         let (repo, digest) = entry.split_once('@')?;
         if familiar(repo) == familiar(repository) { Digest::new(digest).ok() } else { None }
     })
+}
+
+/// The digest that is meant where no tag is known: its 64 hex digits in the place of one.
+pub(crate) fn digest_as_tag(tag: &Tag) -> Option<Digest> {
+    Digest::new(format!("sha256:{tag}")).ok()
 }
 
 /// An image's names by tag. The containerd store lists `repository@sha256:…` beside them, which names the bytes and claims

@@ -21,6 +21,11 @@ impl Compose {
     /// part (`web`) nobody is asked: only Docker itself can publish under such names, so a build of that name is local.
     pub(crate) async fn resolve_tag(&self, tag: &Tag) -> Result<Release, PortError> {
         let repository = self.repository()?;
+        if let Some(digest) = image::digest_as_tag(tag)
+            && let Some(release) = self.resolve_digest(repository, digest).await?
+        {
+            return Ok(release);
+        }
         let reference = format!("{repository}:{tag}");
         if !repository.contains('/')
             && let Some(local) = self.engine.image(&reference).await?
@@ -50,6 +55,19 @@ impl Compose {
             self.host.id()
         );
         Err(error.hint(kept))
+    }
+
+    /// What is asked for by its digest is what it says, wherever it is found. `None` where the registry has a tag of that
+    /// name, if anything.
+    async fn resolve_digest(&self, repository: &str, digest: Digest) -> Result<Option<Release>, PortError> {
+        let reference = format!("{repository}@{digest}");
+        let is_here = self.engine.image(&reference).await?.is_some();
+        if !is_here && let Err(error) = self.ask_registry(repository, &reference).await {
+            return if error.kind == FailureKind::NotFound { Ok(None) } else { Err(error) };
+        }
+        let tag = Tag::new(digest.short())
+            .map_err(|invalid| PortError::other(format!("{digest} gives no tag: {invalid}")))?;
+        self.release(&tag, repository, digest).await.map(Some)
     }
 
     fn local_release(&self, tag: &Tag, repository: &str, local: &api::Image) -> Result<Release, PortError> {
@@ -159,7 +177,7 @@ impl Compose {
     }
 
     async fn demand_disk(&self) -> Result<(), PortError> {
-        let (folder, free) = self.disk().await?;
+        let Some((folder, free)) = self.disk().await? else { return Ok(()) };
         if free >= self.disk_free_mib {
             return Ok(());
         }
@@ -173,11 +191,14 @@ impl Compose {
         ))
     }
 
-    /// Docker's data folder and its free space in MiB.
-    pub(crate) async fn disk(&self) -> Result<(String, u64), PortError> {
+    /// Docker's data folder and its free space in MiB; `None` where it is on another machine, whose disks nobody tells of.
+    pub(crate) async fn disk(&self) -> Result<Option<(String, u64)>, PortError> {
+        if self.engine.address().await?.elsewhere.is_some() {
+            return Ok(None);
+        }
         let info: api::Info = self.engine.get("/info").await?.unwrap_or_default();
         let free = self.host.disk_free_mib(&info.docker_root_dir).await?;
-        Ok((info.docker_root_dir, free))
+        Ok(Some((info.docker_root_dir, free)))
     }
 
     pub(crate) async fn prune_images(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {

@@ -1,12 +1,13 @@
 //! Where a slot's Compose file is, and which service and project in it are the slot.
 
-use lockgate_model::{ComposeLayout, Slot, Template, Vars};
+use lockgate_model::{ComposeLayout, FailureKind, Slot, Template, Vars};
 use lockgate_ports::PortError;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 
 use crate::compose::Compose;
+use crate::dot_env;
 use crate::place::{Place, join};
 
 /// Compose's default file names, in the order in which v2 looks for them; each may have an override beside it.
@@ -68,7 +69,11 @@ impl Compose {
         let (dir, file) = self.folder(slot)?;
         let (files, contents) = match file {
             Some(file) => self.read_files(&dir, &[&file]).await?,
-            None => self.read_files(&dir, &FILE_NAMES).await?,
+            None => {
+                let (named, usual) =
+                    tokio::join!(self.named_by_dot_env(&dir), self.read_files(&dir, &FILE_NAMES));
+                named?.map_or(usual, Ok)?
+            }
         };
         let project = self.compose_project(slot)?;
         let mut names = service_names(&contents[0]);
@@ -80,6 +85,30 @@ impl Compose {
         let names = names.unwrap_or_default();
         place.service = self.choose(slot, &names).map_err(|error| error.context(place.path()))?;
         Ok(place)
+    }
+
+    /// The files that `COMPOSE_FILE` in the folder's `.env` names, as Compose by hand takes them; `None` where it names none.
+    async fn named_by_dot_env(&self, dir: &str) -> Result<Option<(Vec<String>, Vec<Vec<u8>>)>, PortError> {
+        let path = join(dir, ".env");
+        let content = match self.host.read(&path).await {
+            // Whoever may not read it cannot have Compose read it either.
+            Err(error) if error.kind == FailureKind::Unauthorized => return Ok(None),
+            read => read?.content,
+        };
+        let Some(content) = content else { return Ok(None) };
+        let Some(names) = dot_env::compose_files(&content, &path)? else { return Ok(None) };
+        let paths: Vec<String> = names.iter().map(|name| join(dir, name)).collect();
+        let mut contents = Vec::new();
+        for (read, name) in self.host.read_each(&paths).await.into_iter().zip(&paths) {
+            contents.push(read?.content.ok_or_else(|| {
+                PortError::not_found(format!(
+                    "there is no {name} on {}, which COMPOSE_FILE in {path} names",
+                    self.host.id()
+                ))
+                .hint(format!("put it there, or take COMPOSE_FILE out of {path}"))
+            })?);
+        }
+        Ok(Some((names, contents)))
     }
 
     /// The first of `names` in `dir` that exists, with the override beside it: their names and contents.

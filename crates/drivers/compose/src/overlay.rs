@@ -5,6 +5,7 @@ use lockgate_ports::PortError;
 use serde_json::{Map, Value, json};
 
 use crate::compose::Compose;
+use crate::environment::OwnVariables;
 use crate::labels::{
     COMMIT_LABEL, DIGEST_LABEL, ENVIRONMENT_LABEL, IMAGE_LABEL, PROJECT_LABEL, SERVICE_LABEL, SLOT_LABEL,
     TAG_LABEL,
@@ -14,18 +15,23 @@ use crate::place::{Place, join};
 /// It holds the values of `env`, which may be secrets.
 const OVERLAY_MODE: u32 = 0o600;
 
+/// What a slot is pinned to.
+pub(crate) struct Pins<'a> {
+    pub release: &'a Release,
+    /// As its bytes are called on the host.
+    pub image: &'a str,
+    /// Environment variables in the place of today's; `None`: today's.
+    pub own: Option<&'a OwnVariables>,
+    /// The Compose that is called knows that word, as version 2 does.
+    pub pull_policy: bool,
+}
+
 impl Compose {
     /// Writes the override for `release` and returns its path within the place's folder.
-    pub(crate) async fn write_overlay(
-        &self,
-        place: &Place,
-        release: &Release,
-        image: &str,
-        pull_policy: bool,
-    ) -> Result<String, PortError> {
+    pub(crate) async fn write_overlay(&self, place: &Place, pins: &Pins<'_>) -> Result<String, PortError> {
         let file =
             format!(".lockgate/override.{}.{}.{}.yml", self.environment, self.service.name, place.slot);
-        let document = self.overlay(&place.service, place.slot, release, image, pull_policy);
+        let document = self.overlay(&place.service, place.slot, pins);
         let mut content = serde_json::to_vec_pretty(&document)
             .map_err(|error| PortError::other(format!("the override does not serialise: {error}")))?;
         content.push(b'\n');
@@ -33,8 +39,9 @@ impl Compose {
         Ok(file)
     }
 
-    /// JSON, which is YAML too, because its quoting leaves nothing to interpretation. `pull_policy` is v2's word.
-    fn overlay(&self, service: &str, slot: Slot, release: &Release, image: &str, pull_policy: bool) -> Value {
+    /// JSON, which is YAML too, because its quoting leaves nothing to interpretation.
+    fn overlay(&self, service: &str, slot: Slot, pins: &Pins<'_>) -> Value {
+        let Pins { release, image, own, pull_policy } = *pins;
         let mut labels = Map::new();
         let mut label = |name: &str, value: &str| labels.insert(name.to_owned(), escape(value).into());
         label(PROJECT_LABEL, self.project.as_str());
@@ -50,7 +57,10 @@ impl Compose {
             label(COMMIT_LABEL, commit);
         }
         let mut environment = Map::new();
-        for (name, value) in &self.service.env {
+        for name in own.iter().flat_map(|own| &own.without) {
+            environment.insert(name.clone(), Value::Null);
+        }
+        for (name, value) in own.map_or(&self.service.env, |own| &own.set) {
             environment.insert(name.clone(), escape(value.reveal()).into());
         }
         environment.insert("LOCKGATE_SLOT".to_owned(), slot.as_str().into());

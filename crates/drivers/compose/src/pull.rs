@@ -36,8 +36,7 @@ async fn stream(
     let (repository, digest) = reference.split_once('@').unwrap_or((reference, "latest"));
     let target =
         format!("/images/create?fromImage={}&tag={}", image::encode(repository), image::encode(digest));
-    let connected = engine.host().connect(&engine.endpoint(), Millis::from_secs(LOOK_SECONDS_MAX)).await;
-    let stream = connected.map_err(|error| engine.explain(error))?;
+    let stream = engine.connect(Millis::from_secs(LOOK_SECONDS_MAX)).await?;
     let (mut sender, connection) =
         progress(hyper::client::conn::http1::handshake(TokioIo::new(stream))).await?.map_err(broken)?;
     let mut driver = JoinSet::new();
@@ -122,6 +121,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::engine_address::Locator;
 
     fn socket() -> (tempfile::TempDir, std::path::PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -130,7 +130,8 @@ mod tests {
     }
 
     fn engine(socket: &std::path::Path) -> Engine {
-        Engine::new(Arc::new(lockgate_local::Local::new()), socket.to_str().unwrap().to_owned())
+        let key = Some(socket.to_str().unwrap().to_owned());
+        Engine::new(Arc::new(Locator::new(Arc::new(lockgate_local::Local::new()), key, None)))
     }
 
     /// An engine whose pull reports `lines` of progress, one each `pause`.

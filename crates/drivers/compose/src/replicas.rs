@@ -9,6 +9,7 @@ use lockgate_ports::{Endpoint, Owner, PortError, Replica, RuntimeSlot};
 use crate::api::Container;
 use crate::compose::Compose;
 use crate::containers::{Answers, answers, own_grace, timestamp};
+use crate::engine_address::EngineAddress;
 use crate::held::{Held, runs};
 use crate::labels::{
     COMPOSE_DIR, COMPOSE_NUMBER, COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, DIGEST_LABEL, label,
@@ -67,8 +68,9 @@ impl Compose {
         let containers = self.inspected(group).await?;
         let Some((first, container)) = containers.first() else { return Ok(None) };
         let release = self.release_in(first, container).await?;
+        let engine = self.engine.address().await?;
         let mut replicas: Vec<Replica> =
-            containers.iter().map(|(held, container)| self.replica(held, container)).collect();
+            containers.iter().map(|(held, container)| self.replica(engine, held, container)).collect();
         replicas.sort_by_key(|one| !one.runs());
         let running = replicas.iter().find(|one| one.runs());
         let endpoint = running.and_then(|running| running.endpoint.clone());
@@ -94,32 +96,15 @@ impl Compose {
         Ok(found)
     }
 
-    fn replica(&self, held: &Held, container: &Container) -> Replica {
+    fn replica(&self, engine: &EngineAddress, held: &Held, container: &Container) -> Replica {
         let running = runs(&container.state.status);
-        let answers = answers(container, self.service.port).filter(|_| running);
+        let answers = answers(container, self.service.port, engine.elsewhere.as_deref()).filter(|_| running);
         Replica {
             name: Some(held.name().to_owned()),
             state: if running { SlotState::Running } else { SlotState::Stopped },
-            owner: answers.as_ref().and_then(|answers| self.owner(held, answers)),
+            owner: answers.as_ref().and_then(|answers| owner(engine, held, answers)),
             endpoint: answers.map(|answers| answers.endpoint),
         }
-    }
-
-    /// `None` where the engine is not on the host: nobody there could ask it.
-    fn owner(&self, held: &Held, answers: &Answers) -> Option<Owner> {
-        let Endpoint::Unix(engine) = self.engine.endpoint() else { return None };
-        let own = HEIR_LABELS.iter().filter_map(|name| {
-            let value = label(&held.summary, name)?;
-            Some(((*name).to_owned(), value.to_owned()))
-        });
-        let labels: BTreeMap<String, String> = own.collect();
-        Some(Owner::Container {
-            engine,
-            id: held.summary.id.clone(),
-            labels: if labels.len() == HEIR_LABELS.len() { labels } else { BTreeMap::new() },
-            network: answers.network.clone(),
-            port: answers.port,
-        })
     }
 
     /// Of several the one that ended worst; none has while one of them runs.
@@ -158,6 +143,23 @@ impl Compose {
         }
         Ok(ids)
     }
+}
+
+/// `None` where the engine is not on the host: nobody there could ask it.
+fn owner(engine: &EngineAddress, held: &Held, answers: &Answers) -> Option<Owner> {
+    let Endpoint::Unix(engine) = &engine.at else { return None };
+    let own = HEIR_LABELS.iter().filter_map(|name| {
+        let value = label(&held.summary, name)?;
+        Some(((*name).to_owned(), value.to_owned()))
+    });
+    let labels: BTreeMap<String, String> = own.collect();
+    Some(Owner::Container {
+        engine: engine.clone(),
+        id: held.summary.id.clone(),
+        labels: if labels.len() == HEIR_LABELS.len() { labels } else { BTreeMap::new() },
+        network: answers.network.clone(),
+        port: answers.port,
+    })
 }
 
 /// One that was made and never started has not ended either.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use lockgate_model::{Health, Millis, OwnEnd, Release, Slot, Tag, Template};
-use lockgate_ports::{Check, Diagnosis, Output, OwnHealth, PortError, Runtime, RuntimeSlot};
+use lockgate_ports::{Check, Diagnosis, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables};
 
 use crate::compose::Compose;
 
@@ -33,7 +33,28 @@ impl Runtime for Compose {
     }
 
     async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
-        self.start_slot(slot, release).await
+        self.start_slot(slot, release, None).await
+    }
+
+    fn has_environments(&self) -> bool {
+        true
+    }
+
+    async fn environment(&self, slot: Slot) -> Result<Option<Variables>, PortError> {
+        self.environment_in(slot).await
+    }
+
+    async fn todays_environment(&self, slot: Slot, release: &Release) -> Result<Variables, PortError> {
+        self.environment_today(slot, release).await
+    }
+
+    async fn start_with(
+        &self,
+        slot: Slot,
+        release: &Release,
+        variables: &Variables,
+    ) -> Result<(), PortError> {
+        self.start_slot(slot, release, Some(variables)).await
     }
 
     async fn stop(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {

@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 use lockgate_model::{FailureKind, Millis, Release, Slot};
-use lockgate_ports::PortError;
+use lockgate_ports::{PortError, Variables};
 
 use crate::cli::Recreates;
 use crate::compose::Compose;
@@ -12,6 +12,7 @@ use crate::image;
 use crate::labels::{
     COMPOSE_PROJECT, COMPOSE_SERVICE, ENVIRONMENT_LABEL, PROJECT_LABEL, SERVICE_LABEL, label,
 };
+use crate::overlay::Pins;
 use crate::place::Place;
 use crate::replicas::is_cut_off;
 
@@ -26,7 +27,13 @@ const REMOVE_SECONDS_MAX: u64 = 30;
 const REMOVE_ATTEMPTS_MAX: u32 = 3;
 
 impl Compose {
-    pub(crate) async fn start_slot(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
+    /// `own`: the environment variables in the place of today's.
+    pub(crate) async fn start_slot(
+        &self,
+        slot: Slot,
+        release: &Release,
+        own: Option<&Variables>,
+    ) -> Result<(), PortError> {
         let held = self.held_in(slot).await?;
         let running = self.running_with(&held, slot, release).await?;
         if !held.is_empty() && running.len() == held.len() {
@@ -43,7 +50,12 @@ impl Compose {
             return Err(PortError::not_found(format!("the image {reference} is not on {}", self.host.id()))
                 .hint("it was removed after it was fetched: deploy again"));
         };
-        let overlay = self.write_overlay(&place, release, &image, !cli.is_v1()).await?;
+        let own = match own {
+            Some(own) => Some(self.own_variables(&place, release, &image, own).await?),
+            None => None,
+        };
+        let pins = Pins { release, image: &image, own: own.as_ref(), pull_policy: !cli.is_v1() };
+        let overlay = self.write_overlay(&place, &pins).await?;
         // Compose replaces what it knows and nothing else: not what was made under another project name, and not what a
         // replacement that was cut off left behind, on whose names it would stumble. Version 1 cannot replace at all where
         // the engine speaks API 1.45 or later: it asks for a field of the old image that is not there any more.
@@ -57,7 +69,8 @@ impl Compose {
         try_join_all(in_the_way.map(|one| self.remove(one))).await?;
         let volumes = if keep { Recreates::Nothing } else { Recreates::WithVolumes };
         let env = self.interpolation(slot, Some(release.tag.as_str()));
-        let secrets: Vec<&str> = self.service.env.values().map(lockgate_model::Secret::reveal).collect();
+        let hidden = own.iter().flat_map(|own| own.set.values()).chain(self.service.env.values());
+        let secrets: Vec<&str> = hidden.map(lockgate_model::Secret::reveal).collect();
         if let Err(error) = self.cli.up(&place, &overlay, &env, &secrets, volumes).await {
             if !(error.kind == FailureKind::Conflict && error.message.contains(NAME_TAKEN)) {
                 return Err(error);

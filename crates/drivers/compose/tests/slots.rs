@@ -320,7 +320,9 @@ async fn an_engine_that_does_not_answer_is_unreachable_with_a_hint() {
         return;
     }
     let world = World::new();
-    let compose = world.compose(world.folders()).docker_socket(Some(format!("unix://{}", socket.display())));
+    let mut options = world.options(world.folders());
+    options.runtime.docker_host = Some(format!("unix://{}", socket.display()));
+    let compose = Compose::new(options);
     let error = compose.slots().await.unwrap_err();
     assert_eq!(error.kind, FailureKind::Unreachable, "{error}");
     assert!(error.message.contains("docker.sock") && !error.hints().is_empty(), "{error:?}");

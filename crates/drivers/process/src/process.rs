@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use lockgate_model::{Digest, FailureKind, Millis, Release, Service, Slot, SlotState, Tag, Template, Vars};
+use lockgate_model::{
+    Digest, FailureKind, Millis, Release, Secret, Service, Slot, SlotState, Tag, Template, Vars,
+};
 use lockgate_ports::{
     Check, Command, Diagnosis, Endpoint, Finding, Host, Output, Owner, PortError, Replica, Runtime,
-    RuntimeSlot,
+    RuntimeSlot, Variables,
 };
 
 use crate::children::Children;
@@ -145,13 +147,14 @@ impl Process {
     }
 
     /// What an app finds in its environment, and so does what is run beside it.
-    fn environment<'a>(
+    fn variables<'a>(
         &'a self,
         slot: Slot,
         record: &'a Record,
         port: &'a str,
+        own: Option<&'a Variables>,
     ) -> BTreeMap<&'a str, &'a str> {
-        let service = self.service().env.iter();
+        let service = own.unwrap_or(&self.service().env).iter();
         let mut env: BTreeMap<&str, &str> =
             service.map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
         env.extend([
@@ -162,9 +165,15 @@ impl Process {
         env
     }
 
-    async fn launch(&self, slot: Slot, record: &Record, filled: &Filled) -> Result<(), PortError> {
+    async fn launch(
+        &self,
+        slot: Slot,
+        record: &Record,
+        filled: &Filled,
+        own: Option<&Variables>,
+    ) -> Result<(), PortError> {
         let port = record.port.to_string();
-        let mut env = self.environment(slot, record, &port);
+        let mut env = self.variables(slot, record, &port, own);
         env.insert("LOCKGATE_TOKEN", record.token.as_str());
         let what = format!("start {} in {slot}", record.release);
         let argv = command::with_port(&filled.argv, record.port);
@@ -187,6 +196,55 @@ impl Process {
         }
     }
 
+    /// Of those that the configuration sets, as the slot's process has them. `None` where none runs.
+    async fn environment_in(&self, slot: Slot) -> Result<Option<Variables>, PortError> {
+        match self.look().await?.remove(&slot).filter(|held| held.alive) {
+            Some(held) => self.environment_of(&held).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn environment_of(&self, held: &Seen) -> Result<Option<Variables>, PortError> {
+        let Some(run) = &held.run else { return Ok(None) };
+        // Gone meanwhile, or another user's.
+        let read = match self.host().read(&format!("/proc/{}/environ", run.pid)).await {
+            Err(error) if error.is_silence() => return Err(error),
+            read => read.ok().and_then(|file| file.content),
+        };
+        Ok(read.map(|environ| named(&environ, &self.service().env)))
+    }
+
+    /// `own`: the environment variables in the place of today's.
+    async fn start_slot(
+        &self,
+        slot: Slot,
+        release: &Release,
+        own: Option<&Variables>,
+    ) -> Result<(), PortError> {
+        for _ in 0..INTENT_TRIES_MAX {
+            let seen = self.look().await?;
+            let held = seen.get(&slot);
+            if held.is_some_and(|held| held.alive && held.record.release.same_bytes(release)) {
+                return Ok(());
+            }
+            // All that can be refused is refused before what the slot held is stopped.
+            let filled = self.fill(slot, &release.tag)?;
+            self.require_bytes(release).await?;
+            if held.is_some_and(|held| held.alive) {
+                self.end(slot, Millis::from_secs(REPLACE_GRACE_SECONDS_MAX)).await?;
+            }
+            let port = self.choose_port(slot, &seen).await?;
+            let started_at = self.host().read(&format!("{}.json", self.prefix(slot))).await?.now;
+            let record = Record { token: Record::new_token(), port, started_at, release: release.clone() };
+            // The intent comes first: from here on whatever the launcher becomes is found by its token.
+            let before = held.map(|held| &held.record);
+            if record.swap(self.host(), &self.options.dir, slot, before).await? {
+                return self.launch(slot, &record, &filled, own).await;
+            }
+        }
+        Err(changing(slot))
+    }
+
     async fn not_started(&self, slot: Slot, what: &str, why: &str, filled: &Filled) -> PortError {
         let logs = self.logs(slot, ERROR_LOG_LINES).await.unwrap_or_default();
         PortError::other(format!("{what}: {why}"))
@@ -200,6 +258,14 @@ impl Process {
         let end = if seen.alive { None } else { self.children.end(slot, &seen.record.token).await };
         diagnose::findings(self.host(), &self.options.dir, slot, seen, port, end.as_deref()).await
     }
+}
+
+/// The variables of `/proc/<pid>/environ` that `configured` names.
+fn named(environ: &[u8], configured: &Variables) -> Variables {
+    let entries = environ.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry).ok());
+    let pairs = entries.filter_map(|entry| entry.split_once('='));
+    let ours = pairs.filter(|(name, _)| configured.contains_key(*name));
+    ours.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect()
 }
 
 fn changing(slot: Slot) -> PortError {
@@ -259,28 +325,28 @@ impl Runtime for Process {
     }
 
     async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
-        for _ in 0..INTENT_TRIES_MAX {
-            let seen = self.look().await?;
-            let held = seen.get(&slot);
-            if held.is_some_and(|held| held.alive && held.record.release.same_bytes(release)) {
-                return Ok(());
-            }
-            // All that can be refused is refused before what the slot held is stopped.
-            let filled = self.fill(slot, &release.tag)?;
-            self.require_bytes(release).await?;
-            if held.is_some_and(|held| held.alive) {
-                self.end(slot, Millis::from_secs(REPLACE_GRACE_SECONDS_MAX)).await?;
-            }
-            let port = self.choose_port(slot, &seen).await?;
-            let started_at = self.host().read(&format!("{}.json", self.prefix(slot))).await?.now;
-            let record = Record { token: Record::new_token(), port, started_at, release: release.clone() };
-            // The intent comes first: from here on whatever the launcher becomes is found by its token.
-            let before = held.map(|held| &held.record);
-            if record.swap(self.host(), &self.options.dir, slot, before).await? {
-                return self.launch(slot, &record, &filled).await;
-            }
-        }
-        Err(changing(slot))
+        self.start_slot(slot, release, None).await
+    }
+
+    fn has_environments(&self) -> bool {
+        true
+    }
+
+    async fn environment(&self, slot: Slot) -> Result<Option<Variables>, PortError> {
+        self.environment_in(slot).await
+    }
+
+    async fn todays_environment(&self, _slot: Slot, _release: &Release) -> Result<Variables, PortError> {
+        Ok(self.service().env.clone())
+    }
+
+    async fn start_with(
+        &self,
+        slot: Slot,
+        release: &Release,
+        variables: &Variables,
+    ) -> Result<(), PortError> {
+        self.start_slot(slot, release, Some(variables)).await
     }
 
     async fn stop(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
@@ -334,7 +400,8 @@ impl Runtime for Process {
         let folder = self.fill(slot, &record.release.tag)?.folder;
         let port = record.port.to_string();
         let mut command = Command::new(argv).cwd(folder).timeout(limit);
-        for (name, value) in self.environment(slot, record, &port) {
+        let own = self.environment_of(&held).await?;
+        for (name, value) in self.variables(slot, record, &port, own.as_ref()) {
             command = command.env(name, value);
         }
         self.host().exec(&command).await

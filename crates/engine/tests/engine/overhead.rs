@@ -38,7 +38,8 @@ impl World {
     fn plan(&self) -> Plan {
         let hosts: Vec<HostId> = self.records.iter().map(|record| record.host.clone()).collect();
         let lane = |(index, host): (u32, &HostId)| {
-            let action = Action::Start { slot: Slot::Green, release: common::release() };
+            let action =
+                Action::Start { slot: Slot::Green, release: common::release(), own_environment: false };
             let undo =
                 vec![Action::Stop { slot: Slot::Green, grace: Some(Millis(0)), heir: None, holding: None }];
             Lane { host: Some(host.clone()), steps: vec![Step { id: StepId(index), action, undo }] }

@@ -135,7 +135,8 @@ fn adopted_with(
 fn adopting_looks_again_at_what_may_have_ended_by_itself() {
     let mut state = begin();
     let release = state.plan.release.clone();
-    state.plan.phases[0].lanes[0].steps[0].action = Action::Start { slot: Slot::Green, release };
+    state.plan.phases[0].lanes[0].steps[0].action =
+        Action::Start { slot: Slot::Green, release, own_environment: false };
     let seen = |progress| adopted_with(state.clone(), StepStatus::Done, progress, Vec::new()).0;
     assert_eq!(seen(Progress::Forward), StepStatus::Unknown);
     assert_eq!(seen(Progress::Unwinding), StepStatus::Unknown, "it is undone like any other");
@@ -195,7 +196,7 @@ fn long_plan() -> Plan {
         phase(
             false,
             vec![
-                Action::Start { slot, release: release.clone() },
+                Action::Start { slot, release: release.clone(), own_environment: false },
                 Action::AwaitHealthy { slot, release: release.clone(), probe: probe.clone() },
                 Action::Switch { slot, release, probe },
             ],

@@ -104,7 +104,7 @@ fn plan() -> Plan {
     let slot = Slot::Green;
     let hosts = ["first", "second", "dead"].map(|host| HostId::new(host).unwrap());
     let lane = |index: u32| {
-        let action = Action::Start { slot, release: common::release() };
+        let action = Action::Start { slot, release: common::release(), own_environment: false };
         let undo = vec![Action::Stop { slot, grace: Some(Millis(0)), heir: None, holding: None }];
         Lane {
             host: Some(hosts[index as usize].clone()),

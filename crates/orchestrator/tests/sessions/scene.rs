@@ -290,6 +290,7 @@ fn project(host: HostId) -> Project {
             layout: ComposeLayout::Folders(dir),
             service: None,
             project: None,
+            docker_host: None,
         }),
         router: Router::Builtin(BuiltinRouter::on("127.0.0.1:8080")),
         waves: vec![Wave::Rest],

@@ -57,7 +57,7 @@ impl Former<'_> {
     fn restored(&self, other: Slot, seen: &mut HostObserved) -> Result<Option<&Release>, String> {
         let undo = self.switch_undo().first().ok_or("its switch there cannot be taken back")?;
         match undo {
-            Action::Start { slot, release } if *slot == other => Ok(Some(release)),
+            Action::Start { slot, release, .. } if *slot == other => Ok(Some(release)),
             Action::Start { slot, .. } => Err(format!("it goes back to {slot}, which it starts")),
             Action::Withdraw { dial } => {
                 seen.router.dial = dial.as_deref().map(address).transpose()?;

@@ -31,6 +31,7 @@ fn worlds() -> Vec<HostObserved> {
                                 let slots =
                                     slots.into_iter().filter_map(|(slot, held)| Some((slot, held.clone()?)));
                                 worlds.push(HostObserved {
+                                    own_environment: None,
                                     slots: slots.collect(),
                                     router: RouterObserved {
                                         target,
@@ -85,6 +86,7 @@ fn worlds_in_one_place() -> Vec<HostObserved> {
                         for (listed, rejected) in lists() {
                             let dial = dial.map(str::to_owned);
                             worlds.push(HostObserved {
+                                own_environment: None,
                                 slots: main.iter().map(|main| (Slot::Main, main.clone())).collect(),
                                 router: RouterObserved { target, dial, stale, ..RouterObserved::default() },
                                 recorded: Recorded { active, previous },

@@ -160,6 +160,7 @@ fn delivery(hosts: &[&str]) -> SlotDelivery {
             layout: ComposeLayout::Folders(Template::new("/srv/{service}/{slot}").unwrap()),
             service: None,
             project: None,
+            docker_host: None,
         }),
         router: Router::Builtin(BuiltinRouter::on("127.0.0.1:8080")),
         waves: vec![Wave::Hosts(1)],
@@ -187,6 +188,7 @@ pub fn holding(release: Option<Release>, state: SlotState) -> SlotObserved {
 /// `number` is live in blue, and v0 was before, in green.
 pub fn live(number: u8) -> HostObserved {
     HostObserved {
+        own_environment: None,
         slots: BTreeMap::from([
             (Slot::Blue, holding(Some(release(number)), SlotState::Running)),
             (Slot::Green, holding(Some(release(0)), SlotState::Stopped)),

@@ -350,8 +350,11 @@ fn steps_that_no_plan_of_ours_has_are_refused() {
         }),
         refused(&|plan| {
             let at = live(plan);
-            plan.phases[at].lanes[0].steps[0].action =
-                Action::Start { slot: lockgate_model::Slot::Blue, release: release(2) };
+            plan.phases[at].lanes[0].steps[0].action = Action::Start {
+                slot: lockgate_model::Slot::Blue,
+                release: release(2),
+                own_environment: false,
+            };
         }),
     ];
     assert_eq!(

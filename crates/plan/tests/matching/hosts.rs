@@ -147,7 +147,7 @@ fn what_is_seen_in_the_old_slot_is_gone_back_to_whatever_the_record_says() {
     let seen = on(&[("web1", now), ("web2", live(1))]);
     let held = [("web1", &plan), ("web2", &plan)];
     let (back, told) = differs(config.matched(&held, &seen, false));
-    let start = |number| Action::Start { slot: Slot::Blue, release: release(number) };
+    let start = |number| Action::Start { slot: Slot::Blue, release: release(number), own_environment: true };
     assert!(undos(&back, &host("web1")).contains(&start(7)), "{back:#?}");
     assert!(undos(&back, &host("web2")).contains(&start(1)), "{back:#?}");
     assert!(told[0].starts_with("web1's record has v1 (") && told[0].contains("blue on web1"), "{told:?}");

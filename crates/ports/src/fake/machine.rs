@@ -146,6 +146,8 @@ pub struct Machine {
     pub router_identifies: bool,
     /// Until when requests wait at the router; past or `None`: they are sent on.
     pub held_until: Option<Instant>,
+    /// Blue and green have each other's address.
+    pub dealt_anew: bool,
     /// The router forgets to count.
     pub counts_nothing: bool,
     /// Requests cut off so far; taken by who watches.
@@ -182,6 +184,7 @@ impl Machine {
             route_version: 0,
             router_identifies: true,
             held_until: None,
+            dealt_anew: false,
             counts_nothing: false,
             dropped: Vec::new(),
             next_request: 0,
@@ -189,7 +192,7 @@ impl Machine {
         }
     }
 
-    /// Where a slot answers.
+    /// Where a slot answers, until addresses are dealt anew.
     #[must_use]
     pub fn address(slot: Slot) -> String {
         match slot {
@@ -199,8 +202,28 @@ impl Machine {
         }
     }
 
-    fn slot_at(address: &str) -> Option<Slot> {
-        [Slot::Blue, Slot::Green, Slot::Main].into_iter().find(|slot| Self::address(*slot) == address)
+    /// Where a slot answers now.
+    #[must_use]
+    pub fn address_of(&self, slot: Slot) -> String {
+        Self::address(match slot {
+            Slot::Blue if self.dealt_anew => Slot::Green,
+            Slot::Green if self.dealt_anew => Slot::Blue,
+            slot => slot,
+        })
+    }
+
+    fn slot_at(&self, address: &str) -> Option<Slot> {
+        [Slot::Blue, Slot::Green, Slot::Main].into_iter().find(|slot| self.address_of(*slot) == address)
+    }
+
+    /// What runs gets other addresses, as after a restart of its engine: blue green's, and green blue's. The router knows whose
+    /// address it dials, and follows.
+    pub fn deal_addresses_anew(&mut self) {
+        let target = self.target();
+        self.dealt_anew = !self.dealt_anew;
+        if let Some(slot) = target {
+            self.dial = Some(self.address_of(slot));
+        }
     }
 
     /// The host's clock, which may be wrong.
@@ -213,7 +236,7 @@ impl Machine {
     /// The slot that gets new requests.
     #[must_use]
     pub fn target(&self) -> Option<Slot> {
-        Self::slot_at(self.dial.as_deref()?)
+        self.slot_at(self.dial.as_deref()?)
     }
 
     /// The app that gets new requests, and what it does with them.
@@ -337,7 +360,7 @@ impl Machine {
     /// An answer of whatever listens at `address`, or why there is none.
     pub(super) fn http(&self, address: &str, path: &str) -> Result<Answer, PortError> {
         let refused = || PortError::unreachable(format!("{address}: connection refused"));
-        let slot = Self::slot_at(address).ok_or_else(refused)?;
+        let slot = self.slot_at(address).ok_or_else(refused)?;
         let app = self.slots.get(&slot).ok_or_else(refused)?;
         match app.life(Instant::now()) {
             Life::Stopped | Life::Died | Life::Starting => Err(refused()),
@@ -362,7 +385,7 @@ impl Machine {
         let now = Instant::now();
         let seen = |(slot, app): (&Slot, &App)| {
             let state = if app.runs(now) { SlotState::Running } else { SlotState::Stopped };
-            let endpoint = app.runs(now).then(|| Endpoint::Tcp(Self::address(*slot)));
+            let endpoint = app.runs(now).then(|| Endpoint::Tcp(self.address_of(*slot)));
             RuntimeSlot {
                 slot: *slot,
                 release: Some(app.release.clone()),
@@ -454,7 +477,8 @@ impl Machine {
     }
 
     pub(super) fn switch(&mut self, to: &Upstream, expected: &RouteVersion) -> Result<(), PortError> {
-        let dial = to.endpoint.to_string();
+        // It is told whose the address is, so one that was dealt anew meanwhile leads nowhere else.
+        let dial = self.address_of(to.slot);
         if self.dial.as_ref() == Some(&dial) && self.routed.as_ref() == Some(&to.release.digest) {
             return Ok(());
         }

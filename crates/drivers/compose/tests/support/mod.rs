@@ -216,6 +216,11 @@ impl World {
             );
             self.write(&format!("srv apps/{}/{slot}/docker-compose.yml", self.name), &content);
         }
+        self.folders_as_they_are()
+    }
+
+    /// As [`World::folders`], with the files that a test has written there.
+    pub fn folders_as_they_are(&self) -> ComposeLayout {
         let root = self.path("srv apps");
         ComposeLayout::Folders(Template::new(format!("{}/{{service}}/{{slot}}", root.display())).unwrap())
     }
@@ -260,7 +265,7 @@ impl World {
             environment: EnvironmentName::new("prod").unwrap(),
             service: self.service(),
             slots: Strategy::BlueGreen.slots(),
-            runtime: ComposeRuntime { layout, service: None, project: None },
+            runtime: ComposeRuntime { layout, service: None, project: None, docker_host: None },
             disk_free_mib: 1,
         }
     }
