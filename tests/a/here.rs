@@ -35,6 +35,28 @@ impl Here {
         Some(Here { port, registry, scene, folder })
     }
 
+    /// Another configuration than the one with Caddy.
+    pub fn configure(&self, yaml: &str) {
+        std::fs::write(self.folder.path().join("lockgate.yaml"), yaml).unwrap();
+    }
+
+    /// Where the project lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the script says.
+    pub fn told(&self, key: &str) -> &str {
+        self.scene.text(key)
+    }
+
+    /// Of Compose, or of nobody, in a slot's folder.
+    pub fn write(&self, path: &str, content: &str) {
+        let path = Path::new(self.told("root")).join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
     pub fn command(&self, typed: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
         command.args(typed.split(' ')).stdin(Stdio::null()).current_dir(self.folder.path());

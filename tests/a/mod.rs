@@ -6,6 +6,8 @@ mod engine;
 mod fleet;
 mod here;
 mod killed;
+mod owned;
 mod registry;
 mod scene;
+mod several;
 mod two_hosts;

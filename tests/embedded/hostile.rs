@@ -249,7 +249,13 @@ fn secrets_are_in_no_argument_event_journal_log_or_error() {
     assert!(environ_of_app(&project).contains(SECRET), "the app itself is told");
     let mut files = Vec::new();
     holding(project.root(), &mut files);
-    assert!(files.is_empty(), "it lies in {files:#?}");
+    // What a rollback brings back is kept on the host, for its user alone.
+    let kept = project.path("host/prod/web/.lockgate/environments.json");
+    assert_eq!(files, [kept.display().to_string()], "nowhere else");
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&kept.metadata().unwrap().permissions()) & 0o777,
+        0o600
+    );
 }
 
 /// 1 MiB of control characters, each of which is six in JSON: as much of a log as is ever read.

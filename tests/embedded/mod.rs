@@ -6,6 +6,7 @@ mod clock;
 mod configuration;
 mod demo;
 mod died;
+mod environment;
 mod everyday;
 mod forged;
 mod guide;

@@ -100,7 +100,11 @@ fn a_route_that_dials_where_the_slot_was_before_is_mended_by_the_same_deployment
     let before = project.apps();
     // As when a container comes back with another address.
     put(&project, "blue", "127.0.0.1:9");
-    project.run("status").expect(0).says(&["dials 127.0.0.1:9", "deploying the live release again"]);
+    project.run("status").expect(1).says(&["dials 127.0.0.1:9", "deploying the live release again"]);
+    project.run("doctor").expect(1).says(&[
+        "but the router dials 127.0.0.1:9, where blue is not",
+        "mend the route: `lockgate --env prod deploy web v1`",
+    ]);
     project.run("plan web v1").expect(0).says(&["mend the route"]);
     project.run("deploy web v1").expect(0);
     project.expect_settled("v1");

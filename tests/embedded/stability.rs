@@ -58,7 +58,7 @@ fn a_release_that_dies_while_it_is_watched_is_rolled_back_without_waiting_for_th
     assert!(began.elapsed() < Duration::from_secs(25), "{:?}\n{ran}", began.elapsed());
     ran.says(&[
         "gate \"stability\" failed",
-        "2 failures (502)",
+        "2 failures (503)",
         "401 times in 40s, at most 1 failure",
         "is live again",
     ]);

@@ -178,7 +178,17 @@ impl Parts<'_> {
             runtime,
             disk_free_mib: self.slots.disk_free_mib,
         })
-        .dialled(self.dialled()?))
+        .dialled(self.dialled()?)
+        .unbalanced(self.unbalanced()))
+    }
+
+    /// A router that cannot be asked whether each of several containers of a slot answers. A name that resolves to all of
+    /// them is dialled at one, then another, and which one answered nobody can say.
+    fn unbalanced(&self) -> Option<&'static str> {
+        match &self.slots.router {
+            Router::Caddy(_) => Some("caddy"),
+            Router::Builtin(_) | Router::None => None,
+        }
     }
 
     /// The names by which Caddy finds the slots; none where it dials addresses.

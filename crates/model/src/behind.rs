@@ -153,6 +153,7 @@ mod tests {
             started_at: None,
             restarts: 0,
             endpoint: None,
+            replicas: Vec::new(),
         };
         HostObserved {
             slots: BTreeMap::from([(Slot::Blue, slot)]),

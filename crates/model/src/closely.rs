@@ -164,7 +164,14 @@ mod tests {
     use crate::{Recorded, RouterObserved};
 
     fn held(state: SlotState) -> SlotObserved {
-        SlotObserved { release: None, state, started_at: Some(Timestamp(1_000)), restarts: 0, endpoint: None }
+        SlotObserved {
+            release: None,
+            state,
+            started_at: Some(Timestamp(1_000)),
+            restarts: 0,
+            endpoint: None,
+            replicas: Vec::new(),
+        }
     }
 
     /// Blue runs, green is stopped.

@@ -84,8 +84,8 @@ pub use live_text::{deploy_again, live_text, not_running};
 pub use mask::Mask;
 pub use observation::{Observation, Tally};
 pub use observed::{
-    HostObserved, Observed, OwnEnd, Recorded, Rejected, RouterObserved, ServiceStatus, SlotObserved,
-    SlotState, live_without_router,
+    HostObserved, Observed, OwnEnd, Recorded, Rejected, ReplicaObserved, RouterObserved, ServiceStatus,
+    SlotObserved, SlotState, live_without_router,
 };
 pub use own_environment::{OwnEnvironment, minute_utc};
 pub use past_run::{HistoryFilter, PastRun};

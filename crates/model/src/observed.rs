@@ -108,6 +108,13 @@ impl HostObserved {
         self.live().is_some_and(|(_, slot)| slot.is_restarting(Some(now)))
     }
 
+    /// The router sends requests where the live slot's containers are not, or not to all of them; or some of these do not
+    /// run.
+    #[must_use]
+    pub fn is_amiss(&self) -> bool {
+        self.live().is_some_and(|(_, slot)| self.router.stale || slot.is_short())
+    }
+
     /// Users should see a release, and see none.
     #[must_use]
     pub fn is_dark(&self) -> bool {
@@ -154,7 +161,21 @@ pub struct SlotObserved {
     /// How often it was started again by itself: by a container's restart policy.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u64,
-    /// Where it answers, as seen from the host (`172.17.0.3:5000`).
+    /// Where it answers, as seen from the host (`172.17.0.3:5000`); of several replicas the first one's.
+    pub endpoint: Option<String>,
+    /// Its containers, those that run first, where there are several; else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaObserved>,
+}
+
+/// What was seen of one of several containers of a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ReplicaObserved {
+    /// The container's name.
+    pub name: String,
+    /// Whether it runs.
+    pub state: SlotState,
+    /// Where it answers, as seen from the host. `None` while it does not run, or has no address.
     pub endpoint: Option<String>,
 }
 
@@ -177,6 +198,19 @@ impl OwnEnd {
 }
 
 impl SlotObserved {
+    /// How many of its several containers run, and how many there are; `None` where there is one.
+    #[must_use]
+    pub fn counted(&self) -> Option<(usize, usize)> {
+        let running = self.replicas.iter().filter(|one| one.state == SlotState::Running).count();
+        (!self.replicas.is_empty()).then_some((running, self.replicas.len()))
+    }
+
+    /// It runs, and some of its several containers do not.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.state == SlotState::Running && self.counted().is_some_and(|(running, all)| running < all)
+    }
+
     /// It does not stay up: it was started again by itself in the two minutes before `now`, by the host's own clock.
     /// `None` where that is not known: then it stays up as far as can be said.
     #[must_use]
@@ -354,7 +388,14 @@ mod tests {
     }
 
     fn slot(tag: &str, state: SlotState) -> SlotObserved {
-        SlotObserved { release: Some(release(tag)), state, started_at: None, restarts: 0, endpoint: None }
+        SlotObserved {
+            release: Some(release(tag)),
+            state,
+            started_at: None,
+            restarts: 0,
+            endpoint: None,
+            replicas: Vec::new(),
+        }
     }
 
     /// A router that dials blue.

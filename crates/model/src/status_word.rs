@@ -89,7 +89,7 @@ impl ServiceStatus {
         };
         let is_ill = |(host, seen): (&HostId, &HostObserved)| {
             let is_out = seen.router.unreachable.is_some() || seen.router.torn.is_some();
-            seen.is_dark() || restarts(host, seen) || is_out
+            seen.is_dark() || seen.is_amiss() || restarts(host, seen) || is_out
         };
         let is_behind = !self.behind().is_empty();
         if !self.unseen.is_empty() || self.differs() || is_behind || self.observed.hosts.iter().any(is_ill) {
@@ -157,6 +157,7 @@ mod tests {
             started_at: Some(NOW),
             restarts: 0,
             endpoint: None,
+            replicas: Vec::new(),
         };
         HostObserved {
             slots: BTreeMap::from([(Slot::Blue, slot)]),

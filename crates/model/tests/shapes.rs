@@ -78,6 +78,7 @@ fn seen() -> HostObserved {
         started_at: Some(Timestamp(5)),
         restarts: 0,
         endpoint: None,
+        replicas: Vec::new(),
     };
     HostObserved {
         slots: BTreeMap::from([(Slot::Blue, slot)]),

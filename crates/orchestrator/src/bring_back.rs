@@ -115,6 +115,7 @@ mod tests {
             started_at: None,
             restarts: 0,
             endpoint: None,
+            replicas: Vec::new(),
         });
         HostObserved {
             slots: slot.map(|slot| (Slot::Blue, slot)).into_iter().collect(),

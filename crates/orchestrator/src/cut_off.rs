@@ -178,6 +178,7 @@ mod tests {
             started_at: None,
             restarts: 0,
             endpoint: None,
+            replicas: Vec::new(),
         };
         let host_seen = HostObserved {
             slots: target.or(active).map(|_| (Slot::Green, slot)).into_iter().collect(),
@@ -298,6 +299,7 @@ mod tests {
                 started_at: None,
                 restarts: 0,
                 endpoint: None,
+                replicas: Vec::new(),
             };
             let seen = HostObserved {
                 slots: BTreeMap::from([(Slot::Main, slot)]),

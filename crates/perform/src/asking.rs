@@ -103,4 +103,4 @@ fn plain(line: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

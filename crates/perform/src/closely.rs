@@ -10,9 +10,9 @@ use lockgate_model::{
 use lockgate_ports::{Endpoint, HostPorts};
 use tokio::time::Instant;
 
-use crate::asking::ask;
 use crate::grace;
 use crate::health::{own, run};
+use crate::replicas::ask_each;
 
 /// Looks at every slot in `slots` on one host, after `seen`; `now` is the host's clock. The ports are masked already: see
 /// [`crate::masked`]. `failed` says of a slot why what it holds is known to have failed. Changes nothing.
@@ -44,28 +44,37 @@ async fn look(ports: &HostPorts, slot: Slot, held: Option<SlotObserved>, wanted:
             ended = grace::end_of(ports, slot).await;
         }
         Some(SlotState::Running) => {
-            let endpoint = held.as_ref().and_then(|held| held.endpoint.as_deref());
-            probed = Some(probe(ports, slot, endpoint, wanted).await);
+            let endpoints = held.as_ref().map(endpoints).unwrap_or_default();
+            probed = Some(probe(ports, slot, &endpoints, wanted).await);
         }
         None => {}
     }
     SlotClosely { holds: held, ended, health: probed, trouble: None }
 }
 
+/// Where all that runs in the slot answers.
+fn endpoints(held: &SlotObserved) -> Vec<&str> {
+    match held.replicas.is_empty() {
+        true => held.endpoint.as_deref().into_iter().collect(),
+        false => held.replicas.iter().filter_map(|one| one.endpoint.as_deref()).collect(),
+    }
+}
+
 /// Asks the slot's health check once, from its host.
-async fn probe(ports: &HostPorts, slot: Slot, endpoint: Option<&str>, wanted: &Probe) -> Probed {
+async fn probe(ports: &HostPorts, slot: Slot, endpoints: &[&str], wanted: &Probe) -> Probed {
     let health = &wanted.health;
     let start = Instant::now();
     let (place, answer) = match health {
         Health::Http(http) => {
-            let place = endpoint.map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
-            let answer = match endpoint {
-                Some(endpoint) => ask(ports, &Endpoint::from(endpoint), http, wanted)
-                    .await
-                    .map_err(|miss| (miss.seen, miss.said)),
-                None => Err(("it has no address".to_owned(), Vec::new())),
-            };
-            (place, answer)
+            if endpoints.is_empty() {
+                (String::new(), Err(("it has no address".to_owned(), Vec::new())))
+            } else {
+                let places: Vec<Endpoint> =
+                    endpoints.iter().map(|endpoint| Endpoint::from(*endpoint)).collect();
+                let answer = ask_each(ports, &places.iter().collect::<Vec<_>>(), http, wanted).await;
+                let place = format!(" at {}", endpoints.join(", "));
+                (place, answer.map_err(|miss| (miss.seen, miss.said)))
+            }
         }
         Health::Docker(docker) => {
             let answer = match own(ports, slot, docker).await {

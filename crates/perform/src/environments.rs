@@ -246,7 +246,8 @@ pub(crate) async fn start(ports: &HostPorts, slot: Slot, release: &Release) -> R
         }
     };
     let told = own.text(minute_utc);
-    let evidence = |seen| Evidence { check: "environment".into(), wanted: String::new(), seen, ok: true };
+    // What a step put up with, so that everybody is told.
+    let evidence = |seen| Evidence { check: "environment".into(), wanted: "today's".into(), seen, ok: false };
     Ok(told.map(evidence).into_iter().collect())
 }
 

@@ -11,8 +11,9 @@ use lockgate_model::{
 use lockgate_ports::{Diagnosis, Endpoint, HostPorts, OwnHealthState, PortError, Runtime};
 use tokio::time::Instant;
 
-use crate::asking::{as_logs, ask};
+use crate::asking::as_logs;
 use crate::conductor::find;
+use crate::replicas::{Answers, ask_all, ask_each, stopped};
 
 /// First pause between probes, which the timer makes a whole millisecond or two of: an app that boots at once is found
 /// at once.
@@ -71,7 +72,7 @@ pub(crate) async fn wait(
     let health = &probe.health;
     let mut deadline = start + health.timeout().duration();
     let mut patience = Patience::default();
-    let mut endpoint: Option<Endpoint> = None;
+    let mut answers: Option<Answers> = None;
     let mut passes = 0;
     let mut last = "it was never asked".to_owned();
     let (mut said, mut hint) = (Vec::new(), None);
@@ -80,15 +81,15 @@ pub(crate) async fn wait(
         Health::Docker(_) | Health::Command(_) => Duration::from_millis(PAUSE_MILLIS_OWN),
     };
     while Instant::now() < deadline || passes > 0 {
-        if endpoint.is_none() || patience.due(start.elapsed()) {
-            endpoint = look(ports, slot, release, &mut patience, &mut last).await?;
+        if answers.is_none() || patience.due(start.elapsed()) {
+            answers = look(ports, slot, release, &mut patience, &mut last).await?;
             if patience.is_over() {
                 break;
             }
         }
         let answer = match health {
-            Health::Http(http) => match &endpoint {
-                Some(endpoint) => ask(ports, endpoint, http, probe).await,
+            Health::Http(http) => match &answers {
+                Some(answers) => ask_all(ports, answers, http, probe).await,
                 None => Err(Miss::new(last.clone())),
             },
             Health::Docker(docker) => {
@@ -193,7 +194,7 @@ async fn look(
     release: &Release,
     patience: &mut Patience,
     last: &mut String,
-) -> Result<Option<Endpoint>, Failure> {
+) -> Result<Option<Answers>, Failure> {
     let since = patience.looked_at.unwrap_or_default();
     patience.looked_at = Some(since + Duration::from_millis(LOOK_AT_SLOT_MILLIS));
     let found = match find(ports, slot).await.map_err(Failure::from) {
@@ -216,14 +217,18 @@ async fn look(
         .slot(slot)
         .hint("somebody started it meanwhile; `lockgate status` shows what"));
     }
-    match seen.state {
-        SlotState::Running => patience.stopped_looks = 0,
-        SlotState::Stopped => {
+    let stopped = match seen.state {
+        SlotState::Running => stopped(&seen),
+        SlotState::Stopped => Some("it has stopped".to_owned()),
+    };
+    match stopped {
+        None => patience.stopped_looks = 0,
+        Some(stopped) => {
             patience.stopped_looks += 1;
-            *last = "it has stopped".to_owned();
+            *last = stopped;
         }
     }
-    Ok(seen.endpoint)
+    Ok(Answers::of(&seen))
 }
 
 /// What the container's own HEALTHCHECK says now, and how long it may take in all.
@@ -285,36 +290,37 @@ pub(crate) async fn once(
     slot: Slot,
     release: &Release,
     probe: &Probe,
-) -> Result<Endpoint, Failure> {
-    let endpoint = find(ports, slot).await?.and_then(|seen| seen.endpoint);
-    let Some(endpoint) = endpoint else {
-        return Err(unhealthy(ports, slot, &release.service, probe, "it does not run", Millis(0)).await);
+) -> Result<Answers, Failure> {
+    let found = find(ports, slot).await?;
+    let Some(answers) = found.as_ref().and_then(Answers::of) else {
+        let seen = found.as_ref().and_then(stopped).unwrap_or_else(|| "it does not run".to_owned());
+        return Err(unhealthy(ports, slot, &release.service, probe, &seen, Millis(0)).await);
     };
     let mut last = String::new();
     for attempt in 0..PROBES_BEFORE_SWITCH_MAX {
         if attempt > 0 {
             tokio::time::sleep(Duration::from_millis(PAUSE_MILLIS_PASSING)).await;
         }
-        match probe_at(ports, slot, &endpoint, probe).await? {
-            Ok(_) => return Ok(endpoint),
+        match probe_at(ports, slot, &answers.endpoints(), probe).await? {
+            Ok(_) => return Ok(answers),
             Err(seen) => last = seen,
         }
     }
     Err(unhealthy(ports, slot, &release.service, probe, &last, Millis(0)).await)
 }
 
-/// One probe of what answers at `endpoint`: the inner `Err` says what was seen instead of a pass.
+/// One probe of what answers at each of `endpoints`: the inner `Err` says what was seen instead of a pass.
 ///
 /// # Errors
 /// What no further probe mends; see [`own`].
 pub(crate) async fn probe_at(
     ports: &HostPorts,
     slot: Slot,
-    endpoint: &Endpoint,
+    endpoints: &[&Endpoint],
     probe: &Probe,
 ) -> Result<Result<String, String>, Failure> {
     Ok(match &probe.health {
-        Health::Http(http) => ask(ports, endpoint, http, probe).await.map_err(|miss| miss.seen),
+        Health::Http(http) => ask_each(ports, endpoints, http, probe).await.map_err(|miss| miss.seen),
         Health::Docker(docker) => own(ports, slot, docker).await?.0.map_err(|miss| miss.seen),
         Health::Command(command) => run(&*ports.runtime, slot, command).await.map_err(|miss| miss.seen),
     })

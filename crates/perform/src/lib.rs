@@ -16,6 +16,7 @@ mod masked;
 mod misses;
 mod observe;
 mod prune;
+mod replicas;
 #[cfg(test)]
 mod scene;
 mod traffic;

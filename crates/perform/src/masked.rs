@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_model::{Mask, Millis, OwnEnd, Release, Slot, Tag, Template};
-use lockgate_ports::{Check, Diagnosis, HostPorts, Output, OwnHealth, PortError, Runtime, RuntimeSlot};
+use lockgate_ports::{
+    Check, Diagnosis, HostPorts, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables,
+};
 
 /// Hides the secrets of a service in what its app wrote: log lines, what was found out about it, and the error of a
 /// start, which may repeat what a program said.
@@ -50,6 +52,27 @@ impl Runtime for Masked {
 
     async fn start(&self, slot: Slot, release: &Release) -> Result<(), PortError> {
         self.runtime.start(slot, release).await.map_err(|error| self.error(error))
+    }
+
+    fn has_environments(&self) -> bool {
+        self.runtime.has_environments()
+    }
+
+    async fn environment(&self, slot: Slot) -> Result<Option<Variables>, PortError> {
+        self.runtime.environment(slot).await
+    }
+
+    async fn todays_environment(&self, slot: Slot, release: &Release) -> Result<Variables, PortError> {
+        self.runtime.todays_environment(slot, release).await.map_err(|error| self.error(error))
+    }
+
+    async fn start_with(
+        &self,
+        slot: Slot,
+        release: &Release,
+        variables: &Variables,
+    ) -> Result<(), PortError> {
+        self.runtime.start_with(slot, release, variables).await.map_err(|error| self.error(error))
     }
 
     async fn stop(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {

@@ -5,10 +5,10 @@ use std::future::ready;
 
 use futures_util::future::FutureExt;
 use lockgate_model::{
-    Failure, FailureKind, HostId, HostObserved, Observed, Recorded, Rejection, Releases, RouterObserved,
-    Slot, SlotObserved, SlotState, live_without_router,
+    Failure, FailureKind, HostId, HostObserved, Observed, Recorded, Rejection, Releases, ReplicaObserved,
+    RouterObserved, Slot, SlotObserved, SlotState, live_without_router,
 };
-use lockgate_ports::{HostPorts, PortError, RuntimeSlot};
+use lockgate_ports::{HostPorts, PortError, Replica, RuntimeSlot, all_dials};
 
 use crate::files;
 
@@ -79,6 +79,7 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
             Ok::<_, Failure>((unless_silent(ready(recorded)).await?, unless_silent(ready(releases)).await?))
         },
     )?;
+    let stale = ports.router.dials_slots() && dials_elsewhere(&router, &slots);
     let mut missing = None;
     let releases = releases.unwrap_or_else(|failure| {
         missing.get_or_insert(failure);
@@ -91,10 +92,7 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
         Recorded::default()
     });
     let router = match ports.router.sends_traffic() {
-        true => {
-            let stale = ports.router.dials_slots() && dials_elsewhere(&router, &slots);
-            RouterObserved { stale, target: target_of(&router, &slots, recorded.active), ..router }
-        }
+        true => RouterObserved { stale, target: target_of(&router, &slots, recorded.active), ..router },
         false => {
             let runs = slots.iter().filter(|(_, seen)| seen.state == SlotState::Running);
             let running = runs.map(|(slot, seen)| (*slot, seen.started_at));
@@ -137,9 +135,13 @@ fn target_of(
     router.target.or_else(dialled)
 }
 
-fn dials_elsewhere(router: &RouterObserved, slots: &BTreeMap<Slot, SlotObserved>) -> bool {
-    let endpoint = router.target.and_then(|slot| slots.get(&slot)?.endpoint.as_deref());
-    endpoint.is_some_and(|endpoint| router.dial.as_deref() != Some(endpoint))
+/// The slot with the traffic runs, and the router sends requests elsewhere than where all that runs in it answers.
+fn dials_elsewhere(router: &RouterObserved, slots: &[RuntimeSlot]) -> bool {
+    let slot = router.target.and_then(|target| slots.iter().find(|seen| seen.slot == target));
+    let Some(slot) = slot.filter(|slot| slot.state == SlotState::Running) else { return false };
+    let running = slot.replicas.iter().filter(|one| one.runs());
+    let endpoints: Vec<String> = running.filter_map(|one| Some(one.endpoint.as_ref()?.to_string())).collect();
+    all_dials(endpoints.iter().map(String::as_str)) != router.dial
 }
 
 /// For looking at several things beside each other: the outer error ends it all, for a host that does not answer would
@@ -192,6 +194,18 @@ fn observed(slot: RuntimeSlot) -> SlotObserved {
         started_at: slot.started_at,
         restarts: slot.restarts,
         endpoint: slot.endpoint.map(|endpoint| endpoint.to_string()),
+        replicas: match slot.replicas.as_slice() {
+            [_] => Vec::new(),
+            several => several.iter().map(replica).collect(),
+        },
+    }
+}
+
+fn replica(seen: &Replica) -> ReplicaObserved {
+    ReplicaObserved {
+        name: seen.name.clone().unwrap_or_default(),
+        state: seen.state,
+        endpoint: seen.endpoint.as_ref().map(ToString::to_string),
     }
 }
 
@@ -208,6 +222,7 @@ mod tests {
             started_at: None,
             restarts: 0,
             endpoint: Some(endpoint.to_owned()),
+            replicas: Vec::new(),
         }
     }
 

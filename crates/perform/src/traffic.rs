@@ -6,6 +6,7 @@ use lockgate_model::{Evidence, Failure, FailureKind, HoldBounds, Probe, Release,
 use lockgate_ports::{HostPorts, PortError, Route, Router, Upstream};
 use tokio::time::Instant;
 
+use crate::replicas::Answers;
 use crate::{health, trial};
 
 /// A router that restarts is waited for this long.
@@ -44,8 +45,9 @@ pub(crate) async fn switch(
     release: &Release,
     probe: &Probe,
 ) -> Result<Seen, Failure> {
-    let (endpoint, known) = tokio::join!(health::once(ports, slot, release, probe), route(ports));
-    let upstream = Upstream { slot, release: release.clone(), endpoint: endpoint? };
+    let (answers, known) = tokio::join!(health::once(ports, slot, release, probe), route(ports));
+    let Answers { endpoint, replicas } = answers?;
+    let upstream = Upstream { slot, release: release.clone(), endpoint, replicas };
     let has_it = known.as_ref().is_ok_and(|route| route.only() == Some(slot));
     let tried = if has_it { None } else { trial::try_out(ports, &upstream, probe).await? };
     let before = patiently(ports, known, &Change::To(&Split::all_to(upstream)))

@@ -142,23 +142,29 @@ impl Asked<'_> {
         self.verify.map_or(self.probe.health.path(), |verify| &verify.path)
     }
 
-    /// One question. The answer, or what was seen instead, and whose that is.
+    /// One question, to each of the slot's replicas where the router can. The answer, or what was seen instead, and whose that
+    /// is: of several the first that is wrong.
     async fn once(&self, ports: &HostPorts) -> Result<(Result<Attribution, Miss>, Whose), Failure> {
         let request = request(self.path(), Millis::from_secs(ASK_SECONDS_MAX), self.probe);
-        let answer = match ports.router.ask(&request).await {
-            Ok(answer) => answer,
+        let answers = match ports.router.ask_each(&request).await {
+            Ok(answers) => answers,
             Err(error) => {
                 traffic::revive(ports, &error).await?;
                 return Ok((Err(Miss::seen(error.message)), Whose::NotYetIts));
             }
         };
-        let answered = attribute(&answer, self.slot, self.release, self.verify, self.probe);
-        let whose = match answered {
-            Ok(_) => Whose::Its,
-            Err(_) => self.whose(ports, &answer).await,
-        };
-        let said = || shown(&answer.answer, &ports.mask);
-        Ok((answered.map_err(|seen| Miss { seen, said: said() }), whose))
+        let mut least = Attribution::ThisRelease;
+        for answer in &answers {
+            match attribute(answer, self.slot, self.release, self.verify, self.probe) {
+                Ok(Attribution::ThisRelease) => {}
+                Ok(Attribution::Unknown) => least = Attribution::Unknown,
+                Err(seen) => {
+                    let whose = self.whose(ports, answer).await;
+                    return Ok((Err(Miss { seen, said: shown(&answer.answer, &ports.mask) }), whose));
+                }
+            }
+        }
+        Ok((Ok(least), Whose::Its))
     }
 
     /// Of an answer that is wrong.

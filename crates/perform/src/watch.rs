@@ -7,12 +7,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use lockgate_model::{Failure, FailureKind, Health, Probe, ServiceName, Slot, SlotState};
-use lockgate_ports::{Endpoint, HostPorts, PortError, Route, RuntimeSlot};
+use lockgate_ports::{HostPorts, PortError, Route, RuntimeSlot};
 use tokio::time::Instant;
 
 use crate::conductor::find;
 use crate::health;
 use crate::misses::{MISSES_PAUSE_MILLIS, Misses};
+use crate::replicas::Answers;
 use crate::traffic;
 
 /// Between two looks that found all well.
@@ -201,15 +202,15 @@ impl Watch<'_> {
 
     /// The heir is asked at `known`, where it was when it was looked at first: a router that dials addresses sends it nothing
     /// anywhere else.
-    async fn look(&self, known: &mut Option<Endpoint>) -> Heir {
+    async fn look(&self, known: &mut Option<Answers>) -> Heir {
         if known.is_none() {
             match self.running().await {
-                Ok(running) => *known = running.and_then(|running| running.endpoint),
+                Ok(running) => *known = running.as_ref().and_then(Answers::of),
                 Err(unknown) => return unknown,
             }
         }
-        let Some(endpoint) = known else { return Heir::Fails("it does not run".to_owned()) };
-        let seen = match health::probe_at(self.ports, self.heir, endpoint, self.probe).await {
+        let Some(answers) = known else { return Heir::Fails("it does not run".to_owned()) };
+        let seen = match health::probe_at(self.ports, self.heir, &answers.endpoints(), self.probe).await {
             Ok(Ok(_)) => return Heir::Well,
             Ok(Err(seen)) => seen,
             Err(failure) => failure.message,
@@ -217,8 +218,8 @@ impl Watch<'_> {
         // What does not answer may be the way to its host: that is not the heir's fault.
         match self.running().await {
             Ok(Some(running)) => {
-                if let Some(now) = running.endpoint.filter(|_| !self.ports.router.dials_slots()) {
-                    *endpoint = now;
+                if let Some(now) = Answers::of(&running).filter(|_| !self.ports.router.dials_slots()) {
+                    *answers = now;
                 }
                 Heir::Fails(seen)
             }

@@ -216,7 +216,7 @@ fn lists(step: &Step) -> bool {
 }
 
 fn holding(release: Option<Release>, state: SlotState) -> SlotObserved {
-    SlotObserved { release, state, started_at: None, restarts: 0, endpoint: None }
+    SlotObserved { release, state, started_at: None, restarts: 0, endpoint: None, replicas: Vec::new() }
 }
 
 /// What a router dialled is a word of its configuration; it is written there again.

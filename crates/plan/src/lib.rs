@@ -58,12 +58,18 @@ pub fn plan(
             return Err(shared_out(split, slots.strategy, seen.router.dial.as_deref()).at(host));
         }
         if !seen.conflicts.is_empty() {
-            return Err(Failure::new(
-                FailureKind::Refused,
-                format!("blue and green cannot run beside each other: {}", seen.conflicts.join("; ")),
-            )
-            .at(host)
-            .hint("give each slot its own name and host port, or none: the router reaches the slot on its own address"));
+            let said = seen.conflicts.join("; ");
+            let (message, hint) = match slots.strategy.slots() {
+                [_] => (
+                    format!("the slot cannot run so: {said}"),
+                    "change the Compose file, or `router`, as said",
+                ),
+                _ => (
+                    format!("blue and green cannot run beside each other: {said}"),
+                    "give each slot its own name and host port, or none: the router reaches the slot on its own address",
+                ),
+            };
+            return Err(Failure::new(FailureKind::Refused, message).at(host).hint(hint));
         }
     }
     let again = matches!(intent, Intent::Deploy { again: true, .. });

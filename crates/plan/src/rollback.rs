@@ -207,6 +207,7 @@ mod tests {
             started_at: Some(Timestamp(started_at)),
             restarts: 0,
             endpoint: None,
+            replicas: Vec::new(),
         }
     }
 

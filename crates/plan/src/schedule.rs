@@ -285,6 +285,7 @@ mod tests {
                 started_at: None,
                 restarts: 0,
                 endpoint: None,
+                replicas: Vec::new(),
             };
             HostObserved {
                 slots: live.iter().map(|_| (Slot::Blue, slot.clone())).collect(),

@@ -75,7 +75,14 @@ fn environment(strategy: Strategy, router: Router, names: &[&str]) -> Environmen
 }
 
 fn held(tag: &str, state: SlotState) -> SlotObserved {
-    SlotObserved { release: Some(release(tag)), state, started_at: None, restarts: 0, endpoint: None }
+    SlotObserved {
+        release: Some(release(tag)),
+        state,
+        started_at: None,
+        restarts: 0,
+        endpoint: None,
+        replicas: Vec::new(),
+    }
 }
 
 /// `tag` is live in the slot; the router, where there is one, dials it.

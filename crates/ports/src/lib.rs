@@ -13,6 +13,7 @@ mod lines;
 mod lock;
 mod notify;
 pub mod registry;
+mod replica;
 mod router;
 mod runtime;
 mod store;
@@ -33,6 +34,7 @@ pub use lines::{Ended, LINE_BYTES_MAX, LINES_KEPT_MAX, Line, LineSink, Lines, Pi
 pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use registry::{Manifest, Registry, Resolved};
+pub use replica::{Owner, Replica, all_dials};
 pub use router::{
     InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Tried, Upstream, only_upstream,
 };

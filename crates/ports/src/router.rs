@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HoldBounds, InSlot, Release, Slot, Split};
 
-use crate::{Answer, Check, Endpoint, PortError, Request};
+use crate::{Answer, Check, Endpoint, PortError, Replica, Request};
 
 /// Opaque: what the router's state was when it was read. [`Router::set`] swaps only against this.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,7 +14,8 @@ pub struct RouteVersion(pub String);
 pub struct Route {
     /// Which slots get traffic; `None` when it has no route or dials something that is no slot.
     pub split: Option<Split>,
-    /// What it dials, in its own words; `None` when it has no route.
+    /// What it dials, in its own words; `None` when it has no route. Where [`Router::dials_slots`], all addresses as
+    /// [`all_dials`](crate::all_dials) writes them, and something else where it does not send requests to one of them.
     pub dial: Option<String>,
     /// What it is now, so that a change can say what it was made for.
     pub version: RouteVersion,
@@ -54,8 +55,11 @@ pub struct Upstream {
     pub slot: Slot,
     /// What runs in it; a router that can names it in its answers.
     pub release: Release,
-    /// The slot's address as seen from the host; a router whose configuration names the address to dial uses that.
+    /// The slot's address as seen from the host; a router whose configuration names the address to dial uses that. Of several
+    /// replicas the first one's.
     pub endpoint: Endpoint,
+    /// All that are to get requests, each with an endpoint. Empty: `endpoint` alone, and whose it is nobody knows.
+    pub replicas: Vec<Replica>,
 }
 
 impl InSlot for Upstream {
@@ -232,6 +236,14 @@ pub trait Router: Send + Sync {
     /// # Errors
     /// `Unreachable` when the router does not listen; an error status is an answer, not an error.
     async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError>;
+
+    /// As [`Router::ask`], once for each replica that it sends requests to. At least one answer.
+    ///
+    /// # Errors
+    /// As [`Router::ask`].
+    async fn ask_each(&self, request: &Request) -> Result<Vec<RouterAnswer>, PortError> {
+        Ok(vec![self.ask(request).await?])
+    }
 
     /// As [`Router::in_flight`], for a router that cannot tell by itself where the slot answers: `endpoint` is where the runtime
     /// says that it does, as seen from the host; `None` where it does not say.

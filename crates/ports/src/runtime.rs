@@ -7,7 +7,7 @@ use lockgate_model::{
     FailureKind, Millis, OwnEnd, Release, Secret, Slot, SlotState, Tag, Template, Timestamp,
 };
 
-use crate::{Check, Endpoint, Output, PortError};
+use crate::{Check, Endpoint, Output, PortError, Replica};
 
 /// Longest grace that a slot's own definition gets, in seconds; who wants more says so in the configuration.
 pub const OWN_GRACE_SECONDS_MAX: u64 = 3_600;
@@ -25,8 +25,10 @@ pub struct RuntimeSlot {
     pub started_at: Option<Timestamp>,
     /// How often the runtime has started it again by itself.
     pub restarts: u64,
-    /// Address as seen from the host, while running.
+    /// Address as seen from the host, while running; of several replicas the first one's.
     pub endpoint: Option<Endpoint>,
+    /// All that the slot holds of its release, each once, running or not; those that run come first. Never empty.
+    pub replicas: Vec<Replica>,
     /// From SIGTERM to SIGKILL, as its own definition has it; `None` where that says nothing.
     pub stop_grace: Option<Millis>,
 }

@@ -348,8 +348,9 @@ impl Exchange {
     fn give_back(&mut self) {
         if self.is_read()
             && let Some(sender) = self.sender.take()
+            && let Some(visit) = &self.claim.visit
         {
-            self.claim.live.pool.put_back(sender);
+            visit.replica().pool.put_back(sender);
         }
     }
 }

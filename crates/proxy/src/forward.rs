@@ -22,15 +22,18 @@ use crate::headers::{self, Origin};
 use crate::hold::TurnedAway;
 use crate::host;
 use crate::places::Place;
-use crate::pool::{ConnectError, Room, Sender};
+use crate::pool::{ConnectError, Sender};
+use crate::reach::Search;
+use crate::replica::Visit;
 use crate::router::{Claim, Found};
 use crate::shared::{Phase, Shared};
 use crate::slots::CutOff;
 use crate::tunnel;
-use crate::wire::{RELEASE_HEADER, SLOT_HEADER};
+use crate::wire::{RELEASE_HEADER, REPLICA_HEADER, SLOT_HEADER};
 
 const SLOT: HeaderName = HeaderName::from_static(SLOT_HEADER);
 const RELEASE: HeaderName = HeaderName::from_static(RELEASE_HEADER);
+const REPLICA: HeaderName = HeaderName::from_static(REPLICA_HEADER);
 /// When a client that was refused for want of a place may come again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// When a client that was turned away from a held route may come again.
@@ -171,7 +174,7 @@ async fn route(
     };
     let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host::without_port);
     let path = request.uri().path();
-    let claim = match claim(shared, name.unwrap_or_default(), path, place, &mut record).await {
+    let mut claim = match claim(shared, name.unwrap_or_default(), path, place, &mut record).await {
         Ok(claim) => claim,
         Err(Unclaimed::NoRoute) => {
             shared.unrouted.fetch_add(1, Relaxed);
@@ -184,6 +187,7 @@ async fn route(
     };
     record.sent_to(&claim.live);
     let asked = headers::take_ask(request.headers_mut(), shared.ask_token.as_bytes());
+    let asked_for = headers::take_replica(request.headers_mut(), asked);
     let upgrade = headers::wanted_upgrade(&request);
     let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let named = host.is_some();
@@ -199,7 +203,7 @@ async fn route(
     let mut request = request.map(|body| RequestBody::new(body, claim.live.stall_timeout, place));
     headers::announce_body(&mut request);
     let upload = request.body().progress();
-    match send(shared, &claim, request, pooled).await {
+    match send(shared, &mut claim, request, pooled, asked_for).await {
         Ok((response, _)) if headers::has_unknown_coding(response.headers()) => {
             let reason = "the slot's answer has a transfer coding other than chunked";
             refuse(StatusCode::BAD_GATEWAY, &of_route(&claim, reason), record)
@@ -224,8 +228,13 @@ async fn route(
             if matches!(failure, Failure::BadBody | Failure::Late) {
                 record.cut_off = Some(CutOff::Client);
             }
+            let is_nowhere = matches!(failure, Failure::Connect(ConnectError::Nowhere));
             let (status, reason) = explain(&claim, failure);
-            refuse(status, &of_route(&claim, reason), record)
+            let mut response = refuse(status, &of_route(&claim, reason), record);
+            if is_nowhere {
+                response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+            }
+            response
         }
     }
 }
@@ -310,21 +319,31 @@ fn pass_back(
 pub(crate) fn answer_ask(headers: &mut hyper::HeaderMap, claim: &Claim) {
     headers.insert(SLOT, claim.live.slot_header.clone());
     headers.insert(RELEASE, claim.live.release_header.clone());
+    headers.extend(claim.visit.iter().map(|visit| (REPLICA, visit.replica().header.clone())));
 }
 
 /// Sends the request, on a pooled connection if there is one.
 ///
 /// It is sent a second time, on a fresh connection, only if the pooled one broke (or had something else to read) before
-/// the response began and either nothing was sent yet, or sending it twice is harmless.
+/// the response began and either nothing was sent yet, or sending it twice is harmless. By the same rule it goes to
+/// another replica when a fresh connection breaks. One that refuses the connection, or whose address may be somebody
+/// else's by now, is passed over: it was sent nothing.
 async fn send(
     shared: &Shared,
-    claim: &Claim,
+    claim: &mut Claim,
     mut request: Request<RequestBody>,
     pooled: bool,
+    asked_for: Option<HeaderValue>,
 ) -> Result<(Response<Incoming>, Sender), Failure> {
-    let pool = &claim.live.pool;
-    let limit = claim.live.response_timeout;
-    if pooled && let Some(mut sender) = pool.checkout() {
+    let live = claim.live.clone();
+    let limit = live.response_timeout;
+    let mut search = Search::new(shared, &live, asked_for);
+    let mut first = search.choose();
+    claim.visit = first.clone().map(Visit::to);
+    if pooled
+        && let Some(replica) = &first
+        && let Some(mut sender) = replica.pool.checkout()
+    {
         let spare = repeatable(&request);
         let progress = request.body().progress();
         match within(limit, progress.as_deref(), sender.try_send_request(request)).await {
@@ -334,7 +353,7 @@ async fn send(
                 let too_large = error.error().is_parse_too_large();
                 if error.error().is_parse() && !too_large {
                     // What came may well have been on its way before this request was.
-                    pool.distrust();
+                    replica.pool.distrust();
                 }
                 match error.take_message().or(spare.filter(|_| !too_large)) {
                     Some(again) => request = again,
@@ -344,16 +363,23 @@ async fn send(
         }
         shared.retried.fetch_add(1, Relaxed);
     }
-    let connect_limit = shared.config.connect_timeout;
-    let permit = shared.places.upstream(connect_limit, || shared.router.close_idle()).await;
-    let permit = permit.ok_or(Failure::Connect(ConnectError::NoRoom))?;
-    let room = Room { permit, lookups: &shared.places.lookups };
-    let mut sender = pool.connect(connect_limit, room).await.map_err(Failure::Connect)?;
-    let progress = request.body().progress();
-    match within(limit, progress.as_deref(), sender.try_send_request(request)).await {
-        None => Err(Failure::TimedOut),
-        Some(Ok(response)) => Ok((response, sender)),
-        Some(Err(error)) => Err(Failure::Broken(error.into_error())),
+    loop {
+        let (replica, mut sender) = search.connect(first.take()).await.map_err(Failure::Connect)?;
+        claim.visit = Some(Visit::to(replica.clone()));
+        let spare = live.replicas.are_several().then(|| repeatable(&request)).flatten();
+        let progress = request.body().progress();
+        let mut error = match within(limit, progress.as_deref(), sender.try_send_request(request)).await {
+            None => return Err(Failure::TimedOut),
+            Some(Ok(response)) => return Ok((response, sender)),
+            Some(Err(error)) => error,
+        };
+        let is_answer = error.error().is_parse() || error.error().is_parse_too_large();
+        let again = error.take_message().or(spare).filter(|_| !is_answer);
+        match again {
+            Some(again) if search.go_on_without(replica).await => request = again,
+            _ => return Err(Failure::Broken(error.into_error())),
+        }
+        shared.retried.fetch_add(1, Relaxed);
     }
 }
 
@@ -390,6 +416,10 @@ fn explain(claim: &Claim, failure: Failure) -> (StatusCode, &'static str) {
     let (status, reason, detail) = match failure {
         Failure::Connect(ConnectError::TimedOut) => {
             (StatusCode::GATEWAY_TIMEOUT, "connecting to the slot took too long", None)
+        }
+        Failure::Connect(ConnectError::Nowhere) => {
+            let reason = "the slot does not run, or where it runs now cannot be found out";
+            (StatusCode::SERVICE_UNAVAILABLE, reason, claim.live.replicas.trouble())
         }
         Failure::Connect(ConnectError::NoRoom) => {
             (StatusCode::SERVICE_UNAVAILABLE, "too many connections to slots are open", None)

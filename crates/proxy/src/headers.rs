@@ -10,7 +10,7 @@ use hyper::header::{
 use hyper::{Request, StatusCode, Uri, Version};
 
 use crate::claims::{is_claim, is_lookalike};
-use crate::wire::ASK_HEADER;
+use crate::wire::{ASK_HEADER, REPLICA_HEADER};
 
 /// How many header lines a request or a response may have (cookies of HTTP/2 count once). hyper's own limit for HTTP/1,
 /// which can't be told to it without an allocation per request; a test holds the two together.
@@ -22,6 +22,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const ASK: HeaderName = HeaderName::from_static(ASK_HEADER);
+const REPLICA: HeaderName = HeaderName::from_static(REPLICA_HEADER);
 
 /// The address as `X-Forwarded-For` carries it.
 pub(crate) fn forwarded_for(address: IpAddr) -> HeaderValue {
@@ -75,6 +76,11 @@ pub(crate) fn take_ask(headers: &mut HeaderMap, token: &[u8]) -> bool {
     let Some(given) = headers.remove(ASK) else { return false };
     let given = given.as_bytes();
     given.len() == token.len() && given.iter().zip(token).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+}
+
+/// The dial of the replica that whoever asks wants to ask. It is never forwarded.
+pub(crate) fn take_replica(headers: &mut HeaderMap, asked: bool) -> Option<HeaderValue> {
+    headers.remove(REPLICA).filter(|_| asked)
 }
 
 /// The protocol that an HTTP/1.1 request wants to upgrade to. `None` also when that is HTTP again, which a server need
@@ -165,8 +171,10 @@ fn ends_at_a_proxy(name: &str) -> bool {
 
 /// What a slot believes because we say it, or what frames its requests.
 fn is_ours(name: &str) -> bool {
-    matches!(name, ASK_HEADER | "content-length" | "transfer-encoding" | "proxy-authorization")
-        || is_claim(name)
+    matches!(
+        name,
+        ASK_HEADER | REPLICA_HEADER | "content-length" | "transfer-encoding" | "proxy-authorization"
+    ) || is_claim(name)
 }
 
 /// Removes the names that `ends_here` tells. Allocates only when there are some.

@@ -7,6 +7,8 @@ mod claims;
 mod client_stream;
 mod config;
 mod descriptors;
+mod engine;
+mod engines;
 mod flow;
 mod forward;
 mod handover;
@@ -19,9 +21,13 @@ mod listen;
 mod lock;
 mod log_limit;
 mod metrics;
+mod owner;
 mod places;
 mod pool;
 mod predecessor;
+mod reach;
+mod replica;
+mod replicas;
 mod router;
 mod serve;
 mod server;
@@ -41,7 +47,8 @@ pub use config::{ProxyConfig, ProxyError};
 pub use serve::{ProxyHandle, serve, start};
 pub use supervise::{Supervised, supervise};
 pub use wire::{
-    ASK_HEADER, ErrorKind, ErrorView, HoldRequest, HoldView, InFlight, InFlightByRoute, InFlightBySlot,
-    ProxyState, RELEASE_HEADER, RouteSpec, RouteView, RoutesView, SLOT_HEADER, StatusView, Target,
-    TryRequest, TryView, UpgradeRequest, UpgradeView,
+    ASK_HEADER, ContainerOwner, ErrorKind, ErrorView, HoldRequest, HoldView, InFlight, InFlightByRoute,
+    InFlightBySlot, Owner, ProcessOwner, ProxyState, RELEASE_HEADER, REPLICA_HEADER, Replica, ReplicaView,
+    RouteSpec, RouteView, RoutesView, SLOT_HEADER, StatusView, Target, TryRequest, TryView, UpgradeRequest,
+    UpgradeView,
 };

@@ -100,6 +100,8 @@ impl Dial {
 #[derive(Debug)]
 pub(crate) enum ConnectError {
     TimedOut,
+    /// Nobody can say where the slot is now, or it runs nowhere.
+    Nowhere,
     /// There are already as many connections as there may be.
     NoRoom,
     Failed(String),

@@ -10,12 +10,14 @@ use hyper::header::HeaderValue;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::config::{ProxyConfig, ProxyError};
+use crate::engines::Engines;
 use crate::hold::{self, Gate, Hold, Holds};
-use crate::pool::{Dial, Pool};
 use crate::predecessor::Predecessor;
+use crate::replica::{Idle, Visit};
+use crate::replicas::Replicas;
 use crate::slots::SlotRegister;
 use crate::store::{self, RoutesFile, StoredRoute};
-use crate::table::{Entry, LiveTarget, Table, Way, collide, validate};
+use crate::table::{Entry, LiveTarget, Table, Way, collide, validate, validate_replicas};
 use crate::wire::{ErrorKind, ErrorView, HoldRequest, InFlightByRoute, RouteSpec, RouteView};
 
 /// More routes than this are refused.
@@ -25,6 +27,8 @@ const ROUTES_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Claim {
     pub(crate) live: Arc<LiveTarget>,
+    /// Which of its replicas it is with; `None` before one is chosen.
+    pub(crate) visit: Option<Visit>,
     upgraded: bool,
 }
 
@@ -66,6 +70,7 @@ pub(crate) struct Router {
     table: ArcSwap<Table>,
     pub(crate) slots: SlotRegister,
     pub(crate) holds: Holds,
+    engines: Engines,
     /// One change at a time. What is guarded is the order: stored, told to the predecessor, swapped.
     next_version: Arc<AsyncMutex<u64>>,
     /// Set, under the lock above, when a successor owns the routes.
@@ -81,6 +86,7 @@ impl Router {
             table: ArcSwap::default(),
             slots: SlotRegister::default(),
             holds: Holds::new(config.connections_max),
+            engines: Engines::default(),
             next_version: Arc::new(AsyncMutex::new(file.next_version)),
             handed_over: AtomicBool::new(false),
             predecessor: Mutex::new(None),
@@ -101,7 +107,7 @@ impl Router {
             }
             let live = way.live.clone();
             live.stats.enter();
-            let claim = Claim { live, upgraded: false };
+            let claim = Claim { live, visit: None, upgraded: false };
             fence(SeqCst);
             // The guard keeps the old table's address from being used again, so equal pointers mean no change.
             if Arc::ptr_eq(&table, &self.table.load()) {
@@ -125,7 +131,7 @@ impl Router {
     }
 
     fn view_of(&self, entry: &Entry) -> RouteView {
-        let StoredRoute { id, version, spec, hold: _ } = entry.stored.clone();
+        let StoredRoute { id, version, spec, hold: _, replicas: told } = entry.stored.clone();
         let hold = self.holds.view(&id);
         let mut in_flight = self.slots.of_route(&id);
         if let Some(predecessor) = self.predecessor() {
@@ -135,8 +141,17 @@ impl Router {
                 sum.upgraded += more.upgraded;
             }
         }
-        let RouteSpec { hosts, path_prefix, target, response_timeout_ms, stall_timeout_ms, trusted_proxies } =
-            spec;
+        let RouteSpec {
+            hosts,
+            path_prefix,
+            mut target,
+            response_timeout_ms,
+            stall_timeout_ms,
+            trusted_proxies,
+            replicas: _,
+        } = spec;
+        let replicas = &entry.way.live.replicas;
+        target.dial = replicas.first_dial().unwrap_or(target.dial);
         RouteView {
             id,
             version,
@@ -146,6 +161,9 @@ impl Router {
             response_timeout_ms,
             stall_timeout_ms,
             trusted_proxies,
+            replicas: replicas.views(),
+            told,
+            trouble: replicas.trouble(),
             in_flight,
             hold,
         }
@@ -170,15 +188,19 @@ impl Router {
     pub(crate) async fn put(
         &self,
         id: &str,
-        spec: RouteSpec,
+        mut spec: RouteSpec,
         precondition: Precondition,
     ) -> Result<(RouteView, bool), ErrorView> {
         validate(id, &spec)?;
+        let invalid = |reason| ErrorView::new(ErrorKind::Invalid, reason);
+        validate_replicas(&spec.replicas, &spec.target).map_err(invalid)?;
+        let replicas = crate::replicas::complete(std::mem::take(&mut spec.replicas)).await;
         let mut next_version = self.next_version.lock().await;
         self.may_change()?;
         let table = self.table.load_full();
         self.check(id, precondition)?;
-        if let Some(entry) = table.by_id.get(id).filter(|entry| entry.stored.spec == spec) {
+        let is_so = |entry: &&Entry| entry.stored.spec == spec && entry.stored.replicas == replicas;
+        if let Some(entry) = table.by_id.get(id).filter(is_so) {
             return Ok((self.view_of(entry), false));
         }
         let others = || table.by_id.values().map(|entry| &entry.stored).filter(|stored| stored.id != id);
@@ -193,7 +215,7 @@ impl Router {
         }
         let held = table.by_id.get(id).and_then(|entry| entry.stored.hold);
         let hold = held.or_else(|| self.holds.left_behind(id));
-        routes.push(StoredRoute { id: id.to_owned(), version: *next_version, spec, hold });
+        routes.push(StoredRoute { id: id.to_owned(), version: *next_version, spec, hold, replicas });
         self.change(&mut next_version, &table, routes).await?;
         let view = self.view(id).ok_or_else(|| ErrorView::new(ErrorKind::NotFound, "the route vanished"))?;
         Ok((view, true))
@@ -319,6 +341,7 @@ impl Router {
             let gate = self.holds.gate(&stored.id, stored.hold);
             let kept = old.by_id.get(&stored.id).filter(|entry| {
                 entry.stored.spec.target == stored.spec.target
+                    && entry.stored.replicas == stored.replicas
                     && entry.stored.spec.response_timeout_ms == stored.spec.response_timeout_ms
                     && entry.stored.spec.stall_timeout_ms == stored.spec.stall_timeout_ms
                     && entry.stored.spec.trusted_proxies == stored.spec.trusted_proxies
@@ -335,7 +358,7 @@ impl Router {
         for (id, entry) in &old.by_id {
             let kept = new.by_id.get(id).is_some_and(|now| Arc::ptr_eq(&now.way.live, &entry.way.live));
             if !kept {
-                entry.way.live.pool.retire();
+                entry.way.live.replicas.retire();
             }
         }
         self.holds.open_others(|id| new.by_id.get(id).map(|entry| entry.way.gate.is_some()));
@@ -346,8 +369,11 @@ impl Router {
         let StoredRoute { id, spec, .. } = stored;
         // Everything stored was validated, so the fallbacks here are never taken; they keep this total.
         let header = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("invalid"));
-        let dial = Dial::parse(&spec.target.dial).unwrap_or_else(|_| Dial::Tcp("invalid".to_owned(), 1));
         let config = &self.config;
+        let idle =
+            Idle { seconds: config.upstream_idle, connections_max: config.upstream_idle_connections_max };
+        let replicas = Replicas::new(&spec.target.dial, &stored.replicas, idle);
+        self.engines.follow(&replicas);
         Arc::new(LiveTarget {
             route: id.clone(),
             target: spec.target.clone(),
@@ -355,7 +381,7 @@ impl Router {
             stall_timeout: spec.stall_timeout_ms.map_or(config.stall_timeout, Duration::from_millis),
             trusted_proxies: spec.trusted_proxies.clone(),
             stats: self.slots.enlist(id, &spec.target.slot),
-            pool: Arc::new(Pool::new(dial, config.upstream_idle, config.upstream_idle_connections_max)),
+            replicas,
             slot_header: header(&spec.target.slot),
             release_header: header(&spec.target.release),
         })
@@ -363,17 +389,17 @@ impl Router {
 
     /// Closes connections to the slots that were idle for too long. Called about once a second.
     pub(crate) fn reap(&self) {
-        self.table.load_full().by_id.values().for_each(|entry| entry.way.live.pool.reap());
+        self.table.load_full().by_id.values().for_each(|entry| entry.way.live.replicas.reap());
     }
 
     /// Closes all idle connections to the slots, to make room for busy ones.
     pub(crate) fn close_idle(&self) {
-        self.table.load_full().by_id.values().for_each(|entry| entry.way.live.pool.close_idle());
+        self.table.load_full().by_id.values().for_each(|entry| entry.way.live.replicas.close_idle());
     }
 
     /// Closes all idle connections: this process takes no more requests.
     pub(crate) fn retire_all(&self) {
-        self.table.load_full().by_id.values().for_each(|entry| entry.way.live.pool.retire());
+        self.table.load_full().by_id.values().for_each(|entry| entry.way.live.replicas.retire());
     }
 
     /// Keeps the routes from changing while they are handed over.
@@ -431,7 +457,7 @@ mod tests {
         let target =
             Target { slot: slot.to_owned(), release: "r".to_owned(), dial: "127.0.0.1:1".to_owned() };
         let spec = RouteSpec::to(target);
-        [StoredRoute { id: "app".to_owned(), version: 1, spec, hold: None }]
+        [StoredRoute { id: "app".to_owned(), version: 1, spec, hold: None, replicas: Vec::new() }]
     }
 
     /// Threads claim as fast as they can; another switches back and forth and marks a slot as stopped as soon as it

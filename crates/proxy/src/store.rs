@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ProxyError;
 use crate::hold::Hold;
-use crate::wire::RouteSpec;
+use crate::wire::{Replica, RouteSpec};
 
 /// The format this version writes and the only one it reads.
 const FORMAT: u32 = 1;
@@ -28,6 +28,9 @@ pub(crate) struct StoredRoute {
     /// `None` unless it is held, or was until lately. A proxy that is older than this reads over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hold: Option<Hold>,
+    /// Of the spec, whose own list is empty here. A proxy that is older than this reads over it, and asks nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) replicas: Vec<Replica>,
 }
 
 /// The file's content.
@@ -52,6 +55,7 @@ impl RoutesFile {
         }
         for (n, route) in self.routes.iter().enumerate() {
             crate::table::validate(&route.id, &route.spec).map_err(|error| error.message)?;
+            crate::table::validate_replicas(&route.replicas, &route.spec.target)?;
             if route.version >= self.next_version {
                 return Err(format!("route {:?} has a version from the future", route.id));
             }

@@ -8,16 +8,20 @@ use hyper::header::HeaderValue;
 use ipnet::IpNet;
 
 use crate::hold::Gate;
-use crate::pool::{Dial, Pool};
+use crate::pool::Dial;
+use crate::replicas::Replicas;
 use crate::slots::SlotStats;
 use crate::store::StoredRoute;
-use crate::wire::{ErrorKind, ErrorView, RouteSpec, Target};
+use crate::wire::{ContainerOwner, ErrorKind, ErrorView, Owner, Replica, RouteSpec, Target};
 
 const HOSTS_MAX: usize = 64;
 const TRUSTED_PROXIES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
 const RELEASE_BYTES_MAX: usize = 256;
 const PREFIX_BYTES_MAX: usize = 1024;
+const REPLICAS_MAX: usize = 64;
+const LABELS_MAX: usize = 16;
+const LABEL_BYTES_MAX: usize = 1024;
 const TIMEOUT_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// One target as requests use it. It is replaced, connections and all, whenever slot, release or dial change.
@@ -29,7 +33,7 @@ pub(crate) struct LiveTarget {
     pub(crate) stall_timeout: Duration,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) stats: Arc<SlotStats>,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) replicas: Arc<Replicas>,
     pub(crate) slot_header: HeaderValue,
     pub(crate) release_header: HeaderValue,
 }
@@ -164,6 +168,42 @@ pub(crate) fn validate(id: &str, spec: &RouteSpec) -> Result<(), ErrorView> {
     Ok(())
 }
 
+/// Whether a target can be served by these replicas. What they name is put into questions to an engine.
+pub(crate) fn validate_replicas(replicas: &[Replica], target: &Target) -> Result<(), String> {
+    if replicas.len() > REPLICAS_MAX {
+        return Err(format!("a route has at most {REPLICAS_MAX} replicas"));
+    }
+    if replicas.first().is_some_and(|first| first.dial != target.dial) {
+        return Err("the first replica's dial is the target's".to_owned());
+    }
+    for replica in replicas {
+        Dial::parse(&replica.dial)?;
+        match &replica.owner {
+            Some(Owner::Container(container)) => validate_container(container)?,
+            Some(Owner::Process(_)) | None => {}
+        }
+    }
+    Ok(())
+}
+
+fn validate_container(container: &ContainerOwner) -> Result<(), String> {
+    let ContainerOwner { engine, id, labels, network, port, process: _ } = container;
+    if !engine.is_absolute() {
+        return Err(format!("an engine is the absolute path of its socket, not {}", engine.display()));
+    }
+    if !(12..=64).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(format!("a container's id is 12 to 64 hex digits, not {id:?}"));
+    }
+    let texts = labels.iter().flat_map(|(name, value)| [name, value]).chain(network);
+    if labels.len() > LABELS_MAX || texts.into_iter().any(|text| text.len() > LABEL_BYTES_MAX) {
+        return Err(format!("an owner has at most {LABELS_MAX} labels of {LABEL_BYTES_MAX} bytes"));
+    }
+    if *port == 0 {
+        return Err("a container listens on a port from 1 on".to_owned());
+    }
+    Ok(())
+}
+
 fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(allowed)
@@ -181,6 +221,7 @@ fn is_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replica::Idle;
     use crate::slots::SlotRegister;
 
     fn spec(hosts: &[&str], prefix: Option<&str>) -> RouteSpec {
@@ -197,11 +238,15 @@ mod tests {
             stall_timeout: Duration::from_secs(1),
             trusted_proxies: Vec::new(),
             stats: SlotRegister::default().enlist(id, "blue"),
-            pool: Arc::new(Pool::new(Dial::parse("127.0.0.1:1").unwrap(), Duration::from_secs(1), 1)),
+            replicas: Replicas::new(
+                "127.0.0.1:1",
+                &[],
+                Idle { seconds: Duration::from_secs(1), connections_max: 1 },
+            ),
             slot_header: HeaderValue::from_static("blue"),
             release_header: HeaderValue::from_static("r1"),
         });
-        let stored = StoredRoute { id: id.to_owned(), version: 1, spec, hold: None };
+        let stored = StoredRoute { id: id.to_owned(), version: 1, spec, hold: None, replicas: Vec::new() };
         Entry { stored, way: Way { live, gate: None } }
     }
 

@@ -14,6 +14,9 @@ pub const ASK_HEADER: &str = "lockgate-ask";
 pub const SLOT_HEADER: &str = "lockgate-slot";
 /// Names the release that answered, in the response to a request that asked.
 pub const RELEASE_HEADER: &str = "lockgate-release";
+/// In a request that asks: the dial of the replica that is to answer it; in the response, of the one that did. Never
+/// forwarded.
+pub const REPLICA_HEADER: &str = "lockgate-replica";
 
 /// Where a route's requests go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,61 @@ pub struct Target {
     pub release: String,
     /// `host:port`, or `unix:/absolute/path`.
     pub dial: String,
+}
+
+/// One of the addresses at which a slot answers: a container's, or a process's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replica {
+    /// `host:port`, or `unix:/absolute/path`.
+    pub dial: String,
+    /// Whose address that is. Absent: nobody is asked, and it is trusted for as long as the route stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+}
+
+/// Whose an address is. Somebody else may get it as soon as the owner has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// A container. When it comes back, or another takes its place, the engine says where it answers then.
+    Container(ContainerOwner),
+    /// A process of this machine. What comes after it is another's.
+    Process(ProcessOwner),
+}
+
+/// A process, so that no later one with its number is taken for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessOwner {
+    pub pid: u32,
+    /// Field 22 of `/proc/PID/stat`: when it began, in clock ticks after the boot.
+    pub began: u64,
+    /// `/proc/sys/kernel/random/boot_id` of that boot.
+    pub boot_id: String,
+}
+
+/// A container, and where in it the slot answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerOwner {
+    /// Absolute path of the socket of the engine that has it.
+    pub engine: PathBuf,
+    /// Its id: 12 to 64 hex digits.
+    pub id: String,
+    /// What a container that takes its place is labelled with, once there is none with its id any more; at most 16. Empty:
+    /// none takes its place.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The network whose address is dialled; absent: the host's own, or where the port is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Where it listens in the container.
+    pub port: u16,
+    /// Its first process. As long as that lives the address is its own, also while the engine is down. Absent where the
+    /// process can't be looked at: then the engine's word counts for as long as it tells what happens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessOwner>,
 }
 
 /// What `PUT /v1/routes/{id}` takes.
@@ -50,6 +108,10 @@ pub struct RouteSpec {
     /// everybody else it is replaced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<IpNet>,
+    /// All addresses at which the slot answers, at most 64, each with its owner; the first is the target's dial. Requests go
+    /// to the one with the fewest in flight. Empty: the target's dial alone, and nobody is asked whose it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<Replica>,
 }
 
 impl RouteSpec {
@@ -62,6 +124,7 @@ impl RouteSpec {
             response_timeout_ms: None,
             stall_timeout_ms: None,
             trusted_proxies: Vec::new(),
+            replicas: Vec::new(),
         }
     }
 }
@@ -148,6 +211,20 @@ pub type InFlightBySlot = BTreeMap<String, InFlight>;
 /// Route id to [`InFlightBySlot`].
 pub type InFlightByRoute = BTreeMap<String, InFlightBySlot>;
 
+/// One address of a slot as it is at this moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaView {
+    /// Where it answers now, which may be elsewhere than the route was told.
+    pub dial: String,
+    /// The container that has the address; absent for a process, and where nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Whether requests are sent there: its owner has it, as far as can be told.
+    pub trusted: bool,
+    /// How many requests are on their way there, of those that this process sent.
+    pub requests: u64,
+}
+
 /// One route as it is served at this moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteView {
@@ -157,6 +234,7 @@ pub struct RouteView {
     pub hosts: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_prefix: Option<String>,
+    /// As the route was told, but for `dial`: that is where the slot's first replica answers now.
     pub target: Target,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_timeout_ms: Option<u64>,
@@ -164,6 +242,15 @@ pub struct RouteView {
     pub stall_timeout_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Where the slot's owners answer now; empty for a route that was told no owners, and when none of them runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaView>,
+    /// As the route was told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<Replica>,
+    /// Why requests are answered 503 instead of being sent, or why some owner can't be asked; absent when all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// The current slot, the recent ones, and every one that still has something in flight, here or in a
     /// predecessor process that drains after an upgrade.
     pub in_flight: InFlightBySlot,

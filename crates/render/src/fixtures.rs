@@ -160,6 +160,7 @@ pub(crate) fn observed() -> Observed {
         started_at: Some(Timestamp(START)),
         restarts: 0,
         endpoint: None,
+        replicas: Vec::new(),
     };
     let green = SlotObserved {
         release: None,
@@ -167,6 +168,7 @@ pub(crate) fn observed() -> Observed {
         started_at: None,
         restarts: 0,
         endpoint: None,
+        replicas: Vec::new(),
     };
     let seen = |slots| HostObserved {
         own_environment: None,

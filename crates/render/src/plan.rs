@@ -117,6 +117,11 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
     {
         warnings.push(format!("{target} runs, but {active} is recorded as active"));
     }
+    if let Some((running, all)) =
+        seen.live().filter(|(_, live)| live.is_short()).and_then(|(_, live)| live.counted())
+    {
+        warnings.push(format!("{running} of the {all} containers of what is live run"));
+    }
     if let (true, Some(dial)) = (seen.router.stale, &seen.router.dial) {
         warnings.push(format!(
             "the router dials {}, where the slot is not any more; deploying the live release again mends it",

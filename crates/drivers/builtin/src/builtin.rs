@@ -10,15 +10,15 @@ use lockgate_ports::{
     Upstream, http, listens, only_upstream,
 };
 use lockgate_proxy::{
-    ASK_HEADER, ErrorKind, HoldRequest, RELEASE_HEADER, RouteSpec, RouteView, SLOT_HEADER, StatusView,
-    Target, UpgradeRequest, UpgradeView,
+    ASK_HEADER, ErrorKind, HoldRequest, RELEASE_HEADER, REPLICA_HEADER, Replica, RouteSpec, RouteView,
+    SLOT_HEADER, StatusView, Target, UpgradeRequest, UpgradeView,
 };
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::admin::{self, Admin};
 use crate::options::{BuiltinOptions, reachable};
-use crate::{check, launch, listeners, program, trial};
+use crate::{check, launch, listeners, program, replicas, trial};
 
 /// What the proxy calls a target that is neither slot.
 const OUTSIDE: &str = "outside";
@@ -152,7 +152,7 @@ impl Builtin {
         Ok(None)
     }
 
-    fn spec(&self, target: Target) -> RouteSpec {
+    fn spec(&self, target: Target, replicas: Vec<Replica>) -> RouteSpec {
         RouteSpec {
             hosts: self.options.hosts.clone(),
             path_prefix: self.options.path.clone(),
@@ -160,6 +160,7 @@ impl Builtin {
             response_timeout_ms: self.options.response_timeout.map(|limit| limit.0),
             stall_timeout_ms: self.options.stall_timeout.map(|limit| limit.0),
             trusted_proxies: self.options.trusted_proxies.clone(),
+            replicas,
         }
     }
 
@@ -171,8 +172,21 @@ impl Builtin {
             Ok(_) => Ok(()),
             // Asked for again after an answer that was lost: what was wanted is there already.
             Err((_, view)) if view.current.as_ref().is_some_and(|current| is_at(current, spec)) => Ok(()),
+            Err((_, view)) if knows_no_replicas(&view) => self.put_plainly(spec, expected).await,
             Err((error, _)) => Err(error),
         }
+    }
+
+    /// For a proxy that is older than this: one address, and whose it is nobody asks there.
+    async fn put_plainly(&self, spec: &RouteSpec, expected: &RouteVersion) -> Result<(), PortError> {
+        if spec.replicas.len() > 1 {
+            return Err(self.too_old("send requests to several containers of a slot"));
+        }
+        tracing::warn!(
+            dir = self.options.dir,
+            "the proxy is older than this Lockgate and does not ask whose an address is: lockgate proxy --upgrade"
+        );
+        Box::pin(self.put(&RouteSpec { replicas: Vec::new(), ..spec.clone() }, expected)).await
     }
 
     /// Holds the route or lets it go. A route that isn't there has nothing to hold.
@@ -181,20 +195,43 @@ impl Builtin {
         match self.admin().call::<RouteView>(&request).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err((_, refused))) if refused.kind == ErrorKind::NotFound => Ok(()),
-            Ok(Err((_, refused))) if refused.kind == ErrorKind::MethodNotAllowed => Err(self.too_old()),
+            Ok(Err((_, refused))) if refused.kind == ErrorKind::MethodNotAllowed => {
+                Err(self.too_old("hold requests"))
+            }
             Ok(Err((error, _))) => Err(error),
             Err(error) if nothing_there(&error) => self.require_no_route().await,
             Err(error) => Err(error),
         }
     }
 
-    /// The proxy that runs knows nothing of holding.
-    fn too_old(&self) -> PortError {
+    /// The proxy that runs knows nothing of `what`.
+    fn too_old(&self, what: &str) -> PortError {
         let dir = &self.options.dir;
-        let message = format!("the proxy in {dir} is older than this Lockgate and cannot hold requests");
+        let message = format!("the proxy in {dir} is older than this Lockgate and cannot {what}");
         let hint =
             format!("upgrade it on its host, without losing a request: lockgate proxy --upgrade --dir {dir}");
         PortError::new(FailureKind::Refused, message).hint(hint)
+    }
+
+    /// Whether the proxy knows whose the addresses are that it dials. Nothing is said where it does, and where it has no route
+    /// of ours.
+    async fn check_owners(&self) -> Option<Check> {
+        let what = "addresses of the route";
+        let view: RouteView = self.admin().call(&admin::get(&self.route_path)).await.ok()?.ok()?;
+        view.target.slot.parse::<Slot>().ok()?;
+        Some(match view.trouble {
+            Some(trouble) => Check::bad(
+                what,
+                trouble,
+                "`lockgate status` says what runs; the proxy asks the engine as the user it runs as, who must be in the group `docker`",
+            ),
+            None if view.told.iter().all(|replica| replica.owner.is_none()) => Check::warn(
+                what,
+                format!("whose {} is nobody asks: the route was made by an older Lockgate", view.target.dial),
+                "the next deployment makes the proxy ask; until then an engine that restarts may give the address to another",
+            ),
+            None => return None,
+        })
     }
 
     /// The request as a user's would be, so that it matches this route and no other.
@@ -253,9 +290,17 @@ fn conditional(request: Request, expected: &RouteVersion) -> Request {
 }
 
 fn is_at(current: &RouteView, spec: &RouteSpec) -> bool {
-    let RouteSpec { hosts, path_prefix, target, response_timeout_ms, stall_timeout_ms, trusted_proxies } =
-        spec;
+    let RouteSpec {
+        hosts,
+        path_prefix,
+        target,
+        response_timeout_ms,
+        stall_timeout_ms,
+        trusted_proxies,
+        replicas: wanted,
+    } = spec;
     current.target == *target
+        && replicas::same(&current.told, wanted)
         && current.hosts == *hosts
         && current.path_prefix == *path_prefix
         && current.response_timeout_ms == *response_timeout_ms
@@ -289,7 +334,7 @@ impl Router for Builtin {
         match self.admin().call::<RouteView>(&admin::get(&self.route_path)).await {
             Ok(Ok(view)) => Ok(Route {
                 split: view.target.slot.parse().ok().map(Split::all_to),
-                dial: Some(view.target.dial),
+                dial: replicas::dialled(&view),
                 version: RouteVersion(view.version.to_string()),
                 held: view.hold.is_some(),
                 ..Route::default()
@@ -314,11 +359,12 @@ impl Router for Builtin {
 
     async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
         let to = only_upstream(to, self.name())?;
-        let spec = self.spec(Target {
+        let target = Target {
             slot: to.slot.to_string(),
             release: to.release.digest.to_string(),
             dial: to.endpoint.to_string(),
-        });
+        };
+        let spec = self.spec(target, replicas::told(to));
         // Where it listens was looked at before the run, and is again by who asks through it: were it refused here, going
         // back would be refused as well.
         match self.put(&spec, expected).await {
@@ -341,7 +387,7 @@ impl Router for Builtin {
         }
         if let Some(dial) = dial {
             let target = Target { slot: OUTSIDE.into(), release: OUTSIDE.into(), dial: dial.to_owned() };
-            return self.put(&self.spec(target), expected).await;
+            return self.put(&self.spec(target, Vec::new()), expected).await;
         }
         let request = conditional(admin::send("DELETE", &self.route_path, Vec::new()), expected);
         match self.admin().call::<RouteView>(&request).await? {
@@ -386,9 +432,33 @@ impl Router for Builtin {
         Ok(RouterAnswer { answer, slot, release })
     }
 
-    async fn check(&self) -> Vec<Check> {
-        check::checks(&self.admin(), &self.options).await
+    async fn ask_each(&self, request: &Request) -> Result<Vec<RouterAnswer>, PortError> {
+        let view = self.admin().call::<RouteView>(&admin::get(&self.route_path)).await;
+        let dials: Vec<String> = match view {
+            Ok(Ok(view)) => view.replicas.into_iter().map(|replica| replica.dial).collect(),
+            // Whoever asks hears of it.
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        };
+        if dials.len() < 2 {
+            return Ok(vec![self.ask(request).await?]);
+        }
+        let mut answers = Vec::new();
+        for dial in dials {
+            answers.push(self.ask(&request.clone().header(REPLICA_HEADER, dial)).await?);
+        }
+        Ok(answers)
     }
+
+    async fn check(&self) -> Vec<Check> {
+        let mut checks = check::checks(&self.admin(), &self.options).await;
+        checks.extend(self.check_owners().await);
+        checks
+    }
+}
+
+/// A proxy that is older than this refuses what it does not know of.
+fn knows_no_replicas(refused: &lockgate_proxy::ErrorView) -> bool {
+    refused.kind == ErrorKind::Invalid && refused.message.contains("unknown field `replicas`")
 }
 
 /// The route that was to be removed is not there any more.

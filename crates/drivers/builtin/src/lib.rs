@@ -7,6 +7,7 @@ mod launch;
 mod listeners;
 mod options;
 mod program;
+mod replicas;
 mod trial;
 
 pub use builtin::Builtin;

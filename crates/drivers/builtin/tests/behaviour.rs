@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lockgate_builtin::BuiltinOptions;
 use lockgate_model::{FailureKind, HoldBounds, Millis, Slot, Split};
 use lockgate_ports::conformance::router::{RouterFixture, holding_within_bounds, suite};
-use lockgate_ports::{CheckState, Request, Route, Router};
+use lockgate_ports::{CheckState, Owner, Request, Route, Router};
 use lockgate_proxy::{ProxyConfig, ProxyHandle, start};
 use support::{Reaper, World, example, free_address, launch_by_example};
 
@@ -336,4 +336,62 @@ async fn a_listener_for_all_addresses_serves_a_specific_one_and_port_0_is_any() 
         assert_eq!(world.router.ask(&ask("/slot")).await.unwrap().answer.text(), "blue", "{}", world.listen);
         dir = world.dir;
     }
+}
+
+/// The proxy's socket as an older one has it.
+async fn behind_an_older_proxy(world: &World) {
+    let socket = world.folder().join("admin.sock");
+    let moved = world.folder().join("real.sock");
+    std::fs::rename(&socket, &moved).unwrap();
+    tokio::spawn(support::without_replicas(tokio::net::UnixListener::bind(&socket).unwrap(), moved));
+}
+
+#[tokio::test]
+async fn an_older_proxy_is_told_the_address_alone_and_refuses_several() {
+    let (world, _proxy) = with_proxy(|_| ()).await;
+    behind_an_older_proxy(&world).await;
+    switch(&world, Slot::Blue).await;
+    assert_eq!(world.router.ask(&ask("/slot")).await.unwrap().answer.text(), "blue");
+    let checks = world.router.check().await;
+    let said = checks.iter().find(|check| check.what == "addresses of the route").unwrap();
+    assert!(said.state == CheckState::Warn && said.seen.contains("nobody asks"), "{said:?}");
+    let mut green = world.upstream(Slot::Green);
+    let other = world.upstream(Slot::Blue).replicas;
+    green.replicas.extend(other);
+    let version = world.router.route().await.unwrap().version;
+    let refused = world.router.set(&Split::all_to(green), &version).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Refused);
+    assert!(refused.hints().to_string().contains("lockgate proxy --upgrade"), "{refused:?}");
+    assert_eq!(world.router.route().await.unwrap().only(), Some(Slot::Blue), "nothing has changed");
+}
+
+#[tokio::test]
+async fn each_replica_is_asked_and_what_nobody_has_any_more_is_not_said_to_be_dialled() {
+    let (world, _proxy) = with_proxy(|_| ()).await;
+    let mut both = world.upstream(Slot::Blue);
+    both.replicas.extend(world.upstream(Slot::Green).replicas);
+    let version = world.router.route().await.unwrap().version;
+    world.router.set(&Split::all_to(both.clone()), &version).await.unwrap();
+    let answers = world.router.ask_each(&ask("/slot")).await.unwrap();
+    let said: Vec<String> = answers.iter().map(|answer| answer.answer.text()).collect();
+    assert_eq!(said, ["blue", "green"]);
+    let dials: Vec<String> =
+        both.replicas.iter().map(|one| one.endpoint.as_ref().unwrap().to_string()).collect();
+    let route = world.router.route().await.unwrap();
+    assert_eq!(route.dial, lockgate_ports::all_dials(dials.iter().map(String::as_str)));
+    assert!(world.router.check().await.iter().all(|check| check.state == CheckState::Ok));
+
+    // The same again changes nothing.
+    world.router.set(&Split::all_to(both.clone()), &route.version).await.unwrap();
+    assert_eq!(world.router.route().await.unwrap().version, route.version);
+    let Some(Owner::Process { began, .. }) = &mut both.replicas[1].owner else { panic!() };
+    *began -= 1;
+    world.router.set(&Split::all_to(both), &route.version).await.unwrap();
+    let dial = world.router.route().await.unwrap().dial.unwrap();
+    assert!(dial.contains(&format!("{} (whose that is now is not known)", dials[1])), "{dial}");
+    let checks = world.router.check().await;
+    assert!(
+        checks.iter().any(|check| check.state == CheckState::Bad && check.seen.contains(&dials[1])),
+        "{checks:?}"
+    );
 }

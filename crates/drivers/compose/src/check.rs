@@ -31,8 +31,10 @@ impl Compose {
         let files = join_all(self.slots.iter().map(|slot| self.check_file(*slot))).await;
         let files_ok = files.iter().all(|check| check.state == lockgate_ports::CheckState::Ok);
         checks.extend(files);
-        if files_ok && self.slots.len() > 1 {
-            checks.extend(self.check_conflicts().await);
+        match self.slots.len() {
+            _ if !files_ok => {}
+            1 => checks.extend(self.check_scale().await),
+            _ => checks.extend(self.check_conflicts().await),
         }
         checks.push(self.check_login().await);
         if matches!(self.service.health, lockgate_model::Health::Docker(_)) {
@@ -98,6 +100,16 @@ impl Compose {
                 checks
             }
             Err(error) => vec![bad(what, error)],
+        }
+    }
+
+    /// Of one slot, which has none beside it. Nothing is said when all is well.
+    async fn check_scale(&self) -> Option<Check> {
+        let what = "containers of the slot";
+        match self.find_new_conflicts().await {
+            Ok(conflicts) if conflicts.is_empty() => None,
+            Ok(conflicts) => Some(Check::bad(what, conflicts.join("; "), "change the Compose file as said")),
+            Err(error) => Some(bad(what, error)),
         }
     }
 

@@ -189,11 +189,16 @@ impl Cli {
         overlay: &str,
         env: &BTreeMap<String, String>,
         secrets: &[&str],
+        recreates: Recreates,
     ) -> Result<(), PortError> {
         let mut files: Vec<&str> = place.files.iter().map(String::as_str).collect();
         files.push(overlay);
         // Volumes without a name are the release's own: another one's image has other files there.
-        let args = ["up", "-d", "--no-deps", "--no-build", "--renew-anon-volumes", place.service.as_str()];
+        let recreates = match recreates {
+            Recreates::WithVolumes => "--renew-anon-volumes",
+            Recreates::Nothing => "--no-recreate",
+        };
+        let args = ["up", "-d", "--no-deps", "--no-build", recreates, place.service.as_str()];
         let output = self.run(place, &files, env, &args, UP_SECONDS_MAX).await?;
         if output.ok() {
             return Ok(());
@@ -201,6 +206,15 @@ impl Cli {
         let typed = self.found_in(&place.dir).await?.typed();
         Err(explain(place, &said(&output, secrets), self.host.as_ref(), &typed))
     }
+}
+
+/// What becomes of containers that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recreates {
+    /// Those that differ from what is wanted, with new volumes where they have no name.
+    WithVolumes,
+    /// None: only those that are missing are made, and those that have ended started.
+    Nothing,
 }
 
 /// A service behind a profile is started when it is named, and read only where its profile is on.

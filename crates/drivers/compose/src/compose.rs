@@ -37,6 +37,8 @@ pub struct Compose {
     pub(crate) cli: Cli,
     /// By which name the router finds a slot, where it finds them by name.
     pub(crate) dialled: BTreeMap<Slot, String>,
+    /// The router that cannot do with several containers in a slot.
+    pub(crate) unbalanced: Option<&'static str>,
     locator: Arc<Locator>,
 }
 
@@ -59,6 +61,7 @@ impl Compose {
             engine,
             cli,
             dialled,
+            unbalanced: None,
             locator,
         }
     }
@@ -67,6 +70,13 @@ impl Compose {
     #[must_use]
     pub fn dialled(mut self, names: BTreeMap<Slot, String>) -> Self {
         self.dialled = names;
+        self
+    }
+
+    /// The router that cannot send requests to each of several containers of a slot, by name; without, any number is fine.
+    #[must_use]
+    pub fn unbalanced(mut self, router: Option<&'static str>) -> Self {
+        self.unbalanced = router;
         self
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Key(String);
 struct Question<'a> {
     format: &'static str,
     port: Option<u16>,
+    /// The router that cannot do with several containers.
+    unbalanced: Option<&'static str>,
     slots: [Definition<'a>; 2],
     /// Variables of ours that the files name, and Compose's own.
     environment: BTreeMap<String, Option<String>>,
@@ -65,8 +67,13 @@ impl Key {
         let mut dot_env = || beside.next().transpose().map(|file| file.and_then(|file| file.content));
         let (one, other) = (definition(compose, blue, dot_env()?), definition(compose, green, dot_env()?));
         let environment = if local { environment(&open) } else { BTreeMap::new() };
-        let question =
-            Question { format: FORMAT, port: compose.service.port, slots: [one, other], environment };
+        let question = Question {
+            format: FORMAT,
+            port: compose.service.port,
+            unbalanced: compose.unbalanced,
+            slots: [one, other],
+            environment,
+        };
         let bytes = serde_json::to_vec(&question)
             .map_err(|error| PortError::other(format!("the slots' files do not serialise: {error}")))?;
         let hex = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();

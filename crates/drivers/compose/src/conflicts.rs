@@ -10,6 +10,7 @@ use crate::conflict_cache::Key;
 use crate::exclusive::Exclusive;
 use crate::per_slot::PerSlot;
 use crate::place::Place;
+use crate::scale::{self, Several};
 
 /// What of a slot's definition only one container on a host can have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ struct Claims {
     container_name: Option<String>,
     ports: Vec<HostPort>,
     host_network: bool,
+    /// How many containers it wants.
+    containers: u64,
     per_slot: PerSlot,
     exclusive: Exclusive,
 }
@@ -71,7 +74,11 @@ impl Compose {
     pub(crate) async fn find_new_conflicts(&self) -> Result<Vec<String>, PortError> {
         if let [only] = self.slots {
             // That its file is there is as good to know before anything is planned.
-            return self.place(*only).await.map(|_| Vec::new());
+            let place = self.place(*only).await?;
+            return match scale::may_be_said(&place.contents) {
+                true => Ok(self.scale_conflicts(&place, &self.claims(&place).await?)),
+                false => Ok(Vec::new()),
+            };
         }
         let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
         let Some(key) = Key::of(self, &blue, &green).await? else {
@@ -108,6 +115,8 @@ impl Compose {
         }
         let mut conflicts: Vec<String> = self.same_name((blue, &one), (green, &other)).into_iter().collect();
         conflicts.extend(compare((blue, &one), (green, &other), self.service.port));
+        conflicts.extend(self.scale_conflicts(blue, &one));
+        conflicts.extend(self.scale_conflicts(green, &other));
         let (ports, per_slot) = ([one.ports, other.ports], [one.per_slot, other.per_slot]);
         Ok(Comparison { conflicts, ports, per_slot })
     }
@@ -128,6 +137,19 @@ impl Compose {
                     place.dir
                 ))
         })
+    }
+
+    /// Why there may not be as many containers as the slot wants.
+    fn scale_conflicts(&self, place: &Place, claims: &Claims) -> Vec<String> {
+        let several = Several {
+            service: format!("{} in {}", place.service, place.path()),
+            containers: claims.containers,
+            container_name: claims.container_name.as_deref(),
+            ports: claims.ports.iter().map(|port| port.port).collect(),
+            host_network: claims.host_network,
+            unbalanced: self.unbalanced,
+        };
+        several.conflicts()
     }
 
     /// A router that finds the slots by name finds them by the names that it dials and by no other.
@@ -157,6 +179,7 @@ fn claims(service: &Value, per_slot: PerSlot) -> Claims {
         container_name: text("container_name"),
         ports: ports.into_iter().flatten().filter_map(host_port).collect(),
         host_network: text("network_mode").as_deref() == Some("host"),
+        containers: scale::wanted(service),
         per_slot,
         exclusive: Exclusive::default(),
     }

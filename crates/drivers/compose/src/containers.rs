@@ -1,27 +1,16 @@
 //! Which container is which slot.
 
-use futures_util::future::try_join_all;
-use lockgate_model::{Digest, Millis, OwnEnd, Release, ServiceName, Slot, SlotState, Tag, Timestamp};
-use lockgate_ports::{Endpoint, OWN_GRACE_SECONDS_MAX, PortError, RuntimeSlot};
+use lockgate_model::{Digest, Millis, Release, ServiceName, Slot, Tag, Timestamp};
+use lockgate_ports::{Endpoint, OWN_GRACE_SECONDS_MAX, PortError};
 
 use crate::api::{Container, ContainerSummary, Image};
 use crate::compose::Compose;
-use crate::held::{Held, runs};
+use crate::held::Held;
 use crate::image;
 use crate::labels::{
     COMMIT_LABEL, COMPOSE_DIR, COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, DIGEST_LABEL,
     ENVIRONMENT_LABEL, IMAGE_LABEL, PROJECT_LABEL, SERVICE_LABEL, SLOT_LABEL, TAG_LABEL, label,
 };
-
-/// One that was made and never started has not ended either.
-fn end_of(container: &Container) -> Option<OwnEnd> {
-    let state = &container.state;
-    matches!(state.status.as_str(), "exited" | "dead").then(|| OwnEnd {
-        exit_code: state.exit_code,
-        ended_at: timestamp(&state.finished_at),
-        out_of_memory: state.oom_killed,
-    })
-}
 
 /// What the container itself wants, which Compose sets from the file's `stop_grace_period`. One that wants never to be killed
 /// gets the most there is.
@@ -91,34 +80,6 @@ impl Compose {
         Ok(matching.map(|summary| Held { slot, summary: summary.clone(), ours: false }).collect())
     }
 
-    pub(crate) async fn look_at_slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
-        let held = self.held().await?;
-        let best = self.slots.iter().filter_map(|slot| held.iter().find(|one| one.slot == *slot));
-        let seen = try_join_all(best.map(|one| self.look_at(one))).await?;
-        Ok(seen.into_iter().flatten().collect())
-    }
-
-    /// `None` when the container went away since it was listed.
-    async fn look_at(&self, held: &Held) -> Result<Option<RuntimeSlot>, PortError> {
-        let Some(container) = self.engine.container(&held.summary.id).await? else { return Ok(None) };
-        let release = self.release_in(held, &container).await?;
-        let running = runs(&container.state.status);
-        let state = if running { SlotState::Running } else { SlotState::Stopped };
-        let elsewhere = self.engine.address().await?.elsewhere.as_deref();
-        let endpoint = if running { endpoint(&container, self.service.port, elsewhere) } else { None };
-        let started_at = timestamp(&container.state.started_at);
-        let restarts = container.restart_count;
-        let stop_grace = own_grace(&container);
-        Ok(Some(RuntimeSlot { slot: held.slot, release, state, started_at, restarts, endpoint, stop_grace }))
-    }
-
-    pub(crate) async fn look_at_end(&self, slot: Slot) -> Result<Option<OwnEnd>, PortError> {
-        let held = self.held_in(slot).await?;
-        let Some(first) = held.first() else { return Ok(None) };
-        let Some(container) = self.engine.container(&first.summary.id).await? else { return Ok(None) };
-        Ok(end_of(&container))
-    }
-
     /// What the container runs: by our labels, else derived from its image.
     pub(crate) async fn release_in(
         &self,
@@ -180,40 +141,52 @@ fn is_unlabelled(summary: &ContainerSummary) -> bool {
     label(summary, PROJECT_LABEL).is_none() && label(summary, COMPOSE_ONEOFF) != Some("True")
 }
 
-/// Where the container answers as seen from the host: its own address on a bridge network, the host's for
-/// `network_mode: host`, else where it publishes the port. Of an engine `elsewhere`, on another machine, only what is
-/// published or the machine's own is reached from the host.
-fn endpoint(container: &Container, port: Option<u16>, elsewhere: Option<&str>) -> Option<Endpoint> {
+/// Where a container answers as seen from the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answers {
+    pub endpoint: Endpoint,
+    /// The network whose address that is; `None` for the host's own and for a published port.
+    pub network: Option<String>,
+    /// The port inside.
+    pub port: u16,
+}
+
+/// At its own address on a bridge network, the host's for `network_mode: host`, else where it publishes the port. Of an
+/// engine `elsewhere`, on another machine, only what is published or the machine's own is reached from the host.
+pub(crate) fn answers(container: &Container, port: Option<u16>, elsewhere: Option<&str>) -> Option<Answers> {
     let ports = &container.network_settings.ports;
     let only = || {
         let mut tcp = ports.keys().filter_map(|key| key.strip_suffix("/tcp")?.parse::<u16>().ok());
         tcp.next().filter(|_| tcp.next().is_none())
     };
     let port = port.or_else(only)?;
+    let at = |endpoint: String, network: Option<&String>| {
+        Some(Answers { endpoint: Endpoint::Tcp(endpoint), network: network.cloned(), port })
+    };
     let machine = match elsewhere {
         Some(name) if name.contains(':') => format!("[{name}]"),
         Some(name) => name.to_owned(),
         None => "127.0.0.1".to_owned(),
     };
     if container.host_config.network_mode == "host" {
-        return Some(Endpoint::Tcp(format!("{machine}:{port}")));
+        return at(format!("{machine}:{port}"), None);
     }
-    let address = container.network_settings.networks.values().map(|network| &network.ip_address);
+    let mut networks = container.network_settings.networks.iter();
     if elsewhere.is_none()
-        && let Some(ip) = address.into_iter().find(|ip| !ip.is_empty())
+        && let Some((name, network)) = networks.find(|(_, network)| !network.ip_address.is_empty())
     {
-        return Some(Endpoint::Tcp(format!("{ip}:{port}")));
+        return at(format!("{}:{port}", network.ip_address), Some(name));
     }
     let published = ports.get(&format!("{port}/tcp"))?.as_ref()?.first()?;
     let ip = match published.host_ip.as_str() {
         "" | "0.0.0.0" | "::" => &machine,
         ip => ip,
     };
-    Some(Endpoint::Tcp(format!("{ip}:{}", published.host_port)))
+    at(format!("{ip}:{}", published.host_port), None)
 }
 
 /// Docker's zero time, year 1, means never.
-fn timestamp(text: &str) -> Option<Timestamp> {
+pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     let millis = text.parse::<jiff::Timestamp>().ok()?.as_millisecond();
     (millis > 0).then_some(Timestamp(millis))
 }
@@ -224,6 +197,10 @@ mod tests {
 
     fn container(document: serde_json::Value) -> Container {
         serde_json::from_value(document).unwrap()
+    }
+
+    fn endpoint(container: &Container, port: Option<u16>, elsewhere: Option<&str>) -> Option<Endpoint> {
+        answers(container, port, elsewhere).map(|answers| answers.endpoint)
     }
 
     #[test]
@@ -243,19 +220,6 @@ mod tests {
         assert_eq!(there(&bridge, 5000), None, "another machine's bridge is not reached");
         assert_eq!(there(&host, 5000), Some(Endpoint::Tcp("[fd00::2]:5000".into())));
         assert_eq!(there(&published, 80), Some(Endpoint::Tcp("[fd00::2]:8081".into())));
-    }
-
-    #[test]
-    fn how_a_container_ended_is_dockers_word_and_one_that_runs_has_no_end() {
-        let state = |status: &str| {
-            container(serde_json::json!({ "State": { "Status": status, "ExitCode": 137, "OOMKilled": true,
-                "FinishedAt": "1970-01-01T00:00:02Z" } }))
-        };
-        let end = OwnEnd { exit_code: 137, ended_at: Some(Timestamp(2_000)), out_of_memory: true };
-        assert_eq!(end_of(&state("exited")), Some(end));
-        for status in ["created", "running", "restarting", "paused"] {
-            assert_eq!(end_of(&state(status)), None, "{status}");
-        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ use lockgate_ports::{Diagnosis, Finding};
 
 use crate::api::Container;
 use crate::compose::Compose;
+use crate::held::Held;
 use crate::plain::plain;
+use crate::replicas::group;
 
 /// `st` of a listening socket in `/proc/<pid>/net/tcp`. Source: Linux, `include/net/tcp_states.h`.
 const LISTEN: &str = "0A";
@@ -26,14 +28,34 @@ struct Listener {
 
 impl Compose {
     pub(crate) async fn find_reasons(&self, slot: Slot, port: Option<u16>) -> Diagnosis {
-        let held = match self.held_in(slot).await {
+        let held = match self.held().await {
             Ok(held) => held,
             Err(error) => return vec![error.message].into(),
         };
-        let Some(one) = held.first() else {
+        let group = group(&held, slot);
+        if group.is_empty() {
             let none = format!("there is no container for {} in slot {slot}", self.service.name);
             return vec![none].into();
-        };
+        }
+        let is_one = group.len() == 1;
+        let mut all = Diagnosis::default();
+        for one in group {
+            let mut seen = self.find_reasons_of(one, port).await;
+            if !is_one {
+                // What says nothing of which container it is about is told with its name.
+                let named = |finding: String| match finding.contains(one.name()) {
+                    true => finding,
+                    false => format!("{}: {finding}", one.name()),
+                };
+                seen.findings = seen.findings.into_iter().map(named).collect();
+            }
+            all.findings.extend(seen.findings);
+            all.said.extend(seen.said);
+        }
+        all
+    }
+
+    async fn find_reasons_of(&self, one: &Held, port: Option<u16>) -> Diagnosis {
         let container = match self.engine.container(&one.summary.id).await {
             Ok(Some(container)) => container,
             Ok(None) => return vec![format!("the container {} is gone", one.name())].into(),

@@ -1,5 +1,6 @@
 //! A container's own health: its HEALTHCHECK, and programs that run in it.
 
+use futures_util::future::try_join_all;
 use lockgate_model::{FailureKind, Millis, Release, Slot, Template};
 use lockgate_ports::{Output, OwnHealth, OwnHealthState, PortError, Request};
 
@@ -45,15 +46,29 @@ fn own_health(container: &Container) -> OwnHealth {
     OwnHealth { state, patience: check.patience() }
 }
 
+/// Of several containers that which one has which is furthest from healthy; the longest of their patience. `None` for none.
+fn worst(all: Vec<OwnHealth>) -> Option<OwnHealth> {
+    let patience = all.iter().map(|health| health.patience).max()?;
+    let rank = |health: &OwnHealth| match health.state {
+        OwnHealthState::Missing => 3,
+        OwnHealthState::Unhealthy => 2,
+        OwnHealthState::Starting => 1,
+        OwnHealthState::Healthy => 0,
+    };
+    all.into_iter().max_by_key(rank).map(|health| OwnHealth { patience, ..health })
+}
+
 impl Compose {
     pub(crate) async fn health_of(&self, slot: Slot) -> Result<OwnHealth, PortError> {
-        let one = self.running_in(slot).await?;
-        let container = self.engine.container(&one.summary.id).await?.ok_or_else(|| gone(slot))?;
-        // One that ended has the health that it had last.
-        if container.state.status != "running" {
-            return Err(gone(slot));
+        let all = self.some_running_in(slot).await?;
+        let looked = try_join_all(all.iter().map(|one| self.engine.container(&one.summary.id))).await?;
+        let mut health = Vec::new();
+        for container in looked {
+            // One that ended has the health that it had last.
+            let running = container.filter(|container| container.state.status == "running");
+            health.push(own_health(&running.ok_or_else(|| gone(slot))?));
         }
-        Ok(own_health(&container))
+        worst(health).ok_or_else(|| gone(slot))
     }
 
     /// Docker has no bound for what runs in a container: after `limit` it is not waited for any longer.
@@ -63,7 +78,27 @@ impl Compose {
         argv: &[Template],
         limit: Millis,
     ) -> Result<Output, PortError> {
-        let one = self.running_in(slot).await?;
+        let all = self.some_running_in(slot).await?;
+        let mut said = None;
+        // The first that fails says what is wrong with the slot.
+        for one in &all {
+            let output = self.exec_in_one(one, slot, argv, limit).await?;
+            let passed = output.ok();
+            said = Some(output);
+            if !passed {
+                break;
+            }
+        }
+        said.ok_or_else(|| gone(slot))
+    }
+
+    async fn exec_in_one(
+        &self,
+        one: &Held,
+        slot: Slot,
+        argv: &[Template],
+        limit: Millis,
+    ) -> Result<Output, PortError> {
         let release = self.labelled_release(&one.summary);
         let argv = argv.iter().map(|part| self.fill_in(part, slot, release.as_ref()));
         let argv: Vec<String> = argv.collect::<Result<_, _>>()?;
@@ -113,8 +148,9 @@ impl Compose {
         part.fill(&vars).map_err(|error| PortError::other(format!("`health: {part}`: {error}")))
     }
 
-    async fn running_in(&self, slot: Slot) -> Result<Held, PortError> {
-        self.held_in(slot).await?.into_iter().find(Held::runs).ok_or_else(|| gone(slot))
+    async fn some_running_in(&self, slot: Slot) -> Result<Vec<Held>, PortError> {
+        let running = self.running_in(slot).await?;
+        if running.is_empty() { Err(gone(slot)) } else { Ok(running) }
     }
 
     /// Before anything is changed: a container without a HEALTHCHECK would be waited for in vain.
@@ -202,6 +238,27 @@ mod tests {
         assert_eq!(Healthcheck::default().patience(), Millis::from_secs(180), "Docker's defaults");
         let endless = Healthcheck { retries: u64::MAX, start_period: u64::MAX, ..Healthcheck::default() };
         assert_eq!(endless.patience(), Millis::from_secs(PATIENCE_SECONDS_MAX));
+    }
+
+    #[test]
+    fn of_several_containers_the_one_furthest_from_healthy_counts() {
+        use OwnHealthState::{Healthy, Missing, Starting, Unhealthy};
+        let of = |states: &[OwnHealthState]| {
+            let health = |(n, state): (usize, &OwnHealthState)| OwnHealth {
+                state: *state,
+                patience: Millis(n as u64),
+            };
+            worst(states.iter().enumerate().map(health).collect())
+        };
+        assert_eq!(of(&[]), None);
+        for (states, state) in [
+            (vec![Healthy, Healthy], Healthy),
+            (vec![Starting, Healthy], Starting),
+            (vec![Starting, Unhealthy, Healthy], Unhealthy),
+            (vec![Healthy, Missing], Missing),
+        ] {
+            assert_eq!(of(&states), Some(OwnHealth { state, patience: Millis(states.len() as u64 - 1) }));
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(crate) const COMMIT_LABEL: &str = "lockgate.commit";
 pub(crate) const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 pub(crate) const COMPOSE_DIR: &str = "com.docker.compose.project.working_dir";
+pub(crate) const COMPOSE_NUMBER: &str = "com.docker.compose.container-number";
 pub(crate) const COMPOSE_ONEOFF: &str = "com.docker.compose.oneoff";
 
 /// `None` where the container does not have it.

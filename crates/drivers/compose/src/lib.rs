@@ -30,7 +30,9 @@ mod per_slot;
 mod place;
 mod plain;
 mod pull;
+mod replicas;
 mod runtime;
+mod scale;
 mod silent_engine;
 mod start;
 

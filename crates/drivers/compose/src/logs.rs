@@ -5,14 +5,31 @@ use lockgate_ports::{PortError, Request};
 
 use crate::compose::Compose;
 use crate::engine::LOOK_SECONDS_MAX;
+use crate::held::Held;
 use crate::plain::{demultiplex, lines_of};
+use crate::replicas::group;
 
 /// Most lines read at once, so that the answer stays small.
 const LINES_MAX: u32 = 2000;
+
 impl Compose {
     pub(crate) async fn read_logs(&self, slot: Slot, lines: u32) -> Result<Vec<String>, PortError> {
-        let held = self.held_in(slot).await?;
-        let Some(one) = held.first() else { return Ok(Vec::new()) };
+        let held = self.held().await?;
+        let group = group(&held, slot);
+        if let [only] = group.as_slice() {
+            return self.read_log(only, lines).await;
+        }
+        // As `docker compose logs` shows several. Each has its share.
+        let mut all = Vec::new();
+        let share = lines.div_ceil(u32::try_from(group.len()).unwrap_or(u32::MAX).max(1));
+        for one in group {
+            let read = self.read_log(one, share).await?;
+            all.extend(read.into_iter().map(|line| format!("{} | {line}", one.name())));
+        }
+        Ok(all)
+    }
+
+    async fn read_log(&self, one: &Held, lines: u32) -> Result<Vec<String>, PortError> {
         let Some(container) = self.engine.container(&one.summary.id).await? else { return Ok(Vec::new()) };
         let lines = lines.min(LINES_MAX);
         let target = format!("/containers/{}/logs?stdout=1&stderr=1&tail={lines}", one.summary.id);

@@ -1,8 +1,10 @@
 //! A slot started and stopped.
 
+use futures_util::future::try_join_all;
 use lockgate_model::{FailureKind, Millis, Release, Slot};
 use lockgate_ports::{PortError, Variables};
 
+use crate::cli::Recreates;
 use crate::compose::Compose;
 use crate::containers::own_grace;
 use crate::held::Held;
@@ -12,6 +14,7 @@ use crate::labels::{
 };
 use crate::overlay::Pins;
 use crate::place::Place;
+use crate::replicas::is_cut_off;
 
 /// Grace for a container in the way, which had the slot before and gets no traffic, where its file says nothing.
 const REPLACED_GRACE_SECONDS: u64 = 10;
@@ -32,7 +35,8 @@ impl Compose {
         own: Option<&Variables>,
     ) -> Result<(), PortError> {
         let held = self.held_in(slot).await?;
-        if self.already_runs(&held, release).await? {
+        let running = self.running_with(&held, slot, release).await?;
+        if !held.is_empty() && running.len() == held.len() {
             return Ok(());
         }
         let place = self.place(slot).await?;
@@ -55,14 +59,19 @@ impl Compose {
         // Compose replaces what it knows and nothing else: not what was made under another project name, and not what a
         // replacement that was cut off left behind, on whose names it would stumble. Version 1 cannot replace at all where
         // the engine speaks API 1.45 or later: it asks for a field of the old image that is not there any more.
-        let cut_off = held.len() > 1 || held.iter().any(Held::has_interim_name);
-        for one in held.iter().filter(|one| cut_off || cli.is_v1() || !is_in(one, &place)) {
-            self.remove(one).await?;
-        }
+        let cut_off = is_cut_off(&held);
+        // Where some of several have died, the others serve on.
+        let keep = !running.is_empty() && !cut_off;
+        let in_the_way = held.iter().filter(|one| match keep {
+            true => !running.contains(&one.summary.id),
+            false => cut_off || cli.is_v1() || !is_in(one, &place),
+        });
+        try_join_all(in_the_way.map(|one| self.remove(one))).await?;
+        let volumes = if keep { Recreates::Nothing } else { Recreates::WithVolumes };
         let env = self.interpolation(slot, Some(release.tag.as_str()));
         let hidden = own.iter().flat_map(|own| own.set.values()).chain(self.service.env.values());
         let secrets: Vec<&str> = hidden.map(lockgate_model::Secret::reveal).collect();
-        if let Err(error) = self.cli.up(&place, &overlay, &env, &secrets).await {
+        if let Err(error) = self.cli.up(&place, &overlay, &env, &secrets, volumes).await {
             if !(error.kind == FailureKind::Conflict && error.message.contains(NAME_TAKEN)) {
                 return Err(error);
             }
@@ -74,20 +83,9 @@ impl Compose {
             for one in &late {
                 self.remove(one).await?;
             }
-            self.cli.up(&place, &overlay, &env, &secrets).await?;
+            self.cli.up(&place, &overlay, &env, &secrets, Recreates::WithVolumes).await?;
         }
         self.demand_started(slot, release, &place).await
-    }
-
-    async fn already_runs(&self, held: &[Held], release: &Release) -> Result<bool, PortError> {
-        for one in held.iter().filter(|one| one.summary.state == "running" && !one.has_interim_name()) {
-            let Some(container) = self.engine.container(&one.summary.id).await? else { continue };
-            let runs = self.release_in(one, &container).await?;
-            if runs.is_some_and(|runs| runs.same_bytes(release)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Starting must not replace a container that is not this slot's: the other slot's, or another environment's.
@@ -140,10 +138,11 @@ impl Compose {
     /// Compose's exit code alone proves nothing about which bytes run.
     async fn demand_started(&self, slot: Slot, release: &Release, place: &Place) -> Result<(), PortError> {
         let held = self.held_in(slot).await?;
-        let started = held.iter().any(|one| {
+        let started = held.iter().filter(|one| {
             one.ours && self.labelled_release(&one.summary).is_some_and(|runs| runs.same_bytes(release))
         });
-        if started {
+        let (started, running) = (started.count(), held.iter().filter(|one| one.runs()).count());
+        if started > 0 && started >= running {
             return Ok(());
         }
         Err(PortError::other(format!(
@@ -154,9 +153,12 @@ impl Compose {
     }
 
     pub(crate) async fn stop_slot(&self, slot: Slot, grace: Millis) -> Result<(), PortError> {
-        for one in self.held_in(slot).await?.iter().filter(|one| one.runs()) {
-            self.stop_container(one, grace).await?;
-        }
+        self.stop_all(&self.held_in(slot).await?, grace).await
+    }
+
+    /// Stops them beside each other, so that each has the whole grace and all together have no more.
+    async fn stop_all(&self, held: &[Held], grace: Millis) -> Result<(), PortError> {
+        try_join_all(held.iter().filter(|one| one.runs()).map(|one| self.stop_container(one, grace))).await?;
         Ok(())
     }
 

@@ -7,7 +7,8 @@ use lockgate_model::{
     Digest, FailureKind, Millis, Release, Secret, Service, Slot, SlotState, Tag, Template, Vars,
 };
 use lockgate_ports::{
-    Check, Command, Diagnosis, Endpoint, Finding, Host, Output, PortError, Runtime, RuntimeSlot, Variables,
+    Check, Command, Diagnosis, Endpoint, Finding, Host, Output, Owner, PortError, Replica, Runtime,
+    RuntimeSlot, Variables,
 };
 
 use crate::children::Children;
@@ -273,12 +274,20 @@ fn changing(slot: Slot) -> PortError {
 }
 
 fn view(slot: Slot, seen: Seen) -> RuntimeSlot {
+    let state = if seen.alive { SlotState::Running } else { SlotState::Stopped };
+    let endpoint = seen.alive.then(|| Endpoint::Tcp(format!("127.0.0.1:{}", seen.record.port)));
+    let owner = seen.run.filter(|_| seen.alive).map(|run| Owner::Process {
+        pid: run.pid,
+        began: run.began,
+        boot_id: run.boot_id,
+    });
     RuntimeSlot {
         slot,
-        state: if seen.alive { SlotState::Running } else { SlotState::Stopped },
+        state,
         started_at: Some(seen.record.started_at),
         restarts: 0,
-        endpoint: seen.alive.then(|| Endpoint::Tcp(format!("127.0.0.1:{}", seen.record.port))),
+        replicas: vec![Replica { name: None, state, endpoint: endpoint.clone(), owner }],
+        endpoint,
         release: Some(seen.record.release),
         stop_grace: None,
     }

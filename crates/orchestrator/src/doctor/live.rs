@@ -43,6 +43,23 @@ fn live_check(
                 format!("see why: `lockgate logs {} --slot {slot}`", service.name),
             );
         }
+        if seen.router.stale {
+            let dial = seen.router.dial.as_deref().unwrap_or("nothing");
+            let told = format!("{}, but the router dials {dial}, where {slot} is not", live_text(seen));
+            let deploy = deploy_again(&service.name, &environment.name, seen);
+            return Check::bad(LIVE, told, format!("mend the route: {deploy}"));
+        }
+        if let Some((running, all)) = live.counted().filter(|_| live.is_short()) {
+            let told = format!("{}, {running} of its {all} containers run", live_text(seen));
+            return Check::bad(
+                LIVE,
+                told,
+                format!(
+                    "see why: `lockgate logs {} --slot {slot}`; `lockgate --env {} deploy {} TAG --again` starts all of them anew",
+                    service.name, environment.name, service.name
+                ),
+            );
+        }
         return Check::ok(LIVE, live_text(seen));
     }
     let Some(slot) = seen.should_be_live().filter(|_| seen.is_dark()) else {

@@ -58,10 +58,11 @@ async fn picky(listener: TcpListener) {
     }
 }
 
-/// A fake host whose slots all answer at one real address.
-struct At {
-    host: Arc<dyn Host>,
-    address: String,
+/// A fake host whose slots answer at real addresses.
+pub(crate) struct At {
+    pub(crate) host: Arc<dyn Host>,
+    /// All at this one; `None`: each at its own.
+    pub(crate) address: Option<String>,
 }
 
 #[async_trait]
@@ -110,8 +111,8 @@ impl Host for At {
         self.host.swap(path, expected, content).await
     }
 
-    async fn connect(&self, _: &Endpoint, _: Millis) -> Result<Box<dyn HostStream>, PortError> {
-        let stream = TcpStream::connect(&self.address).await;
+    async fn connect(&self, endpoint: &Endpoint, _: Millis) -> Result<Box<dyn HostStream>, PortError> {
+        let stream = TcpStream::connect(self.address.clone().unwrap_or_else(|| endpoint.to_string())).await;
         stream.map(|stream| Box::new(stream) as _).map_err(|error| PortError::unreachable(error.to_string()))
     }
 
@@ -141,7 +142,7 @@ async fn with_picky_app() -> HostPorts {
     let machine = shared_machine(Machine::new(HostId::new("web1").unwrap(), Arc::new(catalogue)));
     machine.lock().unwrap().place(Slot::Blue, &tag, true);
     let mut ports = FakePorts::new(machine, Arc::new(NoFaults)).host_ports("/srv/web");
-    ports.host = Arc::new(At { host: ports.host.clone(), address });
+    ports.host = Arc::new(At { host: ports.host.clone(), address: Some(address) });
     crate::masked(&ports, &Mask::of([&Secret::new("hunter2hunter2"), &Secret::new("sw0rdfish-key")]))
 }
 

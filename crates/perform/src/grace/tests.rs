@@ -33,6 +33,7 @@ impl Runtime for Stubborn {
             started_at: None,
             restarts: 0,
             endpoint: None,
+            replicas: Vec::new(),
             stop_grace: self.wants,
         }])
     }

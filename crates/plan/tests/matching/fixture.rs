@@ -182,7 +182,7 @@ pub fn rejection(number: u8) -> Rejection {
 }
 
 pub fn holding(release: Option<Release>, state: SlotState) -> SlotObserved {
-    SlotObserved { release, state, started_at: None, restarts: 0, endpoint: None }
+    SlotObserved { release, state, started_at: None, restarts: 0, endpoint: None, replicas: Vec::new() }
 }
 
 /// `number` is live in blue, and v0 was before, in green.

@@ -233,6 +233,8 @@ async fn start(fixture: &dyn RuntimeFixture, slot: Slot, release: &Release) -> R
     assert_eq!(held.tag, release.tag, "{slot} remembers the tag that was asked for");
     assert!(now.started_at.is_some(), "{slot} says when it was started");
     assert!(now.endpoint.is_some(), "{slot} says where it answers");
+    let of_first = now.replicas.iter().find(|one| one.runs()).and_then(|one| one.endpoint.clone());
+    assert_eq!(of_first, now.endpoint, "{slot} says where each of its replicas answers");
     now
 }
 

@@ -9,8 +9,8 @@ use lockgate_model::{
 use tokio::time::Instant;
 
 use crate::{
-    Answer, Endpoint, HostFile, InFlight, Output, PortError, Request, Route, RouteVersion, RouterAnswer,
-    RuntimeSlot, Swapped, Upstream,
+    Answer, Endpoint, HostFile, InFlight, Output, PortError, Replica, Request, Route, RouteVersion,
+    RouterAnswer, RuntimeSlot, Swapped, Upstream,
 };
 
 /// The host's clock when the fake is made: 2025-01-01T00:00:00Z.
@@ -383,14 +383,19 @@ impl Machine {
 
     pub(super) fn runtime_slots(&self) -> Vec<RuntimeSlot> {
         let now = Instant::now();
-        let seen = |(slot, app): (&Slot, &App)| RuntimeSlot {
-            slot: *slot,
-            release: Some(app.release.clone()),
-            state: if app.runs(now) { SlotState::Running } else { SlotState::Stopped },
-            started_at: Some(app.started_at),
-            restarts: 0,
-            endpoint: app.runs(now).then(|| Endpoint::Tcp(self.address_of(*slot))),
-            stop_grace: None,
+        let seen = |(slot, app): (&Slot, &App)| {
+            let state = if app.runs(now) { SlotState::Running } else { SlotState::Stopped };
+            let endpoint = app.runs(now).then(|| Endpoint::Tcp(self.address_of(*slot)));
+            RuntimeSlot {
+                slot: *slot,
+                release: Some(app.release.clone()),
+                state,
+                started_at: Some(app.started_at),
+                restarts: 0,
+                replicas: vec![Replica { name: None, state, endpoint: endpoint.clone(), owner: None }],
+                endpoint,
+                stop_grace: None,
+            }
         };
         self.slots.iter().map(seen).collect()
     }

@@ -99,7 +99,7 @@ impl RouterFixture for Fixture {
     fn upstream(&self, slot: Slot) -> Upstream {
         let machine = self.machine.lock().unwrap();
         let release = machine.slots[&slot].release.clone();
-        Upstream { slot, release, endpoint: Endpoint::Tcp(Machine::address(slot)) }
+        Upstream { slot, release, endpoint: Endpoint::Tcp(Machine::address(slot)), replicas: Vec::new() }
     }
 
     async fn hold_request(&self) -> Box<dyn HeldRequest> {

@@ -40,7 +40,11 @@ pub struct State {
 
 impl Backend {
     pub async fn start(name: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(name, "127.0.0.1:0").await
+    }
+
+    pub async fn start_at(name: &str, address: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State { name: name.to_owned(), ..State::default() });
         let shared = state.clone();

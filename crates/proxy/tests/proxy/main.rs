@@ -3,6 +3,7 @@
 mod admin;
 mod backend;
 mod client;
+mod engine;
 mod forward;
 mod frames;
 mod framing;
@@ -11,6 +12,8 @@ mod hold;
 mod leaving;
 mod limits;
 mod load;
+mod owners;
+mod replicas;
 mod stalls;
 mod switch;
 mod upgrade;

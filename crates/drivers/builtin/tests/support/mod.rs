@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use lockgate_builtin::{Builtin, BuiltinOptions};
 use lockgate_local::Local;
-use lockgate_model::{Digest, Millis, Release, ServiceName, Slot, Tag};
+use lockgate_model::{Digest, Millis, Release, ServiceName, Slot, SlotState, Tag};
 use lockgate_ports::conformance::router::{HeldRequest, RouterFixture};
-use lockgate_ports::{Endpoint, Router, Upstream};
+use lockgate_ports::{Endpoint, Owner, Replica, Router, Upstream};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -63,6 +63,35 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Option<String> {
         line.clear();
     }
     None
+}
+
+/// The apps are this test's own.
+pub fn this_process() -> Owner {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let began = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
+    Owner::Process { pid: std::process::id(), began, boot_id }
+}
+
+/// As the proxy before it knew of replicas, behind one that does: refuses a route that names some, and hands on the rest.
+pub async fn without_replicas(listener: tokio::net::UnixListener, proxy: PathBuf) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 65_536];
+        let read = stream.read(&mut head).await.unwrap();
+        let text = String::from_utf8_lossy(&head[..read]).into_owned();
+        if text.contains("\"replicas\"") {
+            let message = "the body isn't understood: unknown field `replicas`, expected one of `hosts`, `target` at line 1";
+            let body = serde_json::json!({ "kind": "invalid", "message": message }).to_string();
+            let head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close";
+            let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            continue;
+        }
+        let mut behind = tokio::net::UnixStream::connect(&proxy).await.unwrap();
+        behind.write_all(&head[..read]).await.unwrap();
+        tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut behind).await });
+    }
 }
 
 /// Answers a hold as the proxy did before it knew of any.
@@ -144,7 +173,11 @@ impl RouterFixture for World {
             image: None,
             commit: None,
         };
-        Upstream { slot, release, endpoint: Endpoint::Tcp(self.apps[&slot].clone()) }
+        let endpoint = Endpoint::Tcp(self.apps[&slot].clone());
+        let owner = Some(this_process());
+        let replica =
+            Replica { name: None, state: SlotState::Running, endpoint: Some(endpoint.clone()), owner };
+        Upstream { slot, release, endpoint, replicas: vec![replica] }
     }
 
     async fn hold_request(&self) -> Box<dyn HeldRequest> {

@@ -405,7 +405,12 @@ impl RouterFixture for World {
             image: None,
             commit: None,
         };
-        Upstream { slot, release, endpoint: Endpoint::Tcp(self.app(slot).address.to_string()) }
+        Upstream {
+            slot,
+            release,
+            endpoint: Endpoint::Tcp(self.app(slot).address.to_string()),
+            replicas: Vec::new(),
+        }
     }
 
     async fn hold_request(&self) -> Box<dyn HeldRequest> {
