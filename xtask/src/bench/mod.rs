@@ -1,9 +1,11 @@
-//! `cargo xtask bench [NAME…] [--write] [--check] [--quick]`: figures beside the raw floor, measured in the same run.
+//! `cargo xtask bench [NAME…] [--write] [--check] [--quick]`: figures beside the raw floor, measured in the same run. With names
+//! `--write` puts those sections alone anew.
 //!
 //! Every floor is measured in turn with what it is compared to, so that a busy machine slows both. No test asserts on
 //! time; `--check` is for people.
 
 mod compose;
+mod document;
 pub mod http;
 mod load;
 mod overhead;
@@ -71,8 +73,8 @@ impl Options {
                 ),
             }
         }
-        if options.write && (options.quick || !options.names.is_empty()) {
-            bail!("--write takes all benchmarks in full, so that {DOCUMENT} is of one run");
+        if options.write && options.quick {
+            bail!("--write wants figures in full, so not --quick");
         }
         Ok(options)
     }
@@ -95,8 +97,15 @@ pub fn run(args: impl Iterator<Item = String>) -> Result<()> {
     println!("\nload averages: {} before, {} after", machine.load, load_average());
     if options.write {
         let path = programs.root.join(DOCUMENT);
-        std::fs::write(&path, document(&machine, &reports))
-            .with_context(|| format!("write {}", path.display()))?;
+        let text = match options.names.is_empty() {
+            true => document::whole(&machine, &reports),
+            false => {
+                let before =
+                    std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+                document::with(&before, &machine, &reports)
+            }
+        };
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
         println!("wrote {DOCUMENT}");
     }
     let missed: Vec<&str> =
@@ -171,33 +180,6 @@ fn said(program: &str, args: &[&str]) -> Option<String> {
     )
 }
 
-fn document(machine: &Machine, reports: &[Report]) -> String {
-    let mut text = format!(
-        "# Benchmarks\n\n\
-         Written by `cargo xtask bench --write` on {}, at commit {}. Do not edit it: run that again.\n\n\
-         Machine: {}. With {}. Load averages were {} before the run and {} after it: more than the number of \
-         processors means that others worked beside it, which slows both what is measured and its floor.\n\n\
-         Every figure has its floor beside it, measured in the same run and in turn, repetition by repetition. Times are \
-         median / worst. \"Over\" is the difference between neighbours in time, so it is not the difference of the medians. \
-         The program is {}.\n",
-        machine.date,
-        machine.commit,
-        machine.hardware,
-        machine.software.join(", "),
-        machine.load,
-        load_average(),
-        match std::env::var_os("LOCKGATE_BIN") {
-            Some(_) => "one that was given (`LOCKGATE_BIN`), so perhaps not of that commit",
-            None => "the `dist` build, as it is installed",
-        },
-    );
-    for report in reports {
-        text.push('\n');
-        text.push_str(&report.markdown());
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn the_document_is_of_one_full_run() {
+    fn the_document_has_full_figures() {
         assert!(parse(&["--write"]).is_ok());
-        assert!(parse(&["--write", "ssh"]).is_err());
+        assert!(parse(&["--write", "ssh"]).is_ok());
         assert!(parse(&["--write", "--quick"]).is_err());
         assert!(parse(&["nonsense"]).is_err());
     }
