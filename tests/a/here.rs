@@ -27,7 +27,16 @@ pub struct Here {
 impl Here {
     /// `None`, said so, where a part is missing.
     pub fn start() -> Option<Here> {
-        let scene = Scene::start("here.sh", &[], &[])?;
+        Self::start_with(&[])
+    }
+
+    /// With the newest Caddy, which reads `active_color` at each request.
+    pub fn start_by_file() -> Option<Here> {
+        Self::start_with(&["file".to_owned()])
+    }
+
+    fn start_with(args: &[String]) -> Option<Here> {
+        let scene = Scene::start("here.sh", args, &[])?;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("lockgate.yaml"), config(&scene)).unwrap();
         let port = u16::try_from(scene.told["port"].as_u64().unwrap()).unwrap();
@@ -158,7 +167,13 @@ impl Here {
         format!("{upstreams}\n{containers}\n{state:?}")
     }
 
-    fn home(&self) -> std::path::PathBuf {
+    /// What the script says, as it is.
+    pub fn told_as_json(&self, key: &str) -> &Value {
+        &self.scene.told[key]
+    }
+
+    /// Where the service's state is.
+    pub fn home(&self) -> std::path::PathBuf {
         Path::new(self.scene.text("root")).join("apps/web")
     }
 

@@ -2,15 +2,18 @@
 # One host, this machine, for the tests in this folder: a Docker Engine of its own, which a test may end and start
 # again, a registry, which a test may end, and a Caddy outside of that engine, so that it goes on without it.
 #
-#   here.sh      # prints one line of JSON when all is up, and cleans up when its input ends
+#   here.sh        # prints one line of JSON when all is up, and cleans up when its input ends
+#   here.sh file   # the newest Caddy, which reads active_color at each request
 #
-# The JSON: project, root, registry, registry_pid, docker_host, admin, port, engine: {variables of
+# The JSON: project, root, registry, registry_pid, docker_host, admin, port, caddy_pid, caddy: [what starts it again], engine: {variables of
 # scripts/dockerd-up}. Images: v1, v2, and slow, which needs a while until it is healthy.
 # shellcheck source=examples/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../examples/lib.sh"
 
 # Long enough for an engine to be ended and started in between.
 readonly SLOW_MILLIS=4000
+readonly SWITCH=${1:-admin}
+readonly NEWEST_CADDY=/usr/local/share/lockgate-test/caddy-2.11.7/caddy
 # The slots have fixed addresses, because nothing but the engine's own DNS knows containers by name.
 readonly SUBNET=10.231.$(($$ % 256))
 
@@ -48,19 +51,44 @@ compose_files() {
   done
 }
 
-# It dials green at first, where nothing runs, so that the first deployment goes to blue.
+# Its configuration names both slots and never changes.
+caddy_by_file() {
+  jq -n --arg listen "127.0.0.1:$1" --arg admin "127.0.0.1:$2" --arg file "$WORK/apps/web/active_color" '
+    def to(slot): {handle: [{handler: "reverse_proxy", upstreams: [{dial: "web-\(slot):5000"}],
+      headers: {response: {set: {"X-Lockgate-Slot": [slot]}}}}]};
+    {
+      admin: {listen: $admin},
+      apps: {http: {servers: {lockgate: {
+        listen: [$listen],
+        automatic_https: {disable: true},
+        routes: [{match: [{vars: {"{file.\($file)}": ["green"]}}]} + to("green"), to("blue")]
+      }}}}
+    }'
+}
+
+# By its admin API it dials green at first, where nothing runs, so that the first deployment goes to blue.
 caddy_here() {
+  local program
+  program=$(command -v caddy)
   PORT=$(free_port)
   ADMIN=$(free_port)
   mkdir -p "$WORK/caddy/bin"
-  caddy_json "$PORT" "$ADMIN" web_upstream web-green:5000 >"$WORK/caddy/caddy.json"
+  case $SWITCH in
+    file)
+      program=$NEWEST_CADDY
+      caddy_by_file "$PORT" "$ADMIN" >"$WORK/caddy/caddy.json"
+      ;;
+    *) caddy_json "$PORT" "$ADMIN" web_upstream web-green:5000 >"$WORK/caddy/caddy.json" ;;
+  esac
   cat >"$WORK/caddy/bin/caddy" <<SCRIPT
 #!/bin/sh
 exec unshare -m sh -c 'mount --make-rprivate / && mount --bind "\$1" /etc/hosts && shift && exec "\$@"' \
-  sh $(printf '%q %q' "$WORK/hosts" "$(command -v caddy)") "\$@"
+  sh $(printf '%q %q' "$WORK/hosts" "$program") "\$@"
 SCRIPT
   chmod +x "$WORK/caddy/bin/caddy"
   PATH=$WORK/caddy/bin:$PATH caddy_up "$WORK/caddy"
+  # Each program on the way to it is replaced by the next.
+  CADDY_PID=$STARTED_PID
 }
 
 need docker dockerd docker-registry caddy unshare jq curl
@@ -79,9 +107,10 @@ docker image rm "$REGISTRY/web:v1" "$REGISTRY/web:v2" "$REGISTRY/web:slow" >/dev
 compose_files
 caddy_here
 jq -nc --arg project "$PROJECT" --arg root "$WORK" --arg registry "$REGISTRY" --argjson registry_pid "$REGISTRY_PID" \
-  --arg docker_host "$DOCKER_HOST" --arg admin "http://127.0.0.1:$ADMIN" --argjson port "$PORT" \
+  --arg docker_host "$DOCKER_HOST" --arg admin "http://127.0.0.1:$ADMIN" --argjson port "$PORT" --argjson caddy_pid "$CADDY_PID" \
   '{project: $project, root: $root, registry: $registry, registry_pid: $registry_pid, docker_host: $docker_host,
-    admin: $admin, port: $port, engine: ($ENV | with_entries(select(.key | startswith("LOCKGATE_DOCKERD_"))))}'
+    admin: $admin, port: $port, caddy_pid: $caddy_pid,
+    caddy: ["\($root)/caddy/bin/caddy", "run", "--config", "\($root)/caddy/caddy.json"], engine: ($ENV | with_entries(select(.key | startswith("LOCKGATE_DOCKERD_"))))}'
 # Nobody reads on.
 exec >/dev/null
 # Until whoever started this closes our input, or dies.

@@ -4,15 +4,13 @@
 //! - Where what has the traffic dies and something else can serve, it is dark for a second at most.
 //! - No command ends with 0 over a dark site, and `resume` brings everything in order.
 //!
-//! The test command plays a round for each of a few seeds; `scripts/test --chaos` plays for twenty minutes, and
-//! `LOCKGATE_CHAOS_SEED=17` plays one again.
+//! `support/chaos.rs` says how it is played for longer, and one seed again.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::support::chaos::{DARK_MILLIS_MAX, LOOK_MILLIS_MAX, Random, Slow, play};
 use crate::support::dark::Lookout;
 use crate::support::processes::{self, Process};
 use crate::support::project::{Project, Setup};
@@ -20,10 +18,6 @@ use crate::support::{http, wait_for};
 
 /// Rounds in the test command: each victim a few times.
 const ROUNDS: u64 = 20;
-/// How long it may be dark where something else can serve.
-const DARK_MILLIS_MAX: u128 = 1_000;
-/// The run looks at who is live at least this often, so one that ends sooner after a death may not know of it.
-const LOOK_MILLIS_MAX: u128 = 500;
 /// About as long as a round's deployment takes, the request that the old slot still answers included.
 const ROUND_MILLIS: u64 = 1_100;
 
@@ -41,19 +35,6 @@ enum Victim {
 
 const VICTIMS: [Victim; 5] =
     [Victim::Orchestrator, Victim::Standby, Victim::Live, Victim::Proxy, Victim::Host];
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Command {
@@ -110,17 +91,6 @@ fn kill(project: &Project, victim: Victim, orchestrator: i32) -> Kill {
     Kill { at, killed: pids.len(), other_serves }
 }
 
-/// A request that the slot which is live now takes a while to answer, so that draining it takes a while.
-fn slow_request(port: u16, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
-    let stop = stop.clone();
-    std::thread::spawn(move || {
-        while !stop.load(Ordering::Relaxed) {
-            // Its end is no promise: it may be in the app that is killed.
-            drop(http::get(port, "/slow?ms=400"));
-        }
-    })
-}
-
 fn round(seed: u64) {
     let mut random = Random(seed);
     let victim = VICTIMS[usize::try_from(seed % 5).unwrap()];
@@ -138,8 +108,7 @@ fn round(seed: u64) {
         project.deploy("v2");
     }
     let lookout = Lookout::start(project.port);
-    let stop = Arc::new(AtomicBool::new(false));
-    let slow = slow_request(project.port, &stop);
+    let slow = Slow::start(project.port);
 
     let running = project.start(match command {
         Command::Deploy => "deploy web v2",
@@ -150,8 +119,7 @@ fn round(seed: u64) {
     let kill = kill(&project, victim, orchestrator);
     let ran = running.end();
     let ended = Instant::now();
-    stop.store(true, Ordering::Relaxed);
-    slow.join().expect("whoever asks slowly does not panic");
+    slow.finish();
 
     let knew = ended.duration_since(kill.at).as_millis() > LOOK_MILLIS_MAX;
     if ran.code == Some(0) && knew {
@@ -185,26 +153,5 @@ fn round(seed: u64) {
 
 #[test]
 fn whatever_is_killed_in_a_deployment_it_is_as_little_dark_as_can_be_and_never_called_well() {
-    if let Some(seed) = number("LOCKGATE_CHAOS_SEED") {
-        return round(seed);
-    }
-    let Some(seconds) = number("LOCKGATE_CHAOS_SECONDS") else {
-        return (0..ROUNDS).for_each(round);
-    };
-    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let mut rounds = 0;
-    for seed in since_1970.as_secs() * 1_000.. {
-        if Instant::now() >= end {
-            break;
-        }
-        round(seed);
-        rounds += 1;
-    }
-    eprintln!("{rounds} rounds of chaos in {seconds} s, none dark for longer than promised");
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
+    play(ROUNDS, round);
 }

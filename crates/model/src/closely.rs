@@ -148,7 +148,7 @@ impl SlotClosely {
             };
         }
         if held.is_restarting(now) {
-            return Some(format!("it was started again {} times by its restart policy", held.restarts));
+            return Some(format!("it was {}", held.restarts_text()));
         }
         match &self.health {
             Some(probed) if !probed.ok => Some(format!("its health check fails: {}", probed.seen)),

@@ -211,6 +211,16 @@ impl SlotObserved {
         self.state == SlotState::Running && self.counted().is_some_and(|(running, all)| running < all)
     }
 
+    /// For people: `started again once by its restart policy`.
+    #[must_use]
+    pub fn restarts_text(&self) -> String {
+        let how_often = match self.restarts {
+            1 => "once".to_owned(),
+            several => format!("{several} times"),
+        };
+        format!("started again {how_often} by its restart policy")
+    }
+
     /// It does not stay up: it was started again by itself in the two minutes before `now`, by the host's own clock.
     /// `None` where that is not known: then it stays up as far as can be said.
     #[must_use]

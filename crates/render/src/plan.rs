@@ -110,7 +110,7 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
         warnings.push(format!("the traffic goes to {target}, {}", not_running(seen, target)));
     }
     if let Some((slot, live)) = seen.live().filter(|(_, live)| live.restarts > 0) {
-        warnings.push(format!("{slot} was started again {} times by its restart policy", live.restarts));
+        warnings.push(format!("{slot} was {}", live.restarts_text()));
     }
     if let (Some(target), Some(active), true) = (seen.router.target, seen.recorded.active, seen.router.absent)
         && target != active

@@ -35,8 +35,7 @@ fn live_check(
 ) -> Check {
     if let Some((slot, live)) = seen.live() {
         if live.is_restarting(now) {
-            let told =
-                format!("{}, started again {} times by its restart policy", live_text(seen), live.restarts);
+            let told = format!("{}, {}", live_text(seen), live.restarts_text());
             return Check::bad(
                 LIVE,
                 told,
