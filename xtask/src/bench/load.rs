@@ -1,13 +1,12 @@
 //! Clients on loopback: keep-alive, a new connection each, and POSTs whose bodies must come back.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
+use super::crowd::Crowd;
 use super::http::{Address, Broken, Connection, Request, is_reset};
 
 const KEEP_ALIVE_CLIENTS: usize = 4;
@@ -62,36 +61,22 @@ impl Tally {
 }
 
 /// Clients at work until they are stopped.
-pub struct Load {
-    stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<Tally>>,
-}
+pub struct Load(Crowd<Tally>);
 
 impl Load {
     pub fn start(address: &Address) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let address = address.clone();
         let manners = [
             (Manner::KeepAlive, KEEP_ALIVE_CLIENTS),
             (Manner::NewConnection, NEW_CONNECTION_CLIENTS),
             (Manner::Post, POST_CLIENTS),
         ];
-        let clients = manners
-            .into_iter()
-            .flat_map(|(manner, count)| std::iter::repeat_n(manner, count))
-            .map(|manner| {
-                let (address, stop) = (address.clone(), stop.clone());
-                std::thread::spawn(move || client(&address, manner, &stop))
-            })
-            .collect();
-        Self { stop, clients }
+        Self(Crowd::start(manners, move |manner, stop| client(&address, manner, stop)))
     }
 
     pub fn stop(self) -> Result<Tally> {
-        self.stop.store(true, Ordering::Relaxed);
         let mut tally = Tally::default();
-        for client in self.clients {
-            tally.add(client.join().map_err(|_| anyhow!("a client panicked"))?);
-        }
+        self.0.stop()?.into_iter().for_each(|one| tally.add(one));
         Ok(tally)
     }
 }

@@ -5,6 +5,7 @@
 //! time; `--check` is for people.
 
 mod compose;
+mod crowd;
 mod document;
 pub mod http;
 mod load;

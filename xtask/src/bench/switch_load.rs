@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
+use super::crowd::Crowd;
 use super::http::{Address, Connection, Request};
 
 const CLIENTS: [(Manner, usize); 5] =
@@ -81,34 +80,20 @@ impl Tally {
 }
 
 /// Clients at work until they are stopped.
-pub struct Load {
-    stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<Tally>>,
-}
+pub struct Load(Crowd<Tally>);
 
 impl Load {
     pub fn start(address: &Address) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let clients = CLIENTS
-            .into_iter()
-            .flat_map(|(manner, count)| std::iter::repeat_n(manner, count))
-            .map(|manner| {
-                let (address, stop) = (address.clone(), stop.clone());
-                std::thread::spawn(move || match manner {
-                    Manner::WebSocket => websockets(&address, &stop),
-                    manner => client(&address, manner, &stop),
-                })
-            })
-            .collect();
-        Self { stop, clients }
+        let address = address.clone();
+        Self(Crowd::start(CLIENTS, move |manner, stop| match manner {
+            Manner::WebSocket => websockets(&address, stop),
+            manner => client(&address, manner, stop),
+        }))
     }
 
     pub fn stop(self) -> Result<Tally> {
-        self.stop.store(true, Ordering::Relaxed);
         let mut tally = Tally::default();
-        for client in self.clients {
-            tally.add(client.join().map_err(|_| anyhow!("a client panicked"))?);
-        }
+        self.0.stop()?.into_iter().for_each(|one| tally.add(one));
         Ok(tally)
     }
 }

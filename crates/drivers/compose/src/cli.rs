@@ -357,16 +357,20 @@ mod tests {
         assert_eq!(said(&output(""), &[]), "it ended with code 1 and said nothing");
     }
 
-    #[test]
-    fn an_address_in_a_network_is_told_from_a_port_of_the_host() {
-        let place = Place {
+    fn place() -> Place {
+        Place {
             slot: Slot::Blue,
             dir: "/srv/web/blue".into(),
             files: vec!["compose.yaml".into()],
             contents: vec![Vec::new()],
             service: "web".into(),
             project: None,
-        };
+        }
+    }
+
+    #[test]
+    fn an_address_in_a_network_is_told_from_a_port_of_the_host() {
+        let place = place();
         let hint = |said: &str| {
             explain(&place, said, &lockgate_local::Local::new(), "docker compose").hints().to_string()
         };
@@ -377,14 +381,7 @@ mod tests {
 
     #[test]
     fn complaints_become_kinds_that_say_what_to_do() {
-        let place = Place {
-            slot: Slot::Blue,
-            dir: "/srv/web/blue".into(),
-            files: vec!["compose.yaml".into()],
-            contents: vec![Vec::new()],
-            service: "web".into(),
-            project: None,
-        };
+        let place = place();
         let host = lockgate_local::Local::new();
         for (said, kind) in [
             ("Bind for 0.0.0.0:80 failed: port is already allocated", FailureKind::Conflict),
