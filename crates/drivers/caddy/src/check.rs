@@ -279,4 +279,19 @@ mod tests {
         assert!(on.seen.contains("the host says net.ipv4.tcp_migrate_req=1"), "{on:?}");
         assert!(on.seen.contains("a container has a setting of its own"), "{on:?}");
     }
+
+    #[test]
+    fn each_version_is_told_what_a_switch_costs_with_it() {
+        use lockgate_ports::CheckState::{Ok, Warn};
+        for (version, state, told) in [
+            (version::Version(2, 6, 2), Warn, "every switch cuts the WebSockets of all its sites"),
+            (version::Version(2, 10, 2), Ok, "2.10.2"),
+            (version::Version(2, 11, 6), Warn, "it cuts streams after 60 s"),
+            (version::Version(2, 11, 7), Ok, "2.11.7"),
+        ] {
+            let check = version_check(&version::Seen::runs(version));
+            assert_eq!(check.state, state, "{check:?}");
+            assert!(check.seen.contains(told), "{check:?}");
+        }
+    }
 }

@@ -44,6 +44,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    #[cfg(test)]
+    pub(crate) fn runs(number: Version) -> Self {
+        Self { number: Some(number), of: None }
+    }
+
     /// `None` where it cannot be known.
     pub(crate) fn number(&self) -> Option<Version> {
         self.number
