@@ -164,12 +164,7 @@ async fn route(
         Ok(host) => host,
         Err((status, reason)) => {
             shared.refused.fetch_add(1, Relaxed);
-            let mut response = refuse(status, reason, record);
-            if request.version() != Version::HTTP_2 {
-                // What follows on this connection could be read in two ways.
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            return response;
+            return refuse_and_close(status, reason, &request, record);
         }
     };
     let name = host.as_ref().and_then(|host| host.to_str().ok()).map(host::without_port);
@@ -223,20 +218,36 @@ async fn route(
             *response.version_mut() = Version::HTTP_11;
             response
         }
-        Err(failure) => {
-            let failure = failure.with(upload.as_deref());
-            if matches!(failure, Failure::BadBody | Failure::Late) {
-                record.cut_off = Some(CutOff::Client);
-            }
-            let is_nowhere = matches!(failure, Failure::Connect(ConnectError::Nowhere));
-            let (status, reason) = explain(&claim, failure);
-            let mut response = refuse(status, &of_route(&claim, reason), record);
-            if is_nowhere {
-                response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-            }
-            response
-        }
+        Err(failure) => unanswered(&claim, failure.with(upload.as_deref()), record),
     }
+}
+
+/// What follows on this connection could be read in two ways, so it ends; a stream of HTTP/2 ends by itself.
+fn refuse_and_close(
+    status: StatusCode,
+    reason: &str,
+    request: &Request<Incoming>,
+    record: Record,
+) -> Response<ResponseBody> {
+    let mut response = refuse(status, reason, record);
+    if request.version() != Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// What the client is told when no slot's answer came.
+fn unanswered(claim: &Claim, failure: Failure, mut record: Record) -> Response<ResponseBody> {
+    if matches!(failure, Failure::BadBody | Failure::Late) {
+        record.cut_off = Some(CutOff::Client);
+    }
+    let is_nowhere = matches!(failure, Failure::Connect(ConnectError::Nowhere));
+    let (status, reason) = explain(claim, failure);
+    let mut response = refuse(status, &of_route(claim, reason), record);
+    if is_nowhere {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    }
+    response
 }
 
 /// Why a request is sent nowhere.

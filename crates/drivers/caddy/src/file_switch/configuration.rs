@@ -1,5 +1,6 @@
 //! Caddy's configuration: as it runs, else as its file is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lockgate_model::{FailureKind, Millis};
@@ -35,27 +36,50 @@ pub(crate) struct Reader {
     /// Path on the host of the Caddyfile or the JSON.
     file: Option<String>,
     adapted: std::sync::Mutex<Option<(Instant, Configuration)>>,
+    /// Caddy has said it itself. When it is silent after that it is away, and a file is only a guess at what it comes back with.
+    has_said: AtomicBool,
 }
 
 impl Reader {
     pub(crate) fn new(file: Option<String>) -> Self {
-        Self { file, adapted: std::sync::Mutex::default() }
+        Self { file, adapted: std::sync::Mutex::default(), has_said: AtomicBool::new(false) }
+    }
+
+    fn adapted(&self) -> std::sync::MutexGuard<'_, Option<(Instant, Configuration)>> {
+        self.adapted.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Where nobody said which file it is, one that does not know the service is not Caddy's, and not to be believed.
+    pub(crate) fn is_wrong_guess(&self, read: &Configuration) -> bool {
+        let guessed = self.file.is_none() && matches!(read.source, Source::File(_));
+        if guessed {
+            *self.adapted() = None;
+        }
+        guessed
     }
 
     /// # Errors
     /// `Unreachable` when neither the admin API answers nor the file can be read; its hint says which file was looked for.
     pub(crate) async fn read(&self, caddy: &Caddy) -> Result<Configuration, PortError> {
-        let known = self.adapted.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let known = self.adapted().clone();
         if let Some((at, known)) = known
             && at.elapsed() < Duration::from_secs(ADAPTED_SECONDS_MAX)
         {
             return Ok(known);
         }
         let silent = match caddy.config().await {
-            Ok(value) => return Ok(Configuration { value, source: Source::Admin }),
+            // It is just starting.
+            Ok(Value::Null) => PortError::unreachable("Caddy has no configuration yet"),
+            Ok(value) => {
+                self.has_said.store(true, Ordering::Relaxed);
+                return Ok(Configuration { value, source: Source::Admin });
+            }
             Err(error) if error.kind == FailureKind::Unauthorized || error.is_silence() => error,
             Err(error) => return Err(error),
         };
+        if silent.is_silence() && self.has_said.load(Ordering::Relaxed) {
+            return Err(silent);
+        }
         let path = self.file.as_deref().unwrap_or(CADDYFILE);
         let value = self.adapt(caddy, path).await.map_err(|error| {
             let message = format!("{}; and {path} was not understood: {}", silent.message, error.message);
@@ -64,8 +88,7 @@ impl Reader {
             )
         })?;
         let read = Configuration { value, source: Source::File(path.to_owned()) };
-        *self.adapted.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            Some((Instant::now(), read.clone()));
+        *self.adapted() = Some((Instant::now(), read.clone()));
         Ok(read)
     }
 

@@ -7,7 +7,7 @@ use lockgate_ports::{Host, PortError, Request, RouteVersion, RouterAnswer};
 use tokio::sync::OnceCell;
 
 use super::advice::{self, Advice};
-use super::configuration::{Configuration, Reader, Source};
+use super::configuration::{CADDYFILE, Configuration, Reader, Source};
 use super::matcher::{self, Found, Routes};
 use crate::ask::{self, DataPath};
 use crate::caddy::Caddy;
@@ -108,7 +108,10 @@ impl FileSwitch {
     /// Whether Caddy's configuration goes by the file, however badly; `None` where it cannot be read.
     pub(crate) async fn is_found(&self) -> Result<Option<bool>, PortError> {
         match self.reader.read(&self.caddy).await {
-            Ok(configuration) => Ok(Some(self.find(&configuration)? != Found::No)),
+            Ok(configuration) => {
+                let found = self.find(&configuration)? != Found::No;
+                Ok((found || !self.reader.is_wrong_guess(&configuration)).then_some(found))
+            }
             Err(error) => {
                 tracing::debug!(%error, "whether Caddy goes by a file cannot be seen");
                 Ok(None)
@@ -159,6 +162,15 @@ impl FileSwitch {
     fn routes(&self, configuration: &Configuration) -> Result<Routes, PortError> {
         match self.find(configuration)? {
             Found::Yes(routes) => Ok(routes),
+            Found::No if self.reader.is_wrong_guess(configuration) => Err(PortError::unreachable(format!(
+                "Caddy's admin API at {} does not answer, and {CADDYFILE} has no route that goes by {}",
+                self.caddy.admin.shown(),
+                self.options.seen_as
+            ))
+            .hint(format!(
+                "start Caddy on {}; or set `router.caddy.config` to the Caddyfile (or JSON) that it was started with",
+                self.host().id()
+            ))),
             Found::No => Err(PortError::new(
                 FailureKind::Refused,
                 format!(

@@ -32,6 +32,8 @@ pub struct Kind {
     silent: bool,
     /// Nor is its file known to anybody; where it serves is.
     hidden: bool,
+    /// Nobody says which file is Caddy's.
+    guessed: bool,
     /// Its file is JSON.
     json: bool,
     /// The newest where it is absent.
@@ -82,7 +84,7 @@ impl FileWorld {
             switch: kind.switch,
             seen_as: file.clone(),
             active_color: file,
-            config: Some(path),
+            config: (!kind.guessed).then_some(path),
         };
         let either = EitherSwitch::new(caddy, options).unwrap();
         FileWorld { world, either, dir }
@@ -170,6 +172,30 @@ async fn the_suite_passes_by_a_file_without_an_admin_api() {
     let remarks = world.either.remarks().await.join("\n");
     assert!(remarks.contains("until Caddy holds no connection to it"), "{remarks}");
     suite(&world).await;
+}
+
+/// The Caddyfile of Debian's package is no word about a Caddy that was started with another one and is away for a moment.
+#[tokio::test]
+async fn a_caddy_that_is_away_for_a_moment_is_judged_by_what_it_says_when_it_is_back() {
+    if !new_caddy_is_there() {
+        return;
+    }
+    for switch in [None, Some(CaddySwitch::File)] {
+        for asked_before in [true, false] {
+            let mut world = FileWorld::new(Kind { switch, guessed: true, ..Kind::default() }, HANDLES).await;
+            if asked_before {
+                world.switch(Slot::Green).await.unwrap();
+            }
+            world.world.process.stop();
+            for _ in 0..2 {
+                let error = world.either.route().await.unwrap_err();
+                assert_eq!(error.kind, FailureKind::Unreachable, "{switch:?} {asked_before}: {error}");
+            }
+            world.world.process.restart(&[]).await;
+            world.switch(Slot::Blue).await.unwrap();
+            assert_eq!(world.answer("/slot").await, "blue", "{switch:?} {asked_before}");
+        }
+    }
 }
 
 /// Neither Caddy nor its file says how it is set up: asking through it is what proves a switch.
