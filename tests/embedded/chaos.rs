@@ -54,11 +54,6 @@ fn slot_of(app: &Process) -> Option<String> {
     text.split('\0').find_map(|variable| variable.strip_prefix("SLOT=")).map(str::to_owned)
 }
 
-fn proxies(project: &Project) -> Vec<Process> {
-    let all = processes::below(project.root());
-    all.into_iter().filter(|process| process.argv.iter().any(|word| word == "proxy")).collect()
-}
-
 /// What was done, and whether somebody else can serve now.
 struct Kill {
     at: Instant,
@@ -70,25 +65,25 @@ fn kill(project: &Project, victim: Victim, orchestrator: i32) -> Kill {
     let live = live_slot(project);
     let (standby, lives): (Vec<Process>, Vec<Process>) =
         project.apps().into_iter().partition(|app| slot_of(app) != live);
-    let supervisor = |process: &&Process| process.argv.iter().any(|word| word == "--supervise");
-    let proxies = proxies(project);
-    let (pids, other_serves): (Vec<i32>, bool) = match victim {
+    let pids =
+        |processes: Vec<Process>| -> Vec<i32> { processes.into_iter().map(|process| process.pid).collect() };
+    let proxies = pids(project.proxies());
+    let (victims, other_serves): (Vec<i32>, bool) = match victim {
         Victim::Orchestrator => (vec![orchestrator], true),
-        Victim::Standby => (standby.iter().map(|app| app.pid).collect(), true),
-        Victim::Live => (lives.iter().map(|app| app.pid).collect(), !standby.is_empty()),
-        Victim::Proxy => {
-            (proxies.iter().filter(|one| !supervisor(one)).map(|proxy| proxy.pid).collect(), true)
+        Victim::Standby => (pids(standby), true),
+        Victim::Live => {
+            let other_serves = !standby.is_empty();
+            (pids(lives), other_serves)
         }
+        Victim::Proxy => (proxies, true),
         Victim::Host => {
-            let supervisors = proxies.iter().filter(supervisor).map(|one| one.pid);
-            let rest = proxies.iter().filter(|one| !supervisor(one)).map(|one| one.pid);
-            let apps = standby.iter().chain(&lives).map(|app| app.pid);
-            ([orchestrator].into_iter().chain(supervisors).chain(rest).chain(apps).collect(), false)
+            let supervisors = pids(project.supervisors());
+            ([vec![orchestrator], supervisors, proxies, pids(standby), pids(lives)].concat(), false)
         }
     };
     let at = Instant::now();
-    pids.iter().for_each(|pid| processes::send(*pid, Signal::KILL));
-    Kill { at, killed: pids.len(), other_serves }
+    victims.iter().for_each(|pid| processes::send(*pid, Signal::KILL));
+    Kill { at, killed: victims.len(), other_serves }
 }
 
 fn round(seed: u64) {

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::cut::cut;
 use crate::support::load::{Load, User};
 use crate::support::project::{Project, Waits, run};
-use crate::support::{processes, wait_for};
+use crate::support::wait_for;
 
 const ROUTE: &str = "/v1/routes/shop-prod-web";
 
@@ -273,10 +273,7 @@ environments:
         let answer = client.send("GET", "/", &[("host", host)], b"").unwrap();
         assert_eq!((answer.status, answer.release()), (200, tag), "{host}");
     }
-    let proxies =
-        processes::below(project.root()).into_iter().filter(|one| one.argv.iter().any(|arg| arg == "proxy"));
-    let (supervisors, proxies): (Vec<_>, Vec<_>) =
-        proxies.partition(|one| one.argv.iter().any(|arg| arg == "--supervise"));
+    let (proxies, supervisors) = (project.proxies(), project.supervisors());
     assert_eq!((proxies.len(), supervisors.len()), (1, 1), "{proxies:?} {supervisors:?}");
     let status = project.run("status --format json").expect(0).lines();
     assert_eq!(status.len(), 2, "{status:#?}");

@@ -13,18 +13,6 @@ fn pid(project: &Project) -> Option<i32> {
     i32::try_from(answer.json()["pid"].as_i64()?).ok()
 }
 
-fn proxies(project: &Project) -> Vec<processes::Process> {
-    let is_proxy = |process: &processes::Process| process.argv.iter().any(|word| word == "proxy");
-    processes::below(project.root()).into_iter().filter(is_proxy).collect()
-}
-
-fn supervisors(project: &Project) -> Vec<processes::Process> {
-    proxies(project)
-        .into_iter()
-        .filter(|process| process.argv.iter().any(|word| word == "--supervise"))
-        .collect()
-}
-
 /// Ends when another proxy than this one answers.
 #[track_caller]
 fn wait_for_another(project: &Project, before: i32) -> i32 {
@@ -41,7 +29,7 @@ fn a_proxy_that_is_killed_while_nobody_deploys_comes_back_with_its_routes() {
         before = wait_for_another(&project, before);
         project.expect_settled("v1");
     }
-    assert_eq!(supervisors(&project).len(), 1, "{:?}", proxies(&project));
+    assert_eq!(project.supervisors().len(), 1, "{:?}", project.proxies());
     project.run("doctor --format json").expect(0);
     let log = std::fs::read_to_string(project.path("host/proxy/proxy.log")).unwrap();
     assert_eq!(log.matches("the proxy died and is started again").count(), 3, "{log}");
@@ -54,11 +42,13 @@ fn a_proxy_that_is_asked_to_stop_stays_away_and_its_supervisor_ends() {
     let project = Project::new();
     project.deploy("v1");
     processes::send(pid(&project).unwrap(), Signal::TERM);
-    wait_for("proxy and supervisor to end", 10, || proxies(&project).is_empty().then_some(()));
+    wait_for("proxy and supervisor to end", 10, || {
+        (project.proxies().is_empty() && project.supervisors().is_empty()).then_some(())
+    });
     project.run("status").expect(1).says(&["no proxy runs"]);
     project.run("resume").expect(0);
     project.expect_settled("v1");
-    assert_eq!(supervisors(&project).len(), 1, "{:?}", proxies(&project));
+    assert_eq!(project.supervisors().len(), 1, "{:?}", project.proxies());
 }
 
 #[test]
@@ -69,7 +59,7 @@ fn a_successor_after_an_upgrade_is_looked_after_too() {
     project.run("proxy --upgrade --dir ../host/proxy").expect(0);
     let successor = wait_for_another(&project, first);
     wait_for("the first to end", 10, || {
-        proxies(&project).iter().all(|process| process.pid != first).then_some(())
+        project.proxies().iter().all(|process| process.pid != first).then_some(())
     });
     processes::send(successor, Signal::KILL);
     wait_for_another(&project, successor);
@@ -81,8 +71,8 @@ fn the_end_of_a_supervisor_ends_no_proxy_and_doctor_says_how_to_have_one_again()
     let project = Project::new();
     project.deploy("v1");
     let before = pid(&project).unwrap();
-    supervisors(&project).iter().for_each(|process| process.signal(Signal::KILL));
-    wait_for("the supervisor to end", 5, || supervisors(&project).is_empty().then_some(()));
+    project.supervisors().iter().for_each(|process| process.signal(Signal::KILL));
+    wait_for("the supervisor to end", 5, || project.supervisors().is_empty().then_some(()));
     project.expect_settled("v1");
     assert_eq!(pid(&project), Some(before));
     let doctor = project.run("doctor").expect(0);
@@ -98,7 +88,7 @@ fn the_end_of_a_supervisor_ends_no_proxy_and_doctor_says_how_to_have_one_again()
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null());
     assert!(supervisor.status().unwrap().success());
-    wait_for("the supervisor", 5, || (!supervisors(&project).is_empty()).then_some(()));
+    wait_for("the supervisor", 5, || (!project.supervisors().is_empty()).then_some(()));
     let doctor = project.run("doctor").expect(0);
     assert!(!doctor.stdout.contains("when it dies nobody starts it again"), "{doctor}");
     processes::send(before, Signal::KILL);

@@ -257,12 +257,26 @@ services:
         processes::below(self.root()).into_iter().filter(|process| process.runs("hello")).collect()
     }
 
+    /// Processes of the proxy that serve, its supervisors not among them.
+    pub fn proxies(&self) -> Vec<processes::Process> {
+        self.of_the_proxy(false)
+    }
+
+    /// Processes that start the proxy again.
+    pub fn supervisors(&self) -> Vec<processes::Process> {
+        self.of_the_proxy(true)
+    }
+
+    fn of_the_proxy(&self, supervises: bool) -> Vec<processes::Process> {
+        let has = |process: &processes::Process, word: &str| process.argv.iter().any(|one| one == word);
+        let is_one =
+            |process: &processes::Process| has(process, "proxy") && has(process, "--supervise") == supervises;
+        processes::below(self.root()).into_iter().filter(is_one).collect()
+    }
+
     /// Ends when nobody listens any more, and its supervisor does not start another, as after a power failure.
     pub fn kill_proxy(&self) {
-        let supervises = |process: &processes::Process| process.argv.iter().any(|word| word == "--supervise");
-        processes::below(self.root()).into_iter().filter(supervises).for_each(|process| {
-            process.signal(rustix::process::Signal::KILL);
-        });
+        self.supervisors().iter().for_each(|process| process.signal(rustix::process::Signal::KILL));
         let pid = self.admin("GET", "/v1/status", "").json()["pid"].as_i64().unwrap();
         processes::send(i32::try_from(pid).unwrap(), rustix::process::Signal::KILL);
         wait_for("the proxy to end", 5, || {

@@ -7,7 +7,7 @@ use lockgate_ports::{HostPorts, OWN_GRACE_SECONDS_MAX, RuntimeSlot};
 use tokio::time::Instant;
 
 /// 128 + SIGKILL.
-const KILLED: i64 = 137;
+pub(crate) const KILLED: i64 = 137;
 
 /// What is configured, else what the slot's own definition says, else the default.
 pub(crate) fn of(configured: Option<Millis>, seen: Option<&RuntimeSlot>) -> Millis {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::asking::as_logs;
 use crate::conductor::find;
-use crate::replicas::{Answers, ask_all, ask_each, stopped};
+use crate::replicas::{Answers, ask_each, stopped};
 
 /// First pause between probes, which the timer makes a whole millisecond or two of: an app that boots at once is found
 /// at once.
@@ -89,7 +89,7 @@ pub(crate) async fn wait(
         }
         let answer = match health {
             Health::Http(http) => match &answers {
-                Some(answers) => ask_all(ports, answers, http, probe).await,
+                Some(answers) => ask_each(ports, &answers.endpoints(), http, probe).await,
                 None => Err(Miss::new(last.clone())),
             },
             Health::Docker(docker) => {

@@ -49,16 +49,6 @@ pub(crate) fn stopped(seen: &RuntimeSlot) -> Option<String> {
 
 /// Asks all of them beside each other, each once. The first that does not pass is what is told; what passed is the first
 /// one's answer, and how many there are.
-pub(crate) async fn ask_all(
-    ports: &HostPorts,
-    answers: &Answers,
-    health: &HttpHealth,
-    probe: &Probe,
-) -> Result<String, Miss> {
-    ask_each(ports, &answers.endpoints(), health, probe).await
-}
-
-/// As [`ask_all`].
 pub(crate) async fn ask_each(
     ports: &HostPorts,
     endpoints: &[&Endpoint],

@@ -1,21 +1,22 @@
-//! What this crate's tests play on: a host in memory, and a router that is odd in one respect.
+//! What this crate's tests play on: a host in memory, a router that is odd in one respect, and a runtime with one slot.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use async_trait::async_trait;
 use lockgate_model::{
-    Digest, EnvironmentName, Health, HostId, HttpHealth, Mask, Millis, Probe, ProjectName, Release,
-    ServiceName, Slot, Split, StatusRange, Tag,
+    Digest, EnvironmentName, Health, HostId, HttpHealth, Mask, Millis, OwnEnd, Probe, ProjectName, Release,
+    ServiceName, Slot, SlotState, Split, StatusRange, Tag,
 };
 use lockgate_ports::fake::{Artifact, Behaviour, FakePorts, Machine, NoFaults, SharedMachine, shared};
 use lockgate_ports::{
-    Answer, Check, Gates, HostPorts, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer,
-    Tried, Upstream,
+    Answer, Check, Diagnosis, Gates, HostPorts, InFlight, PortError, Replica, Request, Route, RouteVersion,
+    Router, RouterAnswer, Runtime, RuntimeSlot, Tried, Upstream,
 };
 
 use crate::conductor::{Conductor, Subject};
+use crate::grace::KILLED;
 
 pub(crate) fn releases(tags: &[&str]) -> Arc<BTreeMap<Tag, Artifact>> {
     let artifact = |(index, tag): (usize, &&str)| {
@@ -95,6 +96,85 @@ pub(crate) fn service() -> &'static ServiceName {
 pub(crate) fn answer(status: u16, body: &str, slot: Option<Slot>) -> Result<RouterAnswer, PortError> {
     let answer = Answer { status, body: body.into(), ..Answer::default() };
     Ok(RouterAnswer { answer, slot, release: None })
+}
+
+/// A runtime with something running in blue, whatever is done; only how it is stopped is remembered.
+#[derive(Default)]
+pub(crate) struct OneSlot {
+    pub release: Option<Release>,
+    pub replicas: Vec<Replica>,
+    /// What its definition wants.
+    pub stop_grace: Option<Millis>,
+    /// How long the app takes to end, if it is let.
+    pub ends_after: Millis,
+    /// The grace that it was stopped with.
+    pub given: Mutex<Option<Millis>>,
+}
+
+#[async_trait]
+impl Runtime for OneSlot {
+    fn name(&self) -> &'static str {
+        "one slot"
+    }
+
+    async fn resolve(&self, tag: &Tag) -> Result<Release, PortError> {
+        Err(PortError::not_found(tag.to_string()))
+    }
+
+    async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
+        Ok(vec![RuntimeSlot {
+            slot: Slot::Blue,
+            release: self.release.clone(),
+            state: SlotState::Running,
+            started_at: None,
+            restarts: 0,
+            endpoint: self.replicas.iter().find_map(|one| one.endpoint.clone()),
+            replicas: self.replicas.clone(),
+            stop_grace: self.stop_grace,
+        }])
+    }
+
+    async fn conflicts(&self) -> Result<Vec<String>, PortError> {
+        Ok(Vec::new())
+    }
+
+    async fn fetch(&self, _: &Release) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    async fn start(&self, _: Slot, _: &Release) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    async fn stop(&self, _: Slot, grace: Millis) -> Result<(), PortError> {
+        *self.given.lock().unwrap() = Some(grace);
+        tokio::time::sleep(grace.min(self.ends_after).duration()).await;
+        Ok(())
+    }
+
+    async fn logs(&self, _: Slot, _: u32) -> Result<Vec<String>, PortError> {
+        Ok(Vec::new())
+    }
+
+    async fn diagnose(&self, _: Slot, _: Option<u16>) -> Diagnosis {
+        Diagnosis::default()
+    }
+
+    async fn end_of(&self, _: Slot) -> Result<Option<OwnEnd>, PortError> {
+        let end = |given| {
+            let exit_code = if given < self.ends_after { KILLED } else { 0 };
+            OwnEnd { exit_code, ended_at: None, out_of_memory: false }
+        };
+        Ok(self.given.lock().unwrap().map(end))
+    }
+
+    async fn prune(&self, _: &[Release]) -> Result<Vec<String>, PortError> {
+        Ok(Vec::new())
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        Vec::new()
+    }
 }
 
 type Asking = Box<dyn Fn() -> Result<RouterAnswer, PortError> + Send + Sync>;

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::header::HOST;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use tokio::net::UnixStream;
@@ -25,6 +26,9 @@ const ANSWER_MILLIS_MAX: u64 = 2_000;
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A longer line of events ends the stream.
 const EVENT_BYTES_MAX: usize = 256 * 1024;
+
+/// All but the unreserved characters (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Why a question has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -275,18 +279,9 @@ impl Events {
     }
 }
 
-/// As a value of a query: every byte that is not unreserved (RFC 3986, 2.3) as `%XX`.
+/// As a value of a query.
 fn encoded(value: &serde_json::Value) -> String {
-    let mut text = String::new();
-    for byte in value.to_string().bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                text.push(char::from(byte))
-            }
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
+    utf8_percent_encode(&value.to_string(), RESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::config::{ProxyConfig, ProxyError};
 
@@ -18,6 +20,22 @@ const MODE: u32 = 0o600;
 /// What the lock file says once a proxy has ended as it was asked to.
 pub(crate) const STOPPED: &str = "stopped";
 
+/// A lock file of ours, which is made where it is missing.
+pub(crate) fn open(path: &Path) -> Result<File, ProxyError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(MODE);
+    lockgate_own::open_own(path, &mut options).map_err(|error| ProxyError::own("open", path, error))
+}
+
+/// False while somebody else holds it.
+pub(crate) fn try_lock(file: &File, path: &Path) -> Result<bool, ProxyError> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(ProxyError::io("lock", path, error.into())),
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
@@ -26,20 +44,14 @@ pub(crate) struct Lock {
 impl Lock {
     pub(crate) fn acquire(config: &ProxyConfig) -> Result<Self, ProxyError> {
         let path = config.lock_file();
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(MODE);
-        let opened = lockgate_own::open_own(&path, &mut options);
-        let mut file = opened.map_err(|error| ProxyError::own("open", &path, error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let read = file.read_to_string(&mut text);
-                let pid = read.ok().and_then(|_| text.trim().parse().ok());
-                Err(ProxyError::AlreadyRunning { dir: config.dir.clone(), pid })
-            }
-            Err(error) => Err(ProxyError::io("lock", &path, error.into())),
+        let mut file = open(&path)?;
+        if try_lock(&file, &path)? {
+            return Ok(Self { file });
         }
+        let mut text = String::new();
+        let read = file.read_to_string(&mut text);
+        let pid = read.ok().and_then(|_| text.trim().parse().ok());
+        Err(ProxyError::AlreadyRunning { dir: config.dir.clone(), pid })
     }
 
     pub(crate) fn inherited(descriptor: OwnedFd) -> Self {

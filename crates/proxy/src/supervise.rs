@@ -5,9 +5,9 @@
 //! the last one ended: one that was asked to stop has taken its id out, one that died has not.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -17,9 +17,8 @@ use rustix::io::Errno;
 
 use crate::config::{ProxyConfig, ProxyError};
 use crate::handover::Program;
-use crate::lock::STOPPED;
+use crate::lock::{STOPPED, open, try_lock};
 
-const MODE: u32 = 0o600;
 /// One that has served for so long is started again at once.
 const SETTLED_SECONDS: u64 = 10;
 /// More of the lock file is not read.
@@ -152,20 +151,6 @@ fn next(pause: Duration) -> Duration {
     match pause.is_zero() {
         true => Duration::from_millis(PAUSE_MILLIS_FIRST),
         false => (pause * 2).min(Duration::from_secs(PAUSE_SECONDS_MAX)),
-    }
-}
-
-fn open(path: &Path) -> Result<File, ProxyError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(MODE);
-    lockgate_own::open_own(path, &mut options).map_err(|error| ProxyError::own("open", path, error))
-}
-
-fn try_lock(file: &File, path: &Path) -> Result<bool, ProxyError> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(error) => Err(ProxyError::io("lock", path, error.into())),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One question to an address by the proxy itself, before it gets users: this process may live in another view of the
 //! network than whoever deploys.
 
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -28,20 +29,11 @@ pub(crate) async fn try_out(wanted: TryRequest) -> Result<TryView, ErrorView> {
     let invalid = |why: String| ErrorView::new(ErrorKind::Invalid, why);
     let dial = Dial::parse(&wanted.dial).map_err(invalid)?;
     let request = request(&wanted).map_err(invalid)?;
-    let limit = Duration::from_secs(CONNECT_SECONDS_MAX);
-    let connected = match dial {
-        Dial::Tcp(host, port) => match tokio::time::timeout(limit, TcpStream::connect((host, port))).await {
-            Ok(Ok(stream)) => Ok(ask(stream, request).await),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("it does not accept a connection within {CONNECT_SECONDS_MAX} s")),
-        },
-        Dial::Unix(path) => match tokio::time::timeout(limit, UnixStream::connect(path)).await {
-            Ok(Ok(stream)) => Ok(ask(stream, request).await),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("it does not accept a connection within {CONNECT_SECONDS_MAX} s")),
-        },
+    let asked = match dial {
+        Dial::Tcp(host, port) => ask(TcpStream::connect((host, port)), request).await,
+        Dial::Unix(path) => ask(UnixStream::connect(path), request).await,
     };
-    Ok(match connected {
+    Ok(match asked {
         Ok(status) => TryView { reached: true, status: status.map(|status| status.as_u16()), why: None },
         Err(why) => TryView { reached: false, status: None, why: Some(why) },
     })
@@ -66,11 +58,17 @@ fn request(wanted: &TryRequest) -> Result<Request<Empty<Bytes>>, String> {
     Ok(request)
 }
 
-/// `None`: it accepted the connection and did not answer, or not by HTTP.
-async fn ask<S>(stream: S, request: Request<Empty<Bytes>>) -> Option<StatusCode>
+/// `None`: it accepted the connection and did not answer, or not by HTTP. `Err`: why there is no connection.
+async fn ask<S>(
+    connecting: impl Future<Output = io::Result<S>>,
+    request: Request<Empty<Bytes>>,
+) -> Result<Option<StatusCode>, String>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let connected = tokio::time::timeout(Duration::from_secs(CONNECT_SECONDS_MAX), connecting).await;
+    let late = |_| format!("it does not accept a connection within {CONNECT_SECONDS_MAX} s");
+    let stream = connected.map_err(late)?.map_err(|error| error.to_string())?;
     let exchange = async {
         let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
         let mut answer = pin!(requests.send_request(request));
@@ -82,7 +80,7 @@ where
         };
         answer.ok().map(|answer| answer.status())
     };
-    tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), exchange).await.ok().flatten()
+    Ok(tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), exchange).await.ok().flatten())
 }
 
 #[cfg(test)]

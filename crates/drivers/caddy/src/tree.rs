@@ -1,7 +1,10 @@
 //! Caddy's configuration as a tree: where the `reverse_proxy` handlers are and what they dial. Pure.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+/// In a segment of a URL: all but the unreserved characters (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Start of the `@id` of every ghost route; handlers inside are nobody's route.
 pub(crate) const GHOST_PREFIX: &str = "lockgate_ghost_";
 
@@ -25,14 +28,7 @@ impl Path {
         let mut url = "/config".to_owned();
         for segment in &self.0 {
             url.push('/');
-            for byte in segment.bytes() {
-                match byte {
-                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                        url.push(char::from(byte))
-                    }
-                    _ => url.push_str(&format!("%{byte:02X}")),
-                }
-            }
+            url.extend(utf8_percent_encode(segment, RESERVED));
         }
         url
     }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_model::{Digest, Health, HostId, Release, Secret, ServiceName, Slot, StatusRange, Tag};
+use lockgate_model::{Health, HostId, Secret, Slot, StatusRange};
 use lockgate_ports::fake::{Artifact, Behaviour, FakePorts, Machine, NoFaults, shared as shared_machine};
 use lockgate_ports::{
     Command, Ended, Host, HostFile, HostStream, LineSink, Output, PortError, Swapped, Upload, Uploaded,
@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::scene::release;
 
 fn probe(origin: Option<&str>, own: &[(&str, &str)]) -> Probe {
     let headers = own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -121,22 +122,13 @@ impl Host for At {
     }
 }
 
-fn release() -> Release {
-    Release {
-        service: ServiceName::new("web").unwrap(),
-        tag: Tag::new("v2").unwrap(),
-        digest: Digest::new(format!("sha256:{}", "2".repeat(64))).unwrap(),
-        image: None,
-        commit: None,
-    }
-}
-
 /// A host where blue runs the picky app, whose secret is `hunter2hunter2`.
 async fn with_picky_app() -> HostPorts {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(picky(listener));
-    let (tag, release) = (release().tag, release());
+    let release = release("v2");
+    let tag = release.tag.clone();
     let artifact = Artifact { release, behaviour: Behaviour::default() };
     let catalogue = BTreeMap::from([(tag.clone(), artifact)]);
     let machine = shared_machine(Machine::new(HostId::new("web1").unwrap(), Arc::new(catalogue)));
@@ -154,9 +146,9 @@ async fn an_app_with_allowed_hosts_and_forced_https_is_healthy_when_it_is_asked_
         probe(None, &[("host", "shop.example"), ("x-forwarded-proto", "https")]),
         probe(Some("http://other.example"), &[("host", "shop.example"), ("x-forwarded-proto", "https")]),
     ] {
-        let seen = crate::health::wait(&ports, Slot::Blue, &release(), &probe).await.unwrap();
+        let seen = crate::health::wait(&ports, Slot::Blue, &release("v2"), &probe).await.unwrap();
         assert!(seen[0].ok, "{seen:?}");
-        crate::health::once(&ports, Slot::Blue, &release(), &probe).await.unwrap();
+        crate::health::once(&ports, Slot::Blue, &release("v2"), &probe).await.unwrap();
     }
 }
 
@@ -170,7 +162,8 @@ async fn what_was_sent_and_what_came_back_are_in_the_error_without_secrets() {
         probe
     };
     let failed = async |probe: Probe| {
-        let failure = crate::health::wait(&ports, Slot::Blue, &release(), &soon(probe)).await.unwrap_err();
+        let failure =
+            crate::health::wait(&ports, Slot::Blue, &release("v2"), &soon(probe)).await.unwrap_err();
         let (_, said) = failure.message.split_once(": ").unwrap();
         (said.to_owned(), failure.logs.clone(), failure.hints.to_string())
     };

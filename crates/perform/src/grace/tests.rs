@@ -1,86 +1,15 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use lockgate_model::{HostId, OwnEnd, Release, Tag};
+use lockgate_model::HostId;
 use lockgate_ports::fake::{FakePorts, Machine, NoFaults, shared};
-use lockgate_ports::{Check, Diagnosis, PortError, Runtime};
 
 use super::*;
+use crate::scene::OneSlot;
 
 /// One slot whose definition wants `wants`, and whose app ends `ends_after` it was asked to, if it is let.
-struct Stubborn {
-    wants: Option<Millis>,
-    ends_after: Millis,
-    given: Mutex<Option<Millis>>,
-}
-
-#[async_trait]
-impl Runtime for Stubborn {
-    fn name(&self) -> &'static str {
-        "stubborn"
-    }
-
-    async fn resolve(&self, tag: &Tag) -> Result<Release, PortError> {
-        Err(PortError::not_found(tag.to_string()))
-    }
-
-    async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
-        Ok(vec![RuntimeSlot {
-            slot: Slot::Blue,
-            release: None,
-            state: SlotState::Running,
-            started_at: None,
-            restarts: 0,
-            endpoint: None,
-            replicas: Vec::new(),
-            stop_grace: self.wants,
-        }])
-    }
-
-    async fn conflicts(&self) -> Result<Vec<String>, PortError> {
-        Ok(Vec::new())
-    }
-
-    async fn fetch(&self, _: &Release) -> Result<(), PortError> {
-        Ok(())
-    }
-
-    async fn start(&self, _: Slot, _: &Release) -> Result<(), PortError> {
-        Ok(())
-    }
-
-    async fn stop(&self, _: Slot, grace: Millis) -> Result<(), PortError> {
-        *self.given.lock().unwrap() = Some(grace);
-        tokio::time::sleep(grace.min(self.ends_after).duration()).await;
-        Ok(())
-    }
-
-    async fn logs(&self, _: Slot, _: u32) -> Result<Vec<String>, PortError> {
-        Ok(Vec::new())
-    }
-
-    async fn diagnose(&self, _: Slot, _: Option<u16>) -> Diagnosis {
-        Diagnosis::default()
-    }
-
-    async fn end_of(&self, _: Slot) -> Result<Option<OwnEnd>, PortError> {
-        let given = self.given.lock().unwrap().unwrap();
-        let exit_code = if given < self.ends_after { KILLED } else { 0 };
-        Ok(Some(OwnEnd { exit_code, ended_at: None, out_of_memory: false }))
-    }
-
-    async fn prune(&self, _: &[Release]) -> Result<Vec<String>, PortError> {
-        Ok(Vec::new())
-    }
-
-    async fn check(&self) -> Vec<Check> {
-        Vec::new()
-    }
-}
-
-fn stubborn(wants: Option<Millis>, ends_after: Millis) -> (Arc<Stubborn>, HostPorts) {
-    let runtime = Arc::new(Stubborn { wants, ends_after, given: Mutex::new(None) });
+fn stubborn(wants: Option<Millis>, ends_after: Millis) -> (Arc<OneSlot>, HostPorts) {
+    let runtime = Arc::new(OneSlot { stop_grace: wants, ends_after, ..OneSlot::default() });
     let machine = shared(Machine::new(HostId::new("web1").unwrap(), Arc::new(BTreeMap::new())));
     let mut ports = FakePorts::new(machine, Arc::new(NoFaults)).host_ports("/srv/web");
     ports.runtime = runtime.clone();

@@ -1,75 +1,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use async_trait::async_trait;
-use lockgate_model::{Health, Millis, Release, Slot, SlotState, Tag};
-use lockgate_ports::{Check, Diagnosis, PortError, Runtime};
+use lockgate_model::{Health, Millis, Slot, SlotState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::asking::tests::At;
 use crate::health;
-use crate::scene::{probe, release, serving};
-
-/// A slot with these replicas, whatever is done.
-struct Several(Vec<Replica>);
-
-#[async_trait]
-impl Runtime for Several {
-    fn name(&self) -> &'static str {
-        "several"
-    }
-
-    async fn resolve(&self, _: &Tag) -> Result<Release, PortError> {
-        Ok(release("v1"))
-    }
-
-    async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
-        Ok(vec![RuntimeSlot {
-            slot: Slot::Blue,
-            release: Some(release("v1")),
-            state: SlotState::Running,
-            started_at: None,
-            restarts: 0,
-            endpoint: self.0.iter().find_map(|one| one.endpoint.clone()),
-            replicas: self.0.clone(),
-            stop_grace: None,
-        }])
-    }
-
-    async fn conflicts(&self) -> Result<Vec<String>, PortError> {
-        Ok(Vec::new())
-    }
-
-    async fn fetch(&self, _: &Release) -> Result<(), PortError> {
-        Ok(())
-    }
-
-    async fn start(&self, _: Slot, _: &Release) -> Result<(), PortError> {
-        Ok(())
-    }
-
-    async fn stop(&self, _: Slot, _: Millis) -> Result<(), PortError> {
-        Ok(())
-    }
-
-    async fn logs(&self, _: Slot, _: u32) -> Result<Vec<String>, PortError> {
-        Ok(Vec::new())
-    }
-
-    async fn diagnose(&self, _: Slot, _: Option<u16>) -> Diagnosis {
-        Diagnosis::default()
-    }
-
-    async fn prune(&self, _: &[Release]) -> Result<Vec<String>, PortError> {
-        Ok(Vec::new())
-    }
-
-    async fn check(&self) -> Vec<Check> {
-        Vec::new()
-    }
-}
+use crate::scene::{OneSlot, probe, release, serving};
 
 /// An app that answers with what `status` is by then.
 async fn app(status: Arc<AtomicU16>) -> Endpoint {
@@ -95,7 +34,7 @@ fn replica(name: &str, endpoint: Option<Endpoint>) -> Replica {
 fn host_of(replicas: Vec<Replica>) -> HostPorts {
     let (_, mut ports) = serving(Slot::Blue, "v1");
     ports.host = Arc::new(At { host: ports.host.clone(), address: None });
-    ports.runtime = Arc::new(Several(replicas));
+    ports.runtime = Arc::new(OneSlot { release: Some(release("v1")), replicas, ..OneSlot::default() });
     ports
 }
 

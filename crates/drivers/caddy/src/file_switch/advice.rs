@@ -49,6 +49,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_readme_has_it_word_for_word() {
+        let readme = include_str!("../../../../../README.md");
+        let (blue, green) = ("web-blue:5000", "web-green:5000");
+        let advice = Advice { file: "/srv/apps/web/active_color", blue, green };
+        assert!(readme.contains(&caddyfile(&advice)), "{}", caddyfile(&advice));
+    }
+
+    #[test]
     fn the_folder_is_what_is_mounted() {
         assert_eq!(folder("/srv/apps/web/active_color"), "/srv/apps/web");
         assert_eq!(folder("/active_color"), "/");
