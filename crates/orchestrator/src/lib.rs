@@ -29,6 +29,7 @@ mod state_files;
 mod status;
 mod tell;
 mod waiting;
+mod wake;
 
 pub use asked::{Asked, Deployment, Past};
 pub use diagnosis::{Diagnosed, Examined};
@@ -41,3 +42,4 @@ pub use service::Orchestrator;
 pub use site::Site;
 pub use state_files::StateFiles;
 pub use tell::Teller;
+pub use wake::Woken;

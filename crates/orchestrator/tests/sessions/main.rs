@@ -2,6 +2,7 @@
 //! or that nobody listens to. On a paused clock.
 
 mod scene;
+mod wake;
 
 use lockgate_model::{
     Aim, By, CheckWant, EnvironmentName, EventKind, FailureKind, Gates, HistoryFilter, HostId, LogsWant,
