@@ -14,6 +14,7 @@ use crate::files::rust_files;
 const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-model", &[]),
     ("lockgate-own", &[]),
+    ("lockgate-sockets", &["lockgate-own"]),
     ("lockgate-config", &["lockgate-model", "lockgate-own"]),
     ("lockgate-plan", &["lockgate-model"]),
     ("lockgate-engine", &["lockgate-model"]),
@@ -30,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockgate-own",
         ],
     ),
-    ("lockgate-proxy", &["lockgate-own"]),
+    ("lockgate-proxy", &["lockgate-own", "lockgate-sockets"]),
     ("lockgate-render", &["lockgate-model"]),
     ("lockgate-mcp", &["lockgate-model", "lockgate-orchestrator", "lockgate-render"]),
     ("lockgate-hello", &[]),
@@ -77,7 +78,14 @@ const WORDS: &[(&str, &[&str], &[&str])] = &[
         "starts a process",
         &["process::Command", "Command::spawn"],
         // `process` starts services: on this machine without a shell around them, which would cost half the start.
-        &["lockgate", "lockgate-local", "lockgate-ssh", "lockgate-proxy", "lockgate-process"],
+        &[
+            "lockgate",
+            "lockgate-local",
+            "lockgate-ssh",
+            "lockgate-proxy",
+            "lockgate-sockets",
+            "lockgate-process",
+        ],
     ),
 ];
 

@@ -7,6 +7,8 @@ mod calendar;
 mod closely;
 mod dark;
 mod delivery;
+mod deploy_answer;
+mod deploy_call;
 mod escape;
 mod event;
 mod exit;
@@ -38,6 +40,7 @@ mod report;
 mod requester;
 mod resumed;
 mod schedule;
+mod serve;
 mod split;
 mod state;
 mod state_file;
@@ -60,6 +63,8 @@ pub use delivery::{
     BuiltinRouter, CaddyRouter, CaddySwitch, ComposeLayout, ComposeRuntime, Delivery, Environment,
     HoldBounds, ProcessRuntime, Router, Runtime, STOP_GRACE_DEFAULT, SlotDelivery, Strategy, Wave,
 };
+pub use deploy_answer::{DeployAnswer, DeployError, DeployRelease, DeployStatus};
+pub use deploy_call::{CommitSha, DeployCall};
 pub use escape::{is_mark, push_escaped};
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Headway, Outcome, StepProgress, Stuck, WhoIsLive};
 pub use exit::Exit;
@@ -108,6 +113,7 @@ pub use schedule::{
     FailedBefore, Handled, Pick, Remembered, Schedule, ScheduleLine, ScheduleTold, ScheduledEnd,
     ScheduledWord, TurnTold,
 };
+pub use serve::{Endpoint, EndpointPath, InvalidTagTemplate, ListenAt, Serve, TagTemplate, TlsFiles};
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use state_file::{NOTES_CHARS_MAX, StateFile, StateWord};
