@@ -40,7 +40,8 @@ fn what_would_be_installed_is_shown_whole_and_without_secrets() {
     assert!(!ran.stdout.contains(SECRET) && !ran.stderr.contains(SECRET), "{ran}");
     let program = env!("CARGO_BIN_EXE_lockgate");
     let root = project.root().display().to_string();
-    let user = String::from_utf8(std::process::Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+    let user =
+        String::from_utf8(std::process::Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
     let shown = ran.stdout.replace(program, "/usr/local/bin/lockgate").replace(&root, "/srv/kelvin-test");
     let shown = shown.replace(&format!("User={}\n", user.trim()), "User=root\n");
     let shown = shown.replace("SupplementaryGroups=docker\n", "");
@@ -69,7 +70,8 @@ fn without_systemd_it_says_what_to_do_instead() {
     }
     let project = project();
     let ran = set_up(&project, "setup --daemon").expect(1);
-    let command = format!("{} -c {} serve", env!("CARGO_BIN_EXE_lockgate"), project.path("lockgate.yaml").display());
+    let command =
+        format!("{} -c {} serve", env!("CARGO_BIN_EXE_lockgate"), project.path("lockgate.yaml").display());
     ran.says(&["does not run systemd", &command, "KELVIN_SECRET", "`@reboot ", "--dry-run"]);
     assert!(!Path::new("/etc/systemd/system/lockgate-kelvin-test.service").exists());
 }
