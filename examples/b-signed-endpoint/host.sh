@@ -10,7 +10,7 @@ readonly SLOW_MILLIS=4000
 
 sha() { printf '%s' "$1" | sha1sum | cut -d ' ' -f 1; }
 
-# host_up COMPOSE: v2 or v1.
+# host_up: all that is there but the VM's own services.
 host_up() {
   local names
   names=$(docker ps -aq --filter name='^kelvin(-db)?$')
@@ -23,16 +23,21 @@ host_up() {
   on_exit remove_images
   push_images
   certificate
+  on_exit vm_down
+}
+
+# vm_up COMPOSE: the guide's files, and the first release started by hand; v2 or v1. Sets DATABASE, which is never touched.
+vm_up() {
   mkdir -p "$VM"
   guide_file /srv/kelvin/docker-compose.yml >"$VM/docker-compose.yml"
   guide_file /srv/kelvin/lockgate.yaml >"$VM/lockgate.yaml"
-  on_exit vm_down
   BIN=
   if [ "$1" = v1 ]; then
     BIN=$WORK/v1:
     compose_v1_only
   fi
   first_release "$1"
+  DATABASE=$(life kelvin-db)
 }
 
 # Prints a file of the guide, for this machine: registry, ports, certificate, and what asks for the app's health.
