@@ -4,10 +4,11 @@
 # A call waits for the end of its deployment.
 readonly CALL_SECONDS_MAX=120
 
-# call SHA [CURL_OPTION…]: a call signed with $WEBHOOK_SECRET. Sets STATUS; the body is in $WORK/answer, the head in $WORK/head.
+# call SHA [CURL_OPTION…]: a call signed with $WEBHOOK_SECRET, at this time, so that it is another one than any before. Sets STATUS; the
+# body is in $WORK/answer, the head in $WORK/head.
 call() {
   local body
-  body="{\"image_sha\":\"$1\"}"
+  body="{\"image_sha\":\"$1\",\"sent_at\":\"$(date -u +%FT%T.%3NZ)\"}"
   shift
   call_with "$WEBHOOK_SECRET" "$body" "$@"
 }
