@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod certificate;
+mod connection;
+mod error;
+mod limits;
+mod listen;
+mod peer;
+mod places;
+mod server;
+mod tls;
+
+pub use certificate::{Certificate, CertificateError};
+pub use error::ServeError;
+pub use limits::Limits;
+pub use listen::Listeners;
+pub use peer::Peer;
+pub use server::{Answer, AnswerBody, Server};
+pub use tls::{CertificateState, Tls};
