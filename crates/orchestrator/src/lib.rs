@@ -19,6 +19,7 @@ mod logs;
 pub mod lookup;
 mod missing;
 mod outbox;
+pub mod queue;
 mod recover;
 mod refused;
 mod schedule;
