@@ -611,13 +611,17 @@ mod tests {
 
     #[test]
     fn an_answer_is_bounded_masked_and_on_one_line_and_reads_back() {
-        let failure = Failure::new(FailureKind::Unhealthy, format!("\u{1b}[2J hunter2 {}", "m".repeat(99_999)))
-            .hint("h".repeat(99_999))
-            .hint("look at hunter2")
-            .logs((0..1_000).map(|line| format!("{line} \"hunter2\"\r\n{}", "\\".repeat(9_999))).collect());
+        let failure =
+            Failure::new(FailureKind::Unhealthy, format!("\u{1b}[2J hunter2 {}", "m".repeat(99_999)))
+                .hint("h".repeat(99_999))
+                .hint("look at hunter2")
+                .logs(
+                    (0..1_000).map(|line| format!("{line} \"hunter2\"\r\n{}", "\\".repeat(9_999))).collect(),
+                );
         let outcome = Outcome::RolledBack { failure };
         let secret = Secret::new("hunter2");
-        let answer = DeployAnswer::of_outcome(run(), &release(), &outcome, false).masked(&Mask::of([&secret]));
+        let answer =
+            DeployAnswer::of_outcome(run(), &release(), &outcome, false).masked(&Mask::of([&secret]));
         let text = serde_json::to_string(&answer).unwrap();
         assert!(text.len() < ANSWER_BYTES_MAX, "{}", text.len());
         assert!(!text.contains("hunter2") && !text.contains('\u{1b}'), "{text}");

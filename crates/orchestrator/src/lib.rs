@@ -11,6 +11,8 @@ mod cut_off;
 mod diagnosis;
 mod doctor;
 mod events;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 mod handle;
 mod history;
 mod in_process;
