@@ -142,7 +142,8 @@ fn wanted<'a>(members: Members, call: &SignedCall<'a>) -> Result<Wanted<'a>, Ref
         ("container_name", members.container_name.is_some()),
         ("healthcheck_url", members.healthcheck_url.is_some()),
     ];
-    let first = |of: &[(&'static str, bool)]| of.iter().find(|(_, is_there)| *is_there).map(|(name, _)| *name);
+    let first =
+        |of: &[(&'static str, bool)]| of.iter().find(|(_, is_there)| *is_there).map(|(name, _)| *name);
     match (first(&own), first(&older)) {
         (Some(one), Some(other)) => Err(Refused::bad(
             format!("`{one}` and `{other}` belong to two forms of the body"),
@@ -236,8 +237,9 @@ pub fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Refused
 
 /// The body as JSON: UTF-8 without a byte order mark, one value, no member twice.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
-    let text = std::str::from_utf8(body)
-        .map_err(|bad| Refused::bad(format!("the body is not UTF-8 at byte {}", bad.valid_up_to()), FORM_HINT))?;
+    let text = std::str::from_utf8(body).map_err(|bad| {
+        Refused::bad(format!("the body is not UTF-8 at byte {}", bad.valid_up_to()), FORM_HINT)
+    })?;
     if text.starts_with('\u{feff}') {
         return Err(Refused::bad("the body begins with a byte order mark", "write it without one"));
     }

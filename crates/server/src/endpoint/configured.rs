@@ -17,7 +17,11 @@ pub fn image(service: &Service, tag: &Tag, given: &str) -> Result<(), Refused> {
     match given == wanted {
         true => Ok(()),
         false => Err(Refused::bad(
-            format!("`image` is {}, and by the configuration this commit's is {}", shown(given), shown(&wanted)),
+            format!(
+                "`image` is {}, and by the configuration this commit's is {}",
+                shown(given),
+                shown(&wanted)
+            ),
             "mend the client, or `image` of the service or `tag` of the endpoint in lockgate.yaml",
         )),
     }
@@ -31,7 +35,8 @@ pub fn container_name(call: &SignedCall<'_>, service: &Service, given: &str) -> 
 
 /// The endpoint's `healthcheck_url`; without that the service's URL and the path of its health check.
 pub fn healthcheck_url(call: &SignedCall<'_>, service: &Service, given: &str) -> Result<(), Refused> {
-    let wanted = filled(call, service, call.endpoint.healthcheck_url.as_ref()).or_else(|| derived(call, service));
+    let wanted =
+        filled(call, service, call.endpoint.healthcheck_url.as_ref()).or_else(|| derived(call, service));
     same("healthcheck_url", given, wanted.as_deref())
 }
 
