@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
@@ -18,8 +18,6 @@ pub type AnswerBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// Where a run is looked at.
 pub const RUNS_PATH: &str = "/runs/";
-/// Said of a response that came before the run's end because the caller asked for it so.
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// With the status, the headers and the JSON of an answer.
 pub fn response(answer: &DeployAnswer) -> Response<AnswerBody> {
@@ -32,25 +30,9 @@ pub fn response(answer: &DeployAnswer) -> Response<AnswerBody> {
     if let Some(place) = answer.run.filter(|_| goes_on(answer.status)).and_then(place) {
         headers.insert(LOCATION, place);
     }
-    match answer.status {
-        DeployStatus::Unauthorized => {
-            // RFC 9110 wants a scheme here, and none is registered for signatures over a body.
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("HMAC-SHA256"));
-        }
-        // What is left of the body is not read.
-        DeployStatus::TooLarge | DeployStatus::RequestTimeout => {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        _ => {}
-    }
-    response
-}
-
-/// An answer with 202, because the caller does not want to wait.
-pub fn accepted(answer: &DeployAnswer, as_preferred: bool) -> Response<AnswerBody> {
-    let mut response = response(answer);
-    if as_preferred {
-        response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
+    if answer.status == DeployStatus::Unauthorized {
+        // RFC 9110 wants a scheme here, and none is registered for signatures over a body.
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("HMAC-SHA256"));
     }
     response
 }

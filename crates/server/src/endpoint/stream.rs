@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::Response;
 use hyper::body::Frame;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS};
-use lockgate_model::{DeployAnswer, Event, Told};
+use lockgate_model::{DeployAnswer, Told};
 use lockgate_orchestrator::queue::Ticket;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -84,7 +84,7 @@ impl Telling {
             Part::Told => tokio::select! {
                 biased;
                 one = self.told.next() => match one {
-                    Some((number, told)) => told_event(number, told),
+                    Some((number, told)) => told_event(number, &told),
                     None => {
                         self.part = Part::End;
                         // The comment costs nothing, and the end is waited for in one place.
@@ -120,10 +120,6 @@ impl Telling {
 }
 
 /// JSON has no line ends in it, so one `data:` line holds it.
-fn told_event(number: u64, told: Told) -> String {
-    let told = match told {
-        Told::Event(event) => Told::Event(Box::new(Event::without_queries(&event))),
-        other => other,
-    };
-    format!("id: {number}\nevent: told\ndata: {}\n\n", plain(&told))
+fn told_event(number: u64, told: &Told) -> String {
+    format!("id: {number}\nevent: told\ndata: {}\n\n", plain(told))
 }
