@@ -95,7 +95,7 @@ impl Endpoints {
         let path = parts.uri.path();
         let mut response = match self.0.served.get(path) {
             Some(served) if parts.method == Method::POST => self.0.call(served, &parts, body, from).await,
-            Some(served) => self.0.other_method(served, from).await,
+            Some(served) => self.0.other_method(served, from),
             None => self.0.read(&parts, from).await,
         };
         // After chunks what follows may be somebody else's, if there was a length, too: it is not read (RFC 9112, 6.1).
@@ -116,13 +116,13 @@ impl Inner {
         let endpoint = &served.endpoint;
         let arrived = match self.arrivals.read(&parts.headers, body).await {
             Ok(arrived) => arrived,
-            Err(refused) => return self.refuse(endpoint, from, refused).await,
+            Err(refused) => return self.refuse(endpoint, from, refused),
         };
         let signed = match signature::verify(&served.secrets, &parts.headers, &arrived.bytes).await {
             Ok(signed) => signed,
             Err(why) => {
                 let refused = RefusedCall { detail: why.to_string(), ..refused_call(endpoint, from) };
-                self.queue.note(refused).await;
+                self.queue.note(refused);
                 tracing::warn!(endpoint = endpoint.path.as_str(), from, %why, "call refused: not signed");
                 return response(&unsigned());
             }
@@ -142,10 +142,10 @@ impl Inner {
             }
             Ok(Asked::Ignored(why)) => {
                 tracing::info!(endpoint = endpoint.path.as_str(), from, %why, "call ignored");
-                self.note(endpoint, from, DeployStatus::Ignored, why.clone()).await;
+                self.note(endpoint, from, DeployStatus::Ignored, why.clone());
                 response(&DeployAnswer { logs: vec![why], ..DeployAnswer::new(DeployStatus::Ignored) })
             }
-            Err(refused) => self.refuse(endpoint, from, refused).await,
+            Err(refused) => self.refuse(endpoint, from, refused),
         }
     }
 
@@ -160,7 +160,7 @@ impl Inner {
         let manner = Manner::of_call(&parts.headers);
         let after = match waiting::last_heard(&parts.headers) {
             Ok(after) => after,
-            Err(refused) => return self.refuse(endpoint, &call.from, refused).await,
+            Err(refused) => return self.refuse(endpoint, &call.from, refused),
         };
         let (from, sha) = (call.from.clone(), call.sha.clone());
         let ticket = match self.queue.submit(call).await {
@@ -200,17 +200,11 @@ impl Inner {
             None if path == OPENAPI_PATH && !is_read => wrong_method(READS),
             None => {
                 if !is_read {
+                    let (endpoint, status) = (None, DeployStatus::NotFound);
                     let detail = "no such path".to_owned();
-                    let status = DeployStatus::NotFound;
-                    let refused = RefusedCall {
-                        from: from.to_owned(),
-                        endpoint: None,
-                        status,
-                        service: None,
-                        environment: None,
-                        detail,
-                    };
-                    self.queue.note(refused).await;
+                    let (service, environment, from) = (None, None, from.to_owned());
+                    let refused = RefusedCall { from, endpoint, status, service, environment, detail };
+                    self.queue.note(refused);
                 }
                 no_such_path()
             }
@@ -246,21 +240,27 @@ impl Inner {
         }
     }
 
-    async fn other_method(&self, served: &Served, from: &str) -> Response<AnswerBody> {
+    fn other_method(&self, served: &Served, from: &str) -> Response<AnswerBody> {
         let endpoint = &served.endpoint;
-        self.note(endpoint, from, DeployStatus::MethodNotAllowed, "another method".to_owned()).await;
+        self.note(endpoint, from, DeployStatus::MethodNotAllowed, "another method".to_owned());
         wrong_method(CALLS)
     }
 
-    async fn refuse(&self, endpoint: &Endpoint, from: &str, refused: Refused) -> Response<AnswerBody> {
+    fn refuse(&self, endpoint: &Endpoint, from: &str, refused: Refused) -> Response<AnswerBody> {
         let (path, status) = (endpoint.path.as_str(), refused.status);
-        tracing::warn!(endpoint = path, from, status = status.as_str(), why = refused.message, "call refused");
-        self.note(endpoint, from, status, refused.message.clone()).await;
+        tracing::warn!(
+            endpoint = path,
+            from,
+            status = status.as_str(),
+            why = refused.message,
+            "call refused"
+        );
+        self.note(endpoint, from, status, refused.message.clone());
         response(&refused.answer())
     }
 
-    async fn note(&self, endpoint: &Endpoint, from: &str, status: DeployStatus, detail: String) {
-        self.queue.note(RefusedCall { status, detail, ..refused_call(endpoint, from) }).await;
+    fn note(&self, endpoint: &Endpoint, from: &str, status: DeployStatus, detail: String) {
+        self.queue.note(RefusedCall { status, detail, ..refused_call(endpoint, from) });
     }
 }
 
@@ -271,7 +271,7 @@ fn refused_call(endpoint: &Endpoint, from: &str) -> RefusedCall {
         endpoint: Some(endpoint.path.as_str().to_owned()),
         status: DeployStatus::Unauthorized,
         service: None,
-        environment: Some(endpoint.environment.clone()),
+        environment: None,
         detail: String::new(),
     }
 }

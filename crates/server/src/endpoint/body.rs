@@ -1,5 +1,7 @@
 //! What a signed call asks for: its body, understood and checked against the configuration. Nothing in it is fetched or run.
 
+use std::collections::BTreeMap;
+
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use lockgate_model::{
@@ -7,7 +9,7 @@ use lockgate_model::{
     Timestamp, quoted,
 };
 use lockgate_signature::Signed;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use super::configured;
@@ -48,31 +50,53 @@ pub struct Wanted<'a> {
     pub requester: Requester,
 }
 
-/// All members of both forms, so that one that belongs to neither is named. An explicit `null` is no way to leave one out.
-#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Members {
-    #[serde(deserialize_with = "some")]
+/// A call in our own form. An explicit `null` is no way to leave a member out.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnForm {
+    /// What to deploy; may be left out where the endpoint has only one.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     service: Option<String>,
-    #[serde(deserialize_with = "some")]
-    image_sha: Option<String>,
-    #[serde(deserialize_with = "some")]
-    force: Option<bool>,
-    #[serde(deserialize_with = "some")]
+    /// The commit whose image is deployed, by the endpoint's `tag`: 40 lower-case hex digits.
+    #[schemars(with = "CommitSha")]
+    image_sha: String,
+    /// Although the same call was made before, or what is live is newer. Only with `sent_at`.
+    #[serde(default)]
+    force: bool,
+    /// When the call was sent, RFC 3339: one that is older or newer than five minutes is refused.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     sent_at: Option<String>,
-    #[serde(deserialize_with = "some")]
+    /// When the commit was made, RFC 3339: one that is older than what is live is refused.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     committed_at: Option<String>,
-    #[serde(deserialize_with = "some")]
-    service_name: Option<String>,
-    #[serde(deserialize_with = "some")]
-    image: Option<String>,
-    #[serde(deserialize_with = "some")]
-    commit_sha: Option<String>,
-    #[serde(deserialize_with = "some")]
+}
+
+/// A call in the form of older clients. What they give beside the commit must be what the configuration says.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OlderForm {
+    /// What to deploy.
+    service_name: String,
+    /// `repository:tag`, as by the configuration.
+    image: String,
+    /// The commit: 40 lower-case hex digits.
+    #[schemars(with = "CommitSha")]
+    commit_sha: String,
+    /// As the endpoint's `container_name`.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     container_name: Option<String>,
-    #[serde(deserialize_with = "some")]
+    /// As the endpoint's `healthcheck_url`, or the service's URL and health path.
+    #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     healthcheck_url: Option<String>,
 }
+
+/// Members that the older form alone has.
+const OLDER_MEMBERS: [&str; 5] = ["service_name", "image", "commit_sha", "container_name", "healthcheck_url"];
 
 fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -88,8 +112,12 @@ pub fn understand(call: &SignedCall<'_>) -> Result<Asked, Refused> {
             github::Event::Ignored(why) => Ok(Asked::Ignored(why)),
         },
         None => {
-            let members: Members = parse(call.body)?;
-            kept(call, wanted(members, call)?)
+            let members: BTreeMap<String, IgnoredAny> = parse(call.body)?;
+            let wanted = match OLDER_MEMBERS.iter().any(|member| members.contains_key(*member)) {
+                true => older(parse(call.body)?, call)?,
+                false => own(parse(call.body)?, call)?,
+            };
+            kept(call, wanted)
         }
     }
 }
@@ -125,59 +153,36 @@ fn kept(call: &SignedCall<'_>, wanted: Wanted<'_>) -> Result<Asked, Refused> {
     })))
 }
 
-fn wanted<'a>(members: Members, call: &SignedCall<'a>) -> Result<Wanted<'a>, Refused> {
-    let requester = Requester::new(By::Ci, &format!("signed call to {}", call.endpoint.path));
-    let Members { service, image_sha, force, sent_at, committed_at, .. } = &members;
-    let own = [
-        ("service", service.is_some()),
-        ("image_sha", image_sha.is_some()),
-        ("force", force.is_some()),
-        ("sent_at", sent_at.is_some()),
-        ("committed_at", committed_at.is_some()),
-    ];
-    let older = [
-        ("service_name", members.service_name.is_some()),
-        ("image", members.image.is_some()),
-        ("commit_sha", members.commit_sha.is_some()),
-        ("container_name", members.container_name.is_some()),
-        ("healthcheck_url", members.healthcheck_url.is_some()),
-    ];
-    let first =
-        |of: &[(&'static str, bool)]| of.iter().find(|(_, is_there)| *is_there).map(|(name, _)| *name);
-    match (first(&own), first(&older)) {
-        (Some(one), Some(other)) => Err(Refused::bad(
-            format!("`{one}` and `{other}` belong to two forms of the body"),
-            "send either `service` and `image_sha`, or `service_name`, `image` and `commit_sha`",
-        )),
-        (_, None) => {
-            let sha = commit("image_sha", image_sha.as_deref())?;
-            let service = service_named(call, service.as_deref())?;
-            Ok(Wanted {
-                service,
-                tag: tag(call.endpoint, &sha)?,
-                sha,
-                committed_at: time("committed_at", committed_at.as_deref())?,
-                sent_at: time("sent_at", sent_at.as_deref())?,
-                force: force.unwrap_or(false),
-                requester,
-            })
-        }
-        (None, Some(_)) => {
-            let sha = commit("commit_sha", members.commit_sha.as_deref())?;
-            let name = members.service_name.as_deref().ok_or_else(|| missing("service_name"))?;
-            let service = service_named(call, Some(name))?;
-            let tag = tag(call.endpoint, &sha)?;
-            let image = members.image.as_deref().ok_or_else(|| missing("image"))?;
-            configured::image(service, &tag, image)?;
-            if let Some(given) = &members.container_name {
-                configured::container_name(call, service, given)?;
-            }
-            if let Some(given) = &members.healthcheck_url {
-                configured::healthcheck_url(call, service, given)?;
-            }
-            Ok(Wanted { service, tag, sha, committed_at: None, sent_at: None, force: false, requester })
-        }
+fn own<'a>(form: OwnForm, call: &SignedCall<'a>) -> Result<Wanted<'a>, Refused> {
+    let sha = commit("image_sha", &form.image_sha)?;
+    Ok(Wanted {
+        service: service_named(call, form.service.as_deref())?,
+        tag: tag(call.endpoint, &sha)?,
+        sha,
+        committed_at: time("committed_at", form.committed_at.as_deref())?,
+        sent_at: time("sent_at", form.sent_at.as_deref())?,
+        force: form.force,
+        requester: requester(call),
+    })
+}
+
+fn older<'a>(form: OlderForm, call: &SignedCall<'a>) -> Result<Wanted<'a>, Refused> {
+    let sha = commit("commit_sha", &form.commit_sha)?;
+    let service = service_named(call, Some(&form.service_name))?;
+    let tag = tag(call.endpoint, &sha)?;
+    configured::image(service, &tag, &form.image)?;
+    if let Some(given) = &form.container_name {
+        configured::container_name(call, service, given)?;
     }
+    if let Some(given) = &form.healthcheck_url {
+        configured::healthcheck_url(call, service, given)?;
+    }
+    let requester = requester(call);
+    Ok(Wanted { service, tag, sha, committed_at: None, sent_at: None, force: false, requester })
+}
+
+fn requester(call: &SignedCall<'_>) -> Requester {
+    Requester::new(By::Ci, &format!("signed call to {}", call.endpoint.path))
 }
 
 /// The service of this name, which the endpoint deploys. `None`: the only one that it deploys.
@@ -209,12 +214,7 @@ pub fn tag(endpoint: &Endpoint, sha: &CommitSha) -> Result<Tag, Refused> {
     })
 }
 
-fn missing(name: &str) -> Refused {
-    Refused::bad(format!("`{name}` is missing"), FORM_HINT)
-}
-
-fn commit(name: &str, text: Option<&str>) -> Result<CommitSha, Refused> {
-    let text = text.ok_or_else(|| missing(name))?;
+fn commit(name: &str, text: &str) -> Result<CommitSha, Refused> {
     CommitSha::new(text).map_err(|bad| {
         Refused::bad(
             format!("`{name}` {} is no commit: {}", shown(text), bad.reason),

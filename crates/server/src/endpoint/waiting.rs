@@ -110,7 +110,10 @@ mod tests {
             (&[("prefer", "respond-asynchronously")], end),
             (&[("prefer", "respond-async"), ("accept", "text/event-stream")], preferred),
             (&[("x-github-event", "push")], Manner::Kept { preferred: false }),
-            (&[("x-github-event", "push"), ("accept", "text/event-stream")], Manner::Kept { preferred: false }),
+            (
+                &[("x-github-event", "push"), ("accept", "text/event-stream")],
+                Manner::Kept { preferred: false },
+            ),
         ];
         for (list, manner) in table {
             assert_eq!(Manner::of_call(&headers(list)), *manner, "{list:?}");
