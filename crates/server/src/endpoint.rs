@@ -9,8 +9,10 @@ mod body;
 mod bounds;
 mod configured;
 mod github;
+mod openapi;
 mod refused;
 mod signature;
+mod statuses;
 mod stream;
 mod waiting;
 
@@ -26,9 +28,10 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use lockgate_model::{DeployAnswer, DeployStatus, Endpoint, EndpointPath, Project, RunId};
 use lockgate_orchestrator::queue::{Queue, RefusedCall};
 use lockgate_signature::SigningSecrets;
+use serde_json::Value;
 
 pub use self::answer::AnswerBody;
-use self::answer::{RUNS_PATH, no_such_path, response, wrong_method};
+use self::answer::{RUNS_PATH, json, no_such_path, response, wrong_method};
 use self::arrive::{Arrivals, Arrived};
 use self::body::{Asked, SignedCall};
 pub use self::bounds::Bounds;
@@ -60,6 +63,7 @@ struct Inner {
     queue: Queue,
     arrivals: Arrivals,
     bounds: Bounds,
+    document: Value,
 }
 
 struct Served {
@@ -80,8 +84,10 @@ impl Endpoints {
             let served = Served { endpoint: endpoint.clone(), secrets: Arc::new(secrets) };
             Ok((endpoint.path.as_str().to_owned(), served))
         });
-        let served = served.collect::<Result<_, Unprotected>>()?;
-        Ok(Self(Arc::new(Inner { project, served, queue, arrivals: Arrivals::new(bounds), bounds })))
+        let served = served.collect::<Result<BTreeMap<_, Served>, Unprotected>>()?;
+        let document = openapi::document(served.values().map(|served| &served.endpoint));
+        let arrivals = Arrivals::new(bounds);
+        Ok(Self(Arc::new(Inner { project, served, queue, arrivals, bounds, document })))
     }
 
     /// Answers a request, whatever it is. `from`: the peer's address without its port, or the socket's name; what a header
@@ -197,7 +203,10 @@ impl Inner {
         match path.strip_prefix(RUNS_PATH).and_then(run) {
             Some(run) if is_read => self.run(run, parts).await,
             Some(_) => wrong_method(READS),
-            None if path == OPENAPI_PATH && !is_read => wrong_method(READS),
+            None if path == OPENAPI_PATH => match is_read {
+                true => json(StatusCode::OK, &self.document),
+                false => wrong_method(READS),
+            },
             None => {
                 if !is_read {
                     let (endpoint, status) = (None, DeployStatus::NotFound);

@@ -84,7 +84,7 @@ fn place(run: RunId) -> Option<HeaderValue> {
 }
 
 /// The run is not at its end, so there is something to look at later.
-fn goes_on(status: DeployStatus) -> bool {
+pub fn goes_on(status: DeployStatus) -> bool {
     matches!(status, DeployStatus::Accepted | DeployStatus::StillRunning | DeployStatus::Stopping)
 }
 
