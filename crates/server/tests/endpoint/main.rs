@@ -1,0 +1,8 @@
+//! The signed endpoint over real sockets, with a queue on a real store: what a caller may do, and what nobody may.
+
+mod bodies;
+mod call;
+mod daemon;
+mod framing;
+mod paths;
+mod signatures;
