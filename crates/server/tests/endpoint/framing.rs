@@ -153,8 +153,8 @@ async fn of_a_request_with_two_lengths_nothing_that_follows_is_read() {
 async fn large_bodies_share_one_memory() {
     let bounds = Bounds { large_bodies_bytes_max: 100_000, ..Bounds::default() };
     let daemon = Daemon::bounded(bounds).await;
-    // The first 64 KiB are everybody's own; this one takes 100,000 bytes more and keeps them while it waits.
-    let large = vec![b' '; 64 * 1024 + 100_000];
+    // The first 16 KiB are everybody's own; this one takes 100,000 bytes more and keeps them while it waits.
+    let large = vec![b' '; 16 * 1024 + 100_000];
     let mut first = TcpStream::connect(daemon.address).await.unwrap();
     first
         .write_all(&head(&large, &format!("Content-Length: {}\r\nConnection: close", large.len())))
