@@ -3,6 +3,7 @@
 mod bodies;
 mod call;
 mod daemon;
+mod document;
 mod framing;
 mod paths;
 mod signatures;
