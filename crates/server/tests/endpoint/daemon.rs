@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -11,13 +12,15 @@ use lockgate_config::Purpose;
 use lockgate_engine::Clock;
 use lockgate_model::{Mask, Project, RunId, StateLocation, Timestamp};
 use lockgate_orchestrator::fake::Scripted;
-use lockgate_orchestrator::queue::{Queue, QueueParts};
+use lockgate_orchestrator::queue::{Queue, QueueCounts, QueueParts};
 use lockgate_ports::Store;
 use lockgate_server::{Bounds, Endpoints};
 use lockgate_store::SqlStore;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+
+use crate::call::{Answer, Call};
 
 /// The secret in use at `/deploy`, and the one that it takes the place of.
 pub const SECRET: &str = "the secret of these tests";
@@ -26,6 +29,10 @@ pub const OLD_SECRET: &str = "the secret of last month";
 pub const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// What the daemon's clock says at its start.
 pub const NOW: &str = "2026-11-27T06:40:00Z";
+
+/// Longest wait for something that is to come about, and the pause between two looks.
+const WAIT: Duration = Duration::from_secs(20);
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 const CONFIG: &str = r#"
 project: shop
@@ -90,6 +97,43 @@ impl Daemon {
         scripted.is_killed();
         drop((queue, store));
         Self::begin(home, scripted, clock, Bounds::default()).await
+    }
+
+    /// Looks at a run until it is not under way any more, and wants it to have this status then.
+    pub async fn ends(&self, place: &str, status: u16) -> Answer {
+        let look = async {
+            loop {
+                let answer = Call::new("GET", place).send(self).await;
+                if answer.status != 202 {
+                    return answer;
+                }
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+        };
+        let answer = tokio::time::timeout(WAIT, look).await.expect("the run ends");
+        assert_eq!(answer.status, status, "{answer:?}");
+        answer
+    }
+
+    /// Returns when so many calls were the same as an earlier one.
+    pub async fn has_repeated(&self, count: u64) {
+        self.until(|counts| counts.repeated >= count).await;
+    }
+
+    /// Returns when so many calls wait, and so many were answered.
+    pub async fn has_waiting(&self, waiting: u64, answered: u64) {
+        self.until(|counts| counts.waiting == waiting && counts.ended.values().sum::<u64>() >= answered)
+            .await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&QueueCounts) -> bool) {
+        let look = async {
+            while !is_so(&self.queue.counts()) {
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+        };
+        let in_time = tokio::time::timeout(WAIT, look).await;
+        assert!(in_time.is_ok(), "it does not come about: {:?}", self.queue.counts());
     }
 
     async fn begin(home: TempDir, scripted: Scripted, clock: Arc<SetClock>, bounds: Bounds) -> Self {
