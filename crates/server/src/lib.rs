@@ -3,6 +3,7 @@
 mod app;
 mod certificate;
 mod connection;
+mod endpoint;
 mod error;
 mod folder;
 mod handover;
@@ -19,6 +20,7 @@ mod tls;
 
 pub use app::{AppParts, StoreLook};
 pub use certificate::{Certificate, CertificateError};
+pub use endpoint::{Bounds, Endpoints, Unprotected};
 pub use error::ServeError;
 pub use folder::{Folder, Served};
 pub use handover::HANDOVER;
