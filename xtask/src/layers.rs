@@ -14,6 +14,7 @@ use crate::files::rust_files;
 const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-model", &[]),
     ("lockgate-own", &[]),
+    ("lockgate-signature", &[]),
     ("lockgate-sockets", &["lockgate-own"]),
     ("lockgate-config", &["lockgate-model", "lockgate-own"]),
     ("lockgate-plan", &["lockgate-model"]),
@@ -34,6 +35,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-proxy", &["lockgate-own", "lockgate-sockets"]),
     ("lockgate-render", &["lockgate-model"]),
     ("lockgate-mcp", &["lockgate-model", "lockgate-orchestrator", "lockgate-render"]),
+    (
+        "lockgate-server",
+        &[
+            "lockgate-model",
+            "lockgate-orchestrator",
+            "lockgate-own",
+            "lockgate-signature",
+            "lockgate-sockets",
+        ],
+    ),
     ("lockgate-hello", &[]),
     ("lockgate-builtin", &["lockgate-model", "lockgate-ports", "lockgate-own", "lockgate-proxy"]),
     ("lockgate-caddy", &["lockgate-model", "lockgate-ports"]),
@@ -60,6 +71,7 @@ const NO_CRATES: &[(&str, &[&str])] = &[
     ("lockgate-engine", &["hyper", "reqwest", "sqlx", "openssh", "bollard"]),
     ("lockgate-ports", &["reqwest", "sqlx", "openssh", "bollard"]),
     ("lockgate-render", &["tokio", "sqlx"]),
+    ("lockgate-signature", &["tokio", "hyper", "reqwest", "sqlx", "async-trait"]),
 ];
 
 /// Words that only some rooms may use in shipped code: (what, words, rooms that may).

@@ -27,7 +27,9 @@ const STOPPING_RETRY_SECONDS: u64 = 5;
 
 /// What became of a call, in one word. [`DeployStatus::http`] is its status code, [`DeployStatus::exit`] with which code
 /// `lockgate trigger` ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum DeployStatus {
     /// The release is live, by this run.
@@ -406,6 +408,15 @@ impl DeployAnswer {
             "this daemon stops; whoever comes next takes the call up",
         )
         .hint("send the same call again in a moment: it has one effect")
+    }
+
+    /// It takes longer than its caller is kept waiting.
+    #[must_use]
+    pub fn still_running(run: RunId, waited: Millis) -> Self {
+        let message = format!("it is not at its end after {waited}; it goes on");
+        Self::refused(DeployStatus::StillRunning, FailureKind::TimedOut, message)
+            .hint(format!("ask again for what became of it: `GET /runs/{run}`"))
+            .of_run(run)
     }
 
     /// Kept, and not at its end.
