@@ -4,4 +4,5 @@ mod a;
 mod b;
 mod embedded;
 mod fleet;
+mod serve;
 mod support;
