@@ -10,8 +10,10 @@ mod bounds;
 mod configured;
 mod github;
 mod openapi;
+mod parse;
 mod refused;
 mod signature;
+mod signed_call;
 mod statuses;
 mod stream;
 mod waiting;
@@ -33,9 +35,10 @@ use serde_json::Value;
 pub use self::answer::AnswerBody;
 use self::answer::{RUNS_PATH, json, no_such_path, response, wrong_method};
 use self::arrive::{Arrivals, Arrived};
-use self::body::{Asked, SignedCall};
+use self::body::Asked;
 pub use self::bounds::Bounds;
 use self::refused::Refused;
+use self::signed_call::SignedCall;
 use self::waiting::Manner;
 
 /// Where the document about all of this is.
