@@ -27,7 +27,7 @@ use hyper::body::Body;
 use hyper::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use lockgate_model::{DeployAnswer, DeployStatus, Endpoint, EndpointPath, Project, RunId};
+use lockgate_model::{DeployAnswer, DeployStatus, Endpoint, EndpointPath, Mask, Project, RunId};
 use lockgate_orchestrator::queue::{Queue, RefusedCall};
 use lockgate_signature::SigningSecrets;
 use serde_json::Value;
@@ -65,6 +65,7 @@ struct Inner {
     served: BTreeMap<String, Served>,
     queue: Queue,
     arrivals: Arrivals,
+    mask: Mask,
     bounds: Bounds,
     document: Value,
 }
@@ -75,11 +76,11 @@ struct Served {
 }
 
 impl Endpoints {
-    /// Those of the project's `serve:`; none where it has none.
+    /// Those of the project's `serve:`; none where it has none. `mask` hides what callers and logs must not be told.
     ///
     /// # Errors
     /// [`Unprotected`] for the first one whose secrets protect nothing.
-    pub fn new(project: Arc<Project>, queue: Queue, bounds: Bounds) -> Result<Self, Unprotected> {
+    pub fn new(project: Arc<Project>, queue: Queue, mask: Mask, bounds: Bounds) -> Result<Self, Unprotected> {
         let endpoints = project.serve.iter().flat_map(|serve| serve.endpoints.values());
         let served = endpoints.map(|endpoint| {
             let secrets = signature::secrets(endpoint)
@@ -90,7 +91,7 @@ impl Endpoints {
         let served = served.collect::<Result<BTreeMap<_, Served>, Unprotected>>()?;
         let document = openapi::document(served.values().map(|served| &served.endpoint));
         let arrivals = Arrivals::new(bounds);
-        Ok(Self(Arc::new(Inner { project, served, queue, arrivals, bounds, document })))
+        Ok(Self(Arc::new(Inner { project, served, queue, arrivals, mask, bounds, document })))
     }
 
     /// Answers a request, whatever it is. `from`: the peer's address without its port, or the socket's name; what a header
@@ -150,6 +151,7 @@ impl Inner {
                 self.keep(served, parts, *call).await
             }
             Ok(Asked::Ignored(why)) => {
+                let why = self.mask.hide(why);
                 tracing::info!(endpoint = endpoint.path.as_str(), from, %why, "call ignored");
                 self.note(endpoint, from, DeployStatus::Ignored, why.clone());
                 response(&DeployAnswer { logs: vec![why], ..DeployAnswer::new(DeployStatus::Ignored) })
@@ -259,16 +261,12 @@ impl Inner {
     }
 
     fn refuse(&self, endpoint: &Endpoint, from: &str, refused: Refused) -> Response<AnswerBody> {
-        let (path, status) = (endpoint.path.as_str(), refused.status);
-        tracing::warn!(
-            endpoint = path,
-            from,
-            status = status.as_str(),
-            why = refused.message,
-            "call refused"
-        );
-        self.note(endpoint, from, status, refused.message.clone());
-        response(&refused.answer())
+        let answer = refused.answer().masked(&self.mask);
+        let (path, status) = (endpoint.path.as_str(), answer.status);
+        let why = answer.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+        tracing::warn!(endpoint = path, from, status = status.as_str(), why, "call refused");
+        self.note(endpoint, from, status, why);
+        response(&answer)
     }
 
     fn note(&self, endpoint: &Endpoint, from: &str, status: DeployStatus, detail: String) {

@@ -4,7 +4,7 @@ use hyper::HeaderMap;
 use lockgate_model::{By, CommitSha, Requester};
 use serde::Deserialize;
 
-use super::parse::{parse, time};
+use super::parse::{parse_event, time};
 use super::refused::{Refused, shown};
 use super::signed_call::{SignedCall, Wanted};
 
@@ -90,14 +90,14 @@ pub fn event(headers: &HeaderMap) -> Result<Option<String>, Refused> {
 /// [`Refused`] for a body that is not of this event, or a commit that is none.
 pub fn wanted<'a>(event: &str, call: &SignedCall<'a>) -> Result<Event<'a>, Refused> {
     match event {
-        "push" => push(parse(call.body)?, call),
-        "workflow_run" => workflow_run(parse(call.body)?, call),
+        "push" => push(parse_event(call.body)?, call),
+        "workflow_run" => workflow_run(parse_event(call.body)?, call),
         "ping" => {
-            let _: serde::de::IgnoredAny = parse(call.body)?;
+            let _: serde::de::IgnoredAny = parse_event(call.body)?;
             Ok(Event::Ignored("a ping: the signature is good".to_owned()))
         }
         other => {
-            let _: serde::de::IgnoredAny = parse(call.body)?;
+            let _: serde::de::IgnoredAny = parse_event(call.body)?;
             Ok(Event::Ignored(format!("the event {} deploys nothing", shown(other))))
         }
     }

@@ -13,15 +13,23 @@ const FORM_HINT: &str = r#"send {"service": "web", "image_sha": "<40 hex digits 
 
 /// The body as JSON: UTF-8 without a byte order mark, one value, no member twice.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
-    let text = std::str::from_utf8(body).map_err(|bad| {
-        Refused::bad(format!("the body is not UTF-8 at byte {}", bad.valid_up_to()), FORM_HINT)
-    })?;
+    parse_as(body, FORM_HINT)
+}
+
+/// As [`parse`], of an event of GitHub's.
+pub fn parse_event<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    parse_as(body, "send GitHub's own payload of this event, or leave X-GitHub-Event out")
+}
+
+fn parse_as<T: DeserializeOwned>(body: &[u8], hint: &str) -> Result<T, Refused> {
+    let text = std::str::from_utf8(body)
+        .map_err(|bad| Refused::bad(format!("the body is not UTF-8 at byte {}", bad.valid_up_to()), hint))?;
     if text.starts_with('\u{feff}') {
         return Err(Refused::bad("the body begins with a byte order mark", "write it without one"));
     }
     serde_json::from_str(text).map_err(|bad| {
         let reason = quoted(&bad.to_string(), REASON_CHARS_MAX);
-        Refused::bad(format!("the body is not what it must be: {reason}"), FORM_HINT)
+        Refused::bad(format!("the body is not what it must be: {reason}"), hint)
     })
 }
 

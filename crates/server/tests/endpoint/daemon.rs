@@ -149,7 +149,7 @@ impl Daemon {
             spawn: Arc::new(|task| drop(tokio::spawn(task))),
         });
         let queue = queue.await.unwrap();
-        let endpoints = Endpoints::new(project, queue.clone(), bounds).unwrap();
+        let endpoints = Endpoints::new(project, queue.clone(), Mask::default(), bounds).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut serving = JoinSet::new();
