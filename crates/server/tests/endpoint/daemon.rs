@@ -10,10 +10,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use lockgate_config::Purpose;
 use lockgate_engine::Clock;
-use lockgate_model::{Mask, Project, RunId, StateLocation, Timestamp};
+use lockgate_model::{AuditEntry, Mask, Project, RunId, StateLocation, Timestamp};
 use lockgate_orchestrator::fake::Scripted;
 use lockgate_orchestrator::queue::{Queue, QueueCounts, QueueParts};
-use lockgate_ports::Store;
+use lockgate_ports::{AuditFilter, Store};
 use lockgate_server::{Bounds, Endpoints};
 use lockgate_store::SqlStore;
 use tempfile::TempDir;
@@ -113,6 +113,21 @@ impl Daemon {
         let answer = tokio::time::timeout(WAIT, look).await.expect("the run ends");
         assert_eq!(answer.status, status, "{answer:?}");
         answer
+    }
+
+    /// All entries of the audit, once there are so many.
+    pub async fn audited(&self, count: usize) -> Vec<AuditEntry> {
+        let filter = AuditFilter { project: "shop".parse().unwrap(), before: None, limit: 1_000 };
+        let look = async {
+            loop {
+                let records = self.store.audit(&filter).await.unwrap();
+                if records.len() >= count {
+                    return records.into_iter().map(|record| record.entry).collect();
+                }
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+        };
+        tokio::time::timeout(WAIT, look).await.expect("there are so many")
     }
 
     /// Returns when so many calls were the same as an earlier one.
