@@ -32,7 +32,6 @@ use lockgate_orchestrator::queue::{Queue, RefusedCall};
 use lockgate_signature::SigningSecrets;
 use serde_json::Value;
 
-pub use self::answer::AnswerBody;
 use self::answer::{RUNS_PATH, json, no_such_path, response, wrong_method};
 use self::arrive::{Arrivals, Arrived};
 use self::body::Asked;
@@ -40,6 +39,7 @@ pub use self::bounds::Bounds;
 use self::refused::Refused;
 use self::signed_call::SignedCall;
 use self::waiting::Manner;
+use crate::shared::AnswerBody;
 
 /// Where the document about all of this is.
 const OPENAPI_PATH: &str = "/openapi.json";

@@ -7,7 +7,7 @@ mod lock;
 mod successor;
 
 pub use error::SocketsError;
-pub use inherit::{Copies, Inherited, Listener};
+pub use inherit::{Copies, Inherited, Listener, forget_variables};
 pub use link::Link;
 pub use lock::{Lock, open_lock, try_lock};
 pub use successor::{Program, Successor};
