@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::call::{Call, SHA};
@@ -87,8 +88,7 @@ async fn what_somebody_wrote_is_quoted_and_without_secrets_wherever_it_is_kept()
         .with_writer(log.clone())
         .with_ansi(false)
         .with_max_level(tracing::Level::TRACE);
-    let _logging = tracing::subscriber::set_default(subscriber.finish());
-    let daemon = Daemon::start().await;
+    let daemon = Daemon::logging(Dispatch::new(subscriber.finish())).await;
     let forged = "\\u001b[2J\\r\\n2026-11-27T06:40:00Z INFO forged: deployed<script>";
     let of = |name: &str| format!("{{\"service\":\"{name}\",\"image_sha\":\"{SHA}\"}}");
     let url = format!("https://kim:{PASSWORD}@shop.example.com/health?token={PASSWORD}");
