@@ -27,7 +27,7 @@ use hyper::body::Body;
 use hyper::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use lockgate_model::{DeployAnswer, DeployStatus, Endpoint, EndpointPath, Mask, Project, RunId};
+use lockgate_model::{DeployAnswer, DeployCall, DeployStatus, Endpoint, EndpointPath, Mask, Project, RunId};
 use lockgate_orchestrator::queue::{Queue, RefusedCall};
 use lockgate_signature::SigningSecrets;
 use serde_json::Value;
@@ -145,12 +145,14 @@ impl Inner {
             body: &arrived.bytes,
             from,
         };
-        match body::understand(&call) {
-            Ok(Asked::Deploy(call)) => {
+        let understood = waiting::last_heard(&parts.headers)
+            .and_then(|after| body::understand(&call).map(|asked| (asked, after)));
+        match understood {
+            Ok((Asked::Deploy(call), after)) => {
                 drop::<Arrived>(arrived);
-                self.keep(served, parts, *call).await
+                self.keep(served, parts, *call, after).await
             }
-            Ok(Asked::Ignored(why)) => {
+            Ok((Asked::Ignored(why), _)) => {
                 let why = self.mask.hide(why);
                 tracing::info!(endpoint = endpoint.path.as_str(), from, %why, "call ignored");
                 self.note(endpoint, from, DeployStatus::Ignored, why.clone());
@@ -165,14 +167,11 @@ impl Inner {
         &self,
         served: &Served,
         parts: &Parts,
-        call: lockgate_model::DeployCall,
+        call: DeployCall,
+        after: Option<u64>,
     ) -> Response<AnswerBody> {
         let endpoint = &served.endpoint;
         let manner = Manner::of_call(&parts.headers);
-        let after = match waiting::last_heard(&parts.headers) {
-            Ok(after) => after,
-            Err(refused) => return self.refuse(endpoint, &call.from, refused),
-        };
         let (from, sha) = (call.from.clone(), call.sha.clone());
         let ticket = match self.queue.submit(call).await {
             Ok(ticket) => ticket,
