@@ -14,6 +14,7 @@ use crate::files::rust_files;
 const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-model", &[]),
     ("lockgate-own", &[]),
+    ("lockgate-signature", &[]),
     ("lockgate-config", &["lockgate-model", "lockgate-own"]),
     ("lockgate-plan", &["lockgate-model"]),
     ("lockgate-engine", &["lockgate-model"]),
@@ -59,6 +60,7 @@ const NO_CRATES: &[(&str, &[&str])] = &[
     ("lockgate-engine", &["hyper", "reqwest", "sqlx", "openssh", "bollard"]),
     ("lockgate-ports", &["reqwest", "sqlx", "openssh", "bollard"]),
     ("lockgate-render", &["tokio", "sqlx"]),
+    ("lockgate-signature", &["tokio", "hyper", "reqwest", "sqlx", "async-trait"]),
 ];
 
 /// Words that only some rooms may use in shipped code: (what, words, rooms that may).

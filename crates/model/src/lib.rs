@@ -7,6 +7,8 @@ mod calendar;
 mod closely;
 mod dark;
 mod delivery;
+mod deploy_answer;
+mod deploy_call;
 mod escape;
 mod event;
 mod exit;
@@ -60,6 +62,8 @@ pub use delivery::{
     BuiltinRouter, CaddyRouter, CaddySwitch, ComposeLayout, ComposeRuntime, Delivery, Environment,
     HoldBounds, ProcessRuntime, Router, Runtime, STOP_GRACE_DEFAULT, SlotDelivery, Strategy, Wave,
 };
+pub use deploy_answer::{DeployAnswer, DeployError, DeployRelease, DeployStatus};
+pub use deploy_call::{CommitSha, DeployCall};
 pub use escape::{is_mark, push_escaped};
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Headway, Outcome, StepProgress, Stuck, WhoIsLive};
 pub use exit::Exit;
