@@ -136,7 +136,7 @@ impl Mask {
         };
         match &self.known.get_or_init(made).0 {
             Some(known) => known.find_overlapping_iter(text).map(|found| found.range()).collect(),
-            None => vec![0..text.len()],
+            None => std::iter::once(0..text.len()).collect(),
         }
     }
 
