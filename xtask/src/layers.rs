@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-render", &["lockgate-model"]),
     ("lockgate-mcp", &["lockgate-model", "lockgate-orchestrator", "lockgate-render"]),
     ("lockgate-client", &["lockgate-model", "lockgate-signature"]),
+    ("lockgate-server", &["lockgate-model", "lockgate-orchestrator", "lockgate-signature"]),
     ("lockgate-hello", &[]),
     ("lockgate-builtin", &["lockgate-model", "lockgate-ports", "lockgate-own", "lockgate-proxy"]),
     ("lockgate-caddy", &["lockgate-model", "lockgate-ports"]),

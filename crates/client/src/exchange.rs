@@ -51,6 +51,9 @@ pub(crate) trait Listener {
 #[derive(Deserialize)]
 struct EndFrame {
     http: u16,
+    /// In seconds.
+    #[serde(default)]
+    retry_after: Option<u64>,
     #[serde(flatten)]
     answer: DeployAnswer,
 }
@@ -105,8 +108,8 @@ async fn stream(
                 continue;
             }
             return match serde_json::from_str::<EndFrame>(&frame.data) {
-                Ok(EndFrame { http, answer }) => {
-                    let retry_after = default_wait(&answer);
+                Ok(EndFrame { http, retry_after, answer }) => {
+                    let retry_after = retry_after.map(Duration::from_secs).or_else(|| default_wait(&answer));
                     Ok(Came::Answer { http, answer: Box::new(answer), retry_after })
                 }
                 Err(error) => Err(broken(place, &format!("ends with what no daemon says: {error}"))),

@@ -215,20 +215,13 @@ impl Client {
             .header(TIMESTAMP_HEADER, &seconds)
             .body(body.clone());
         Ok(match following.polls {
-            true => request.header("prefer", "respond-async").header(ACCEPT, "application/json"),
-            false => request.header(ACCEPT, "text/event-stream, application/json;q=0.5"),
+            true => following.accepts(request).header("prefer", "respond-async"),
+            false => following.accepts(request),
         })
     }
 
     fn look(&self, run: &Address, following: &Following<'_>) -> RequestBuilder {
-        let request = self.http.get(run.url().clone());
-        match (following.polls, following.last) {
-            (true, _) => request.header(ACCEPT, "application/json"),
-            (false, None) => request.header(ACCEPT, "text/event-stream, application/json;q=0.5"),
-            (false, Some(last)) => request
-                .header(ACCEPT, "text/event-stream, application/json;q=0.5")
-                .header("last-event-id", last.to_string()),
-        }
+        following.accepts(self.http.get(run.url().clone()))
     }
 }
 
@@ -260,6 +253,17 @@ impl<'a> Following<'a> {
     fn anew(&mut self, delivery: Delivery) {
         (self.delivery, self.run, self.look, self.last) = (delivery, None, None, None);
         (self.sent, self.accepted, self.lost) = (false, false, 0);
+    }
+
+    /// A stream behind what was heard already, where streams come through.
+    fn accepts(&self, request: RequestBuilder) -> RequestBuilder {
+        match (self.polls, self.last) {
+            (true, _) => request.header(ACCEPT, "application/json"),
+            (false, None) => request.header(ACCEPT, "text/event-stream, application/json;q=0.5"),
+            (false, Some(last)) => request
+                .header(ACCEPT, "text/event-stream, application/json;q=0.5")
+                .header("last-event-id", last.to_string()),
+        }
     }
 
     fn is_fresh(&self, now: Timestamp) -> bool {

@@ -27,7 +27,9 @@ const STOPPING_RETRY_SECONDS: u64 = 5;
 
 /// What became of a call, in one word. [`DeployStatus::http`] is its status code, [`DeployStatus::exit`] with which code
 /// `lockgate trigger` ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum DeployStatus {
     /// The release is live, by this run.
@@ -408,6 +410,15 @@ impl DeployAnswer {
         .hint("send the same call again in a moment: it has one effect")
     }
 
+    /// It takes longer than its caller is kept waiting.
+    #[must_use]
+    pub fn still_running(run: RunId, waited: Millis) -> Self {
+        let message = format!("it is not at its end after {waited}; it goes on");
+        Self::refused(DeployStatus::StillRunning, FailureKind::TimedOut, message)
+            .hint(format!("ask again for what became of it: `GET /runs/{run}`"))
+            .of_run(run)
+    }
+
     /// Kept, and not at its end.
     #[must_use]
     pub fn accepted(run: RunId) -> Self {
@@ -600,13 +611,17 @@ mod tests {
 
     #[test]
     fn an_answer_is_bounded_masked_and_on_one_line_and_reads_back() {
-        let failure = Failure::new(FailureKind::Unhealthy, format!("\u{1b}[2J hunter2 {}", "m".repeat(99_999)))
-            .hint("h".repeat(99_999))
-            .hint("look at hunter2")
-            .logs((0..1_000).map(|line| format!("{line} \"hunter2\"\r\n{}", "\\".repeat(9_999))).collect());
+        let failure =
+            Failure::new(FailureKind::Unhealthy, format!("\u{1b}[2J hunter2 {}", "m".repeat(99_999)))
+                .hint("h".repeat(99_999))
+                .hint("look at hunter2")
+                .logs(
+                    (0..1_000).map(|line| format!("{line} \"hunter2\"\r\n{}", "\\".repeat(9_999))).collect(),
+                );
         let outcome = Outcome::RolledBack { failure };
         let secret = Secret::new("hunter2");
-        let answer = DeployAnswer::of_outcome(run(), &release(), &outcome, false).masked(&Mask::of([&secret]));
+        let answer =
+            DeployAnswer::of_outcome(run(), &release(), &outcome, false).masked(&Mask::of([&secret]));
         let text = serde_json::to_string(&answer).unwrap();
         assert!(text.len() < ANSWER_BYTES_MAX, "{}", text.len());
         assert!(!text.contains("hunter2") && !text.contains('\u{1b}'), "{text}");

@@ -49,10 +49,19 @@ pub struct Headers<'a> {
 }
 
 /// What a valid signature says beside whose it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Signed<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
     /// `None` with GitHub's signature alone, which is over the body and nothing else.
-    pub message: Option<Message<'a>>,
+    pub message: Option<SignedMessage>,
+}
+
+/// A [`Message`] that was signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedMessage {
+    /// The sender's name for it: see [`Message::id`].
+    pub id: String,
+    /// When it was sent, in seconds since 1970, by the sender's clock.
+    pub seconds: i64,
 }
 
 /// Why a call is not signed: for the log and the audit. Whoever called is told none of it.
@@ -81,7 +90,7 @@ impl SigningSecrets {
     ///
     /// # Errors
     /// [`Unsigned`].
-    pub fn verify<'a>(&self, headers: &Headers<'a>, body: &[u8]) -> Result<Signed<'a>, Unsigned> {
+    pub fn verify(&self, headers: &Headers<'_>, body: &[u8]) -> Result<Signed, Unsigned> {
         let github = github(headers);
         let standard = standard(headers);
         // What is summed up where there is nothing to compare with.
@@ -105,9 +114,13 @@ impl SigningSecrets {
         }
         match (github, standard) {
             (None, None) => Err(Unsigned::Missing),
-            (_, standard) => Ok(Signed { message: standard.map(|(message, _)| message) }),
+            (_, standard) => Ok(Signed { message: standard.map(|(message, _)| signed(&message)) }),
         }
     }
+}
+
+fn signed(message: &Message<'_>) -> SignedMessage {
+    SignedMessage { id: message.id().to_owned(), seconds: message.seconds() }
 }
 
 fn is_listed(secret: &SigningSecret, message: &Message<'_>, body: &[u8], list: &str) -> Choice {
@@ -175,7 +188,7 @@ mod tests {
         SigningSecret::new(text).unwrap()
     }
 
-    fn github_alone(value: &[u8]) -> Result<Signed<'_>, Unsigned> {
+    fn github_alone(value: &[u8]) -> Result<Signed, Unsigned> {
         secrets().verify(&Headers { github: Header::Once(value), ..Headers::default() }, BODY)
     }
 
@@ -240,7 +253,7 @@ mod tests {
             timestamp: Header::Once(b"1700000000"),
             signature: Header::Once(list.as_bytes()),
         };
-        assert_eq!(secrets().verify(&whole, BODY), Ok(Signed { message: Some(message) }));
+        assert_eq!(secrets().verify(&whole, BODY), Ok(Signed { message: Some(signed(&message)) }));
         for (without, name) in [
             (Headers { id: Header::Absent, ..whole }, ID_HEADER),
             (Headers { timestamp: Header::Absent, ..whole }, TIMESTAMP_HEADER),

@@ -174,6 +174,7 @@ async fn where_the_run_cannot_be_looked_at_the_very_same_call_is_sent_again() {
     let (first, again) = (&requests[0], &requests[2]);
     assert_eq!((&first.line, &first.body), (&again.line, &again.body));
     assert_eq!(first.header("webhook-id"), again.header("webhook-id"));
+    assert_eq!(again.header("last-event-id"), Some("0"));
     assert_eq!(heard.iter().filter(|one| matches!(one, Heard::Accepted(_))).count(), 1);
 }
 

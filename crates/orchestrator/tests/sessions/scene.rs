@@ -322,5 +322,6 @@ fn project(host: HostId) -> Project {
         ssh: Ssh::default(),
         state: lockgate_model::StateLocation::of_folder("/".as_ref()),
         state_dir: None,
+        serve: None,
     }
 }
