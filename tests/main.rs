@@ -4,3 +4,4 @@ mod a;
 mod embedded;
 mod fleet;
 mod support;
+mod trigger;

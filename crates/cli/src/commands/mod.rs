@@ -15,6 +15,7 @@ mod plan;
 mod run_schedule;
 mod schedule;
 mod status;
+mod trigger;
 
 use clap::CommandFactory;
 
@@ -63,6 +64,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             }
         }
         Command::RunSchedule(args) => run_schedule::run(&args, &global, output).await,
+        Command::Trigger(args) => trigger::run(&args, output).await,
         Command::Mcp(args) => mcp::run(&args, &global).await,
         Command::Demo => demo::run(output).await,
         Command::Completions { shell } => {
