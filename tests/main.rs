@@ -5,3 +5,4 @@ mod b;
 mod embedded;
 mod fleet;
 mod support;
+mod trigger;

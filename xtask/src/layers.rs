@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockgate-sockets",
         ],
     ),
+    ("lockgate-client", &["lockgate-model", "lockgate-signature"]),
     ("lockgate-hello", &[]),
     ("lockgate-builtin", &["lockgate-model", "lockgate-ports", "lockgate-own", "lockgate-proxy"]),
     ("lockgate-caddy", &["lockgate-model", "lockgate-ports"]),

@@ -1,8 +1,12 @@
 //! The command line.
 
+mod trigger;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub use trigger::Trigger;
 
 /// Deploys containers and processes without dropping a request, and rolls back by itself.
 #[derive(Debug, Parser)]
@@ -114,6 +118,8 @@ pub enum Command {
     },
     /// Deploy what the schedule says is due; for cron
     RunSchedule(RunSchedule),
+    /// Ask a `lockgate serve` for a deployment and follow it to its end; for CI
+    Trigger(Trigger),
     /// An agent's tools by the Model Context Protocol, on stdin and stdout
     Mcp(Mcp),
     /// Install what this machine needs; with --daemon `lockgate serve` as a service of systemd

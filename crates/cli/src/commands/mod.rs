@@ -16,6 +16,7 @@ mod run_schedule;
 mod schedule;
 mod setup;
 mod status;
+mod trigger;
 
 use clap::CommandFactory;
 
@@ -64,6 +65,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             }
         }
         Command::RunSchedule(args) => run_schedule::run(&args, &global, output).await,
+        Command::Trigger(args) => trigger::run(&args, output).await,
         Command::Mcp(args) => mcp::run(&args, &global).await,
         Command::Setup(args) => setup::run(&args, &global, output).await,
         Command::Demo => demo::run(output).await,
