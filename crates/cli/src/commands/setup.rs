@@ -182,7 +182,11 @@ impl Wanted {
         let missing = self.variables.missing(&self.names);
         let is_kept = changes.0.iter().any(|(_, change)| *change == Change::Kept);
         if is_kept && !missing.is_empty() {
-            output.say(&format!("{} lacks what lockgate.yaml names: {}", self.environment, missing.join(", ")));
+            output.say(&format!(
+                "{} lacks what lockgate.yaml names: {}",
+                self.environment,
+                missing.join(", ")
+            ));
         }
     }
 
