@@ -322,6 +322,25 @@ mod tests {
         assert_eq!(secrets().verify(&other_bad, BODY), Err(Unsigned::Wrong(SIGNATURE_HEADER)));
     }
 
+    /// The quickest of several rounds, each way in turn, so that what else this machine does counts for nothing.
+    #[test]
+    fn it_takes_the_same_time_whatever_is_wrong() {
+        let body = vec![b'x'; 1024 * 1024];
+        let wrong = signs("another secret").sign_github(&body);
+        let given = |value| Headers { github: Header::Once(value), ..Headers::default() };
+        let ways = [Headers::default(), given(b"sha256=".as_slice()), given(wrong.as_bytes())];
+        let mut quickest = [std::time::Duration::MAX; 3];
+        for _ in 0..9 {
+            for (way, quickest) in ways.iter().zip(&mut quickest) {
+                let begun = std::time::Instant::now();
+                assert!(secrets().verify(way, &body).is_err());
+                *quickest = begun.elapsed().min(*quickest);
+            }
+        }
+        let (least, most) = (quickest.iter().min().unwrap(), quickest.iter().max().unwrap());
+        assert!(*most < *least * 3 / 2, "{quickest:?}");
+    }
+
     /// Both ways sum with the same key, so what is signed must tell them apart: no id begins as a JSON object does.
     #[test]
     fn what_github_signed_is_no_message_and_the_other_way_round() {

@@ -52,12 +52,12 @@ impl Scripted {
 
     /// The tag's deployment waits, once its run has begun, until [`Scripted::lets_go`].
     pub fn holds(&self, tag: &str) {
-        self.change(|script| drop(script.held.insert(tag.to_owned())));
+        self.change(|script| script.held.insert(tag.to_owned()));
     }
 
     /// See [`Scripted::holds`].
     pub fn lets_go(&self, tag: &str) {
-        self.change(|script| drop(script.held.remove(tag)));
+        self.change(|script| script.held.remove(tag));
     }
 
     /// Whether its journal can be used, for beginning and for reading.

@@ -16,7 +16,7 @@ use super::bounds::Bounds;
 use super::refused::Refused;
 
 /// What each request may hold without asking: connections are bounded, so all of them together are, too.
-pub const SMALL_BYTES: usize = 64 * 1024;
+pub const SMALL_BYTES: usize = 16 * 1024;
 
 /// A body that has arrived whole, with its share of the memory for large ones.
 pub struct Arrived {

@@ -59,7 +59,7 @@ pub struct OwnForm {
     #[schemars(with = "String")]
     service: Option<String>,
     /// The commit whose image is deployed, by the endpoint's `tag`: 40 lower-case hex digits.
-    #[schemars(with = "CommitSha")]
+    #[schemars(regex(pattern = r"^[0-9a-f]{40}$"))]
     image_sha: String,
     /// Although the same call was made before, or what is live is newer. Only with `sent_at`.
     #[serde(default)]
@@ -83,7 +83,7 @@ pub struct OlderForm {
     /// `repository:tag`, as by the configuration.
     image: String,
     /// The commit: 40 lower-case hex digits.
-    #[schemars(with = "CommitSha")]
+    #[schemars(regex(pattern = r"^[0-9a-f]{40}$"))]
     commit_sha: String,
     /// As the endpoint's `container_name`.
     #[serde(default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]

@@ -14,17 +14,25 @@ use super::stream::End;
 
 /// The document for these endpoints.
 pub fn document<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Value {
+    let mut document = described(endpoints);
+    plain_words(&mut document);
+    document
+}
+
+fn described<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
     });
     let mut schemas = settings.into_generator();
+    let called = Responses::new("Call", is_of_call, &mut schemas);
+    let looked_at = Responses::new("Run", is_of_look, &mut schemas);
     let mut paths = Map::new();
     for endpoint in endpoints {
         let path = endpoint.path.as_str();
-        paths.insert(path.to_owned(), json!({ "post": call(endpoint, &mut schemas) }));
+        paths.insert(path.to_owned(), json!({ "post": call(endpoint, &called, &mut schemas) }));
     }
-    paths.insert("/runs/{run}".to_owned(), json!({ "get": look(&mut schemas) }));
+    paths.insert("/runs/{run}".to_owned(), json!({ "get": look(&looked_at) }));
     paths.insert("/openapi.json".to_owned(), json!({ "get": own_document() }));
     json!({
         "openapi": "3.1.0",
@@ -36,11 +44,15 @@ pub fn document<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Value 
         },
         "servers": [{ "url": "/" }],
         "paths": paths,
-        "components": { "schemas": schemas.take_definitions(true), "securitySchemes": security_schemes() },
+        "components": {
+            "schemas": schemas.take_definitions(true),
+            "responses": called.named.into_iter().chain(looked_at.named).collect::<Map<_, _>>(),
+            "securitySchemes": security_schemes(),
+        },
     })
 }
 
-fn call(endpoint: &Endpoint, schemas: &mut SchemaGenerator) -> Value {
+fn call(endpoint: &Endpoint, responses: &Responses, schemas: &mut SchemaGenerator) -> Value {
     let services: Vec<&str> = endpoint.services.iter().map(|name| name.as_str()).collect();
     let description = format!(
         "Deploys {} to {}. The call is signed over the very bytes of its body, and answered at the run's end, at once with \
@@ -73,11 +85,11 @@ fn call(endpoint: &Endpoint, schemas: &mut SchemaGenerator) -> Value {
                 { "type": "object", "description": "An event of GitHub's, with its header: `ping`, `push`, `workflow_run`." },
             ] } } },
         },
-        "responses": responses(schemas, DeployStatus::ALL.into_iter().filter(|status| is_of_call(*status))),
+        "responses": responses.references,
     })
 }
 
-fn look(schemas: &mut SchemaGenerator) -> Value {
+fn look(responses: &Responses) -> Value {
     let run = json!({
         "name": "run",
         "in": "path",
@@ -90,7 +102,7 @@ fn look(schemas: &mut SchemaGenerator) -> Value {
         "summary": "How a run is now, or ended",
         "description": "The answer that its caller gets, or got. As a stream with `Accept: text/event-stream`.",
         "parameters": [run, last_event_id()],
-        "responses": responses(schemas, DeployStatus::ALL.into_iter().filter(|status| is_of_look(*status))),
+        "responses": responses.references,
     })
 }
 
@@ -103,29 +115,47 @@ fn own_document() -> Value {
     })
 }
 
-/// Grouped by status code, each with the words that it can come with.
-fn responses(schemas: &mut SchemaGenerator, statuses: impl Iterator<Item = DeployStatus>) -> Value {
-    let mut codes: BTreeMap<u16, Vec<DeployStatus>> = BTreeMap::new();
-    for status in statuses {
-        codes.entry(status.http()).or_default().push(status);
-    }
-    let answer = schemas.subschema_for::<DeployAnswer>();
-    let mut responses = Map::new();
-    for (code, statuses) in codes {
-        let words: Vec<String> =
-            statuses.iter().map(|status| format!("`{}`: {}", status.as_str(), meaning(*status))).collect();
-        let mut content = json!({ "application/json": { "schema": answer } });
-        if code == 200 {
-            content["text/event-stream"] = events(schemas);
+/// The responses of one kind of request, each under a name of its own.
+struct Responses {
+    /// By status code, each a reference to the name.
+    references: Map<String, Value>,
+    named: Map<String, Value>,
+}
+
+impl Responses {
+    /// Those of the statuses that are `of` it, grouped by status code, each with the words that it can come with.
+    fn new(kind: &str, of: fn(DeployStatus) -> bool, schemas: &mut SchemaGenerator) -> Self {
+        let mut codes: BTreeMap<u16, Vec<DeployStatus>> = BTreeMap::new();
+        for status in DeployStatus::ALL.into_iter().filter(|status| of(*status)) {
+            codes.entry(status.http()).or_default().push(status);
         }
-        let mut response = json!({ "description": words.join(" · "), "content": content });
-        let headers = headers(&statuses);
-        if !headers.is_empty() {
-            response["headers"] = headers.into();
+        let (mut references, mut named) = (Map::new(), Map::new());
+        for (code, statuses) in codes {
+            let name = format!("{kind}{code}");
+            references.insert(code.to_string(), json!({ "$ref": format!("#/components/responses/{name}") }));
+            named.insert(name, response(code, &statuses, schemas));
         }
-        responses.insert(code.to_string(), response);
+        Self { references, named }
     }
-    responses.into()
+}
+
+fn response(code: u16, statuses: &[DeployStatus], schemas: &mut SchemaGenerator) -> Value {
+    let words: Vec<String> =
+        statuses.iter().map(|status| format!("`{}`: {}", status.as_str(), meaning(*status))).collect();
+    let mut response = json!({ "description": words.join(" · ") });
+    // What is wrong before there is a whole head is said by the status alone.
+    if statuses != [DeployStatus::HeadersTooLarge] {
+        response["content"] =
+            json!({ "application/json": { "schema": schemas.subschema_for::<DeployAnswer>() } });
+    }
+    if code == 200 {
+        response["content"]["text/event-stream"] = events(schemas);
+    }
+    let headers = headers(statuses);
+    if !headers.is_empty() {
+        response["headers"] = headers.into();
+    }
+    response
 }
 
 fn headers(statuses: &[DeployStatus]) -> Map<String, Value> {
@@ -168,4 +198,19 @@ fn security_schemes() -> Value {
         "standardTime": scheme(TIMESTAMP_HEADER, "Standard Webhooks: when it was sent, in seconds since 1970."),
         "standardSignature": scheme(SIGNATURE_HEADER, "Standard Webhooks: `v1,` and the base64 of the HMAC-SHA256 of `id.time.body`."),
     })
+}
+
+/// Descriptions come from the code, where words are links.
+fn plain_words(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if let Some(Value::String(text)) = members.get_mut("description") {
+                *text =
+                    text.replace("[`crate::", "`").replace("[`", "`").replace("`]", "`").replace('\n', " ");
+            }
+            members.values_mut().for_each(plain_words);
+        }
+        Value::Array(items) => items.iter_mut().for_each(plain_words),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
