@@ -1,6 +1,7 @@
 //! End to end.
 
 mod a;
+mod b;
 mod embedded;
 mod fleet;
 mod support;

@@ -122,6 +122,8 @@ pub enum Command {
     Trigger(Trigger),
     /// An agent's tools by the Model Context Protocol, on stdin and stdout
     Mcp(Mcp),
+    /// Install what this machine needs; with --daemon `lockgate serve` as a service of systemd
+    Setup(Setup),
     /// Show the main job on this machine, without Docker
     Demo,
     /// Print a completion script
@@ -165,6 +167,20 @@ pub struct Mcp {
     /// was shown
     #[arg(long)]
     pub agent_confirms: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Setup {
+    /// The unit that runs `lockgate serve` and brings what is live back after a reboot, with a socket of its own so that a
+    /// restart refuses no call. Variables that lockgate.yaml names are kept in /etc/lockgate, readable by root alone
+    #[arg(long, required = true)]
+    pub daemon: bool,
+    /// Show the files and what would be run; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write units anew that are there with another content
+    #[arg(long)]
+    pub replace: bool,
 }
 
 #[derive(Debug, ClapArgs)]

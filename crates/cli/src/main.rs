@@ -11,6 +11,7 @@ mod proxy;
 mod requester;
 mod schedule_files;
 mod secrets;
+mod setup;
 mod sink;
 mod tools;
 mod typed;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::limits::Limits;
 use crate::places::{Activity, Busy, Place};
-use crate::server::{AnswerBody, Phase, Shared};
+use crate::shared::{AnswerBody, Phase, Shared};
 
 /// How long an HTTP/2 connection that was idle for too long may take to leave once it was told goodbye.
 const GOODBYE_SECONDS_MAX: u64 = 2;
@@ -110,12 +110,14 @@ async fn answer(shared: &Shared, activity: &Arc<Activity>, request: Request<Inco
     if version == Version::HTTP_2 {
         activity.is_http2.store(true, Relaxed);
     }
+    // If there was a length, too, somebody in front may have taken what follows for another request (RFC 9112, 6.1).
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let mut response = match request.headers().len() > shared.limits.headers_max {
         // HTTP/1's were counted before they got here.
         true => too_many_headers(),
         false => (shared.answer)(request, activity.peer).await,
     };
-    if version <= Version::HTTP_11 && *shared.phase.borrow() != Phase::Serving {
+    if version <= Version::HTTP_11 && (is_chunked || *shared.phase.borrow() != Phase::Serving) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response.map(|body| Counted { body, _busy: busy })

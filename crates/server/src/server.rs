@@ -5,11 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
-use hyper::{Request, Response};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +15,7 @@ use crate::limits::Limits;
 use crate::listen::{Listeners, Listening};
 use crate::peer::Peer;
 use crate::places::{Place, PlaceCounts, Places};
+use crate::shared::{Answer, Phase, Shared};
 use crate::tls::Tls;
 
 /// The pause after accepting failed for want of descriptors or memory.
@@ -28,31 +24,6 @@ const ACCEPT_PAUSE_MS: u64 = 50;
 const ABORT_SECONDS_MAX: u64 = 2;
 /// After how long without a sign of a client the kernel asks whether it is still there.
 const ALIVE_SECONDS: u64 = 60;
-
-/// The body of a response: whole, or a stream. One that cannot go on ends.
-pub type AnswerBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
-
-/// What answers requests.
-pub type Answer =
-    Arc<dyn Fn(Request<Incoming>, Peer) -> BoxFuture<'static, Response<AnswerBody>> + Send + Sync>;
-
-/// How connections are treated. Only ever goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    Serving,
-    /// Somebody else accepts: whoever has no request is told with the next answer to come again by another connection.
-    LameDuck,
-    /// Idle connections are closed, others after what they wait for.
-    Finishing,
-    /// All are closed.
-    Aborting,
-}
-
-pub(crate) struct Shared {
-    pub(crate) limits: Limits,
-    pub(crate) answer: Answer,
-    pub(crate) phase: watch::Sender<Phase>,
-}
 
 /// Serves connections until it is told to end them.
 pub struct Server {

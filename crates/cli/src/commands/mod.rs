@@ -14,6 +14,7 @@ mod missing;
 mod plan;
 mod run_schedule;
 mod schedule;
+mod setup;
 mod status;
 mod trigger;
 
@@ -66,6 +67,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         Command::RunSchedule(args) => run_schedule::run(&args, &global, output).await,
         Command::Trigger(args) => trigger::run(&args, output).await,
         Command::Mcp(args) => mcp::run(&args, &global).await,
+        Command::Setup(args) => setup::run(&args, &global, output).await,
         Command::Demo => demo::run(output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "lockgate", &mut std::io::stdout());
