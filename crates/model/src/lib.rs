@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod audit;
+mod audit_chain;
 mod behind;
 mod calendar;
 mod closely;
@@ -56,6 +57,7 @@ mod want;
 mod webhook;
 
 pub use audit::{AuditEntry, AuditRecord};
+pub use audit_chain::{AuditBreak, AuditChain, AuditFault, AuditHead, AuditLink};
 pub use behind::{Behind, LeftOut};
 pub use calendar::{Cron, InvalidCron, Zone};
 pub use closely::{HostClosely, Probed, ServiceClosely, SlotClosely};
@@ -126,4 +128,6 @@ pub use trigger_line::TriggerLine;
 pub use variable::{is_secret_name, secret_variables};
 pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
 pub use want::{Aim, Resume, Want};
-pub use webhook::{ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Received, WebhookDelivery};
+pub use webhook::{
+    ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Earlier, Incoming, Received, Repeat, WebhookDelivery,
+};
