@@ -1,7 +1,9 @@
 //! `lockgate trigger`: the other end of the wire, as CI runs it.
 
+mod action;
 mod calls;
 mod github;
+mod workflow;
 
 use std::path::Path;
 use std::process::Command;
