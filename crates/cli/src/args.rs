@@ -124,6 +124,8 @@ pub enum Command {
     Trigger(Trigger),
     /// An agent's tools by the Model Context Protocol, on stdin and stdout
     Mcp(Mcp),
+    /// Take signed calls, as CI makes them, and deploy: `serve` in lockgate.yaml
+    Serve(Serve),
     /// Install what this machine needs; with --daemon `lockgate serve` as a service of systemd
     Setup(Setup),
     /// Show the main job on this machine, without Docker
@@ -159,6 +161,19 @@ pub struct Mcp {
     /// was shown
     #[arg(long)]
     pub agent_confirms: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Serve {
+    /// Say all that would be wrong: configuration, certificate, addresses, store, hosts; serve nothing
+    #[arg(long)]
+    pub check: bool,
+    /// Replace the one that serves here by a new process of this program, without a refused connection; as SIGHUP does
+    #[arg(long, conflicts_with = "check")]
+    pub upgrade: bool,
+    /// What this process was given by the one before it, or by systemd.
+    #[arg(skip)]
+    pub given: Option<crate::given::Given>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -204,6 +219,13 @@ pub struct History {
     /// How many
     #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
+}
+
+impl Serve {
+    /// Whether it is the daemon itself, not a look at it or a word to it.
+    pub fn serves(&self) -> bool {
+        !self.check && !self.upgrade
+    }
 }
 
 /// Hosts that are left out by name.

@@ -140,7 +140,8 @@ fn start(
         None => program.args.clone(),
     };
     let program = Program { exe, args };
-    Successor::start(&program, HANDOVER, listeners.descriptors(), Some(lock.as_fd()), MESSAGE_BYTES_MAX)
+    let lock = Some(lock.as_fd());
+    Successor::start(&program, HANDOVER, listeners.descriptors(), lock, &[], MESSAGE_BYTES_MAX)
 }
 
 /// Keeps the successor informed while this process drains, and follows its switches: connections that clients still

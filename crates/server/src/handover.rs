@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::error::ServeError;
 use crate::listen::Listeners;
+use crate::service_manager::ServiceManager;
 
 /// Holds the numbers of the descriptors that are passed on, in the environment of the new process.
 pub const HANDOVER: &str = "LOCKGATE_SERVE_HANDOVER";
@@ -39,10 +40,16 @@ enum Message {
 ///
 /// # Errors
 /// Why there was no handover, in words: this process serves on.
-pub(crate) async fn hand_over(listeners: &Listeners, lock: &Lock, program: &Program) -> Result<u32, String> {
+pub(crate) async fn hand_over(
+    listeners: &Listeners,
+    lock: &Lock,
+    program: &Program,
+    manager: &ServiceManager,
+) -> Result<u32, String> {
     let lock = Some(lock.as_fd());
+    let more: Vec<_> = manager.passed_on().into_iter().collect();
     let mut successor =
-        Successor::start(program, HANDOVER, listeners.descriptors(), lock, MESSAGE_BYTES_MAX)?;
+        Successor::start(program, HANDOVER, listeners.descriptors(), lock, &more, MESSAGE_BYTES_MAX)?;
     let introduced = introduce(&mut successor).await;
     if introduced.is_err()
         && let Err(error) = successor.kill().await

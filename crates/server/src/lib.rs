@@ -14,7 +14,7 @@ mod metrics;
 mod peer;
 mod places;
 mod server;
-pub mod service_manager;
+mod service_manager;
 mod shared;
 mod tls;
 
@@ -29,5 +29,6 @@ pub use limits::Limits;
 pub use listen::Listeners;
 pub use metrics::Metrics;
 pub use peer::Peer;
+pub use service_manager::ServiceManager;
 pub use shared::{Answer, AnswerBody};
 pub use tls::{CertificateState, Tls};

@@ -19,7 +19,7 @@ use crate::handover::{Predecessor, hand_over};
 use crate::limits::Limits;
 use crate::listen::Listeners;
 use crate::server::{Connections, Server};
-use crate::service_manager;
+use crate::service_manager::ServiceManager;
 use crate::tls::Tls;
 
 /// How often the queue is looked at while it comes to its end.
@@ -39,6 +39,8 @@ pub struct Parts {
     pub link: Option<UnixStream>,
     /// How a successor is started.
     pub program: Program,
+    /// Who wants to know how this process is.
+    pub manager: ServiceManager,
     /// The daemon's own files.
     pub folder: Folder,
     /// What strangers may take.
@@ -107,8 +109,20 @@ pub fn signals() -> Result<mpsc::Receiver<Wish>, ServeError> {
 /// # Errors
 /// [`ServeError`], before anything was accepted.
 pub async fn serve(parts: Parts, serving: impl FnOnce(&[ListenAt])) -> Result<Ended, ServeError> {
-    let Parts { mut listeners, tls, mut lock, link, program, folder, limits, app, leave, turn, mut wishes } =
-        parts;
+    let Parts {
+        mut listeners,
+        tls,
+        mut lock,
+        link,
+        program,
+        manager,
+        folder,
+        limits,
+        app,
+        leave,
+        turn,
+        mut wishes,
+    } = parts;
     let predecessor = match link {
         Some(link) => Some(Predecessor::meet(link).await?),
         None => None,
@@ -118,18 +132,21 @@ pub async fn serve(parts: Parts, serving: impl FnOnce(&[ListenAt])) -> Result<En
     let app = App::new(app, connections.clone(), tls.clone());
     lock.sign().map_err(|source| ServeError::Io { action: "write", path: "serve.lock".into(), source })?;
     let server = Server::start(&listeners, tls.as_ref(), limits, &connections, app.answer());
-    if let Some(predecessor) = predecessor {
-        listeners.take_over_files();
-        let pid = predecessor.serving().await?;
-        tracing::info!(pid, "took over from the process before");
-    }
     let places = listeners.places();
-    service_manager::ready(&format!("listening at {}", shown(&places)));
+    match predecessor {
+        Some(predecessor) => {
+            listeners.take_over_files();
+            // It tells the service manager that this process is the service now: to others it does not listen.
+            let pid = predecessor.serving().await?;
+            tracing::info!(pid, "took over from the process before");
+        }
+        None => manager.ready(&format!("listening at {}", shown(&places))),
+    }
     serving(&places);
     let watching = tls.map(|tls| tokio::spawn(tls.watch(limits.certificate_look)));
     let end_of_turn = CancellationToken::new();
     let running = tokio::spawn(turn(end_of_turn.clone()));
-    let heir = until_ended(&mut wishes, &listeners, &mut lock, &program, &folder).await;
+    let heir = until_ended(&mut wishes, &listeners, &mut lock, &program, &manager, &folder).await;
     app.stops();
     if let Some(watching) = watching {
         watching.abort();
@@ -137,13 +154,13 @@ pub async fn serve(parts: Parts, serving: impl FnOnce(&[ListenAt])) -> Result<En
     server.leave(heir.is_some());
     match heir {
         Some(pid) => {
-            service_manager::replaced_by(pid);
+            manager.replaced_by(pid);
             listeners.give_away();
             drop(listeners);
             finish_queue(&mut wishes, &server, queue.as_ref(), limits.lame_duck).await;
         }
         None => {
-            service_manager::stopping();
+            manager.stopping();
             drop(listeners);
         }
     }
@@ -168,12 +185,13 @@ async fn until_ended(
     listeners: &Listeners,
     lock: &mut Lock,
     program: &Program,
+    manager: &ServiceManager,
     folder: &Folder,
 ) -> Option<u32> {
     loop {
         match wishes.recv().await {
             None | Some(Wish::Stop) => return None,
-            Some(Wish::Upgrade) => match hand_over(listeners, lock, program).await {
+            Some(Wish::Upgrade) => match hand_over(listeners, lock, program, manager).await {
                 Ok(pid) => return Some(pid),
                 Err(reason) => {
                     // It may have signed before it failed.

@@ -34,20 +34,50 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Those that were passed on, else those of the configuration. Must be called within a runtime.
+    /// Those that were passed on, else those of the configuration. Of a predecessor's (`is_handover`) those are taken that are
+    /// configured now, and what else is configured is bound; the service manager's are all taken, and nothing else. Must be
+    /// called within a runtime.
     ///
     /// # Errors
     /// [`ServeError::Listen`], [`ServeError::PlainHttp`], [`ServeError::Sockets`].
-    pub fn open(serve: &Serve, inherited: Vec<Listener>) -> Result<Self, ServeError> {
-        match inherited.is_empty() {
-            true => Self::bind(serve),
-            false => Self::inherited(serve, inherited),
+    pub fn open(serve: &Serve, inherited: Vec<Listener>, is_handover: bool) -> Result<Self, ServeError> {
+        if inherited.is_empty() {
+            return Self::bind(&serve.listen);
+        }
+        let adopted = adopt(inherited)?;
+        if is_handover {
+            return Self::matched(serve, adopted);
+        }
+        let is_open = serve.tls.is_none() && !serve.plain_http;
+        let open = adopted.iter().filter_map(Listening::place).find(|place| is_open && !place.is_here_only());
+        match open {
+            Some(place) => Err(ServeError::PlainHttp { address: place.to_string() }),
+            None => Ok(Self { all: adopted, files: Vec::new() }),
         }
     }
 
-    fn bind(serve: &Serve) -> Result<Self, ServeError> {
+    fn matched(serve: &Serve, adopted: Vec<Listening>) -> Result<Self, ServeError> {
+        let mut left: Vec<(Option<ListenAt>, Listening)> =
+            adopted.into_iter().map(|listening| (listening.place(), listening)).collect();
+        let mut taken = Vec::new();
+        let mut missing = Vec::new();
+        // Exact ones first, so that none of them is taken for a port that was left open.
+        let (any_port, exact): (Vec<&ListenAt>, Vec<&ListenAt>) =
+            serve.listen.iter().partition(|place| is_any_port(place));
+        for place in exact.into_iter().chain(any_port) {
+            match left.iter().position(|(known, _)| known.as_ref().is_some_and(|known| is_at(known, place))) {
+                Some(index) => taken.push(left.swap_remove(index).1),
+                None => missing.push(place.clone()),
+            }
+        }
+        let mut listeners = Self::bind(&missing)?;
+        listeners.all.extend(taken);
+        Ok(listeners)
+    }
+
+    fn bind(places: &[ListenAt]) -> Result<Self, ServeError> {
         let mut listeners = Self { all: Vec::new(), files: Vec::new() };
-        for place in &serve.listen {
+        for place in places {
             let failed = |source| ServeError::Listen { place: place.clone(), source };
             listeners.all.push(match place {
                 ListenAt::Tcp(address) => Listening::Tcp(Arc::new(bind_tcp(*address).map_err(failed)?)),
@@ -61,39 +91,10 @@ impl Listeners {
         Ok(listeners)
     }
 
-    fn inherited(serve: &Serve, inherited: Vec<Listener>) -> Result<Self, ServeError> {
-        let refused = |error: io::Error| SocketsError::Inherited { reason: error.to_string() };
-        let mut all = Vec::new();
-        for listener in inherited {
-            all.push(match listener {
-                Listener::Tcp(listener) => {
-                    let address = listener.local_addr().map_err(refused)?;
-                    if serve.tls.is_none() && !serve.plain_http && !ListenAt::Tcp(address).is_here_only() {
-                        return Err(ServeError::PlainHttp { address: address.to_string() });
-                    }
-                    listener.set_nonblocking(true).map_err(refused)?;
-                    Listening::Tcp(Arc::new(TcpListener::from_std(listener).map_err(refused)?))
-                }
-                Listener::Unix(listener) => {
-                    listener.set_nonblocking(true).map_err(refused)?;
-                    Listening::Unix(Arc::new(UnixListener::from_std(listener).map_err(refused)?))
-                }
-            });
-        }
-        Ok(Self { all, files: Vec::new() })
-    }
-
     /// Where they really are: the port that was chosen for port 0.
     #[must_use]
     pub fn places(&self) -> Vec<ListenAt> {
-        let place = |listening: &Listening| match listening {
-            Listening::Tcp(listener) => listener.local_addr().ok().map(ListenAt::Tcp),
-            Listening::Unix(listener) => {
-                let address = listener.local_addr().ok()?;
-                address.as_pathname().map(|path| ListenAt::Unix(path.to_owned()))
-            }
-        };
-        self.all.iter().filter_map(place).collect()
+        self.all.iter().filter_map(Listening::place).collect()
     }
 
     pub(crate) fn all(&self) -> &[Listening] {
@@ -120,6 +121,47 @@ impl Listeners {
         };
         self.files = self.places().into_iter().filter_map(unix).collect();
     }
+}
+
+impl Listening {
+    fn place(&self) -> Option<ListenAt> {
+        match self {
+            Listening::Tcp(listener) => listener.local_addr().ok().map(ListenAt::Tcp),
+            Listening::Unix(listener) => {
+                let address = listener.local_addr().ok()?;
+                address.as_pathname().map(|path| ListenAt::Unix(path.to_owned()))
+            }
+        }
+    }
+}
+
+fn is_any_port(place: &ListenAt) -> bool {
+    matches!(place, ListenAt::Tcp(address) if address.port() == 0)
+}
+
+/// Whether a socket at `known` is one that is wanted at `place`.
+fn is_at(known: &ListenAt, place: &ListenAt) -> bool {
+    match (known, place) {
+        (ListenAt::Tcp(known), ListenAt::Tcp(place)) if place.port() == 0 => known.ip() == place.ip(),
+        _ => known == place,
+    }
+}
+
+fn adopt(inherited: Vec<Listener>) -> Result<Vec<Listening>, SocketsError> {
+    let adopt = |listener: Listener| -> io::Result<Listening> {
+        Ok(match listener {
+            Listener::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                Listening::Tcp(Arc::new(TcpListener::from_std(listener)?))
+            }
+            Listener::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                Listening::Unix(Arc::new(UnixListener::from_std(listener)?))
+            }
+        })
+    };
+    let adopted: io::Result<_> = inherited.into_iter().map(adopt).collect();
+    adopted.map_err(|error| SocketsError::Inherited { reason: error.to_string() })
 }
 
 impl Drop for Listeners {

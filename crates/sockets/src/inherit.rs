@@ -74,6 +74,26 @@ impl Inherited {
     }
 }
 
+/// Removes variables from this process's environment, with those by which systemd passes sockets: what it starts later must not
+/// take them for its own. To be called while it has one thread; later it does nothing and says so.
+///
+/// # Errors
+/// [`SocketsError::Inherited`]: there are several threads, any of which may be reading the environment.
+#[allow(unsafe_code)] // The standard library has no other way.
+pub fn forget_variables(names: &[&str]) -> Result<(), SocketsError> {
+    let threads = std::fs::read_dir("/proc/self/task").map(Iterator::count);
+    if !matches!(threads, Ok(1)) {
+        return Err(refused(
+            "the environment cannot be changed any more: there are several threads".to_owned(),
+        ));
+    }
+    for name in SYSTEMD_VARIABLES.iter().chain(names) {
+        // SAFETY: there is one thread, this one, which reads no variable meanwhile.
+        unsafe { std::env::remove_var(name) };
+    }
+    Ok(())
+}
+
 fn refused(reason: String) -> SocketsError {
     SocketsError::Inherited { reason }
 }

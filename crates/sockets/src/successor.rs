@@ -1,6 +1,6 @@
 //! Starting this program again, with what it serves.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -46,7 +46,7 @@ pub struct Successor<M> {
 
 impl<M: Serialize + DeserializeOwned> Successor<M> {
     /// Starts it with copies of the listeners and of the lock, which it finds by the variable
-    /// ([`crate::Inherited::from_environment`]).
+    /// ([`crate::Inherited::from_environment`]); `more` is added to its environment.
     ///
     /// # Errors
     /// Why it could not be started, in words.
@@ -55,13 +55,14 @@ impl<M: Serialize + DeserializeOwned> Successor<M> {
         variable: &str,
         listeners: impl Iterator<Item = BorrowedFd<'a>>,
         lock: Option<BorrowedFd<'_>>,
+        more: &[(&str, &OsStr)],
         message_bytes_max: u64,
     ) -> Result<Self, String> {
         let text = |error: std::io::Error| error.to_string();
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(text)?;
         let link = Link::new(ours, message_bytes_max).map_err(text)?;
         let mut command = Command::new(&program.exe);
-        command.args(&program.args).stdin(Stdio::null());
+        command.args(&program.args).envs(more.iter().copied()).stdin(Stdio::null());
         let copies = Copies::new(listeners, lock, &theirs).map_err(text)?;
         copies.announce(variable, &mut command).map_err(text)?;
         let child = command

@@ -79,12 +79,13 @@ pub async fn start(setup: Setup) -> Running {
     let metrics = Metrics::default();
     let has_left = left.clone();
     let parts = Parts {
-        listeners: Listeners::open(&configured, Vec::new()).unwrap(),
+        listeners: Listeners::open(&configured, Vec::new(), false).unwrap(),
         tls,
         lock,
         link: None,
         // Not this test once more.
         program: Program { exe: "/bin/false".into(), args: Vec::new() },
+        manager: lockgate_server::ServiceManager::default(),
         folder: folder.clone(),
         limits: setup.limits,
         app: AppParts {
