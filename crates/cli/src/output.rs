@@ -301,7 +301,7 @@ mod tests {
         let kept = Kept::default();
         let writer = kept.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::new(default_filter(false, verbose)))
+            .with_env_filter(tracing_subscriber::EnvFilter::new(default_filter(false, verbose, false)))
             .with_writer(move || writer.clone())
             .with_ansi(false)
             .finish();
