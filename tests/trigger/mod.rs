@@ -1,7 +1,10 @@
 //! `lockgate trigger`: the other end of the wire, as CI runs it.
 
+mod action;
 mod calls;
 mod github;
+mod served;
+mod workflow;
 
 use std::path::Path;
 use std::process::Command;

@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-proxy", &["lockgate-own", "lockgate-sockets"]),
     ("lockgate-render", &["lockgate-model"]),
     ("lockgate-mcp", &["lockgate-model", "lockgate-orchestrator", "lockgate-render"]),
+    ("lockgate-client", &["lockgate-model", "lockgate-signature"]),
     (
         "lockgate-server",
         &[
@@ -45,7 +46,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockgate-sockets",
         ],
     ),
-    ("lockgate-client", &["lockgate-model", "lockgate-signature"]),
     ("lockgate-hello", &[]),
     ("lockgate-builtin", &["lockgate-model", "lockgate-ports", "lockgate-own", "lockgate-proxy"]),
     ("lockgate-caddy", &["lockgate-model", "lockgate-ports"]),

@@ -1,11 +1,13 @@
 //! The command line.
 
+mod init;
 mod trigger;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub use init::{GithubActions, Init, InitOther};
 pub use trigger::Trigger;
 
 /// Deploys containers and processes without dropping a request, and rolls back by itself.
@@ -52,7 +54,7 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Look around in this folder and write a lockgate.yaml
+    /// Look around in this folder and write a lockgate.yaml; or a workflow for CI
     Init(Init),
     /// Check all that a deployment will need on every host
     Doctor {
@@ -138,16 +140,6 @@ pub enum Command {
     /// The app that `demo` deploys
     #[command(hide = true)]
     DemoApp { release: String },
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct Init {
-    /// System A's services.yaml to take over
-    #[arg(long, value_name = "FILE")]
-    pub import: Option<PathBuf>,
-    /// Print it instead of writing lockgate.yaml
-    #[arg(long)]
-    pub print: bool,
 }
 
 #[derive(Debug, ClapArgs)]

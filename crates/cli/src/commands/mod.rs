@@ -6,6 +6,7 @@ mod crontab;
 mod deploy;
 mod doctor;
 mod follow;
+mod github_actions;
 mod history;
 mod init;
 mod logs;
