@@ -28,7 +28,7 @@ impl Clock for WallClock {
 }
 
 /// The store of a project. It is opened when it is first needed: `status` looks at hosts only and should not wait for it.
-fn store(project: &Project) -> Arc<SqlStore> {
+pub fn store(project: &Project) -> Arc<SqlStore> {
     Arc::new(SqlStore::new(&project.state))
 }
 

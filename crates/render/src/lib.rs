@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod audit;
 mod closely;
 mod failure;
 mod history;
@@ -21,6 +22,7 @@ mod fixtures;
 
 use std::io;
 
+pub use audit::{audit_text, audit_verified_text};
 pub use closely::closely_text;
 pub use failure::failure_text;
 pub use history::history_text;
