@@ -45,7 +45,7 @@ impl End {
 
     async fn look(connection: &mut Connection) -> Result<Self, Trouble> {
         let sql = "SELECT CAST(seq AS BIGINT) AS seq, CAST(chain AS TEXT) AS chain FROM audit \
-                   ORDER BY seq DESC LIMIT 1";
+                   ORDER BY audit.seq DESC LIMIT 1";
         Ok(match connection.row(sql, &[]).await? {
             None => Self { next: 0, hash: String::new() },
             Some(row) => Self { next: number(row.whole("seq")?)? + 1, hash: row.text("chain")? },
@@ -91,7 +91,7 @@ pub(crate) fn insert(connection: &Connection) -> String {
 /// is: nobody of ours wrote that.
 pub(crate) async fn chain_the_unchained(connection: &mut Connection) -> Result<(), Trouble> {
     let sql = "SELECT CAST(seq AS BIGINT) AS seq, CAST(chain AS TEXT) AS chain FROM audit \
-               WHERE chain <> '' ORDER BY seq DESC LIMIT 1";
+               WHERE chain <> '' ORDER BY audit.seq DESC LIMIT 1";
     let mut end = match connection.row(sql, &[]).await? {
         None => End { next: 0, hash: String::new() },
         Some(row) => End { next: number(row.whole("seq")?)? + 1, hash: row.text("chain")? },
@@ -119,7 +119,7 @@ pub(crate) async fn links(
 ) -> Result<Vec<AuditLink>, Trouble> {
     let sql = "SELECT CAST(seq AS BIGINT) AS seq, CAST(project AS TEXT) AS project, \
                CAST(entry AS TEXT) AS entry, CAST(chain AS TEXT) AS chain FROM audit \
-               WHERE seq >= $1 ORDER BY seq LIMIT $2";
+               WHERE seq >= $1 ORDER BY audit.seq LIMIT $2";
     let from = i64::try_from(from).unwrap_or(i64::MAX);
     let values: [Value; 2] = [from.into(), i64::from(limit.min(RECORDS_MAX)).into()];
     connection.rows(sql, &values).await?.iter().map(link).collect()
@@ -143,7 +143,7 @@ pub(crate) async fn list(
     let (wanted, values) = Conditions::on("audit")
         .and("project =", Some(filter.project.as_str()))
         .and("seq <", before)
-        .ending("seq DESC", filter.limit);
+        .ending("audit.seq DESC", filter.limit);
     let sql = format!(
         "SELECT CAST(seq AS BIGINT) AS seq, CAST(entry AS TEXT) AS entry, CAST(chain AS TEXT) AS chain \
          FROM audit {wanted}"

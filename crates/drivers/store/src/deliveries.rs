@@ -28,7 +28,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<Pair>, Trouble> {
     let (wanted, values) = Conditions::on("deliveries")
         .and("project =", Some(project.as_str()))
-        .ending("at DESC, id DESC", limit);
+        .ending("deliveries.at DESC, deliveries.id DESC", limit);
     let rows = connection.rows(format!("SELECT {COLUMNS} FROM deliveries {wanted}"), &values).await?;
     rows.iter().map(read).collect()
 }
@@ -39,7 +39,7 @@ pub(crate) async fn unanswered(
     limit: u32,
 ) -> Result<Vec<WebhookDelivery>, Trouble> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM deliveries WHERE project = $1 AND answer IS NULL ORDER BY seq, at, id LIMIT $2"
+        "SELECT {COLUMNS} FROM deliveries WHERE project = $1 AND answer IS NULL ORDER BY deliveries.seq, deliveries.at, deliveries.id LIMIT $2"
     );
     let values: [Value; 2] = [project.as_str().into(), i64::from(limit.min(RECORDS_MAX)).into()];
     let rows = connection.rows(sql, &values).await?;
@@ -65,7 +65,7 @@ pub(crate) async fn made_live(
 ) -> Result<Option<WebhookDelivery>, Trouble> {
     let sql = format!(
         "SELECT {COLUMNS} FROM deliveries WHERE project = $1 AND service = $2 AND environment = $3 \
-         AND digest = $4 AND digest IS NOT NULL ORDER BY seq DESC LIMIT 1"
+         AND digest = $4 AND digest IS NOT NULL ORDER BY deliveries.seq DESC LIMIT 1"
     );
     let values: [Value; 4] = [
         project.as_str().into(),

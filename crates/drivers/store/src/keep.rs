@@ -321,15 +321,15 @@ async fn known(connection: &mut Connection, batch: &Batch) -> Result<AllKnown, T
         .map(|incoming| DeliveryRow::of(&incoming.delivery, 0))
         .collect::<Result<_, _>>()?;
     if !nameless.is_empty() {
+        // By its number alone it is found at once; what an older program kept has none.
         let sql = format!(
             "SELECT {COLUMNS}, CAST((SELECT MAX(newest.seq) FROM deliveries AS newest \
              WHERE newest.project = deliveries.project AND newest.service = deliveries.service \
              AND newest.environment = deliveries.environment) AS BIGINT) AS newest \
-             FROM {each} CROSS JOIN deliveries WHERE deliveries.project = item.value ->> 'project' \
-             AND deliveries.endpoint = item.value ->> 'endpoint' AND deliveries.body = item.value ->> 'body' \
-             AND deliveries.seq = (SELECT MAX(latest.seq) FROM deliveries AS latest \
+             FROM (SELECT (SELECT MAX(latest.seq) FROM deliveries AS latest \
              WHERE latest.project = item.value ->> 'project' AND latest.endpoint = item.value ->> 'endpoint' \
-             AND latest.body = item.value ->> 'body')"
+             AND latest.body = item.value ->> 'body') AS seq FROM {each}) AS wanted \
+             CROSS JOIN deliveries WHERE deliveries.seq = wanted.seq AND deliveries.seq > 0"
         );
         for row in connection.rows(sql, &[to_json(&nameless)?.into()]).await? {
             let (delivery, answer) = read(&row)?;
