@@ -1,4 +1,4 @@
-//! Who did what, when.
+//! Who did what, when; each entry chained to the one before it. See [`crate::AuditChain`] for how that is checked.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,16 @@ pub struct AuditEntry {
     pub run: Option<RunId>,
     /// In words, without secrets; at most [`TOLD_CHARS_MAX`] characters.
     pub detail: String,
+    /// From where: a peer's address, or a socket's name; at most [`OWNER_CHARS_MAX`] characters. `None` of who was at this
+    /// machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// What it came to, in one word (`accepted`, `deployed`, `unauthorized`), at most 40 characters. `None` where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// It stands for so many, alike and within one second. `None`: for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 impl AuditEntry {
@@ -47,6 +57,8 @@ impl AuditEntry {
         self.via = quoted(&self.via, WORD_CHARS_MAX);
         self.action = quoted(&self.action, WORD_CHARS_MAX);
         self.detail = quoted(&self.detail, TOLD_CHARS_MAX);
+        self.from = self.from.map(|from| quoted(&from, OWNER_CHARS_MAX));
+        self.result = self.result.map(|result| quoted(&result, WORD_CHARS_MAX));
         self
     }
 }
@@ -56,6 +68,8 @@ impl AuditEntry {
 pub struct AuditRecord {
     /// Rises by one with each entry of the store, of whatever project, from 0.
     pub seq: u64,
+    /// Its place in the chain: see [`AuditLink`].
+    pub hash: String,
     /// What was asked for.
     #[serde(flatten)]
     pub entry: AuditEntry,

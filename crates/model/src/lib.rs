@@ -2,11 +2,14 @@
 #![deny(missing_docs)]
 
 mod audit;
+mod audit_chain;
 mod behind;
 mod calendar;
 mod closely;
 mod dark;
 mod delivery;
+mod deploy_answer;
+mod deploy_call;
 mod escape;
 mod event;
 mod exit;
@@ -52,6 +55,7 @@ mod want;
 mod webhook;
 
 pub use audit::{AuditEntry, AuditRecord};
+pub use audit_chain::{AuditBreak, AuditChain, AuditFault, AuditHead, AuditLink};
 pub use behind::{Behind, LeftOut};
 pub use calendar::{Cron, InvalidCron, Zone};
 pub use closely::{HostClosely, Probed, ServiceClosely, SlotClosely};
@@ -60,6 +64,8 @@ pub use delivery::{
     BuiltinRouter, CaddyRouter, CaddySwitch, ComposeLayout, ComposeRuntime, Delivery, Environment,
     HoldBounds, ProcessRuntime, Router, Runtime, STOP_GRACE_DEFAULT, SlotDelivery, Strategy, Wave,
 };
+pub use deploy_answer::{DeployAnswer, DeployError, DeployRelease, DeployStatus};
+pub use deploy_call::{CommitSha, DeployCall};
 pub use escape::{is_mark, push_escaped};
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Headway, Outcome, StepProgress, Stuck, WhoIsLive};
 pub use exit::Exit;
@@ -118,4 +124,6 @@ pub use told::Told;
 pub use variable::{is_secret_name, secret_variables};
 pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
 pub use want::{Aim, Resume, Want};
-pub use webhook::{ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Received, WebhookDelivery};
+pub use webhook::{
+    ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Earlier, Incoming, Received, Repeat, WebhookDelivery,
+};

@@ -23,6 +23,19 @@ pub enum Refusal {
         /// What failed.
         failure: Failure,
     },
+    /// What is to be deployed could not be made out: its image, tag or executable is not there, or nobody lets us see it.
+    NoImage {
+        /// Why it could not be made out.
+        failure: Failure,
+    },
+    /// The run that was to begin under the name that somebody gave it ([`crate::Want::run`]) has begun before: the journal has
+    /// what became of it.
+    BegunBefore {
+        /// That it has begun before, for people.
+        failure: Failure,
+        /// The run.
+        run: RunId,
+    },
     /// Somebody else holds the lease, and is alive.
     Held {
         /// That somebody else is at work, for people.
@@ -111,6 +124,8 @@ impl Refusal {
             Refusal::Midway { .. } | Refusal::CutOff { .. } => Exit::Unknown,
             Refusal::Stuck { .. } | Refusal::Abandoned { .. } => Exit::Stuck,
             Refusal::Failed { failure }
+            | Refusal::NoImage { failure }
+            | Refusal::BegunBefore { failure, .. }
             | Refusal::LeaseLost { failure }
             | Refusal::Journal { failure }
             | Refusal::Illegal { failure } => match failure.kind {
@@ -128,6 +143,8 @@ impl Refusal {
         match self {
             Refusal::Usage { failure }
             | Refusal::Failed { failure }
+            | Refusal::NoImage { failure }
+            | Refusal::BegunBefore { failure, .. }
             | Refusal::Held { failure, .. }
             | Refusal::Busy { failure }
             | Refusal::LeaseLost { failure }
@@ -157,6 +174,8 @@ impl Refusal {
         match self {
             Refusal::Usage { failure } => Refusal::Usage { failure: hide(failure) },
             Refusal::Failed { failure } => Refusal::Failed { failure: hide(failure) },
+            Refusal::NoImage { failure } => Refusal::NoImage { failure: hide(failure) },
+            Refusal::BegunBefore { failure, run } => Refusal::BegunBefore { failure: hide(failure), run },
             Refusal::Held { failure, place, holder, age } => {
                 Refusal::Held { failure: hide(failure), place, holder, age }
             }
@@ -218,6 +237,7 @@ mod tests {
         assert_eq!(failed(FailureKind::LeaseLost), 6);
         assert_eq!(failed(FailureKind::Unreachable), 1);
         assert_eq!(Refusal::usage("no such service", "there are: web").exit().code(), 2);
+        assert_eq!(Refusal::NoImage { failure: failure(FailureKind::NotFound) }.exit().code(), 1);
         assert_eq!(Refusal::Busy { failure: failure(FailureKind::Conflict) }.exit().code(), 6);
         assert_eq!(Refusal::Midway { failure: failure(FailureKind::Other) }.exit().code(), 7);
         assert_eq!(Refusal::CutOff { failure: failure(FailureKind::Other) }.exit().code(), 7);

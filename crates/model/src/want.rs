@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, EnvironmentName, Gates, HostId, ServiceName, Tag};
+use crate::{Digest, EnvironmentName, Gates, HostId, RunId, ServiceName, Tag};
 
 /// Something that changes what is live: a deployment or a rollback of one service in one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,11 @@ pub struct Want {
     /// right when it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exactly: Option<Digest>,
+    /// The id that the run has, if one begins: whoever asked has named it before (a delivery), so that it begins at most
+    /// once. A run of that name that has begun before, whoever began it, is not begun again: see
+    /// [`crate::Refusal::BegunBefore`]. `None`: a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
     /// What is to be live. In JSON its fields stand beside the others.
     #[serde(flatten)]
     pub aim: Aim,
@@ -73,20 +78,26 @@ impl Want {
     #[must_use]
     pub fn deploy(service: ServiceName, tag: Tag) -> Self {
         let aim = Aim::Deploy { tag, gates: Gates::All, again: false };
-        Self { service, environment: None, skip: Vec::new(), exactly: None, aim }
+        Self { service, environment: None, skip: Vec::new(), exactly: None, run: None, aim }
     }
 
     /// To what was live before.
     #[must_use]
     pub fn rollback(service: ServiceName) -> Self {
         let aim = Aim::Rollback { release: None };
-        Self { service, environment: None, skip: Vec::new(), exactly: None, aim }
+        Self { service, environment: None, skip: Vec::new(), exactly: None, run: None, aim }
     }
 
     /// The same in this environment.
     #[must_use]
     pub fn in_environment(self, name: EnvironmentName) -> Self {
         Self { environment: Some(name), ..self }
+    }
+
+    /// Under this name or not at all.
+    #[must_use]
+    pub fn named(self, run: RunId) -> Self {
+        Self { run: Some(run), ..self }
     }
 
     /// By this plan or not at all.

@@ -104,6 +104,7 @@ impl<'a> Asked<'a> {
             environment: Some(environment.name.clone()),
             skip: lookup::skipped(environment, skip.iter().map(String::as_str))?,
             exactly: None,
+            run: None,
             aim,
         })
     }

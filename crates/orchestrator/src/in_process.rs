@@ -300,9 +300,7 @@ impl EventSink for Both {
 }
 
 fn running(want: Want) -> impl for<'s> FnOnce(&'s Session<'s>) -> Job<'s, Report> + Send + 'static {
-    move |session| {
-        async move { session.run(&want.aim, want.exactly.as_ref()).await.map_err(Refusal::from) }.boxed()
-    }
+    move |session| async move { session.run(&want).await.map_err(Refusal::from) }.boxed()
 }
 
 fn resuming(

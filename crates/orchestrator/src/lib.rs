@@ -11,6 +11,8 @@ mod cut_off;
 mod diagnosis;
 mod doctor;
 mod events;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 mod handle;
 mod history;
 mod in_process;
@@ -19,6 +21,7 @@ mod logs;
 pub mod lookup;
 mod missing;
 mod outbox;
+pub mod queue;
 mod recover;
 mod refused;
 mod schedule;

@@ -11,6 +11,8 @@ impl From<Trouble> for Refusal {
         let failure = || told.unwrap_or_else(|| Failure::new(FailureKind::Other, "an earlier run is stuck"));
         match trouble {
             Trouble::Failure(failure) => Refusal::Failed { failure },
+            Trouble::NoImage(failure) => Refusal::NoImage { failure },
+            Trouble::BegunBefore(run) => Refusal::BegunBefore { failure: failure(), run },
             Trouble::LeaseLost(failure) => Refusal::LeaseLost { failure },
             Trouble::Held(LeaseError::Held { place, holder, age }) => {
                 Refusal::Held { failure: failure(), place, holder: Box::new(holder.told()), age }

@@ -293,6 +293,7 @@ fn wanted(turn: &Turn<'_>, tag: Tag) -> Want {
         environment: Some(turn.environment.clone()),
         skip: Vec::new(),
         exactly: None,
+        run: None,
         aim,
     }
 }

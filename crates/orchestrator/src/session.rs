@@ -10,8 +10,9 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Action, Aim, Digest, Failure, FailureKind, Holder, HostId, Identity, Intent, Interruption, Millis,
-    Observed, Outcome, Plan, Rejected, Release, Report, Requester, RunEnd, RunId, dark_times,
+    Action, Aim, Digest, Event, EventKind, Failure, FailureKind, Holder, HostId, Identity, Intent,
+    Interruption, Millis, Observed, Outcome, Plan, Rejected, Release, Report, Requester, RunEnd, RunId, Want,
+    dark_times,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe, own_environment};
 
@@ -57,6 +58,12 @@ struct Ready {
 pub(crate) enum Trouble {
     #[error(transparent)]
     Failure(#[from] Failure),
+    /// What is to be deployed could not be made out.
+    #[error(transparent)]
+    NoImage(Failure),
+    /// The run that somebody has named has begun before.
+    #[error("run {0} has begun before, and a run begins once")]
+    BegunBefore(RunId),
     #[error(transparent)]
     Held(LeaseError),
     #[error(transparent)]
@@ -80,7 +87,12 @@ impl Trouble {
     pub(crate) fn failure(&self) -> Option<Failure> {
         let other = |kind| Failure::new(kind, self.to_string());
         match self {
-            Trouble::Failure(failure) | Trouble::LeaseLost(failure) => Some(failure.clone()),
+            Trouble::Failure(failure) | Trouble::NoImage(failure) | Trouble::LeaseLost(failure) => {
+                Some(failure.clone())
+            }
+            Trouble::BegunBefore(_) => Some(
+                other(FailureKind::Conflict).hint("`lockgate history` says what became of it"),
+            ),
             Trouble::Held(_) => Some(other(FailureKind::Conflict).hint(
                 "wait for it, or look at `lockgate status`; a lease whose holder died frees itself within 15s",
             )),
@@ -103,14 +115,18 @@ impl Trouble {
     }
 
     /// What to tell people who were not told that anything starts. Not that somebody else went on, who tells of it; nor
-    /// that an earlier run is stuck, or that one was left in the middle, of which they were told; nor of a Ctrl-C, which is
-    /// no surprise to who typed it.
+    /// that an earlier run is stuck, or that one was left in the middle, of which they were told, as of one that has begun
+    /// before; nor of a Ctrl-C, which is no surprise to who typed it.
     fn news(&self) -> Option<Failure> {
         match self {
-            Trouble::LeaseLost(_) | Trouble::Stuck { .. } | Trouble::Midway(_) => None,
-            Trouble::Failure(_) | Trouble::Held(_) | Trouble::Journal(_) | Trouble::Illegal(_) => {
-                self.failure().filter(|failure| failure.kind != FailureKind::Cancelled)
+            Trouble::LeaseLost(_) | Trouble::Stuck { .. } | Trouble::Midway(_) | Trouble::BegunBefore(_) => {
+                None
             }
+            Trouble::Failure(_)
+            | Trouble::NoImage(_)
+            | Trouble::Held(_)
+            | Trouble::Journal(_)
+            | Trouble::Illegal(_) => self.failure().filter(|failure| failure.kind != FailureKind::Cancelled),
         }
     }
 }
@@ -228,20 +244,23 @@ impl<'a> Session<'a> {
     }
 
     /// The whole of a deployment or rollback. People are told of every one that fails, also of one whose run does not
-    /// begin. `exactly`: see [`lockgate_model::Want::exactly`].
+    /// begin.
     ///
     /// # Errors
     /// [`Trouble`].
-    pub(crate) async fn run(&self, want: &Aim, exactly: Option<&Digest>) -> Result<Report, Trouble> {
-        let ready = match self.prepare(want, exactly).await {
+    pub(crate) async fn run(&self, want: &Want) -> Result<Report, Trouble> {
+        let ready = match self.prepare(&want.aim, want.exactly.as_ref()).await {
             Ok(ready) => ready,
             Err(trouble) => {
                 if let Some(failure) = trouble.news() {
-                    self.tools.teller.unbegun(self, want, failure);
+                    self.tools.teller.unbegun(self, &want.aim, failure);
                 }
                 return Err(trouble);
             }
         };
+        if let Some(report) = self.begun_before(want.run, &ready).await? {
+            return Ok(report);
+        }
         let Ready { fence, plan, recovered, rejected } = ready;
         if let Some(rejected) = &rejected {
             self.tools.sink.rejected(rejected);
@@ -251,10 +270,38 @@ impl<'a> Session<'a> {
             let dark = BTreeMap::new();
             return Ok(Report { run: None, plan, outcome, dark, recovered, rejected });
         };
-        let run = (self.tools.new_run)();
+        let run = want.run.unwrap_or_else(|| (self.tools.new_run)());
         let outcome = self.run_plan(fence, run, &plan).await?;
         let dark = self.dark_times(run, &plan).await?;
         Ok(Report { run: Some(run), plan, outcome, dark, recovered, rejected })
+    }
+
+    /// What became of the run that somebody has named, where it was this very one that was cut off and has now been brought
+    /// to its end. Asked while the leases are held, so nobody begins it in between.
+    ///
+    /// # Errors
+    /// `BegunBefore` where the journal knows of an earlier end of it.
+    async fn begun_before(&self, named: Option<RunId>, ready: &Ready) -> Result<Option<Report>, Trouble> {
+        let Some(run) = named else { return Ok(None) };
+        let Ready { fence, plan, recovered, rejected } = ready;
+        let looked = async {
+            let events = self.tools.journal.load(run).await?;
+            match recovered {
+                Some((ended, outcome)) if *ended == run => {
+                    let plan = events.iter().find_map(plan_of).unwrap_or(plan).clone();
+                    let (dark, outcome) = (dark_times(&plan, &events), outcome.clone());
+                    let rejected = rejected.clone();
+                    Ok(Some(Report { run: named, plan, outcome, dark, recovered: None, rejected }))
+                }
+                _ if events.is_empty() => Ok(None),
+                _ => Err(Trouble::BegunBefore(run)),
+            }
+        };
+        let looked = looked.await;
+        if let (Some(fence), false) = (fence, matches!(looked, Ok(None))) {
+            give_back(fence).await;
+        }
+        looked
     }
 
     async fn dark_times(&self, run: RunId, plan: &Plan) -> Result<BTreeMap<HostId, Millis>, Trouble> {
@@ -281,11 +328,16 @@ impl<'a> Session<'a> {
         if !gone.is_empty() {
             return Err(self.refuse(want, acquired, &gone).await);
         }
-        match self.prepare_leased(want, exactly, release, &mut acquired).await {
+        match self.prepare_leased(want, exactly, release.clone(), &mut acquired).await {
             Ok(ready) => Ok(ready),
             Err(trouble) => {
                 give_back(&acquired.fence).await;
-                Err(trouble)
+                Err(match (trouble, release.peek()) {
+                    (Trouble::Failure(failure), Some(Err(unknown))) if failure == *unknown => {
+                        Trouble::NoImage(failure)
+                    }
+                    (trouble, _) => trouble,
+                })
             }
         }
     }
@@ -429,6 +481,14 @@ impl<'a> Session<'a> {
             surely_dead: self.tools.surely_dead.clone(),
             ttl: self.tools.lease_ttl,
         }
+    }
+}
+
+/// The plan that a run says it has, when it begins.
+fn plan_of(event: &Event) -> Option<&Plan> {
+    match &event.kind {
+        EventKind::RunStarted { plan, .. } => Some(plan),
+        _ => None,
     }
 }
 

@@ -179,8 +179,12 @@ impl Conclude for Refusal {
     /// Somebody else who is at work writes down how that ends.
     fn concluded(&self) -> Option<Concluded<'_>> {
         let (notes, seen) = match self {
-            Refusal::Usage { .. } | Refusal::Held { .. } | Refusal::Busy { .. } => return None,
+            Refusal::Usage { .. }
+            | Refusal::BegunBefore { .. }
+            | Refusal::Held { .. }
+            | Refusal::Busy { .. } => return None,
             Refusal::Failed { .. }
+            | Refusal::NoImage { .. }
             | Refusal::LeaseLost { .. }
             | Refusal::Journal { .. }
             | Refusal::Illegal { .. }

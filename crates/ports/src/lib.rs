@@ -41,7 +41,7 @@ pub use router::{
 pub use runtime::{
     Diagnosis, Finding, OWN_GRACE_SECONDS_MAX, OwnHealth, OwnHealthState, Runtime, RuntimeSlot, Variables,
 };
-pub use store::{AuditFilter, LookFilter, RECORDS_MAX, RecordFilter, Store};
+pub use store::{Answering, AuditFilter, Batch, Kept, LookFilter, RECORDS_MAX, RecordFilter, Store};
 pub use tail::Tail;
 pub use upload::{PIECE_BYTES, Pieces, UPLOAD_BYTES_MAX, Upload, Uploaded};
 

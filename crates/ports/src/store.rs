@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use lockgate_model::{
-    AuditEntry, AuditRecord, DeliveryAnswer, DeliveryId, Digest, EnvironmentName, Observation, Presence,
-    ProjectName, Received, SeenLive, ServiceName, Tally, Timestamp, Verdict, WebhookDelivery,
+    AuditEntry, AuditLink, AuditRecord, DeliveryAnswer, DeliveryId, Digest, EnvironmentName, Incoming,
+    Observation, Presence, ProjectName, Received, RunId, SeenLive, ServiceName, Tally, Timestamp, Verdict,
+    WebhookDelivery,
 };
 
 use crate::PortError;
@@ -62,6 +63,43 @@ pub struct AuditFilter {
     pub before: Option<u64>,
     /// At most so many; never more than [`RECORDS_MAX`].
     pub limit: u32,
+}
+
+/// What is kept together: all of it or nothing, and with one write to the disk however much it is.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Messages that have come, in the order of their arrival: those that are let in are kept.
+    pub incoming: Vec<Incoming>,
+    /// What is answered, after them.
+    pub answers: Vec<Answering>,
+    /// Entries of the audit, after those of the others.
+    pub entries: Vec<AuditEntry>,
+}
+
+/// What a delivery is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answering {
+    /// Whose delivery.
+    pub project: ProjectName,
+    /// Where it came.
+    pub endpoint: String,
+    /// What its sender calls it.
+    pub id: DeliveryId,
+    /// Kept if it is the first.
+    pub answer: DeliveryAnswer,
+    /// Kept in the audit, if the answer is. `None`: nothing is.
+    pub entry: Option<AuditEntry>,
+}
+
+/// What came of a [`Batch`], each in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// What each message was.
+    pub received: Vec<Received>,
+    /// What each delivery is answered from now on: the first answer, whoever gave it. `None`: there is no such delivery.
+    pub answers: Vec<Option<DeliveryAnswer>>,
+    /// The numbers of [`Batch::entries`].
+    pub entries: Vec<u64>,
 }
 
 /// What outlives runs. An implementer guarantees: when a call that writes returns `Ok`, what it wrote survives power loss;
@@ -145,12 +183,25 @@ pub trait Store: Send + Sync {
     /// The store's.
     async fn forget_observations(&self, project: &ProjectName, before: Timestamp) -> Result<u64, PortError>;
 
-    /// Makes a delivery known, before anything is done about it. Of several callers with one delivery exactly one is told
-    /// that it is the first; who names the same run as the first one was that first one, and is told so again.
+    /// Keeps what belongs together. What each message is goes by [`Received::judge`] and by what was kept before it; of
+    /// several callers with one delivery exactly one is told that it is the first. May be repeated as every write: what was
+    /// kept is not kept again, but for entries that belong to no delivery.
+    ///
+    /// # Errors
+    /// The store's, `TooLarge` for an answer over its bound; then nothing of it is kept.
+    async fn keep(&self, batch: &Batch) -> Result<Kept, PortError>;
+
+    /// Makes a delivery known by its id, before anything is done about it. Of several callers with one delivery exactly one
+    /// is told that it is the first; who names the same run as the first one was that first one, and is told so again.
     ///
     /// # Errors
     /// The store's.
-    async fn receive(&self, delivery: &WebhookDelivery) -> Result<Received, PortError>;
+    async fn receive(&self, delivery: &WebhookDelivery) -> Result<Received, PortError> {
+        let incoming =
+            Incoming { delivery: delivery.clone(), same_since: None, only_known: false, entry: None };
+        let kept = self.keep(&Batch { incoming: vec![incoming], ..Batch::default() }).await?;
+        Ok(kept.received.into_iter().next().unwrap_or(Received::Unknown))
+    }
 
     /// Keeps what a delivery was answered, and gives what it is answered from now on: the first answer, whoever gave it.
     ///
@@ -162,7 +213,55 @@ pub trait Store: Send + Sync {
         endpoint: &str,
         id: &DeliveryId,
         answer: &DeliveryAnswer,
-    ) -> Result<DeliveryAnswer, PortError>;
+    ) -> Result<DeliveryAnswer, PortError> {
+        let answering = Answering {
+            project: project.clone(),
+            endpoint: endpoint.to_owned(),
+            id: id.clone(),
+            answer: answer.clone(),
+            entry: None,
+        };
+        let kept = self.keep(&Batch { answers: vec![answering], ..Batch::default() }).await?;
+        let known = kept.answers.into_iter().next().flatten();
+        known.ok_or_else(|| {
+            PortError::not_found(format!("the delivery {id} is not known")).hint("let it be sent again")
+        })
+    }
+
+    /// Those without an answer, in the order in which they came. At most `limit` and [`RECORDS_MAX`].
+    ///
+    /// # Errors
+    /// The store's; `Other` for a record that is damaged.
+    async fn unanswered(&self, project: &ProjectName, limit: u32) -> Result<Vec<WebhookDelivery>, PortError>;
+
+    /// The one that asks for this run.
+    ///
+    /// # Errors
+    /// The store's; `Other` for a record that is damaged.
+    async fn delivery_of(
+        &self,
+        project: &ProjectName,
+        run: RunId,
+    ) -> Result<Option<(WebhookDelivery, Option<DeliveryAnswer>)>, PortError>;
+
+    /// The latest by whose answer these bytes are live.
+    ///
+    /// # Errors
+    /// The store's; `Other` for a record that is damaged.
+    async fn made_live(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        digest: &Digest,
+    ) -> Result<Option<WebhookDelivery>, PortError>;
+
+    /// Removes a project's deliveries that were answered and came before a time, and says how many. By them their senders'
+    /// repeats are known, so it is to be long ago.
+    ///
+    /// # Errors
+    /// The store's.
+    async fn forget_deliveries(&self, project: &ProjectName, before: Timestamp) -> Result<u64, PortError>;
 
     /// The newest first, each with its answer, if there is one yet. At most `limit` and [`RECORDS_MAX`].
     ///
@@ -174,11 +273,21 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Vec<(WebhookDelivery, Option<DeliveryAnswer>)>, PortError>;
 
-    /// Adds an entry to the audit, within its bounds, and gives its number.
+    /// Adds an entry to the audit, within its bounds and chained to the one before it, and gives its number.
     ///
     /// # Errors
-    /// The store's. `Conflict` when others add entries so fast that none of many tries found a place.
-    async fn note(&self, entry: &AuditEntry) -> Result<u64, PortError>;
+    /// The store's.
+    async fn note(&self, entry: &AuditEntry) -> Result<u64, PortError> {
+        let kept = self.keep(&Batch { entries: vec![entry.clone()], ..Batch::default() }).await?;
+        Ok(kept.entries.into_iter().next().unwrap_or_default())
+    }
+
+    /// The audit as it is kept, of all projects, from a number on in their order: what [`lockgate_model::AuditChain`] checks.
+    /// At most `limit` and [`RECORDS_MAX`]. A text that cannot be read is empty.
+    ///
+    /// # Errors
+    /// The store's.
+    async fn audit_links(&self, from: u64, limit: u32) -> Result<Vec<AuditLink>, PortError>;
 
     /// The newest first.
     ///

@@ -248,6 +248,7 @@ impl<'a> Stage<'a> {
             Err(
                 refusal @ (Refusal::Usage { .. }
                 | Refusal::Busy { .. }
+                | Refusal::BegunBefore { .. }
                 | Refusal::Abandoned { .. }
                 | Refusal::CutOff { .. }),
             ) => {
@@ -257,9 +258,12 @@ impl<'a> Stage<'a> {
             Err(Refusal::Stuck { outcome, .. }) if blameless => {
                 self.world.violated(format!("stuck, and nothing was in the way: {outcome:?}"));
             }
-            Err(trouble @ (Refusal::Failed { .. } | Refusal::Held { .. } | Refusal::Journal { .. }))
-                if changes > 0 && !ended =>
-            {
+            Err(
+                trouble @ (Refusal::Failed { .. }
+                | Refusal::NoImage { .. }
+                | Refusal::Held { .. }
+                | Refusal::Journal { .. }),
+            ) if changes > 0 && !ended => {
                 self.world.violated(format!(
                     "P8: it says that nothing was changed, after {changes} effects: {trouble}"
                 ));

@@ -187,6 +187,23 @@ impl Connection {
         Ok(rows)
     }
 
+    /// Ends the open transaction with statements that each name their own value `$1`. To SQLite in one call, as
+    /// [`Connection::transact`].
+    pub(crate) async fn finish(&mut self, statements: Vec<(String, Value)>) -> Result<(), sqlx::Error> {
+        if let Connection::Sqlite(_) = self {
+            let numbered =
+                (1..).zip(&statements).map(|(number, (sql, _))| sql.replace("$1", &format!("${number}")));
+            let mut sql: Vec<String> = numbered.collect();
+            sql.push("COMMIT".to_owned());
+            let values: Vec<Value> = statements.into_iter().map(|(_, value)| value).collect();
+            return self.rows(sql.join("; "), &values).await.map(|_| ());
+        }
+        for (sql, value) in statements {
+            self.change(sql, &[value]).await?;
+        }
+        self.run("COMMIT").await
+    }
+
     /// Whether a server still answers on it. A file is always there.
     pub(crate) async fn ping(&mut self) -> Result<(), sqlx::Error> {
         match self {

@@ -1,5 +1,8 @@
 //! In what the two databases differ. All other SQL is the same text for both: TEXT and BIGINT, `$1` for values.
 
+/// Who adds to deliveries and audit holds this lock of the database. The number is ours by habit only.
+const KEEPING_LOCK: i64 = 0x6c6f_636b_6b65_6570;
+
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -32,7 +35,8 @@ impl Dialect {
             Dialect::Postgres => sql
                 .replace(" WITHOUT ROWID", "")
                 .replace(" TEXT ", " TEXT COLLATE \"C\" ")
-                .replace(" TEXT,\n", " TEXT COLLATE \"C\",\n"),
+                .replace(" TEXT,\n", " TEXT COLLATE \"C\",\n")
+                .replace(" TEXT;\n", " TEXT COLLATE \"C\";\n"),
         }
     }
 
@@ -41,6 +45,17 @@ impl Dialect {
         match self {
             Dialect::Sqlite => "BEGIN",
             Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
+    /// Begins a transaction in which what was read stays so until its end: nobody else adds deliveries, answers or entries of
+    /// the audit meanwhile.
+    pub(crate) fn begin_keeping(self) -> String {
+        match self {
+            Dialect::Sqlite => self.begin_writing().to_owned(),
+            Dialect::Postgres => {
+                format!("{}; SELECT pg_advisory_xact_lock({KEEPING_LOCK})", self.begin_writing())
+            }
         }
     }
 

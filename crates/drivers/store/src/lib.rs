@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod filter;
 mod journal;
+mod keep;
 mod lease;
 mod observations;
 mod port;

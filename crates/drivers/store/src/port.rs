@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 use lockgate_model::{
-    AuditEntry, AuditRecord, DeliveryAnswer, DeliveryId, EnvironmentName, Observation, Presence, ProjectName,
-    Received, SeenLive, ServiceName, Tally, Timestamp, Verdict, WebhookDelivery,
+    AuditLink, AuditRecord, DeliveryAnswer, Digest, EnvironmentName, Observation, Presence, ProjectName,
+    RunId, SeenLive, ServiceName, Tally, Timestamp, Verdict, WebhookDelivery,
 };
-use lockgate_ports::{AuditFilter, LookFilter, PortError, RecordFilter, Store};
+use lockgate_ports::{AuditFilter, Batch, Kept, LookFilter, PortError, RecordFilter, Store};
 
 use crate::error::to_port_error;
 use crate::store::SqlStore;
-use crate::{audit, deliveries, observations, presence, verdicts};
+use crate::{audit, deliveries, keep, observations, presence, verdicts};
 
 #[async_trait]
 impl Store for SqlStore {
@@ -87,20 +87,48 @@ impl Store for SqlStore {
             .map_err(to_port_error)
     }
 
-    async fn receive(&self, delivery: &WebhookDelivery) -> Result<Received, PortError> {
-        self.with(async |open| deliveries::receive(&mut open.connection, delivery).await)
+    async fn keep(&self, batch: &Batch) -> Result<Kept, PortError> {
+        match (batch.incoming.is_empty(), batch.answers.is_empty(), batch.entries.is_empty()) {
+            (true, true, true) => Ok(Kept { received: Vec::new(), answers: Vec::new(), entries: Vec::new() }),
+            _ => self
+                .with(async |open| keep::keep(&mut open.connection, batch).await)
+                .await
+                .map_err(to_port_error),
+        }
+    }
+
+    async fn unanswered(&self, project: &ProjectName, limit: u32) -> Result<Vec<WebhookDelivery>, PortError> {
+        self.with(async |open| deliveries::unanswered(&mut open.connection, project, limit).await)
             .await
             .map_err(to_port_error)
     }
 
-    async fn answer(
+    async fn delivery_of(
         &self,
         project: &ProjectName,
-        endpoint: &str,
-        id: &DeliveryId,
-        answer: &DeliveryAnswer,
-    ) -> Result<DeliveryAnswer, PortError> {
-        self.with(async |open| deliveries::answer(&mut open.connection, project, endpoint, id, answer).await)
+        run: RunId,
+    ) -> Result<Option<(WebhookDelivery, Option<DeliveryAnswer>)>, PortError> {
+        self.with(async |open| deliveries::of_run(&mut open.connection, project, run).await)
+            .await
+            .map_err(to_port_error)
+    }
+
+    async fn made_live(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        digest: &Digest,
+    ) -> Result<Option<WebhookDelivery>, PortError> {
+        self.with(async |open| {
+            deliveries::made_live(&mut open.connection, project, service, environment, digest).await
+        })
+        .await
+        .map_err(to_port_error)
+    }
+
+    async fn forget_deliveries(&self, project: &ProjectName, before: Timestamp) -> Result<u64, PortError> {
+        self.with(async |open| deliveries::forget(&mut open.connection, project, before).await)
             .await
             .map_err(to_port_error)
     }
@@ -115,11 +143,13 @@ impl Store for SqlStore {
             .map_err(to_port_error)
     }
 
-    async fn note(&self, entry: &AuditEntry) -> Result<u64, PortError> {
-        self.with(async |open| audit::add(&mut open.connection, entry).await).await.map_err(to_port_error)
-    }
-
     async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, PortError> {
         self.with(async |open| audit::list(&mut open.connection, filter).await).await.map_err(to_port_error)
+    }
+
+    async fn audit_links(&self, from: u64, limit: u32) -> Result<Vec<AuditLink>, PortError> {
+        self.with(async |open| audit::links(&mut open.connection, from, limit).await)
+            .await
+            .map_err(to_port_error)
     }
 }

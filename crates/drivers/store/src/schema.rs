@@ -4,6 +4,7 @@
 use lockgate_engine::JournalError;
 use lockgate_model::FailureKind;
 
+use crate::audit;
 use crate::backfill;
 use crate::connection::Connection;
 use crate::database::Database;
@@ -11,9 +12,9 @@ use crate::dialect::Dialect;
 use crate::error::{Trouble, is_missing, newer};
 
 /// Each brings the schema of the version before to the next one, the first an empty database to version 1.
-const STEPS: [&str; 2] = [include_str!("sql/1.sql"), include_str!("sql/2.sql")];
+const STEPS: [&str; 3] = [include_str!("sql/1.sql"), include_str!("sql/2.sql"), include_str!("sql/3.sql")];
 /// The version that this program reads and writes.
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 3;
 /// PostgreSQL's schema for our tables, so that a database can be shared with others.
 pub(crate) const NAME: &str = "lockgate";
 /// Who makes or changes the schema holds this lock of the database. The number is ours by habit only.
@@ -49,6 +50,7 @@ pub(crate) async fn bring_up(database: &Database, connection: &mut Connection) -
     }
     if found > 0 {
         backfill::fill_in(connection).await?;
+        audit::chain_the_unchained(connection).await?;
     }
     match connection {
         Connection::Sqlite(_) => connection.run(format!("PRAGMA user_version = {VERSION}")).await?,

@@ -1,9 +1,11 @@
 //! The store suite.
 
+mod calls;
+
 use lockgate_model::{
     ANSWER_BYTES_MAX, AuditEntry, DeliveryAnswer, DeliveryId, Digest, EnvironmentName, Evidence, FailureKind,
-    GateVerdict, Millis, Observation, Presence, ProjectName, Received, Release, RunId, SeenLive, ServiceName,
-    Tag, Timestamp, Verdict, VerdictStamp, VerdictSubject, WebhookDelivery,
+    GateVerdict, Millis, Observation, Presence, ProjectName, Received, Release, Repeat, RunId, SeenLive,
+    ServiceName, Tag, Timestamp, Verdict, VerdictStamp, VerdictSubject, WebhookDelivery,
 };
 
 use crate::{AuditFilter, LookFilter, RecordFilter, Store};
@@ -27,6 +29,7 @@ pub async fn suite(one: &dyn Store, other: &dyn Store) {
     a_delivery_is_the_first_for_exactly_one(one, other).await;
     the_first_answer_is_kept(one, other).await;
     the_audit_numbers_what_it_is_given(one, other).await;
+    calls::suite(one, other).await;
 }
 
 fn project(name: &str) -> ProjectName {
@@ -246,6 +249,17 @@ fn delivery(id: &str, body: &str, number: u128) -> WebhookDelivery {
         body: Digest::of(body.as_bytes()),
         at: Timestamp(i64::try_from(number).unwrap_or(i64::MAX)),
         run: run(number),
+        call: None,
+    }
+}
+
+fn answer(status: u16, body: &str, at: i64) -> DeliveryAnswer {
+    DeliveryAnswer {
+        status,
+        body: body.to_owned(),
+        at: Timestamp(at),
+        repeat: Repeat::First,
+        live: Some(digest("v1")),
     }
 }
 
@@ -275,14 +289,14 @@ async fn a_delivery_is_the_first_for_exactly_one(one: &dyn Store, other: &dyn St
 async fn the_first_answer_is_kept(one: &dyn Store, other: &dyn Store) {
     let first = delivery("answered", "{}", 50);
     let unknown = DeliveryId::new("unknown");
-    let answer = DeliveryAnswer { status: 202, body: ODD.replace('\0', ""), at: Timestamp(3) };
+    let answer = answer(202, &ODD.replace('\0', ""), 3);
     let error = one.answer(&first.project, &first.endpoint, &unknown, &answer).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::NotFound, "{error}");
     assert_eq!(one.receive(&first).await.unwrap(), Received::First);
     let large = DeliveryAnswer { body: "x".repeat(ANSWER_BYTES_MAX + 1), ..answer.clone() };
     let error = one.answer(&first.project, &first.endpoint, &first.id, &large).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::TooLarge, "{error}");
-    let later = DeliveryAnswer { status: 500, body: String::new(), at: Timestamp(4) };
+    let later = DeliveryAnswer { repeat: Repeat::Anew, live: None, ..self::answer(500, "", 4) };
     for (store, given) in [(one, &answer), (other, &later), (one, &answer)] {
         let kept = store.answer(&first.project, &first.endpoint, &first.id, given).await.unwrap();
         assert_eq!(kept, answer);
@@ -310,6 +324,9 @@ fn entry(name: &str, detail: &str) -> AuditEntry {
         digest: Some(digest("v1")),
         run: Some(run(9)),
         detail: detail.into(),
+        from: Some(ODD.into()),
+        result: Some("accepted".into()),
+        count: Some(7),
     }
 }
 

@@ -5,33 +5,128 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use lockgate_model::{
-    ANSWER_BYTES_MAX, AuditEntry, AuditRecord, DeliveryAnswer, DeliveryId, EnvironmentName, Millis,
-    Observation, Presence, ProjectName, Received, SeenLive, ServiceName, Tally, Timestamp, Verdict,
-    WebhookDelivery,
+    ANSWER_BYTES_MAX, AuditEntry, AuditLink, AuditRecord, DeliveryAnswer, DeliveryId, Digest, Earlier,
+    EnvironmentName, Incoming, Millis, Observation, Presence, ProjectName, Received, RunId, SeenLive,
+    ServiceName, Tally, Timestamp, Verdict, WebhookDelivery,
 };
 
-use crate::{AuditFilter, LookFilter, PortError, RECORDS_MAX, RecordFilter, Store};
+use crate::{Answering, AuditFilter, Batch, Kept, LookFilter, PortError, RECORDS_MAX, RecordFilter, Store};
 
 /// What makes two deliveries one.
 type DeliveryKey = (ProjectName, String, DeliveryId);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Memory {
     verdicts: Vec<Verdict>,
     presence: Vec<Presence>,
     looks: Vec<Observation>,
-    deliveries: BTreeMap<DeliveryKey, (WebhookDelivery, Option<DeliveryAnswer>)>,
-    audit: Vec<AuditEntry>,
+    deliveries: BTreeMap<DeliveryKey, Known>,
+    /// As many as have been let in so far.
+    arrived: u64,
+    audit: Vec<(AuditEntry, AuditLink)>,
+}
+
+/// A delivery.
+#[derive(Debug, Clone)]
+struct Known {
+    delivery: WebhookDelivery,
+    answer: Option<DeliveryAnswer>,
+    /// Its place in the order of arrival.
+    seq: u64,
+}
+
+impl Known {
+    fn pair(&self) -> (WebhookDelivery, Option<DeliveryAnswer>) {
+        (self.delivery.clone(), self.answer.clone())
+    }
+
+    /// Which service in which environment it is for.
+    fn place(&self) -> Option<(&ServiceName, &EnvironmentName)> {
+        self.delivery.call.as_ref().map(|call| (&call.service, &call.environment))
+    }
+}
+
+impl Memory {
+    fn receive(&mut self, incoming: &Incoming) -> Received {
+        let delivery = &incoming.delivery;
+        let received = Received::judge(
+            incoming,
+            self.deliveries.get(&key(delivery)).map(|known| self.earlier(known)),
+            self.latest_of_body(delivery).map(|known| self.earlier(known)),
+        );
+        let (delivery, run) = match &received {
+            Received::First => (delivery, None),
+            Received::Anew { first } => (first, Some(first.run)),
+            _ => return received,
+        };
+        let is_new = run.is_some() || !self.deliveries.contains_key(&key(delivery));
+        if is_new {
+            let known = Known { delivery: delivery.clone(), answer: None, seq: self.arrived };
+            self.arrived += 1;
+            self.deliveries.insert(key(delivery), known);
+            if let Some(entry) = &incoming.entry {
+                self.note(&AuditEntry { run: run.or(entry.run), ..entry.clone() });
+            }
+        }
+        received
+    }
+
+    fn earlier<'k>(&self, known: &'k Known) -> Earlier<'k> {
+        let is_later = |other: &Known| {
+            other.seq > known.seq
+                && other.delivery.project == known.delivery.project
+                && other.place() == known.place()
+        };
+        let is_overtaken = known.place().is_some() && self.deliveries.values().any(is_later);
+        Earlier { delivery: &known.delivery, answer: known.answer.as_ref(), is_overtaken }
+    }
+
+    fn latest_of_body(&self, delivery: &WebhookDelivery) -> Option<&Known> {
+        let is_same = |known: &&Known| {
+            (&known.delivery.project, &known.delivery.endpoint, &known.delivery.body)
+                == (&delivery.project, &delivery.endpoint, &delivery.body)
+        };
+        self.deliveries.values().filter(is_same).max_by_key(|known| known.seq)
+    }
+
+    fn answer(&mut self, answering: &Answering) -> Option<DeliveryAnswer> {
+        let key = (answering.project.clone(), answering.endpoint.clone(), answering.id.clone());
+        let known = self.deliveries.get_mut(&key)?;
+        if let Some(answer) = &known.answer {
+            return Some(answer.clone());
+        }
+        known.answer = Some(answering.answer.clone());
+        if let Some(entry) = &answering.entry {
+            self.note(entry);
+        }
+        Some(answering.answer.clone())
+    }
+
+    fn note(&mut self, entry: &AuditEntry) -> u64 {
+        let entry = entry.clone().bounded();
+        let seq = self.audit.len() as u64;
+        // Of plain data, which always has a JSON.
+        let text = serde_json::to_string(&entry).unwrap_or_default();
+        let mut link =
+            AuditLink { seq, project: entry.project.to_string(), entry: text, hash: String::new() };
+        link.hash = link.hash_behind(self.audit.last().map_or("", |(_, last)| last.hash.as_str()));
+        self.audit.push((entry, link));
+        seq
+    }
+}
+
+fn key(delivery: &WebhookDelivery) -> DeliveryKey {
+    (delivery.project.clone(), delivery.endpoint.clone(), delivery.id.clone())
 }
 
 /// Forgets everything when it is dropped.
 #[derive(Debug, Default)]
 pub struct FakeStore {
-    kept: Mutex<Kept>,
+    kept: Mutex<Memory>,
 }
 
 impl FakeStore {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Memory> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -191,36 +286,60 @@ impl Store for FakeStore {
         Ok((had - kept.looks.len()) as u64)
     }
 
-    async fn receive(&self, delivery: &WebhookDelivery) -> Result<Received, PortError> {
-        let key = (delivery.project.clone(), delivery.endpoint.clone(), delivery.id.clone());
-        let mut kept = self.kept();
-        let Some((first, answer)) = kept.deliveries.get(&key) else {
-            kept.deliveries.insert(key, (delivery.clone(), None));
-            return Ok(Received::First);
-        };
-        let (first, answer) = (first.clone(), answer.clone());
-        Ok(match (first.body == delivery.body, first.run == delivery.run) {
-            (false, _) => Received::Differs { first },
-            (true, true) if answer.is_none() => Received::First,
-            (true, _) => Received::Again { first, answer },
-        })
-    }
-
-    async fn answer(
-        &self,
-        project: &ProjectName,
-        endpoint: &str,
-        id: &DeliveryId,
-        answer: &DeliveryAnswer,
-    ) -> Result<DeliveryAnswer, PortError> {
-        if answer.body.len() > ANSWER_BYTES_MAX {
+    async fn keep(&self, batch: &Batch) -> Result<Kept, PortError> {
+        let is_too_large = |answering: &Answering| answering.answer.body.len() > ANSWER_BYTES_MAX;
+        if batch.answers.iter().any(is_too_large) {
             return Err(PortError::too_large("the answer to a delivery", ANSWER_BYTES_MAX));
         }
         let mut kept = self.kept();
-        let known = kept.deliveries.get_mut(&(project.clone(), endpoint.to_owned(), id.clone()));
-        let (_, kept_answer) =
-            known.ok_or_else(|| PortError::not_found(format!("the delivery {id} is not known")))?;
-        Ok(kept_answer.get_or_insert_with(|| answer.clone()).clone())
+        Ok(Kept {
+            received: batch.incoming.iter().map(|incoming| kept.receive(incoming)).collect(),
+            answers: batch.answers.iter().map(|answering| kept.answer(answering)).collect(),
+            entries: batch.entries.iter().map(|entry| kept.note(entry)).collect(),
+        })
+    }
+
+    async fn unanswered(&self, project: &ProjectName, limit: u32) -> Result<Vec<WebhookDelivery>, PortError> {
+        let kept = self.kept();
+        let is_open = |known: &&Known| known.delivery.project == *project && known.answer.is_none();
+        let mut open: Vec<_> = kept.deliveries.values().filter(is_open).collect();
+        open.sort_by_key(|known| known.seq);
+        Ok(open.into_iter().take(at_most(limit)).map(|known| known.delivery.clone()).collect())
+    }
+
+    async fn delivery_of(
+        &self,
+        project: &ProjectName,
+        run: RunId,
+    ) -> Result<Option<(WebhookDelivery, Option<DeliveryAnswer>)>, PortError> {
+        let is_it = |known: &&Known| known.delivery.project == *project && known.delivery.run == run;
+        Ok(self.kept().deliveries.values().find(is_it).map(Known::pair))
+    }
+
+    async fn made_live(
+        &self,
+        project: &ProjectName,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        digest: &Digest,
+    ) -> Result<Option<WebhookDelivery>, PortError> {
+        let kept = self.kept();
+        let has_made = |known: &&Known| {
+            known.delivery.project == *project
+                && known.place() == Some((service, environment))
+                && known.answer.as_ref().is_some_and(|answer| answer.live.as_ref() == Some(digest))
+        };
+        let latest = kept.deliveries.values().filter(has_made).max_by_key(|known| known.seq);
+        Ok(latest.map(|known| known.delivery.clone()))
+    }
+
+    async fn forget_deliveries(&self, project: &ProjectName, before: Timestamp) -> Result<u64, PortError> {
+        let mut kept = self.kept();
+        let had = kept.deliveries.len();
+        kept.deliveries.retain(|_, known| {
+            known.delivery.project != *project || known.answer.is_none() || known.delivery.at >= before
+        });
+        Ok((had - kept.deliveries.len()) as u64)
     }
 
     async fn deliveries(
@@ -229,26 +348,29 @@ impl Store for FakeStore {
         limit: u32,
     ) -> Result<Vec<(WebhookDelivery, Option<DeliveryAnswer>)>, PortError> {
         let kept = self.kept();
-        let of_project = kept.deliveries.values().filter(|(delivery, _)| delivery.project == *project);
-        let mut wanted: Vec<_> = of_project.cloned().collect();
+        let of_project = kept.deliveries.values().filter(|known| known.delivery.project == *project);
+        let mut wanted: Vec<_> = of_project.map(Known::pair).collect();
         wanted.sort_by(|(one, _), (other, _)| (other.at, &other.id).cmp(&(one.at, &one.id)));
         wanted.truncate(at_most(limit));
         Ok(wanted)
     }
 
-    async fn note(&self, entry: &AuditEntry) -> Result<u64, PortError> {
-        let mut kept = self.kept();
-        kept.audit.push(entry.clone().bounded());
-        Ok(kept.audit.len() as u64 - 1)
-    }
-
     async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRecord>, PortError> {
         let kept = self.kept();
-        let numbered = (0..).zip(&kept.audit).collect::<Vec<(u64, _)>>().into_iter().rev();
-        let wanted = numbered.filter(|(seq, entry)| {
-            entry.project == filter.project && filter.before.is_none_or(|before| *seq < before)
+        let wanted = kept.audit.iter().rev().filter(|(entry, link)| {
+            entry.project == filter.project && filter.before.is_none_or(|before| link.seq < before)
         });
-        let records = wanted.map(|(seq, entry)| AuditRecord { seq, entry: entry.clone() });
-        Ok(records.take(at_most(filter.limit)).collect())
+        let record = |(entry, link): &(AuditEntry, AuditLink)| AuditRecord {
+            seq: link.seq,
+            hash: link.hash.clone(),
+            entry: entry.clone(),
+        };
+        Ok(wanted.take(at_most(filter.limit)).map(record).collect())
+    }
+
+    async fn audit_links(&self, from: u64, limit: u32) -> Result<Vec<AuditLink>, PortError> {
+        let kept = self.kept();
+        let wanted = kept.audit.iter().map(|(_, link)| link).filter(|link| link.seq >= from);
+        Ok(wanted.take(at_most(limit)).cloned().collect())
     }
 }

@@ -19,7 +19,7 @@ use lockgate_model::{Event, RunId};
 use super::{open, raw};
 use crate::SqlStore;
 use crate::database::Database;
-use crate::file;
+use crate::{file, schema};
 
 pub(super) fn run(number: u128) -> RunId {
     RunId(uuid::Uuid::from_u128(number))
@@ -397,7 +397,7 @@ async fn what_is_no_journal_is_damaged_and_a_newer_one_is_refused() {
     let path = folder.path().join("newer.db");
     open(&path).await.unwrap().close().await.unwrap();
     let mut connection = raw(&path).await;
-    connection.run("PRAGMA user_version = 3").await.unwrap();
+    connection.run(format!("PRAGMA user_version = {}", schema::VERSION + 1)).await.unwrap();
     connection.close().await.unwrap();
     let error = open(&path).await.unwrap_err();
     assert!(matches!(&error, JournalError::Unusable { message, .. } if message.contains("newer")), "{error}");
@@ -435,7 +435,7 @@ async fn fill(journal: &SqlStore) -> Vec<Event> {
 async fn a_file_that_cannot_grow_is_full_and_goes_on_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
-    let small = file::options(&path).pragma("max_page_count", "20");
+    let small = file::options(&path).pragma("max_page_count", "40");
     let database = Database::File { path: path.clone(), options: Box::new(small) };
     let journal = SqlStore { database: database.into(), open: Default::default(), away: Default::default() };
     let mut kept = fill(&journal).await;

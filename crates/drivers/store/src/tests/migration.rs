@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use lockgate_engine::{Journal, JournalError, RunFilter};
-use lockgate_model::{Digest, Event, EventKind, Outcome, ProjectName, Timestamp};
-use lockgate_ports::{RecordFilter, Store};
+use lockgate_model::{
+    AuditBreak, AuditChain, AuditFault, Digest, Event, EventKind, Outcome, ProjectName, Timestamp,
+};
+use lockgate_ports::{AuditFilter, RecordFilter, Store};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection as _};
 
 use super::{open, raw};
-use crate::file;
+use crate::{SqlStore, file};
 
 /// Written by the program of version 1: five runs of `web` of `shop`, one of them rolled back, one a rollback, and one that was
 /// killed while its gate was asked.
@@ -160,5 +162,100 @@ async fn every_digest_that_was_filled_in_is_its_releases() {
         let digest = row.text("digest").unwrap();
         assert_eq!(digest, row.text("of_release").unwrap());
         Digest::new(digest).unwrap();
+    }
+}
+
+/// A file of version 2 with what that program could have kept in it.
+async fn of_version_2(path: &Path) -> SqliteConnection {
+    file::prepare(path).unwrap();
+    let mut older = older(path).await;
+    let entry = |detail: &str| {
+        format!(
+            r#"{{"project":"shop","at":5,"by":"kim@desk","via":"cli","action":"approve","detail":"{detail}"}}"#
+        )
+    };
+    let body = Digest::of(b"{}");
+    for sql in [
+        include_str!("../sql/1.sql").to_owned(),
+        include_str!("../sql/2.sql").to_owned(),
+        "PRAGMA user_version = 2".to_owned(),
+        format!("INSERT INTO audit (seq, project, entry) VALUES (0, 'shop', '{}')", entry("first")),
+        format!("INSERT INTO audit (seq, project, entry) VALUES (1, 'other', '{}')", entry("second")),
+        format!(
+            "INSERT INTO deliveries (project, endpoint, id, body, at, run) VALUES \
+             ('shop', '/deploy', 'a', '{body}', 5, '00000000-0000-0000-0000-000000000007')"
+        ),
+    ] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut older).await.unwrap();
+    }
+    older
+}
+
+async fn checked(store: &SqlStore) -> Result<u64, AuditBreak> {
+    let mut chain = AuditChain::default();
+    for link in store.audit_links(0, 100).await.unwrap() {
+        chain.check(&link)?;
+    }
+    Ok(chain.next())
+}
+
+#[tokio::test]
+async fn a_file_of_version_2_gets_the_chain_of_its_audit_and_keeps_its_deliveries() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let mut older = of_version_2(&path).await;
+    let store = open(&path).await.unwrap();
+    assert_eq!(checked(&store).await, Ok(2));
+    let shop = ProjectName::new("shop").unwrap();
+    let filter = AuditFilter { project: shop.clone(), before: None, limit: 9 };
+    let listed = store.audit(&filter).await.unwrap();
+    assert_eq!((listed.len(), listed[0].entry.detail.as_str()), (1, "first"));
+    let open = store.unanswered(&shop, 9).await.unwrap();
+    assert_eq!((open.len(), open[0].id.as_str(), &open[0].call), (1, "a", &None));
+    // That program still has the file open and adds to it.
+    let late = "INSERT INTO audit (seq, project, entry) SELECT 2, project, entry FROM audit WHERE seq = 0";
+    sqlx::raw_sql(late).execute(&mut older).await.unwrap();
+    assert_eq!(store.note(&listed[0].entry).await.unwrap(), 3);
+    assert_eq!(checked(&store).await, Ok(4));
+    // One that somebody has taken the hash of is not chained again by what is added.
+    sqlx::raw_sql("UPDATE audit SET chain = '' WHERE seq = 1").execute(&mut older).await.unwrap();
+    assert_eq!(store.note(&listed[0].entry).await.unwrap(), 4);
+    assert_eq!(checked(&store).await, Err(AuditBreak { seq: 1, what: AuditFault::Unchained }));
+}
+
+#[tokio::test]
+async fn whatever_is_done_to_the_audit_behind_our_back_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let mut older = of_version_2(&path).await;
+    let store = open(&path).await.unwrap();
+    let shop = ProjectName::new("shop").unwrap();
+    let entry =
+        store.audit(&AuditFilter { project: shop, before: None, limit: 1 }).await.unwrap().remove(0).entry;
+    for _ in 0..4 {
+        store.note(&entry).await.unwrap();
+    }
+    for (damage, undo, broken) in [
+        (
+            "UPDATE audit SET entry = replace(entry, 'first', 'other') WHERE seq = 3",
+            "UPDATE audit SET entry = replace(entry, 'other', 'first') WHERE seq = 3",
+            (3, AuditFault::Changed),
+        ),
+        (
+            "UPDATE audit SET entry = CAST(x'ff00' AS TEXT) WHERE seq = 1",
+            "UPDATE audit SET entry = replace((SELECT entry FROM audit WHERE seq = 0), 'first', 'second') WHERE seq = 1",
+            (1, AuditFault::Changed),
+        ),
+        (
+            "UPDATE audit SET seq = 9 WHERE seq = 2",
+            "UPDATE audit SET seq = 2 WHERE seq = 9",
+            (2, AuditFault::Missing),
+        ),
+        ("UPDATE audit SET project = 'x' WHERE seq = 5", "", (5, AuditFault::Changed)),
+    ] {
+        sqlx::raw_sql(damage).execute(&mut older).await.unwrap();
+        let (seq, what) = broken;
+        assert_eq!(checked(&store).await, Err(AuditBreak { seq, what }), "{damage}");
+        sqlx::raw_sql(undo).execute(&mut older).await.unwrap();
     }
 }

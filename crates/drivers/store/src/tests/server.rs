@@ -236,7 +236,8 @@ fn a_newer_schema_is_refused_and_left_alone() {
     let runtime = runtime();
     let url = postgres.url("lockgate");
     runtime.block_on(store(&url).connect()).unwrap();
-    postgres.psql("lockgate", "UPDATE lockgate.schema_version SET version = 3");
+    let newer = (crate::schema::VERSION + 1).to_string();
+    postgres.psql("lockgate", &format!("UPDATE lockgate.schema_version SET version = {newer}"));
     for error in [
         runtime.block_on(store(&url).connect()).unwrap_err(),
         runtime.block_on(store(&url).look()).unwrap_err(),
@@ -244,7 +245,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
         assert!(error.to_string().contains("a newer lockgate"), "{error}");
         assert!(error.hint().contains("install the newest lockgate"), "{}", error.hint());
     }
-    assert_eq!(postgres.psql("lockgate", "SELECT version FROM lockgate.schema_version"), "3");
+    assert_eq!(postgres.psql("lockgate", "SELECT version FROM lockgate.schema_version"), newer);
 }
 
 #[test]
