@@ -1,6 +1,8 @@
 //! End to end.
 
 mod a;
+mod b;
 mod embedded;
 mod fleet;
+mod serve;
 mod support;

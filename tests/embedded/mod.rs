@@ -4,6 +4,7 @@ mod apps;
 mod chaos;
 mod clock;
 mod configuration;
+mod daemon;
 mod demo;
 mod died;
 mod environment;

@@ -116,6 +116,10 @@ pub enum Command {
     RunSchedule(RunSchedule),
     /// An agent's tools by the Model Context Protocol, on stdin and stdout
     Mcp(Mcp),
+    /// Take signed calls, as CI makes them, and deploy: `serve` in lockgate.yaml
+    Serve(Serve),
+    /// Install what this machine needs; with --daemon `lockgate serve` as a service of systemd
+    Setup(Setup),
     /// Show the main job on this machine, without Docker
     Demo,
     /// Print a completion script
@@ -162,6 +166,33 @@ pub struct Mcp {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct Serve {
+    /// Say all that would be wrong: configuration, certificate, addresses, store, hosts; serve nothing
+    #[arg(long)]
+    pub check: bool,
+    /// Replace the one that serves here by a new process of this program, without a refused connection; as SIGHUP does
+    #[arg(long, conflicts_with = "check")]
+    pub upgrade: bool,
+    /// What this process was given by the one before it, or by systemd.
+    #[arg(skip)]
+    pub given: Option<crate::given::Given>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Setup {
+    /// The unit that runs `lockgate serve` and brings what is live back after a reboot, with a socket of its own so that a
+    /// restart refuses no call. Variables that lockgate.yaml names are kept in /etc/lockgate, readable by root alone
+    #[arg(long, required = true)]
+    pub daemon: bool,
+    /// Show the files and what would be run; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write units anew that are there with another content
+    #[arg(long)]
+    pub replace: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct Deploy {
     /// One of `services` in lockgate.yaml
     pub service: String,
@@ -190,6 +221,13 @@ pub struct History {
     /// How many
     #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
+}
+
+impl Serve {
+    /// Whether it is the daemon itself, not a look at it or a word to it.
+    pub fn serves(&self) -> bool {
+        !self.check && !self.upgrade
+    }
 }
 
 /// Hosts that are left out by name.

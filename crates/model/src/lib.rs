@@ -41,6 +41,7 @@ mod report;
 mod requester;
 mod resumed;
 mod schedule;
+mod serve;
 mod split;
 mod state;
 mod state_file;
@@ -114,6 +115,7 @@ pub use schedule::{
     FailedBefore, Handled, Pick, Remembered, Schedule, ScheduleLine, ScheduleTold, ScheduledEnd,
     ScheduledWord, TurnTold,
 };
+pub use serve::{Endpoint, EndpointPath, InvalidTagTemplate, ListenAt, Serve, TagTemplate, TlsFiles};
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use state_file::{NOTES_CHARS_MAX, StateFile, StateWord};

@@ -14,6 +14,7 @@ pub mod place;
 mod project;
 mod remote;
 mod report;
+mod signed;
 mod ssh;
 mod stats;
 mod status;
@@ -35,9 +36,10 @@ const QUICK_REPETITIONS_MAX: u32 = 5;
 
 type Bench = fn(&Programs, &Options) -> Result<Report>;
 
-const BENCHES: [(&str, Bench); 8] = [
+const BENCHES: [(&str, Bench); 9] = [
     ("overhead", overhead::bench),
     ("compose", compose::bench),
+    ("signed", signed::bench),
     ("ssh", ssh::bench),
     ("remote", remote::bench),
     ("status", status::bench),

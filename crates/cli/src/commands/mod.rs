@@ -14,6 +14,9 @@ mod missing;
 mod plan;
 mod run_schedule;
 mod schedule;
+mod serve;
+mod serve_check;
+mod setup;
 mod status;
 
 use clap::CommandFactory;
@@ -64,6 +67,8 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
         Command::RunSchedule(args) => run_schedule::run(&args, &global, output).await,
         Command::Mcp(args) => mcp::run(&args, &global).await,
+        Command::Serve(args) => serve::run(args, &global, output).await,
+        Command::Setup(args) => setup::run(&args, &global, output).await,
         Command::Demo => demo::run(output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "lockgate", &mut std::io::stdout());
