@@ -10,8 +10,10 @@ mod bounds;
 mod configured;
 mod github;
 mod openapi;
+mod parse;
 mod refused;
 mod signature;
+mod signed_call;
 mod statuses;
 mod stream;
 mod waiting;
@@ -25,18 +27,19 @@ use hyper::body::Body;
 use hyper::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use lockgate_model::{DeployAnswer, DeployStatus, Endpoint, EndpointPath, Project, RunId};
+use lockgate_model::{DeployAnswer, DeployCall, DeployStatus, Endpoint, EndpointPath, Mask, Project, RunId};
 use lockgate_orchestrator::queue::{Queue, RefusedCall};
 use lockgate_signature::SigningSecrets;
 use serde_json::Value;
 
-pub use self::answer::AnswerBody;
 use self::answer::{RUNS_PATH, json, no_such_path, response, wrong_method};
 use self::arrive::{Arrivals, Arrived};
-use self::body::{Asked, SignedCall};
+use self::body::Asked;
 pub use self::bounds::Bounds;
 use self::refused::Refused;
+use self::signed_call::SignedCall;
 use self::waiting::Manner;
+use crate::shared::AnswerBody;
 
 /// Where the document about all of this is.
 const OPENAPI_PATH: &str = "/openapi.json";
@@ -62,6 +65,7 @@ struct Inner {
     served: BTreeMap<String, Served>,
     queue: Queue,
     arrivals: Arrivals,
+    mask: Mask,
     bounds: Bounds,
     document: Value,
 }
@@ -72,11 +76,11 @@ struct Served {
 }
 
 impl Endpoints {
-    /// Those of the project's `serve:`; none where it has none.
+    /// Those of the project's `serve:`; none where it has none. `mask` hides what callers and logs must not be told.
     ///
     /// # Errors
     /// [`Unprotected`] for the first one whose secrets protect nothing.
-    pub fn new(project: Arc<Project>, queue: Queue, bounds: Bounds) -> Result<Self, Unprotected> {
+    pub fn new(project: Arc<Project>, queue: Queue, mask: Mask, bounds: Bounds) -> Result<Self, Unprotected> {
         let endpoints = project.serve.iter().flat_map(|serve| serve.endpoints.values());
         let served = endpoints.map(|endpoint| {
             let secrets = signature::secrets(endpoint)
@@ -87,7 +91,7 @@ impl Endpoints {
         let served = served.collect::<Result<BTreeMap<_, Served>, Unprotected>>()?;
         let document = openapi::document(served.values().map(|served| &served.endpoint));
         let arrivals = Arrivals::new(bounds);
-        Ok(Self(Arc::new(Inner { project, served, queue, arrivals, bounds, document })))
+        Ok(Self(Arc::new(Inner { project, served, queue, arrivals, mask, bounds, document })))
     }
 
     /// Answers a request, whatever it is. `from`: the peer's address without its port, or the socket's name; what a header
@@ -141,12 +145,15 @@ impl Inner {
             body: &arrived.bytes,
             from,
         };
-        match body::understand(&call) {
-            Ok(Asked::Deploy(call)) => {
+        let understood = waiting::last_heard(&parts.headers)
+            .and_then(|after| body::understand(&call).map(|asked| (asked, after)));
+        match understood {
+            Ok((Asked::Deploy(call), after)) => {
                 drop::<Arrived>(arrived);
-                self.keep(served, parts, *call).await
+                self.keep(served, parts, *call, after).await
             }
-            Ok(Asked::Ignored(why)) => {
+            Ok((Asked::Ignored(why), _)) => {
+                let why = self.mask.hide(why);
                 tracing::info!(endpoint = endpoint.path.as_str(), from, %why, "call ignored");
                 self.note(endpoint, from, DeployStatus::Ignored, why.clone());
                 response(&DeployAnswer { logs: vec![why], ..DeployAnswer::new(DeployStatus::Ignored) })
@@ -160,14 +167,11 @@ impl Inner {
         &self,
         served: &Served,
         parts: &Parts,
-        call: lockgate_model::DeployCall,
+        call: DeployCall,
+        after: Option<u64>,
     ) -> Response<AnswerBody> {
         let endpoint = &served.endpoint;
         let manner = Manner::of_call(&parts.headers);
-        let after = match waiting::last_heard(&parts.headers) {
-            Ok(after) => after,
-            Err(refused) => return self.refuse(endpoint, &call.from, refused),
-        };
         let (from, sha) = (call.from.clone(), call.sha.clone());
         let ticket = match self.queue.submit(call).await {
             Ok(ticket) => ticket,
@@ -256,16 +260,12 @@ impl Inner {
     }
 
     fn refuse(&self, endpoint: &Endpoint, from: &str, refused: Refused) -> Response<AnswerBody> {
-        let (path, status) = (endpoint.path.as_str(), refused.status);
-        tracing::warn!(
-            endpoint = path,
-            from,
-            status = status.as_str(),
-            why = refused.message,
-            "call refused"
-        );
-        self.note(endpoint, from, status, refused.message.clone());
-        response(&refused.answer())
+        let answer = refused.answer().masked(&self.mask);
+        let (path, status) = (endpoint.path.as_str(), answer.status);
+        let why = answer.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+        tracing::warn!(endpoint = path, from, status = status.as_str(), why, "call refused");
+        self.note(endpoint, from, status, why);
+        response(&answer)
     }
 
     fn note(&self, endpoint: &Endpoint, from: &str, status: DeployStatus, detail: String) {

@@ -1,7 +1,6 @@
 //! An answer as a response.
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -12,9 +11,7 @@ use lockgate_model::{DeployAnswer, DeployStatus, RunId};
 use serde::Serialize;
 
 use super::refused::Refused;
-
-/// The body of a response: whole, or a stream of events. A stream that cannot go on ends.
-pub type AnswerBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+use crate::shared::AnswerBody;
 
 /// Where a run is looked at.
 pub const RUNS_PATH: &str = "/runs/";

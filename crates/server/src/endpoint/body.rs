@@ -2,34 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use hyper::HeaderMap;
-use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use lockgate_model::{
-    By, CommitSha, DeliveryId, DeployCall, DeployStatus, Digest, Endpoint, Project, Requester, Service, Tag,
-    Timestamp, quoted,
-};
-use lockgate_signature::Signed;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use lockgate_model::{By, DeliveryId, DeployCall, Digest, Requester, Timestamp};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::configured;
-use super::github;
-use super::refused::{Refused, shown};
-
-/// Longest reason of a parser that is passed on, in characters.
-const REASON_CHARS_MAX: usize = 200;
-const FORM_HINT: &str = r#"send {"service": "web", "image_sha": "<40 hex digits of the commit>"}"#;
-
-/// A request whose signature is valid.
-pub struct SignedCall<'a> {
-    pub endpoint: &'a Endpoint,
-    pub project: &'a Project,
-    pub headers: &'a HeaderMap,
-    pub signed: &'a Signed,
-    pub body: &'a [u8],
-    /// The peer's address, whatever a header says of it.
-    pub from: &'a str,
-}
+use super::parse::{commit, is_plain_json, parse, time};
+use super::refused::Refused;
+use super::signed_call::{SignedCall, Wanted};
+use super::{configured, github};
 
 /// What it comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,17 +17,6 @@ pub enum Asked {
     Deploy(Box<DeployCall>),
     /// Nothing is to be done: why.
     Ignored(String),
-}
-
-/// What to deploy, by whichever form of the body.
-pub struct Wanted<'a> {
-    pub service: &'a Service,
-    pub tag: Tag,
-    pub sha: CommitSha,
-    pub committed_at: Option<Timestamp>,
-    pub sent_at: Option<Timestamp>,
-    pub force: bool,
-    pub requester: Requester,
 }
 
 /// A call in our own form. An explicit `null` is no way to leave a member out.
@@ -156,8 +125,8 @@ fn kept(call: &SignedCall<'_>, wanted: Wanted<'_>) -> Result<Asked, Refused> {
 fn own<'a>(form: OwnForm, call: &SignedCall<'a>) -> Result<Wanted<'a>, Refused> {
     let sha = commit("image_sha", &form.image_sha)?;
     Ok(Wanted {
-        service: service_named(call, form.service.as_deref())?,
-        tag: tag(call.endpoint, &sha)?,
+        service: call.service(form.service.as_deref())?,
+        tag: call.tag(&sha)?,
         sha,
         committed_at: time("committed_at", form.committed_at.as_deref())?,
         sent_at: time("sent_at", form.sent_at.as_deref())?,
@@ -168,8 +137,8 @@ fn own<'a>(form: OwnForm, call: &SignedCall<'a>) -> Result<Wanted<'a>, Refused> 
 
 fn older<'a>(form: OlderForm, call: &SignedCall<'a>) -> Result<Wanted<'a>, Refused> {
     let sha = commit("commit_sha", &form.commit_sha)?;
-    let service = service_named(call, Some(&form.service_name))?;
-    let tag = tag(call.endpoint, &sha)?;
+    let service = call.service(Some(&form.service_name))?;
+    let tag = call.tag(&sha)?;
     configured::image(service, &tag, &form.image)?;
     if let Some(given) = &form.container_name {
         configured::container_name(call, service, given)?;
@@ -183,101 +152,4 @@ fn older<'a>(form: OlderForm, call: &SignedCall<'a>) -> Result<Wanted<'a>, Refus
 
 fn requester(call: &SignedCall<'_>) -> Requester {
     Requester::new(By::Ci, &format!("signed call to {}", call.endpoint.path))
-}
-
-/// The service of this name, which the endpoint deploys. `None`: the only one that it deploys.
-pub fn service_named<'a>(call: &SignedCall<'a>, name: Option<&str>) -> Result<&'a Service, Refused> {
-    let names = || call.endpoint.services.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-    let found = match (name, call.endpoint.services.as_slice()) {
-        (Some(name), all) => all.iter().find(|one| one.as_str() == name),
-        (None, [only]) => Some(only),
-        (None, _) => {
-            return Err(Refused::bad(
-                "the endpoint has several services, and the call names none",
-                format!("add `service`: {}", names()),
-            ));
-        }
-    };
-    found.and_then(|name| call.project.services.get(name)).ok_or_else(|| Refused {
-        status: DeployStatus::NotFound,
-        message: format!("{} deploys no service {}", call.endpoint.path, shown(name.unwrap_or_default())),
-        hint: format!("services here: {}", names()),
-    })
-}
-
-pub fn tag(endpoint: &Endpoint, sha: &CommitSha) -> Result<Tag, Refused> {
-    endpoint.tag.fill(sha.as_str()).map_err(|bad| {
-        Refused::bad(
-            format!("the endpoint's `tag` makes none of this commit: {}", bad.reason),
-            "mend `tag` of the endpoint in lockgate.yaml",
-        )
-    })
-}
-
-fn commit(name: &str, text: &str) -> Result<CommitSha, Refused> {
-    CommitSha::new(text).map_err(|bad| {
-        Refused::bad(
-            format!("`{name}` {} is no commit: {}", shown(text), bad.reason),
-            "send what `git rev-parse HEAD` prints",
-        )
-    })
-}
-
-/// RFC 3339.
-pub fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Refused> {
-    let Some(text) = text else { return Ok(None) };
-    let time: jiff::Timestamp = text.parse().map_err(|_| {
-        Refused::bad(
-            format!("`{name}` {} is no time", shown(text)),
-            "write it as in 2026-11-27T06:40:00Z: `date -u +%Y-%m-%dT%H:%M:%SZ` prints it so",
-        )
-    })?;
-    Ok(Some(Timestamp(time.as_millisecond())))
-}
-
-/// The body as JSON: UTF-8 without a byte order mark, one value, no member twice.
-pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
-    let text = std::str::from_utf8(body).map_err(|bad| {
-        Refused::bad(format!("the body is not UTF-8 at byte {}", bad.valid_up_to()), FORM_HINT)
-    })?;
-    if text.starts_with('\u{feff}') {
-        return Err(Refused::bad("the body begins with a byte order mark", "write it without one"));
-    }
-    serde_json::from_str(text).map_err(|bad| {
-        let reason = quoted(&bad.to_string(), REASON_CHARS_MAX);
-        Refused::bad(format!("the body is not what it must be: {reason}"), FORM_HINT)
-    })
-}
-
-/// `application/json` in UTF-8, and nothing around it: what is packed could be of any size once unpacked.
-fn is_plain_json(headers: &HeaderMap) -> Result<(), Refused> {
-    let refused = |message: String, hint: &str| Refused {
-        status: DeployStatus::UnsupportedMediaType,
-        message,
-        hint: hint.to_owned(),
-    };
-    let hint = "send the header `Content-Type: application/json`";
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let given = match (types.next(), types.next()) {
-        (None, _) => return Err(refused("the call has no content type".to_owned(), hint)),
-        (Some(_), Some(_)) => return Err(refused("the call has two content types".to_owned(), hint)),
-        (Some(one), None) => String::from_utf8_lossy(one.as_bytes()).to_ascii_lowercase(),
-    };
-    let mut parts = given.split(';').map(str::trim);
-    let is_json = parts.next() == Some("application/json");
-    let is_utf8 = |part: &str| match part.strip_prefix("charset=") {
-        Some(charset) => charset.trim_matches('"') == "utf-8",
-        None => true,
-    };
-    if !is_json || !parts.all(is_utf8) {
-        return Err(refused(format!("the content type is {}, not JSON in UTF-8", shown(&given)), hint));
-    }
-    let is_plain = |value: &hyper::header::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    match headers.get_all(CONTENT_ENCODING).iter().find(|value| !is_plain(value)) {
-        None => Ok(()),
-        Some(packed) => {
-            let packed = shown(&String::from_utf8_lossy(packed.as_bytes()));
-            Err(refused(format!("the body is packed with {packed}"), "send it as it is"))
-        }
-    }
 }

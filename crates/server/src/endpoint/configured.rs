@@ -2,8 +2,8 @@
 
 use lockgate_model::{Health, Service, Tag, Template, Vars};
 
-use super::body::SignedCall;
 use super::refused::{Refused, shown};
+use super::signed_call::SignedCall;
 
 /// `repository:tag`, by the service's `image` and the endpoint's `tag`.
 pub fn image(service: &Service, tag: &Tag, given: &str) -> Result<(), Refused> {

@@ -4,8 +4,9 @@ use hyper::HeaderMap;
 use lockgate_model::{By, CommitSha, Requester};
 use serde::Deserialize;
 
-use super::body::{SignedCall, Wanted, parse, service_named, tag, time};
+use super::parse::{parse_event, time};
 use super::refused::{Refused, shown};
+use super::signed_call::{SignedCall, Wanted};
 
 /// Which event a call is about. GitHub alone sends it.
 pub const EVENT_HEADER: &str = "x-github-event";
@@ -89,14 +90,14 @@ pub fn event(headers: &HeaderMap) -> Result<Option<String>, Refused> {
 /// [`Refused`] for a body that is not of this event, or a commit that is none.
 pub fn wanted<'a>(event: &str, call: &SignedCall<'a>) -> Result<Event<'a>, Refused> {
     match event {
-        "push" => push(parse(call.body)?, call),
-        "workflow_run" => workflow_run(parse(call.body)?, call),
+        "push" => push(parse_event(call.body)?, call),
+        "workflow_run" => workflow_run(parse_event(call.body)?, call),
         "ping" => {
-            let _: serde::de::IgnoredAny = parse(call.body)?;
+            let _: serde::de::IgnoredAny = parse_event(call.body)?;
             Ok(Event::Ignored("a ping: the signature is good".to_owned()))
         }
         other => {
-            let _: serde::de::IgnoredAny = parse(call.body)?;
+            let _: serde::de::IgnoredAny = parse_event(call.body)?;
             Ok(Event::Ignored(format!("the event {} deploys nothing", shown(other))))
         }
     }
@@ -177,8 +178,8 @@ impl About<'_> {
         let by = self.sender.map_or("nobody", |sender| sender.login.as_str());
         let name = format!("{} of {} {} by {by}", self.event, self.repository.full_name, self.branch);
         Ok(Event::Wanted(Box::new(Wanted {
-            service: service_named(call, None)?,
-            tag: tag(call.endpoint, &sha)?,
+            service: call.service(None)?,
+            tag: call.tag(&sha)?,
             sha,
             committed_at: time("timestamp", committed_at)?,
             sent_at: None,

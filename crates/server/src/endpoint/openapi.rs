@@ -34,6 +34,9 @@ fn described<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Value {
     }
     paths.insert("/runs/{run}".to_owned(), json!({ "get": look(&looked_at) }));
     paths.insert("/openapi.json".to_owned(), json!({ "get": own_document() }));
+    paths.insert("/healthz".to_owned(), json!({ "get": alive() }));
+    paths.insert("/readyz".to_owned(), json!({ "get": ready() }));
+    paths.insert("/metrics".to_owned(), json!({ "get": metrics() }));
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -113,6 +116,45 @@ fn own_document() -> Value {
         "summary": "This document",
         "responses": { "200": { "description": "This document", "content": content } },
     })
+}
+
+fn alive() -> Value {
+    let schema = object(&json!({ "alive": { "const": true } }));
+    json!({
+        "operationId": "alive",
+        "summary": "Whether the process lives",
+        "responses": { "200": { "description": "It does", "content": { "application/json": { "schema": schema } } } },
+    })
+}
+
+fn ready() -> Value {
+    let texts = json!({ "type": "array", "items": { "type": "string" } });
+    let schema = object(&json!({ "ready": { "type": "boolean" }, "why": texts, "warnings": texts }));
+    let told = |description: &str| json!({ "description": description, "content": { "application/json": { "schema": schema } } });
+    json!({
+        "operationId": "ready",
+        "summary": "Whether calls can be kept",
+        "responses": { "200": told("They can"), "503": told("They cannot: `why`") },
+    })
+}
+
+fn metrics() -> Value {
+    let content = json!({ "application/openmetrics-text": { "schema": { "type": "string" } } });
+    let failed = json!({ "application/json": { "schema": { "type": "object" } } });
+    json!({
+        "operationId": "metrics",
+        "summary": "What was counted, for Prometheus",
+        "responses": {
+            "200": { "description": "OpenMetrics", "content": content },
+            "500": { "description": "They cannot be written: see the log", "content": failed },
+        },
+    })
+}
+
+/// Of these members, all of which are there.
+fn object(members: &Value) -> Value {
+    let names: Vec<&String> = members.as_object().into_iter().flat_map(Map::keys).collect();
+    json!({ "type": "object", "properties": members, "required": names })
 }
 
 /// The responses of one kind of request, each under a name of its own.

@@ -15,8 +15,9 @@ use lockgate_orchestrator::queue::Ticket;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::answer::{AnswerBody, RUNS_PATH, plain};
+use super::answer::{RUNS_PATH, plain};
 use super::waiting::still_running;
+use crate::shared::AnswerBody;
 
 /// The last event of a stream.
 #[derive(Debug, Serialize, schemars::JsonSchema)]

@@ -2,25 +2,29 @@
 //! orchestrator that goes by a script.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use lockgate_config::Purpose;
 use lockgate_engine::Clock;
-use lockgate_model::{Mask, Project, RunId, StateLocation, Timestamp};
+use lockgate_model::{AuditEntry, ListenAt, Mask, Project, RunId, StateLocation, Timestamp};
 use lockgate_orchestrator::fake::Scripted;
 use lockgate_orchestrator::queue::{Queue, QueueCounts, QueueParts};
-use lockgate_ports::Store;
-use lockgate_server::{Bounds, Endpoints};
+use lockgate_ports::{AuditFilter, Store};
+use lockgate_server::{
+    Answer, AppParts, Bounds, Endpoints, Folder, Limits, Listeners, Metrics, Parts, Peer, Served,
+    ServiceManager, serve,
+};
+use lockgate_sockets::Program;
 use lockgate_store::SqlStore;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tracing::Dispatch;
 
-use crate::call::{Answer, Call};
+use crate::call::{Answer as Answered, Call};
 
 /// The secret in use at `/deploy`, and the one that it takes the place of.
 pub const SECRET: &str = "the secret of these tests";
@@ -43,6 +47,7 @@ environments:
   prod: { url: "https://shop.example.com", strategy: recreate, runtime: { compose: { file: /srv/shop/compose.yaml } }, router: none }
   test: { strategy: recreate, runtime: { compose: { file: /srv/test/compose.yaml } }, router: none }
 serve:
+  listen: 127.0.0.1:0
   endpoints:
     /deploy:
       environment: prod
@@ -59,8 +64,36 @@ pub struct Daemon {
     pub store: Arc<dyn Store>,
     pub clock: Arc<SetClock>,
     queue: Queue,
-    home: TempDir,
-    serving: JoinSet<()>,
+    home: Arc<TempDir>,
+    /// The daemon's process, as it were: when this is gone, so are its tasks and connections, wherever they are.
+    process: Process,
+}
+
+/// Threads of its own, which end with it.
+struct Process(Option<Runtime>);
+
+impl Process {
+    fn new(log: Option<Dispatch>) -> Self {
+        let mut threads = tokio::runtime::Builder::new_multi_thread();
+        threads.worker_threads(2).enable_all();
+        if let Some(log) = log {
+            // For as long as the thread is there.
+            threads.on_thread_start(move || std::mem::forget(tracing::dispatcher::set_default(&log)));
+        }
+        Self(Some(threads.build().unwrap()))
+    }
+
+    async fn runs<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        self.0.as_ref().unwrap().spawn(work).await.unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
+    }
 }
 
 /// A clock that stands until it is moved.
@@ -84,23 +117,32 @@ impl Daemon {
     }
 
     pub async fn bounded(bounds: Bounds) -> Self {
+        Self::first(bounds, None).await
+    }
+
+    /// With what it logs.
+    pub async fn logging(log: Dispatch) -> Self {
+        Self::first(Bounds::default(), Some(log)).await
+    }
+
+    async fn first(bounds: Bounds, log: Option<Dispatch>) -> Self {
         let scripted = Scripted::new("shop".parse().unwrap());
         let now: jiff::Timestamp = NOW.parse().unwrap();
         let clock = Arc::new(SetClock(AtomicI64::new(now.as_millisecond())));
-        Self::begin(tempfile::tempdir().unwrap(), scripted, clock, bounds).await
+        let home = Arc::new(tempfile::tempdir().unwrap());
+        Self::begin(home, scripted, clock, bounds, Process::new(log)).await
     }
 
     /// Killed, and another one started on the same store.
     pub async fn restarted(self) -> Self {
-        let Self { home, scripted, clock, queue, store, mut serving, .. } = self;
-        serving.shutdown().await;
+        let Self { home, scripted, clock, process, .. } = self;
+        drop(process);
         scripted.is_killed();
-        drop((queue, store));
-        Self::begin(home, scripted, clock, Bounds::default()).await
+        Self::begin(home, scripted, clock, Bounds::default(), Process::new(None)).await
     }
 
     /// Looks at a run until it is not under way any more, and wants it to have this status then.
-    pub async fn ends(&self, place: &str, status: u16) -> Answer {
+    pub async fn ends(&self, place: &str, status: u16) -> Answered {
         let look = async {
             loop {
                 let answer = Call::new("GET", place).send(self).await;
@@ -113,6 +155,21 @@ impl Daemon {
         let answer = tokio::time::timeout(WAIT, look).await.expect("the run ends");
         assert_eq!(answer.status, status, "{answer:?}");
         answer
+    }
+
+    /// All entries of the audit, once there are so many.
+    pub async fn audited(&self, count: usize) -> Vec<AuditEntry> {
+        let filter = AuditFilter { project: "shop".parse().unwrap(), before: None, limit: 1_000 };
+        let look = async {
+            loop {
+                let records = self.store.audit(&filter).await.unwrap();
+                if records.len() >= count {
+                    return records.into_iter().map(|record| record.entry).collect();
+                }
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+        };
+        tokio::time::timeout(WAIT, look).await.expect("there are so many")
     }
 
     /// Returns when so many calls were the same as an earlier one.
@@ -136,25 +193,84 @@ impl Daemon {
         assert!(in_time.is_ok(), "it does not come about: {:?}", self.queue.counts());
     }
 
-    async fn begin(home: TempDir, scripted: Scripted, clock: Arc<SetClock>, bounds: Bounds) -> Self {
-        let project = Arc::new(project(home.path()));
-        let store: Arc<dyn Store> = Arc::new(SqlStore::new(&StateLocation::of_folder(home.path())));
-        let queue = Queue::open(QueueParts {
-            project: project.name.clone(),
-            orchestrator: Arc::new(scripted.clone()),
-            store: Arc::clone(&store),
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
-            mask: Mask::default(),
-            spawn: Arc::new(|task| drop(tokio::spawn(task))),
-        });
-        let queue = queue.await.unwrap();
-        let endpoints = Endpoints::new(project, queue.clone(), bounds).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, endpoints));
-        Self { address, scripted, store, clock, queue, home, serving }
+    async fn begin(
+        home: Arc<TempDir>,
+        scripted: Scripted,
+        clock: Arc<SetClock>,
+        bounds: Bounds,
+        process: Process,
+    ) -> Self {
+        let (folder, orchestrator, time) = (Arc::clone(&home), scripted.clone(), Arc::clone(&clock));
+        let (address, queue, store) =
+            process.runs(async move { serving(folder.path(), orchestrator, time, bounds).await }).await;
+        Self { address, scripted, store, clock, queue, home, process }
+    }
+}
+
+/// All of a daemon but its orchestrator. Returns when it listens.
+async fn serving(
+    home: &Path,
+    scripted: Scripted,
+    clock: Arc<SetClock>,
+    bounds: Bounds,
+) -> (SocketAddr, Queue, Arc<dyn Store>) {
+    let project = Arc::new(project(home));
+    let store: Arc<dyn Store> = Arc::new(SqlStore::new(&StateLocation::of_folder(home)));
+    let queue = Queue::open(QueueParts {
+        project: project.name.clone(),
+        orchestrator: Arc::new(scripted),
+        store: Arc::clone(&store),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
+        mask: Mask::default(),
+        spawn: Arc::new(|task| drop(tokio::spawn(task))),
+    });
+    let queue = queue.await.unwrap();
+    let endpoints = Endpoints::new(Arc::clone(&project), queue.clone(), Mask::default(), bounds).unwrap();
+    let calls: Answer = Arc::new(move |request, peer: Peer| {
+        let endpoints = endpoints.clone();
+        Box::pin(async move { endpoints.answer(request, &peer.to_string()).await })
+    });
+    // Killed, the daemon before this one has left its lock.
+    let folder = Folder::open(home.join("serve")).unwrap();
+    let served = tokio::time::timeout(WAIT, async {
+        loop {
+            match folder.serve().unwrap() {
+                Served::Free(lock) => return lock,
+                Served::By(_) => tokio::time::sleep(LOOK_PAUSE).await,
+            }
+        }
+    });
+    let (counted, wishes) = (queue.clone(), mpsc::channel(1));
+    let parts = Parts {
+        listeners: Listeners::open(project.serve.as_ref().unwrap(), Vec::new(), false).unwrap(),
+        tls: None,
+        lock: served.await.expect("the lock is given back"),
+        link: None,
+        program: Program { exe: "/bin/false".into(), args: Vec::new() },
+        manager: ServiceManager::default(),
+        folder,
+        limits: Limits::default(),
+        app: AppParts {
+            calls,
+            metrics: Metrics::default(),
+            queue: Arc::new(move || counted.counts()),
+            store: Arc::new(|| Box::pin(async { Ok(()) })),
+            now: Arc::new(move || clock.now()),
+        },
+        wishes: wishes.1,
+        leave: Box::pin(async {}),
+        turn: Arc::new(|over| Box::pin(async move { over.cancelled().await })),
+    };
+    let (told, places) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        // As long as somebody could wish something, it serves.
+        let _wishes = wishes.0;
+        drop(serve(parts, |places| told.send(places.to_vec()).unwrap()).await);
+    });
+    match places.await.unwrap()[0] {
+        ListenAt::Tcp(address) => (address, queue, store),
+        ListenAt::Unix(_) => panic!("it is a Unix socket"),
     }
 }
 
@@ -165,22 +281,4 @@ pub fn project(root: &std::path::Path) -> Project {
     };
     let parsed = lockgate_config::parse_for(Purpose::Serve, CONFIG, "lockgate.yaml", root, &env);
     parsed.unwrap_or_else(|error| panic!("{}", error.plain()))
-}
-
-async fn serve(listener: TcpListener, endpoints: Endpoints) {
-    // Ends with this task, and so do its connections.
-    let mut connections = JoinSet::new();
-    while let Ok((stream, peer)) = listener.accept().await {
-        let endpoints = endpoints.clone();
-        connections.spawn(async move {
-            let from = peer.ip().to_string();
-            let service = service_fn(|request| {
-                let (endpoints, from) = (endpoints.clone(), from.clone());
-                async move { Ok::<_, std::convert::Infallible>(endpoints.answer(request, &from).await) }
-            });
-            let mut server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            server.http1().timer(TokioTimer::new());
-            drop(server.serve_connection(TokioIo::new(stream), service).await);
-        });
-    }
 }

@@ -9,5 +9,6 @@ mod github;
 mod manners;
 mod paths;
 mod public;
+mod records;
 mod repeats;
 mod signatures;

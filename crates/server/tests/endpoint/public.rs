@@ -81,6 +81,7 @@ async fn no_answer_is_undocumented() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
+    let secrets = serde_json::json!({ "/deploy": SECRET, "/all": WHSEC });
     let mut command = Command::new("python3");
     command.args(["-m", "schemathesis.cli", "run"]).arg(format!("http://{}/openapi.json", daemon.address));
     command.args([
@@ -97,7 +98,7 @@ async fn no_answer_is_undocumented() {
     // unsigned call is refused is another test's, for here the signature is put on behind schemathesis' back.
     command.args(["--exclude-checks", "positive_data_acceptance,ignored_auth", "--no-color"]);
     command.env("PYTHONPATH", format!("{PYTHON_LIBRARIES}:{}", support("").display()));
-    command.env("SCHEMATHESIS_HOOKS", "schemathesis_hooks").env("LOCKGATE_TEST_SECRET", SECRET);
+    command.env("SCHEMATHESIS_HOOKS", "schemathesis_hooks").env("LOCKGATE_TEST_SECRETS", secrets.to_string());
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("NO_COLOR", "1").current_dir(folder.path());
     let report = run(command, "Python's schemathesis").await.unwrap();
     assert!(report.contains("No issues found"), "{report}");
