@@ -6,3 +6,4 @@ mod embedded;
 mod fleet;
 mod serve;
 mod support;
+mod trigger;

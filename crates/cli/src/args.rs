@@ -1,8 +1,14 @@
 //! The command line.
 
+mod init;
+mod trigger;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub use init::{GithubActions, Init, InitOther};
+pub use trigger::Trigger;
 
 /// Deploys containers and processes without dropping a request, and rolls back by itself.
 #[derive(Debug, Parser)]
@@ -48,7 +54,7 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Look around in this folder and write a lockgate.yaml
+    /// Look around in this folder and write a lockgate.yaml; or a workflow for CI
     Init(Init),
     /// Check all that a deployment will need on every host
     Doctor {
@@ -114,6 +120,8 @@ pub enum Command {
     },
     /// Deploy what the schedule says is due; for cron
     RunSchedule(RunSchedule),
+    /// Ask a `lockgate serve` for a deployment and follow it to its end; for CI
+    Trigger(Trigger),
     /// An agent's tools by the Model Context Protocol, on stdin and stdout
     Mcp(Mcp),
     /// Take signed calls, as CI makes them, and deploy: `serve` in lockgate.yaml
@@ -132,16 +140,6 @@ pub enum Command {
     /// The app that `demo` deploys
     #[command(hide = true)]
     DemoApp { release: String },
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct Init {
-    /// System A's services.yaml to take over
-    #[arg(long, value_name = "FILE")]
-    pub import: Option<PathBuf>,
-    /// Print it instead of writing lockgate.yaml
-    #[arg(long)]
-    pub print: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -6,6 +6,7 @@ mod crontab;
 mod deploy;
 mod doctor;
 mod follow;
+mod github_actions;
 mod history;
 mod init;
 mod logs;
@@ -18,6 +19,7 @@ mod serve;
 mod serve_check;
 mod setup;
 mod status;
+mod trigger;
 
 use clap::CommandFactory;
 
@@ -66,6 +68,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             }
         }
         Command::RunSchedule(args) => run_schedule::run(&args, &global, output).await,
+        Command::Trigger(args) => trigger::run(&args, output).await,
         Command::Mcp(args) => mcp::run(&args, &global).await,
         Command::Serve(args) => serve::run(args, &global, output).await,
         Command::Setup(args) => setup::run(&args, &global, output).await,
