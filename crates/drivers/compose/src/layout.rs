@@ -137,8 +137,8 @@ impl Compose {
         folder: SlotFolder,
         read: Vec<Result<HostFile, PortError>>,
     ) -> Result<Place, PortError> {
-        let mut read: BTreeMap<&str, _> = folder.names.iter().map(String::as_str).zip(read).collect();
-        let dot_env = match read.remove(DOT_ENV) {
+        let read: BTreeMap<&str, _> = folder.names.iter().map(String::as_str).zip(read).collect();
+        let dot_env = match read.get(DOT_ENV).cloned() {
             // Whoever may not read it cannot have Compose read it either.
             Some(Err(error)) if error.kind == FailureKind::Unauthorized => None,
             Some(read) => Some(read?).and_then(|file| file.content),
