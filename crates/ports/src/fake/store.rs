@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use lockgate_model::{
     ANSWER_BYTES_MAX, AuditEntry, AuditLink, AuditRecord, DeliveryAnswer, DeliveryId, Digest, Earlier,
-    EnvironmentName, Incoming, Millis, Observation, Presence, ProjectName, Received, RunId, SeenLive,
-    ServiceName, Tally, Timestamp, Verdict, WebhookDelivery,
+    EnvironmentName, FailureKind, Incoming, Millis, Observation, Presence, ProjectName, Received, RunId,
+    SeenLive, ServiceName, Tally, Timestamp, Verdict, WebhookDelivery,
 };
 
 use crate::{Answering, AuditFilter, Batch, Kept, LookFilter, PortError, RECORDS_MAX, RecordFilter, Store};
@@ -119,13 +119,54 @@ fn key(delivery: &WebhookDelivery) -> DeliveryKey {
     (delivery.project.clone(), delivery.endpoint.clone(), delivery.id.clone())
 }
 
+/// How calls to the store go that are about deliveries and the audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StoreDay {
+    /// They are done at once.
+    #[default]
+    Good,
+    /// They are done after so long.
+    Slow(Millis),
+    /// Nobody answers, and nothing is done.
+    Gone,
+    /// Nobody answers, and what was to be kept is kept all the same.
+    AnswerLost,
+    /// There is no room: nothing is kept.
+    Full,
+}
+
 /// Forgets everything when it is dropped.
 #[derive(Debug, Default)]
 pub struct FakeStore {
     kept: Mutex<Memory>,
+    day: Mutex<StoreDay>,
 }
 
 impl FakeStore {
+    /// How calls go from now on.
+    pub fn has(&self, day: StoreDay) {
+        *self.day.lock().unwrap_or_else(PoisonError::into_inner) = day;
+    }
+
+    /// Before a call: whether its answer arrives.
+    async fn meet(&self, writes: bool) -> Result<bool, PortError> {
+        let day = *self.day.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = || PortError::new(FailureKind::Unreachable, "memory: no answer").hint("is it up?");
+        match day {
+            StoreDay::Good => Ok(true),
+            StoreDay::Slow(time) => {
+                tokio::time::sleep(time.duration()).await;
+                Ok(true)
+            }
+            StoreDay::AnswerLost if writes => Ok(false),
+            StoreDay::Gone | StoreDay::AnswerLost => Err(gone()),
+            StoreDay::Full if writes => {
+                Err(PortError::new(FailureKind::DiskFull, "memory: no room").hint("free space"))
+            }
+            StoreDay::Full => Ok(true),
+        }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Memory> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -291,15 +332,23 @@ impl Store for FakeStore {
         if batch.answers.iter().any(is_too_large) {
             return Err(PortError::too_large("the answer to a delivery", ANSWER_BYTES_MAX));
         }
-        let mut kept = self.kept();
-        Ok(Kept {
-            received: batch.incoming.iter().map(|incoming| kept.receive(incoming)).collect(),
-            answers: batch.answers.iter().map(|answering| kept.answer(answering)).collect(),
-            entries: batch.entries.iter().map(|entry| kept.note(entry)).collect(),
-        })
+        let arrives = self.meet(true).await?;
+        let done = {
+            let mut kept = self.kept();
+            Kept {
+                received: batch.incoming.iter().map(|incoming| kept.receive(incoming)).collect(),
+                answers: batch.answers.iter().map(|answering| kept.answer(answering)).collect(),
+                entries: batch.entries.iter().map(|entry| kept.note(entry)).collect(),
+            }
+        };
+        match arrives {
+            true => Ok(done),
+            false => Err(PortError::new(FailureKind::TimedOut, "memory: no answer in time")),
+        }
     }
 
     async fn unanswered(&self, project: &ProjectName, limit: u32) -> Result<Vec<WebhookDelivery>, PortError> {
+        self.meet(false).await?;
         let kept = self.kept();
         let is_open = |known: &&Known| known.delivery.project == *project && known.answer.is_none();
         let mut open: Vec<_> = kept.deliveries.values().filter(is_open).collect();
@@ -312,6 +361,7 @@ impl Store for FakeStore {
         project: &ProjectName,
         run: RunId,
     ) -> Result<Option<(WebhookDelivery, Option<DeliveryAnswer>)>, PortError> {
+        self.meet(false).await?;
         let is_it = |known: &&Known| known.delivery.project == *project && known.delivery.run == run;
         Ok(self.kept().deliveries.values().find(is_it).map(Known::pair))
     }
