@@ -31,12 +31,10 @@ fn serve(project: &Project) -> Running {
 }
 
 #[track_caller]
-fn comes_back(project: &Project, tag: &str) {
-    wait_for(&format!("{tag} to be live again"), BACK_SECONDS_MAX, || {
-        let answer = http::get(project.port, "/").ok()?;
-        (answer.status == 200 && answer.release() == tag).then_some(())
-    });
-    wait_for("nobody to be at work", BACK_SECONDS_MAX, || project.lease()["holder"].is_null().then_some(()));
+fn comes_back(project: &Project, daemon: &Running, tag: &str) {
+    daemon.wait_until_printed("web in prod: ");
+    let answer = http::get(project.port, "/").unwrap();
+    assert_eq!((answer.status, answer.release()), (200, tag));
     project.expect_settled(tag);
 }
 
@@ -47,7 +45,7 @@ fn what_was_live_comes_back_with_the_daemon_and_outlives_it() {
     project.deploy("v2");
     power_fails(&project);
     let daemon = serve(&project);
-    comes_back(&project, "v2");
+    comes_back(&project, &daemon, "v2");
     let apps: Vec<_> = project.apps().iter().map(|app| app.pid).collect();
     daemon.signal(Signal::TERM);
     daemon.end().expect(0);
@@ -77,7 +75,7 @@ fn a_run_that_the_power_failure_cut_off_is_brought_to_its_end() {
     power_fails(&project);
     project.open_gate();
     let daemon = serve(&project);
-    comes_back(&project, "v2");
+    comes_back(&project, &daemon, "v2");
     daemon.signal(Signal::TERM);
     daemon.end().expect(0);
 }

@@ -3,6 +3,7 @@
 mod action;
 mod calls;
 mod github;
+mod served;
 mod workflow;
 
 use std::path::Path;
