@@ -4,4 +4,6 @@ mod a;
 mod b;
 mod embedded;
 mod fleet;
+mod serve;
 mod support;
+mod trigger;

@@ -27,13 +27,13 @@ services:
     restart: unless-stopped
     ports: ["127.0.0.1:$PORT:5000"]
     environment: { DEPLOYED_TAG: "\${IMAGE_TAG}" }
-    healthcheck: { test: [CMD, /hello, --probe], interval: 1s, timeout: 2s, retries: 2 }
+    healthcheck: { test: [CMD, /hello, --probe], interval: 500ms, timeout: 2s, retries: 2 }
     depends_on: [db, queue]
   db:
     image: $REGISTRY/app:db
     container_name: $PROJECT-db
     restart: unless-stopped
-    healthcheck: { test: [CMD, /hello, --probe], interval: 1s, timeout: 2s, retries: 2 }
+    healthcheck: { test: [CMD, /hello, --probe], interval: 500ms, timeout: 2s, retries: 2 }
   queue:
     image: $REGISTRY/app:db
     container_name: $PROJECT-queue

@@ -33,5 +33,6 @@ mod stuck;
 mod supervised;
 mod troubleshooting;
 mod watch;
+mod woken;
 mod workers;
 mod wrongly;

@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: a project in a folder of its own, the real binary, and cleaning up.
 
 pub mod app;
+pub mod certificate;
 pub mod chaos;
 pub mod cut;
 pub mod dark;

@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-proxy", &["lockgate-own", "lockgate-sockets"]),
     ("lockgate-render", &["lockgate-model"]),
     ("lockgate-mcp", &["lockgate-model", "lockgate-orchestrator", "lockgate-render"]),
+    ("lockgate-client", &["lockgate-model", "lockgate-signature"]),
     (
         "lockgate-server",
         &[

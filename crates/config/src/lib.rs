@@ -27,6 +27,7 @@ use at::At;
 use tree::Node;
 
 pub use error::{ConfigError, Kind, Place, Problem};
+pub use quantity::{SPAN_EXPECTS, span};
 pub use schema::schema;
 
 /// The file's names, the first wins.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_sockets::{Inherited, Lock, Program};
+use lockgate_sockets::{Inherited, Lock, Program, raise_descriptor_limit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -83,7 +83,7 @@ pub async fn start(config: ProxyConfig) -> Result<ProxyHandle, ProxyError> {
 /// soft limit of open descriptors is raised to the hard one.
 pub async fn serve(config: ProxyConfig) -> Result<(), ProxyError> {
     let inherited = Inherited::from_environment(HANDOVER).map_err(ProxyError::sockets)?;
-    descriptors::raise_limit();
+    raise_descriptor_limit();
     let watch = |kind| signal(kind).map_err(|error| ProxyError::Stopped { reason: error.to_string() });
     let mut terminate = watch(SignalKind::terminate())?;
     let mut interrupt = watch(SignalKind::interrupt())?;

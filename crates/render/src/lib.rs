@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
 mod closely;
 mod failure;
+mod github;
 mod history;
 mod json;
 mod lines;
@@ -21,8 +23,10 @@ mod fixtures;
 
 use std::io;
 
+pub use answer::answer_text;
 pub use closely::closely_text;
 pub use failure::failure_text;
+pub use github::{Job, Severity};
 pub use history::history_text;
 pub use json::Json;
 pub use live::Live;

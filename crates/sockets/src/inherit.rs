@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
 use rustix::net::AddressFamily;
 use serde::{Deserialize, Serialize};
 
@@ -130,11 +130,11 @@ fn adopt(number: RawFd) -> Result<OwnedFd, SocketsError> {
     Ok(descriptor)
 }
 
-/// Inheritable copies of descriptors, for one child. They close when this is dropped, which should be soon: whatever
-/// else is started meanwhile inherits them too.
+/// Copies of descriptors for one child, and for no other: whatever else is started meanwhile does not inherit them. They close
+/// in this process when this is dropped.
 pub struct Copies {
     passed: Passed,
-    _open: Vec<OwnedFd>,
+    open: Vec<OwnedFd>,
 }
 
 impl Copies {
@@ -147,7 +147,7 @@ impl Copies {
     ) -> std::io::Result<Self> {
         let mut open = Vec::new();
         let mut copy = |descriptor: BorrowedFd<'_>| {
-            let copy = rustix::io::dup(descriptor)?; // `dup` clears close-on-exec.
+            let copy = fcntl_dupfd_cloexec(descriptor, SYSTEMD_FIRST)?;
             let number = copy.as_raw_fd();
             open.push(copy);
             Ok::<RawFd, rustix::io::Errno>(number)
@@ -155,18 +155,59 @@ impl Copies {
         let listeners = listeners.map(&mut copy).collect::<Result<_, _>>()?;
         let lock = lock.map(&mut copy).transpose()?;
         let passed = Passed { listeners, lock, link: copy(link.as_fd())? };
-        Ok(Self { passed, _open: open })
+        Ok(Self { passed, open })
     }
 
-    /// Tells the child the numbers, by the variable that it reads them from.
+    /// Has the child keep them, and tells it the numbers, by the variable that it reads them from. They must be open until it
+    /// was started.
     ///
     /// # Errors
     /// They cannot be written as JSON.
+    #[allow(unsafe_code)] // The standard library has no other way to give a child descriptors by their numbers.
     pub fn announce(&self, variable: &str, command: &mut tokio::process::Command) -> std::io::Result<()> {
         for name in SYSTEMD_VARIABLES {
             command.env_remove(name);
         }
         command.env(variable, serde_json::to_string(&self.passed)?);
+        let numbers: Vec<RawFd> = self.open.iter().map(AsRawFd::as_raw_fd).collect();
+        let keep = move || {
+            for number in &numbers {
+                // SAFETY: this runs in the child, between fork and exec: it has a copy of every descriptor that was open in its
+                // parent, which keeps these open meanwhile.
+                let descriptor = unsafe { BorrowedFd::borrow_raw(*number) };
+                fcntl_setfd(descriptor, FdFlags::empty())?;
+            }
+            Ok(())
+        };
+        // SAFETY: it calls fcntl(2) and nothing else, which is safe after a fork of a process with several threads.
+        unsafe { command.pre_exec(keep) };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A daemon starts other programs at any time, from other threads: none of them is to keep its port or its lock.
+    #[tokio::test]
+    async fn only_the_child_that_they_are_for_gets_copies() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (link, _theirs) = UnixStream::pair().unwrap();
+        let copies = Copies::new([listener.as_fd()].into_iter(), Some(listener.as_fd()), &link).unwrap();
+        let numbers: Vec<RawFd> = copies.open.iter().map(AsRawFd::as_raw_fd).collect();
+        assert_eq!(numbers.len(), 3);
+        let list =
+            numbers.iter().map(|number| format!("/proc/self/fd/{number}")).collect::<Vec<_>>().join(" ");
+        let look = format!("ls {list} 2>/dev/null | wc -l; echo $COPIES");
+        let seen = async |command: &mut tokio::process::Command| {
+            let output = command.args(["-c", &look]).output().await.unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(seen(&mut tokio::process::Command::new("sh")).await, "0\n\n");
+        let mut child = tokio::process::Command::new("sh");
+        copies.announce("COPIES", &mut child).unwrap();
+        let told = serde_json::to_string(&copies.passed).unwrap();
+        assert_eq!(seen(&mut child).await, format!("3\n{told}\n"));
     }
 }

@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod descriptors;
 mod error;
 mod inherit;
 mod link;
 mod lock;
 mod successor;
 
+pub use descriptors::raise_descriptor_limit;
 pub use error::SocketsError;
 pub use inherit::{Copies, Inherited, Listener, forget_variables};
 pub use link::Link;

@@ -6,6 +6,7 @@ mod crontab;
 mod deploy;
 mod doctor;
 mod follow;
+mod github_actions;
 mod history;
 mod init;
 mod logs;
@@ -14,8 +15,11 @@ mod missing;
 mod plan;
 mod run_schedule;
 mod schedule;
+mod serve;
+mod serve_check;
 mod setup;
 mod status;
+mod trigger;
 
 use clap::CommandFactory;
 
@@ -64,7 +68,9 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             }
         }
         Command::RunSchedule(args) => run_schedule::run(&args, &global, output).await,
+        Command::Trigger(args) => trigger::run(&args, output).await,
         Command::Mcp(args) => mcp::run(&args, &global).await,
+        Command::Serve(args) => serve::run(args, &global, output).await,
         Command::Setup(args) => setup::run(&args, &global, output).await,
         Command::Demo => demo::run(output).await,
         Command::Completions { shell } => {

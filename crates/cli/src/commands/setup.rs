@@ -47,6 +47,7 @@ pub async fn run(args: &Setup, global: &Global, output: &Output) -> Result<Exit,
     }
     let units = wanted.units();
     if changes.is_same() && is_up(&systemd, &units).await? {
+        wanted.tell_missing(output, &changes);
         wanted.end(output, &changes, false);
         return Ok(Exit::Succeeded);
     }
@@ -169,6 +170,15 @@ impl Wanted {
                 Change::New | Change::Same | Change::Kept => {}
             }
         }
+        self.tell_missing(output, changes);
+        if whole && !changes.is_same() {
+            let typed: Vec<String> = self.commands(changes).iter().map(|argv| argv.join(" ")).collect();
+            output.verbatim(&format!("==> then\n{}", typed.join("\n")));
+        }
+    }
+
+    /// The file is a person's own once it is there.
+    fn tell_missing(&self, output: &Output, changes: &Changes) {
         let missing = self.variables.missing(&self.names);
         let is_kept = changes.0.iter().any(|(_, change)| *change == Change::Kept);
         if is_kept && !missing.is_empty() {
@@ -177,10 +187,6 @@ impl Wanted {
                 self.environment,
                 missing.join(", ")
             ));
-        }
-        if whole && !changes.is_same() {
-            let typed: Vec<String> = self.commands(changes).iter().map(|argv| argv.join(" ")).collect();
-            output.verbatim(&format!("==> then\n{}", typed.join("\n")));
         }
     }
 

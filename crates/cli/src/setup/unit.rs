@@ -61,6 +61,8 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 ExecStart={command}
+# A new version, or another lockgate.yaml: calls that wait go on waiting, which a restart ends with 503.
+ExecReload={command} --upgrade
 WorkingDirectory={root}
 User={user}
 {group}EnvironmentFile={environment}

@@ -33,9 +33,9 @@ async fn every_call_is_in_it_with_who_from_where_what_and_its_result() {
         [
             "accepted | ci acme/shop#17 | 192.0.2.7 | v1 (abcdef01) at /deploy, as a".to_owned(),
             format!("deployed | ci acme/shop#17 | 192.0.2.7 | v1 ({})", digest.short()),
+            format!("repeated | ci acme/shop#17 | 192.0.2.7 | at /deploy: it is run {}", ticket.run),
             "differs | ci acme/shop#17 | 192.0.2.7 | at /deploy: the id a was used before, for another body"
                 .to_owned(),
-            format!("repeated | ci acme/shop#17 | 192.0.2.7 | at /deploy: it is run {}", ticket.run),
         ]
     );
     let records = world.audit().await;
