@@ -48,13 +48,13 @@ fn a_new_certificate_is_taken_under_load_and_no_connection_is_dropped() {
     let served = Served::new("[]");
     let daemon = served.start();
     let first = served.certificate();
-    let mut open = encrypted(daemon.address, &[first.clone()]).unwrap();
+    let mut open = encrypted(daemon.address, std::slice::from_ref(&first)).unwrap();
     assert_eq!(open.send("GET", "/healthz", &[], b"").unwrap().status, 200);
     served.put_certificate("second");
     let second = served.certificate();
     let users = Users::start(daemon.address, &[first, second.clone()]);
     wait_for("the new certificate", 20, || {
-        let mut new = encrypted(daemon.address, &[second.clone()]).ok()?;
+        let mut new = encrypted(daemon.address, std::slice::from_ref(&second)).ok()?;
         new.send("GET", "/healthz", &[("connection", "close")], b"").ok()
     });
     assert_eq!(open.send("GET", "/healthz", &[], b"").unwrap().status, 200, "the one that was open goes on");
