@@ -159,7 +159,8 @@ impl Daemon {
         let unprotected = |error: lockgate_server::Unprotected| {
             CliError::usage(error.to_string(), "`openssl rand -hex 32` makes a good secret")
         };
-        let endpoints = Endpoints::new(self.project.clone(), self.queue.clone(), Bounds::default())
+        let mask = secrets::mask(&self.project);
+        let endpoints = Endpoints::new(self.project.clone(), self.queue.clone(), mask, Bounds::default())
             .map_err(unprotected)?;
         let calls: Answer = Arc::new(move |request, peer| {
             let endpoints = endpoints.clone();
