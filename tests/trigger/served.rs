@@ -72,7 +72,7 @@ fn a_deployment_is_seen_from_ci_to_its_end() {
     assert!(said.stdout.starts_with(&format!("succeeded: {NEWER} (")), "{said}");
     site.project.expect_live(NEWER);
 
-    let again = site.trigger(NEWER, "--format json").expect(0);
+    let again = site.trigger(NEWER, "--format json --committed-at 2026-11-27T06:40:00Z").expect(0);
     let last = again.last();
     assert_eq!((&last["event"], &last["status"]), (&"answer".into(), &"live_already".into()), "{again}");
 

@@ -8,8 +8,8 @@ use lockgate_config::init::{InitError, import_services_yaml, propose};
 use lockgate_model::{EnvironmentName, Failure};
 use lockgate_ports::PortError;
 
-use super::{crontab, github_actions};
-use crate::args::{Format, Global, Init, InitOther};
+use super::crontab;
+use crate::args::{Format, Global, Init};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -19,9 +19,6 @@ use crate::wiring;
 const ENVIRONMENT: &str = "prod";
 
 pub fn run(init: &Init, global: &Global, output: &Output) -> Result<Exit, CliError> {
-    if let Some(InitOther::GithubActions(args)) = &init.other {
-        return github_actions::run(args, global, output);
-    }
     let dir = std::env::current_dir()?;
     let target = global.config.clone().unwrap_or_else(|| dir.join(lockgate_config::FILE_NAMES[0]));
     let environment = EnvironmentName::new(global.env.as_deref().unwrap_or(ENVIRONMENT))

@@ -1,6 +1,7 @@
 //! One file per family of commands.
 
 mod abandoned;
+mod audit;
 mod context;
 mod crontab;
 mod deploy;
@@ -23,7 +24,7 @@ mod trigger;
 
 use clap::CommandFactory;
 
-use crate::args::{Args, Command, GateSet};
+use crate::args::{Args, Command, GateSet, InitOther};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -34,7 +35,10 @@ pub use context::Context;
 pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
     let global = args.global;
     match args.command {
-        Command::Init(init) => init::run(&init, &global, output),
+        Command::Init(init) => match &init.other {
+            Some(InitOther::GithubActions(args)) => github_actions::run(args, &global, output),
+            None => init::run(&init, &global, output),
+        },
         Command::Doctor { service } => {
             doctor::run(&Context::load(&global, output)?, service.as_deref()).await
         }
@@ -57,6 +61,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             status::run(&Context::load(&global, output)?, service.as_deref(), watch).await
         }
         Command::History(asked) => history::run(&Context::load(&global, output)?, &asked).await,
+        Command::Audit(asked) => audit::run(&Context::load(&global, output)?, &asked).await,
         Command::Logs { service, slot, lines } => {
             logs::run(&Context::load(&global, output)?, &service, slot.as_deref(), lines).await
         }

@@ -142,7 +142,11 @@ impl Daemon {
             });
         context.output.also_tells(orchestrator.teller().clone());
         let begin = CancellationToken::new();
-        let queue = Queue::open(QueueParts {
+        let turn = {
+            let begin = begin.clone();
+            Box::pin(async move { begin.cancelled().await })
+        };
+        let parts = QueueParts {
             project: project.name.clone(),
             orchestrator: Arc::new(orchestrator.clone()),
             store: store.clone(),
@@ -150,8 +154,8 @@ impl Daemon {
             new_run: Arc::new(tools::new_run),
             mask: secrets::mask(&project),
             spawn: tools::spawn(),
-        })
-        .await?;
+        };
+        let queue = Queue::open_before(parts, turn);
         Ok(Self { project, store, orchestrator, queue, metrics, begin })
     }
 
