@@ -1,6 +1,7 @@
 //! The embedded default: processes behind the built-in proxy, on this machine.
 
 mod apps;
+mod audit;
 mod chaos;
 mod clock;
 mod configuration;

@@ -92,6 +92,8 @@ pub enum Command {
     },
     /// Past runs, newest first; with --env only those of that environment
     History(History),
+    /// Who asked for what, from where, and what came of it, newest first
+    Audit(Audit),
     /// A slot's last log lines
     Logs {
         /// One of `services` in lockgate.yaml
@@ -226,6 +228,29 @@ impl Serve {
     pub fn serves(&self) -> bool {
         !self.check && !self.upgrade
     }
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Audit {
+    #[command(subcommand)]
+    pub what: Option<AuditCommand>,
+    /// Only entries with a lower number: the last of a page gives the next page
+    #[arg(long, value_name = "NUMBER")]
+    pub before: Option<u64>,
+    /// How many
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check that no entry was changed, taken out or put in
+    Verify {
+        /// What an earlier check printed last: with it, entries that were cut off at the end are found too
+        #[arg(long, value_name = "NUMBER:HASH")]
+        kept: Option<String>,
+    },
 }
 
 /// Hosts that are left out by name.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Digest;
+use crate::{Digest, Exit};
 
 /// Of the entry that is before the first one.
 const BEFORE_THE_FIRST: &str = "";
@@ -104,13 +104,39 @@ impl AuditFault {
     }
 }
 
+/// What checking came to, as `lockgate audit verify --format json` prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditVerified {
+    /// Always `audit`.
+    pub event: String,
+    /// Whether all that can be known is as it was written.
+    pub whole: bool,
+    /// So many entries from the first on are as they were written, of all projects.
+    pub entries: u64,
+    /// The last of them: by it a later check knows whether entries were cut off. `None`: there is none.
+    pub last: Option<AuditHead>,
+    /// The first that is not. `None`: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<AuditBreak>,
+    /// The exit code.
+    pub exit: u8,
+}
+
 /// Checks a chain, entry by entry from the first.
 #[derive(Debug, Clone, Default)]
 pub struct AuditChain {
     last: Option<AuditHead>,
+    /// What somebody has kept of an earlier check, until that entry was met.
+    kept: Option<AuditHead>,
 }
 
 impl AuditChain {
+    /// One in which that entry has to be.
+    #[must_use]
+    pub fn with(kept: Option<AuditHead>) -> Self {
+        Self { last: None, kept }
+    }
+
     /// The end of what was checked. `None`: nothing yet.
     #[must_use]
     pub fn last(&self) -> Option<&AuditHead> {
@@ -140,8 +166,30 @@ impl AuditChain {
         if link.hash != link.hash_behind(before) {
             return broken(AuditFault::Changed);
         }
+        if let Some(kept) = self.kept.take_if(|kept| kept.seq == seq)
+            && kept.hash != link.hash
+        {
+            return broken(AuditFault::NotAsKept);
+        }
         self.last = Some(AuditHead { seq, hash: link.hash.clone() });
         Ok(())
+    }
+
+    /// What it came to: with what [`AuditChain::check`] found, or where there are no more entries.
+    #[must_use]
+    pub fn verified(&self, broken: Option<AuditBreak>) -> AuditVerified {
+        let cut_off =
+            || self.kept.as_ref().map(|kept| AuditBreak { seq: kept.seq, what: AuditFault::NotAsKept });
+        let broken = broken.or_else(cut_off);
+        let exit = if broken.is_none() { Exit::Succeeded } else { Exit::Failed };
+        AuditVerified {
+            event: "audit".to_owned(),
+            whole: broken.is_none(),
+            entries: self.next(),
+            last: self.last.clone(),
+            broken,
+            exit: exit.code(),
+        }
     }
 }
 
@@ -205,5 +253,24 @@ mod tests {
         };
         assert_eq!(broken(&taken_out_and_numbered_anew), Err((1, changed)));
         assert_eq!(broken(&|links| drop(links.pop())).unwrap().unwrap().seq, 2, "this cannot be known");
+    }
+
+    #[test]
+    fn by_what_somebody_has_kept_a_cut_off_end_and_an_audit_that_was_written_anew_are_found() {
+        let (whole, anew) = (chain(&["a", "b", "c", "d"]), chain(&["a", "x", "c", "d"]));
+        let kept = AuditHead { seq: 2, hash: whole[2].hash.clone() };
+        let verified = |links: &[AuditLink]| {
+            let mut chain = AuditChain::with(Some(kept.clone()));
+            let broken = links.iter().try_for_each(|link| chain.check(link)).err();
+            chain.verified(broken)
+        };
+        let good = verified(&whole);
+        assert_eq!((good.whole, good.entries, good.exit), (true, 4, 0));
+        assert!(verified(&whole[..3]).whole);
+        for links in [&whole[..2], &anew, &[]] {
+            let bad = verified(links);
+            assert_eq!(bad.broken, Some(AuditBreak { seq: 2, what: AuditFault::NotAsKept }));
+            assert_eq!((bad.whole, bad.exit), (false, 1));
+        }
     }
 }

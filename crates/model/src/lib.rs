@@ -57,7 +57,7 @@ mod want;
 mod webhook;
 
 pub use audit::{AuditEntry, AuditRecord};
-pub use audit_chain::{AuditBreak, AuditChain, AuditFault, AuditHead, AuditLink};
+pub use audit_chain::{AuditBreak, AuditChain, AuditFault, AuditHead, AuditLink, AuditVerified};
 pub use behind::{Behind, LeftOut};
 pub use calendar::{Cron, InvalidCron, Zone};
 pub use closely::{HostClosely, Probed, ServiceClosely, SlotClosely};

@@ -23,6 +23,7 @@ mod writer;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use lockgate_model::{
     DeliveryId, DeployAnswer, DeployCall, Failure, Incoming, Millis, Received, RunId, Timestamp,
     WebhookDelivery,
@@ -38,6 +39,7 @@ pub use ticket::Ticket;
 
 use self::core::Core;
 use notes::Kind;
+use runner::Pause;
 use writer::Full;
 
 /// How far the time that a call says it was sent at may be from this machine's.
@@ -60,16 +62,25 @@ impl Queue {
     /// The store's.
     pub async fn open(parts: QueueParts) -> Result<Self, PortError> {
         let left = parts.store.unanswered(&parts.project, RECORDS_MAX).await?;
-        let core = Core::start(parts);
-        if left.len() >= RECORDS_MAX as usize {
-            // The others are looked for when these have been written.
-            core.doubt();
-        }
-        for delivery in left {
-            core.take_up(&delivery).await;
-        }
+        let core = Core::start(parts, true);
+        core.take_all_up(left).await;
         (core.parts.spawn)(Box::pin(forget_what_is_old(Arc::downgrade(&core), core.leaving())));
         Ok(Self(core))
+    }
+
+    /// As [`Queue::open`], while a daemon before this one still has what it accepted: calls are accepted and kept at once, and
+    /// nothing begins before `turn` is over. Then what is left without an answer is taken up, first that of the other daemon.
+    #[must_use]
+    pub fn open_before(parts: QueueParts, turn: BoxFuture<'static, ()>) -> Self {
+        let core = Core::start(parts, false);
+        let waiting = core.clone();
+        (core.parts.spawn)(Box::pin(async move {
+            tokio::select! {
+                () = waiting.left() => {}
+                () = turn => waiting.take_over().await,
+            }
+        }));
+        Self(core)
     }
 
     /// Accepts a call. It is durable before this returns, and goes on whoever waits for it.
@@ -233,8 +244,37 @@ impl Core {
         match self.parts.orchestrator.events_of(delivery.run).await {
             Ok(events) if events.is_empty() => drop(self.take_in(delivery, true)),
             // Where it cannot be read now, it is before it is decided what is done.
-            Ok(_) | Err(_) => self.take_in_begun(delivery),
+            Ok(_) | Err(_) => drop(self.take_in_begun(delivery)),
         }
+    }
+
+    async fn take_all_up(self: &Arc<Self>, left: Vec<WebhookDelivery>) {
+        if left.len() >= RECORDS_MAX as usize {
+            // The others are looked for when these have been written.
+            self.doubt();
+        }
+        for delivery in left.iter().filter(|delivery| self.entry(delivery.run).is_none()) {
+            self.take_up(delivery).await;
+        }
+    }
+
+    /// The daemon before this one is gone, or begins nothing any more.
+    async fn take_over(self: Arc<Self>) {
+        let mut pause = Pause::new();
+        let left = loop {
+            match self.parts.store.unanswered(&self.parts.project, RECORDS_MAX).await {
+                Ok(left) => break left,
+                Err(error) => {
+                    tracing::warn!(%error, "what a daemon before this one has left cannot be read yet")
+                }
+            }
+            if !pause.over(&self).await {
+                return;
+            }
+        };
+        self.take_all_up(left).await;
+        self.take_turn();
+        (self.parts.spawn)(Box::pin(forget_what_is_old(Arc::downgrade(&self), self.leaving())));
     }
 
     /// What was kept although it was said that it could not be.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod answer;
+mod audit;
 mod closely;
 mod failure;
 mod github;
@@ -24,6 +25,7 @@ mod fixtures;
 use std::io;
 
 pub use answer::answer_text;
+pub use audit::{audit_text, audit_verified_text};
 pub use closely::closely_text;
 pub use failure::failure_text;
 pub use github::{Job, Severity};

@@ -1,6 +1,7 @@
 //! One file per family of commands.
 
 mod abandoned;
+mod audit;
 mod context;
 mod crontab;
 mod deploy;
@@ -60,6 +61,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             status::run(&Context::load(&global, output)?, service.as_deref(), watch).await
         }
         Command::History(asked) => history::run(&Context::load(&global, output)?, &asked).await,
+        Command::Audit(asked) => audit::run(&Context::load(&global, output)?, &asked).await,
         Command::Logs { service, slot, lines } => {
             logs::run(&Context::load(&global, output)?, &service, slot.as_deref(), lines).await
         }

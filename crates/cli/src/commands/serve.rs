@@ -142,7 +142,11 @@ impl Daemon {
             });
         context.output.also_tells(orchestrator.teller().clone());
         let begin = CancellationToken::new();
-        let queue = Queue::open(QueueParts {
+        let turn = {
+            let begin = begin.clone();
+            Box::pin(async move { begin.cancelled().await })
+        };
+        let parts = QueueParts {
             project: project.name.clone(),
             orchestrator: Arc::new(orchestrator.clone()),
             store: store.clone(),
@@ -150,8 +154,8 @@ impl Daemon {
             new_run: Arc::new(tools::new_run),
             mask: secrets::mask(&project),
             spawn: tools::spawn(),
-        })
-        .await?;
+        };
+        let queue = Queue::open_before(parts, turn);
         Ok(Self { project, store, orchestrator, queue, metrics, begin })
     }
 
@@ -159,7 +163,8 @@ impl Daemon {
         let unprotected = |error: lockgate_server::Unprotected| {
             CliError::usage(error.to_string(), "`openssl rand -hex 32` makes a good secret")
         };
-        let endpoints = Endpoints::new(self.project.clone(), self.queue.clone(), Bounds::default())
+        let mask = secrets::mask(&self.project);
+        let endpoints = Endpoints::new(self.project.clone(), self.queue.clone(), mask, Bounds::default())
             .map_err(unprotected)?;
         let calls: Answer = Arc::new(move |request, peer| {
             let endpoints = endpoints.clone();

@@ -22,6 +22,11 @@ pub(super) enum Displaced {
     Superseded(Arc<Entry>),
     /// It has come itself, and its commit is older than that of who waits.
     Older(Arc<Entry>),
+    /// It was accepted by a daemon before this one and is taken up now, and who waits was accepted here, after it.
+    Late {
+        entry: Arc<Entry>,
+        by: Arc<Entry>,
+    },
 }
 
 impl Place {
@@ -31,6 +36,9 @@ impl Place {
             self.waiting = Some(entry);
             return Displaced::Nobody;
         };
+        if entry.is_taken_up && !waiting.is_taken_up {
+            return Displaced::Late { entry, by: waiting.clone() };
+        }
         if is_older(&entry, waiting) {
             return Displaced::Older(entry);
         }

@@ -232,7 +232,7 @@ async fn a_hundred_calls_at_once_for_one_service_are_all_answered_and_few_are_do
     let begun = Call::deploy(format!("{{\"image_sha\":\"{first}\"}}")).header("Prefer", "respond-async");
     let place = begun.send(&daemon).await.header("location").unwrap().to_owned();
     daemon.scripted.has_begun(1).await;
-    let sends = (0..100).map(|number| {
+    let sends = (1..=100).map(|number| {
         let sha = format!("{number:08x}").repeat(5);
         let call = Call::deploy(format!("{{\"image_sha\":\"{sha}\"}}"));
         let daemon = &daemon;
