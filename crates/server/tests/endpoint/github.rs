@@ -150,8 +150,10 @@ async fn a_push_and_a_workflow_of_the_branch_deploy_at_once_and_are_not_waited_f
     }
     // X-GitHub-Delivery is not signed: whoever sends a message again is known by the message.
     let begun = daemon.scripted.started().len();
+    let last = with(workflow_run(), "/workflow_run/event", "merge_group");
+    let last = with(last, "/workflow_run/head_sha", other.as_str()).to_string();
     for id in ["1", "2"] {
-        let again = Call::deploy(with(workflow_run(), "/workflow_run/head_sha", other.as_str()).to_string())
+        let again = Call::deploy(last.clone())
             .header("X-GitHub-Event", "workflow_run")
             .header("X-GitHub-Delivery", id);
         assert_eq!(again.send(&daemon).await.status, 202);

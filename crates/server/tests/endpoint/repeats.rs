@@ -1,6 +1,6 @@
 //! The same call again: at once, later, after a restart, out of time.
 
-use lockgate_model::DeployStatus;
+use lockgate_model::{DeployStatus, Digest, Release, SeenLive, Timestamp};
 
 use crate::call::{Call, SHA};
 use crate::daemon::{Daemon, NOW, WHSEC};
@@ -158,6 +158,23 @@ async fn an_older_commit_is_refused_unless_by_force() {
         ))
     };
     assert_eq!(call(OTHER, -100, "").send(&daemon).await.status, 200);
+    // What is live is what somebody has seen, and not what was answered.
+    let tag = "sha-ffffffff";
+    let release = Release {
+        service: "web".parse().unwrap(),
+        tag: tag.parse().unwrap(),
+        digest: Digest::of(tag.as_bytes()),
+        image: None,
+        commit: None,
+    };
+    let seen = SeenLive {
+        project: "shop".parse().unwrap(),
+        environment: "prod".parse().unwrap(),
+        release,
+        at: Timestamp(now() * 1000),
+        run: None,
+    };
+    daemon.store.saw_live(&seen).await.unwrap();
     let older = call(SHA, -200, "").send(&daemon).await;
     assert_eq!((older.status, older.told().status), (409, DeployStatus::Older), "{older:?}");
     let forced = call(SHA, -200, ",\"force\":true").send(&daemon).await;
