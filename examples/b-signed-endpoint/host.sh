@@ -51,7 +51,7 @@ here() {
     -e "s|127.0.0.1:8000:8000|127.0.0.1:$APP:8000|g; s|CMD, curl, -f, \"[^\"]*\"|CMD, /hello, --probe|g" \
     -e "s|0.0.0.0:8443|127.0.0.1:$CALLS_PORT|g; s|deploy.example.com:8443|127.0.0.1:$CALLS_PORT|g" \
     -e "s|/etc/lockgate/|$WORK/|g; s|/srv/kelvin|$VM|g; s|0123456789abcdef0123456789abcdef01234567|$(sha second)|g" \
-    -e "s|^sudo --preserve-env=WEBHOOK_SECRET ||"
+    -e "s|^sudo --preserve-env=WEBHOOK_SECRET ||; s|lockgate trigger |lockgate trigger --cacert $WORK/ca.pem |"
 }
 
 push_images() {
