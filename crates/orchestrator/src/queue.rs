@@ -65,8 +65,9 @@ impl Queue {
             // The others are looked for when these have been written.
             core.doubt();
         }
-        for delivery in left {
-            core.take_up(&delivery).await;
+        // What comes later has arrived later than as many as these.
+        for (arrived, delivery) in (1..).zip(left) {
+            core.take_up(&delivery, arrived).await;
         }
         (core.parts.spawn)(Box::pin(forget_what_is_old(Arc::downgrade(&core), core.leaving())));
         Ok(Self(core))
@@ -226,14 +227,14 @@ fn known(delivery: WebhookDelivery) -> Incoming {
 
 impl Core {
     /// What an earlier daemon has accepted.
-    async fn take_up(self: &Arc<Self>, delivery: &WebhookDelivery) {
+    async fn take_up(self: &Arc<Self>, delivery: &WebhookDelivery, arrived: u64) {
         if delivery.call.is_none() {
             return self.give_up(delivery.clone());
         }
         match self.parts.orchestrator.events_of(delivery.run).await {
-            Ok(events) if events.is_empty() => drop(self.take_in(delivery, true)),
+            Ok(events) if events.is_empty() => drop(self.take_in(delivery, arrived, true)),
             // Where it cannot be read now, it is before it is decided what is done.
-            Ok(_) | Err(_) => self.take_in_begun(delivery),
+            Ok(_) | Err(_) => self.take_in_begun(delivery, arrived),
         }
     }
 

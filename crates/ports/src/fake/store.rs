@@ -61,14 +61,19 @@ impl Memory {
         };
         let is_new = run.is_some() || !self.deliveries.contains_key(&key(delivery));
         if is_new {
-            let known = Known { delivery: delivery.clone(), answer: None, seq: self.arrived };
             self.arrived += 1;
+            let known = Known { delivery: delivery.clone(), answer: None, seq: self.arrived };
             self.deliveries.insert(key(delivery), known);
             if let Some(entry) = &incoming.entry {
                 self.note(&AuditEntry { run: run.or(entry.run), ..entry.clone() });
             }
         }
         received
+    }
+
+    fn arrived_of(&self, received: &Received, incoming: &Incoming) -> u64 {
+        let delivery = received.first().unwrap_or(&incoming.delivery);
+        self.deliveries.get(&key(delivery)).map_or(0, |known| known.seq)
     }
 
     fn earlier<'k>(&self, known: &'k Known) -> Earlier<'k> {
@@ -335,8 +340,15 @@ impl Store for FakeStore {
         let arrives = self.meet(true).await?;
         let done = {
             let mut kept = self.kept();
+            let received = batch.incoming.iter().map(|incoming| {
+                let received = kept.receive(incoming);
+                let arrived = kept.arrived_of(&received, incoming);
+                (received, arrived)
+            });
+            let (received, arrived) = received.unzip();
             Kept {
-                received: batch.incoming.iter().map(|incoming| kept.receive(incoming)).collect(),
+                received,
+                arrived,
                 answers: batch.answers.iter().map(|answering| kept.answer(answering)).collect(),
                 entries: batch.entries.iter().map(|entry| kept.note(entry)).collect(),
             }
@@ -381,6 +393,18 @@ impl Store for FakeStore {
         };
         let latest = kept.deliveries.values().filter(has_made).max_by_key(|known| known.seq);
         Ok(latest.map(|known| known.delivery.clone()))
+    }
+
+    async fn settled_after(&self, project: &ProjectName, run: RunId) -> Result<Option<RunId>, PortError> {
+        self.meet(false).await?;
+        let kept = self.kept();
+        let mut of_project = kept.deliveries.values().filter(|known| known.delivery.project == *project);
+        let Some(asked) = of_project.clone().find(|known| known.delivery.run == run) else { return Ok(None) };
+        let is_settled = |known: &&Known| known.answer.as_ref().is_some_and(|answer| answer.settled);
+        let later = of_project
+            .by_ref()
+            .filter(|known| known.seq > asked.seq && known.place() == asked.place() && is_settled(known));
+        Ok(later.max_by_key(|known| known.seq).map(|known| known.delivery.run))
     }
 
     async fn forget_deliveries(&self, project: &ProjectName, before: Timestamp) -> Result<u64, PortError> {
