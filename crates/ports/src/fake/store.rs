@@ -1,7 +1,7 @@
 //! A store in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use lockgate_model::{
@@ -140,17 +140,34 @@ pub enum StoreDay {
     Full,
 }
 
+/// Asked before (`false`) and after (`true`) a batch is kept: whether its caller dies there, and hears nothing more.
+pub type Dies = Arc<dyn Fn(bool) -> bool + Send + Sync>;
+
 /// Forgets everything when it is dropped.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct FakeStore {
     kept: Mutex<Memory>,
     day: Mutex<StoreDay>,
+    dies: Mutex<Option<Dies>>,
 }
 
 impl FakeStore {
     /// How calls go from now on.
     pub fn has(&self, day: StoreDay) {
         *self.day.lock().unwrap_or_else(PoisonError::into_inner) = day;
+    }
+
+    /// Who keeps something from now on may die.
+    pub fn kills(&self, dies: Dies) {
+        *self.dies.lock().unwrap_or_else(PoisonError::into_inner) = Some(dies);
+    }
+
+    /// For ever, where its caller dies.
+    async fn point(&self, is_kept: bool) {
+        let dies = self.dies.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if dies.is_some_and(|dies| dies(is_kept)) {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Before a call: whether its answer arrives.
@@ -338,6 +355,7 @@ impl Store for FakeStore {
             return Err(PortError::too_large("the answer to a delivery", ANSWER_BYTES_MAX));
         }
         let arrives = self.meet(true).await?;
+        self.point(false).await;
         let done = {
             let mut kept = self.kept();
             let received = batch.incoming.iter().map(|incoming| {
@@ -353,6 +371,7 @@ impl Store for FakeStore {
                 entries: batch.entries.iter().map(|entry| kept.note(entry)).collect(),
             }
         };
+        self.point(true).await;
         match arrives {
             true => Ok(done),
             false => Err(PortError::new(FailureKind::TimedOut, "memory: no answer in time")),
