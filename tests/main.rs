@@ -1,6 +1,9 @@
 //! End to end.
 
 mod a;
+mod b;
 mod embedded;
 mod fleet;
+mod serve;
 mod support;
+mod trigger;

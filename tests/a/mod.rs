@@ -9,6 +9,6 @@ mod here;
 mod killed;
 mod owned;
 mod registry;
-mod scene;
+pub(crate) mod scene;
 mod several;
 mod two_hosts;

@@ -22,6 +22,11 @@ pub struct Scene {
 impl Scene {
     /// Starts a script of this folder. `None`, said so, where a part is missing.
     pub fn start(name: &str, args: &[String], programs: &[&str]) -> Option<Scene> {
+        Self::start_in("tests/a", name, args, programs)
+    }
+
+    /// Starts a script of another folder.
+    pub fn start_in(folder: &str, name: &str, args: &[String], programs: &[&str]) -> Option<Scene> {
         if let Some(missing) = PROGRAMS.iter().chain(programs).find(|program| !is_there(program)) {
             skipped(&format!("{missing} is not installed"));
             return None;
@@ -31,7 +36,7 @@ impl Scene {
             return None;
         }
         let mut script = Command::new("bash")
-            .arg(of_repository("tests/a").join(name))
+            .arg(of_repository(folder).join(name))
             .args(args)
             // The images want the static `hello`, which is built beside this test's own binaries.
             .env("CARGO_TARGET_DIR", target_folder())

@@ -59,6 +59,11 @@ pub fn unix(path: &Path) -> io::Result<Client<UnixStream>> {
     Ok(Client { stream: BufReader::new(stream), closed: false })
 }
 
+/// Over a stream that is there already.
+pub fn over<S: Read + Write>(stream: S) -> Client<S> {
+    Client { stream: BufReader::new(stream), closed: false }
+}
+
 /// One request on a connection of its own.
 pub fn get(port: u16, path: &str) -> io::Result<Answer> {
     tcp(port)?.send("GET", path, &[("connection", "close")], b"")

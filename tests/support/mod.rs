@@ -1,10 +1,12 @@
 //! What the end-to-end tests stand on: a project in a folder of its own, the real binary, and cleaning up.
 
 pub mod app;
+pub mod certificate;
 pub mod chaos;
 pub mod cut;
 pub mod dark;
 pub mod double;
+pub mod files;
 pub mod http;
 pub mod load;
 pub mod mcp;

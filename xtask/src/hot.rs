@@ -14,6 +14,7 @@ const HEADING: &str = "[profile.release.package]";
 const SELDOM: &[&str] = &[
     // Its configuration, its state and its control socket.
     "lockgate-own",
+    "lockgate-sockets",
     "serde",
     "serde_core",
     "serde_json",

@@ -14,6 +14,8 @@ use crate::files::rust_files;
 const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-model", &[]),
     ("lockgate-own", &[]),
+    ("lockgate-signature", &[]),
+    ("lockgate-sockets", &["lockgate-own"]),
     ("lockgate-config", &["lockgate-model", "lockgate-own"]),
     ("lockgate-plan", &["lockgate-model"]),
     ("lockgate-engine", &["lockgate-model"]),
@@ -30,9 +32,20 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockgate-own",
         ],
     ),
-    ("lockgate-proxy", &["lockgate-own"]),
+    ("lockgate-proxy", &["lockgate-own", "lockgate-sockets"]),
     ("lockgate-render", &["lockgate-model"]),
     ("lockgate-mcp", &["lockgate-model", "lockgate-orchestrator", "lockgate-render"]),
+    ("lockgate-client", &["lockgate-model", "lockgate-signature"]),
+    (
+        "lockgate-server",
+        &[
+            "lockgate-model",
+            "lockgate-orchestrator",
+            "lockgate-own",
+            "lockgate-signature",
+            "lockgate-sockets",
+        ],
+    ),
     ("lockgate-hello", &[]),
     ("lockgate-builtin", &["lockgate-model", "lockgate-ports", "lockgate-own", "lockgate-proxy"]),
     ("lockgate-caddy", &["lockgate-model", "lockgate-ports"]),
@@ -59,6 +72,7 @@ const NO_CRATES: &[(&str, &[&str])] = &[
     ("lockgate-engine", &["hyper", "reqwest", "sqlx", "openssh", "bollard"]),
     ("lockgate-ports", &["reqwest", "sqlx", "openssh", "bollard"]),
     ("lockgate-render", &["tokio", "sqlx"]),
+    ("lockgate-signature", &["tokio", "hyper", "reqwest", "sqlx", "async-trait"]),
 ];
 
 /// Words that only some rooms may use in shipped code: (what, words, rooms that may).
@@ -77,7 +91,14 @@ const WORDS: &[(&str, &[&str], &[&str])] = &[
         "starts a process",
         &["process::Command", "Command::spawn"],
         // `process` starts services: on this machine without a shell around them, which would cost half the start.
-        &["lockgate", "lockgate-local", "lockgate-ssh", "lockgate-proxy", "lockgate-process"],
+        &[
+            "lockgate",
+            "lockgate-local",
+            "lockgate-ssh",
+            "lockgate-proxy",
+            "lockgate-sockets",
+            "lockgate-process",
+        ],
     ),
 ];
 

@@ -1,8 +1,14 @@
 //! The command line.
 
+mod init;
+mod trigger;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub use init::{GithubActions, Init, InitOther};
+pub use trigger::Trigger;
 
 /// Deploys containers and processes without dropping a request, and rolls back by itself.
 #[derive(Debug, Parser)]
@@ -48,7 +54,7 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Look around in this folder and write a lockgate.yaml
+    /// Look around in this folder and write a lockgate.yaml; or a workflow for CI
     Init(Init),
     /// Check all that a deployment will need on every host
     Doctor {
@@ -116,8 +122,14 @@ pub enum Command {
     },
     /// Deploy what the schedule says is due; for cron
     RunSchedule(RunSchedule),
+    /// Ask a `lockgate serve` for a deployment and follow it to its end; for CI
+    Trigger(Trigger),
     /// An agent's tools by the Model Context Protocol, on stdin and stdout
     Mcp(Mcp),
+    /// Take signed calls, as CI makes them, and deploy: `serve` in lockgate.yaml
+    Serve(Serve),
+    /// Install what this machine needs; with --daemon `lockgate serve` as a service of systemd
+    Setup(Setup),
     /// Show the main job on this machine, without Docker
     Demo,
     /// Print a completion script
@@ -130,16 +142,6 @@ pub enum Command {
     /// The app that `demo` deploys
     #[command(hide = true)]
     DemoApp { release: String },
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct Init {
-    /// System A's services.yaml to take over
-    #[arg(long, value_name = "FILE")]
-    pub import: Option<PathBuf>,
-    /// Print it instead of writing lockgate.yaml
-    #[arg(long)]
-    pub print: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -161,6 +163,33 @@ pub struct Mcp {
     /// was shown
     #[arg(long)]
     pub agent_confirms: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Serve {
+    /// Say all that would be wrong: configuration, certificate, addresses, store, hosts; serve nothing
+    #[arg(long)]
+    pub check: bool,
+    /// Replace the one that serves here by a new process of this program, without a refused connection; as SIGHUP does
+    #[arg(long, conflicts_with = "check")]
+    pub upgrade: bool,
+    /// What this process was given by the one before it, or by systemd.
+    #[arg(skip)]
+    pub given: Option<crate::given::Given>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Setup {
+    /// The unit that runs `lockgate serve` and brings what is live back after a reboot, with a socket of its own so that a
+    /// restart refuses no call. Variables that lockgate.yaml names are kept in /etc/lockgate, readable by root alone
+    #[arg(long, required = true)]
+    pub daemon: bool,
+    /// Show the files and what would be run; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write units anew that are there with another content
+    #[arg(long)]
+    pub replace: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -192,6 +221,13 @@ pub struct History {
     /// How many
     #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
+}
+
+impl Serve {
+    /// Whether it is the daemon itself, not a look at it or a word to it.
+    pub fn serves(&self) -> bool {
+        !self.check && !self.upgrade
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -58,6 +58,25 @@ impl From<lockgate_ports::PortError> for CliError {
     }
 }
 
+impl From<lockgate_server::ServeError> for CliError {
+    fn from(error: lockgate_server::ServeError) -> Self {
+        use lockgate_server::ServeError;
+        let hint = error.hint();
+        match &error {
+            ServeError::AlreadyRunning { .. } => {
+                Failure::new(FailureKind::Conflict, error.to_string()).hint(hint).into()
+            }
+            ServeError::Certificate(_) | ServeError::PlainHttp { .. } => Self::usage(error.to_string(), hint),
+            ServeError::Listen { .. } | ServeError::Sockets(_) => {
+                Failure::new(FailureKind::Refused, error.to_string()).hint(hint).into()
+            }
+            ServeError::Handover { .. } | ServeError::Io { .. } => {
+                Failure::new(FailureKind::Other, error.to_string()).hint(hint).into()
+            }
+        }
+    }
+}
+
 impl From<lockgate_proxy::ProxyError> for CliError {
     fn from(error: lockgate_proxy::ProxyError) -> Self {
         use lockgate_proxy::ProxyError;

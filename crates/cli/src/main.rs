@@ -6,14 +6,17 @@ mod demo;
 mod error;
 mod exit;
 mod found_config;
+mod given;
 mod output;
 mod proxy;
 mod requester;
 mod schedule_files;
 mod secrets;
+mod setup;
 mod sink;
 mod tools;
 mod typed;
+mod watcher;
 mod wiring;
 
 use std::process::ExitCode;
@@ -25,24 +28,44 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Of `lockgate serve`: strangers' calls are checked beside the runs that others have asked for.
+const SERVE_WORKERS: usize = 2;
+
 /// One thread is enough for what waits for others most of the time. The proxy is the exception: every request of every
 /// service goes through it, so it gets a worker for each processor.
 fn runtime(command: &args::Command) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = match command {
         args::Command::Proxy(proxy) if !proxy.upgrade => tokio::runtime::Builder::new_multi_thread(),
+        args::Command::Serve(serve) if serve.serves() => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(SERVE_WORKERS);
+            builder
+        }
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     builder.thread_name("lockgate-worker").enable_all().build()
 }
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let mut args = args::Args::parse();
     let output = output::Output::new(&args.global);
     // reqwest is built without a crypto provider so that there is one only; ring is installed here, once.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a crypto provider was installed already");
     }
-    output.trace();
+    output.trace(matches!(&args.command, args::Command::Serve(serve) if serve.serves()));
+    if let args::Command::Serve(serve) = &mut args.command
+        && serve.serves()
+    {
+        match given::Given::take() {
+            Ok(given) => serve.given = Some(given),
+            Err(error) => {
+                let error = error::CliError::from(lockgate_server::ServeError::from(error));
+                output.error(&error);
+                return exit::code(error.exit());
+            }
+        }
+    }
     // Before there is a runtime: a supervisor lives for years and does nothing.
     if let args::Command::Proxy(proxy) = &args.command
         && proxy.supervise

@@ -47,18 +47,26 @@ impl Output {
         }
     }
 
-    /// Warnings of drivers and notifiers go to stderr; `LOCKGATE_LOG` overrides what is shown.
-    pub fn trace(&self) {
-        let default = default_filter(self.quiet, self.verbose);
+    /// Warnings of drivers and notifiers go to stderr; `LOCKGATE_LOG` overrides what is shown. A daemon also says what it does, and
+    /// when, unless systemd's journal notes that; as JSON where that is asked for.
+    pub fn trace(&self, is_daemon: bool) {
+        let default = default_filter(self.quiet, self.verbose, is_daemon);
         let filter = std::env::var("LOCKGATE_LOG").unwrap_or_else(|_| default.to_owned());
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
             .with_writer(Log { mask: self.mask.clone(), colour: self.colour })
-            .without_time()
             .with_target(false)
-            .with_ansi(self.colour)
-            .finish();
-        if tracing::subscriber::set_global_default(subscriber).is_err() {
+            .with_ansi(self.colour);
+        let is_set = match (is_daemon, self.format) {
+            (true, Format::Json) => {
+                tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).finish())
+            }
+            (true, Format::Text) if std::env::var_os("JOURNAL_STREAM").is_none() => {
+                tracing::subscriber::set_global_default(subscriber.finish())
+            }
+            _ => tracing::subscriber::set_global_default(subscriber.without_time().finish()),
+        };
+        if is_set.is_err() {
             tracing::debug!("tracing was set up already");
         }
     }
@@ -195,9 +203,10 @@ impl Write for &Log {
 }
 
 /// What is shown of the log: with `-v` what caused an error, with `-vv` what the drivers do, with `-vvv` the libraries too.
-fn default_filter(quiet: bool, verbose: u8) -> &'static str {
+fn default_filter(quiet: bool, verbose: u8, is_daemon: bool) -> &'static str {
     match (quiet, verbose) {
         (true, _) => "error",
+        (false, 0) if is_daemon => "lockgate=info,warn",
         (false, 0) => "warn",
         (false, 1) => "lockgate::causes=debug,warn",
         (false, 2) => "lockgate=debug,warn",
@@ -292,7 +301,7 @@ mod tests {
         let kept = Kept::default();
         let writer = kept.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::new(default_filter(false, verbose)))
+            .with_env_filter(tracing_subscriber::EnvFilter::new(default_filter(false, verbose, false)))
             .with_writer(move || writer.clone())
             .with_ansi(false)
             .finish();

@@ -10,7 +10,7 @@ pub fn of_environment() -> Vec<Secret> {
     secret_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
 }
 
-/// Of the environment and of the project: where people are told, logins for registries and the store, and those variables of services whose names say so. (What
+/// Of the environment and of the project: where people are told, logins for registries, what calls are signed with and the store, and those variables of services whose names say so. (What
 /// else is in a service's `env` is masked where that service's app or gates speak.)
 pub fn of_project(project: &Project) -> Vec<Secret> {
     let told = project.notify.iter().flat_map(|notify| match notify {
@@ -21,7 +21,9 @@ pub fn of_project(project: &Project) -> Vec<Secret> {
     let named = variables.filter(|(name, _)| is_secret_name(name)).map(|(_, value)| value);
     let mut secrets = of_environment();
     let logins = project.registries.values().map(|login| &login.password);
-    secrets.extend(told.chain(named).chain(logins).cloned());
+    let signing =
+        project.serve.iter().flat_map(|serve| serve.endpoints.values()).flat_map(|one| &one.secrets);
+    secrets.extend(told.chain(named).chain(logins).chain(signing).cloned());
     if let StateLocation::Postgres(url) = &project.state {
         secrets.extend(url.secrets().cloned());
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use lockgate_engine::{Clock, TTL_SECONDS};
+use lockgate_engine::{Clock, EventSink, TTL_SECONDS};
 use lockgate_local::Local;
 use lockgate_model::{Millis, Notify, Project, RunId, Timestamp};
-use lockgate_orchestrator::{Beside, InProcess, Parts, StateFiles, Teller};
+use lockgate_orchestrator::{Beside, InProcess, Parts, Spawn, StateFiles, Teller};
 use lockgate_ports::{Check, Notifier};
 use lockgate_render::rfc3339;
 use lockgate_store::SqlStore;
@@ -78,22 +78,49 @@ pub fn looking(project: &Arc<Project>, wires: Arc<Wires>) -> InProcess {
     orchestrator(project, wires, store(project))
 }
 
+/// The daemon's: `watcher` hears of every run, and `heed` gets each notifier before it is used.
+pub fn serving(
+    project: &Arc<Project>,
+    wires: Arc<Wires>,
+    store: Arc<SqlStore>,
+    watcher: Arc<dyn EventSink>,
+    heed: impl Fn(Arc<dyn Notifier>) -> Arc<dyn Notifier>,
+) -> InProcess {
+    let heeded = notifiers(project).into_iter().map(heed).collect();
+    let teller = Teller::new(heeded, secrets::mask(project));
+    InProcess::new(Parts { watcher: Some(watcher), teller, ..parts(project, wires, store) })
+}
+
+/// A run's id, or a session's, used once.
+pub fn new_run() -> RunId {
+    RunId(uuid::Uuid::now_v7())
+}
+
 fn orchestrator(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>) -> InProcess {
-    InProcess::new(Parts {
+    InProcess::new(parts(project, wires, store))
+}
+
+fn parts(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>) -> Parts {
+    Parts {
         project: project.clone(),
         wiring: wires,
         journal: store,
         clock: clock(),
         identity: lockgate_local::holder_identity(),
         surely_dead: Arc::new(lockgate_local::surely_dead),
-        new_run: Arc::new(|| RunId(uuid::Uuid::now_v7())),
+        new_run: Arc::new(new_run),
         lease_ttl: lease_ttl(),
         teller: Teller::new(notifiers(project), secrets::mask(project)),
         state_files: StateFiles::of(project, Arc::new(Local::new()), rfc3339),
         beside: Some(Arc::new(BesideHosts(project.clone()))),
         watcher: None,
-        spawn: Arc::new(|session| drop(tokio::spawn(session))),
-    })
+        spawn: spawn(),
+    }
+}
+
+/// Begins a task in this process.
+pub fn spawn() -> Spawn {
+    Arc::new(|session| drop(tokio::spawn(session)))
 }
 
 /// Fifteen seconds; `LOCKGATE_LEASE_TTL_MS` shortens it in tests, which cannot wait that long for one to run out.

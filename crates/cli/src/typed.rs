@@ -11,7 +11,7 @@ use crate::args::{Args, Global};
 
 const NAME: &str = "lockgate ";
 /// They read no configuration.
-const WITHOUT: [&str; 6] = ["demo", "demo-app", "completions", "schema", "proxy", "help"];
+const WITHOUT: [&str; 7] = ["demo", "demo-app", "completions", "schema", "proxy", "trigger", "help"];
 /// Members of JSON objects that hold what is said to people.
 const SAID: [&str; 4] = ["hint", "mend", "note", "notes"];
 /// Members that list commands and what is said to people.

@@ -68,7 +68,7 @@ impl Place {
     }
 }
 
-/// One mistake. No value of `env`, `notify`, `registries` or `state` and no value of an environment variable is ever in it.
+/// One mistake. No value of `env`, `notify`, `registries`, `secrets` or `state` and no value of an environment variable is ever in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub kind: Kind,

@@ -8,6 +8,7 @@ pub mod init;
 mod interpolate;
 mod quantity;
 mod raw;
+mod raw_serve;
 mod read;
 mod resolve;
 mod schema;
@@ -26,6 +27,7 @@ use at::At;
 use tree::Node;
 
 pub use error::{ConfigError, Kind, Place, Problem};
+pub use quantity::{SPAN_EXPECTS, span};
 pub use schema::schema;
 
 /// The file's names, the first wins.
@@ -42,12 +44,22 @@ pub struct Loaded {
     pub path: PathBuf,
 }
 
+/// What a file is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// `lockgate serve`: all of `serve:` has to be right.
+    Serve,
+    /// Anything else: the variables that only serving needs may be missing, so that a person without the secrets can look at
+    /// what is live. Then [`Project::serve`] is `None` or has fewer secrets.
+    Other,
+}
+
 /// As [`load_if`], whoever the file belongs to.
 ///
 /// # Errors
 /// As [`load_if`].
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
-    load_if(path, env, |_, _| Ok(()))
+    load_if(path, Purpose::Other, env, |_, _| Ok(()))
 }
 
 /// Reads a file. `env` is the environment (`|name| std::env::var(name).ok()`). `trusted` is asked about the open file and
@@ -57,12 +69,13 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded,
 /// [`ConfigError`] with [`Kind::Unreadable`] when the file cannot be read, else what is wrong in it; or that of `trusted`.
 pub fn load_if<E: From<ConfigError>>(
     path: &Path,
+    purpose: Purpose,
     env: &dyn Fn(&str) -> Option<String>,
     trusted: impl FnOnce(&std::fs::File, &Path) -> Result<(), E>,
 ) -> Result<Loaded, E> {
     let (file, shown, absolute) = open(path)?;
     trusted(&file, &absolute)?;
-    Ok(read_open(file, shown, absolute, env)?)
+    Ok(read_open(file, shown, absolute, purpose, env)?)
 }
 
 /// The file, its name as given, and its absolute path.
@@ -90,6 +103,7 @@ fn read_open(
     file: std::fs::File,
     shown: String,
     absolute: PathBuf,
+    purpose: Purpose,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, ConfigError> {
     let unreadable =
@@ -104,7 +118,7 @@ fn read_open(
     let text = String::from_utf8(bytes)
         .map_err(|_| ConfigError::whole(&shown, Kind::Syntax, "is not UTF-8", "save it as UTF-8"))?;
     let root = absolute.parent().unwrap_or(Path::new("/"));
-    let project = parse(&text, &shown, root, env)?;
+    let project = parse_for(purpose, &text, &shown, root, env)?;
     Ok(Loaded { project, path: absolute })
 }
 
@@ -113,6 +127,20 @@ fn read_open(
 /// # Errors
 /// [`ConfigError`]: all that is wrong, in the order of the file.
 pub fn parse(
+    text: &str,
+    file_name: &str,
+    root: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Project, ConfigError> {
+    parse_for(Purpose::Other, text, file_name, root, env)
+}
+
+/// As [`parse`], for a purpose.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_for(
+    purpose: Purpose,
     text: &str,
     file_name: &str,
     root: &Path,
@@ -131,7 +159,7 @@ pub fn parse(
         read_variables.borrow_mut().push((name.to_owned(), value.clone()));
         Some(value)
     };
-    let mut reader = resolve::Reader { env: &recording, problems: Vec::new() };
+    let mut reader = resolve::Reader { purpose, env: &recording, problems: Vec::new() };
     let project = resolve::project(&mut reader, &file, root);
     // What is wrong in parts would be said again of the whole.
     if let (Some(project), true) = (&project, reader.problems.is_empty()) {

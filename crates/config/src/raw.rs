@@ -5,6 +5,7 @@ use schemars::{JsonSchema, Schema, json_schema};
 use serde::Deserialize;
 
 use crate::at::{At, Either, Entries, ShortForm, Span, Status, WaveText, Whole, Words};
+use crate::raw_serve::Serve;
 
 /// A project: what is deployed and where to.
 ///
@@ -39,6 +40,8 @@ pub struct File {
     /// `failed` or `rolled_back`), `timestamp` and `notes`, written at each end of a deployment or rollback. `{service}` and
     /// `{environment}` are filled in; relative ones start at this file's folder. Default: none is written.
     pub state_dir: Option<At<String>>,
+    /// What `lockgate serve` does: take signed calls, as CI makes them, and deploy.
+    pub serve: Option<At<Serve>>,
 }
 
 /// A service: one image repository, or one program.

@@ -11,10 +11,10 @@ use crate::at::At;
 use crate::error::{Kind, Place, Problem};
 
 /// Keys below which every value may be a secret.
-const SECRET_KEYS: [&str; 5] = ["env", "notify", "headers", "registries", "state"];
+const SECRET_KEYS: [&str; 6] = ["env", "notify", "headers", "registries", "state", "secrets"];
 
 /// Keys whose value has names of the user's own as keys.
-const NAMING_KEYS: [&str; 5] = ["services", "environments", "urls", "header", "registries"];
+const NAMING_KEYS: [&str; 6] = ["services", "environments", "urls", "header", "registries", "endpoints"];
 
 pub enum Node {
     Scalar(Scalar),

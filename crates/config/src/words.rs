@@ -2,10 +2,7 @@
 
 /// Keys that the design promises and this version does not have, and what they come with.
 const LATER: &[(&[&str], &str)] = &[
-    (
-        &["server", "store", "trigger", "queue", "roles", "setup", "secrets", "ship", "monitored"],
-        "it comes with `lockgate serve`",
-    ),
+    (&["server", "roles", "setup", "ship", "monitored"], "it comes with a later version"),
     (
         &[
             "approval",
@@ -29,6 +26,14 @@ const LATER: &[(&[&str], &str)] = &[
 
 /// Names from elsewhere, and what to write here.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("store", "write `state: …`"),
+    (
+        "secrets",
+        "they belong to an endpoint: `serve: { endpoints: { /deploy: { environment: prod, secrets: [\"${WEBHOOK_SECRET}\"] } } }`",
+    ),
+    ("secret", "write `secrets: [\"${WEBHOOK_SECRET}\"]`"),
+    ("queue", "it has no keys: of each service one deployment runs and the newest waits"),
+    ("trigger", "write `serve: …` where calls are taken; `lockgate trigger URL` makes one and needs no key"),
     ("test_url", "write `urls: { test: … }`"),
     ("prod_url", "write `urls: { prod: … }`"),
     ("health_endpoint", "write `health: …`"),

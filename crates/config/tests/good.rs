@@ -5,8 +5,8 @@ mod common;
 use common::{FULL, FULL_ENV, good, parse_with, with};
 use lockgate_model::{
     CaddySwitch, ComposeLayout, Cron, DockerHealth, Gate, GateKind, GateTarget, Health, HostId, Millis,
-    Notify, Pick, Project, RegistryHost, Router, Runtime, Sampling, Schedule, Slot, StatusRange, Strategy,
-    Template, Timestamp, Wave, Zone,
+    Notify, Pick, Project, RegistryHost, Router, Runtime, Sampling, Schedule, ServiceName, Slot, StatusRange,
+    Strategy, Template, Timestamp, Wave, Zone,
 };
 
 /// The sketch for system A in the design, without `schedule`.
@@ -500,6 +500,29 @@ fn recreate_has_one_slot_and_needs_neither_a_router_nor_a_slots_name() {
     assert!(matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "/srv/apps/{service}"));
     let Runtime::Compose(compose) = &slots(&project, "dir").runtime else { panic!() };
     assert!(matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "/opt/monarch"));
+}
+
+/// The sketch for system B in the design, without `serve`.
+#[test]
+fn the_sketch_of_system_b_is_what_it_says() {
+    let project = good(
+        r#"
+# B: one container, a signed endpoint
+project: kelvin
+services:
+  app: { image: ghcr.io/acme/kelvin, health: docker }           # Docker's own health status; or a path
+environments:
+  prod:
+    strategy: recreate
+    runtime: { compose: { file: /srv/kelvin/docker-compose.yml, service: app } }
+    router: none                                                # recreate's default; or builtin, which holds requests meanwhile
+"#,
+    );
+    let app = &project.services[&ServiceName::new("app").unwrap()];
+    assert!(matches!(app.health, Health::Docker(DockerHealth { timeout: None, .. })));
+    let prod = slots(&project, "prod");
+    assert_eq!(prod.hosts.iter().map(HostId::is_local).collect::<Vec<_>>(), [true], "this machine");
+    assert!(matches!(prod.router, Router::None));
 }
 
 #[test]

@@ -127,6 +127,7 @@ mod tests {
             ssh: Default::default(),
             registries: Default::default(),
             state_dir: None,
+            serve: None,
         })
     }
 

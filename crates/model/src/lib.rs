@@ -41,6 +41,7 @@ mod report;
 mod requester;
 mod resumed;
 mod schedule;
+mod serve;
 mod split;
 mod state;
 mod state_file;
@@ -49,6 +50,7 @@ mod status_word;
 mod template;
 mod token;
 mod told;
+mod trigger_line;
 mod variable;
 mod verdict;
 mod want;
@@ -114,6 +116,7 @@ pub use schedule::{
     FailedBefore, Handled, Pick, Remembered, Schedule, ScheduleLine, ScheduleTold, ScheduledEnd,
     ScheduledWord, TurnTold,
 };
+pub use serve::{Endpoint, EndpointPath, InvalidTagTemplate, ListenAt, Serve, TagTemplate, TlsFiles};
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use state_file::{NOTES_CHARS_MAX, StateFile, StateWord};
@@ -121,6 +124,7 @@ pub use status_line::StatusLine;
 pub use status_word::StatusWord;
 pub use template::{Template, TemplateError, Vars};
 pub use told::Told;
+pub use trigger_line::TriggerLine;
 pub use variable::{is_secret_name, secret_variables};
 pub use verdict::{VERDICT_EVIDENCE_MAX, Verdict, VerdictStamp, VerdictSubject};
 pub use want::{Aim, Resume, Want};

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Environment, EnvironmentName, Health, ProjectName, RegistryHost, RegistryLogin, ServiceName,
+    Environment, EnvironmentName, Health, ProjectName, RegistryHost, RegistryLogin, Serve, ServiceName,
     StateLocation, Template,
 };
 
@@ -32,6 +32,8 @@ pub struct Project {
     /// The folder on this machine that gets a [`crate::StateFile`] for each service, with `{service}` and `{environment}`;
     /// relative ones are in `root`. `None`: none is written.
     pub state_dir: Option<Template>,
+    /// What `lockgate serve` does. `None`: nothing is served, or a variable that only serving needs is not set here.
+    pub serve: Option<Serve>,
 }
 
 impl Project {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    Abandoned, By, Digest, Ended, EnvironmentName, Evidence, Failure, FailureKind, GateAnswer, Gates, HostId,
-    HostLog, HostObserved, Intent, LeftOut, Leftover, Millis, Observed, Outcome, PastRun, Plan, Planned,
-    ProjectName, Recorded, Refusal, Rejected, Rejection, Release, Report, Requester, Resumed, RouterObserved,
-    RunId, ServiceName, ServiceStatus, Slot, SlotObserved, SlotState, StatusLine, Strategy, Tag, Timestamp,
-    Told,
+    Abandoned, By, DeployAnswer, Digest, Ended, EnvironmentName, Evidence, Failure, FailureKind, GateAnswer,
+    Gates, HostId, HostLog, HostObserved, Intent, LeftOut, Leftover, Millis, Observed, Outcome, PastRun,
+    Plan, Planned, ProjectName, Recorded, Refusal, Rejected, Rejection, Release, Report, Requester, Resumed,
+    RouterObserved, RunId, ServiceName, ServiceStatus, Slot, SlotObserved, SlotState, StatusLine, Strategy,
+    Tag, Timestamp, Told, TriggerLine,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -310,4 +310,19 @@ fn what_is_told_on_the_way() {
     for told in [waiting, Told::Leaving, Told::Missed(3)] {
         travels(&told);
     }
+}
+
+#[test]
+fn what_a_daemon_answered() {
+    let outcome = Outcome::Succeeded { warnings: Vec::new() };
+    let answer = DeployAnswer::of_outcome(run(7), &release("v2"), &outcome, false);
+    let line = TriggerLine::new(200, DeployAnswer { retry_after: None, ..answer });
+    travels(&line);
+    let digest = "1".repeat(64);
+    assert_eq!(
+        shown(&line),
+        format!(
+            r#"{{"dark_ms":null,"error":null,"event":"answer","exit":0,"http":200,"logs":[],"release":{{"digest":"sha256:{digest}","tag":"v2"}},"run":"00000000-0000-0000-0000-000000000007","status":"deployed"}}"#
+        )
+    );
 }

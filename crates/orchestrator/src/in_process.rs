@@ -8,9 +8,9 @@ use futures_util::future::{BoxFuture, FutureExt};
 use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
     Abandoned, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter, HostId,
-    HostLog, Identity, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected, Report,
-    Requester, Resume, Resumed, RunId, Service, ServiceClosely, ServiceName, ServiceStatus, StepProgress,
-    Told, Want,
+    HostLog, Identity, Leftover, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal,
+    Rejected, Report, Requester, Resume, Resumed, RunId, Service, ServiceClosely, ServiceName, ServiceStatus,
+    StepProgress, Told, Want,
 };
 use tokio::sync::watch;
 
@@ -89,11 +89,11 @@ impl InProcess {
         &self.parts.teller
     }
 
-    fn project(&self) -> &Project {
+    pub(crate) fn project(&self) -> &Project {
         &self.parts.project
     }
 
-    fn site(&self, service: &str, environment: Option<&EnvironmentName>) -> Result<Site, Refusal> {
+    pub(crate) fn site(&self, service: &str, environment: Option<&EnvironmentName>) -> Result<Site, Refusal> {
         let environment = lookup::environment(self.project(), environment.map(EnvironmentName::as_str))?;
         self.parts.wiring.site(lookup::service(self.project(), service)?, environment)
     }
@@ -107,8 +107,12 @@ impl InProcess {
         Ok(self.parts.wiring.site(service, environment)?.without(&skipped))
     }
 
+    pub(crate) fn new_run(&self) -> RunId {
+        (self.parts.new_run)()
+    }
+
     /// For what only looks.
-    fn looking(&self) -> Tools {
+    pub(crate) fn looking(&self) -> Tools {
         self.tools(Arc::new(Deaf), Interrupt::default(), None)
     }
 
@@ -141,7 +145,7 @@ impl InProcess {
     }
 
     /// Begins a session that comes to what `job` comes to.
-    fn begin<T: Conclude + Send + Sync + 'static>(
+    pub(crate) fn begin<T: Conclude + Send + Sync + 'static>(
         &self,
         site: Site,
         asked: Option<String>,
@@ -165,7 +169,8 @@ impl InProcess {
     }
 }
 
-type Job<'s, T> = BoxFuture<'s, Result<T, Refusal>>;
+/// What a session does.
+pub(crate) type Job<'s, T> = BoxFuture<'s, Result<T, Refusal>>;
 
 /// That its end is written down.
 struct Note {
@@ -307,7 +312,10 @@ fn resuming(
     what: Resume,
     skip: Vec<HostId>,
 ) -> impl for<'s> FnOnce(&'s Session<'s>) -> Job<'s, Resumed> + Send + 'static {
-    move |session| async move { session.bring_to_end(what.only, &skip).await }.boxed()
+    move |session| {
+        let all = what.only.map_or(Leftover::ALL.to_vec(), |only| vec![only]);
+        async move { session.bring_to_end(&all, &skip).await }.boxed()
+    }
 }
 
 #[async_trait]

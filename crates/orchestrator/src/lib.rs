@@ -32,6 +32,7 @@ mod state_files;
 mod status;
 mod tell;
 mod waiting;
+mod wake;
 
 pub use asked::{Asked, Deployment, Past};
 pub use diagnosis::{Diagnosed, Examined};
@@ -44,3 +45,4 @@ pub use service::Orchestrator;
 pub use site::Site;
 pub use state_files::StateFiles;
 pub use tell::Teller;
+pub use wake::Woken;

@@ -1,17 +1,24 @@
 //! A slot's last lines.
 
-use lockgate_model::{Failure, HostLog, LogsWant, Slot, SlotState};
+use lockgate_model::{Failure, HostLog, LogsWant, Mask, Slot, SlotState};
 use lockgate_perform::glimpse;
 use lockgate_ports::HostPorts;
 
 use crate::Site;
 
 impl Site {
-    /// Of each host, one after the other; what cannot be read is part of the answer.
+    /// Of each host, one after the other; what cannot be read is part of the answer. The lines are as the app wrote them, and
+    /// why there are none tells no secret.
     pub(crate) async fn logs(&self, want: &LogsWant) -> Vec<HostLog> {
+        let mask = Mask::of(&self.secrets);
         let mut logs = Vec::with_capacity(self.hosts.len());
         for ports in &self.hosts {
-            logs.push(log(ports, want).await);
+            let log = log(ports, want).await;
+            logs.push(HostLog {
+                because: log.because.map(|because| mask.hide(because)),
+                failure: log.failure.map(|failure| mask.failure(failure)),
+                ..log
+            });
         }
         logs
     }

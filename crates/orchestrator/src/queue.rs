@@ -23,11 +23,12 @@ mod writer;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use lockgate_model::{
-    DeliveryId, DeployAnswer, DeployCall, Failure, Incoming, Millis, Received, RunId, Timestamp,
+    DeliveryId, DeployAnswer, DeployCall, Failure, Incoming, Millis, ProjectName, Received, RunId, Timestamp,
     WebhookDelivery,
 };
-use lockgate_ports::{PortError, RECORDS_MAX};
+use lockgate_ports::{Batch, PortError, RECORDS_MAX, Store};
 
 use tokio::sync::watch;
 
@@ -38,6 +39,7 @@ pub use ticket::Ticket;
 
 use self::core::Core;
 use notes::Kind;
+use runner::Pause;
 use writer::Full;
 
 /// How far the time that a call says it was sent at may be from this machine's.
@@ -59,18 +61,26 @@ impl Queue {
     /// # Errors
     /// The store's.
     pub async fn open(parts: QueueParts) -> Result<Self, PortError> {
-        let left = parts.store.unanswered(&parts.project, RECORDS_MAX).await?;
-        let core = Core::start(parts);
-        if left.len() >= RECORDS_MAX as usize {
-            // The others are looked for when these have been written.
-            core.doubt();
-        }
-        // What comes later has arrived later than as many as these.
-        for (arrived, delivery) in (1..).zip(left) {
-            core.take_up(&delivery, arrived).await;
-        }
+        let left = left_behind(&*parts.store, &parts.project).await?;
+        let core = Core::start(parts, true);
+        core.take_all_up(left).await;
         (core.parts.spawn)(Box::pin(forget_what_is_old(Arc::downgrade(&core), core.leaving())));
         Ok(Self(core))
+    }
+
+    /// As [`Queue::open`], while a daemon before this one still has what it accepted: calls are accepted and kept at once, and
+    /// nothing begins before `turn` is over. Then what is left without an answer is taken up, first that of the other daemon.
+    #[must_use]
+    pub fn open_before(parts: QueueParts, turn: BoxFuture<'static, ()>) -> Self {
+        let core = Core::start(parts, false);
+        let waiting = core.clone();
+        (core.parts.spawn)(Box::pin(async move {
+            tokio::select! {
+                () = waiting.left() => {}
+                () = turn => waiting.take_over().await,
+            }
+        }));
+        Self(core)
     }
 
     /// Accepts a call. It is durable before this returns, and goes on whoever waits for it.
@@ -225,6 +235,24 @@ fn known(delivery: WebhookDelivery) -> Incoming {
     Incoming { delivery, same_since: None, only_known: true, entry: None }
 }
 
+/// What has no answer, each with its place in the order of arrival.
+async fn left_behind(
+    store: &dyn Store,
+    project: &ProjectName,
+) -> Result<Vec<(u64, WebhookDelivery)>, PortError> {
+    let left = store.unanswered(project, RECORDS_MAX).await?;
+    let incoming = left.iter().cloned().map(known).collect();
+    let kept = store.keep(&Batch { incoming, ..Batch::default() }).await?;
+    let mut behind = Vec::new();
+    for ((received, arrived), delivery) in kept.received.iter().zip(kept.arrived).zip(left) {
+        // Not what was answered in between.
+        if *received == Received::First {
+            behind.push((arrived, delivery));
+        }
+    }
+    Ok(behind)
+}
+
 impl Core {
     /// What an earlier daemon has accepted.
     async fn take_up(self: &Arc<Self>, delivery: &WebhookDelivery, arrived: u64) {
@@ -234,8 +262,37 @@ impl Core {
         match self.parts.orchestrator.events_of(delivery.run).await {
             Ok(events) if events.is_empty() => drop(self.take_in(delivery, arrived, true)),
             // Where it cannot be read now, it is before it is decided what is done.
-            Ok(_) | Err(_) => self.take_in_begun(delivery, arrived),
+            Ok(_) | Err(_) => drop(self.take_in_begun(delivery, arrived)),
         }
+    }
+
+    async fn take_all_up(self: &Arc<Self>, left: Vec<(u64, WebhookDelivery)>) {
+        if left.len() >= RECORDS_MAX as usize {
+            // The others are looked for when these have been written.
+            self.doubt();
+        }
+        for (arrived, delivery) in left.iter().filter(|(_, delivery)| self.entry(delivery.run).is_none()) {
+            self.take_up(delivery, *arrived).await;
+        }
+    }
+
+    /// The daemon before this one is gone, or begins nothing any more.
+    async fn take_over(self: Arc<Self>) {
+        let mut pause = Pause::new();
+        let left = loop {
+            match left_behind(&*self.parts.store, &self.parts.project).await {
+                Ok(left) => break left,
+                Err(error) => {
+                    tracing::warn!(%error, "what a daemon before this one has left cannot be read yet")
+                }
+            }
+            if !pause.over(&self).await {
+                return;
+            }
+        };
+        self.take_all_up(left).await;
+        self.take_turn();
+        (self.parts.spawn)(Box::pin(forget_what_is_old(Arc::downgrade(&self), self.leaving())));
     }
 
     /// What was kept although it was said that it could not be.

@@ -211,6 +211,7 @@ impl Scene {
             ssh: Ssh::default(),
             state: lockgate_model::StateLocation::of_folder("/".as_ref()),
             state_dir: Some(Template::new("./desk/state").unwrap()),
+            serve: None,
         };
         let site = Site {
             project: Arc::new(project),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use lockgate_engine::Performer;
 use lockgate_model::{
-    Action, Digest, EnvironmentName, Failure, FailureKind, Gate, HostId, Mask, Millis, Probe, ProjectName,
-    Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
+    Action, Digest, EnvironmentName, Failure, FailureKind, Gate, Headway, HostId, Mask, Millis, Probe,
+    ProjectName, Release, Seen, ServiceName, Slot, SlotState, WhoIsLive,
 };
 use lockgate_ports::{Check, Gates, HostPorts, OnHeadway};
 
@@ -46,7 +46,8 @@ impl Conductor {
         release: Option<&Release>,
         told: OnHeadway<'_>,
     ) -> Result<Seen, Failure> {
-        let asked = gates::ask(self, gate, release, told).await;
+        let masked = |headway: Headway| told(Headway { seen: self.told.hide(headway.seen), ..headway });
+        let asked = gates::ask(self, gate, release, &masked).await;
         asked.map(|seen| self.told.evidence(seen)).map_err(|failure| self.told.failure(failure))
     }
 

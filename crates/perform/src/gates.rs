@@ -81,7 +81,7 @@ mod tests {
     use std::sync::Arc;
 
     use lockgate_model::{
-        CommandGate, EnvironmentName, GateKind, Mask, ProjectName, Secret, ServiceName, Template,
+        CommandGate, EnvironmentName, GateKind, Headway, Mask, ProjectName, Secret, ServiceName, Template,
     };
     use lockgate_ports::fake::{FakeGate, NoFaults};
     use lockgate_ports::{Gates, PortError};
@@ -164,6 +164,45 @@ mod tests {
         let text = serde_json::to_string(&failure).unwrap();
         assert!(!text.contains("hunter2") && !text.contains("sw0rdfish"), "{text}");
         assert!(text.contains("401 for ") && text.contains("token "), "{text}");
+    }
+
+    /// A driver that tells how far it is in words that hold a secret.
+    struct TellsAll;
+
+    #[async_trait::async_trait]
+    impl lockgate_ports::Gate for TellsAll {
+        async fn ask(&self, _: &GateSubject, told: OnHeadway<'_>) -> GateAnswer {
+            told(Headway { done: 1, of: 2, seen: "GET /?k=sw0rdfish: 200".to_owned() });
+            GateAnswer::judge(vec![evidence("0", true)])
+        }
+
+        fn limit(&self) -> Millis {
+            Millis::from_secs(30)
+        }
+
+        async fn check(&self, _: &str, _: &GateSubject) -> Vec<Check> {
+            Vec::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn no_secret_is_in_what_a_gate_says_on_its_way() {
+        let heard = std::sync::Mutex::new(Vec::new());
+        let conductor = Conductor {
+            subject: Subject {
+                project: ProjectName::new("shop").unwrap(),
+                service: ServiceName::new("web").unwrap(),
+                environment: EnvironmentName::new("prod").unwrap(),
+            },
+            probe: crate::scene::probe(),
+            hosts: BTreeMap::new(),
+            gates: Gates::new(|_| Arc::new(TellsAll)),
+            mask: Mask::of([]),
+            told: Mask::of([&Secret::new("sw0rdfish")]),
+        };
+        conductor.ask_gate(&gate(), None, &|headway| heard.lock().unwrap().push(headway)).await.unwrap();
+        let wanted = Headway { done: 1, of: 2, seen: "GET /?k=***: 200".to_owned() };
+        assert_eq!(heard.into_inner().unwrap(), [wanted]);
     }
 
     /// A driver that does not keep its own limit.

@@ -199,6 +199,7 @@ mod tests {
             ssh: Ssh::default(),
             state: lockgate_model::StateLocation::of_folder("/".as_ref()),
             state_dir: None,
+            serve: None,
         };
         let all = of.len() == done.len();
         let gates = after_wave(&project, &service(), &prod, &hosts(done), all).unwrap();

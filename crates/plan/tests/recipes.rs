@@ -123,6 +123,7 @@ fn plan(
         ssh: Ssh::default(),
         state: lockgate_model::StateLocation::of_folder("/".as_ref()),
         state_dir: None,
+        serve: None,
     };
     let hosts = seen.iter().map(|(name, seen)| (HostId::new(*name).unwrap(), seen.clone())).collect();
     lockgate_plan::plan(&project, &service(), environment, intent, &Observed { hosts })

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lockgate_own::{Foreign, OwnError};
+use lockgate_sockets::SocketsError;
 
 /// How long connecting to a slot may take.
 pub(crate) const CONNECT_SECONDS_MAX: u64 = 5;
@@ -151,6 +152,14 @@ pub enum ProxyError {
 impl ProxyError {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { action, path: path.into(), source }
+    }
+
+    pub(crate) fn sockets(error: SocketsError) -> Self {
+        match error {
+            SocketsError::Inherited { reason } => Self::Inherited { reason },
+            SocketsError::Io { action, path, source } => Self::Io { action, path, source },
+            SocketsError::NotOurs { message, hint } => Self::NotOurs { message, hint },
+        }
     }
 
     pub(crate) fn own(action: &'static str, path: impl Into<PathBuf>, error: OwnError) -> Self {

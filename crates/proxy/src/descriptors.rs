@@ -1,24 +1,13 @@
 //! How many descriptors this process may have open, and how many client connections that allows. Who gets them is
 //! decided in `places`.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 
 /// What a client connection is counted with: itself and one connection to a slot.
 const PER_CONNECTION: u64 = 2;
 /// Never given to clients and slots: for the admin interface (32), looking up names of slots, listeners, logs, files, an
 /// upgrade.
 const RESERVED: u64 = 128;
-
-/// Raises the soft limit, which is 1,024 in most shells and units, to the hard one.
-pub(crate) fn raise_limit() {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current == maximum {
-        return;
-    }
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, ?current, ?maximum, "the limit of open descriptors can't be raised");
-    }
-}
 
 /// How many client connections are served at once: `wanted`, or fewer when the limit does not allow that many. More
 /// would be accepted and then answered with an error, for nothing would be left to reach the slot with.

@@ -9,30 +9,24 @@
 //! Both processes accept from the same kernel queue, so no connection is refused or lost in between. Until
 //! `Serving` arrives, everything can still be undone by killing the new process.
 
-use std::process::Stdio;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use lockgate_sockets::{Lock, Program, Successor};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use crate::config::ProxyError;
-use crate::inherit::Copies;
 use crate::listen::Listeners;
-use crate::lock::Lock;
 use crate::shared::{Phase, Shared};
 use crate::store::RoutesFile;
 use crate::wire::{InFlightByRoute, UpgradeRequest};
 
 /// No message is longer: 1,024 routes of at most 16 KiB each.
 const MESSAGE_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// How long writing a message may take before the other side counts as gone.
-const SEND_SECONDS_MAX: u64 = 5;
+/// Holds the numbers of the descriptors that are passed on, in the environment of a process started by an upgrade.
+pub(crate) const HANDOVER: &str = "LOCKGATE_PROXY_HANDOVER";
 /// How often the draining process looks whether its in-flight counts changed.
 const REPORT_MS: u64 = 10;
 
@@ -66,49 +60,10 @@ pub(crate) enum Message {
 }
 
 /// One end of the socket pair.
-#[derive(Debug)]
-pub(crate) struct Link {
-    reader: BufReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
-    /// A line that has partly arrived; kept here so that `receive` may be cancelled.
-    line: Vec<u8>,
-}
+pub(crate) type Link = lockgate_sockets::Link<Message>;
 
-impl Link {
-    pub(crate) fn new(stream: std::os::unix::net::UnixStream) -> std::io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        let (reader, writer) = UnixStream::from_std(stream)?.into_split();
-        Ok(Self { reader: BufReader::new(reader), writer, line: Vec::new() })
-    }
-
-    pub(crate) async fn send(&mut self, message: &Message) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(message)?;
-        line.push(b'\n');
-        let limit = Duration::from_secs(SEND_SECONDS_MAX);
-        tokio::time::timeout(limit, self.writer.write_all(&line)).await?
-    }
-
-    /// The next message; `None` when the other side is gone. May be cancelled.
-    pub(crate) async fn receive(&mut self) -> std::io::Result<Option<Message>> {
-        let room = MESSAGE_BYTES_MAX.saturating_sub(self.line.len() as u64);
-        (&mut self.reader).take(room).read_until(b'\n', &mut self.line).await?;
-        if self.line.is_empty() {
-            return Ok(None);
-        }
-        let message = serde_json::from_slice(&self.line)?;
-        self.line.clear();
-        Ok(Some(message))
-    }
-
-    /// The next message, which must be there before the deadline.
-    pub(crate) async fn expect(&mut self, deadline: Instant) -> Result<Message, String> {
-        match tokio::time::timeout_at(deadline, self.receive()).await {
-            Ok(Ok(Some(message))) => Ok(message),
-            Ok(Ok(None)) => Err("the other process ended".to_owned()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the other process took too long".to_owned()),
-        }
-    }
+pub(crate) fn link(stream: std::os::unix::net::UnixStream) -> std::io::Result<Link> {
+    Link::new(stream, MESSAGE_BYTES_MAX)
 }
 
 /// Why there was no handover. The old process serves on.
@@ -129,16 +84,16 @@ pub(crate) async fn hand_over(
     let early = |reason: String| Refused { reason, admin_lost: false };
     let frozen = shared.router.freeze().await;
     let deadline = Instant::now() + shared.config.upgrade_ready;
-    let (mut child, mut link) = start(listeners, lock, request, program).map_err(early)?;
+    let mut successor = start(listeners, lock, request, program).map_err(early)?;
     let mut asked_to_go = false;
-    match introduce(shared, &mut child, &mut link, deadline, &mut asked_to_go).await {
+    match introduce(shared, &mut successor, deadline, &mut asked_to_go).await {
         Ok(pid) => {
             frozen.hand_over();
             shared.handed_over.store(true, SeqCst);
-            Ok((link, pid))
+            Ok((successor.link, pid))
         }
         Err(reason) => {
-            if let Err(error) = child.kill().await {
+            if let Err(error) = successor.kill().await {
                 tracing::warn!(%error, "the failed successor can't be killed");
             }
             Err(Refused { reason, admin_lost: asked_to_go })
@@ -148,15 +103,14 @@ pub(crate) async fn hand_over(
 
 async fn introduce(
     shared: &Shared,
-    child: &mut Child,
-    link: &mut Link,
+    successor: &mut Successor<Message>,
     deadline: Instant,
     asked_to_go: &mut bool,
 ) -> Result<u32, String> {
-    let pid = match link.expect(deadline).await {
+    let pid = match successor.link.expect(deadline).await {
         Ok(Message::Ready { pid }) => pid,
         Ok(other) => return Err(format!("it said {other:?} instead of being ready")),
-        Err(reason) => return Err(format!("it didn't become ready: {reason}{}", ending(child).await)),
+        Err(reason) => return Err(format!("it didn't become ready: {reason}{}", successor.ending().await)),
     };
     let ask_token = shared.ask_token.clone();
     let go = Message::Go {
@@ -166,36 +120,11 @@ async fn introduce(
         heeds_holds: shared.router.predecessor().is_none_or(|predecessor| predecessor.heeds_holds),
     };
     *asked_to_go = true;
-    link.send(&go).await.map_err(|error| format!("it went away: {error}"))?;
-    match link.expect(deadline).await {
+    successor.link.send(&go).await.map_err(|error| format!("it went away: {error}"))?;
+    match successor.link.expect(deadline).await {
         Ok(Message::Serving) => Ok(pid),
         Ok(_) => Err("it said something else instead of serving".to_owned()),
-        Err(reason) => Err(format!("it was ready but didn't serve: {reason}{}", ending(child).await)),
-    }
-}
-
-/// How the child ended, if it did.
-async fn ending(child: &mut Child) -> String {
-    match tokio::time::timeout(Duration::from_millis(200), child.wait()).await {
-        Ok(Ok(status)) => format!(" ({status})"),
-        Ok(Err(error)) => format!(" ({error})"),
-        Err(_) => String::new(),
-    }
-}
-
-/// How this process was started, to start a successor the same way.
-#[derive(Clone, Debug)]
-pub(crate) struct Program {
-    pub(crate) exe: std::path::PathBuf,
-    pub(crate) args: Vec<std::ffi::OsString>,
-}
-
-impl Program {
-    /// To be called at the start: later the file may have been replaced, and its name with it.
-    pub(crate) fn current() -> Result<Self, ProxyError> {
-        let exe = std::env::current_exe()
-            .map_err(|error| ProxyError::io("find the program", "/proc/self/exe", error))?;
-        Ok(Self { exe, args: std::env::args_os().skip(1).collect() })
+        Err(reason) => Err(format!("it was ready but didn't serve: {reason}{}", successor.ending().await)),
     }
 }
 
@@ -204,22 +133,15 @@ fn start(
     lock: &Lock,
     request: UpgradeRequest,
     program: &Program,
-) -> Result<(Child, Link), String> {
-    use std::os::fd::AsFd;
-    let text = |error: std::io::Error| error.to_string();
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(text)?;
-    let link = Link::new(ours).map_err(text)?;
+) -> Result<Successor<Message>, String> {
     let exe = request.exe.unwrap_or_else(|| program.exe.clone());
-    let mut command = Command::new(&exe);
-    match request.args {
-        Some(args) => command.args(args),
-        None => command.args(&program.args),
+    let args = match request.args {
+        Some(args) => args.into_iter().map(Into::into).collect(),
+        None => program.args.clone(),
     };
-    command.stdin(Stdio::null());
-    let copies = Copies::new(listeners.descriptors(), lock.as_fd(), &theirs).map_err(text)?;
-    copies.announce(&mut command).map_err(text)?;
-    let child = command.spawn().map_err(|error| format!("{} can't be started: {error}", exe.display()))?;
-    Ok((child, link))
+    let program = Program { exe, args };
+    let lock = Some(lock.as_fd());
+    Successor::start(&program, HANDOVER, listeners.descriptors(), lock, &[], MESSAGE_BYTES_MAX)
 }
 
 /// Keeps the successor informed while this process drains, and follows its switches: connections that clients still

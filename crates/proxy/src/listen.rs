@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockgate_sockets::Listener;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -32,8 +33,11 @@ impl Listeners {
         addresses.iter().map(bind).collect::<Result<_, _>>().map(Self)
     }
 
-    pub(crate) fn inherited(listeners: Vec<std::net::TcpListener>) -> Result<Self, ProxyError> {
-        let adopt = |listener: std::net::TcpListener| {
+    pub(crate) fn inherited(listeners: Vec<Listener>) -> Result<Self, ProxyError> {
+        let adopt = |listener: Listener| {
+            let Listener::Tcp(listener) = listener else {
+                return Err(std::io::Error::other("the proxy listens by TCP, not at a Unix socket"));
+            };
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener).map(Arc::new)
         };

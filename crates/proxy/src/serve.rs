@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockgate_sockets::{Inherited, Lock, Program, raise_descriptor_limit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -17,13 +18,12 @@ use crate::access_log::{AccessLog, Writer};
 use crate::admin::{Admin, Bound};
 use crate::config::{ProxyConfig, ProxyError};
 use crate::descriptors;
-use crate::handover::{self, Link, Program};
-use crate::inherit::Inherited;
+use crate::handover::{self, HANDOVER, Link};
 use crate::listen::Listeners;
-use crate::lock::Lock;
 use crate::predecessor::{self, Handed};
 use crate::router::Router;
 use crate::shared::{Command, Parts, Phase, Shared};
+use crate::supervise::STOPPED;
 use crate::wire::{ErrorKind, ErrorView, UpgradeRequest, UpgradeView};
 
 /// How many commands wait for the main task.
@@ -82,8 +82,8 @@ pub async fn start(config: ProxyConfig) -> Result<ProxyHandle, ProxyError> {
 /// SIGHUP upgrades to the same program and arguments. Listening sockets may come from a previous proxy or systemd. The
 /// soft limit of open descriptors is raised to the hard one.
 pub async fn serve(config: ProxyConfig) -> Result<(), ProxyError> {
-    let inherited = Inherited::from_environment()?;
-    descriptors::raise_limit();
+    let inherited = Inherited::from_environment(HANDOVER).map_err(ProxyError::sockets)?;
+    raise_descriptor_limit();
     let watch = |kind| signal(kind).map_err(|error| ProxyError::Stopped { reason: error.to_string() });
     let mut terminate = watch(SignalKind::terminate())?;
     let mut interrupt = watch(SignalKind::interrupt())?;
@@ -117,15 +117,15 @@ fn upgrade_by_signal() -> Command {
 
 /// Everything that can fail happens before the first request is accepted.
 async fn launch(mut config: ProxyConfig, inherited: Inherited) -> Result<ProxyHandle, ProxyError> {
-    let program = Program::current()?;
+    let program = Program::current().map_err(ProxyError::sockets)?;
     config.connections_max = descriptors::connections(config.connections_max);
     let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.dir);
     created.map_err(|error| ProxyError::io("create", &config.dir, error))?;
     let owned = lockgate_own::own_folder(&config.dir);
     owned.map_err(|error| ProxyError::own("look at", &config.dir, error))?;
-    let (mut lock, link) = match inherited.upgrade {
-        Some((lock, link)) => (Lock::inherited(lock), Some(link)),
-        None => (Lock::acquire(&config)?, None),
+    let mut lock = match inherited.lock {
+        Some(lock) => Lock::inherited(lock),
+        None => acquire(&config)?,
     };
     let router = Router::open(&config)?;
     let listeners = match inherited.listeners {
@@ -135,7 +135,7 @@ async fn launch(mut config: ProxyConfig, inherited: Inherited) -> Result<ProxyHa
     let addresses = listeners.addresses()?;
     let (access_log, writer) = AccessLog::open(config.access_log(), config.access_log_bytes_max)?;
     let bound = Bound::bind(&config.dir)?;
-    let handed = introduce(link, config.upgrade_ready).await?;
+    let handed = introduce(inherited.link, config.upgrade_ready).await?;
 
     let ask_token = match &handed {
         Some(handed) => handed.ask_token.clone(),
@@ -158,12 +158,17 @@ async fn launch(mut config: ProxyConfig, inherited: Inherited) -> Result<ProxyHa
     Ok(ProxyHandle { addresses, admin_socket, ask_token, commands, main: tokio::spawn(main.run()) })
 }
 
+fn acquire(config: &ProxyConfig) -> Result<Lock, ProxyError> {
+    let acquired = Lock::acquire(&config.lock_file()).map_err(ProxyError::sockets)?;
+    acquired.map_err(|pid| ProxyError::AlreadyRunning { dir: config.dir.clone(), pid })
+}
+
 async fn introduce(
     link: Option<std::os::unix::net::UnixStream>,
     limit: Duration,
 ) -> Result<Option<Handed>, ProxyError> {
     let Some(stream) = link else { return Ok(None) };
-    let link = Link::new(stream).map_err(|error| ProxyError::Handover { reason: error.to_string() })?;
+    let link = handover::link(stream).map_err(|error| ProxyError::Handover { reason: error.to_string() })?;
     predecessor::introduce(link, limit).await.map(Some)
 }
 
@@ -206,7 +211,7 @@ impl Main {
         if !handed_over {
             self.admin.stop().await;
             remove_socket(&self.shared.config.admin_socket());
-            if let Err(error) = self.lock.sign_off() {
+            if let Err(error) = self.lock.write(STOPPED) {
                 tracing::warn!(%error, "the lock file can't be written: a supervisor will start the proxy again");
             }
         }

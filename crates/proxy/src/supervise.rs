@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use lockgate_sockets::{Program, open_lock};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::config::{ProxyConfig, ProxyError};
-use crate::handover::Program;
-use crate::lock::{STOPPED, open, try_lock};
 
+/// What the lock file says once a proxy has ended as it was asked to.
+pub(crate) const STOPPED: &str = "stopped";
 /// One that has served for so long is started again at once.
 const SETTLED_SECONDS: u64 = 10;
 /// More of the lock file is not read.
@@ -56,7 +57,8 @@ pub fn supervise(config: &ProxyConfig, arguments: &[OsString]) -> Result<Supervi
     if !take(&own, &own_path)? {
         return Ok(Supervised::ByAnother);
     }
-    let program = Program { exe: Program::current()?.exe, args: arguments.to_vec() };
+    let program =
+        Program { exe: Program::current().map_err(ProxyError::sockets)?.exe, args: arguments.to_vec() };
     let mut pause = Duration::ZERO;
     let mut has_served = false;
     loop {
@@ -102,6 +104,16 @@ enum End {
     Died,
     /// Its process ended before it served.
     Unserved,
+}
+
+/// A lock file of ours, which is made where it is missing.
+fn open(path: &Path) -> Result<File, ProxyError> {
+    open_lock(path).map_err(ProxyError::sockets)
+}
+
+/// False while somebody else holds it.
+fn try_lock(file: &File, path: &Path) -> Result<bool, ProxyError> {
+    lockgate_sockets::try_lock(file, path).map_err(ProxyError::sockets)
 }
 
 /// Waits until no proxy serves in the folder any more.

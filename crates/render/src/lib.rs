@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod answer;
 mod audit;
 mod closely;
 mod failure;
+mod github;
 mod history;
 mod json;
 mod lines;
@@ -22,9 +24,11 @@ mod fixtures;
 
 use std::io;
 
+pub use answer::answer_text;
 pub use audit::{audit_text, audit_verified_text};
 pub use closely::closely_text;
 pub use failure::failure_text;
+pub use github::{Job, Severity};
 pub use history::history_text;
 pub use json::Json;
 pub use live::Live;

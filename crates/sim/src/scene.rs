@@ -187,6 +187,7 @@ impl Scene {
             ssh: Ssh::default(),
             state: lockgate_model::StateLocation::of_folder("/".as_ref()),
             state_dir: None,
+            serve: None,
         };
         (Arc::new(project), service, environment)
     }

@@ -7,6 +7,7 @@
 mod compose;
 mod crowd;
 mod document;
+mod endpoint;
 pub mod http;
 mod load;
 mod overhead;
@@ -14,6 +15,7 @@ pub mod place;
 mod project;
 mod remote;
 mod report;
+mod signed;
 mod ssh;
 mod stats;
 mod status;
@@ -35,15 +37,17 @@ const QUICK_REPETITIONS_MAX: u32 = 5;
 
 type Bench = fn(&Programs, &Options) -> Result<Report>;
 
-const BENCHES: [(&str, Bench); 8] = [
+const BENCHES: [(&str, Bench); 10] = [
     ("overhead", overhead::bench),
     ("compose", compose::bench),
+    ("signed", signed::bench),
     ("ssh", ssh::bench),
     ("remote", remote::bench),
     ("status", status::bench),
     ("swaps", swaps::bench),
     ("switch", switch::bench),
     ("proxy", throughput::bench),
+    ("endpoint", endpoint::bench),
 ];
 
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lockgate_config::Loaded;
+use lockgate_config::{Loaded, Purpose};
 use lockgate_model::{Environment, HostId, Project, Requester, Service};
 use lockgate_orchestrator::{Asked, InProcess, lookup};
 
@@ -24,9 +24,15 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub fn load(global: &Global, output: &'a Output) -> Result<Self, CliError> {
+        Self::load_for(Purpose::Other, global, output)
+    }
+
+    pub fn load_for(purpose: Purpose, global: &Global, output: &'a Output) -> Result<Self, CliError> {
         let env = |name: &str| std::env::var(name).ok();
         let Loaded { project, path } = match &global.config {
-            Some(path) => lockgate_config::load(path, &env)?,
+            Some(path) => lockgate_config::load_if(path, purpose, &env, |_, _| {
+                Ok::<(), lockgate_config::ConfigError>(())
+            })?,
             None => {
                 let path = lockgate_config::find(&std::env::current_dir()?).ok_or_else(|| {
                     CliError::usage(
@@ -34,7 +40,7 @@ impl<'a> Context<'a> {
                         "`lockgate init` writes one; `-c FILE` names another",
                     )
                 })?;
-                lockgate_config::load_if(&path, &env, crate::found_config::require)?
+                lockgate_config::load_if(&path, purpose, &env, crate::found_config::require)?
             }
         };
         let project = Arc::new(project);

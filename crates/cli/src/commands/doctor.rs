@@ -8,18 +8,24 @@ use super::Context;
 use crate::args::Format;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::output::Output;
 
 pub async fn run(context: &Context<'_>, service: Option<&str>) -> Result<Exit, CliError> {
     let environment = context.environment()?.name.clone();
     let service = service.map(|name| context.service(name)).transpose()?.map(|service| &service.name);
-    let (output, all) = (context.output, context.looking().doctor(service, Some(&environment)).await?);
-    for one in &all {
+    let all = context.looking().doctor(service, Some(&environment)).await?;
+    tell(context, &all);
+    Ok(Examined::exit(&all))
+}
+
+pub(super) fn tell(context: &Context<'_>, all: &[Examined]) {
+    let output = context.output;
+    for one in all {
         match output.format {
             Format::Json => one.lines().iter().for_each(|line| output.json(line)),
             Format::Text => show(context, one),
         }
     }
-    Ok(Examined::exit(&all))
 }
 
 fn show(context: &Context<'_>, one: &Examined) {
@@ -27,15 +33,17 @@ fn show(context: &Context<'_>, one: &Examined) {
     let parts = [one.host.as_str(), &one.title];
     let heading: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     output.text(&output.paint.bold(&heading.join(" · ")));
-    for check in &one.checks {
-        output.text(&headline(check, output.paint));
-        // What an app wrote has no hints of ours in it.
-        for line in &check.lines {
-            output.verbatim(&format!("      {} {}", output.paint.faint("│"), below(line)));
-        }
-        if let Some(mend) = &check.mend {
-            output.text(&format!("      {}", below(mend)));
-        }
+    one.checks.iter().for_each(|check| show_check(output, check));
+}
+
+pub(super) fn show_check(output: &Output, check: &Check) {
+    output.text(&headline(check, output.paint));
+    // What an app wrote has no hints of ours in it.
+    for line in &check.lines {
+        output.verbatim(&format!("      {} {}", output.paint.faint("│"), below(line)));
+    }
+    if let Some(mend) = &check.mend {
+        output.text(&format!("      {}", below(mend)));
     }
 }
 

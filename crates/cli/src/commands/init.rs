@@ -33,7 +33,7 @@ pub fn run(init: &Init, global: &Global, output: &Output) -> Result<Exit, CliErr
     })?;
     match init.print {
         true => output.text(&proposal.text),
-        false => write(&target, &proposal.text)?,
+        false => write(&target, &proposal.text, PRINT)?,
     }
     match output.format {
         Format::Json if !init.print => {
@@ -65,8 +65,8 @@ fn folder(target: &Path) -> Result<std::path::PathBuf, CliError> {
     Ok(folder.canonicalize().unwrap_or_else(|_| folder.to_owned()))
 }
 
-/// A file that is there is never touched, not even between looking and writing.
-fn write(target: &Path, text: &str) -> Result<(), CliError> {
+/// A file that is there is never touched, not even between looking and writing. `print` is the command that only shows it.
+pub fn write(target: &Path, text: &str, print: &str) -> Result<(), CliError> {
     let shown = target.display();
     // Who can write it can make everybody run anything who uses it, so no umask gives that away.
     let mut options = std::fs::OpenOptions::new();
@@ -75,22 +75,30 @@ fn write(target: &Path, text: &str) -> Result<(), CliError> {
             match error.kind() {
                 ErrorKind::AlreadyExists => CliError::usage(
                     format!("{shown} is there already and was left as it is"),
-                    "`lockgate init --print` shows what would be written",
+                    format!("`{print}` shows what would be written"),
                 ),
                 ErrorKind::NotFound => unwritten(target, error, "make its folder first"),
-                _ => unwritten(target, error, ELSEWHERE),
+                _ => unwritten(target, error, &elsewhere(print)),
             }
         })?;
     file.write_all(text.as_bytes()).map_err(|error| {
         // Half a file would be in the way of the next `init`.
         match std::fs::remove_file(target) {
-            Ok(()) => unwritten(target, error, ELSEWHERE),
+            Ok(()) => unwritten(target, error, &elsewhere(print)),
             Err(_) => unwritten(target, error, "remove what was written of it, and try again"),
         }
     })
 }
 
-const ELSEWHERE: &str = "`-c FILE` writes another one, `lockgate init --print` only shows it";
+/// What only shows what would be written.
+const PRINT: &str = "lockgate init --print";
+
+fn elsewhere(print: &str) -> String {
+    match print {
+        PRINT => format!("`-c FILE` writes another one, `{print}` only shows it"),
+        _ => format!("`{print}` only shows it"),
+    }
+}
 
 fn unwritten(target: &Path, error: std::io::Error, hint: &str) -> CliError {
     let mut failure = Failure::from(PortError::from(error));

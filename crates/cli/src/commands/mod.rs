@@ -7,6 +7,7 @@ mod crontab;
 mod deploy;
 mod doctor;
 mod follow;
+mod github_actions;
 mod history;
 mod init;
 mod logs;
@@ -15,11 +16,15 @@ mod missing;
 mod plan;
 mod run_schedule;
 mod schedule;
+mod serve;
+mod serve_check;
+mod setup;
 mod status;
+mod trigger;
 
 use clap::CommandFactory;
 
-use crate::args::{Args, Command, GateSet};
+use crate::args::{Args, Command, GateSet, InitOther};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -30,7 +35,10 @@ pub use context::Context;
 pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
     let global = args.global;
     match args.command {
-        Command::Init(init) => init::run(&init, &global, output),
+        Command::Init(init) => match &init.other {
+            Some(InitOther::GithubActions(args)) => github_actions::run(args, &global, output),
+            None => init::run(&init, &global, output),
+        },
         Command::Doctor { service } => {
             doctor::run(&Context::load(&global, output)?, service.as_deref()).await
         }
@@ -65,7 +73,10 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             }
         }
         Command::RunSchedule(args) => run_schedule::run(&args, &global, output).await,
+        Command::Trigger(args) => trigger::run(&args, output).await,
         Command::Mcp(args) => mcp::run(&args, &global).await,
+        Command::Serve(args) => serve::run(args, &global, output).await,
+        Command::Setup(args) => setup::run(&args, &global, output).await,
         Command::Demo => demo::run(output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "lockgate", &mut std::io::stdout());

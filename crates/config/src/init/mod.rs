@@ -2,6 +2,7 @@
 
 mod caddy;
 mod compose;
+mod github_actions;
 mod process;
 mod services_yaml;
 mod urls;
@@ -16,6 +17,7 @@ use lockgate_model::EnvironmentName;
 use crate::error::ConfigError;
 use crate::read as yaml;
 
+pub use github_actions::{Branch, BuiltImage, On, PinnedAction, WORKFLOW_PATH, Workflow, github_actions};
 pub use services_yaml::import_services_yaml;
 
 /// Largest file that is looked at.

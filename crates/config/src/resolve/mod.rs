@@ -13,6 +13,8 @@ mod registries;
 mod router;
 mod runtime;
 mod schedule;
+mod serve;
+mod serve_secret;
 mod service;
 mod state;
 mod state_dir;
@@ -55,6 +57,8 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
     let ssh = ssh(reader, file.ssh.as_ref());
     let state = state::resolve(reader, file.state.as_ref(), root);
     let state_dir = state_dir::resolve(reader, file.state_dir.as_ref(), &environments);
+    let known = serve::Known { root, names: &names, services: &services, environments: &environments };
+    let serve = serve::resolve(reader, file.serve.as_ref(), &known);
     Some(Project {
         name: name?,
         root: root.to_owned(),
@@ -65,6 +69,7 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
         ssh,
         state: state?,
         state_dir,
+        serve,
     })
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use lockgate_model::{InvalidName, Millis, StatusRange, Template};
 
+use crate::Purpose;
 use crate::at::{At, Span, Status, Whole, Words};
 use crate::error::{Kind, Place, Problem};
 use crate::interpolate::{self, Env, Unfilled};
@@ -15,6 +16,7 @@ use crate::quantity;
 const QUOTE_CHARACTERS_MAX: usize = 60;
 
 pub struct Reader<'a> {
+    pub purpose: Purpose,
     pub env: Env<'a>,
     pub problems: Vec<Problem>,
 }

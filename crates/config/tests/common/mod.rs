@@ -4,12 +4,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lockgate_config::ConfigError;
+use lockgate_config::{ConfigError, Purpose};
 use lockgate_model::Project;
 
 pub fn parse_with(text: &str, env: &[(&str, &str)]) -> Result<Project, ConfigError> {
     let env = |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     lockgate_config::parse(text, "lockgate.yaml", Path::new("/work"), &env)
+}
+
+/// As [`parse_with`], to be served.
+pub fn parse_serving(text: &str, env: &[(&str, &str)]) -> Result<Project, ConfigError> {
+    let env = |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    lockgate_config::parse_for(Purpose::Serve, text, "lockgate.yaml", Path::new("/work"), &env)
 }
 
 pub fn good(text: &str) -> Project {
@@ -97,6 +103,21 @@ notify:
 registries: { ghcr.io: { user: ann, password: "${SECRET}" } }
 ssh: { options: "-i 'my key'", port: 2222, accept_new_host_keys: true }
 state_dir: "./state/{environment}"
+serve:
+  listen: [0.0.0.0:8443, "unix:/run/lockgate/serve.sock"]
+  tls: { cert: fullchain.pem, key: /etc/lockgate/key.pem }
+  plain_http: false
+  endpoints:
+    /deploy:
+      environment: prod
+      services: [lockn-logger]
+      secrets: ["${SECRET}", "0123456789abcdef", "whsec_MDEyMzQ1Njc4OWFiY2RlZg=="]
+      tag: "sha-{image_sha:.8}"
+      timeout: 5m
+      repeated: 1h
+      branches: [main]
+      container_name: "{service}"
+      healthcheck_url: "http://127.0.0.1:5000/{environment}"
 "#;
 
 pub const FULL_ENV: [(&str, &str); 3] = [

@@ -1,6 +1,8 @@
 //! What a queue knows: the calls without an answer, and who runs and who waits of each service in each environment.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lockgate_model::{
@@ -24,6 +26,8 @@ pub(super) struct Core {
     pub(super) notes: Notes,
     state: Mutex<State>,
     leaving: watch::Sender<bool>,
+    /// Runs may begin here: no daemon before this one has any left.
+    has_turn: AtomicBool,
     /// Rises when a runner ends.
     ended: watch::Sender<u64>,
 }
@@ -38,7 +42,7 @@ struct State {
 }
 
 impl Core {
-    pub(super) fn start(parts: QueueParts) -> Arc<Self> {
+    pub(super) fn start(parts: QueueParts, has_turn: bool) -> Arc<Self> {
         let (writer, jobs) = Writer::new();
         let core = Arc::new(Self {
             parts,
@@ -46,6 +50,7 @@ impl Core {
             notes: Notes::default(),
             state: Mutex::default(),
             leaving: watch::Sender::new(false),
+            has_turn: AtomicBool::new(has_turn),
             ended: watch::Sender::new(0),
         });
         let writing = writer::write(core.parts.store.clone(), Arc::downgrade(&core), jobs);
@@ -84,13 +89,17 @@ impl Core {
         arrived: u64,
     ) -> Option<Arc<Entry>> {
         match received {
+            // It was looked for by its run.
+            Received::First if incoming.only_known && !self.has_turn() => {
+                self.take_in_begun(&incoming.delivery, arrived)
+            }
             Received::First => {
                 self.count_accepted(&incoming.delivery);
                 self.take_in(&incoming.delivery, arrived, false)
             }
             Received::Again { first, answer: None } => {
                 self.state().counts.repeated += 1;
-                self.take_in(first, arrived, false)
+                self.take_in_again(first, arrived)
             }
             Received::Again { .. } => {
                 self.state().counts.repeated += 1;
@@ -127,11 +136,27 @@ impl Core {
         Some(entry)
     }
 
+    /// As [`Core::take_in`], of one that was kept before. Without the turn, a daemon before this one has it, and may have begun
+    /// it: it gives way to nobody here, and nobody to it.
+    fn take_in_again(self: &Arc<Self>, delivery: &WebhookDelivery, arrived: u64) -> Option<Arc<Entry>> {
+        match self.has_turn() {
+            true => self.take_in(delivery, arrived, false),
+            false => self.take_in_begun(delivery, arrived),
+        }
+    }
+
     /// As [`Core::take_in`], of one whose run the journal knows.
-    pub(super) fn take_in_begun(self: &Arc<Self>, delivery: &WebhookDelivery, arrived: u64) {
-        let Some(call) = delivery.call.clone() else { return };
+    pub(super) fn take_in_begun(
+        self: &Arc<Self>,
+        delivery: &WebhookDelivery,
+        arrived: u64,
+    ) -> Option<Arc<Entry>> {
+        let call = delivery.call.clone()?;
         let (entry, displaced) = {
             let mut state = self.state();
+            if let Some(known) = state.entries.get(&delivery.run) {
+                return Some(known.clone());
+            }
             let key = (call.service.clone(), call.environment.clone());
             let entry = Arc::new(Entry::new(delivery.clone(), call, arrived, true));
             state.entries.insert(entry.run(), entry.clone());
@@ -139,6 +164,18 @@ impl Core {
         };
         self.displace(displaced, &entry);
         self.go_on(&entry);
+        Some(entry)
+    }
+
+    pub(super) fn has_turn(&self) -> bool {
+        self.has_turn.load(SeqCst)
+    }
+
+    /// From here on runs may begin.
+    pub(super) fn take_turn(self: &Arc<Self>) {
+        self.has_turn.store(true, SeqCst);
+        let keys: Vec<Key> = self.state().places.keys().cloned().collect();
+        keys.iter().for_each(|key| self.go_on_at(key));
     }
 
     fn displace(self: &Arc<Self>, displaced: Displaced, by: &Entry) {
@@ -156,6 +193,10 @@ impl Core {
                 let answer = words::older(&entry.call, "that of a call that waits").of_run(entry.run());
                 (entry, answer)
             }
+            Displaced::Late { entry, by } => {
+                let answer = words::superseded(by.run(), &by.call).of_run(entry.run());
+                (entry, answer)
+            }
         };
         let core = self.clone();
         (self.parts.spawn)(Box::pin(async move {
@@ -166,11 +207,14 @@ impl Core {
 
     /// Begins the next call of the entry's place, if none is under way there.
     fn go_on(self: &Arc<Self>, entry: &Entry) {
-        if self.is_leaving() {
+        self.go_on_at(&(entry.call.service.clone(), entry.call.environment.clone()));
+    }
+
+    fn go_on_at(self: &Arc<Self>, key: &Key) {
+        if self.is_leaving() || !self.has_turn() {
             return;
         }
-        let key = (entry.call.service.clone(), entry.call.environment.clone());
-        let next = self.state().places.get_mut(&key).and_then(Place::begin);
+        let next = self.state().places.get_mut(key).and_then(Place::begin);
         if let Some(next) = next {
             let working = Working { core: self.clone(), entry: next };
             (self.parts.spawn)(Box::pin(runner::run(working)));
@@ -203,7 +247,8 @@ impl Core {
 
     /// What may have been kept although it was said that it was not, is looked for.
     pub(super) fn store_is_well(self: &Arc<Self>) {
-        let was_in_doubt = std::mem::take(&mut self.state().in_doubt);
+        // Without the turn, what has no answer is a daemon's before this one; what is in doubt is looked for with the turn.
+        let was_in_doubt = self.has_turn() && std::mem::take(&mut self.state().in_doubt);
         if was_in_doubt && !self.is_leaving() {
             let core = self.clone();
             (self.parts.spawn)(Box::pin(async move { core.look_for_more().await }));

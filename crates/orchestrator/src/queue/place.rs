@@ -22,10 +22,15 @@ pub(super) enum Displaced {
     Nobody,
     /// A newer one has taken its place.
     Superseded(Arc<Entry>),
-    /// It has come itself, although it had arrived earlier: a newer one, of this run, waits or has had its turn.
+    /// It has come itself, although it had arrived earlier: a newer one, of this run, has had its turn.
     TooLate(Arc<Entry>, RunId),
     /// It has come itself, and its commit is older than that of who waits.
     Older(Arc<Entry>),
+    /// It has come itself, and had arrived before who waits: it was accepted by a daemon before this one, or is found late.
+    Late {
+        entry: Arc<Entry>,
+        by: Arc<Entry>,
+    },
 }
 
 impl Place {
@@ -39,8 +44,7 @@ impl Place {
             return Displaced::Nobody;
         };
         if entry.arrived < waiting.arrived {
-            let run = waiting.run();
-            return Displaced::TooLate(entry, run);
+            return Displaced::Late { entry, by: waiting.clone() };
         }
         if is_older(&entry, waiting) {
             return Displaced::Older(entry);

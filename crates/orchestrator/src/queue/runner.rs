@@ -44,15 +44,15 @@ impl End {
 }
 
 /// Longer each time.
-struct Pause(u64);
+pub(super) struct Pause(u64);
 
 impl Pause {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(PAUSE_MILLIS_MIN)
     }
 
     /// `false`: the daemon stops.
-    async fn over(&mut self, core: &Core) -> bool {
+    pub(super) async fn over(&mut self, core: &Core) -> bool {
         let pause = Duration::from_millis(self.0);
         self.0 = (self.0 * 2).min(PAUSE_MILLIS_MAX);
         tokio::select! {

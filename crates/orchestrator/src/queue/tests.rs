@@ -2,6 +2,7 @@
 
 mod answers;
 mod audit;
+mod replaced;
 mod restarts;
 mod stores;
 mod turns;

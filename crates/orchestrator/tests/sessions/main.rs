@@ -3,6 +3,7 @@
 
 mod named;
 mod scene;
+mod wake;
 
 use lockgate_model::{
     Aim, By, CheckWant, EnvironmentName, EventKind, FailureKind, Gates, HistoryFilter, HostId, LogsWant,

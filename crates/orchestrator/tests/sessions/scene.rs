@@ -19,7 +19,7 @@ use lockgate_ports::fake::{
     Artifact, Behaviour, Call, Catalogue, FakeGate, FakePorts, Fate, Faults, Life, Machine, SharedMachine,
     What, shared,
 };
-use lockgate_ports::{GateAnswer, GateSubject, Gates};
+use lockgate_ports::{GateAnswer, GateSubject, Gates, PortError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -42,6 +42,10 @@ pub fn kim() -> Requester {
 #[derive(Default)]
 pub struct Door {
     is_shut: AtomicBool,
+    /// The engine does not answer.
+    is_silent: AtomicBool,
+    /// Nothing can be switched or stopped.
+    is_broken: AtomicBool,
     /// Who stands before it.
     waiting: AtomicUsize,
     moved: Notify,
@@ -65,6 +69,14 @@ impl Door {
     pub fn open(&self) {
         self.is_shut.store(false, Ordering::SeqCst);
         self.moved.notify_waiters();
+    }
+
+    pub fn silent(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::SeqCst);
+    }
+
+    pub fn broken(&self, is_broken: bool) {
+        self.is_broken.store(is_broken, Ordering::SeqCst);
     }
 
     /// Until so many stand before it.
@@ -95,6 +107,12 @@ impl Faults for Door {
             self.moved.notify_waiters();
             self.until(|| !self.is_shut.load(Ordering::SeqCst)).await;
             drop(before);
+        }
+        if matches!(call.what, What::Slots) && self.is_silent.load(Ordering::SeqCst) {
+            return Fate::Fails(PortError::unreachable("the engine does not answer"));
+        }
+        if matches!(call.what, What::Switch(_) | What::Stop(_)) && self.is_broken.load(Ordering::SeqCst) {
+            return Fate::Fails(PortError::other("the engine is broken"));
         }
         Fate::Happens
     }
@@ -191,7 +209,15 @@ pub struct Scene {
 impl Scene {
     /// Nothing is deployed; there are v1, v2 and v3.
     pub fn new() -> Self {
-        let host = HostId::new("web1").unwrap();
+        Self::on(HostId::new("web1").unwrap())
+    }
+
+    /// The one host is the machine itself.
+    pub fn here() -> Self {
+        Self::on(HostId::local())
+    }
+
+    fn on(host: HostId) -> Self {
         let machine = shared(Machine::new(host.clone(), Arc::new(catalogue())));
         let (door, journal) = (Arc::new(Door::default()), Arc::new(Memory::default()));
         let project = Arc::new(project(host));
@@ -221,6 +247,32 @@ impl Scene {
             spawn: Arc::new(|session| drop(tokio::spawn(session))),
         });
         Self { orchestrator, journal, door, machine }
+    }
+
+    /// All apps end, and none comes back by itself.
+    pub fn lose_power(&self) {
+        for app in self.machine.lock().unwrap().slots.values_mut() {
+            app.requests.clear();
+            app.running_since = None;
+        }
+    }
+
+    /// All that a command could change on the host: files, and which release each slot has, with a mark where it runs.
+    pub fn world(&self) -> String {
+        let machine = self.machine.lock().unwrap();
+        let slots = machine.slots.iter().map(|(slot, app)| {
+            let runs = if app.running_since.is_some() { " runs" } else { "" };
+            format!("{slot}: {}{runs}", app.release.tag)
+        });
+        let slots: Vec<String> = slots.collect();
+        format!("{} {:?} {:#?}", slots.join(", "), machine.dial, machine.files)
+    }
+
+    /// Tags that run, by slot.
+    pub fn running(&self) -> Vec<String> {
+        let machine = self.machine.lock().unwrap();
+        let running = machine.slots.iter().filter(|(_, app)| app.running_since.is_some());
+        running.map(|(slot, app)| format!("{} in {slot}", app.release.tag)).collect()
     }
 
     /// The tag that is live and healthy.
@@ -327,5 +379,6 @@ fn project(host: HostId) -> Project {
         ssh: Ssh::default(),
         state: lockgate_model::StateLocation::of_folder("/".as_ref()),
         state_dir: None,
+        serve: None,
     }
 }

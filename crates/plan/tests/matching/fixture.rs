@@ -97,6 +97,7 @@ impl Config {
             ssh: Ssh::default(),
             state: lockgate_model::StateLocation::of_folder("/".as_ref()),
             state_dir: None,
+            serve: None,
         };
         Config { project, service, environment }
     }

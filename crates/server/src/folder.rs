@@ -1,0 +1,124 @@
+//! `.lockgate/serve`: who serves this project here, and whose turn it is to run what was accepted.
+
+use std::fs::DirBuilder;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lockgate_sockets::{Lock, SocketsError};
+
+use crate::error::ServeError;
+
+const FOLDER_MODE: u32 = 0o700;
+/// How often a turn that another process has is asked for.
+const TURN_LOOK_MS: u64 = 100;
+/// Longest reason that is kept.
+const REASON_CHARS_MAX: usize = 2000;
+
+/// The folder of the daemon's own files.
+#[derive(Debug, Clone)]
+pub struct Folder(PathBuf);
+
+/// Who serves.
+#[derive(Debug)]
+pub enum Served {
+    /// Nobody did: the lock is this process's from now on.
+    Free(Lock),
+    /// Another process, with the id that it has written down.
+    By(Option<u32>),
+}
+
+impl Folder {
+    /// Makes it where it is missing.
+    ///
+    /// # Errors
+    /// It cannot be made, or is somebody else's.
+    pub fn open(path: PathBuf) -> Result<Self, ServeError> {
+        let failed = |action, source| ServeError::Io { action, path: path.clone(), source };
+        let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&path);
+        made.map_err(|source| failed("create", source))?;
+        lockgate_own::own_folder(&path).map_err(|error| match error {
+            lockgate_own::OwnError::Io(source) => failed("look at", source),
+            lockgate_own::OwnError::Foreign(foreign) => {
+                SocketsError::NotOurs { message: foreign.message, hint: foreign.hint }.into()
+            }
+        })?;
+        Ok(Self(path))
+    }
+
+    /// Takes the right to serve. It is passed on in a handover, so it is never free while somebody serves.
+    ///
+    /// # Errors
+    /// The lock file cannot be used.
+    pub fn serve(&self) -> Result<Served, ServeError> {
+        Ok(match Lock::acquire(&self.0.join("serve.lock"))? {
+            Ok(lock) => Served::Free(lock),
+            Err(pid) => Served::By(pid),
+        })
+    }
+
+    /// Waits for the turn to run: it is the predecessor's until that has brought to its end what it accepted. Whoever dies loses
+    /// it at once.
+    ///
+    /// # Errors
+    /// The lock file cannot be used.
+    pub async fn turn(&self) -> Result<Lock, ServeError> {
+        let path = self.0.join("run.lock");
+        let mut is_told = false;
+        loop {
+            match Lock::acquire(&path)? {
+                Ok(mut lock) => {
+                    lock.sign().map_err(|source| ServeError::Io { action: "write", path, source })?;
+                    return Ok(lock);
+                }
+                Err(pid) if !is_told => {
+                    is_told = true;
+                    tracing::info!(pid, "the process before brings what it accepted to its end first");
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(TURN_LOOK_MS)).await;
+        }
+    }
+
+    /// Why the last upgrade failed; `None` where none has since it was forgotten.
+    #[must_use]
+    pub fn failed_upgrade(&self) -> Option<String> {
+        std::fs::read_to_string(self.refused()).ok().map(|text| text.trim_end().to_owned())
+    }
+
+    /// # Errors
+    /// It cannot be removed.
+    pub fn forget_failed_upgrade(&self) -> Result<(), ServeError> {
+        let path = self.refused();
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(ServeError::Io { action: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn note_failed_upgrade(&self, reason: &str) {
+        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+        if let Err(error) = write(&self.refused(), &reason) {
+            tracing::warn!(%error, "why the upgrade failed cannot be written down");
+        }
+    }
+
+    fn refused(&self) -> PathBuf {
+        self.0.join("upgrade-failed")
+    }
+}
+
+/// Whole or not at all: whoever asked for the upgrade reads it as soon as it is there.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let opened = lockgate_own::open_own(&beside, &mut options);
+    let mut file = opened.map_err(|error| std::io::Error::other(error.to_string()))?;
+    writeln!(file, "{text}")?;
+    std::fs::rename(&beside, path)
+}

@@ -1,0 +1,69 @@
+//! `serve --check`, and what is refused at the start.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::daemon::Served;
+
+#[test]
+fn all_that_would_be_wrong_is_said_without_serving() {
+    let served = Served::new("[]");
+    let project = &served.project;
+    served.run("serve --check").expect(0).says(&[
+        "certificate: it fits its key",
+        "unix:",
+        "it is free",
+        "store",
+    ]);
+    assert!(!project.path("serve.sock").exists(), "nothing stays behind");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let file = project.path("m1/lockgate.yaml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, config.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"))).unwrap();
+    std::fs::set_permissions(project.path("key.pem"), PermissionsExt::from_mode(0o604)).unwrap();
+    let all = served.run("serve --check").expect(1);
+    let all = all.says(&[
+        "every user of this machine can read the key",
+        "`chmod o-rwx",
+        "Address already in use",
+        "ss -ltnp",
+    ]);
+    let json = served.run("serve --check --format json").expect(1);
+    let bad: Vec<String> = json
+        .lines()
+        .iter()
+        .filter(|line| line["check"]["state"] == "bad")
+        .map(|line| line["check"]["what"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(bad, ["certificate".to_owned(), format!("listen 127.0.0.1:{port}")], "{all}");
+    // Serving is refused for the first of them.
+    served.run("serve").expect(2).says(&["every user of this machine can read the key"]);
+    std::fs::set_permissions(project.path("key.pem"), PermissionsExt::from_mode(0o600)).unwrap();
+    served.run("serve").expect(1).says(&["cannot listen at 127.0.0.1", "ss -ltnp"]);
+}
+
+#[test]
+fn without_a_secret_nothing_is_served_and_all_else_works() {
+    let served = Served::new("[]");
+    let project = &served.project;
+    for args in ["serve", "serve --check"] {
+        project.run(args).expect(2).says(&[
+            "the variable WEBHOOK_SECRET is not set",
+            "openssl rand -hex 32",
+            "lockgate.yaml:",
+        ]);
+    }
+    let mut short = project.command(["serve"]);
+    short.env("WEBHOOK_SECRET", "hunter2hunter2");
+    let refused = crate::support::project::run(short).expect(2).says(&["shorter than 16 bytes"]);
+    assert!(!format!("{refused}").contains("hunter2"), "{refused}");
+    project.deploy("v1");
+    project.expect_settled("v1");
+}
+
+#[test]
+fn a_file_without_serve_says_what_to_write() {
+    let project = crate::support::project::Project::new();
+    project.run("serve").expect(2).says(&["lockgate.yaml has no `serve`", "endpoints: { /deploy:"]);
+}
