@@ -23,6 +23,7 @@ mod status;
 mod trigger;
 
 use clap::CommandFactory;
+use lockgate_config::Purpose;
 
 use crate::args::{Args, Command, GateSet, InitOther};
 use crate::error::CliError;
@@ -75,6 +76,9 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         Command::RunSchedule(args) => run_schedule::run(&args, &global, output).await,
         Command::Trigger(args) => trigger::run(&args, output).await,
         Command::Mcp(args) => mcp::run(&args, &global).await,
+        Command::Serve(args) if args.check => {
+            serve_check::run(&Context::load_for(Purpose::Serve, &global, output)?).await
+        }
         Command::Serve(args) => serve::run(args, &global, output).await,
         Command::Setup(args) => setup::run(&args, &global, output).await,
         Command::Demo => demo::run(output).await,

@@ -18,7 +18,7 @@ use lockgate_store::SqlStore;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, serve_check};
+use super::Context;
 use crate::args::{self, Format, Global};
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -40,9 +40,6 @@ pub async fn run(args: args::Serve, global: &Global, output: &Output) -> Result<
         return upgrade(&Context::load(global, output)?).await;
     }
     let context = Context::load_for(Purpose::Serve, global, output)?;
-    if args.check {
-        return serve_check::run(&context).await;
-    }
     let Given { inherited, manager } = match args.given {
         Some(given) => given,
         None => return Err(CliError::failed("what this process was given is not known")),
