@@ -1,8 +1,7 @@
 //! What a gate, an app or a stranger writes is told without secrets, and steers no terminal.
 
-use std::path::Path;
-
 use crate::support::double::{Double, Manner};
+use crate::support::files::holding;
 use crate::support::project::{Project, Setup, Waits, run};
 
 /// In this machine's environment only: the configuration does not name it.
@@ -10,23 +9,6 @@ const OPERATORS: &str = "0perat0rs-0wn";
 /// Of a form that is known, and in nobody's environment.
 const FORMED: &str = "ghp_0000000000000000000000000000000000000007";
 const QUERY: &str = "hunter2-in-a-query";
-
-/// Files below a folder that hold a text.
-fn holding(folder: &Path, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(holding(&path, text));
-        } else if path.is_file() {
-            let content = std::fs::read(&path).unwrap();
-            if content.windows(text.len()).any(|window| window == text.as_bytes()) {
-                found.push(path.display().to_string());
-            }
-        }
-    }
-    found
-}
 
 #[test]
 fn a_gate_that_prints_the_operators_secrets_tells_them_nowhere() {

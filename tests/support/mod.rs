@@ -6,6 +6,7 @@ pub mod chaos;
 pub mod cut;
 pub mod dark;
 pub mod double;
+pub mod files;
 pub mod http;
 pub mod load;
 pub mod mcp;

@@ -3,7 +3,9 @@
 mod action;
 mod calls;
 mod github;
+mod redacted;
 mod served;
+mod site;
 mod workflow;
 
 use std::path::Path;

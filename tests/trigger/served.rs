@@ -1,68 +1,10 @@
 //! Against a real `lockgate serve`, with TLS.
 
-use std::process::Command;
-
 use lockgate_model::Exit;
 
+use super::site::{ABSENT, BAD, NEWER, OLDER, Site};
 use super::{SECRET, trigger};
-use crate::support::certificate::{self, Certificate};
-use crate::support::project::{Project, Running, Setup, run};
-use crate::support::ran::Ran;
-
-const OLDER: &str = "1111111111111111111111111111111111111111";
-const NEWER: &str = "2222222222222222222222222222222222222222";
-const BAD: &str = "3333333333333333333333333333333333333333";
-const ABSENT: &str = "4444444444444444444444444444444444444444";
-
-/// A project with a daemon, which is ended before the project's folder is.
-struct Site {
-    daemon: Option<Running>,
-    project: Project,
-    /// Its folder has the certificate, and its port is the daemon's.
-    beside: Project,
-    certificate: Certificate,
-}
-
-impl Site {
-    fn with(setup: Setup) -> Site {
-        let beside = Project::empty();
-        let certificate = certificate::here(beside.root());
-        let end = format!(
-            "serve:\n  listen: \"127.0.0.1:{}\"\n  tls: {{ cert: {}, key: {} }}\n  endpoints:\n    /deploy: {{ environment: prod, services: [web], secrets: [{SECRET}] }}\n",
-            beside.port,
-            certificate.cert.display(),
-            certificate.key.display(),
-        );
-        let project = Project::with(&Setup { end, ..setup });
-        for sha in [OLDER, NEWER] {
-            project.release(sha, "");
-        }
-        let mut site = Site { daemon: None, project, beside, certificate };
-        site.serve();
-        site
-    }
-
-    fn serve(&mut self) {
-        let daemon = self.project.start("serve");
-        daemon.wait_until_printed("listening at https://127.0.0.1:");
-        self.daemon = Some(daemon);
-    }
-
-    fn url(&self) -> String {
-        format!("https://127.0.0.1:{}/deploy", self.beside.port)
-    }
-
-    fn call(&self, sha: &str, args: &str) -> Command {
-        let (url, cacert) = (self.url(), self.certificate.authority.display().to_string());
-        let fixed = [url.as_str(), "--sha", sha, "--cacert", cacert.as_str()];
-        let all: Vec<&str> = fixed.into_iter().chain(args.split_whitespace()).collect();
-        trigger(self.project.root(), &all, &[("WEBHOOK_SECRET", SECRET)])
-    }
-
-    fn trigger(&self, sha: &str, args: &str) -> Ran {
-        run(self.call(sha, args))
-    }
-}
+use crate::support::project::{Running, Setup, run};
 
 #[test]
 fn a_deployment_is_seen_from_ci_to_its_end() {
@@ -72,7 +14,7 @@ fn a_deployment_is_seen_from_ci_to_its_end() {
     assert!(said.stdout.starts_with(&format!("succeeded: {NEWER} (")), "{said}");
     site.project.expect_live(NEWER);
 
-    let again = site.trigger(NEWER, "--format json").expect(0);
+    let again = site.trigger(NEWER, "--format json --committed-at 2026-11-27T06:40:00Z").expect(0);
     let last = again.last();
     assert_eq!((&last["event"], &last["status"]), (&"answer".into(), &"live_already".into()), "{again}");
 

@@ -66,16 +66,24 @@ impl Watch<'_> {
         work.await
     }
 
+    /// Whether the heir still runs, asked once. A host that does not say is no reason to end.
+    ///
+    /// # Errors
+    /// `Unhealthy` when it does not.
+    pub(crate) async fn look_once(&self) -> Result<(), Failure> {
+        match self.running().await {
+            Ok(None) => Err(self.unhealthy("it does not run", Instant::now()).await),
+            Ok(Some(_)) | Err(_) => Ok(()),
+        }
+    }
+
     /// The last look: whether the heir serves, as far as that can be told from here.
     ///
     /// # Errors
     /// `Unhealthy` when it certainly does not. Who looks again finds the old slot stopped, so no kind that is tried again.
     pub(crate) async fn last_look(&self) -> Result<(), Failure> {
         if !self.ports.router.sends_traffic() {
-            return match self.running().await {
-                Ok(None) => Err(self.unhealthy("it does not run", Instant::now()).await),
-                Ok(Some(_)) | Err(_) => Ok(()),
-            };
+            return self.look_once().await;
         }
         let (routed, well) = tokio::join!(self.is_routed_at_last(), self.is_well_at_last());
         routed.and(well)

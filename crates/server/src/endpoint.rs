@@ -28,9 +28,10 @@ use hyper::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use lockgate_model::{DeployAnswer, DeployCall, DeployStatus, Endpoint, EndpointPath, Mask, Project, RunId};
-use lockgate_orchestrator::queue::{Queue, RefusedCall};
+use lockgate_orchestrator::queue::{Queue, RefusedCall, Ticket};
 use lockgate_signature::SigningSecrets;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use self::answer::{RUNS_PATH, json, no_such_path, response, wrong_method};
 use self::arrive::{Arrivals, Arrived};
@@ -65,6 +66,8 @@ struct Inner {
     served: BTreeMap<String, Served>,
     queue: Queue,
     arrivals: Arrivals,
+    /// See [`bounds::LOOKUPS_MAX`].
+    lookups: Semaphore,
     mask: Mask,
     bounds: Bounds,
     document: Value,
@@ -91,7 +94,8 @@ impl Endpoints {
         let served = served.collect::<Result<BTreeMap<_, Served>, Unprotected>>()?;
         let document = openapi::document(served.values().map(|served| &served.endpoint));
         let arrivals = Arrivals::new(bounds);
-        Ok(Self(Arc::new(Inner { project, served, queue, arrivals, mask, bounds, document })))
+        let lookups = Semaphore::new(bounds::LOOKUPS_MAX);
+        Ok(Self(Arc::new(Inner { project, served, queue, arrivals, lookups, mask, bounds, document })))
     }
 
     /// Answers a request, whatever it is. `from`: the peer's address without its port, or the socket's name; what a header
@@ -230,7 +234,7 @@ impl Inner {
             Ok(after) => after,
             Err(refused) => return response(&refused.answer()),
         };
-        match self.queue.ticket(run).await {
+        match self.ticket(run).await {
             Ok(Some(ticket)) if parts.method == Method::GET && waiting::takes_events(&parts.headers) => {
                 let limit = Duration::from_millis(self.bounds.look_millis_max.0);
                 stream::stream(ticket, after, limit, Duration::from_millis(self.bounds.keep_alive.0))
@@ -244,12 +248,25 @@ impl Inner {
                 };
                 response(&refused.answer())
             }
-            Err(failure) => {
-                tracing::error!(%run, %failure, "the store does not answer");
+            Err(why) => {
+                tracing::error!(%run, why, "a run cannot be looked up");
                 let message = "the store does not answer".to_owned();
                 let hint = "ask again in a moment".to_owned();
                 response(&Refused { status: DeployStatus::Unavailable, message, hint }.answer())
             }
+        }
+    }
+
+    /// # Errors
+    /// Why it cannot be looked up, for the log.
+    async fn ticket(&self, run: RunId) -> Result<Option<Ticket>, String> {
+        let look = async {
+            let _turn = self.lookups.acquire().await;
+            self.queue.ticket(run).await
+        };
+        match tokio::time::timeout(Duration::from_secs(bounds::LOOKUP_SECONDS_MAX), look).await {
+            Ok(found) => found.map_err(|failure| failure.to_string()),
+            Err(_) => Err(format!("it takes longer than {} s", bounds::LOOKUP_SECONDS_MAX)),
         }
     }
 

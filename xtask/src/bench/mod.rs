@@ -7,6 +7,7 @@
 mod compose;
 mod crowd;
 mod document;
+mod endpoint;
 pub mod http;
 mod load;
 mod overhead;
@@ -36,7 +37,7 @@ const QUICK_REPETITIONS_MAX: u32 = 5;
 
 type Bench = fn(&Programs, &Options) -> Result<Report>;
 
-const BENCHES: [(&str, Bench); 9] = [
+const BENCHES: [(&str, Bench); 10] = [
     ("overhead", overhead::bench),
     ("compose", compose::bench),
     ("signed", signed::bench),
@@ -46,6 +47,7 @@ const BENCHES: [(&str, Bench); 9] = [
     ("swaps", swaps::bench),
     ("switch", switch::bench),
     ("proxy", throughput::bench),
+    ("endpoint", endpoint::bench),
 ];
 
 #[derive(Debug, Default)]

@@ -15,6 +15,10 @@ impl Samples {
         self.0.push(value);
     }
 
+    pub fn extend(&mut self, other: &Samples) {
+        self.0.extend(&other.0);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -235,7 +235,7 @@ fn family(id: u32) -> Vec<u32> {
     std::iter::once(id).chain(children.split_whitespace().filter_map(|child| child.parse().ok())).collect()
 }
 
-fn cpu_seconds(id: u32) -> f64 {
+pub fn cpu_seconds(id: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     // The name in parentheses may hold blanks; utime and stime are the 12th and 13th words behind it.
     let words: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -243,7 +243,7 @@ fn cpu_seconds(id: u32) -> f64 {
     (ticks(11) + ticks(12)) / TICKS_PER_SECOND
 }
 
-fn memory_mib(id: u32) -> f64 {
+pub fn memory_mib(id: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<f64>().ok());

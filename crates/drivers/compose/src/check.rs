@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::{join_all, try_join3};
+use futures_util::future::{join_all, try_join};
 use lockgate_model::{FailureKind, Millis, Slot};
 use lockgate_ports::{Check, Endpoint, PortError, listens};
 
@@ -118,9 +118,8 @@ impl Compose {
         if per_slot.iter().all(|slot| slot.needed.is_empty()) {
             return None;
         }
-        let (blue, green) = (self.place(Slot::Blue), self.place(Slot::Green));
-        let looked = try_join3(blue, green, self.engine.containers(None)).await;
-        let (blue, green, containers) = match looked {
+        let looked = try_join(self.blue_and_green(), self.engine.containers(None)).await;
+        let ((blue, green), containers) = match looked {
             Ok(looked) => looked,
             Err(error) => return Some(bad(per_slot::NEEDED, error)),
         };

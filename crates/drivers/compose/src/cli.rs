@@ -363,6 +363,7 @@ mod tests {
             dir: "/srv/web/blue".into(),
             files: vec!["compose.yaml".into()],
             contents: vec![Vec::new()],
+            dot_env: None,
             service: "web".into(),
             project: None,
         }

@@ -42,7 +42,7 @@ struct Definition<'a> {
     files: &'a [String],
     contents: &'a [Vec<u8>],
     /// `.env` beside the files.
-    dot_env: Option<Vec<u8>>,
+    dot_env: Option<&'a [u8]>,
     service: &'a str,
     project: Option<&'a str>,
     interpolation: BTreeMap<String, String>,
@@ -52,8 +52,8 @@ impl Key {
     /// `None` when the answer may change without what we see of it changing.
     ///
     /// # Errors
-    /// The host's.
-    pub(crate) async fn of(compose: &Compose, blue: &Place, green: &Place) -> Result<Option<Key>, PortError> {
+    /// `Other` for what does not serialise.
+    pub(crate) fn of(compose: &Compose, blue: &Place, green: &Place) -> Result<Option<Key>, PortError> {
         let contents: Vec<&[u8]> = blue.contents.iter().chain(&green.contents).map(Vec::as_slice).collect();
         let Some(named) = variables(&contents) else { return Ok(None) };
         let given = compose.interpolation(blue.slot, None);
@@ -62,16 +62,12 @@ impl Key {
         if !local && !open.is_empty() {
             return Ok(None);
         }
-        let beside = [blue, green].map(|place| join(&place.dir, ".env"));
-        let mut beside = compose.host.read_each(&beside).await.into_iter();
-        let mut dot_env = || beside.next().transpose().map(|file| file.and_then(|file| file.content));
-        let (one, other) = (definition(compose, blue, dot_env()?), definition(compose, green, dot_env()?));
         let environment = if local { environment(&open) } else { BTreeMap::new() };
         let question = Question {
             format: FORMAT,
             port: compose.service.port,
             unbalanced: compose.unbalanced,
-            slots: [one, other],
+            slots: [blue, green].map(|place| definition(compose, place)),
             environment,
         };
         let bytes = serde_json::to_vec(&question)
@@ -99,12 +95,12 @@ fn path(compose: &Compose, blue: &Place) -> String {
     join(&blue.dir, &name)
 }
 
-fn definition<'a>(compose: &Compose, place: &'a Place, dot_env: Option<Vec<u8>>) -> Definition<'a> {
+fn definition<'a>(compose: &Compose, place: &'a Place) -> Definition<'a> {
     Definition {
         dir: &place.dir,
         files: &place.files,
         contents: &place.contents,
-        dot_env,
+        dot_env: place.dot_env.as_deref(),
         service: &place.service,
         project: place.project.as_deref(),
         interpolation: compose.interpolation(place.slot, None),

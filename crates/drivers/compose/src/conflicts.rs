@@ -66,7 +66,7 @@ pub(crate) struct Comparison {
 impl Compose {
     /// As Compose reads the files now. One slot has nothing beside it.
     pub(crate) async fn find_conflicts(&self) -> Result<Comparison, PortError> {
-        let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
+        let (blue, green) = self.blue_and_green().await?;
         self.ask_compose(&blue, &green).await
     }
 
@@ -80,8 +80,8 @@ impl Compose {
                 false => Ok(Vec::new()),
             };
         }
-        let (blue, green) = try_join(self.place(Slot::Blue), self.place(Slot::Green)).await?;
-        let Some(key) = Key::of(self, &blue, &green).await? else {
+        let (blue, green) = self.blue_and_green().await?;
+        let Some(key) = Key::of(self, &blue, &green)? else {
             return Ok(self.ask_compose(&blue, &green).await?.conflicts);
         };
         if key.is_remembered(self, &blue).await {

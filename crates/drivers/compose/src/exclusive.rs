@@ -185,6 +185,7 @@ mod tests {
             dir: format!("/srv/{slot}"),
             files: vec!["compose.yaml".into()],
             contents: Vec::new(),
+            dot_env: None,
             service: "web".into(),
             project: Some(format!("web-{slot}")),
         }

@@ -1,10 +1,12 @@
 //! Where a slot's Compose file is, and which service and project in it are the slot.
 
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
 use lockgate_model::{ComposeLayout, FailureKind, Slot, Template, Vars};
-use lockgate_ports::PortError;
+use lockgate_ports::{HostFile, PortError};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use std::collections::BTreeMap;
 
 use crate::compose::Compose;
 use crate::dot_env;
@@ -13,12 +15,33 @@ use crate::place::{Place, join};
 /// Compose's default file names, in the order in which v2 looks for them; each may have an override beside it.
 const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
+/// The variables that Compose reads in a file's folder.
+const DOT_ENV: &str = ".env";
+
 /// The keys of a Compose file that are read without Compose.
 #[derive(Deserialize)]
 struct ComposeFile {
     #[serde(default)]
     services: BTreeMap<String, IgnoredAny>,
     include: Option<IgnoredAny>,
+}
+
+/// A slot's folder, and the names in it that are looked for.
+struct SlotFolder {
+    slot: Slot,
+    dir: String,
+    /// The configuration names the file.
+    is_named: bool,
+    /// The Compose files, of which the first that is there counts.
+    mains: Vec<String>,
+    /// `.env`, the Compose files and their overrides, each once.
+    names: Vec<String>,
+}
+
+impl SlotFolder {
+    fn paths(&self) -> Vec<String> {
+        self.names.iter().map(|name| join(&self.dir, name)).collect()
+    }
 }
 
 impl Compose {
@@ -66,18 +89,73 @@ impl Compose {
     /// # Errors
     /// `NotFound` when the file or the service in it is missing, with a hint.
     pub(crate) async fn place(&self, slot: Slot) -> Result<Place, PortError> {
+        let folder = self.slot_folder(slot)?;
+        let read = self.host.read_each(&folder.paths()).await;
+        self.place_in(folder, read).await
+    }
+
+    /// As [`Compose::place`], of several slots, in their order; over a network in one request.
+    pub(crate) async fn places(&self, slots: &[Slot]) -> Vec<Result<Place, PortError>> {
+        let folders: Vec<_> = slots.iter().map(|slot| self.slot_folder(*slot)).collect();
+        let paths: Vec<String> = folders.iter().flatten().flat_map(SlotFolder::paths).collect();
+        let mut read = self.host.read_each(&paths).await.into_iter();
+        let places = folders.into_iter().map(|folder| {
+            let read = folder
+                .as_ref()
+                .map_or_else(|_| Vec::new(), |folder| read.by_ref().take(folder.names.len()).collect());
+            async { self.place_in(folder?, read).await }
+        });
+        join_all(places).await
+    }
+
+    /// # Errors
+    /// As [`Compose::place`], for either.
+    pub(crate) async fn blue_and_green(&self) -> Result<(Place, Place), PortError> {
+        let mut places = self.places(&[Slot::Blue, Slot::Green]).await.into_iter();
+        let mut next = || places.next().unwrap_or_else(|| Err(PortError::other("a slot without a place")));
+        Ok((next()?, next()?))
+    }
+
+    fn slot_folder(&self, slot: Slot) -> Result<SlotFolder, PortError> {
         let (dir, file) = self.folder(slot)?;
-        let (files, contents) = match file {
-            Some(file) => self.read_files(&dir, &[&file]).await?,
-            None => {
-                let (named, usual) =
-                    tokio::join!(self.named_by_dot_env(&dir), self.read_files(&dir, &FILE_NAMES));
-                named?.map_or(usual, Ok)?
-            }
+        let mains = match &file {
+            Some(file) => vec![file.clone()],
+            None => FILE_NAMES.map(str::to_owned).to_vec(),
         };
-        let project = self.compose_project(slot)?;
+        let mut names = vec![DOT_ENV.to_owned()];
+        for name in mains.iter().cloned().chain(mains.iter().flat_map(|name| override_names(name))) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Ok(SlotFolder { slot, dir, is_named: file.is_some(), mains, names })
+    }
+
+    /// `read`: what became of the folder's files, in the order of their names.
+    async fn place_in(
+        &self,
+        folder: SlotFolder,
+        read: Vec<Result<HostFile, PortError>>,
+    ) -> Result<Place, PortError> {
+        let read: BTreeMap<&str, _> = folder.names.iter().map(String::as_str).zip(read).collect();
+        let dot_env = match read.get(DOT_ENV).cloned() {
+            // Whoever may not read it cannot have Compose read it either.
+            Some(Err(error)) if error.kind == FailureKind::Unauthorized => None,
+            Some(read) => Some(read?).and_then(|file| file.content),
+            None => None,
+        };
+        let named = match &dot_env {
+            Some(content) if !folder.is_named => self.named_by_dot_env(&folder.dir, content).await?,
+            Some(_) | None => None,
+        };
+        let (files, contents) = match named {
+            Some(named) => named,
+            None => self.chosen_files(&folder, &read)?,
+        };
+        let project = self.compose_project(folder.slot)?;
         let mut names = service_names(&contents[0]);
-        let mut place = Place { slot, dir, files, contents, service: String::new(), project };
+        let SlotFolder { slot, dir, .. } = folder;
+        let mut place = Place { slot, dir, files, contents, dot_env, service: String::new(), project };
         if names.as_ref().is_none_or(|names| self.choose(slot, names).is_err()) {
             // `include`, `extends` and YAML tags: Compose itself knows what they come to.
             names = Some(self.cli.services(&place, &self.interpolation(slot, None)).await?);
@@ -88,15 +166,13 @@ impl Compose {
     }
 
     /// The files that `COMPOSE_FILE` in the folder's `.env` names, as Compose by hand takes them; `None` where it names none.
-    async fn named_by_dot_env(&self, dir: &str) -> Result<Option<(Vec<String>, Vec<Vec<u8>>)>, PortError> {
-        let path = join(dir, ".env");
-        let content = match self.host.read(&path).await {
-            // Whoever may not read it cannot have Compose read it either.
-            Err(error) if error.kind == FailureKind::Unauthorized => return Ok(None),
-            read => read?.content,
-        };
-        let Some(content) = content else { return Ok(None) };
-        let Some(names) = dot_env::compose_files(&content, &path)? else { return Ok(None) };
+    async fn named_by_dot_env(
+        &self,
+        dir: &str,
+        content: &[u8],
+    ) -> Result<Option<(Vec<String>, Vec<Vec<u8>>)>, PortError> {
+        let path = join(dir, DOT_ENV);
+        let Some(names) = dot_env::compose_files(content, &path)? else { return Ok(None) };
         let paths: Vec<String> = names.iter().map(|name| join(dir, name)).collect();
         let mut contents = Vec::new();
         for (read, name) in self.host.read_each(&paths).await.into_iter().zip(&paths) {
@@ -111,34 +187,33 @@ impl Compose {
         Ok(Some((names, contents)))
     }
 
-    /// The first of `names` in `dir` that exists, with the override beside it: their names and contents.
-    async fn read_files(&self, dir: &str, names: &[&str]) -> Result<(Vec<String>, Vec<Vec<u8>>), PortError> {
-        let overrides = names.iter().flat_map(|name| override_names(name));
-        let asked: Vec<String> = names.iter().map(|name| (*name).to_owned()).chain(overrides).collect();
-        let paths: Vec<String> = asked.iter().map(|name| join(dir, name)).collect();
-        let read = self.host.read_each(&paths).await;
-        let read: BTreeMap<String, _> = asked.into_iter().zip(read).collect();
-        let first = |names: &[&str]| -> Result<Option<(String, Vec<u8>)>, PortError> {
+    /// The first of the folder's files that exists, with the override beside it: their names and contents.
+    fn chosen_files(
+        &self,
+        folder: &SlotFolder,
+        read: &BTreeMap<&str, Result<HostFile, PortError>>,
+    ) -> Result<(Vec<String>, Vec<Vec<u8>>), PortError> {
+        let first = |names: &[String]| -> Result<Option<(String, Vec<u8>)>, PortError> {
             for name in names {
-                let file = read.get(*name).cloned().transpose()?;
+                let file = read.get(name.as_str()).cloned().transpose()?;
                 if let Some(content) = file.and_then(|file| file.content) {
-                    return Ok(Some(((*name).to_owned(), content)));
+                    return Ok(Some((name.clone(), content)));
                 }
             }
             Ok(None)
         };
-        let Some((name, content)) = first(names)? else {
-            let host = &self.host;
-            let message = match names {
-                [name] => format!("there is no {} on {}", join(dir, name), host.id()),
-                _ => format!("there is no docker-compose.yml or compose.yaml in {dir} on {}", host.id()),
+        let dir = &folder.dir;
+        let Some((name, content)) = first(&folder.mains)? else {
+            let host = self.host.id();
+            let message = match &folder.mains[..] {
+                [name] => format!("there is no {} on {host}", join(dir, name)),
+                _ => format!("there is no docker-compose.yml or compose.yaml in {dir} on {host}"),
             };
             return Err(PortError::not_found(message).hint(
                 "put the Compose file there, or set `dir` or `file` of the compose runtime to where it is",
             ));
         };
-        let beside = override_names(&name);
-        let found = first(&beside.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let found = first(&override_names(&name))?;
         let (mut files, mut all) = (vec![name], vec![content]);
         if let Some((name, content)) = found {
             files.push(name);

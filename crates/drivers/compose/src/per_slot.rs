@@ -159,6 +159,7 @@ mod tests {
             dir: format!("/srv/web/{slot}"),
             files: vec!["compose.yaml".into()],
             contents: vec![Vec::new()],
+            dot_env: None,
             service: "web".into(),
             project: Some(format!("web-{slot}")),
         }

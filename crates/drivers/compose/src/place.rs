@@ -18,6 +18,8 @@ pub(crate) struct Place {
     pub files: Vec<String>,
     /// What is in them.
     pub contents: Vec<Vec<u8>>,
+    /// `.env` beside them; `None` where there is none, or where it may not be read.
+    pub dot_env: Option<Vec<u8>>,
     /// Compose's service.
     pub service: String,
     /// `None`: the folder's own default.
@@ -97,6 +99,7 @@ mod tests {
             dir: "/srv".into(),
             files: vec!["compose.yaml".into()],
             contents: vec![text.to_vec(), b"services: [".to_vec()],
+            dot_env: None,
             service: "web".into(),
             project: None,
         };

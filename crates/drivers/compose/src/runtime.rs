@@ -21,7 +21,11 @@ impl Runtime for Compose {
     }
 
     async fn conflicts(&self) -> Result<Vec<String>, PortError> {
-        self.find_new_conflicts().await
+        let (conflicts, cli) = tokio::join!(self.find_new_conflicts(), self.cli_for_later());
+        if let Err(error) = cli {
+            tracing::debug!(%error, "whoever starts something is told why there is no Compose");
+        }
+        conflicts
     }
 
     async fn fetch(&self, release: &Release) -> Result<(), PortError> {

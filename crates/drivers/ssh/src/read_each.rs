@@ -13,7 +13,7 @@ use crate::worker::nonce;
 /// A larger file is read by itself, so that many of them are not in memory together with their copies.
 const SMALL_BYTES_MAX: usize = 256 * 1024;
 /// Files of one request.
-const FILES_MAX: usize = 16;
+const FILES_MAX: usize = 32;
 /// Room for the line behind a file, and the one with the clock.
 const MARK_BYTES_MAX: usize = 64;
 

@@ -80,6 +80,23 @@ async fn an_heir_whose_process_is_gone_ends_the_drain_with_the_next_look() {
     assert!(elapsed <= DIES + Duration::from_millis(LOOK_MILLIS + 10), "{elapsed:?}");
 }
 
+/// The watch looked a moment before the heir died, and would look again only after the old slot has answered its last request.
+#[tokio::test(start_paused = true)]
+async fn an_heir_that_died_right_before_the_last_request_was_answered_ends_the_drain_at_once() {
+    let (machine, ports) = draining();
+    let dies_and_ends = async {
+        tokio::time::sleep(DIES + Duration::from_millis(10)).await;
+        kill(&machine, Slot::Green);
+        machine.lock().unwrap().slots.get_mut(&Slot::Blue).unwrap().requests.clear();
+        std::future::pending::<()>().await
+    };
+    let (settled, elapsed) = before(drained(&ports, Some(Slot::Green), || {}), dies_and_ends).await;
+    let failure = settled.unwrap_err();
+    assert_eq!((failure.kind, failure.slot), (FailureKind::Unhealthy, Some(Slot::Green)));
+    assert!(failure.message.contains("it does not run"), "{failure}");
+    assert!(elapsed < DIES + Duration::from_millis(100), "{elapsed:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_heir_that_fails_its_health_check_three_times_ends_the_drain() {
     let (machine, ports) = draining();

@@ -13,6 +13,11 @@ const KEEP_ALIVE_MILLIS: Millis = Millis::from_secs(10);
 /// Longest stream of a run that somebody looks at; they come back with the number of the last event.
 const LOOK_MILLIS_MAX: Millis = Millis::from_secs(3600);
 
+/// Runs that are looked up in the store at once. Anybody may ask for any run, and calls are kept through the same connection.
+pub const LOOKUPS_MAX: usize = 2;
+/// Longest wait for a look into the store, its turn included.
+pub const LOOKUP_SECONDS_MAX: u64 = 5;
+
 /// Bounds of the endpoints; the default is what is served with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {

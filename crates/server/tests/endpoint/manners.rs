@@ -254,3 +254,17 @@ async fn a_hundred_calls_at_once_for_one_service_are_all_answered_and_few_are_do
     assert_eq!(daemon.scripted.started().len(), 2, "the one that ran and the newest of the hundred");
     daemon.ends(&place, 200).await;
 }
+
+#[tokio::test]
+async fn whoever_asks_for_runs_that_are_not_there_keeps_no_call_out() {
+    let daemon = Daemon::start().await;
+    let looks = (0..200_u128).map(|number| {
+        let call = Call::new("GET", &format!("/runs/{}", uuid::Uuid::from_u128(number + (7 << 76))));
+        let daemon = &daemon;
+        async move { call.send(daemon).await.status }
+    });
+    let call = Call::deploy(body());
+    let (looked, called) = tokio::join!(futures_util::future::join_all(looks), call.send(&daemon));
+    assert!(looked.iter().all(|status| *status == 404), "{looked:?}");
+    assert_eq!(called.status, 200, "{called:?}");
+}

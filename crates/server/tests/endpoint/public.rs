@@ -4,8 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use lockgate_model::{DeployAnswer, Failure, FailureKind, Outcome};
+use lockgate_orchestrator::fake::Ending;
 use lockgate_signature::{Message, SigningSecret};
 
+use crate::call::SHA;
 use crate::daemon::{Daemon, NOW, SECRET, WHSEC};
 
 const NODE_LIBRARIES: &str = "/usr/local/share/lockgate-test/node";
@@ -55,6 +58,35 @@ async fn githubs_own_libraries_and_examples_work_with_the_endpoint() {
     command.arg(format!("http://{}/deploy", daemon.address)).args([SECRET, OUR_BODY, &signature]);
     let Some(counts) = run(command, "npm's @octokit/webhooks-methods").await else { return };
     insta::assert_snapshot!(counts);
+}
+
+/// As the guide says it: `openssl` signs, `curl --fail-with-body` ends with 0 or 22 and shows the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_signs_with_openssl_and_calls_with_curl() {
+    const SCRIPT: &str = r#"
+        signature=$(printf %s "$BODY" | openssl dgst -sha256 -hmac "$SECRET" -hex | sed 's/^.* //')
+        curl --fail-with-body --silent --show-error --max-time 20 "$URL" \
+          -H 'Content-Type: application/json' -H "X-Hub-Signature-256: sha256=$signature" --data-binary "$BODY"
+    "#;
+    let daemon = Daemon::start().await;
+    let url = format!("http://{}/deploy", daemon.address);
+    let other = "f".repeat(40);
+    let failure = Failure::new(FailureKind::Unhealthy, "v2 is ill");
+    daemon.scripted.ends("sha-ffffffff", Ending::Run(Outcome::RolledBack { failure }));
+    for (secret, sha, code, word) in [
+        (SECRET, SHA, 0, "deployed"),
+        (SECRET, other.as_str(), 22, "rolled_back"),
+        (SECRET, "HEAD", 22, "bad_request"),
+        (WHSEC, SHA, 22, "unauthorized"),
+    ] {
+        let mut command = Command::new("sh");
+        command.args(["-c", SCRIPT]).env("BODY", format!("{{\"image_sha\":\"{sha}\"}}"));
+        command.env("SECRET", secret).env("URL", &url);
+        let ran = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let told: DeployAnswer =
+            serde_json::from_slice(&ran.stdout).unwrap_or_else(|bad| panic!("{bad}: {ran:?}"));
+        assert_eq!((ran.status.code(), told.status.as_str()), (Some(code), word), "{ran:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
