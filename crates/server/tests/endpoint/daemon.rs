@@ -157,6 +157,11 @@ impl Daemon {
         answer
     }
 
+    /// As at its stop: runs are left as they are.
+    pub async fn leaves(&self) {
+        self.queue.leave().await;
+    }
+
     /// All entries of the audit, once there are so many.
     pub async fn audited(&self, count: usize) -> Vec<AuditEntry> {
         let filter = AuditFilter { project: "shop".parse().unwrap(), before: None, limit: 1_000 };

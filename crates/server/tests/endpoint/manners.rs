@@ -135,6 +135,28 @@ async fn a_caller_that_goes_away_stops_nothing() {
     daemon.ends(&place, 200).await;
 }
 
+#[tokio::test]
+async fn a_daemon_that_stops_says_so_to_whoever_waits_and_the_next_one_goes_on() {
+    let daemon = Daemon::start().await;
+    daemon.scripted.holds(TAG);
+    let waits = Call::deploy(body());
+    let stop = async {
+        daemon.scripted.has_begun(1).await;
+        daemon.leaves().await;
+    };
+    let (answer, ()) = tokio::join!(waits.send(&daemon), stop);
+    assert_eq!((answer.status, answer.told().status), (503, DeployStatus::Stopping), "{answer:?}");
+    assert_eq!(answer.header("retry-after"), Some("5"), "{answer:?}");
+    let place = answer.header("location").unwrap().to_owned();
+    let late = Call::deploy(format!("{{\"image_sha\":\"{}\"}}", "e".repeat(40))).send(&daemon).await;
+    assert_eq!((late.status, late.told().run), (503, None), "{late:?}");
+    let daemon = daemon.restarted().await;
+    daemon.scripted.lets_go(TAG);
+    let end = daemon.ends(&place, 200).await;
+    assert_eq!(waits.send(&daemon).await.told(), end.told(), "the same call again is told its end");
+    assert_eq!(daemon.scripted.started().len(), 1);
+}
+
 /// `id`, `event` and `data` of each event.
 fn events(text: &str) -> Vec<(Option<u64>, String, serde_json::Value)> {
     let blocks = text.split("\n\n").filter(|block| !block.is_empty() && *block != ":");
