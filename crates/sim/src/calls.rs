@@ -94,7 +94,7 @@ struct Calls {
 
 impl Calls {
     fn new(seed: u64, tracing: bool) -> Self {
-        let mut random = Random::new(seed ^ 0x0ca1_15);
+        let mut random = Random::new(seed ^ 0x000c_a115);
         let mut scene = scene(&mut random);
         scene.hosts.truncate(2);
         let stage = Arc::new(Stage::new(&Story { seed, ..Story::plain(scene, Command::Resume) }, tracing));
@@ -334,7 +334,7 @@ impl Calls {
 
 /// Every other call has an id.
 fn is_named(number: usize) -> bool {
-    number % 2 == 0
+    number.is_multiple_of(2)
 }
 
 fn call(number: usize, version: &str, is_patient: bool) -> DeployCall {

@@ -10,6 +10,7 @@ use lockgate_model::{
 
 /// How the deployment of a tag ends.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "few are made, and only by tests")]
 pub enum Ending {
     /// A run begins and ends so.
     Run(Outcome),

@@ -33,7 +33,7 @@ struct Kept {
 
 /// What comes next for somebody.
 pub(super) enum Next {
-    Told(u64, Told),
+    Told(u64, Box<Told>),
     NothingYet,
     Over,
 }
@@ -93,8 +93,8 @@ impl Feed {
         let missed = kept.left_out.iter().filter(|number| (after + 1..before).contains(number));
         let (count, latest) = missed.fold((0, 0), |(count, latest), number| (count + 1, latest.max(*number)));
         match next {
-            _ if count > 0 => Next::Told(latest, Told::Missed(count)),
-            Some((number, told)) => Next::Told(*number, told.clone()),
+            _ if count > 0 => Next::Told(latest, Box::new(Told::Missed(count))),
+            Some((number, told)) => Next::Told(*number, Box::new(told.clone())),
             None if kept.is_over => Next::Over,
             None => Next::NothingYet,
         }
@@ -164,7 +164,7 @@ mod tests {
         let mut heard = Vec::new();
         while let Next::Told(number, told) = feed.next(after) {
             after = number;
-            heard.push((number, if let Told::Missed(count) = told { Some(count) } else { None }));
+            heard.push((number, if let Told::Missed(count) = *told { Some(count) } else { None }));
         }
         heard
     }

@@ -114,7 +114,7 @@ async fn bring_to_end(core: &Arc<Core>, entry: &Entry) -> Option<End> {
             false => begin(core, entry).await,
         };
         let refusal = match tried {
-            Tried::End(end) => return Some(end),
+            Tried::End(end) => return Some(*end),
             // What the session has said is in the journal now, or it is another session's to say.
             Tried::Look if looks < TRIES_MAX => {
                 looks += 1;
@@ -165,7 +165,7 @@ fn refused(run: RunId, refusal: &Refusal, begun: bool) -> DeployAnswer {
 
 /// What one session of a call came to.
 enum Tried {
-    End(End),
+    End(Box<End>),
     /// The journal has what became of it.
     Look,
     Refused(Box<Refusal>),
@@ -175,19 +175,19 @@ enum Tried {
 async fn begin(core: &Arc<Core>, entry: &Entry) -> Tried {
     match core.parts.store.settled_after(&core.parts.project, entry.run()).await {
         Ok(None) => {}
-        Ok(Some(later)) => return Tried::End(End::unbegun(words::too_late(later))),
+        Ok(Some(later)) => return Tried::End(Box::new(End::unbegun(words::too_late(later)))),
         Err(error) => return Tried::Refused(Box::new(Refusal::Journal { failure: error.into() })),
     }
     match older(core, &entry.call).await {
         Ok(None) => {}
-        Ok(Some(answer)) => return Tried::End(End::unbegun(answer)),
+        Ok(Some(answer)) => return Tried::End(Box::new(End::unbegun(answer))),
         // The store is asked again when the session does, which fails then.
         Err(error) => tracing::warn!(%error, "it is not known whether the live release's commit is newer"),
     }
     let want = wanted(&entry.call).named(entry.run());
     let session = core.parts.orchestrator.start(&want, &entry.call.requester).await;
     match follow(core, entry, session).await {
-        Ok(report) if report.run.is_none() => Tried::End(live_already(entry.run(), &report)),
+        Ok(report) if report.run.is_none() => Tried::End(Box::new(live_already(entry.run(), &report))),
         Ok(_) => Tried::Look,
         Err(refusal) => Tried::Refused(Box::new(refusal)),
     }

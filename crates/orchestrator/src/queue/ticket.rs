@@ -72,7 +72,7 @@ fn going(entry: Arc<Entry>, after: u64) -> impl Stream<Item = (u64, Told)> + Sen
             // Seen before the look, so that what comes in between is not slept through.
             news.mark_unchanged();
             match entry.feed.next(after) {
-                Next::Told(number, told) => return Some(((number, told), (entry, news, number))),
+                Next::Told(number, told) => return Some(((number, *told), (entry, news, number))),
                 Next::Over => return None,
                 Next::NothingYet => news.changed().await.ok()?,
             }
