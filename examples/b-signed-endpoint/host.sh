@@ -45,10 +45,13 @@ guide_file() {
   sed -n "/^# ${1//\//\\/}\$/,/^\`\`\`\$/p" "$GUIDE" | sed '$d' | here
 }
 
+# The one line of the guide's files that has TEXT in it.
+guide_line() { sed -n '/^```yaml$/,/^```$/p' "$GUIDE" | grep -F -- "$1" | head -n 1 | here; }
+
 # What the guide says, as it is called here.
 here() {
   sed -e "s|ghcr.io/acme/kelvin|$REGISTRY/kelvin|g; s|postgres:16|$REGISTRY/kelvin:db|g" \
-    -e "s|127.0.0.1:8000:8000|127.0.0.1:$APP:8000|g; s|CMD, curl, -f, \"[^\"]*\"|CMD, /hello, --probe|g" \
+    -e "s|127.0.0.1:8000:8000|127.0.0.1:$APP:8000|g; s|listen: \"127.0.0.1:8000\"|listen: \"127.0.0.1:$APP\"|g; s|CMD, curl, -f, \"[^\"]*\"|CMD, /hello, --probe|g" \
     -e "s|0.0.0.0:8443|127.0.0.1:$CALLS_PORT|g; s|deploy.example.com:8443|127.0.0.1:$CALLS_PORT|g" \
     -e "s|/etc/lockgate/|$WORK/|g; s|/srv/kelvin|$VM|g; s|0123456789abcdef0123456789abcdef01234567|$(sha second)|g" \
     -e "s|^sudo --preserve-env=WEBHOOK_SECRET ||; s|lockgate trigger |lockgate trigger --cacert $WORK/ca.pem |"
@@ -105,6 +108,9 @@ first_release() {
 }
 
 vm_down() {
+  local proxy=$VM/.lockgate/proxy/admin.sock
+  # The proxy outlives the daemon.
+  [ ! -S "$proxy" ] || curl -s --max-time 5 -o /dev/null --unix-socket "$proxy" -X POST http://proxy/v1/shutdown || true
   docker ps -aq --filter name='^kelvin(-db)?$' | xargs -r docker rm -f -v >/dev/null
   docker network ls -q --filter name='^kelvin_default$' | xargs -r docker network rm >/dev/null
 }

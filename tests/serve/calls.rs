@@ -40,6 +40,15 @@ fn an_upgrade_while_a_run_is_under_way_answers_everybody() {
     });
     assert_eq!((end.status, end.json()["status"].as_str()), (200, Some("deployed")), "{}", end.text());
     served.project.expect_settled(&sha('b'));
+    let metrics = get_by(&socket, "/metrics").text();
+    for line in [
+        "lockgate_runs_total{end=\"succeeded\"} 1",
+        "lockgate_calls_accepted_total 1",
+        "lockgate_step_duration_seconds_count{step=\"switch\",result=\"succeeded\"} 1",
+        "lockgate_step_duration_seconds_count{step=\"gate\",result=\"succeeded\"} 2",
+    ] {
+        assert!(metrics.lines().any(|one| one == line), "{line}: {metrics}");
+    }
     served.stop_all();
 }
 

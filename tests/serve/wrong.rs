@@ -15,6 +15,7 @@ fn all_that_would_be_wrong_is_said_without_serving() {
         "store",
     ]);
     assert!(!project.path("serve.sock").exists(), "nothing stays behind");
+    assert!(!project.path("m1/.lockgate/serve").exists());
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

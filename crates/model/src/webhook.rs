@@ -116,6 +116,10 @@ pub struct DeliveryAnswer {
     /// The bytes that are live by it. `None`: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Digest>,
+    /// It has had its turn: a run has begun for it, or what it asked for was live. What came before it and has not begun is
+    /// too late then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
 }
 
 /// What a delivery is, when it comes.
@@ -165,6 +169,18 @@ pub struct Earlier<'a> {
 }
 
 impl Received {
+    /// The delivery that came first, where it is another one.
+    #[must_use]
+    pub fn first(&self) -> Option<&WebhookDelivery> {
+        match self {
+            Received::Again { first, .. }
+            | Received::Anew { first }
+            | Received::Differs { first }
+            | Received::Overtaken { first } => Some(first),
+            Received::First | Received::Unknown => None,
+        }
+    }
+
     /// What a message is, by what is kept: of its id, and the latest of its body at its endpoint, whenever that came. Where it
     /// is `First` or `Anew`, it is let in.
     #[must_use]
@@ -240,7 +256,7 @@ mod tests {
     }
 
     fn answer(repeat: Repeat) -> DeliveryAnswer {
-        DeliveryAnswer { status: 200, body: "{}".into(), at: at(1), repeat, live: None }
+        DeliveryAnswer { status: 200, body: "{}".into(), at: at(1), repeat, live: None, settled: true }
     }
 
     #[test]

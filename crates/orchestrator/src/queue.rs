@@ -25,10 +25,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use lockgate_model::{
-    DeliveryId, DeployAnswer, DeployCall, Failure, Incoming, Millis, Received, RunId, Timestamp,
+    DeliveryId, DeployAnswer, DeployCall, Failure, Incoming, Millis, ProjectName, Received, RunId, Timestamp,
     WebhookDelivery,
 };
-use lockgate_ports::{PortError, RECORDS_MAX};
+use lockgate_ports::{Batch, PortError, RECORDS_MAX, Store};
 
 use tokio::sync::watch;
 
@@ -61,7 +61,7 @@ impl Queue {
     /// # Errors
     /// The store's.
     pub async fn open(parts: QueueParts) -> Result<Self, PortError> {
-        let left = parts.store.unanswered(&parts.project, RECORDS_MAX).await?;
+        let left = left_behind(&*parts.store, &parts.project).await?;
         let core = Core::start(parts, true);
         core.take_all_up(left).await;
         (core.parts.spawn)(Box::pin(forget_what_is_old(Arc::downgrade(&core), core.leaving())));
@@ -235,26 +235,44 @@ fn known(delivery: WebhookDelivery) -> Incoming {
     Incoming { delivery, same_since: None, only_known: true, entry: None }
 }
 
+/// What has no answer, each with its place in the order of arrival.
+async fn left_behind(
+    store: &dyn Store,
+    project: &ProjectName,
+) -> Result<Vec<(u64, WebhookDelivery)>, PortError> {
+    let left = store.unanswered(project, RECORDS_MAX).await?;
+    let incoming = left.iter().cloned().map(known).collect();
+    let kept = store.keep(&Batch { incoming, ..Batch::default() }).await?;
+    let mut behind = Vec::new();
+    for ((received, arrived), delivery) in kept.received.iter().zip(kept.arrived).zip(left) {
+        // Not what was answered in between.
+        if *received == Received::First {
+            behind.push((arrived, delivery));
+        }
+    }
+    Ok(behind)
+}
+
 impl Core {
     /// What an earlier daemon has accepted.
-    async fn take_up(self: &Arc<Self>, delivery: &WebhookDelivery) {
+    async fn take_up(self: &Arc<Self>, delivery: &WebhookDelivery, arrived: u64) {
         if delivery.call.is_none() {
             return self.give_up(delivery.clone());
         }
         match self.parts.orchestrator.events_of(delivery.run).await {
-            Ok(events) if events.is_empty() => drop(self.take_in(delivery, true)),
+            Ok(events) if events.is_empty() => drop(self.take_in(delivery, arrived, true)),
             // Where it cannot be read now, it is before it is decided what is done.
-            Ok(_) | Err(_) => drop(self.take_in_begun(delivery)),
+            Ok(_) | Err(_) => drop(self.take_in_begun(delivery, arrived)),
         }
     }
 
-    async fn take_all_up(self: &Arc<Self>, left: Vec<WebhookDelivery>) {
+    async fn take_all_up(self: &Arc<Self>, left: Vec<(u64, WebhookDelivery)>) {
         if left.len() >= RECORDS_MAX as usize {
             // The others are looked for when these have been written.
             self.doubt();
         }
-        for delivery in left.iter().filter(|delivery| self.entry(delivery.run).is_none()) {
-            self.take_up(delivery).await;
+        for (arrived, delivery) in left.iter().filter(|(_, delivery)| self.entry(delivery.run).is_none()) {
+            self.take_up(delivery, *arrived).await;
         }
     }
 
@@ -262,7 +280,7 @@ impl Core {
     async fn take_over(self: Arc<Self>) {
         let mut pause = Pause::new();
         let left = loop {
-            match self.parts.store.unanswered(&self.parts.project, RECORDS_MAX).await {
+            match left_behind(&*self.parts.store, &self.parts.project).await {
                 Ok(left) => break left,
                 Err(error) => {
                     tracing::warn!(%error, "what a daemon before this one has left cannot be read yet")

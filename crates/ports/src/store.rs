@@ -96,6 +96,9 @@ pub struct Answering {
 pub struct Kept {
     /// What each message was.
     pub received: Vec<Received>,
+    /// The place in the order of arrival of the delivery that each message is: rises in a store, from 1. 0 where none is kept,
+    /// or an older program has kept it.
+    pub arrived: Vec<u64>,
     /// What each delivery is answered from now on: the first answer, whoever gave it. `None`: there is no such delivery.
     pub answers: Vec<Option<DeliveryAnswer>>,
     /// The numbers of [`Batch::entries`].
@@ -255,6 +258,13 @@ pub trait Store: Send + Sync {
         environment: &EnvironmentName,
         digest: &Digest,
     ) -> Result<Option<WebhookDelivery>, PortError>;
+
+    /// The run of the latest delivery that came after the one that asks for this run, for the same service in the same
+    /// environment, and has had its turn ([`DeliveryAnswer::settled`]). `None`: there is none.
+    ///
+    /// # Errors
+    /// The store's; `Other` for a record that is damaged.
+    async fn settled_after(&self, project: &ProjectName, run: RunId) -> Result<Option<RunId>, PortError>;
 
     /// Removes a project's deliveries that were answered and came before a time, and says how many. By them their senders'
     /// repeats are known, so it is to be long ago.

@@ -1,16 +1,24 @@
 //! `.lockgate/serve`: who serves this project here, and whose turn it is to run what was accepted.
 
 use std::fs::DirBuilder;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockgate_sockets::{Lock, SocketsError};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::error::ServeError;
 
 const FOLDER_MODE: u32 = 0o700;
+const SERVE_LOCK: &str = "serve.lock";
+/// More of a lock file is not read.
+const SIGNATURE_BYTES_MAX: u64 = 64;
+/// How often a lock that is held is tried, and how far apart.
+const LOOKS_MAX: u32 = 5;
+const LOOK_MS: u64 = 10;
 /// How often a turn that another process has is asked for.
 const TURN_LOOK_MS: u64 = 100;
 /// Longest reason that is kept.
@@ -47,15 +55,52 @@ impl Folder {
         Ok(Self(path))
     }
 
-    /// Takes the right to serve. It is passed on in a handover, so it is never free while somebody serves.
+    /// Takes the right to serve. It is passed on in a handover, so it is never free while somebody serves. Blocks
+    /// for some milliseconds where it is not: for the start of a process.
     ///
     /// # Errors
     /// The lock file cannot be used.
     pub fn serve(&self) -> Result<Served, ServeError> {
-        Ok(match Lock::acquire(&self.0.join("serve.lock"))? {
+        let path = self.0.join(SERVE_LOCK);
+        for _ in 1..LOOKS_MAX {
+            // Whoever only looks holds it for a moment.
+            if let Ok(lock) = Lock::acquire(&path)? {
+                return Ok(Served::Free(lock));
+            }
+            std::thread::sleep(Duration::from_millis(LOOK_MS));
+        }
+        Ok(match Lock::acquire(&path)? {
             Ok(lock) => Served::Free(lock),
             Err(pid) => Served::By(pid),
         })
+    }
+
+    /// Whether somebody serves, without making or changing anything; with the process id, where it is written down already.
+    ///
+    /// # Errors
+    /// The lock file cannot be read.
+    pub fn server(path: &Path) -> Result<Option<Option<u32>>, ServeError> {
+        let path = path.join(SERVE_LOCK);
+        let failed = |action, source| ServeError::Io { action, path: path.clone(), source };
+        let mut file = match lockgate_own::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.is_missing() => return Ok(None),
+            Err(lockgate_own::OwnError::Io(source)) => return Err(failed("open", source)),
+            Err(lockgate_own::OwnError::Foreign(foreign)) => {
+                let lockgate_own::Foreign { message, hint } = foreign;
+                return Err(SocketsError::NotOurs { message, hint }.into());
+            }
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(None),
+            Err(Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let read = (&mut file).take(SIGNATURE_BYTES_MAX).read_to_string(&mut text);
+                read.map_err(|source| failed("read", source))?;
+                Ok(Some(text.trim().parse().ok()))
+            }
+            Err(error) => Err(failed("lock", error.into())),
+        }
     }
 
     /// Waits for the turn to run: it is the predecessor's until that has brought to its end what it accepted. Whoever dies loses

@@ -244,6 +244,25 @@ impl Actor {
         self.goes_on().await;
     }
 
+    /// It dies now, and with it all of its process.
+    pub(crate) fn dies(&self, what: &str) {
+        if std::mem::replace(&mut self.inner().dead, true) {
+            return;
+        }
+        self.world.died(self.identity.pid);
+        self.world.count(|tally| tally.crashes += 1);
+        self.world.say(|| format!("{} DIES {what}", self.name()));
+        self.wake();
+        for other in self.kin.each() {
+            other.inner().dead = true;
+            other.wake();
+        }
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.inner().dead
+    }
+
     async fn latency(&self) {
         let millis = match self.day.latency_millis_max {
             0 => 0,

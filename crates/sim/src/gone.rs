@@ -13,7 +13,7 @@ use crate::systematic::{All, Finding};
 use crate::telling::{Came, Stage, Told, tell, word};
 use crate::world::Tally;
 
-impl Stage<'_> {
+impl Stage {
     /// A plain `resume` brings the hosts that answer to one release and says who is behind; `deploy --skip` goes on
     /// without the others. False when the story ends with that.
     pub(crate) async fn go_on_without(&self, told: &mut Told) -> bool {

@@ -29,6 +29,17 @@ impl Memory {
         Ok(())
     }
 
+    /// Of a run, in order.
+    pub(crate) fn of(&self, run: RunId) -> Vec<Event> {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.get(&run).cloned().unwrap_or_default()
+    }
+
+    /// Of all runs.
+    pub(crate) fn runs(&self) -> Vec<RunId> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
     fn readable(&self) -> Result<(), JournalError> {
         match *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) {
             true => Err(JournalError::Damaged { message: "a record does not parse".to_owned() }),

@@ -2,6 +2,8 @@
 
 mod actor;
 mod bad_day;
+mod calls;
+mod daemon;
 mod fleet;
 mod gone;
 mod intents;
@@ -19,6 +21,7 @@ mod world;
 
 pub use actor::Mutation;
 pub use bad_day::{BadDay, Event, FaultMode};
+pub use calls::{CallsTally, CallsTold, tell_of_calls};
 pub use gone::lose_a_host_everywhere;
 pub use power::lose_power_everywhere;
 pub use random::Random;

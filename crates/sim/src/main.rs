@@ -3,9 +3,9 @@
 
 use std::process::ExitCode;
 
-use lockgate_sim::{Story, Tally, tell};
+use lockgate_sim::{Story, Tally, tell, tell_of_calls};
 
-const USAGE: &str = "lockgate-sim [--kind power|sessions|fleet|lock] --seed N | --runs N [--from S]";
+const USAGE: &str = "lockgate-sim [--kind power|sessions|fleet|lock|calls] --seed N | --runs N [--from S]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +14,9 @@ fn main() -> ExitCode {
         args.get(at + 1)?.parse::<u64>().ok()
     };
     let kind = args.iter().position(|arg| arg == "--kind").and_then(|at| args.get(at + 1));
+    if let (Some("calls"), Some(seed)) = (kind.map(String::as_str), number("--seed")) {
+        return calls(seed);
+    }
     let story: Option<fn(u64) -> Story> = match kind.map(String::as_str) {
         None => Some(Story::random),
         Some("lock") => Some(Story::stopped_in_a_swap),
@@ -30,6 +33,13 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn calls(seed: u64) -> ExitCode {
+    let told = tell_of_calls(seed, true);
+    told.trace.iter().for_each(|line| println!("{line}"));
+    println!("{:?}", told.calls);
+    verdict(told.violations.is_empty(), &told.tally)
 }
 
 fn one(story: &Story) -> ExitCode {

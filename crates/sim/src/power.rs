@@ -102,7 +102,7 @@ impl World {
     }
 }
 
-impl Stage<'_> {
+impl Stage {
     /// P4: `resume` starts again what died with its host, where it is certain which release is meant.
     pub(crate) async fn bring_back_at_last(&self, told: &mut Told) {
         if !self.world.power.was_lost() {

@@ -103,7 +103,7 @@ impl Story {
     }
 }
 
-fn scene(random: &mut Random) -> Scene {
+pub(crate) fn scene(random: &mut Random) -> Scene {
     let count = *random.pick(&[1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 5, 6]);
     let beside = |random: &mut Random| {
         Initial::Live(*random.pick(&[Beside::Nothing, Beside::Stopped, Beside::Stopped, Beside::Warm]))
@@ -159,7 +159,7 @@ pub(crate) fn turn(random: &mut Random, scene: &Scene, first: bool) -> Turn {
     Turn::new(command, machine, day(random, scene.hosts.len() as u64))
 }
 
-fn day(random: &mut Random, hosts: u64) -> BadDay {
+pub(crate) fn day(random: &mut Random, hosts: u64) -> BadDay {
     let events = match random.below(5) {
         0 => (0..=random.below(2)).map(|_| event(random, hosts)).collect(),
         _ => Vec::new(),

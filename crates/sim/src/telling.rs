@@ -56,11 +56,11 @@ pub fn tell(story: &Story, tracing: bool) -> Told {
     })
 }
 
-pub(crate) struct Stage<'a> {
-    pub(crate) story: &'a Story,
+pub(crate) struct Stage {
+    pub(crate) story: Arc<Story>,
     pub(crate) world: Arc<World>,
-    memories: Vec<Arc<Memory>>,
-    began: Instant,
+    pub(crate) memories: Vec<Arc<Memory>>,
+    pub(crate) began: Instant,
 }
 
 pub(crate) enum Came {
@@ -70,13 +70,13 @@ pub(crate) enum Came {
 
 pub(crate) type End = Ended<Result<Came, Refusal>>;
 
-impl<'a> Stage<'a> {
-    fn new(story: &'a Story, tracing: bool) -> Self {
+impl Stage {
+    pub(crate) fn new(story: &Story, tracing: bool) -> Self {
         let world = World::new(&story.scene, tracing);
         world.count(|tally| tally.stories += 1);
         // One more, for a machine that has seen nothing.
         let memories = (0..=MACHINES).map(|_| Arc::new(Memory::default())).collect();
-        Self { story, world, memories, began: Instant::now() }
+        Self { story: Arc::new(story.clone()), world, memories, began: Instant::now() }
     }
 
     async fn play(self) -> Told {
@@ -120,7 +120,7 @@ impl<'a> Stage<'a> {
     }
 
     /// P4: a plain `resume` finishes or undoes whatever was left.
-    async fn resume_at_last(&self, told: &mut Told) {
+    pub(crate) async fn resume_at_last(&self, told: &mut Told) {
         let calm = Turn::new(Command::Resume, self.story.last_machine, BadDay::default());
         let actor = self.actor(&calm, 1001);
         let end = self.command(&actor, &calm).await;
@@ -138,7 +138,7 @@ impl<'a> Stage<'a> {
     }
 
     /// P4: whatever has happened, nobody has to tidy up by hand before the next deployment.
-    async fn deploy_at_last(&self, told: &mut Told) {
+    pub(crate) async fn deploy_at_last(&self, told: &mut Told) {
         let calm = Turn::new(Command::Deploy(3), MACHINES, BadDay::default());
         let actor = self.actor(&calm, 1002);
         let end = self.command(&actor, &calm).await;
@@ -176,7 +176,7 @@ impl<'a> Stage<'a> {
     }
 
     /// `session`: 0 for the first of its process.
-    fn actor_in(&self, turn: &Turn, pid: u32, session: u32) -> Arc<Actor> {
+    pub(crate) fn actor_in(&self, turn: &Turn, pid: u32, session: u32) -> Arc<Actor> {
         let machine = turn.machine;
         let identity = Identity {
             owner: format!("{pid}@machine{machine}"),
@@ -303,11 +303,11 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn parts(&self, actor: &Arc<Actor>, turn: &Turn) -> Parts {
+    pub(crate) fn parts(&self, actor: &Arc<Actor>, turn: &Turn) -> Parts {
         let memory = self.memories[turn.machine].clone();
         let (world, boot, sees) =
             (self.world.clone(), actor.identity.boot_id.clone(), turn.day.sees_the_dead);
-        let (ids, shared) = (self.world.clone(), Mutex::new(shared_session(self.story, actor)));
+        let (ids, shared) = (self.world.clone(), Mutex::new(shared_session(&self.story, actor)));
         let (project, ..) = self.story.scene.project();
         let lives = actor.clone();
         Parts {
@@ -377,7 +377,7 @@ fn shared_session(story: &Story, actor: &Actor) -> Option<RunId> {
     is_broken.then(|| RunId(uuid::Uuid::from_u128(7 << 76)))
 }
 
-struct VirtualClock(Instant);
+pub(crate) struct VirtualClock(pub(crate) Instant);
 
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {

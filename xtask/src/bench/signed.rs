@@ -49,15 +49,15 @@ registry_up "$port" "$dir/registry"
 images_rm() {
   docker images --digests --format '{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}' "127.0.0.1:$port/*" \
     | tr ' ' '\n' | { grep -v '<none>' || true; } | sort -u | xargs -r docker image rm -f >/dev/null 2>&1
-  docker images --format '{{.Repository}}:{{.Tag}}' | { grep "^lockgate.internal/keep/signed-$port/" || true; } \
+  docker images --format '{{.Repository}}:{{.Tag}}' | { grep "^lockgate.internal/keep/signed-$port-" || true; } \
     | xargs -r docker image rm -f >/dev/null 2>&1
 }
 on_exit images_rm
 for who in hand ours held; do
   for ((number = 0; number <= releases; number++)); do
     tag=$(printf '%s-%s' "$who" "$number" | sha1sum | cut -d ' ' -f 1)
-    hello_push "127.0.0.1:$port/$who" "$tag" "WHO=$who" >&2
-    docker image rm "127.0.0.1:$port/$who:$tag" >&2
+    hello_push "127.0.0.1:$port/$who" "$tag" "WHO=$who" >/dev/null
+    docker image rm "127.0.0.1:$port/$who:$tag" >/dev/null
     echo "$who $tag"
   done
 done
@@ -132,10 +132,10 @@ impl Daemon {
     fn start(scene: &Scene, place: Place, router: &str) -> Result<Self> {
         let port = place::free_port()?;
         let config = format!(
-            "project: signed-{}\nservices:\n  app: {{ image: 127.0.0.1:{}/{}, port: 8080, health: /health }}\nenvironments:\n  prod:\n    \
+            "project: {}\nservices:\n  app: {{ image: 127.0.0.1:{}/{}, port: 8080, health: /health }}\nenvironments:\n  prod:\n    \
              strategy: recreate\n    runtime: {{ compose: {{ file: docker-compose.yml, service: app }} }}\n    router: {router}\n    \
              keep_releases: 2\nserve:\n  listen: 127.0.0.1:{port}\n  endpoints: {{ /deploy: {{ environment: prod, secrets: [\"{SECRET}\"] }} }}\n",
-            scene.registry,
+            place.name,
             scene.registry,
             place.name.rsplit('-').next().unwrap_or_default(),
         );

@@ -95,7 +95,7 @@ pub(super) fn configured<'a>(context: &'a Context<'_>) -> Result<&'a Serve, CliE
     })
 }
 
-pub(super) fn folder(project: &Project) -> Result<Folder, CliError> {
+fn folder(project: &Project) -> Result<Folder, CliError> {
     Ok(Folder::open(project.root.join(FOLDER))?)
 }
 
@@ -235,14 +235,15 @@ async fn wake(orchestrator: &InProcess) {
 
 /// Has the process that serves here replaced, and waits until it is.
 async fn upgrade(context: &Context<'_>) -> Result<Exit, CliError> {
-    let folder = folder(&context.project)?;
     let nobody = || {
         CliError::usage(
             "`lockgate serve` is not running here",
             "`lockgate serve` starts it; nothing has to be replaced",
         )
     };
-    let Some(before) = serving(&folder)?.flatten() else { return Err(nobody()) };
+    let project = &context.project;
+    let Some(before) = serving(project)?.flatten() else { return Err(nobody()) };
+    let folder = folder(project)?;
     folder.forget_failed_upgrade()?;
     let pid = i32::try_from(before).ok().and_then(Pid::from_raw).ok_or_else(nobody)?;
     kill_process(pid, Signal::HUP).map_err(std::io::Error::from)?;
@@ -255,7 +256,7 @@ async fn upgrade(context: &Context<'_>) -> Result<Exit, CliError> {
             );
             return Err(failure.hint("its own messages are in the log of the one that serves").into());
         }
-        match serving(&folder)? {
+        match serving(project)? {
             Some(Some(now)) if now != before => {
                 context.output.text(&format!("process {now} serves in the place of {before}"));
                 return Ok(Exit::Succeeded);
@@ -270,9 +271,6 @@ async fn upgrade(context: &Context<'_>) -> Result<Exit, CliError> {
 }
 
 /// Whether somebody serves; with the process id, where it is written down already.
-pub(super) fn serving(folder: &Folder) -> Result<Option<Option<u32>>, CliError> {
-    Ok(match folder.serve()? {
-        Served::Free(_) => None,
-        Served::By(pid) => Some(pid),
-    })
+pub(super) fn serving(project: &Project) -> Result<Option<Option<u32>>, CliError> {
+    Ok(Folder::server(&project.root.join(FOLDER))?)
 }

@@ -78,7 +78,7 @@ fn certificate(files: &TlsFiles) -> Check {
 
 /// Each place is listened at for a moment.
 fn addresses(context: &Context<'_>, configured: &Serve) -> Result<Vec<Check>, CliError> {
-    let is_served = serve::serving(&serve::folder(&context.project)?)?;
+    let is_served = serve::serving(&context.project)?;
     let look = |place: &ListenAt| {
         let what = format!("listen {place}");
         if let Some(pid) = is_served {

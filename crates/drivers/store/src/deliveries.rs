@@ -77,6 +77,21 @@ pub(crate) async fn made_live(
     row.as_ref().map(|row| read(row).map(|(delivery, _)| delivery)).transpose()
 }
 
+pub(crate) async fn settled_after(
+    connection: &mut Connection,
+    project: &ProjectName,
+    run: RunId,
+) -> Result<Option<RunId>, Trouble> {
+    let sql = "SELECT CAST(later.run AS TEXT) AS run FROM deliveries AS asked JOIN deliveries AS later \
+               ON later.project = asked.project AND later.service = asked.service \
+               AND later.environment = asked.environment AND later.seq > asked.seq AND later.settled = 1 \
+               WHERE asked.run = $1 AND asked.project = $2 ORDER BY later.seq DESC LIMIT 1";
+    let values: [Value; 2] = [run.to_string().into(), project.as_str().into()];
+    let Some(row) = connection.row(sql, &values).await? else { return Ok(None) };
+    let later = row.text("run")?.parse().map_err(|_| damaged("a delivery's run has no id".to_owned()))?;
+    Ok(Some(later))
+}
+
 pub(crate) async fn forget(
     connection: &mut Connection,
     project: &ProjectName,

@@ -37,9 +37,12 @@ pub(crate) async fn keep(connection: &mut Connection, batch: &Batch) -> Result<K
         end: End::find(connection).await?,
         changes: Changes::default(),
     };
-    let mut kept = Kept { received: Vec::new(), answers: Vec::new(), entries: Vec::new() };
+    let mut kept =
+        Kept { received: Vec::new(), arrived: Vec::new(), answers: Vec::new(), entries: Vec::new() };
     for incoming in &batch.incoming {
-        kept.received.push(keeping.receive(incoming)?);
+        let received = keeping.receive(incoming)?;
+        kept.arrived.push(keeping.known.arrived_of(&received, incoming));
+        kept.received.push(received);
     }
     for answering in &batch.answers {
         kept.answers.push(keeping.answer(answering)?);
@@ -97,6 +100,11 @@ impl AllKnown {
             self.by_body.insert(body, key.clone());
         }
         self.by_id.insert(key, known);
+    }
+
+    fn arrived_of(&self, received: &Received, incoming: &Incoming) -> u64 {
+        let key = key(received.first().unwrap_or(&incoming.delivery));
+        self.by_id.get(&key).and_then(|known| u64::try_from(known.seq).ok()).unwrap_or(0)
     }
 
     fn earlier(&self, key: &Key) -> Option<Earlier<'_>> {
@@ -236,12 +244,14 @@ struct AnswerRow {
     key: KeyRow,
     answer: String,
     digest: Option<String>,
+    settled: i64,
 }
 
 impl AnswerRow {
     fn of(key: &Key, answer: &DeliveryAnswer) -> Result<Self, Trouble> {
         let digest = answer.live.as_ref().map(ToString::to_string);
-        Ok(Self { key: KeyRow::of(key), answer: to_json(answer)?, digest })
+        let settled = i64::from(answer.settled);
+        Ok(Self { key: KeyRow::of(key), answer: to_json(answer)?, digest, settled })
     }
 }
 
@@ -278,7 +288,8 @@ impl Changes {
         }
         if !self.answers.is_empty() {
             let sql = format!(
-                "UPDATE deliveries SET answer = item.value ->> 'answer', digest = item.value ->> 'digest' \
+                "UPDATE deliveries SET answer = item.value ->> 'answer', digest = item.value ->> 'digest', \
+                 settled = CAST(item.value ->> 'settled' AS BIGINT) \
                  FROM {each} WHERE deliveries.project = item.value ->> 'project' \
                  AND deliveries.endpoint = item.value ->> 'endpoint' AND deliveries.id = item.value ->> 'id'"
             );

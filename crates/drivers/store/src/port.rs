@@ -89,7 +89,12 @@ impl Store for SqlStore {
 
     async fn keep(&self, batch: &Batch) -> Result<Kept, PortError> {
         match (batch.incoming.is_empty(), batch.answers.is_empty(), batch.entries.is_empty()) {
-            (true, true, true) => Ok(Kept { received: Vec::new(), answers: Vec::new(), entries: Vec::new() }),
+            (true, true, true) => Ok(Kept {
+                received: Vec::new(),
+                arrived: Vec::new(),
+                answers: Vec::new(),
+                entries: Vec::new(),
+            }),
             _ => self
                 .with(async |open| keep::keep(&mut open.connection, batch).await)
                 .await
@@ -125,6 +130,12 @@ impl Store for SqlStore {
         })
         .await
         .map_err(to_port_error)
+    }
+
+    async fn settled_after(&self, project: &ProjectName, run: RunId) -> Result<Option<RunId>, PortError> {
+        self.with(async |open| deliveries::settled_after(&mut open.connection, project, run).await)
+            .await
+            .map_err(to_port_error)
     }
 
     async fn forget_deliveries(&self, project: &ProjectName, before: Timestamp) -> Result<u64, PortError> {

@@ -82,19 +82,24 @@ impl Core {
     }
 
     /// Where a call goes on that has just been kept or is known, told by the writer in the order of arrival.
-    pub(super) fn entry_of(self: &Arc<Self>, incoming: &Incoming, received: &Received) -> Option<Arc<Entry>> {
+    pub(super) fn entry_of(
+        self: &Arc<Self>,
+        incoming: &Incoming,
+        received: &Received,
+        arrived: u64,
+    ) -> Option<Arc<Entry>> {
         match received {
             // It was looked for by its run.
             Received::First if incoming.only_known && !self.has_turn() => {
-                self.take_in_begun(&incoming.delivery)
+                self.take_in_begun(&incoming.delivery, arrived)
             }
             Received::First => {
                 self.count_accepted(&incoming.delivery);
-                self.take_in(&incoming.delivery, false)
+                self.take_in(&incoming.delivery, arrived, false)
             }
             Received::Again { first, answer: None } => {
                 self.state().counts.repeated += 1;
-                self.take_in_again(first)
+                self.take_in_again(first, arrived)
             }
             Received::Again { .. } => {
                 self.state().counts.repeated += 1;
@@ -102,7 +107,7 @@ impl Core {
             }
             Received::Anew { first } => {
                 self.count_accepted(first);
-                self.take_in(first, false)
+                self.take_in(first, arrived, false)
             }
             Received::Differs { .. } | Received::Overtaken { .. } | Received::Unknown => None,
         }
@@ -112,6 +117,7 @@ impl Core {
     pub(super) fn take_in(
         self: &Arc<Self>,
         delivery: &WebhookDelivery,
+        arrived: u64,
         is_taken_up: bool,
     ) -> Option<Arc<Entry>> {
         let call = delivery.call.clone()?;
@@ -121,7 +127,7 @@ impl Core {
                 return Some(known.clone());
             }
             let key = (call.service.clone(), call.environment.clone());
-            let entry = Arc::new(Entry::new(delivery.clone(), call, is_taken_up));
+            let entry = Arc::new(Entry::new(delivery.clone(), call, arrived, is_taken_up));
             state.entries.insert(entry.run(), entry.clone());
             (entry.clone(), state.places.entry(key).or_default().add(entry))
         };
@@ -132,27 +138,31 @@ impl Core {
 
     /// As [`Core::take_in`], of one that was kept before. Without the turn, a daemon before this one has it, and may have begun
     /// it: it gives way to nobody here, and nobody to it.
-    fn take_in_again(self: &Arc<Self>, delivery: &WebhookDelivery) -> Option<Arc<Entry>> {
+    fn take_in_again(self: &Arc<Self>, delivery: &WebhookDelivery, arrived: u64) -> Option<Arc<Entry>> {
         match self.has_turn() {
-            true => self.take_in(delivery, false),
-            false => self.take_in_begun(delivery),
+            true => self.take_in(delivery, arrived, false),
+            false => self.take_in_begun(delivery, arrived),
         }
     }
 
     /// As [`Core::take_in`], of one whose run the journal knows.
-    pub(super) fn take_in_begun(self: &Arc<Self>, delivery: &WebhookDelivery) -> Option<Arc<Entry>> {
+    pub(super) fn take_in_begun(
+        self: &Arc<Self>,
+        delivery: &WebhookDelivery,
+        arrived: u64,
+    ) -> Option<Arc<Entry>> {
         let call = delivery.call.clone()?;
-        let entry = {
+        let (entry, displaced) = {
             let mut state = self.state();
             if let Some(known) = state.entries.get(&delivery.run) {
                 return Some(known.clone());
             }
             let key = (call.service.clone(), call.environment.clone());
-            let entry = Arc::new(Entry::new(delivery.clone(), call, true));
+            let entry = Arc::new(Entry::new(delivery.clone(), call, arrived, true));
             state.entries.insert(entry.run(), entry.clone());
-            state.places.entry(key).or_default().add_begun(entry.clone());
-            entry
+            (entry.clone(), state.places.entry(key).or_default().add_begun(entry))
         };
+        self.displace(displaced, &entry);
         self.go_on(&entry);
         Some(entry)
     }
@@ -173,6 +183,10 @@ impl Core {
             Displaced::Nobody => return,
             Displaced::Superseded(entry) => {
                 let answer = words::superseded(by.run(), &by.call).of_run(entry.run());
+                (entry, answer)
+            }
+            Displaced::TooLate(entry, run) => {
+                let answer = words::too_late(run).of_run(entry.run());
                 (entry, answer)
             }
             Displaced::Older(entry) => {

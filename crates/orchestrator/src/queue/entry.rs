@@ -12,6 +12,8 @@ pub(super) struct Entry {
     pub(super) delivery: WebhookDelivery,
     pub(super) call: DeployCall,
     pub(super) feed: Feed,
+    /// Its place in the order of arrival.
+    pub(super) arrived: u64,
     /// A daemon before this one has accepted it, and may be ending just now.
     pub(super) is_taken_up: bool,
     answer: watch::Sender<Option<DeployAnswer>>,
@@ -19,9 +21,17 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(delivery: WebhookDelivery, call: DeployCall, is_taken_up: bool) -> Self {
+    pub(super) fn new(delivery: WebhookDelivery, call: DeployCall, arrived: u64, is_taken_up: bool) -> Self {
         let feed = Feed::new(delivery.run);
-        Self { delivery, call, feed, is_taken_up, answer: watch::Sender::new(None), stop: Mutex::default() }
+        Self {
+            delivery,
+            call,
+            feed,
+            arrived,
+            is_taken_up,
+            answer: watch::Sender::new(None),
+            stop: Mutex::default(),
+        }
     }
 
     pub(super) fn run(&self) -> RunId {

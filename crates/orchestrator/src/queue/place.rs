@@ -13,6 +13,8 @@ pub(super) struct Place {
     /// Begun by a daemon before this one: they come first.
     begun: VecDeque<Arc<Entry>>,
     waiting: Option<Arc<Entry>>,
+    /// The latest in the order of arrival that has had its turn, and its run: what came before it is too late.
+    turn: Option<(u64, RunId)>,
 }
 
 /// Who gives way to somebody that has come.
@@ -20,9 +22,11 @@ pub(super) enum Displaced {
     Nobody,
     /// A newer one has taken its place.
     Superseded(Arc<Entry>),
+    /// It has come itself, although it had arrived earlier: a newer one, of this run, has had its turn.
+    TooLate(Arc<Entry>, RunId),
     /// It has come itself, and its commit is older than that of who waits.
     Older(Arc<Entry>),
-    /// It was accepted by a daemon before this one and is taken up now, and who waits was accepted here, after it.
+    /// It has come itself, and had arrived before who waits: it was accepted by a daemon before this one, or is found late.
     Late {
         entry: Arc<Entry>,
         by: Arc<Entry>,
@@ -32,11 +36,14 @@ pub(super) enum Displaced {
 impl Place {
     /// Behind who runs, in the place of who waits.
     pub(super) fn add(&mut self, entry: Arc<Entry>) -> Displaced {
+        if let Some((_, run)) = self.turn.filter(|(arrived, _)| entry.arrived < *arrived) {
+            return Displaced::TooLate(entry, run);
+        }
         let Some(waiting) = &self.waiting else {
             self.waiting = Some(entry);
             return Displaced::Nobody;
         };
-        if entry.is_taken_up && !waiting.is_taken_up {
+        if entry.arrived < waiting.arrived {
             return Displaced::Late { entry, by: waiting.clone() };
         }
         if is_older(&entry, waiting) {
@@ -49,8 +56,20 @@ impl Place {
     }
 
     /// Has begun before, so it comes before all that have not.
-    pub(super) fn add_begun(&mut self, entry: Arc<Entry>) {
+    pub(super) fn add_begun(&mut self, entry: Arc<Entry>) -> Displaced {
+        self.takes_turn(&entry);
         self.begun.push_back(entry);
+        let turn = self.turn;
+        match self.waiting.take_if(|waiting| turn.is_some_and(|(arrived, _)| waiting.arrived < arrived)) {
+            Some(waiting) => Displaced::Superseded(waiting),
+            None => Displaced::Nobody,
+        }
+    }
+
+    fn takes_turn(&mut self, entry: &Entry) {
+        if self.turn.is_none_or(|(arrived, _)| arrived < entry.arrived) {
+            self.turn = Some((entry.arrived, entry.run()));
+        }
     }
 
     /// The next one, if nobody runs; it runs from now on.
@@ -59,6 +78,9 @@ impl Place {
             return None;
         }
         let next = self.begun.pop_front().or_else(|| self.waiting.take());
+        if let Some(next) = &next {
+            self.takes_turn(next);
+        }
         self.running.clone_from(&next);
         next
     }

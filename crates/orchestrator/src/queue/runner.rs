@@ -173,6 +173,11 @@ enum Tried {
 
 /// The run has not begun.
 async fn begin(core: &Arc<Core>, entry: &Entry) -> Tried {
+    match core.parts.store.settled_after(&core.parts.project, entry.run()).await {
+        Ok(None) => {}
+        Ok(Some(later)) => return Tried::End(End::unbegun(words::too_late(later))),
+        Err(error) => return Tried::Refused(Box::new(Refusal::Journal { failure: error.into() })),
+    }
     match older(core, &entry.call).await {
         Ok(None) => {}
         Ok(Some(answer)) => return Tried::End(End::unbegun(answer)),

@@ -14,6 +14,12 @@ pub(super) fn superseded(by: RunId, call: &DeployCall) -> DeployAnswer {
         .hint(format!("the newer one is run {by}: `GET /runs/{by}`"))
 }
 
+pub(super) fn too_late(behind: RunId) -> DeployAnswer {
+    let message = "a newer call has had its turn before this one could begin";
+    DeployAnswer::refused(DeployStatus::Superseded, FailureKind::Conflict, message)
+        .hint(format!("the newer one is run {behind}: `GET /runs/{behind}`"))
+}
+
 pub(super) fn older(call: &DeployCall, than: &str) -> DeployAnswer {
     let message = format!("the commit {} is older than {than}", call.sha.first(SHA_DIGITS));
     DeployAnswer::refused(DeployStatus::Older, FailureKind::Conflict, message)
@@ -78,7 +84,8 @@ pub(super) fn kept(
     };
     // Of plain data, which always has a JSON.
     let body = serde_json::to_string(answer).unwrap_or_default();
-    DeliveryAnswer { status: answer.status.http(), body, at, repeat, live }
+    let settled = begun || answer.status == DeployStatus::LiveAlready;
+    DeliveryAnswer { status: answer.status.http(), body, at, repeat, live, settled }
 }
 
 /// As it was told before. What cannot be read is not known.

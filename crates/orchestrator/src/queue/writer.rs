@@ -150,14 +150,14 @@ fn is_about_one(kind: FailureKind) -> bool {
 /// Calls before answers, as they were written.
 fn tell(core: &Weak<Core>, jobs: Vec<Job>, kept: Kept) {
     let core = core.upgrade();
-    let mut received = kept.received.into_iter();
+    let mut received = kept.received.into_iter().zip(kept.arrived);
     let mut answered = kept.answers.into_iter();
     let mut later = Vec::new();
     for job in jobs {
         match job {
             Job::Receive(incoming, told) => {
-                let Some(received) = received.next() else { continue };
-                let entry = core.as_ref().and_then(|core| core.entry_of(&incoming, &received));
+                let Some((received, arrived)) = received.next() else { continue };
+                let entry = core.as_ref().and_then(|core| core.entry_of(&incoming, &received, arrived));
                 // Its caller may have gone, and it goes on.
                 drop(told.send(Ok(Let { received, entry })));
             }

@@ -260,6 +260,7 @@ fn answer(status: u16, body: &str, at: i64) -> DeliveryAnswer {
         at: Timestamp(at),
         repeat: Repeat::First,
         live: Some(digest("v1")),
+        settled: true,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A store in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use lockgate_model::{
@@ -61,14 +61,19 @@ impl Memory {
         };
         let is_new = run.is_some() || !self.deliveries.contains_key(&key(delivery));
         if is_new {
-            let known = Known { delivery: delivery.clone(), answer: None, seq: self.arrived };
             self.arrived += 1;
+            let known = Known { delivery: delivery.clone(), answer: None, seq: self.arrived };
             self.deliveries.insert(key(delivery), known);
             if let Some(entry) = &incoming.entry {
                 self.note(&AuditEntry { run: run.or(entry.run), ..entry.clone() });
             }
         }
         received
+    }
+
+    fn arrived_of(&self, received: &Received, incoming: &Incoming) -> u64 {
+        let delivery = received.first().unwrap_or(&incoming.delivery);
+        self.deliveries.get(&key(delivery)).map_or(0, |known| known.seq)
     }
 
     fn earlier<'k>(&self, known: &'k Known) -> Earlier<'k> {
@@ -135,17 +140,34 @@ pub enum StoreDay {
     Full,
 }
 
+/// Asked before (`false`) and after (`true`) a batch is kept: whether its caller dies there, and hears nothing more.
+pub type Dies = Arc<dyn Fn(bool) -> bool + Send + Sync>;
+
 /// Forgets everything when it is dropped.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct FakeStore {
     kept: Mutex<Memory>,
     day: Mutex<StoreDay>,
+    dies: Mutex<Option<Dies>>,
 }
 
 impl FakeStore {
     /// How calls go from now on.
     pub fn has(&self, day: StoreDay) {
         *self.day.lock().unwrap_or_else(PoisonError::into_inner) = day;
+    }
+
+    /// Who keeps something from now on may die.
+    pub fn kills(&self, dies: Dies) {
+        *self.dies.lock().unwrap_or_else(PoisonError::into_inner) = Some(dies);
+    }
+
+    /// For ever, where its caller dies.
+    async fn point(&self, is_kept: bool) {
+        let dies = self.dies.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if dies.is_some_and(|dies| dies(is_kept)) {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Before a call: whether its answer arrives.
@@ -333,14 +355,23 @@ impl Store for FakeStore {
             return Err(PortError::too_large("the answer to a delivery", ANSWER_BYTES_MAX));
         }
         let arrives = self.meet(true).await?;
+        self.point(false).await;
         let done = {
             let mut kept = self.kept();
+            let received = batch.incoming.iter().map(|incoming| {
+                let received = kept.receive(incoming);
+                let arrived = kept.arrived_of(&received, incoming);
+                (received, arrived)
+            });
+            let (received, arrived) = received.unzip();
             Kept {
-                received: batch.incoming.iter().map(|incoming| kept.receive(incoming)).collect(),
+                received,
+                arrived,
                 answers: batch.answers.iter().map(|answering| kept.answer(answering)).collect(),
                 entries: batch.entries.iter().map(|entry| kept.note(entry)).collect(),
             }
         };
+        self.point(true).await;
         match arrives {
             true => Ok(done),
             false => Err(PortError::new(FailureKind::TimedOut, "memory: no answer in time")),
@@ -381,6 +412,18 @@ impl Store for FakeStore {
         };
         let latest = kept.deliveries.values().filter(has_made).max_by_key(|known| known.seq);
         Ok(latest.map(|known| known.delivery.clone()))
+    }
+
+    async fn settled_after(&self, project: &ProjectName, run: RunId) -> Result<Option<RunId>, PortError> {
+        self.meet(false).await?;
+        let kept = self.kept();
+        let mut of_project = kept.deliveries.values().filter(|known| known.delivery.project == *project);
+        let Some(asked) = of_project.clone().find(|known| known.delivery.run == run) else { return Ok(None) };
+        let is_settled = |known: &&Known| known.answer.as_ref().is_some_and(|answer| answer.settled);
+        let later = of_project
+            .by_ref()
+            .filter(|known| known.seq > asked.seq && known.place() == asked.place() && is_settled(known));
+        Ok(later.max_by_key(|known| known.seq).map(|known| known.delivery.run))
     }
 
     async fn forget_deliveries(&self, project: &ProjectName, before: Timestamp) -> Result<u64, PortError> {

@@ -119,6 +119,7 @@ fn answering(incoming: &Incoming) -> Answering {
         at: Timestamp(6),
         repeat: Repeat::First,
         live: None,
+        settled: false,
     };
     Answering { project, endpoint, id, answer, entry: Some(entry(run)) }
 }

@@ -19,27 +19,59 @@ async fn a_call_that_cannot_be_kept_is_refused_and_may_be_sent_again() {
     }
 }
 
+/// Returns when every call has its answer.
+async fn all_are_answered(world: &World) {
+    let answered = async {
+        while !world.store.unanswered(&project(), 9).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon(answered).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_that_was_kept_although_nobody_said_so_is_done_once() {
     let world = World::new();
     let queue = world.daemon().await;
     world.store.has(StoreDay::AnswerLost);
-    assert_eq!(refused(&queue, call("v1")).await.status, DeployStatus::Unavailable);
-    assert_eq!(refused(&queue, named("v2", "a")).await.status, DeployStatus::Unavailable);
+    assert_eq!(refused(&queue, named("v1", "a")).await.status, DeployStatus::Unavailable);
     world.store.has(StoreDay::Good);
-    let again = accepted(&queue, named("v2", "a")).await;
+    let again = accepted(&queue, named("v1", "a")).await;
     assert_eq!((again.repeated, status(&again).await), (true, DeployStatus::Deployed));
-    // The other one is found although nobody asks for it again.
-    let left = async {
-        while !world.store.unanswered(&project(), 9).await.unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    soon(left).await;
-    assert_eq!(started(&world).len(), 2);
-    let mut asked = started(&world);
-    asked.sort();
-    assert_eq!(asked, ["v1", "v2"]);
+    world.store.has(StoreDay::AnswerLost);
+    assert_eq!(refused(&queue, call("v2")).await.status, DeployStatus::Unavailable);
+    // It is found although nobody asks for it again.
+    world.store.has(StoreDay::Good);
+    refused(&queue, named("v9", "a")).await;
+    all_are_answered(&world).await;
+    assert_eq!(started(&world), ["v1", "v2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_found_after_a_newer_one_has_had_its_turn_is_too_late() {
+    let world = World::new();
+    let queue = world.daemon().await;
+    world.store.has(StoreDay::AnswerLost);
+    refused(&queue, named("v1", "a")).await;
+    world.store.has(StoreDay::Good);
+    assert_eq!(comes_to(&queue, named("v2", "b")).await, DeployStatus::Deployed);
+    all_are_answered(&world).await;
+    assert_eq!(comes_to(&queue, named("v1", "a")).await, DeployStatus::Superseded);
+    assert_eq!(started(&world), ["v2"]);
+    // Also where the daemon died before it found it.
+    world.store.has(StoreDay::AnswerLost);
+    refused(&queue, named("v3", "c")).await;
+    world.store.has(StoreDay::Good);
+    world.scripted.holds("v4");
+    accepted(&queue, named("v4", "d")).await;
+    world.scripted.has_begun(2).await;
+    world.kill(queue).await;
+    world.scripted.lets_go("v4");
+    let queue = world.daemon().await;
+    all_are_answered(&world).await;
+    assert_eq!(comes_to(&queue, named("v3", "c")).await, DeployStatus::Superseded);
+    assert_eq!(comes_to(&queue, named("v4", "d")).await, DeployStatus::Deployed);
+    assert_eq!(started(&world), ["v2", "v4"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ pub(super) async fn suite(one: &dyn Store, other: &dyn Store) {
     a_body_without_a_name_is_the_same_for_a_while(one, other).await;
     what_was_not_begun_is_taken_up_again_under_its_run(one, other).await;
     what_has_made_bytes_live_is_found_by_them(one, other).await;
+    who_has_had_its_turn_after_another_is_known(one, other).await;
     only_what_was_answered_long_ago_is_forgotten(one, other).await;
     all_of_the_audit_is_one_chain(one, other).await;
 }
@@ -87,7 +88,7 @@ async fn open_runs(store: &dyn Store, of: &str) -> Vec<RunId> {
 async fn a_batch_is_kept_together_in_its_order(one: &dyn Store, other: &dyn Store) {
     assert_eq!(
         one.keep(&Batch::default()).await.unwrap(),
-        crate::Kept { received: Vec::new(), answers: Vec::new(), entries: Vec::new() }
+        crate::Kept { received: Vec::new(), arrived: Vec::new(), answers: Vec::new(), entries: Vec::new() }
     );
     // Their ids sort otherwise than they came, and all came at once.
     let mut all: Vec<Incoming> = (0..TOGETHER)
@@ -114,6 +115,8 @@ async fn a_batch_is_kept_together_in_its_order(one: &dyn Store, other: &dyn Stor
     let answer = answer(200, "a", 6);
     assert_eq!(kept.answers, [Some(answer.clone()), Some(answer.clone()), None]);
     assert_eq!(kept.entries[1], kept.entries[0] + 1);
+    assert!(kept.arrived[0] > 0 && kept.arrived[..=last].windows(2).all(|two| two[0] + 1 == two[1]));
+    assert_eq!(kept.arrived[last + 1..], [kept.arrived[last], kept.arrived[before]]);
     let runs: Vec<RunId> = (1..TOGETHER).map(run).collect();
     assert_eq!(open_runs(other, "together").await, runs, "in order of arrival, but for what was answered");
     let limited = other.unanswered(&project("together"), 2).await.unwrap();
@@ -213,6 +216,21 @@ async fn what_has_made_bytes_live_is_found_by_them(one: &dyn Store, other: &dyn 
     assert_eq!(made("web", "v1").await, Some(run(2)), "the latest");
     assert_eq!(made("web", "v2").await, Some(run(3)));
     assert_eq!((made("web", "v3").await, made("api", "v1").await), (None, None));
+}
+
+async fn who_has_had_its_turn_after_another_is_known(one: &dyn Store, other: &dyn Store) {
+    let all: Vec<Incoming> =
+        (1..=4).map(|number| incoming("turns", &(9 - number).to_string(), "v1", number)).collect();
+    for incoming in &all {
+        received(one, incoming).await;
+    }
+    let after = async |number| other.settled_after(&project("turns"), run(number)).await.unwrap();
+    answered(one, &all[3], DeliveryAnswer { settled: false, ..answer(409, "", 9) }).await;
+    assert_eq!(after(1).await, None);
+    answered(one, &all[2], answer(200, "", 9)).await;
+    answered(one, &all[1], answer(502, "", 9)).await;
+    assert_eq!((after(1).await, after(2).await), (Some(run(3)), Some(run(3))), "the latest");
+    assert_eq!((after(3).await, after(4).await, after(77).await), (None, None, None));
 }
 
 async fn only_what_was_answered_long_ago_is_forgotten(one: &dyn Store, other: &dyn Store) {
