@@ -1,8 +1,11 @@
 //! GitHub's own events: a push, or a workflow that has run, of a branch that is deployed.
 
+use std::collections::BTreeMap;
+
 use hyper::HeaderMap;
 use lockgate_model::{By, CommitSha, Requester};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::parse::{parse_event, time};
 use super::refused::{Refused, shown};
@@ -93,11 +96,11 @@ pub fn wanted<'a>(event: &str, call: &SignedCall<'a>) -> Result<Event<'a>, Refus
         "push" => push(parse_event(call.body)?, call),
         "workflow_run" => workflow_run(parse_event(call.body)?, call),
         "ping" => {
-            let _: serde::de::IgnoredAny = parse_event(call.body)?;
+            let _: BTreeMap<String, IgnoredAny> = parse_event(call.body)?;
             Ok(Event::Ignored("a ping: the signature is good".to_owned()))
         }
         other => {
-            let _: serde::de::IgnoredAny = parse_event(call.body)?;
+            let _: BTreeMap<String, IgnoredAny> = parse_event(call.body)?;
             Ok(Event::Ignored(format!("the event {} deploys nothing", shown(other))))
         }
     }

@@ -157,6 +157,10 @@ impl Daemon {
         answer
     }
 
+    pub fn queue(&self) -> Queue {
+        self.queue.clone()
+    }
+
     /// As at its stop: runs are left as they are.
     pub async fn leaves(&self) {
         self.queue.leave().await;

@@ -93,6 +93,8 @@ async fn an_event_that_is_not_what_it_says_is_refused() {
     for (event, body) in [
         ("push", json!({})),
         ("push", json!([])),
+        ("ping", json!(null)),
+        ("release", json!("x")),
         ("push", with(push(), "/after", "HEAD")),
         ("push", with(push(), "/after", "--help")),
         ("push", with(push(), "/after", sha256.as_str())),

@@ -15,7 +15,7 @@ const NODE_LIBRARIES: &str = "/usr/local/share/lockgate-test/node";
 const PYTHON_LIBRARIES: &str = "/usr/local/share/lockgate-test/python-webhooks";
 /// What a client answers where its library is not there.
 const NOT_THERE: i32 = 77;
-/// It takes some 15 s, and on a busy machine as long again to begin.
+/// It takes some 20 s, on a busy machine.
 const SCHEMATHESIS_SECONDS_MAX: &str = "120";
 const OUR_BODY: &str = "{\"text\":\"Ä & <b>\"}";
 
@@ -104,7 +104,7 @@ async fn standard_webhooks_are_signed_and_verified_both_ways() {
     assert_eq!(told, "ok\n");
 }
 
-/// Some thousand requests of what the document allows and what it does not: no answer that is not in the document.
+/// Hundreds of requests of what the document allows and what it does not: no answer that is not in the document.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_is_undocumented() {
     let daemon = Daemon::start().await;
@@ -120,16 +120,8 @@ async fn no_answer_is_undocumented() {
     command
         .args([SCHEMATHESIS_SECONDS_MAX, "python3", "-m", "schemathesis.cli", "run"])
         .arg(format!("http://{}/openapi.json", daemon.address));
-    command.args([
-        "--max-time",
-        "30",
-        "--max-examples",
-        "100",
-        "--seed",
-        "14",
-        "--generation-database",
-        "none",
-    ]);
+    // So many for each operation, whatever the machine does meanwhile: the seed says which.
+    command.args(["--max-examples", "60", "--seed", "14", "--generation-database", "none"]);
     // What fits the schema may still be of no service, no endpoint, no time: that is what 400 and 404 are for. And whether an
     // unsigned call is refused is another test's, for here the signature is put on behind schemathesis' back.
     command.args(["--exclude-checks", "positive_data_acceptance,ignored_auth", "--no-color"]);

@@ -1,9 +1,11 @@
 //! Who may call.
 
+use lockgate_model::{Mask, Secret};
+use lockgate_server::{Bounds, Endpoints};
 use lockgate_signature::SigningSecret;
 
 use crate::call::{Answer, Call, SHA};
-use crate::daemon::{Daemon, OLD_SECRET, SECRET, WHSEC};
+use crate::daemon::{Daemon, OLD_SECRET, SECRET, WHSEC, project};
 
 fn body() -> String {
     format!("{{\"image_sha\":\"{SHA}\"}}")
@@ -94,4 +96,26 @@ async fn every_secret_that_is_valid_now_signs() {
     let answer =
         Call::post("/all", "{}").signed(WHSEC).sent(WHSEC, "msg_1", 1_764_225_600).send(&daemon).await;
     assert_eq!(answer.status, 400, "{answer:?}");
+}
+
+/// The configuration refuses such secrets with their lines; should one get past it, nothing is served all the same.
+#[tokio::test]
+async fn an_endpoint_without_a_secret_that_protects_it_is_not_served() {
+    let daemon = Daemon::start().await;
+    let secrets = |texts: &[&str]| texts.iter().map(|text| Secret::new(*text)).collect::<Vec<_>>();
+    for (texts, why) in [
+        (&[][..], "endpoint /all: there is no secret"),
+        (&[""], "endpoint /all: a secret is empty"),
+        (&[SECRET, ""], "endpoint /all: a secret is empty"),
+        (&["whsec_"], "endpoint /all: a secret is empty"),
+        (&["whsec_?"], "endpoint /all: a secret begins with `whsec_` and what follows is not base64"),
+        (&[SECRET; 5], "endpoint /all: there are more than 4 secrets"),
+    ] {
+        let mut project = project("/srv".as_ref());
+        for endpoint in project.serve.as_mut().unwrap().endpoints.values_mut() {
+            endpoint.secrets = secrets(texts);
+        }
+        let made = Endpoints::new(project.into(), daemon.queue(), Mask::default(), Bounds::default());
+        assert_eq!(made.err().map(|error| error.to_string()).as_deref(), Some(why));
+    }
 }
