@@ -1,19 +1,19 @@
 //! The store suite.
 
 mod calls;
+mod records;
 
 use lockgate_model::{
-    ANSWER_BYTES_MAX, AuditEntry, DeliveryAnswer, DeliveryId, Digest, EnvironmentName, Evidence, FailureKind,
-    GateVerdict, Millis, Observation, Presence, ProjectName, Received, Release, Repeat, RunId, SeenLive,
-    ServiceName, Tag, Timestamp, Verdict, VerdictStamp, VerdictSubject, WebhookDelivery,
+    ANSWER_BYTES_MAX, DeliveryAnswer, DeliveryId, Evidence, FailureKind, GateVerdict, Millis, Observation,
+    Presence, Received, Release, Repeat, SeenLive, Tag, Timestamp, Verdict, VerdictStamp, VerdictSubject,
+    WebhookDelivery,
 };
 
+use self::records::{ODD, answer, delivery, digest, entry, environment, project, run, service};
 use crate::{AuditFilter, LookFilter, RecordFilter, Store};
 
 /// Deliveries, sights and entries that two callers make beside each other.
 const BESIDE: usize = 20;
-/// What no database may trip over.
-const ODD: &str = "ü 'quoted' \"twice\"; \\u0000 \0 \u{1f6a2} \u{202e} $1 ?1 %s\n--";
 
 /// Every case, one after another. `one` and `other` are two ways to the same store, in which nothing is yet.
 ///
@@ -30,26 +30,6 @@ pub async fn suite(one: &dyn Store, other: &dyn Store) {
     the_first_answer_is_kept(one, other).await;
     the_audit_numbers_what_it_is_given(one, other).await;
     calls::suite(one, other).await;
-}
-
-fn project(name: &str) -> ProjectName {
-    ProjectName::new(name).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn service(name: &str) -> ServiceName {
-    ServiceName::new(name).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn environment(name: &str) -> EnvironmentName {
-    EnvironmentName::new(name).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn digest(mark: &str) -> Digest {
-    Digest::of(mark.as_bytes())
-}
-
-fn run(number: u128) -> RunId {
-    RunId(format!("{number:032x}").parse().unwrap_or_else(|error| panic!("{error}")))
 }
 
 fn verdict(of: &str, gate: &str, mark: &str, at: i64) -> Verdict {
@@ -241,29 +221,6 @@ async fn looks_are_counted_with_their_gaps(one: &dyn Store, other: &dyn Store) {
     assert_eq!(other.tally(&of).await.unwrap().looks, 2);
 }
 
-fn delivery(id: &str, body: &str, number: u128) -> WebhookDelivery {
-    WebhookDelivery {
-        project: project("hooks"),
-        endpoint: "/deploy".into(),
-        id: DeliveryId::new(id),
-        body: Digest::of(body.as_bytes()),
-        at: Timestamp(i64::try_from(number).unwrap_or(i64::MAX)),
-        run: run(number),
-        call: None,
-    }
-}
-
-fn answer(status: u16, body: &str, at: i64) -> DeliveryAnswer {
-    DeliveryAnswer {
-        status,
-        body: body.to_owned(),
-        at: Timestamp(at),
-        repeat: Repeat::First,
-        live: Some(digest("v1")),
-        settled: true,
-    }
-}
-
 async fn a_delivery_is_the_first_for_exactly_one(one: &dyn Store, other: &dyn Store) {
     let first = delivery("a", "{}", 1);
     assert_eq!(one.receive(&first).await.unwrap(), Received::First);
@@ -297,7 +254,7 @@ async fn the_first_answer_is_kept(one: &dyn Store, other: &dyn Store) {
     let large = DeliveryAnswer { body: "x".repeat(ANSWER_BYTES_MAX + 1), ..answer.clone() };
     let error = one.answer(&first.project, &first.endpoint, &first.id, &large).await.unwrap_err();
     assert_eq!(error.kind, FailureKind::TooLarge, "{error}");
-    let later = DeliveryAnswer { repeat: Repeat::Anew, live: None, ..self::answer(500, "", 4) };
+    let later = DeliveryAnswer { repeat: Repeat::Anew, live: None, ..records::answer(500, "", 4) };
     for (store, given) in [(one, &answer), (other, &later), (one, &answer)] {
         let kept = store.answer(&first.project, &first.endpoint, &first.id, given).await.unwrap();
         assert_eq!(kept, answer);
@@ -311,24 +268,6 @@ async fn the_first_answer_is_kept(one: &dyn Store, other: &dyn Store) {
     assert_eq!(found, Some(&(first, Some(answer))));
     assert!(listed.windows(2).all(|pair| pair[0].0.at >= pair[1].0.at));
     assert_eq!(other.deliveries(&project("hooks"), 3).await.unwrap().len(), 3);
-}
-
-fn entry(name: &str, detail: &str) -> AuditEntry {
-    AuditEntry {
-        project: project(name),
-        at: Timestamp(5),
-        by: "kim@desk".into(),
-        via: "cli".into(),
-        action: "approve".into(),
-        service: Some(service("web")),
-        environment: None,
-        digest: Some(digest("v1")),
-        run: Some(run(9)),
-        detail: detail.into(),
-        from: Some(ODD.into()),
-        result: Some("accepted".into()),
-        count: Some(7),
-    }
 }
 
 async fn the_audit_numbers_what_it_is_given(one: &dyn Store, other: &dyn Store) {

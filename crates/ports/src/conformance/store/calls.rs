@@ -5,7 +5,7 @@ use lockgate_model::{
     RunId, Tag, Timestamp, WebhookDelivery,
 };
 
-use super::{answer, delivery, digest, entry, environment, project, run, service};
+use super::records::{answer, delivery, digest, entry, environment, project, run, service};
 use crate::{Answering, AuditFilter, Batch, RECORDS_MAX, Store};
 
 /// Deliveries in one batch.
