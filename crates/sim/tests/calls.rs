@@ -2,7 +2,7 @@
 
 use lockgate_sim::{CallsTally, Tally, tell_of_calls};
 
-const STORIES: u64 = 3_000;
+const STORIES: u64 = 1_500;
 
 #[test]
 fn a_delivery_makes_at_most_one_run_and_is_answered_when_the_world_is_well() {
