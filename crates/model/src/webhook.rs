@@ -101,6 +101,14 @@ pub enum Repeat {
     Anew,
 }
 
+impl WebhookDelivery {
+    /// Its call says when its commit was made.
+    #[must_use]
+    pub fn says_when_committed(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.committed_at.is_some())
+    }
+}
+
 /// What the sender was told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryAnswer {

@@ -247,7 +247,8 @@ pub trait Store: Send + Sync {
         run: RunId,
     ) -> Result<Option<(WebhookDelivery, Option<DeliveryAnswer>)>, PortError>;
 
-    /// The latest by whose answer these bytes are live.
+    /// The latest by whose answer these bytes are live, and that says when its commit was made; the latest of all where none
+    /// says so.
     ///
     /// # Errors
     /// The store's; `Other` for a record that is damaged.

@@ -410,7 +410,11 @@ impl Store for FakeStore {
                 && known.place() == Some((service, environment))
                 && known.answer.as_ref().is_some_and(|answer| answer.live.as_ref() == Some(digest))
         };
-        let latest = kept.deliveries.values().filter(has_made).max_by_key(|known| known.seq);
+        let latest = kept
+            .deliveries
+            .values()
+            .filter(has_made)
+            .max_by_key(|known| (known.delivery.says_when_committed(), known.seq));
         Ok(latest.map(|known| known.delivery.clone()))
     }
 
