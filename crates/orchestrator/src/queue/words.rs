@@ -2,11 +2,13 @@
 
 use lockgate_model::{
     AuditEntry, DeliveryAnswer, DeployAnswer, DeployCall, DeployStatus, Digest, FailureKind, Millis,
-    ProjectName, Received, Repeat, RunId, Timestamp, WebhookDelivery,
+    Presence, ProjectName, Received, Repeat, RunId, Timestamp, WebhookDelivery,
 };
 
 /// Hex digits of a commit, for people.
 const SHA_DIGITS: usize = 8;
+/// What makes the same call a new one.
+const SENT_AGAIN: &str = "to have it again, add `sent_at`, the time in RFC 3339, to the body, and sign that; `lockgate trigger` does";
 
 pub(super) fn superseded(by: RunId, call: &DeployCall) -> DeployAnswer {
     let message = format!("a newer call, for {}, took its place before it began", call.tag);
@@ -50,8 +52,15 @@ pub(super) fn overtaken(first: &WebhookDelivery) -> DeployAnswer {
         "the same was asked for before, as run {}, and something else has been asked for since",
         first.run
     );
-    DeployAnswer::refused(DeployStatus::Repeated, FailureKind::Conflict, message)
-        .hint("to have it again, say so with `force`, or give the call an id of its own (`webhook-id`)")
+    DeployAnswer::refused(DeployStatus::Repeated, FailureKind::Conflict, message).hint(SENT_AGAIN)
+}
+
+pub(super) fn not_live_any_more(first: &WebhookDelivery, live: &Presence) -> DeployAnswer {
+    let message = format!(
+        "the same was asked for before, as run {}, and {} is live since then",
+        first.run, live.release.tag
+    );
+    DeployAnswer::refused(DeployStatus::Repeated, FailureKind::Conflict, message).hint(SENT_AGAIN)
 }
 
 pub(super) fn too_many() -> DeployAnswer {
@@ -77,7 +86,7 @@ pub(super) fn kept(
     live: Option<Digest>,
     at: Timestamp,
 ) -> DeliveryAnswer {
-    let repeat = match (answer.status.is_worth_another_try(), begun) {
+    let repeat = match (answer.status.passes(), begun) {
         (false, _) => Repeat::First,
         (true, true) => Repeat::FirstIfNamed,
         (true, false) => Repeat::Anew,

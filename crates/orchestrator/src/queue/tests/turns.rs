@@ -109,7 +109,7 @@ async fn the_same_body_after_another_call_is_refused_unless_it_has_a_name() {
     assert_eq!(comes_to(&queue, call("v2")).await, DeployStatus::Deployed);
     let repeated = refused(&queue, call("v1")).await;
     assert_eq!(repeated.status, DeployStatus::Repeated);
-    assert!(repeated.error.unwrap().hints[0].contains("force"));
+    assert!(repeated.error.unwrap().hints[0].contains("add `sent_at`"));
     assert!(!accepted(&queue, named("v1", "a")).await.repeated);
     // With another body, such as one that says `force`.
     let forced =
