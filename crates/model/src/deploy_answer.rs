@@ -225,13 +225,6 @@ impl DeployStatus {
         self.retry_after().is_some()
     }
 
-    /// Nothing was changed, and what stood in the way is somebody's to mend: an image is pushed, a registry is back. So the same
-    /// body, sent again, is a new call.
-    #[must_use]
-    pub fn passes(self) -> bool {
-        self.is_worth_another_try() || self == DeployStatus::ImageNotPulled
-    }
-
     fn retry_after(self) -> Option<Millis> {
         let seconds = match self {
             DeployStatus::Held => HELD_RETRY_SECONDS,

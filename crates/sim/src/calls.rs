@@ -401,7 +401,7 @@ impl Caller {
                 },
                 told = answered(&queue, &self.call, &self.tally) => told,
             };
-            if !told.status.passes() {
+            if !told.status.is_worth_another_try() {
                 let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
                 return all.entry(self.number).or_default().push(told);
             }

@@ -86,7 +86,7 @@ pub(super) fn kept(
     live: Option<Digest>,
     at: Timestamp,
 ) -> DeliveryAnswer {
-    let repeat = match (answer.status.passes(), begun) {
+    let repeat = match (answer.status.is_worth_another_try(), begun) {
         (false, _) => Repeat::First,
         (true, true) => Repeat::FirstIfNamed,
         (true, false) => Repeat::Anew,

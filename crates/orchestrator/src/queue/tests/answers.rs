@@ -49,17 +49,6 @@ async fn who_was_told_to_try_again_is_heard_again_under_the_same_run_where_none_
     assert_eq!((last.repeated, status(&last).await), (true, DeployStatus::Deployed));
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_image_that_was_pushed_meanwhile_is_deployed_by_the_same_call() {
-    let world = World::new();
-    let missing = Refusal::NoImage { failure: Failure::new(FailureKind::NotFound, "v1 is not there") };
-    world.scripted.ends("v1", Ending::Refused(Box::new(missing)));
-    let queue = world.daemon().await;
-    assert_eq!(comes_to(&queue, call("v1")).await, DeployStatus::ImageNotPulled);
-    world.scripted.ends("v1", Ending::Run(Outcome::Succeeded { warnings: Vec::new() }));
-    assert_eq!(comes_to(&queue, call("v1")).await, DeployStatus::Deployed);
-}
-
 /// Who goes back by hand makes no call, and then it is not true any more that the release is live.
 #[tokio::test(start_paused = true)]
 async fn a_repeated_call_is_not_said_to_be_deployed_when_something_else_is_live() {
