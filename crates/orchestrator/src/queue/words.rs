@@ -2,7 +2,7 @@
 
 use lockgate_model::{
     AuditEntry, DeliveryAnswer, DeployAnswer, DeployCall, DeployStatus, Digest, FailureKind, Millis,
-    Presence, ProjectName, Received, Repeat, RunId, Timestamp, WebhookDelivery,
+    ProjectName, Received, Repeat, RunId, Timestamp, WebhookDelivery,
 };
 
 /// Hex digits of a commit, for people.
