@@ -1,9 +1,8 @@
 //! One request and what is heard in its answer.
 
-use std::error::Error;
 use std::time::Duration;
 
-use lockgate_model::{ANSWER_BYTES_MAX, DeployAnswer, Failure, FailureKind, TOLD_CHARS_MAX, quoted};
+use lockgate_model::{ANSWER_BYTES_MAX, DeployAnswer, Failure, FailureKind, TOLD_CHARS_MAX, causes, quoted};
 use reqwest::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
 use serde::Deserialize;
@@ -233,20 +232,6 @@ fn unsent(place: &str, problem: reqwest::Error) -> Lost {
             failure: failure.hint("check its name, that lockgate serve runs, and the way to it"),
         },
     }
-}
-
-/// The causes, outermost first, with those that an `io::Error` holds, which are not its sources.
-fn causes<'a>(problem: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
-    let (mut found, mut next) = (Vec::new(), Some(problem));
-    while let Some(cause) = next {
-        found.push(cause);
-        let held = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match held {
-            Some(held) => Some(held),
-            None => cause.source(),
-        };
-    }
-    found
 }
 
 /// The innermost error, which is the one that says something.

@@ -5,11 +5,13 @@ mod audit;
 mod audit_chain;
 mod behind;
 mod calendar;
+mod causes;
 mod closely;
 mod dark;
 mod delivery;
 mod deploy_answer;
 mod deploy_call;
+mod deploy_status;
 mod escape;
 mod event;
 mod exit;
@@ -60,14 +62,16 @@ pub use audit::{AuditEntry, AuditRecord};
 pub use audit_chain::{AuditBreak, AuditChain, AuditFault, AuditHead, AuditLink, AuditVerified};
 pub use behind::{Behind, LeftOut};
 pub use calendar::{Cron, InvalidCron, Zone};
+pub use causes::causes;
 pub use closely::{HostClosely, Probed, ServiceClosely, SlotClosely};
 pub use dark::dark_times;
 pub use delivery::{
     BuiltinRouter, CaddyRouter, CaddySwitch, ComposeLayout, ComposeRuntime, Delivery, Environment,
     HoldBounds, ProcessRuntime, Router, Runtime, STOP_GRACE_DEFAULT, SlotDelivery, Strategy, Wave,
 };
-pub use deploy_answer::{DeployAnswer, DeployError, DeployRelease, DeployStatus};
+pub use deploy_answer::{DeployAnswer, DeployError, DeployRelease};
 pub use deploy_call::{CommitSha, DeployCall};
+pub use deploy_status::DeployStatus;
 pub use escape::{is_mark, push_escaped};
 pub use event::{BRIEF_FAILURES_MAX, Event, EventKind, Headway, Outcome, StepProgress, Stuck, WhoIsLive};
 pub use exit::Exit;
@@ -116,7 +120,10 @@ pub use schedule::{
     FailedBefore, Handled, Pick, Remembered, Schedule, ScheduleLine, ScheduleTold, ScheduledEnd,
     ScheduledWord, TurnTold,
 };
-pub use serve::{Endpoint, EndpointPath, InvalidTagTemplate, ListenAt, Serve, TagTemplate, TlsFiles};
+pub use serve::{
+    Endpoint, EndpointPath, InvalidTagTemplate, ListenAt, SIGNING_SECRET_BYTES_MIN, Serve, TagTemplate,
+    TlsFiles,
+};
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use state_file::{NOTES_CHARS_MAX, StateFile, StateWord};

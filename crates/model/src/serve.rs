@@ -9,6 +9,8 @@ use crate::{EnvironmentName, InvalidName, Millis, Secret, ServiceName, Tag, Temp
 
 /// Paths that are the server's own, and those that begin with one of them and `/`.
 const OWN_PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/runs", "/openapi.json"];
+/// Shortest secret that calls are signed with, in bytes: 128 bits where every byte is random.
+pub const SIGNING_SECRET_BYTES_MIN: usize = 16;
 /// Longest path, without its first `/`.
 const PATH_CHARS_MAX: usize = 100;
 /// Digits of a full commit id (SHA-1 in hexadecimal).

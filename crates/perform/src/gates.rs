@@ -188,7 +188,16 @@ mod tests {
     #[tokio::test]
     async fn no_secret_is_in_what_a_gate_says_on_its_way() {
         let heard = std::sync::Mutex::new(Vec::new());
-        let conductor = Conductor {
+        let told = Mask::of([&Secret::new("sw0rdfish")]);
+        let conductor = Conductor { told, ..asking(Gates::new(|_| Arc::new(TellsAll))) };
+        conductor.ask_gate(&gate(), None, &|headway| heard.lock().unwrap().push(headway)).await.unwrap();
+        let wanted = Headway { done: 1, of: 2, seen: "GET /?k=***: 200".to_owned() };
+        assert_eq!(heard.into_inner().unwrap(), [wanted]);
+    }
+
+    /// A conductor without hosts and secrets.
+    fn asking(gates: Gates) -> Conductor {
+        Conductor {
             subject: Subject {
                 project: ProjectName::new("shop").unwrap(),
                 service: ServiceName::new("web").unwrap(),
@@ -196,13 +205,10 @@ mod tests {
             },
             probe: crate::scene::probe(),
             hosts: BTreeMap::new(),
-            gates: Gates::new(|_| Arc::new(TellsAll)),
+            gates,
             mask: Mask::of([]),
-            told: Mask::of([&Secret::new("sw0rdfish")]),
-        };
-        conductor.ask_gate(&gate(), None, &|headway| heard.lock().unwrap().push(headway)).await.unwrap();
-        let wanted = Headway { done: 1, of: 2, seen: "GET /?k=***: 200".to_owned() };
-        assert_eq!(heard.into_inner().unwrap(), [wanted]);
+            told: Mask::of([]),
+        }
     }
 
     /// A driver that does not keep its own limit.
@@ -226,18 +232,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_driver_that_never_answers_says_not_yet_in_time() {
         let began = tokio::time::Instant::now();
-        let conductor = Conductor {
-            subject: Subject {
-                project: ProjectName::new("shop").unwrap(),
-                service: ServiceName::new("web").unwrap(),
-                environment: EnvironmentName::new("prod").unwrap(),
-            },
-            probe: crate::scene::probe(),
-            hosts: BTreeMap::new(),
-            gates: Gates::new(|_| Arc::new(Hangs)),
-            mask: Mask::of([]),
-            told: Mask::of([]),
-        };
+        let conductor = asking(Gates::new(|_| Arc::new(Hangs)));
         let failure = conductor.ask_gate(&gate(), None, &|_| {}).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::GateNotYet);
         assert_eq!(failure.message, "gate \"qa\" says not yet: its answer: none, wanted within 30s");

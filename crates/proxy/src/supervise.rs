@@ -6,13 +6,12 @@
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
-use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use lockgate_sockets::{Program, open_lock};
+use lockgate_sockets::{Program, open_lock, signature};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -22,8 +21,6 @@ use crate::config::{ProxyConfig, ProxyError};
 pub(crate) const STOPPED: &str = "stopped";
 /// One that has served for so long is started again at once.
 const SETTLED_SECONDS: u64 = 10;
-/// More of the lock file is not read.
-const SIGNATURE_BYTES_MAX: u64 = 64;
 /// How often a lock that is held is tried, and how far apart.
 const LOOKS_MAX: u32 = 5;
 const LOOK_MILLIS: u64 = 10;
@@ -125,10 +122,8 @@ fn ended(config: &ProxyConfig) -> Result<End, ProxyError> {
     if metadata.nlink() == 0 {
         return Ok(End::Stopped);
     }
-    let mut text = String::new();
-    let read = (&mut lock).take(SIGNATURE_BYTES_MAX).read_to_string(&mut text);
-    read.map_err(|error| ProxyError::io("read", &path, error))?;
-    Ok(match text.trim() {
+    let text = signature(&mut lock).map_err(|error| ProxyError::io("read", &path, error))?;
+    Ok(match text.as_str() {
         "" => End::Unserved,
         STOPPED => End::Stopped,
         _ => End::Died,

@@ -1,12 +1,12 @@
 //! `.lockgate/serve`: who serves this project here, and whose turn it is to run what was accepted.
 
 use std::fs::DirBuilder;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockgate_sockets::{Lock, SocketsError};
+use lockgate_sockets::{Lock, SocketsError, signature};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -14,8 +14,6 @@ use crate::error::ServeError;
 
 const FOLDER_MODE: u32 = 0o700;
 const SERVE_LOCK: &str = "serve.lock";
-/// More of a lock file is not read.
-const SIGNATURE_BYTES_MAX: u64 = 64;
 /// How often a lock that is held is tried, and how far apart.
 const LOOKS_MAX: u32 = 5;
 const LOOK_MS: u64 = 10;
@@ -94,10 +92,8 @@ impl Folder {
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(None),
             Err(Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let read = (&mut file).take(SIGNATURE_BYTES_MAX).read_to_string(&mut text);
-                read.map_err(|source| failed("read", source))?;
-                Ok(Some(text.trim().parse().ok()))
+                let text = signature(&mut file).map_err(|source| failed("read", source))?;
+                Ok(Some(text.parse().ok()))
             }
             Err(error) => Err(failed("lock", error.into())),
         }

@@ -11,5 +11,5 @@ pub use descriptors::raise_descriptor_limit;
 pub use error::SocketsError;
 pub use inherit::{Copies, Inherited, Listener, forget_variables};
 pub use link::Link;
-pub use lock::{Lock, open_lock, try_lock};
+pub use lock::{Lock, open_lock, signature, try_lock};
 pub use successor::{Program, Successor};

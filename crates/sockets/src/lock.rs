@@ -41,6 +41,16 @@ pub fn try_lock(file: &File, path: &Path) -> Result<bool, SocketsError> {
     }
 }
 
+/// What whoever holds the lock, or held it last, has written there; empty where nothing was.
+///
+/// # Errors
+/// The file cannot be read, or holds no text.
+pub fn signature(file: &mut File) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(SIGNATURE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text.trim().to_owned())
+}
+
 /// A lock that this process holds.
 #[derive(Debug)]
 pub struct Lock {
@@ -57,9 +67,7 @@ impl Lock {
         if try_lock(&file, path)? {
             return Ok(Ok(Self { file }));
         }
-        let mut text = String::new();
-        let read = (&mut file).take(SIGNATURE_BYTES_MAX).read_to_string(&mut text);
-        Ok(Err(read.ok().and_then(|_| text.trim().parse().ok())))
+        Ok(Err(signature(&mut file).ok().and_then(|text| text.parse().ok())))
     }
 
     /// One that a predecessor passed on.

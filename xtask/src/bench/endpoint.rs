@@ -135,11 +135,7 @@ impl Served {
         );
         let project = Project::new(programs, &config)?;
         project.lockgate(&["deploy", "web", "v1"])?;
-        let process = Running::start(&mut project.command(&["serve"]))?;
-        let address = place::local(port);
-        let ready =
-            || super::http::send(&address, &Request::get("/readyz")).is_ok_and(|answer| answer.status == 200);
-        place::wait_until("lockgate serve", Duration::from_millis(5), ready)?;
+        let (process, address) = project.serve(port)?;
         Ok(Self { process, address, project })
     }
 

@@ -11,9 +11,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::place::{self, Programs};
+use super::http::{self, Request};
+use super::place::{self, Address, Programs, Running};
 
 const GONE_SECONDS_MAX: u64 = 15;
+const READY_LOOK: Duration = Duration::from_millis(1);
 
 /// Removed at the end, with every process that was started from it.
 pub struct Project {
@@ -43,6 +45,16 @@ impl Project {
         command
     }
 
+    /// `lockgate serve` at this port of loopback, once it is ready.
+    pub fn serve(&self, port: u16) -> Result<(Running, Address)> {
+        let process = Running::start(&mut self.command(&["serve"]))?;
+        let address = place::local(port);
+        let ready =
+            || http::send(&address, &Request::get("/readyz")).is_ok_and(|answer| answer.status == 200);
+        place::wait_until("lockgate serve", READY_LOOK, ready)?;
+        Ok((process, address))
+    }
+
     fn prepare(&self, command: &mut Command) {
         command.current_dir(self.path()).stdin(Stdio::null());
         // What whoever runs the benchmark has set must not change what is measured.
@@ -53,6 +65,7 @@ impl Project {
             "DEPLOY_HOST",
             "DEPLOY_SSH_OPTS",
             "DOCKER_HOST",
+            "IMAGE_TAG",
         ] {
             command.env_remove(name);
         }

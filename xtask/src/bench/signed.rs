@@ -1,12 +1,13 @@
 //! System B's swap: a signed call to `lockgate serve`, from its first byte to the answer, beside the same swap by hand.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lockgate_signature::{GITHUB_HEADER, SigningSecret};
 use tempfile::TempDir;
 
 use super::Options;
@@ -125,6 +126,7 @@ impl Drop for Place {
 struct Daemon {
     place: Place,
     calls: Address,
+    secret: SigningSecret,
     _process: Running,
 }
 
@@ -140,21 +142,16 @@ impl Daemon {
             place.name.rsplit('-').next().unwrap_or_default(),
         );
         std::fs::write(place.path().join("lockgate.yaml"), config)?;
-        let mut command = place.project.command(&["serve"]);
-        command.env_remove("IMAGE_TAG");
-        let process = Running::start(&mut command)?;
-        let calls = place::local(port);
-        place::wait_until("lockgate serve", POLL, || {
-            http::send(&calls, &Request::get("/readyz")).is_ok_and(|answer| answer.status == 200)
-        })?;
-        Ok(Self { place, calls, _process: process })
+        let (process, calls) = place.project.serve(port)?;
+        let secret = SigningSecret::new(SECRET)?;
+        Ok(Self { place, calls, secret, _process: process })
     }
 
     /// Signed beforehand: what a client does is not measured.
     fn call(&self, tag: &str) -> Result<Duration> {
         let body = format!("{{\"image_sha\":\"{tag}\"}}");
-        let signature = format!("sha256={}", signed(&body)?);
-        let headers = [("content-type", "application/json"), ("x-hub-signature-256", signature.as_str())];
+        let signature = self.secret.sign_github(body.as_bytes());
+        let headers = [("content-type", "application/json"), (GITHUB_HEADER, signature.as_str())];
         let request = Request { method: "POST", path: "/deploy", headers: &headers, body: body.as_bytes() };
         let start = Instant::now();
         let answer = http::send(&self.calls, &request)?;
@@ -173,17 +170,6 @@ impl Daemon {
         let took = self.call(tag)?;
         Ok((took, watch.stop()?))
     }
-}
-
-fn signed(body: &str) -> Result<String> {
-    let mut openssl = Command::new("openssl")
-        .args(["dgst", "-sha256", "-hmac", SECRET])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    std::io::Write::write_all(&mut openssl.stdin.take().context("openssl has no input")?, body.as_bytes())?;
-    let said = String::from_utf8(openssl.wait_with_output()?.stdout)?;
-    Ok(said.trim().rsplit(' ').next().context("openssl said nothing")?.to_owned())
 }
 
 /// One who asks all the time: the longest time between two answers with none in between.
@@ -248,7 +234,7 @@ struct Figures {
 }
 
 pub fn bench(programs: &Programs, options: &Options) -> Result<Report> {
-    for program in ["docker", "docker-registry", "openssl"] {
+    for program in ["docker", "docker-registry"] {
         if !place::installed(program) {
             return Ok(Report::skipped(NAME, TITLE, format!("{program} is not installed")));
         }

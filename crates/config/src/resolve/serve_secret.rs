@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lockgate_model::Secret;
+use lockgate_model::{SIGNING_SECRET_BYTES_MIN, Secret};
 
 use super::reader::Reader;
 use crate::Purpose;
@@ -12,8 +12,6 @@ use crate::error::{Kind, Place, Problem};
 
 /// Two to rotate, and the same again for who rotates slowly. Each costs every stranger's call an HMAC.
 const SECRETS_MAX: usize = 4;
-/// 128 bits where every byte is random.
-const SECRET_BYTES_MIN: usize = 16;
 const SECRET_BYTES_MAX: usize = 1024;
 /// How a secret of Standard Webhooks begins; base64 follows.
 const WHSEC: &str = "whsec_";
@@ -84,9 +82,11 @@ fn secret(reader: &mut Reader<'_>, source: &At<String>) -> Option<Secret> {
             }
         },
     };
-    if !(SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&bytes) {
-        let message = match bytes < SECRET_BYTES_MIN {
-            true => format!("a secret is shorter than {SECRET_BYTES_MIN} bytes, so it can be guessed"),
+    if !(SIGNING_SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&bytes) {
+        let message = match bytes < SIGNING_SECRET_BYTES_MIN {
+            true => {
+                format!("a secret is shorter than {SIGNING_SECRET_BYTES_MIN} bytes, so it can be guessed")
+            }
             false => format!("a secret is longer than {SECRET_BYTES_MAX} bytes"),
         };
         reader.invalid(source.place, message, "`openssl rand -hex 32` makes a good one");

@@ -1,11 +1,10 @@
 //! One exchange: bounded, with its redirects, and again where that is safe.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use lockgate_model::{FailureKind, RegistryHost};
+use lockgate_model::{FailureKind, RegistryHost, causes};
 use lockgate_ports::PortError;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, Method, Url};
@@ -334,20 +333,6 @@ impl From<Lost> for PortError {
             Lost::Broken(error) | Lost::Final(error) => error,
         }
     }
-}
-
-/// The causes, outermost first, with those that an `io::Error` holds, which are not its sources.
-fn causes<'a>(problem: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
-    let (mut found, mut next) = (Vec::new(), Some(problem));
-    while let Some(cause) = next {
-        found.push(cause);
-        let held = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match held {
-            Some(held) => Some(held),
-            None => cause.source(),
-        };
-    }
-    found
 }
 
 fn tls_error(problem: &reqwest::Error) -> Option<&rustls::Error> {

@@ -120,20 +120,7 @@ impl Core {
         arrived: u64,
         is_taken_up: bool,
     ) -> Option<Arc<Entry>> {
-        let call = delivery.call.clone()?;
-        let (entry, displaced) = {
-            let mut state = self.state();
-            if let Some(known) = state.entries.get(&delivery.run) {
-                return Some(known.clone());
-            }
-            let key = (call.service.clone(), call.environment.clone());
-            let entry = Arc::new(Entry::new(delivery.clone(), call, arrived, is_taken_up));
-            state.entries.insert(entry.run(), entry.clone());
-            (entry.clone(), state.places.entry(key).or_default().add(entry))
-        };
-        self.displace(displaced, &entry);
-        self.go_on(&entry);
-        Some(entry)
+        self.take_in_by(delivery, arrived, is_taken_up, Place::add)
     }
 
     /// As [`Core::take_in`], of one that was kept before. Without the turn, a daemon before this one has it, and may have begun
@@ -151,6 +138,16 @@ impl Core {
         delivery: &WebhookDelivery,
         arrived: u64,
     ) -> Option<Arc<Entry>> {
+        self.take_in_by(delivery, arrived, true, Place::add_begun)
+    }
+
+    fn take_in_by(
+        self: &Arc<Self>,
+        delivery: &WebhookDelivery,
+        arrived: u64,
+        is_taken_up: bool,
+        add: fn(&mut Place, Arc<Entry>) -> Displaced,
+    ) -> Option<Arc<Entry>> {
         let call = delivery.call.clone()?;
         let (entry, displaced) = {
             let mut state = self.state();
@@ -158,9 +155,9 @@ impl Core {
                 return Some(known.clone());
             }
             let key = (call.service.clone(), call.environment.clone());
-            let entry = Arc::new(Entry::new(delivery.clone(), call, arrived, true));
+            let entry = Arc::new(Entry::new(delivery.clone(), call, arrived, is_taken_up));
             state.entries.insert(entry.run(), entry.clone());
-            (entry.clone(), state.places.entry(key).or_default().add_begun(entry))
+            (entry.clone(), add(state.places.entry(key).or_default(), entry))
         };
         self.displace(displaced, &entry);
         self.go_on(&entry);

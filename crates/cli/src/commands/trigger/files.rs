@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use lockgate_model::SIGNING_SECRET_BYTES_MIN;
 use lockgate_signature::SigningSecret;
 
 use crate::error::CliError;
 
 /// Where the secret is looked for; the first that is set counts.
 const VARIABLES: [&str; 2] = ["LOCKGATE_WEBHOOK_SECRET", "WEBHOOK_SECRET"];
-/// A daemon takes no shorter one.
-const SECRET_BYTES_MIN: usize = 16;
 const SECRET_BYTES_MAX: u64 = 4 * 1024;
 /// A system's own bundle is a fifth of it.
 const ROOTS_BYTES_MAX: u64 = 1024 * 1024;
@@ -41,9 +40,11 @@ pub fn secret(file: Option<&Path>, env: &dyn Fn(&str) -> Option<String>) -> Resu
             "a CI system gives an empty value where the secret does not exist, or to a pull request from elsewhere",
         ));
     }
-    if text.len() < SECRET_BYTES_MIN {
+    if text.len() < SIGNING_SECRET_BYTES_MIN {
         return Err(CliError::usage(
-            format!("the secret in {place} has fewer than {SECRET_BYTES_MIN} bytes, which no daemon takes"),
+            format!(
+                "the secret in {place} has fewer than {SIGNING_SECRET_BYTES_MIN} bytes, which no daemon takes"
+            ),
             "make one with `openssl rand -hex 32`, and set it at both ends",
         ));
     }

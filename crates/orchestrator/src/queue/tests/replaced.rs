@@ -19,14 +19,20 @@ async fn nothing_begins(world: &World, begun: usize) {
     assert_eq!(started(world).len(), begun);
 }
 
-#[tokio::test(start_paused = true)]
-async fn it_keeps_calls_at_once_and_begins_them_when_the_other_has_ended_its_own() {
-    let world = World::new();
+/// A daemon that has `v1` under way, which is held, and `v2` waiting.
+async fn half_way(world: &World) -> (Queue, Ticket, Ticket) {
     world.scripted.holds("v1");
     let old = world.daemon().await;
     let running = accepted(&old, call("v1")).await;
     world.scripted.has_begun(1).await;
     let waiting = accepted(&old, call("v2")).await;
+    (old, running, waiting)
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_keeps_calls_at_once_and_begins_them_when_the_other_has_ended_its_own() {
+    let world = World::new();
+    let (old, running, waiting) = half_way(&world).await;
 
     let (new, give) = world.successor();
     let kept = accepted(&new, call("v3")).await;
@@ -58,11 +64,7 @@ async fn it_keeps_calls_at_once_and_begins_them_when_the_other_has_ended_its_own
 #[tokio::test(start_paused = true)]
 async fn what_the_other_has_left_is_taken_up_before_what_was_kept_meanwhile() {
     let world = World::new();
-    world.scripted.holds("v1");
-    let old = world.daemon().await;
-    let running = accepted(&old, call("v1")).await;
-    world.scripted.has_begun(1).await;
-    let waiting = accepted(&old, call("v2")).await;
+    let (old, running, waiting) = half_way(&world).await;
     let (new, give) = world.successor();
     let kept = accepted(&new, call("v3")).await;
     // Somebody has no time for the old one's end.
