@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use lockgate_model::{
-    DeliveryId, DeployAnswer, DeployCall, Failure, Incoming, Millis, ProjectName, Received, RunId, Timestamp,
-    WebhookDelivery,
+    DeliveryAnswer, DeliveryId, DeployAnswer, DeployCall, Failure, Incoming, Millis, Presence, ProjectName,
+    Received, RunId, Timestamp, WebhookDelivery,
 };
 use lockgate_ports::{Batch, PortError, RECORDS_MAX, Store};
 
@@ -126,6 +126,7 @@ impl Queue {
         let now = self.0.parts.clock.now();
         let off = call.sent_at.map_or(Millis(0), |sent| Millis(sent.0.abs_diff(now.0)));
         let max = Millis::from_secs(SENT_AT_SECONDS_MAX);
+        let is_nameless = call.id.is_none();
         let incoming = self.incoming(call, now, off > max);
         let came = match self.0.writer.receive(incoming).await {
             Ok(Ok(came)) => came,
@@ -139,11 +140,29 @@ impl Queue {
         match (came.entry, came.received) {
             (Some(entry), _) => Ok(Ticket::of(entry, is_repeated)),
             (None, Received::Again { first, answer: Some(answer) }) => {
+                if let Some(live) = self.something_else_live(&first, &answer).await.filter(|_| is_nameless) {
+                    return Err(words::not_live_any_more(&first, &live));
+                }
                 let answer = words::again(first.run, &answer);
                 Ok(Ticket::gone(self.0.clone(), first.run, answer))
             }
             (None, _) => Err(words::forgotten()),
         }
+    }
+
+    /// What is live where these bytes were live by the answer, as far as the store knows: who goes back by hand makes no call.
+    async fn something_else_live(
+        &self,
+        first: &WebhookDelivery,
+        answer: &DeliveryAnswer,
+    ) -> Option<Presence> {
+        let (call, digest) = (first.call.as_ref()?, answer.live.as_ref()?);
+        let live = runner::live_now(&self.0, call).await;
+        let live = live.unwrap_or_else(|error| {
+            tracing::warn!(%error, "it is not known what is live since a call was answered");
+            None
+        });
+        live.filter(|live| live.release.digest != *digest)
     }
 
     /// As it is kept. One without an id goes by its run's.

@@ -55,6 +55,14 @@ pub(super) fn overtaken(first: &WebhookDelivery) -> DeployAnswer {
     DeployAnswer::refused(DeployStatus::Repeated, FailureKind::Conflict, message).hint(SENT_AGAIN)
 }
 
+pub(super) fn not_live_any_more(first: &WebhookDelivery, live: &Presence) -> DeployAnswer {
+    let message = format!(
+        "the same was asked for before, as run {}, and {} is live since then",
+        first.run, live.release.tag
+    );
+    DeployAnswer::refused(DeployStatus::Repeated, FailureKind::Conflict, message).hint(SENT_AGAIN)
+}
+
 pub(super) fn too_many() -> DeployAnswer {
     DeployAnswer::refused(DeployStatus::TooMany, FailureKind::Refused, "more calls come in than can be kept")
         .hint("send it again in a moment")
