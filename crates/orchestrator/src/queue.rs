@@ -273,25 +273,30 @@ async fn left_behind(
 }
 
 impl Core {
-    /// What an earlier daemon has accepted.
-    async fn take_up(self: &Arc<Self>, delivery: &WebhookDelivery, arrived: u64) {
-        if delivery.call.is_none() {
-            return self.give_up(delivery.clone());
-        }
-        match self.parts.orchestrator.events_of(delivery.run).await {
-            Ok(events) if events.is_empty() => drop(self.take_in(delivery, arrived, true)),
-            // Where it cannot be read now, it is before it is decided what is done.
-            Ok(_) | Err(_) => drop(self.take_in_begun(delivery, arrived)),
-        }
-    }
-
+    /// What an earlier daemon has accepted. Those that have begun come first: an older one that has not is too late then, and
+    /// must not begin before that is known.
     async fn take_all_up(self: &Arc<Self>, left: Vec<(u64, WebhookDelivery)>) {
         if left.len() >= RECORDS_MAX as usize {
             // The others are looked for when these have been written.
             self.doubt();
         }
-        for (arrived, delivery) in left.iter().filter(|(_, delivery)| self.entry(delivery.run).is_none()) {
-            self.take_up(delivery, *arrived).await;
+        let mut unbegun = Vec::new();
+        for (arrived, delivery) in left {
+            if self.entry(delivery.run).is_some() {
+                continue;
+            }
+            if delivery.call.is_none() {
+                self.give_up(delivery);
+                continue;
+            }
+            match self.parts.orchestrator.events_of(delivery.run).await {
+                Ok(events) if events.is_empty() => unbegun.push((arrived, delivery)),
+                // Where it cannot be read now, it is before it is decided what is done.
+                Ok(_) | Err(_) => drop(self.take_in_begun(&delivery, arrived)),
+            }
+        }
+        for (arrived, delivery) in &unbegun {
+            self.take_in(delivery, *arrived, true);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use lockgate_model::{
     AuditEntry, DeliveryAnswer, DeployAnswer, DeployCall, DeployStatus, Digest, FailureKind, Millis,
-    ProjectName, Received, Repeat, RunId, Timestamp, WebhookDelivery,
+    Presence, ProjectName, Received, Repeat, RunId, Timestamp, WebhookDelivery,
 };
 
 /// Hex digits of a commit, for people.
@@ -86,7 +86,9 @@ pub(super) fn kept(
     live: Option<Digest>,
     at: Timestamp,
 ) -> DeliveryAnswer {
-    let repeat = match (answer.status.is_worth_another_try(), begun) {
+    // An image that was missing may have been pushed since then.
+    let is_missing = answer.status == DeployStatus::ImageNotPulled && !begun;
+    let repeat = match (answer.status.is_worth_another_try() || is_missing, begun) {
         (false, _) => Repeat::First,
         (true, true) => Repeat::FirstIfNamed,
         (true, false) => Repeat::Anew,

@@ -49,6 +49,21 @@ async fn who_was_told_to_try_again_is_heard_again_under_the_same_run_where_none_
     assert_eq!((last.repeated, status(&last).await), (true, DeployStatus::Deployed));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_image_was_missing_looks_for_it_again() {
+    for again in [named("v1", "a"), call("v1")] {
+        let world = World::new();
+        let missing = Refusal::NoImage { failure: Failure::new(FailureKind::NotFound, "no such tag") };
+        world.scripted.ends("v1", Ending::Refused(Box::new(missing)));
+        let queue = world.daemon().await;
+        assert_eq!(comes_to(&queue, again.clone()).await, DeployStatus::ImageNotPulled);
+        world.scripted.ends("v1", Ending::Run(Outcome::Succeeded { warnings: Vec::new() }));
+        let ticket = accepted(&queue, again).await;
+        assert_eq!((ticket.repeated, status(&ticket).await), (false, DeployStatus::Deployed));
+        assert_eq!(world.scripted.runs(), [ticket.run]);
+    }
+}
+
 /// Who goes back by hand makes no call, and then it is not true any more that the release is live.
 #[tokio::test(start_paused = true)]
 async fn a_repeated_call_is_not_said_to_be_deployed_when_something_else_is_live() {
