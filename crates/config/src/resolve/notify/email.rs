@@ -41,7 +41,7 @@ pub fn notifier(reader: &mut Reader<'_>, raw: &raw::Email) -> Option<NotifyTo> {
     }
     let whole = to.len() == count && count > 0 && count <= RECEIVERS_MAX;
     let (login, from) = (login?, from?);
-    whole.then(|| NotifyTo::Email(Email { host, port, security, login, from, to }))
+    whole.then_some(NotifyTo::Email(Email { host, port, security, login, from, to }))
 }
 
 /// How, where and at which port.
