@@ -21,6 +21,7 @@ mod serve_check;
 mod setup;
 mod status;
 mod trigger;
+mod unset;
 
 use clap::CommandFactory;
 use lockgate_config::Purpose;
