@@ -9,6 +9,7 @@ mod interpolate;
 mod quantity;
 mod raw;
 mod raw_serve;
+mod raw_ship;
 mod read;
 mod resolve;
 mod schema;

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Environment, EnvironmentName, Health, ProjectName, RegistryHost, RegistryLogin, Serve, ServiceName,
+    Environment, EnvironmentName, Health, ProjectName, RegistryHost, RegistryLogin, Serve, ServiceName, Ship,
     StateLocation, Template,
 };
 
@@ -67,6 +67,8 @@ pub struct Service {
     pub verify: Option<Verify>,
     /// Per-environment URL of this service, overriding the environment's (system A's `test_url`, `prod_url`).
     pub urls: BTreeMap<EnvironmentName, String>,
+    /// What `lockgate ship` does before a deployment.
+    pub ship: Ship,
 }
 
 /// Accepted HTTP statuses, both ends included.

@@ -289,7 +289,7 @@ async fn a_session_that_was_agreed_to_runs_that_plan_or_none() {
 }
 
 fn only_swap(tag: &str) -> Aim {
-    Aim::Deploy { tag: Tag::new(tag).unwrap(), gates: Gates::None, again: false }
+    Aim::Deploy { tag: Tag::new(tag).unwrap(), gates: Gates::None, again: false, artifact: None }
 }
 
 #[tokio::test(start_paused = true)]
