@@ -80,8 +80,8 @@ pub struct Service {
     pub watch: Option<At<Vec<At<String>>>>,
     /// What `lockgate ship` runs before it builds anything: a command for `sh`, or a mapping. Default: nothing.
     pub test: Option<At<Either<Test>>>,
-    /// How `lockgate ship` builds the image.
-    pub build: Option<At<Build>>,
+    /// How `lockgate ship` builds the image: the folder to build from, or a mapping.
+    pub build: Option<At<Either<Build>>>,
 }
 
 /// When the newest release of each service goes live by itself: `lockgate run-schedule`, called by cron, does it.

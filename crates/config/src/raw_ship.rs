@@ -25,7 +25,7 @@ impl ShortForm for Test {
 
 /// How `lockgate ship` builds the service's image. Default: `docker build .`, tagged with the commit.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping")]
+#[serde(deny_unknown_fields, expecting = "a folder or a mapping")]
 pub struct Build {
     /// `docker`, `buildx` or `depot`. Default: `docker`.
     #[schemars(with = "Option<ToolName>")]
@@ -42,6 +42,11 @@ pub struct Build {
     /// Build arguments. They are in the image's history, so no secret belongs there.
     #[serde(default)]
     pub args: Entries<At<String>>,
+}
+
+impl ShortForm for Build {
+    const EXPECTS: &'static str =
+        "the folder to build from, or a mapping with `with`, `platforms`, `tags`, `context`, `file`, `args`";
 }
 
 /// What builds images.

@@ -31,7 +31,14 @@ pub fn resolve(reader: &mut Reader<'_>, raw: &raw::Service, image: Option<&str>)
         let hint = "write `image: ghcr.io/acme/web`: it is what the image is called";
         reader.report(Problem::new(Kind::MissingKey, build.place, "`build` without `image`").hint(hint));
     }
-    let build = raw.build.as_ref().map(|build| self::build(reader, &build.value)).unwrap_or_default();
+    let build = match raw.build.as_ref().map(|build| (&build.value, build.place)) {
+        None => Build::default(),
+        Some((Either::Full(full), _)) => self::build(reader, full),
+        Some((Either::Short(context), place)) => {
+            let context = folder(reader, "`build`", &At { value: context.clone(), place });
+            Build { context: context.unwrap_or_default(), ..Build::default() }
+        }
+    };
     Ship { watch, test, build }
 }
 

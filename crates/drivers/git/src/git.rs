@@ -77,7 +77,12 @@ impl GitCli {
             )
             .hint(format!("if it may be trusted: git config --global --add safe.directory {folder}"));
         }
-        if has("unknown revision") || has("ambiguous argument 'HEAD'") || has("does not have any commits") {
+        if has("unknown revision")
+            || has("bad revision 'HEAD'")
+            || has("malformed object name 'HEAD'")
+            || has("ambiguous argument 'HEAD'")
+            || has("does not have any commits")
+        {
             return PortError::not_found("there is no commit yet").hint("git add, git commit");
         }
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();

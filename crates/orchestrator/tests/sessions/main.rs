@@ -1,6 +1,7 @@
 //! Sessions of one orchestrator in one process: who may go on, who is refused, and what becomes of one that is undone, left
 //! or that nobody listens to. On a paused clock.
 
+mod artifact;
 mod named;
 mod scene;
 mod wake;
