@@ -127,6 +127,7 @@ fn what_fails_stops_the_rest_is_told_to_people_and_changes_nothing() {
 
     // The build.
     std::fs::remove_file(yard.path("src/broken")).unwrap();
+    yard.commit("Mend the test");
     let third = yard.change("Dockerfile", "FROM scratch\nCOPY nowhere /\n", "Break the build");
     yard.run("ship").expect(1).says(&["✓ test", "✗ build", "nowhere"]);
     assert_eq!((yard.in_registry(&third), yard.live()), (None, live.clone()));

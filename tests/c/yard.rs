@@ -139,6 +139,8 @@ impl Yard {
         for name in NOT_OURS {
             command.env_remove(name);
         }
+        // What configurations here name; of some commands it is another one.
+        command.env("SHOP_PASSWORD", self.password()).env("SHOP_GREETING", "hunter2-greets");
         command
     }
 

@@ -3,7 +3,7 @@
 use lockgate_model::{CommitSha, Failure, Refusal, TOLD_CHARS_MAX, quoted};
 use lockgate_ports::{Changed, Head};
 
-use crate::live::Live;
+use crate::live::{Live, Seen};
 use crate::watched::Watched;
 use crate::{Asked, Parts, PushRange};
 
@@ -30,16 +30,26 @@ enum Since {
 ///
 /// # Errors
 /// Those of git, and `Usage` from looking what is live.
-pub(crate) async fn look(parts: &Parts<'_>, asked: &Asked, head: &Head) -> Result<Verdict, Refusal> {
+pub(crate) async fn look<'p>(
+    parts: &Parts<'p>,
+    asked: &Asked,
+    head: &Head,
+    seen: Seen<'p>,
+) -> Result<Verdict, Refusal> {
     let watched = Watched::new(&parts.service.ship.watch, &head.folder)?;
     if let Some(range) = &asked.pushed {
         return pushed(parts, asked, head, range, &watched).await;
     }
-    by_live(parts, head, &watched).await
+    by_live(parts, head, &watched, seen).await
 }
 
-async fn by_live(parts: &Parts<'_>, head: &Head, watched: &Watched) -> Result<Verdict, Refusal> {
-    let (since, live) = since_live(parts, head, watched).await?;
+async fn by_live<'p>(
+    parts: &Parts<'p>,
+    head: &Head,
+    watched: &Watched,
+    seen: Seen<'p>,
+) -> Result<Verdict, Refusal> {
+    let (since, live) = since_live(parts, head, watched, seen).await?;
     let shown = live.as_ref().map(|live| live.first(SHOWN_DIGITS)).unwrap_or_default();
     Ok(match since {
         Since::Unknown(why) => Verdict::Ship(why),
@@ -54,12 +64,13 @@ async fn by_live(parts: &Parts<'_>, head: &Head, watched: &Watched) -> Result<Ve
 }
 
 /// With the commit that is live, where it is known.
-async fn since_live(
-    parts: &Parts<'_>,
+async fn since_live<'p>(
+    parts: &Parts<'p>,
     head: &Head,
     watched: &Watched,
+    seen: Seen<'p>,
 ) -> Result<(Since, Option<CommitSha>), Refusal> {
-    match Live::of(&(parts.status)().await?) {
+    match Live::of(&seen.status(parts.status).await?) {
         Live::Unknown(why) => Ok((Since::Unknown(why), None)),
         Live::Commit(live) => Ok((since(parts, &live, head, watched).await?, Some(live))),
     }
@@ -90,7 +101,7 @@ async fn pushed(
     // What a push before this one brought may have failed, and not be live yet. Jobs that CI runs apart go by the range
     // alone, so that all of them say the same.
     if asked.job.is_none()
-        && let (Since::File(file), Some(live)) = since_live(parts, head, watched).await?
+        && let (Since::File(file), Some(live)) = since_live(parts, head, watched, Seen::Unasked).await?
     {
         let live = live.first(SHOWN_DIGITS);
         return Ok(Verdict::Ship(format!("{file} has changed since {live}, which is live still")));

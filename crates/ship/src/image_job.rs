@@ -1,6 +1,7 @@
 //! The service's image: built, pushed, and read back from its registry.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use lockgate_model::{
     Artifact, Digest, Failure, FailureKind, Job, Millis, Provenance, Reference, Repository, Tag,
@@ -97,7 +98,8 @@ impl Image<'_, '_> {
 
     fn building(&self, image: String, pushes: bool) -> Building {
         let build = &self.parts.service.ship.build;
-        let context = self.parts.project.root.join(&build.context);
+        // Without the `.` of `./web`.
+        let context: PathBuf = self.parts.project.root.join(&build.context).components().collect();
         let file = build.file.as_ref().map(|file| context.join(file).to_string_lossy().into_owned());
         Building {
             image,

@@ -1,6 +1,36 @@
 //! Which commit is live.
 
-use lockgate_model::{CommitSha, Release, ServiceStatus};
+use futures_util::future::{BoxFuture, Either, select};
+use lockgate_model::{CommitSha, Refusal, Release, ServiceStatus};
+
+type Looked = Result<ServiceStatus, Refusal>;
+
+/// A look at what is live, which may have been begun.
+pub(crate) enum Seen<'a> {
+    Unasked,
+    UnderWay(BoxFuture<'a, Looked>),
+    Done(Looked),
+}
+
+impl<'a> Seen<'a> {
+    /// Does something else, and looks meanwhile. The look is not waited for.
+    pub(crate) async fn beside<T>(look: BoxFuture<'a, Looked>, other: impl Future<Output = T>) -> (T, Self) {
+        let other = std::pin::pin!(other);
+        match select(other, look).await {
+            Either::Left((done, look)) => (done, Seen::UnderWay(look)),
+            Either::Right((seen, other)) => (other.await, Seen::Done(seen)),
+        }
+    }
+
+    /// `ask` begins a look.
+    pub(crate) async fn status(self, ask: &(dyn Fn() -> BoxFuture<'a, Looked> + Sync)) -> Looked {
+        match self {
+            Seen::Unasked => ask().await,
+            Seen::UnderWay(look) => look.await,
+            Seen::Done(seen) => seen,
+        }
+    }
+}
 
 /// What is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

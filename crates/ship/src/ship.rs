@@ -5,6 +5,7 @@ use lockgate_ports::Head;
 
 use crate::changes::{self, Verdict};
 use crate::image_job::{self, Image};
+use crate::live::Seen;
 use crate::voice::note;
 use crate::{Asked, Parts, Ready, Shipped, Stopped, test_job};
 
@@ -18,7 +19,12 @@ const PATHS_SHOWN: usize = 3;
 /// # Errors
 /// [`Stopped`]. No job begins after one that has failed.
 pub async fn ship(parts: &Parts<'_>, asked: &Asked) -> Result<Shipped, Stopped> {
-    let head = parts.git.head().await.map_err(|error| Stopped::before(Failure::from(error)))?;
+    // The hosts are asked beside git: neither needs the other, and both take their time.
+    let (head, seen) = match asked.force || asked.pushed.is_some() {
+        true => (parts.git.head().await, Seen::Unasked),
+        false => Seen::beside((parts.status)(), parts.git.head()).await,
+    };
+    let head = head.map_err(|error| Stopped::before(Failure::from(error)))?;
     let is_dirty = !head.unclean.is_empty();
     // What another job has built is of a commit, whatever lies here.
     let builds = asked.job != Some(Job::Deploy);
@@ -27,7 +33,7 @@ pub async fn ship(parts: &Parts<'_>, asked: &Asked) -> Result<Shipped, Stopped> 
     }
     let (tag, others) = tags(parts, &head, is_dirty && builds).map_err(Stopped::before)?;
     if !asked.force && !(is_dirty && builds) {
-        match changes::look(parts, asked, &head).await.map_err(Stopped::before)? {
+        match changes::look(parts, asked, &head, seen).await.map_err(Stopped::before)? {
             Verdict::Skip(why) => return Ok(Shipped::Skipped { why }),
             Verdict::Ship(why) => note(parts.voice, format!("there is something to ship: {why}")),
         }

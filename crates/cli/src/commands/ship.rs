@@ -26,7 +26,6 @@ pub async fn run(context: &Context<'_>, args: &args::Ship) -> Result<Exit, CliEr
     let kind = Kind { file: &file, command: "lockgate ship", hint };
     let _alone = alone::take(&context.project.root, &kind)?;
     let deck = Deck::new(context.output, Logs::new(&context.project.root, tools::new_run()));
-    let orchestrator = context.working();
     let wanted = |ready: Ready| Want {
         skip: skip.clone(),
         aim: Aim::Deploy {
@@ -37,7 +36,7 @@ pub async fn run(context: &Context<'_>, args: &args::Ship) -> Result<Exit, CliEr
         },
         ..Want::deploy(service.name.clone(), ready.tag).in_environment(environment.name.clone())
     };
-    match jobs(context, (service, environment), args, &orchestrator, &deck).await {
+    match jobs(context, (service, environment), args, &deck).await {
         Ok(Shipped::Skipped { why }) => {
             let came_to = format!("nothing to ship: {why}");
             Ok(done(context, true, came_to, None, &[]))
@@ -66,7 +65,7 @@ pub async fn run(context: &Context<'_>, args: &args::Ship) -> Result<Exit, CliEr
                 && let Some(failure) = stopped.refusal.failure().filter(is_news)
             {
                 let want = Want::deploy(service.name.clone(), tag).in_environment(environment.name.clone());
-                orchestrator.tell_unbegun(&want, failure.clone()).await?;
+                context.working().tell_unbegun(&want, failure.clone()).await?;
             }
             Err((*stopped.refusal).into())
         }
@@ -106,7 +105,6 @@ async fn jobs(
     context: &Context<'_>,
     (service, environment): (&Service, &Environment),
     args: &args::Ship,
-    orchestrator: &InProcess,
     deck: &Deck<'_>,
 ) -> Result<Shipped, Stopped> {
     let project = &context.project;
@@ -125,6 +123,8 @@ async fn jobs(
         pushed,
     };
     let host = Local::new();
+    let looking = context.looking();
+    let orchestrator: &InProcess = &looking;
     let (git, builder) = (ship::git(project), ship::builder(project, service, host.clone()));
     let (registry, mask) = (wiring::registry(project), ship::mask(project, service));
     let status = move || {

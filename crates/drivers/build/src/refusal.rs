@@ -5,11 +5,14 @@ use lockgate_ports::{Building, Ended, Line, Pipe, PortError};
 
 /// Lines that are kept with an error.
 const LOG_LINES: usize = 20;
-/// Lines in which the reason is looked for, from the end: before them stands what the build's own steps said.
+/// Lines in which the reason is looked for, from the end, where none of them begins with [`ERROR`]: before them stands what
+/// the build's own steps said.
 const REASON_LINES: usize = 2;
+/// So BuildKit begins the line that says why it ends; what steps say has `#7` and the like before it.
+const ERROR: &str = "ERROR: ";
 
 /// Marks in the last words of docker, BuildKit and depot, the more certain ones first.
-const MARKS: [(&str, Reason); 27] = [
+const MARKS: [(&str, Reason); 30] = [
     ("no space left on device", Reason::DiskFull),
     ("cannot connect to the docker daemon", Reason::NoEngine),
     ("docker daemon is not running", Reason::NoEngine),
@@ -30,6 +33,9 @@ const MARKS: [(&str, Reason); 27] = [
     ("connection reset", Reason::Broken),
     ("connection refused", Reason::Broken),
     ("broken pipe", Reason::Broken),
+    ("use of closed network connection", Reason::Broken),
+    ("tls handshake timeout", Reason::Broken),
+    ("context deadline exceeded", Reason::Broken),
     ("eof", Reason::Broken),
     ("i/o timeout", Reason::Broken),
     ("no such host", Reason::Broken),
@@ -117,6 +123,9 @@ fn last_words(last: &[Line]) -> Option<String> {
     };
     let (err, out) = (said(Pipe::Stderr), said(Pipe::Stdout));
     let lines = if err.is_empty() { out } else { err };
+    if let Some(error) = lines.iter().rev().find(|line| line.starts_with(ERROR)) {
+        return Some(quoted(error, TOLD_CHARS_MAX));
+    }
     let reason = &lines[lines.len().saturating_sub(REASON_LINES)..];
     let marked = reason.iter().rev().find(|line| reason_of(line).is_some()).or(reason.last())?;
     Some(quoted(marked, TOLD_CHARS_MAX))
@@ -227,6 +236,10 @@ mod tests {
         lines.extend([(Pipe::Stderr, "------"), (Pipe::Stderr, "ERROR: failed to solve: exit code: 7")]);
         let error = of("docker", "build", &building(), &ended(&lines));
         assert_eq!((error.kind, error.logs.len()), (FailureKind::Other, 5));
+        let learn =
+            [(Pipe::Stderr, "ERROR: Multi-platform build is not supported"), (Pipe::Stderr, "Learn more")];
+        let one = of("buildx", "build", &building(), &ended(&[&learn[..], &learn[1..]].concat()));
+        assert_eq!(one.kind, FailureKind::Refused);
         let silent = of("docker", "build", &building(), &ended(&[]));
         assert!(silent.message.ends_with("exit code 1"), "{}", silent.message);
         let forged = of("docker", "push", &building(), &ended(&[(Pipe::Stderr, "\u{1b}[2J`rm`")]));
