@@ -50,6 +50,8 @@ fn a_commit_is_tested_built_pushed_and_deployed_and_then_there_is_nothing_to_shi
         (yard.live()["digest"].as_str(), yard.live()["commit"].as_str()),
         (Some(&*digest), Some(&*first))
     );
+    // What is kept beside the project is in no commit by accident.
+    assert_eq!(yard.git(&["status", "--porcelain"]), "");
     // It is kept: with the run, in the history, and on the host.
     let logs = yard.logs("test.log");
     assert_eq!(logs, ["TESTED one\nkey ***\n"]);

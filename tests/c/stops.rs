@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::yard::{Setup, Yard};
+use crate::support::double::{Double, Manner};
 use crate::support::project::Running;
 use crate::support::{files, processes, wait_for};
 
@@ -137,4 +138,21 @@ fn without_git_a_commit_or_a_clone_that_is_said() {
     without_git.expect(1).says(&["git is not installed", "hint"]);
     std::fs::remove_dir_all(yard.path(".git")).unwrap();
     yard.run("ship").expect(1).says(&["is in no git repository", "lockgate deploy SERVICE TAG"]);
+}
+
+/// Before minutes go into a build, and with the registry's own reason.
+#[test]
+fn a_registry_that_refuses_is_told_before_anything_is_built() {
+    let Some(yard) = Yard::start(&Setup::default()) else { return };
+    let config = std::fs::read_to_string(yard.path("lockgate.yaml")).unwrap();
+    for (answer, words) in [
+        ("403 Forbidden", ["unauthorized", "hint"]),
+        ("429 Too Many Requests\r\nretry-after: 3600", ["too many requests", "hint"]),
+    ] {
+        let registry = Double::start(Manner::Answers(answer, ""));
+        yard.change("lockgate.yaml", &config.replace(&yard.registry, &registry.address), answer);
+        let ran = yard.run("ship").expect(1).says(&[&registry.address]);
+        let said = ran.stderr.to_lowercase();
+        assert!(words.iter().all(|word| said.contains(word)) && !said.contains("with docker"), "{ran}");
+    }
 }

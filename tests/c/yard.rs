@@ -78,6 +78,7 @@ impl Yard {
             "Dockerfile",
             "FROM scratch\nCOPY hello /hello\nCOPY src /src\nENV PORT=5000\nENTRYPOINT [\"/hello\"]\n",
         );
+        yard.write(".dockerignore", ".lockgate\n");
         yard.git(&["init", "-q"]);
         yard.commit("First");
         Some(yard)

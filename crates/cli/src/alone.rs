@@ -67,6 +67,18 @@ pub fn folder(root: &Path) -> Result<PathBuf, CliError> {
     Ok(folder)
 }
 
+/// Nothing of the folder is ever added to a commit by `git add -A`.
+pub fn keep_out_of_git(root: &Path) -> Result<(), CliError> {
+    let path = folder(root)?.join(".gitignore");
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(MODE).open(&path);
+    match file.and_then(|mut file| file.write_all(b"*\n")) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(unusable(&path, error.into())),
+    }
+}
+
 pub fn unusable(path: &Path, error: OwnError) -> CliError {
     match error {
         OwnError::Foreign(Foreign { message, hint }) => {

@@ -1,7 +1,7 @@
 //! The service's image: built, pushed, and read back from its registry.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use lockgate_model::{
     Artifact, Digest, Failure, FailureKind, Job, Millis, Provenance, Reference, Repository, Tag,
@@ -13,6 +13,8 @@ use crate::{Parts, Ready, Stopped};
 
 /// The label in which builders record the git commit. Source: OCI image specification, annotations.
 const REVISION_LABEL: &str = "org.opencontainers.image.revision";
+/// What is kept beside lockgate.yaml.
+const OWN_FOLDER: &str = ".lockgate";
 /// Longest build, and longest push.
 const BUILD_SECONDS_MAX: u64 = 2 * 3_600;
 
@@ -123,7 +125,22 @@ impl Image<'_, '_> {
         }
     }
 
+    /// What Lockgate keeps beside the project changes with every `ship`: in an image it would make each another one.
+    async fn warn_of_own_folder(&self, building: &Building) {
+        if !self.parts.project.root.starts_with(without_climbing(&building.context)) {
+            return;
+        }
+        let ignored = self.parts.host.read(&format!("{}/.dockerignore", building.context)).await;
+        let ignored = ignored.ok().and_then(|file| file.content).unwrap_or_default();
+        let is_out = |line: &str| line.contains(OWN_FOLDER) || ["*", "**"].contains(&line.trim());
+        if !String::from_utf8_lossy(&ignored).lines().any(is_out) {
+            let note = "the build gets the folder .lockgate, which changes with every ship: write it into .dockerignore";
+            self::note(self.parts.voice, note);
+        }
+    }
+
     async fn build(&self, building: &Building) -> Result<Option<Digest>, Failure> {
+        self.warn_of_own_folder(building).await;
         let builder = self.parts.builder;
         let what = format!("{} with {}", building.name(), builder.name());
         let mut telling = Telling::begin(self.parts.voice, self.parts.mask, Job::Build, &what);
@@ -178,6 +195,18 @@ impl Image<'_, '_> {
         }
         Ok(found)
     }
+}
+
+/// As a person reads it: `/a/b/..` is `/a`.
+fn without_climbing(path: &str) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 fn ended(telling: Telling<'_>, result: Result<String, &PortError>) {

@@ -211,6 +211,8 @@ async fn what_is_deployed_is_the_digest_that_the_registry_answers() {
             "test begins".to_owned(),
             format!("| tested in {}", root.display()),
             "test is done".to_owned(),
+            "the build gets the folder .lockgate, which changes with every ship: write it into .dockerignore"
+                .to_owned(),
             "build begins".to_owned(),
             format!("| build {IMAGE}:{HEAD}"),
             "build is done".to_owned(),
@@ -224,6 +226,24 @@ async fn what_is_deployed_is_the_digest_that_the_registry_answers() {
         [format!("build {IMAGE}:{HEAD}"), format!("push {IMAGE}:{HEAD}")],
         "once"
     );
+}
+
+#[tokio::test]
+async fn a_folder_of_ours_that_a_build_would_get_is_said_until_it_is_ignored() {
+    for (build, ignored, is_said) in [
+        ("", "", true),
+        ("    build: .\n", "*.log\n", true),
+        ("    build: ..\n", "", true),
+        ("    build: ./web\n", "", false),
+        ("", "node_modules\n.lockgate/\n", false),
+        ("", "*\n!src\n", false),
+    ] {
+        let yard = Yard::with(build);
+        std::fs::write(yard.root.path().join(".dockerignore"), ignored).unwrap();
+        ready(yard.all().await);
+        let said = yard.told().iter().any(|line| line.contains(".dockerignore"));
+        assert_eq!(said, is_said, "{build:?} with {ignored:?}");
+    }
 }
 
 #[tokio::test]

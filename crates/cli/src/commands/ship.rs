@@ -25,6 +25,7 @@ pub async fn run(context: &Context<'_>, args: &args::Ship) -> Result<Exit, CliEr
     let hint = "wait for it: of one service one `ship` is at work in one folder";
     let kind = Kind { file: &file, command: "lockgate ship", hint };
     let _alone = alone::take(&context.project.root, &kind)?;
+    alone::keep_out_of_git(&context.project.root)?;
     let deck = Deck::new(context.output, Logs::new(&context.project.root, tools::new_run()));
     let wanted = |ready: Ready| Want {
         skip: skip.clone(),
@@ -47,15 +48,16 @@ pub async fn run(context: &Context<'_>, args: &args::Ship) -> Result<Exit, CliEr
             if context.output.format == Format::Json {
                 tell_allowed(&deck, &allowed);
             }
-            let report = deploy::followed(context, &want).await?;
-            if let Some(run) = report.run {
-                deck.run(run);
+            let followed = deploy::followed(context, &want).await;
+            if let Ok(report) = &followed {
+                report.run.into_iter().for_each(|run| deck.run(run));
+                deploy::told(context, &want.aim, report);
             }
-            deploy::told(context, &want.aim, &report);
+            // As the last thing, where it is not overlooked.
             if context.output.format == Format::Text {
                 tell_allowed(&deck, &allowed);
             }
-            Ok(report.exit())
+            followed.map(|report| report.exit())
         }
         Err(stopped) => {
             if let Some(logs) = deck.logs() {
