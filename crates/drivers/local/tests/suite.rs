@@ -73,14 +73,16 @@ async fn what_nobody_waits_for_any_more_gets_its_time_and_then_ends_with_all_tha
     let host = Local::new();
     // One child tidies up when it is asked to end, the other heeds nothing.
     let script = format!(
-        "(trap 'sleep 0.2; echo tidied >{root}/tidied; exit' TERM; while :; do sleep 0.05; done) & \
+        "(trap 'sleep 0.2; echo tidied >{root}/tidied; exit' TERM; : >{root}/ready; while :; do sleep 0.05; done) & \
          (trap '' TERM; exec sleep 60) & echo $! >{root}/pid; wait"
     );
     let command = Command::new(["sh", "-c", &script]);
     let begun = async {
         loop {
             match std::fs::read_to_string(format!("{root}/pid")) {
-                Ok(pid) if pid.ends_with('\n') => return pid.trim().to_owned(),
+                Ok(pid) if pid.ends_with('\n') && folder.path().join("ready").exists() => {
+                    return pid.trim().to_owned();
+                }
                 _ => tokio::time::sleep(Duration::from_millis(5)).await,
             }
         }

@@ -201,7 +201,11 @@ mod tests {
             ..lockgate_model::Provenance::default()
         };
         shipped.release.as_mut().unwrap().provenance = Some(Box::new(provenance));
-        insta::assert_snapshot!(whole(&shipped), @"");
+        insta::assert_snapshot!(whole(&shipped), @r"
+        :white_check_mark: *web* `v2` is live in *prod* (2 hosts)
+        `lee@laptop` · run `00000000-0000-0000-0000-000000000007`
+        `Say 'hello' (Kim &lt;!channel&gt;)`
+        ");
     }
 
     #[test]
