@@ -2,6 +2,7 @@
 
 mod a;
 mod b;
+mod c;
 mod embedded;
 mod fleet;
 mod serve;

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod init;
+mod ship;
 mod trigger;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub use init::{GithubActions, Init, InitOther};
+pub use ship::{Ship, ShipJob};
 pub use trigger::Trigger;
 
 /// Deploys containers and processes without dropping a request, and rolls back by itself.
@@ -65,6 +67,8 @@ pub enum Command {
     Plan(Deploy),
     /// Deploy a release
     Deploy(Deploy),
+    /// Test, build, push and deploy what is checked out here, where something has changed
+    Ship(Ship),
     /// Bring back the previous release, or one from history
     Rollback {
         /// One of `services` in lockgate.yaml

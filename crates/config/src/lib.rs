@@ -10,6 +10,7 @@ mod quantity;
 mod raw;
 mod raw_notify;
 mod raw_serve;
+mod raw_ship;
 mod read;
 mod resolve;
 mod schema;

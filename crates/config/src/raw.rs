@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::at::{At, Either, Entries, ShortForm, Span, Status, WaveText, Whole, Words};
 use crate::raw_notify::Notify;
 use crate::raw_serve::Serve;
+use crate::raw_ship::{Build, Test};
 
 /// A project: what is deployed and where to.
 ///
@@ -74,6 +75,14 @@ pub struct Service {
     pub urls: Entries<At<String>>,
     /// What is different for this service where an environment has a `schedule`.
     pub schedule: Option<At<ScheduleChange>>,
+    /// Globs of files, relative to this file's folder or, with `/` in front, to the repository's: `lockgate ship` does
+    /// nothing while none that matches has changed since the commit that is live. `*` does not go beyond a `/`, `**` does.
+    /// Default: every change counts.
+    pub watch: Option<At<Vec<At<String>>>>,
+    /// What `lockgate ship` runs before it builds anything: a command for `sh`, or a mapping. Default: nothing.
+    pub test: Option<At<Either<Test>>>,
+    /// How `lockgate ship` builds the image: the folder to build from, or a mapping.
+    pub build: Option<At<Either<Build>>>,
 }
 
 /// When the newest release of each service goes live by itself: `lockgate run-schedule`, called by cron, does it.

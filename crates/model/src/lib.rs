@@ -35,6 +35,7 @@ mod presence;
 mod probe;
 mod project;
 mod promotable;
+mod provenance;
 mod query;
 mod refusal;
 mod registry;
@@ -45,6 +46,8 @@ mod requester;
 mod resumed;
 mod schedule;
 mod serve;
+mod ship;
+mod shipped;
 mod split;
 mod state;
 mod state_file;
@@ -110,6 +113,7 @@ pub use presence::{Presence, SeenLive};
 pub use probe::Probe;
 pub use project::{Project, Secret, Service, Ssh, StatusRange, Verify};
 pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
+pub use provenance::{Artifact, PROVENANCE_CHARS_MAX, Provenance};
 pub use query::without_query;
 pub use refusal::{Refusal, RefusalLine};
 pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
@@ -126,6 +130,8 @@ pub use serve::{
     Endpoint, EndpointPath, InvalidTagTemplate, ListenAt, SIGNING_SECRET_BYTES_MIN, Serve, TagTemplate,
     TlsFiles,
 };
+pub use ship::{Build, BuildTool, ImageTag, InvalidImageTag, Ship, TagVars, Test};
+pub use shipped::{Job, ShipEvent, ShipLine};
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use state_file::{NOTES_CHARS_MAX, StateFile, StateWord};

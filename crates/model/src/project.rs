@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Environment, EnvironmentName, Health, Notify, ProjectName, RegistryHost, RegistryLogin, Serve,
-    ServiceName, StateLocation, Template,
+    ServiceName, Ship, StateLocation, Template,
 };
 
 /// All that `lockgate.yaml` says, with its defaults and variables filled in.
@@ -67,6 +67,8 @@ pub struct Service {
     pub verify: Option<Verify>,
     /// Per-environment URL of this service, overriding the environment's (system A's `test_url`, `prod_url`).
     pub urls: BTreeMap<EnvironmentName, String>,
+    /// What `lockgate ship` does before a deployment.
+    pub ship: Ship,
 }
 
 /// Accepted HTTP statuses, both ends included.

@@ -161,6 +161,7 @@ fn service() -> Service {
         critical_paths: Vec::new(),
         verify: None,
         urls: BTreeMap::new(),
+        ship: lockgate_model::Ship::default(),
     }
 }
 
@@ -302,6 +303,7 @@ impl Scene {
             digest,
             image: self.site.service.image.clone(),
             commit: None,
+            provenance: None,
         };
         let healthy_after = is_good.then_some(Millis(0));
         let artifact = Artifact { release, behaviour: Behaviour { healthy_after, dies_after: None } };

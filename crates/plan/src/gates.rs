@@ -148,6 +148,7 @@ mod tests {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
         }
     }
 
@@ -232,6 +233,7 @@ mod tests {
                 digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
                 image: None,
                 commit: None,
+                provenance: None,
             };
             Action::Gate { gate: smoke(target), moment: Moment::After, release }.title()
         };

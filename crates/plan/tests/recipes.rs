@@ -18,6 +18,7 @@ fn release(tag: &str) -> Release {
         digest: Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap(),
         image: None,
         commit: None,
+        provenance: None,
     }
 }
 
@@ -40,6 +41,7 @@ fn service() -> Service {
         critical_paths: Vec::new(),
         verify: None,
         urls: BTreeMap::new(),
+        ship: lockgate_model::Ship::default(),
     }
 }
 

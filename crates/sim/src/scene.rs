@@ -96,6 +96,7 @@ pub fn release(number: u8) -> Release {
             .unwrap_or_else(|error| panic!("{error}")),
         image: Some("example.com/web".to_owned()),
         commit: None,
+        provenance: None,
     }
 }
 
@@ -167,6 +168,7 @@ impl Scene {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
         };
         let environment = Environment {
             name: EnvironmentName::new("prod").unwrap_or_else(|error| panic!("{error}")),

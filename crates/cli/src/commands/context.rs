@@ -54,6 +54,11 @@ impl<'a> Context<'a> {
         Ok(lookup::environment(&self.project, self.environment.as_deref())?)
     }
 
+    /// As [`Self::environment`], of those that are deployed to.
+    pub fn deployable(&self) -> Result<&Environment, CliError> {
+        Ok(lookup::deployable(&self.project, self.environment.as_deref())?)
+    }
+
     /// What is asked for here, in words.
     pub fn asked(&self) -> Asked<'_> {
         Asked { project: &self.project, environment: self.environment.as_deref() }

@@ -19,6 +19,7 @@ mod schedule;
 mod serve;
 mod serve_check;
 mod setup;
+mod ship;
 mod status;
 mod trigger;
 mod unset;
@@ -46,6 +47,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
         Command::Plan(deploy) => plan::run(&Context::load(&global, output)?, &deploy).await,
         Command::Deploy(deploy) => deploy::deploy(&Context::load(&global, output)?, &deploy).await,
+        Command::Ship(args) => ship::run(&Context::load(&global, output)?, &args).await,
         Command::Rollback { service, release, skip } => {
             deploy::rollback(&Context::load(&global, output)?, &service, release, &skip).await
         }

@@ -16,6 +16,7 @@ mod schedule;
 mod serve;
 mod serve_secret;
 mod service;
+mod ship;
 mod state;
 mod state_dir;
 

@@ -8,8 +8,8 @@ use lockgate_model::{
 };
 
 use super::named::{header_name, key_name, unknown_environment};
-use super::probe_headers;
 use super::reader::{Holes, Reader, quote, reference, variable};
+use super::{probe_headers, ship};
 use crate::at::{At, Either};
 use crate::error::Place;
 use crate::{quantity, raw};
@@ -31,8 +31,10 @@ pub fn resolve(
     let raw = &raw.value;
     let cwd = raw.cwd.as_ref().and_then(|cwd| reader.file("`cwd`", cwd, Holes::All));
     let port = raw.port.as_ref().map(|port| reader.whole("`port`", Some(port), 1, u16::MAX, 1));
+    let image = image(reader, &name, key.place, raw.image.as_ref());
     Some(Service {
-        image: image(reader, &name, key.place, raw.image.as_ref()),
+        ship: ship::resolve(reader, raw, image.as_deref()),
+        image,
         command: raw
             .command
             .as_ref()

@@ -242,6 +242,7 @@ mod tests {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
         }
     }
 

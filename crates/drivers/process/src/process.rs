@@ -307,6 +307,7 @@ impl Runtime for Process {
             digest,
             image: None,
             commit: None,
+            provenance: None,
         })
     }
 

@@ -313,6 +313,7 @@ fn catalogue() -> Catalogue {
             digest: Digest::new(format!("sha256:{:064x}", number)).unwrap(),
             image: Some("example.com/web".to_owned()),
             commit: None,
+            provenance: None,
         };
         (tag, Artifact { release, behaviour: Behaviour::default() })
     };
@@ -338,6 +339,7 @@ fn project(host: HostId) -> Project {
         critical_paths: Vec::new(),
         verify: None,
         urls: BTreeMap::new(),
+        ship: lockgate_model::Ship::default(),
     };
     let dir = Template::new("/srv/{service}/{slot}").unwrap();
     let slots = SlotDelivery {

@@ -23,6 +23,7 @@ pub fn release(number: u8) -> Release {
         digest: Digest::new(format!("sha256:{number:064x}")).unwrap(),
         image: Some("example.com/web".to_owned()),
         commit: None,
+        provenance: None,
     }
 }
 
@@ -62,6 +63,7 @@ impl Config {
                 header: Some(("x-version".into(), Template::new("{tag}").unwrap())),
             }),
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
         };
         let program = CommandGate {
             argv: ["pytest", "-q", "{tag}"].map(|arg| Template::new(arg).unwrap()).into(),

@@ -255,6 +255,7 @@ impl World {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
         }
     }
 

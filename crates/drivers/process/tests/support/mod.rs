@@ -139,6 +139,7 @@ impl World {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
         };
         let runtime = Process::new(ProcessOptions {
             host: host.clone(),
