@@ -5,5 +5,6 @@ mod b;
 mod embedded;
 mod fleet;
 mod serve;
+mod setup;
 mod support;
 mod trigger;

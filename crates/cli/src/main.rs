@@ -16,6 +16,7 @@ mod setup;
 mod sink;
 mod tools;
 mod typed;
+mod values;
 mod watcher;
 mod wiring;
 

@@ -2,6 +2,7 @@
 
 mod at;
 mod checks;
+mod env_value;
 mod error;
 mod from_tree;
 pub mod init;
@@ -9,6 +10,7 @@ mod interpolate;
 mod quantity;
 mod raw;
 mod raw_serve;
+mod raw_setup;
 mod read;
 mod resolve;
 mod schema;

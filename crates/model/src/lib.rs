@@ -44,6 +44,7 @@ mod requester;
 mod resumed;
 mod schedule;
 mod serve;
+mod setup;
 mod split;
 mod state;
 mod state_file;
@@ -106,7 +107,7 @@ pub use plan::{
 };
 pub use presence::{Presence, SeenLive};
 pub use probe::Probe;
-pub use project::{Notify, Project, Secret, Service, Ssh, StatusRange, Verify};
+pub use project::{Notify, Project, Secret, Service, Ssh, StatusRange, ValueSource, Verify};
 pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
 pub use query::without_query;
 pub use refusal::{Refusal, RefusalLine};
@@ -123,6 +124,10 @@ pub use schedule::{
 pub use serve::{
     Endpoint, EndpointPath, InvalidTagTemplate, ListenAt, SIGNING_SECRET_BYTES_MIN, Serve, TagTemplate,
     TlsFiles,
+};
+pub use setup::{
+    HostFolder, HostSetUp, HostSetup, HostSetupLine, HostUpload, PATIENCE_DEFAULT, SetupHeadway, SetupItem,
+    SetupKind, SetupLine, SetupState,
 };
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};

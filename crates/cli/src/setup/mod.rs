@@ -1,12 +1,15 @@
-//! What `lockgate setup --daemon` installs: units of systemd for `lockgate serve`, and the file with their variables.
+//! What `lockgate setup` needs to know: of hosts, what an environment wants there; of this machine with `--daemon`, units of
+//! systemd for `lockgate serve`, and the file with their variables.
 
 mod daemon;
 mod files;
+mod hosts;
 mod systemd;
 mod unit;
 mod variables;
 
 pub use daemon::Daemon;
 pub use files::{Change, Changes, Install};
+pub use hosts::HostsWant;
 pub use systemd::Systemd;
 pub use variables::Variables;

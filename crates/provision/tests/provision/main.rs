@@ -1,0 +1,5 @@
+//! A host is made ready, by the real scripts on this machine.
+
+mod cutting;
+mod making;
+mod waiting;
