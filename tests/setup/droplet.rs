@@ -62,12 +62,17 @@ impl Droplet {
 
     /// A file of the host.
     pub fn host(&self, name: &str) -> PathBuf {
-        self.dir.path().join("host").join(name)
+        self.folder("host", name)
     }
 
     /// A file beside lockgate.yaml.
     pub fn project(&self, name: &str) -> PathBuf {
-        self.dir.path().join("project").join(name)
+        self.folder("project", name)
+    }
+
+    fn folder(&self, folder: &str, name: &str) -> PathBuf {
+        let folder = self.dir.path().join(folder);
+        if name.is_empty() { folder } else { folder.join(name) }
     }
 
     pub fn root(&self) -> &Path {
@@ -135,8 +140,13 @@ impl Droplet {
 
     /// Without what is another one each time.
     pub fn shown(&self, text: &str) -> String {
-        text.replace(&self.host("").display().to_string(), "HOST/")
-            .replace(&format!("127.0.0.1:{}", self.port), "127.0.0.1:PORT")
+        let text = text.replace(&self.host("").display().to_string(), "HOST");
+        let text = text.replace(&format!("127.0.0.1:{}", self.port), "127.0.0.1:PORT");
+        // Columns are as wide as paths and ports are long.
+        let cells = |line: &str| {
+            line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("  ")
+        };
+        text.lines().map(cells).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -59,14 +59,29 @@ fn a_plan_shows_what_would_be_and_changes_nothing() {
     let Some(mut droplet) = bare("") else { return };
     droplet.boots();
     let ran = droplet.run("setup --dry-run").expect(0);
-    insta::assert_snapshot!(droplet.shown(&ran.stdout), @"");
+    insta::assert_snapshot!(droplet.shown(&ran.stdout), @r##"
+    host  what  state
+    ssh://127.0.0.1:PORT  ready HOST/opt/setup_complete  waits
+    ssh://127.0.0.1:PORT  folder HOST/opt/monarch  to be made
+    ssh://127.0.0.1:PORT  file HOST/opt/monarch/docker-compose.yml  to be made  from docker-compose.yml
+    ssh://127.0.0.1:PORT  file HOST/opt/monarch/conf/app.toml  to be made  from conf/app.toml
+    "##);
     is_ready(&droplet);
     fs::create_dir(droplet.host("opt/monarch")).unwrap();
     fs::write(droplet.host("opt/monarch/docker-compose.yml"), "services: {}\n").unwrap();
     let ran = droplet.run("setup --dry-run").expect(0);
-    insta::assert_snapshot!(droplet.shown(&ran.stdout), @"");
+    insta::assert_snapshot!(droplet.shown(&ran.stdout), @r##"
+    host  what  state
+    ssh://127.0.0.1:PORT  ready HOST/opt/setup_complete  there
+    ssh://127.0.0.1:PORT  folder HOST/opt/monarch  there
+    ssh://127.0.0.1:PORT  file HOST/opt/monarch/docker-compose.yml  to be made  it differs from docker-compose.yml
+    ssh://127.0.0.1:PORT  file HOST/opt/monarch/conf/app.toml  to be made  from conf/app.toml
+    "##);
     let lines = droplet.run("setup --dry-run --format json").expect(0).stdout;
-    insta::assert_snapshot!(droplet.shown(&lines), @"");
+    insta::assert_snapshot!(droplet.shown(&lines), @r##"
+    {"event":"plan","host":"ssh://127.0.0.1:PORT","items":[{"kind":"ready","name":"HOST/opt/setup_complete","state":"there"},{"kind":"folder","name":"HOST/opt/monarch","state":"there"},{"kind":"file","name":"HOST/opt/monarch/docker-compose.yml","note":"it differs from docker-compose.yml","state":"make"},{"kind":"file","name":"HOST/opt/monarch/conf/app.toml","note":"from conf/app.toml","state":"make"}]}
+    {"environment":"prod","event":"result","exit":0,"hosts":[{"host":"ssh://127.0.0.1:PORT","made":0}]}
+    "##);
     assert_eq!(fs::read_to_string(droplet.host("opt/monarch/docker-compose.yml")).unwrap(), "services: {}\n");
 }
 
@@ -108,4 +123,25 @@ fn killed_while_it_waits_it_leaves_nothing_and_the_next_one_goes_on() {
     let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
     names.sort();
     assert_eq!(names, ["conf", "docker-compose.yml"], "no half file is left");
+}
+
+#[test]
+fn hosts_are_waited_for_beside_each_other() {
+    let Some(mut droplet) = bare("") else { return };
+    droplet.boots();
+    let output = std::process::Command::new("id").arg("-un").output().unwrap();
+    let me = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    // The same machine by two names, each with a connection of its own.
+    let config = fs::read_to_string(droplet.project("lockgate.yaml")).unwrap();
+    let (one, other) =
+        (format!("ssh://127.0.0.1:{}", droplet.port), format!("ssh://{me}@127.0.0.1:{}", droplet.port));
+    let both = config.replace(&format!("[\"{one}\"]"), &format!("[\"{one}\", \"{other}\"]"));
+    fs::write(droplet.project("lockgate.yaml"), both).unwrap();
+    let running = droplet.start("setup");
+    for host in [&one, &other] {
+        running.wait_until_printed(&format!("{host}: waits"));
+    }
+    is_ready(&droplet);
+    running.end().expect(0).says(&[&format!("{one}, {other} are set up")]);
+    droplet.run(&format!("setup {other}")).expect(0).says(&[&format!("nothing to do: {other} is set up")]);
 }

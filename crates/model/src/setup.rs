@@ -59,6 +59,8 @@ pub enum SetupKind {
     File,
     /// The variables of the services in a folder, in its `.env`.
     Variables,
+    /// A registry's login in Docker's own configuration.
+    Login,
 }
 
 impl SetupKind {
@@ -70,6 +72,7 @@ impl SetupKind {
             SetupKind::Folder => "folder",
             SetupKind::File => "file",
             SetupKind::Variables => "variables",
+            SetupKind::Login => "login",
         }
     }
 }
@@ -106,7 +109,7 @@ impl SetupState {
 pub struct SetupItem {
     /// What it is.
     pub kind: SetupKind,
-    /// Its path.
+    /// Its path; of a login the registry.
     pub name: String,
     /// How it stands with it.
     pub state: SetupState,
@@ -153,7 +156,7 @@ pub enum SetupHeadway {
         host: HostId,
         /// What it is.
         kind: SetupKind,
-        /// Its path.
+        /// Its path; of a login the registry.
         name: String,
     },
 }

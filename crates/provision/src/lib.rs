@@ -3,6 +3,7 @@
 
 mod dot_env;
 mod judge;
+mod login;
 mod look;
 mod make;
 mod seen;

@@ -4,6 +4,7 @@ use lockgate_model::{FailureKind, Millis, SetupItem, SetupState, quoted};
 use lockgate_ports::{Command, Host, PortError};
 
 use crate::judge;
+use crate::login;
 use crate::seen;
 use crate::wanted::Wanted;
 
@@ -15,7 +16,7 @@ const LOOK: &str = include_str!("sh/look.sh");
 /// How it stands on one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPlan {
-    /// In the order of [`Wanted`]: the file that is waited for, folders, files, variables.
+    /// In the order of [`Wanted`]: the file that is waited for, folders, files, variables, logins.
     pub items: Vec<SetupItem>,
 }
 
@@ -56,7 +57,7 @@ impl HostPlan {
     }
 }
 
-/// Looks at all of it in one request. Changes nothing.
+/// Looks at all of it in one request, and in two more at what logins there are, where some are wanted. Changes nothing.
 ///
 /// # Errors
 /// The host's, and `Other` where it has not the programs that are needed.
@@ -101,5 +102,6 @@ pub async fn look(host: &dyn Host, wanted: &Wanted) -> Result<HostPlan, PortErro
         items.push(judge::file(file, seen, &rivals, me));
     }
     items.extend(wanted.variables.iter().map(|variables| judge::variables(variables, next(), me)));
+    items.extend(login::look(host, wanted).await?);
     Ok(HostPlan { items })
 }

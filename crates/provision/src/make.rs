@@ -6,6 +6,7 @@ use lockgate_model::{FailureKind, Millis, SetupHeadway, SetupItem, SetupKind, Se
 use lockgate_ports::{Command, Host, Output, PortError, Upload};
 
 use crate::judge::VARIABLES_MODE;
+use crate::login;
 use crate::look::{HostPlan, look};
 use crate::wait::Told;
 use crate::wanted::{Wanted, WantedFile, WantedFolder};
@@ -63,6 +64,13 @@ pub async fn make(
         if let Some(item) = is_wanted(SetupKind::Variables, &variables.path) {
             let content = variables.content.reveal().as_bytes();
             host.write_own(&variables.path, content, VARIABLES_MODE).await?;
+            made(item);
+            count += 1;
+        }
+    }
+    for (registry, wanted) in &wanted.logins {
+        if let Some(item) = is_wanted(SetupKind::Login, registry.as_str()) {
+            login::make(host, registry, wanted).await?;
             made(item);
             count += 1;
         }

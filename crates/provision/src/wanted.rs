@@ -1,6 +1,8 @@
 //! What a host needs.
 
-use lockgate_model::{Digest, Millis};
+use std::collections::BTreeMap;
+
+use lockgate_model::{Digest, Millis, RegistryHost, RegistryLogin};
 
 use crate::dot_env::DotEnv;
 
@@ -20,6 +22,8 @@ pub struct Wanted {
     pub files: Vec<WantedFile>,
     /// No path twice.
     pub variables: Vec<WantedVariables>,
+    /// Of the registries that the host pulls from.
+    pub logins: BTreeMap<RegistryHost, RegistryLogin>,
 }
 
 /// A folder on the host.
@@ -77,7 +81,14 @@ impl Wanted {
     /// Nothing at all.
     #[must_use]
     pub fn nothing(patience: Millis) -> Self {
-        Self { wait_for: None, patience, folders: Vec::new(), files: Vec::new(), variables: Vec::new() }
+        Self {
+            wait_for: None,
+            patience,
+            folders: Vec::new(),
+            files: Vec::new(),
+            variables: Vec::new(),
+            logins: BTreeMap::new(),
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use lockgate_model::{
-    ComposeLayout, Digest, Environment, HostId, HostSetup, HostUpload, Project, Runtime, Secret, ServiceName,
-    SlotDelivery, Template, Vars,
+    ComposeLayout, Digest, Environment, HostId, HostSetup, HostUpload, Project, RegistryHost, RegistryLogin,
+    Repository, Runtime, Secret, ServiceName, SlotDelivery, Template, Vars,
 };
 use lockgate_own::OwnError;
 use lockgate_provision::{DotEnv, UPLOAD_FILE_BYTES_MAX, Wanted, WantedFile, WantedFolder, WantedVariables};
@@ -58,6 +58,7 @@ impl HostsWant<'_> {
             }
         }
         wanted.variables = self.variables(&places)?;
+        wanted.logins = self.logins(&places);
         // A folder comes before those within it.
         wanted.folders.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(wanted)
@@ -88,6 +89,16 @@ impl HostsWant<'_> {
             Ok(WantedVariables { path: format!("{folder}/.env"), content, overwrite: self.overwrite_env })
         };
         folders.into_iter().map(one).collect()
+    }
+
+    /// Of the registries that the services' images come from. A process needs none.
+    fn logins(&self, places: &[ComposeFolder<'_>]) -> BTreeMap<RegistryHost, RegistryLogin> {
+        let images = places.iter().filter_map(|place| Repository::new(place.service.image.as_deref()?).ok());
+        let known = images.filter_map(|image| {
+            let registry = image.registry();
+            Some((registry.clone(), self.project.registries.get(registry)?.clone()))
+        });
+        known.collect()
     }
 
     fn add_folder(&self, wanted: &mut Wanted, place: &ComposeFolder<'_>) {

@@ -14,14 +14,36 @@ use lockgate_provision::Told;
 
 /// Counts the calls, each of which is a request over a network, and answers no more than so many.
 pub struct Cutting {
+    /// Another than `local`: nobody takes this process' environment for the host's.
+    id: HostId,
     inner: Local,
     calls: AtomicUsize,
     most: usize,
+    /// Who acts there, by number; `None`: whoever runs the test.
+    user: Option<u32>,
+    /// For every command.
+    variables: Vec<(String, String)>,
 }
 
 impl Cutting {
     pub fn after(most: usize) -> Cutting {
-        Cutting { inner: Local::new(), calls: AtomicUsize::new(0), most }
+        let id = HostId::new("box").unwrap();
+        Cutting {
+            id,
+            inner: Local::new(),
+            calls: AtomicUsize::new(0),
+            most,
+            user: None,
+            variables: Vec::new(),
+        }
+    }
+
+    pub fn as_user(user: u32) -> Cutting {
+        Cutting { user: Some(user), ..Cutting::never() }
+    }
+
+    pub fn with(name: &str, value: &str) -> Cutting {
+        Cutting { variables: vec![(name.to_owned(), value.to_owned())], ..Cutting::never() }
     }
 
     pub fn never() -> Cutting {
@@ -43,11 +65,18 @@ impl Cutting {
 #[async_trait]
 impl Host for Cutting {
     fn id(&self) -> &HostId {
-        self.inner.id()
+        &self.id
     }
     async fn exec(&self, command: &Command) -> Result<Output, PortError> {
         self.call()?;
-        self.inner.exec(command).await
+        let mut command = command.clone();
+        command.env.extend(self.variables.iter().cloned());
+        if let Some(user) = self.user {
+            let become_them =
+                ["setpriv", &format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "--"];
+            command.argv.splice(0..0, become_them.map(str::to_owned));
+        }
+        self.inner.exec(&command).await
     }
     async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
         self.call()?;

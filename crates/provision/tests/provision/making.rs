@@ -99,7 +99,7 @@ async fn only_a_file_whose_bytes_differ_is_replaced_and_only_what_is_wanted_of_a
 
 #[tokio::test]
 async fn an_owner_is_given_by_who_may() {
-    if !rustix_is_root() {
+    if !is_root() {
         return;
     }
     let (scene, host) = (Scene::new(), Cutting::never());
@@ -119,7 +119,7 @@ async fn an_owner_is_given_by_who_may() {
     assert_eq!(error.kind, FailureKind::NotFound, "{error}");
 }
 
-fn rustix_is_root() -> bool {
+fn is_root() -> bool {
     Path::new("/proc/self").metadata().unwrap().uid() == 0
 }
 
@@ -205,4 +205,27 @@ async fn broken_off_anywhere_it_goes_on_from_there() {
         assert!(look(&Cutting::never(), &wanted).await.unwrap().is_done());
         assert_eq!(fs::read_to_string(compose).unwrap(), "services: { web: {} }\n");
     }
+}
+
+#[tokio::test]
+async fn where_root_is_needed_and_nobody_can_be_root_that_is_said() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::set_permissions(scene.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let host = Cutting::as_user(1234);
+    let wanted = scene.wanted("x");
+    let error = look(&host, &wanted).await.unwrap().require().unwrap_err();
+    assert!(error.message.contains("without root, and there is no sudo without a password"), "{error}");
+    assert!(error.hints().to_string().contains("install -d -o 1234"), "{error:?}");
+    // What is there, and root's, is as good as one's own.
+    fs::create_dir_all(scene.path("opt/it's here/data")).unwrap();
+    fs::set_permissions(scene.path("opt/it's here/data"), fs::Permissions::from_mode(0o750)).unwrap();
+    let mut folders = wanted.clone();
+    folders.files.clear();
+    assert!(look(&host, &folders).await.unwrap().is_done());
+    std::os::unix::fs::chown(scene.path("opt/it's here"), Some(4321), None).unwrap();
+    let error = look(&host, &folders).await.unwrap().require().unwrap_err();
+    assert!(error.message.contains("could put something else in the place"), "{error}");
 }
