@@ -6,5 +6,6 @@ mod c;
 mod embedded;
 mod fleet;
 mod serve;
+mod setup;
 mod support;
 mod trigger;

@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-engine", &["lockgate-model"]),
     ("lockgate-ports", &["lockgate-model", "lockgate-own"]),
     ("lockgate-perform", &["lockgate-model", "lockgate-engine", "lockgate-ports"]),
+    ("lockgate-provision", &["lockgate-model", "lockgate-ports"]),
     (
         "lockgate-orchestrator",
         &[

@@ -18,6 +18,7 @@ mod ship;
 mod sink;
 mod tools;
 mod typed;
+mod values;
 mod watcher;
 mod wiring;
 

@@ -14,7 +14,8 @@ use crate::error::{Kind, Place, Problem};
 const SECRET_KEYS: [&str; 7] = ["env", "notify", "headers", "registries", "state", "secrets", "args"];
 
 /// Keys whose value has names of the user's own as keys.
-const NAMING_KEYS: [&str; 6] = ["services", "environments", "urls", "header", "registries", "endpoints"];
+const NAMING_KEYS: [&str; 7] =
+    ["services", "environments", "urls", "header", "registries", "endpoints", "folders"];
 
 pub enum Node {
     Scalar(Scalar),

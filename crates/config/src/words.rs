@@ -2,7 +2,7 @@
 
 /// Keys that the design promises and this version does not have, and what they come with.
 const LATER: &[(&[&str], &str)] = &[
-    (&["server", "roles", "setup"], "it comes with a later version"),
+    (&["server", "roles"], "it comes with a later version"),
     (
         &[
             "approval",

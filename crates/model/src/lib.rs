@@ -46,6 +46,7 @@ mod requester;
 mod resumed;
 mod schedule;
 mod serve;
+mod setup;
 mod ship;
 mod shipped;
 mod split;
@@ -111,7 +112,7 @@ pub use plan::{
 };
 pub use presence::{Presence, SeenLive};
 pub use probe::Probe;
-pub use project::{Project, Secret, Service, Ssh, StatusRange, Verify};
+pub use project::{Project, Secret, Service, Ssh, StatusRange, ValueSource, Verify};
 pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
 pub use provenance::{Artifact, PROVENANCE_CHARS_MAX, Provenance};
 pub use query::without_query;
@@ -132,6 +133,10 @@ pub use serve::{
 };
 pub use ship::{Build, BuildTool, ImageTag, InvalidImageTag, Ship, TagVars, Test};
 pub use shipped::{Job, ShipEvent, ShipLine};
+pub use setup::{
+    HostFolder, HostSetUp, HostSetup, HostSetupLine, HostUpload, PATIENCE_DEFAULT, SetupHeadway, SetupItem,
+    SetupKind, SetupLine, SetupState,
+};
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use state_file::{NOTES_CHARS_MAX, StateFile, StateWord};

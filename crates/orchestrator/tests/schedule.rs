@@ -149,6 +149,7 @@ fn service() -> Service {
         command: Vec::new(),
         cwd: None,
         env: BTreeMap::new(),
+        env_from: BTreeMap::new(),
         port: None,
         health: Health::Http(HttpHealth {
             path: "/health".into(),
@@ -189,6 +190,7 @@ fn environment(host: &HostId) -> Environment {
             stop_grace: Some(Millis(0)),
             keep_releases: 5,
             disk_free_mib: 0,
+            setup: None,
         })),
     }
 }

@@ -143,6 +143,7 @@ mod tests {
             command: Vec::new(),
             cwd: None,
             env: BTreeMap::new(),
+            env_from: BTreeMap::new(),
             port: None,
             health,
             critical_paths: Vec::new(),
@@ -179,6 +180,7 @@ mod tests {
             stop_grace: Some(Millis(0)),
             keep_releases: 2,
             disk_free_mib: 0,
+            setup: None,
         }
     }
 

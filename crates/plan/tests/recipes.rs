@@ -29,6 +29,7 @@ fn service() -> Service {
         command: Vec::new(),
         cwd: None,
         env: BTreeMap::new(),
+        env_from: BTreeMap::new(),
         port: None,
         health: Health::Http(HttpHealth {
             path: "/health".into(),
@@ -72,6 +73,7 @@ fn environment(strategy: Strategy, router: Router, names: &[&str]) -> Environmen
             stop_grace: Some(Millis::from_secs(10)),
             keep_releases: 5,
             disk_free_mib: 0,
+            setup: None,
         })),
     }
 }

@@ -156,6 +156,7 @@ impl Scene {
             command: Vec::new(),
             cwd: None,
             env: BTreeMap::new(),
+            env_from: BTreeMap::new(),
             port: Some(5000),
             health: Health::Http(HttpHealth {
                 path: "/health".to_owned(),
@@ -213,6 +214,7 @@ impl Scene {
             stop_grace: Some(Millis(500)),
             keep_releases: 2,
             disk_free_mib: 100,
+            setup: None,
         }
     }
 

@@ -237,6 +237,7 @@ mod tests {
             command: Vec::new(),
             cwd: None,
             env: BTreeMap::new(),
+            env_from: BTreeMap::new(),
             port: Some(80),
             health,
             critical_paths: Vec::new(),

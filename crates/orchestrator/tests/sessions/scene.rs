@@ -327,6 +327,7 @@ fn project(host: HostId) -> Project {
         command: Vec::new(),
         cwd: None,
         env: BTreeMap::new(),
+        env_from: BTreeMap::new(),
         port: Some(5000),
         health: Health::Http(HttpHealth {
             path: "/health".to_owned(),
@@ -358,6 +359,7 @@ fn project(host: HostId) -> Project {
         stop_grace: Some(Millis(500)),
         keep_releases: 2,
         disk_free_mib: 100,
+        setup: None,
     };
     let environment = |name: &str, delivery| Environment {
         name: EnvironmentName::new(name).unwrap(),

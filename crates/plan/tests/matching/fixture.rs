@@ -54,6 +54,7 @@ impl Config {
             command: Vec::new(),
             cwd: None,
             env: BTreeMap::new(),
+            env_from: BTreeMap::new(),
             port: Some(5000),
             health,
             critical_paths: vec!["/".into()],
@@ -172,6 +173,7 @@ fn delivery(hosts: &[&str]) -> SlotDelivery {
         stop_grace: Some(Millis(3_000)),
         keep_releases: 2,
         disk_free_mib: 0,
+        setup: None,
     }
 }
 
