@@ -27,13 +27,9 @@ pub async fn run(context: &Context<'_>, args: &Setup) -> Result<Exit, CliError> 
     let environment = context.deployable()?;
     let sites = sites(context, environment, args)?;
     let began = Instant::now();
-    let looks = join_all(sites.iter().map(|site| look(site.host.as_ref(), &site.wanted))).await;
+    let looks = looks(&sites).await;
     show(context.output, &sites, &looks);
-    let hopeless: Vec<(&HostId, PortError)> = sites
-        .iter()
-        .zip(&looks)
-        .filter_map(|(site, look)| Some((site.host.id(), site.hopeless(look)?)))
-        .collect();
+    let hopeless = hopeless(&sites, &looks);
     let is_done = looks.iter().all(|look| look.as_ref().is_ok_and(HostPlan::is_done));
     let ends = if !hopeless.is_empty() {
         // Nothing is begun anywhere.
@@ -42,10 +38,65 @@ pub async fn run(context: &Context<'_>, args: &Setup) -> Result<Exit, CliError> 
     } else if args.dry_run {
         sites.iter().map(|site| end(site.host.id(), Ok(0))).collect()
     } else {
-        let told = Progress { output: context.output, waits: Mutex::default() };
-        join_all(sites.iter().zip(looks).map(|(site, look)| site.set_up(look, began, &told))).await
+        set_up(&sites, looks, began, context.output).await
     };
     Ok(tell(context.output, environment, ends, args.dry_run && !is_done))
+}
+
+/// What the hosts of an environment need before a deployment that is about to be begun.
+pub struct BeforeDeployment {
+    sites: Vec<Site>,
+}
+
+impl BeforeDeployment {
+    /// Reads this machine's files and asks no host. `None` where the environment says nothing of what its hosts need.
+    ///
+    /// # Errors
+    /// A usage error, as of `setup`.
+    pub fn of(
+        context: &Context<'_>,
+        environment: &Environment,
+        skipped: &[HostId],
+    ) -> Result<Option<Self>, CliError> {
+        let Some(slots) = environment.slots() else { return Ok(None) };
+        let Some(setup) = slots.setup.as_deref() else { return Ok(None) };
+        let wants =
+            HostsWant { project: &context.project, environment, slots, setup, overwrite_env: false };
+        let hosts = lookup::hosts(environment, [])?.into_iter().filter(|id| !skipped.contains(id));
+        let sites = hosts.map(|id| site(context, &wants, &id)).collect::<Result<_, _>>()?;
+        Ok(Some(Self { sites }))
+    }
+
+    /// Waits and makes as `setup` does, and tells what is made. Where all is there nothing is said.
+    ///
+    /// # Errors
+    /// Of the first host that cannot be made ready. What was made stays, and the next time goes on from there.
+    pub async fn make(&self, output: &Output) -> Result<(), Failure> {
+        let began = Instant::now();
+        let looks = looks(&self.sites).await;
+        if let Some((id, error)) = hopeless(&self.sites, &looks).into_iter().next() {
+            return Err(Failure::from(error).at(id));
+        }
+        let ends = set_up(&self.sites, looks, began, output).await;
+        ends.into_iter().find_map(|host| host.failure).map_or(Ok(()), Err)
+    }
+}
+
+type Look = Result<HostPlan, PortError>;
+
+async fn looks(sites: &[Site]) -> Vec<Look> {
+    join_all(sites.iter().map(|site| look(site.host.as_ref(), &site.wanted))).await
+}
+
+/// Hosts on which something cannot be made, and why.
+fn hopeless<'a>(sites: &'a [Site], looks: &[Look]) -> Vec<(&'a HostId, PortError)> {
+    let each = sites.iter().zip(looks);
+    each.filter_map(|(site, look)| Some((site.host.id(), site.hopeless(look)?))).collect()
+}
+
+async fn set_up(sites: &[Site], looks: Vec<Look>, began: Instant, output: &Output) -> Vec<HostSetUp> {
+    let told = Progress { output, waits: Mutex::default() };
+    join_all(sites.iter().zip(looks).map(|(site, look)| site.set_up(look, began, &told))).await
 }
 
 /// One host, and what it needs.
@@ -66,13 +117,16 @@ fn sites(context: &Context<'_>, environment: &Environment, args: &Setup) -> Resu
     let setup = slots.setup.as_deref().ok_or_else(nothing)?;
     let hosts = lookup::hosts(environment, named.iter().map(String::as_str))?;
     let wants = HostsWant { project: &context.project, environment, slots, setup, overwrite_env };
-    let site = |id: &HostId| Ok(Site { host: context.wires.host(id), wanted: wants.on(&context.wires, id)? });
-    hosts.iter().map(site).collect()
+    hosts.iter().map(|id| site(context, &wants, id)).collect()
+}
+
+fn site(context: &Context<'_>, wants: &HostsWant<'_>, id: &HostId) -> Result<Site, CliError> {
+    Ok(Site { host: context.wires.host(id), wanted: wants.on(&context.wires, id)? })
 }
 
 impl Site {
     /// Why nothing need be begun: it cannot be asked, or one thing cannot be made. `None` too for one that is waited for.
-    fn hopeless(&self, look: &Result<HostPlan, PortError>) -> Option<PortError> {
+    fn hopeless(&self, look: &Look) -> Option<PortError> {
         match look {
             Ok(plan) => plan.require().err(),
             Err(error) if error.is_silence() && self.wanted.wait_for.is_some() => None,
@@ -82,7 +136,7 @@ impl Site {
 
     async fn set_up(
         &self,
-        look: Result<HostPlan, PortError>,
+        look: Look,
         began: Instant,
         told: &Progress<'_>,
     ) -> HostSetUp {
@@ -106,8 +160,8 @@ fn end(host: &HostId, made: Result<usize, PortError>) -> HostSetUp {
     HostSetUp { host: host.clone(), made, failure }
 }
 
-fn show(output: &Output, sites: &[Site], looks: &[Result<HostPlan, PortError>]) {
-    let line = |(site, look): (&Site, &Result<HostPlan, PortError>)| {
+fn show(output: &Output, sites: &[Site], looks: &[Look]) {
+    let line = |(site, look): (&Site, &Look)| {
         let (items, failure): (Vec<SetupItem>, _) = match look {
             Ok(plan) => (plan.items.clone(), None),
             Err(error) => (Vec::new(), Some(Failure::from(error.clone()).at(site.host.id()))),

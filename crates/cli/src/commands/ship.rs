@@ -9,6 +9,7 @@ use lockgate_orchestrator::{InProcess, Orchestrator};
 use lockgate_ship::{Asked, Parts, Ready, Shipped, Stopped, Voice};
 
 use super::follow::Signals;
+use super::setup_hosts::BeforeDeployment;
 use super::{Context, deploy};
 use crate::alone::{self, Kind};
 use crate::args::{self, Format, ShipJob};
@@ -26,6 +27,11 @@ pub async fn run(context: &Context<'_>, args: &args::Ship) -> Result<Exit, CliEr
     let kind = Kind { file: &file, command: "lockgate ship", hint };
     let _alone = alone::take(&context.project.root, &kind)?;
     alone::keep_out_of_git(&context.project.root)?;
+    // What is wrong with a file that hosts need is said before anything is built.
+    let hosts = match args.job {
+        None | Some(ShipJob::Deploy) => BeforeDeployment::of(context, environment, &skip)?,
+        Some(ShipJob::Test | ShipJob::Build) => None,
+    };
     let deck = Deck::new(context.output, Logs::new(&context.project.root, tools::new_run()));
     let wanted = |ready: Ready| Want {
         skip: skip.clone(),
@@ -47,6 +53,14 @@ pub async fn run(context: &Context<'_>, args: &args::Ship) -> Result<Exit, CliEr
             let want = wanted(ready);
             if context.output.format == Format::Json {
                 tell_allowed(&deck, &allowed);
+            }
+            if let Some(hosts) = &hosts
+                && let Err(failure) = made_ready(context, hosts).await
+            {
+                if is_news(&&failure) {
+                    context.working().tell_unbegun(&want, failure.clone()).await?;
+                }
+                return Err(failure.into());
             }
             let followed = deploy::followed(context, &want).await;
             if let Ok(report) = &followed {
@@ -165,6 +179,20 @@ async fn jobs(
     context.output.say("interrupted: what is under way is being ended");
     host.ended().await;
     Err(Stopped { job: None, tag: None, refusal: Box::new(interrupted(under_way).into()) })
+}
+
+/// The hosts have what the deployment needs.
+async fn made_ready(context: &Context<'_>, hosts: &BeforeDeployment) -> Result<(), Failure> {
+    let mut signals = Signals::listen();
+    tokio::select! {
+        biased;
+        made = hosts.make(context.output) => made,
+        () = signals.end_asked() => {
+            let message = "interrupted by the user: no host is set up any further, and nothing was deployed";
+            Err(Failure::new(FailureKind::Cancelled, message)
+                .hint("what was made on hosts stays; the next `lockgate ship` goes on from there"))
+        }
+    }
 }
 
 fn interrupted(under_way: Option<Job>) -> Failure {
