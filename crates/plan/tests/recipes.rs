@@ -18,6 +18,7 @@ fn release(tag: &str) -> Release {
         digest: Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap(),
         image: None,
         commit: None,
+        provenance: None,
     }
 }
 
@@ -28,6 +29,7 @@ fn service() -> Service {
         command: Vec::new(),
         cwd: None,
         env: BTreeMap::new(),
+        env_from: BTreeMap::new(),
         port: None,
         health: Health::Http(HttpHealth {
             path: "/health".into(),
@@ -40,6 +42,7 @@ fn service() -> Service {
         critical_paths: Vec::new(),
         verify: None,
         urls: BTreeMap::new(),
+        ship: lockgate_model::Ship::default(),
     }
 }
 
@@ -70,6 +73,7 @@ fn environment(strategy: Strategy, router: Router, names: &[&str]) -> Environmen
             stop_grace: Some(Millis::from_secs(10)),
             keep_releases: 5,
             disk_free_mib: 0,
+            setup: None,
         })),
     }
 }

@@ -11,6 +11,7 @@ mod machine;
 mod outside;
 mod ports;
 mod registry;
+mod shipping;
 mod store;
 mod stream;
 
@@ -19,6 +20,7 @@ pub use machine::{App, Artifact, Behaviour, Catalogue, Dropped, Life, Machine, S
 pub use outside::{FakeGate, FakeNotifier, FakeProber, FakeRunner};
 pub use ports::{FakeHost, FakePorts, FakeRouter, FakeRuntime};
 pub use registry::FakeRegistry;
+pub use shipping::{FakeBuilder, FakeGit};
 pub use store::{Dies, FakeStore, Lie, StoreDay};
 
 #[cfg(test)]

@@ -96,6 +96,7 @@ pub fn release(number: u8) -> Release {
             .unwrap_or_else(|error| panic!("{error}")),
         image: Some("example.com/web".to_owned()),
         commit: None,
+        provenance: None,
     }
 }
 
@@ -155,6 +156,7 @@ impl Scene {
             command: Vec::new(),
             cwd: None,
             env: BTreeMap::new(),
+            env_from: BTreeMap::new(),
             port: Some(5000),
             health: Health::Http(HttpHealth {
                 path: "/health".to_owned(),
@@ -167,6 +169,7 @@ impl Scene {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
         };
         let environment = Environment {
             name: EnvironmentName::new("prod").unwrap_or_else(|error| panic!("{error}")),
@@ -211,6 +214,7 @@ impl Scene {
             stop_grace: Some(Millis(500)),
             keep_releases: 2,
             disk_free_mib: 100,
+            setup: None,
         }
     }
 

@@ -72,6 +72,9 @@ services:
     verify: { path: /version, body: "{tag}", header: { X-Release: "{tag}" } }
     urls: { test: https://logger.test.lockn.ai, prod: https://logger.lockn.ai }
     schedule: { cron: "30 4 * * mon-fri", time_zone: UTC, pre_releases: true, catch_up: 2h }
+    watch: ["src/**", Dockerfile, "/.github/**"]
+    test: { run: "pytest -q", allow_failure: true, timeout: 10m }
+    build: { with: buildx, platforms: [linux/amd64, linux/arm64], tags: ["{sha}", latest], context: ., file: Dockerfile.prod, args: { BASE: "${SECRET}" } }
 environments:
   test: { url: https://test.lockn.ai }
   prod:

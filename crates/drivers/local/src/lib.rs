@@ -2,6 +2,7 @@
 
 mod command;
 mod doctor;
+mod ending;
 mod files;
 mod host;
 mod identity;

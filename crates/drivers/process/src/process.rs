@@ -308,6 +308,7 @@ impl Runtime for Process {
             digest,
             image: None,
             commit: None,
+            provenance: None,
         })
     }
 

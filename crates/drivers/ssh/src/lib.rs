@@ -3,6 +3,7 @@
 mod doctor;
 mod folder;
 mod host;
+mod identity;
 mod lines;
 mod link;
 mod master;
