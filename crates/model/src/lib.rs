@@ -25,6 +25,7 @@ mod ids;
 mod lease;
 mod live_text;
 mod mask;
+mod notify;
 mod observation;
 mod observed;
 mod own_environment;
@@ -95,6 +96,7 @@ pub use lease::{
 };
 pub use live_text::{deploy_again, live_text, not_running};
 pub use mask::Mask;
+pub use notify::{Email, MessageKind, Notify, NotifyAbout, NotifyTo, SmtpSecurity};
 pub use observation::{Observation, Tally};
 pub use observed::{
     HostObserved, Observed, OwnEnd, Recorded, Rejected, ReplicaObserved, RouterObserved, ServiceStatus,
@@ -107,7 +109,7 @@ pub use plan::{
 };
 pub use presence::{Presence, SeenLive};
 pub use probe::Probe;
-pub use project::{Notify, Project, Secret, Service, Ssh, StatusRange, ValueSource, Verify};
+pub use project::{Project, Secret, Service, Ssh, StatusRange, ValueSource, Verify};
 pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
 pub use query::without_query;
 pub use refusal::{Refusal, RefusalLine};

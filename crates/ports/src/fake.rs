@@ -19,7 +19,7 @@ pub use machine::{App, Artifact, Behaviour, Catalogue, Dropped, Life, Machine, S
 pub use outside::{FakeGate, FakeNotifier, FakeProber, FakeRunner};
 pub use ports::{FakeHost, FakePorts, FakeRouter, FakeRuntime};
 pub use registry::FakeRegistry;
-pub use store::{Dies, FakeStore, StoreDay};
+pub use store::{Dies, FakeStore, Lie, StoreDay};
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use lockgate_config::{Loaded, Purpose};
 use lockgate_model::{Environment, HostId, Project, Requester, Service};
 use lockgate_orchestrator::{Asked, InProcess, lookup};
 
+use super::unset;
 use crate::args::{Global, Skip};
 use crate::error::CliError;
 use crate::output::Output;
@@ -109,8 +110,8 @@ impl<'a> Context<'a> {
 fn read(purpose: Purpose, global: &Global) -> Result<Loaded, CliError> {
     let env = |name: &str| std::env::var(name).ok();
     if let Some(path) = &global.config {
-        let trusted = |_: &std::fs::File, _: &std::path::Path| Ok::<(), lockgate_config::ConfigError>(());
-        return Ok(lockgate_config::load_if(path, purpose, &env, trusted)?);
+        return lockgate_config::load_if(path, purpose, &env, |_, _| Ok::<(), CliError>(()))
+            .map_err(|error| unset::explained(error, path));
     }
     let path = lockgate_config::find(&std::env::current_dir()?).ok_or_else(|| {
         CliError::usage(
@@ -119,4 +120,5 @@ fn read(purpose: Purpose, global: &Global) -> Result<Loaded, CliError> {
         )
     })?;
     lockgate_config::load_if(&path, purpose, &env, crate::found_config::require)
+        .map_err(|error| unset::explained(error, &path))
 }

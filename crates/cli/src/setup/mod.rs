@@ -3,13 +3,16 @@
 
 mod daemon;
 mod files;
+mod hidden;
 mod hosts;
+pub mod kept;
 mod systemd;
 mod unit;
 mod variables;
 
 pub use daemon::Daemon;
 pub use files::{Change, Changes, Install};
+pub use hidden::{hidden, refused, warning};
 pub use hosts::HostsWant;
 pub use systemd::Systemd;
 pub use variables::Variables;
