@@ -57,7 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-http", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-local", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
     ("lockgate-process", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
-    ("lockgate-notify", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-notify", &["lockgate-model", "lockgate-ports", "lockgate-signature"]),
     ("lockgate-registry", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-store", &["lockgate-model", "lockgate-engine", "lockgate-ports", "lockgate-own"]),
     ("lockgate-ssh", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
@@ -88,7 +88,14 @@ const WORDS: &[(&str, &[&str], &[&str])] = &[
     (
         "reads the wall clock",
         &["SystemTime::now", "Utc::now", "Zoned::now", "Timestamp::now("],
-        &["lockgate", "lockgate-hello", "lockgate-local", "lockgate-ssh", "lockgate-proxy"],
+        &[
+            "lockgate",
+            "lockgate-hello",
+            "lockgate-local",
+            "lockgate-notify",
+            "lockgate-ssh",
+            "lockgate-proxy",
+        ],
     ),
     (
         "starts a process",

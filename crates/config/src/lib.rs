@@ -8,6 +8,7 @@ pub mod init;
 mod interpolate;
 mod quantity;
 mod raw;
+mod raw_notify;
 mod raw_serve;
 mod raw_ship;
 mod read;

@@ -22,6 +22,7 @@ mod setup;
 mod ship;
 mod status;
 mod trigger;
+mod unset;
 
 use clap::CommandFactory;
 use lockgate_config::Purpose;
