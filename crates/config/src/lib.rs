@@ -8,6 +8,7 @@ pub mod init;
 mod interpolate;
 mod quantity;
 mod raw;
+mod raw_hook;
 mod raw_serve;
 mod read;
 mod resolve;

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Environment, EnvironmentName, Health, ProjectName, RegistryHost, RegistryLogin, Serve, ServiceName,
+    Environment, EnvironmentName, Health, Hooks, ProjectName, RegistryHost, RegistryLogin, Serve, ServiceName,
     StateLocation, Template,
 };
 
@@ -67,6 +67,8 @@ pub struct Service {
     pub verify: Option<Verify>,
     /// Per-environment URL of this service, overriding the environment's (system A's `test_url`, `prod_url`).
     pub urls: BTreeMap<EnvironmentName, String>,
+    /// Programs that run once in a deployment, in the new release.
+    pub hooks: Hooks,
 }
 
 /// Accepted HTTP statuses, both ends included.

@@ -161,6 +161,7 @@ fn service() -> Service {
         critical_paths: Vec::new(),
         verify: None,
         urls: BTreeMap::new(),
+        hooks: lockgate_model::Hooks::default(),
     }
 }
 

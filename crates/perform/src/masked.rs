@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_model::{Mask, Millis, OwnEnd, Release, Slot, Tag, Template};
 use lockgate_ports::{
-    Check, Diagnosis, HostPorts, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables,
+    Check, Diagnosis, HostPorts, OneOffs, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables,
 };
 
 /// Hides the secrets of a service in what its app wrote: log lines, what was found out about it, and the error of a
@@ -100,6 +100,11 @@ impl Runtime for Masked {
         let output = self.runtime.run_in(slot, argv, limit).await.map_err(|error| self.error(error))?;
         let hide = |bytes: &[u8]| self.mask.hide(String::from_utf8_lossy(bytes).into_owned()).into_bytes();
         Ok(Output { code: output.code, stdout: hide(&output.stdout), stderr: hide(&output.stderr) })
+    }
+
+    /// What they write is masked by whoever tells it.
+    fn one_offs(&self) -> Option<&dyn OneOffs> {
+        self.runtime.one_offs()
     }
 
     async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {

@@ -7,7 +7,7 @@ use lockgate_model::{
     FailureKind, Millis, OwnEnd, Release, Secret, Slot, SlotState, Tag, Template, Timestamp,
 };
 
-use crate::{Check, Endpoint, Output, PortError, Replica};
+use crate::{Check, Endpoint, OneOffs, Output, PortError, Replica};
 
 /// Longest grace that a slot's own definition gets, in seconds; who wants more says so in the configuration.
 pub const OWN_GRACE_SECONDS_MAX: u64 = 3_600;
@@ -198,6 +198,11 @@ pub trait Runtime: Send + Sync {
     async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
         let _ = (argv, limit);
         Err(PortError::new(FailureKind::Refused, format!("{} runs no programs in {slot}", self.name())))
+    }
+
+    /// The programs that it runs once, apart from what its slots hold. `None` for a runtime that has no way to.
+    fn one_offs(&self) -> Option<&dyn OneOffs> {
+        None
     }
 
     /// Removes the service's bytes beyond `keep`, and nothing else's; never what a slot holds. Returns what was removed.

@@ -5,6 +5,7 @@
 
 mod environment;
 mod gate;
+mod hooks;
 mod named;
 mod notify;
 mod probe_headers;

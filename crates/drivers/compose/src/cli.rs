@@ -208,6 +208,37 @@ impl Cli {
     }
 }
 
+impl Cli {
+    /// Begins a container of its own for the service, called `name`, with this program in the place of the image's command.
+    ///
+    /// # Errors
+    /// `Conflict` when one is called so already; else as [`Cli::up`].
+    pub(crate) async fn run_once(
+        &self,
+        place: &Place,
+        overlay: &str,
+        env: &BTreeMap<String, String>,
+        secrets: &[&str],
+        name: &str,
+        argv: &[String],
+    ) -> Result<(), PortError> {
+        let mut files: Vec<&str> = place.files.iter().map(String::as_str).collect();
+        files.push(overlay);
+        let fixed = ["run", "-d", "-T", "--no-deps", "--name", name, place.service.as_str()];
+        let args: Vec<&str> = fixed.into_iter().chain(argv.iter().map(String::as_str)).collect();
+        let output = self.run(place, &files, env, &args, UP_SECONDS_MAX).await?;
+        if output.ok() {
+            return Ok(());
+        }
+        let said = said(&output, secrets);
+        if said.contains("is already in use by container") {
+            return Err(PortError::new(FailureKind::Conflict, format!("the container {name} is there already")));
+        }
+        let typed = self.found_in(&place.dir).await?.typed();
+        Err(explain(place, &said, self.host.as_ref(), &typed))
+    }
+}
+
 /// What becomes of containers that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recreates {

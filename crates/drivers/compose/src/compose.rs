@@ -39,7 +39,7 @@ pub struct Compose {
     pub(crate) dialled: BTreeMap<Slot, String>,
     /// The router that cannot do with several containers in a slot.
     pub(crate) unbalanced: Option<&'static str>,
-    locator: Arc<Locator>,
+    pub(crate) locator: Arc<Locator>,
 }
 
 impl Compose {

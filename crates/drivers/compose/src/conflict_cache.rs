@@ -242,6 +242,7 @@ mod tests {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            hooks: lockgate_model::Hooks::default(),
         }
     }
 

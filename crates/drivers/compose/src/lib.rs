@@ -25,6 +25,7 @@ mod labels;
 mod layout;
 mod logs;
 mod nameless;
+mod one_off;
 mod overlay;
 mod per_slot;
 mod place;

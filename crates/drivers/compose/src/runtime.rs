@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use lockgate_model::{Health, Millis, OwnEnd, Release, Slot, Tag, Template};
-use lockgate_ports::{Check, Diagnosis, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables};
+use lockgate_ports::{Check, Diagnosis, OneOffs, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables};
 
 use crate::compose::Compose;
 
@@ -83,6 +83,10 @@ impl Runtime for Compose {
 
     async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
         self.exec_in(slot, argv, limit).await
+    }
+
+    fn one_offs(&self) -> Option<&dyn OneOffs> {
+        Some(self)
     }
 
     async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {

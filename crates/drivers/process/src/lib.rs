@@ -9,6 +9,7 @@ mod end;
 mod files;
 mod launch;
 mod look;
+mod one_off;
 mod options;
 mod port;
 mod pre_exec;

@@ -7,7 +7,7 @@ use lockgate_model::{
     Digest, FailureKind, Millis, Release, Secret, Service, Slot, SlotState, Tag, Template, Vars,
 };
 use lockgate_ports::{
-    Check, Command, Diagnosis, Endpoint, Finding, Host, Output, Owner, PortError, Replica, Runtime,
+    Check, Command, Diagnosis, Endpoint, Finding, Host, OneOffs, Output, Owner, PortError, Replica, Runtime,
     RuntimeSlot, Variables,
 };
 
@@ -43,7 +43,12 @@ impl Process {
         Self { options, children: Children::default() }
     }
 
-    fn host(&self) -> &dyn Host {
+    /// The state folder.
+    pub(crate) fn dir(&self) -> &str {
+        &self.options.dir
+    }
+
+    pub(crate) fn host(&self) -> &dyn Host {
         &*self.options.host
     }
 
@@ -60,7 +65,7 @@ impl Process {
         look(self.host(), &self.options.dir, self.options.slots).await
     }
 
-    fn fill(&self, slot: Slot, tag: &Tag) -> Result<Filled, PortError> {
+    pub(crate) fn fill(&self, slot: Slot, tag: &Tag) -> Result<Filled, PortError> {
         command::fill(self.service(), &self.options.environment, &self.options.root, slot, tag)
     }
 
@@ -80,7 +85,7 @@ impl Process {
     }
 
     /// P5: the bytes that the release's command would run now are the release's.
-    async fn require_bytes(&self, release: &Release) -> Result<(), PortError> {
+    pub(crate) async fn require_bytes(&self, release: &Release) -> Result<(), PortError> {
         let gone = |why: &str| {
             PortError::not_found(format!("the bytes of {release} are no longer there: {why}")).hint(
                 "put {tag} in the command, so that releases do not overwrite each other, or deploy again",
@@ -154,14 +159,22 @@ impl Process {
         port: &'a str,
         own: Option<&'a Variables>,
     ) -> BTreeMap<&'a str, &'a str> {
+        let mut env = self.variables_of(slot, &record.release, own);
+        env.insert("PORT", port);
+        env
+    }
+
+    /// The same for what has no port.
+    pub(crate) fn variables_of<'a>(
+        &'a self,
+        slot: Slot,
+        release: &'a Release,
+        own: Option<&'a Variables>,
+    ) -> BTreeMap<&'a str, &'a str> {
         let service = own.unwrap_or(&self.service().env).iter();
         let mut env: BTreeMap<&str, &str> =
             service.map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
-        env.extend([
-            ("PORT", port),
-            ("LOCKGATE_SLOT", slot.as_str()),
-            ("LOCKGATE_TAG", record.release.tag.as_str()),
-        ]);
+        env.extend([("LOCKGATE_SLOT", slot.as_str()), ("LOCKGATE_TAG", release.tag.as_str())]);
         env
     }
 
@@ -405,6 +418,10 @@ impl Runtime for Process {
             command = command.env(name, value);
         }
         self.host().exec(&command).await
+    }
+
+    fn one_offs(&self) -> Option<&dyn OneOffs> {
+        Some(self)
     }
 
     /// Nothing is ours to remove: the bytes were put on the host by somebody else, and a log is replaced by the next.

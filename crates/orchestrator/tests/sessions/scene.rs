@@ -338,6 +338,7 @@ fn project(host: HostId) -> Project {
         critical_paths: Vec::new(),
         verify: None,
         urls: BTreeMap::new(),
+        hooks: lockgate_model::Hooks::default(),
     };
     let dir = Template::new("/srv/{service}/{slot}").unwrap();
     let slots = SlotDelivery {

@@ -62,6 +62,7 @@ impl Config {
                 header: Some(("x-version".into(), Template::new("{tag}").unwrap())),
             }),
             urls: BTreeMap::new(),
+            hooks: lockgate_model::Hooks::default(),
         };
         let program = CommandGate {
             argv: ["pytest", "-q", "{tag}"].map(|arg| Template::new(arg).unwrap()).into(),

@@ -255,6 +255,7 @@ impl World {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            hooks: lockgate_model::Hooks::default(),
         }
     }
 

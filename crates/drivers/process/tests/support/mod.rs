@@ -139,6 +139,7 @@ impl World {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            hooks: lockgate_model::Hooks::default(),
         };
         let runtime = Process::new(ProcessOptions {
             host: host.clone(),
