@@ -13,6 +13,7 @@ mod everyday;
 mod forged;
 mod guide;
 mod held;
+mod hooks;
 mod hostile;
 mod interrupted;
 mod journal;

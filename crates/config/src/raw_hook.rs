@@ -51,7 +51,9 @@ impl<'de> Deserialize<'de> for Hook {
         impl<'de> Visitor<'de> for Choose {
             type Value = Hook;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a command (text or a list of texts), or a mapping with `run`, `timeout` and `repeat`")
+                f.write_str(
+                    "a command (text or a list of texts), or a mapping with `run`, `timeout` and `repeat`",
+                )
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Hook, E> {
                 Ok(Hook::Command(Words::Line(text.to_owned())))

@@ -69,6 +69,10 @@ fn what_is_wrong_is_said_with_its_place() {
         format!("{keys}\n  {error}\n  {hint}")
     })
     .collect();
-    assert!(!said.iter().any(|text| FULL_ENV.iter().any(|(name, value)| *name == "SECRET" && text.contains(value))));
+    assert!(
+        !said
+            .iter()
+            .any(|text| FULL_ENV.iter().any(|(name, value)| *name == "SECRET" && text.contains(value)))
+    );
     insta::assert_snapshot!(said.join("\n"));
 }

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Environment, EnvironmentName, Health, Hooks, ProjectName, RegistryHost, RegistryLogin, Serve, ServiceName,
-    StateLocation, Template,
+    Environment, EnvironmentName, Health, Hooks, ProjectName, RegistryHost, RegistryLogin, Serve,
+    ServiceName, StateLocation, Template,
 };
 
 /// All that `lockgate.yaml` says, with its defaults and variables filled in.

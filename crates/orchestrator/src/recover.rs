@@ -3,8 +3,8 @@
 use futures_util::future::FutureExt;
 use lockgate_engine::{Acquired, Direction, LeaseStore, RunFilter, RunState};
 use lockgate_model::{
-    Action, Event, EventKind, Failure, FailureKind, HostId, Intent, Millis, Observed, Outcome, Plan, Progress,
-    RunEnd, RunId, Unfinished, condemns,
+    Action, Event, EventKind, Failure, FailureKind, HostId, Intent, Millis, Observed, Outcome, Plan,
+    Progress, RunEnd, RunId, Unfinished, condemns,
 };
 use lockgate_perform::{Depth, HostLease, glimpse};
 use lockgate_plan::Matched;

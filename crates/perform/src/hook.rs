@@ -133,7 +133,8 @@ impl Asked<'_> {
     fn parse(&self, ports: &HostPorts, content: &[u8]) -> Result<Mark, Failure> {
         serde_json::from_slice(content).map_err(|error| {
             let path = path(ports, self.moment);
-            let message = format!("{path}, which says whether {} was begun, does not parse: {error}", self.moment);
+            let message =
+                format!("{path}, which says whether {} was begun, does not parse: {error}", self.moment);
             Failure::new(FailureKind::Refused, message).hint(format!(
                 "see whether it runs on that host, then `mv {path} {path}.bad`, and deploy again"
             ))
@@ -233,7 +234,9 @@ impl Asked<'_> {
         let ended = Mark { code: Some(code), ..begun.mark.clone() };
         let noted = async {
             let content = bytes(&ended)?;
-            Ok::<_, Failure>(ports.host.swap(&path(ports, self.moment), Some(&begun.content), &content).await?)
+            Ok::<_, Failure>(
+                ports.host.swap(&path(ports, self.moment), Some(&begun.content), &content).await?,
+            )
         };
         match noted.await {
             Ok(Swapped::Yes) => {
@@ -272,7 +275,8 @@ impl Asked<'_> {
             Err(error) => format!("and could not be ended: {error}"),
         };
         let message = format!("{} `{}` took longer than {timeout} {then}", self.moment, self.hook);
-        self.failed(message, last).hint(format!("`{}: {{ run: …, timeout: 30m }}` gives it longer", self.moment))
+        self.failed(message, last)
+            .hint(format!("`{}: {{ run: …, timeout: 30m }}` gives it longer", self.moment))
     }
 
     /// It was begun, and there is nothing that says how it ended.

@@ -3,7 +3,9 @@
 //! Nothing of the old release is touched before the committed phase: until then every undo finds it running. Without a
 //! router there is nothing to switch, to ask through or to drain: both run beside each other for a moment (workers).
 
-use lockgate_model::{Action, Failure, HookMoment, HostObserved, Lane, Observed, Plan, Release, Slot, SlotState, Step};
+use lockgate_model::{
+    Action, Failure, HookMoment, HostObserved, Lane, Observed, Plan, Release, Slot, SlotState, Step,
+};
 
 use crate::recipe::{HostPlan, Listed, Phases, Sorted, Wanted, lane, step};
 
@@ -29,10 +31,6 @@ fn former<'a>(host: &HostPlan<'a>) -> Option<(Slot, &'a Release)> {
     Some((slot, seen.slots.get(&slot)?.release.as_ref()?))
 }
 
-fn former_release<'a>(host: &HostPlan<'a>) -> Option<&'a Release> {
-    former(host).map(|(_, release)| release)
-}
-
 pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Failure> {
     let Sorted { changing, recording, mending, beside } = wanted.sort(observed, slot_for);
     let mut phases = Phases::default();
@@ -44,9 +42,9 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
         if wanted.has_images() || changing.len() > 1 {
             phases.push("fetch", false, changing.iter().map(|host| wanted.fetch(host)).collect());
         }
-        wanted.push_hook(&mut phases, HookMoment::BeforeSwitch, &changing, former_release);
+        wanted.push_hook(&mut phases, HookMoment::BeforeSwitch, &changing, |host| wanted.left(host));
         wanted.waves(&mut phases, &changing, |host| wanted.go_live(host))?;
-        wanted.push_hook(&mut phases, HookMoment::AfterSwitch, &changing, former_release);
+        wanted.push_hook(&mut phases, HookMoment::AfterSwitch, &changing, |host| wanted.left(host));
     }
     let drains: Vec<Lane> = changing.iter().map(|host| wanted.drain_old(host)).collect();
     if drains.iter().any(|lane| !lane.steps.is_empty()) {

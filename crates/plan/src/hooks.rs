@@ -24,8 +24,12 @@ impl Wanted<'_> {
         let is_new = |host: &&HostPlan<'a>| {
             self.again || former(host).is_none_or(|former| !former.same_bytes(&self.release))
         };
-        let first = changing.iter().find(is_new);
-        phases.push(title, false, first.map(|host| self.hook_lane(host, moment, hook)).into_iter().collect());
+        let Some(first) = changing.iter().find(is_new) else { return };
+        phases.push(title, false, vec![self.hook_lane(first, moment, hook)]);
+        if moment == HookMoment::AfterSwitch {
+            // That may have taken long.
+            phases.push("look again", false, changing.iter().map(|host| self.look_again(host)).collect());
+        }
     }
 
     fn hook_lane(&self, host: &HostPlan<'_>, moment: HookMoment, hook: &Hook) -> Lane {

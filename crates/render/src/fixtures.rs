@@ -235,7 +235,11 @@ fn until_gate() -> Vec<Vec<EventKind>> {
 pub(crate) fn deploy_events() -> Vec<Event> {
     let mut kinds = until_gate();
     kinds.push(vec![
-        EventKind::StepSucceeded { step: StepId(6), evidence: vec![evidence(true), evidence(true)], said: vec![] },
+        EventKind::StepSucceeded {
+            step: StepId(6),
+            evidence: vec![evidence(true), evidence(true)],
+            said: vec![],
+        },
         EventKind::Committed,
         started(7),
         started(8),

@@ -446,9 +446,7 @@ impl Actor {
                     | What::EndOneOff
                     | What::Fetch
                     | What::Prune
-                    | What::Swap => {
-                        Fate::Late(Millis(50 + self.inner().random.below(2_000)), error)
-                    }
+                    | What::Swap => Fate::Late(Millis(50 + self.inner().random.below(2_000)), error),
                     _ => Fate::AnswerLost(error),
                 }
             }

@@ -74,7 +74,9 @@ impl World {
             });
             if !repeats {
                 let moment = id.moment;
-                self.violated(format!("hooks: after {who} did {call} {moment} has begun {count} times in one run"));
+                self.violated(format!(
+                    "hooks: after {who} did {call} {moment} has begun {count} times in one run"
+                ));
             }
         }
     }
@@ -104,9 +106,8 @@ impl World {
 
 /// The switch is the plan's own, to the release that its hook comes before.
 fn goes_live(plan: &Plan, call: &Call, host: &HostId) -> bool {
-    let is_hook = |action: &Action| {
-        matches!(action, Action::RunHook { moment: HookMoment::BeforeSwitch, .. })
-    };
+    let is_hook =
+        |action: &Action| matches!(action, Action::RunHook { moment: HookMoment::BeforeSwitch, .. });
     let starts = |action: &Action| matches!(action, Action::Start { .. });
     call.detail == plan.release.tag.as_str()
         && plan.steps().any(|(_, _, step)| is_hook(&step.action))

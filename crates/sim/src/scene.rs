@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError};
 
 use lockgate_model::{
     BuiltinRouter, CommandGate, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment,
-    EnvironmentName, Gate, GateKind, GateTarget, Health, Hook, Hooks, HostId, HttpGate, HttpHealth, Millis, Project,
-    ProjectName, Release, Router, Runtime, Sampling, Service, ServiceName, Slot, SlotDelivery, Ssh,
+    EnvironmentName, Gate, GateKind, GateTarget, Health, Hook, Hooks, HostId, HttpGate, HttpHealth, Millis,
+    Project, ProjectName, Release, Router, Runtime, Sampling, Service, ServiceName, Slot, SlotDelivery, Ssh,
     StatusRange, Strategy, Tag, Template, Wave,
 };
 use lockgate_ports::fake::{Artifact, Behaviour, Catalogue, Machine, Program, SharedMachine, shared};

@@ -33,9 +33,12 @@ fn hook(reader: &mut Reader<'_>, source: &At<raw_hook::Hook>, moment: HookMoment
         return None;
     };
     let timeout = match &full.timeout {
-        Some(timeout) => {
-            reader.span_within("`timeout`", timeout, Millis::from_secs(1), Millis::from_secs(HOOK_SECONDS_MAX))
-        }
+        Some(timeout) => reader.span_within(
+            "`timeout`",
+            timeout,
+            Millis::from_secs(1),
+            Millis::from_secs(HOOK_SECONDS_MAX),
+        ),
         None => Some(HOOK_TIMEOUT_DEFAULT),
     };
     let only_warns = on_failure(reader, full, moment);
@@ -62,11 +65,7 @@ fn on_failure(reader: &mut Reader<'_>, full: &HookMapping, moment: HookMoment) -
     }
 }
 
-fn command(
-    reader: &mut Reader<'_>,
-    what: &str,
-    run: &At<Words>,
-) -> Option<Vec<lockgate_model::Template>> {
+fn command(reader: &mut Reader<'_>, what: &str, run: &At<Words>) -> Option<Vec<lockgate_model::Template>> {
     if let Some(place) = reference(run) {
         let message = format!("{what} cannot have `${{…}}`: its arguments are shown and kept");
         let hint = "it has the app's environment: write `$NAME` in a script, as in `[\"sh\", \"-c\", \"… \\\"$NAME\\\"\"]`";

@@ -7,8 +7,8 @@ use lockgate_model::{
     StatusRange, Verify,
 };
 
-use super::named::{header_name, key_name, unknown_environment};
 use super::hooks;
+use super::named::{header_name, key_name, unknown_environment};
 use super::probe_headers;
 use super::reader::{Holes, Reader, quote, reference, variable};
 use crate::at::{At, Either};

@@ -232,7 +232,10 @@ impl Cli {
         }
         let said = said(&output, secrets);
         if said.contains("is already in use by container") {
-            return Err(PortError::new(FailureKind::Conflict, format!("the container {name} is there already")));
+            return Err(PortError::new(
+                FailureKind::Conflict,
+                format!("the container {name} is there already"),
+            ));
         }
         let typed = self.found_in(&place.dir).await?.typed();
         Err(explain(place, &said, self.host.as_ref(), &typed))

@@ -9,9 +9,7 @@ use crate::api::ContainerSummary;
 use crate::compose::Compose;
 use crate::held::runs;
 use crate::image;
-use crate::labels::{
-    ENVIRONMENT_LABEL, HOOK_LABEL, HOOK_RUN_LABEL, PROJECT_LABEL, SERVICE_LABEL, label,
-};
+use crate::labels::{ENVIRONMENT_LABEL, HOOK_LABEL, HOOK_RUN_LABEL, PROJECT_LABEL, SERVICE_LABEL, label};
 use crate::overlay::Pins;
 
 /// What the engine may take beyond the grace to end a container.

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use lockgate_model::{Health, Millis, OwnEnd, Release, Slot, Tag, Template};
-use lockgate_ports::{Check, Diagnosis, OneOffs, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables};
+use lockgate_ports::{
+    Check, Diagnosis, OneOffs, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables,
+};
 
 use crate::compose::Compose;
 

@@ -70,9 +70,7 @@ impl OneOffs for Process {
         let said = script::run(self.host(), &what, &command).await?.stdout_text();
         match said.trim() {
             "started" => Ok(()),
-            "there" => {
-                Err(PortError::new(FailureKind::Conflict, format!("{what}: it was begun already")))
-            }
+            "there" => Err(PortError::new(FailureKind::Conflict, format!("{what}: it was begun already"))),
             said => {
                 let why = said.strip_prefix("error ").unwrap_or("its keeper said nothing");
                 Err(PortError::other(format!("{what}: {why}")).hint(format!("look at {folder} on the host")))
@@ -118,7 +116,8 @@ mod tests {
         let id = OneOffId { run: RunId(uuid::Uuid::from_u128(7)), moment: HookMoment::BeforeSwitch };
         assert_eq!(parse(&format!("{} runs", name(id))), Some((id, OneOffState::Runs)));
         assert_eq!(parse(&format!("{} ended 143", name(id))), Some((id, OneOffState::Ended(143))));
-        for odd in ["", "hook", "hook.x.y runs", &format!("{} ended", name(id)), &format!("{} ended x", name(id))]
+        for odd in
+            ["", "hook", "hook.x.y runs", &format!("{} ended", name(id)), &format!("{} ended x", name(id))]
         {
             assert_eq!(parse(odd), None, "{odd:?}");
         }

@@ -91,9 +91,7 @@ impl OneOffs for FakeRuntime {
 
     async fn begin(&self, wanted: &OneOff<'_>) -> Result<(), PortError> {
         let (id, release) = (wanted.id, wanted.release.clone());
-        self.0
-            .call(What::BeginOneOff, detail(id), move |machine| machine.begin_one_off(id, &release))
-            .await
+        self.0.call(What::BeginOneOff, detail(id), move |machine| machine.begin_one_off(id, &release)).await
     }
 
     async fn follow(&self, id: OneOffId, sink: &mut dyn LineSink) -> Result<(), PortError> {
