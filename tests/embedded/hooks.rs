@@ -62,7 +62,7 @@ fn a_migration_that_fails_changes_nothing() {
 }
 
 #[test]
-fn a_migration_that_takes_too_long_is_ended_and_so_is_one_that_somebody_breaks_off() {
+fn a_migration_that_takes_too_long_is_ended() {
     let project = Project::with(&hooks("    before_switch: { run: ./migrate, timeout: 2s }\n"));
     migrate(&project, "");
     project.deploy("v1");
@@ -71,6 +71,21 @@ fn a_migration_that_takes_too_long_is_ended_and_so_is_one_that_somebody_breaks_o
     project.expect_settled("v1");
     let sleeps = || processes::below(project.root()).into_iter().any(|process| process.runs("sleep"));
     assert!(!sleeps());
+}
+
+#[test]
+fn ctrl_c_ends_a_migration_and_changes_nothing() {
+    let project = Project::with(&hooks(BEFORE));
+    migrate(&project, "");
+    project.deploy("v1");
+    migrate(&project, "exec sleep 300");
+    let running = project.start("deploy web v2");
+    let sleeps = || processes::below(project.root()).into_iter().any(|process| process.runs("sleep"));
+    wait_for("the migration", 30, || sleeps().then_some(()));
+    running.signal(rustix::process::Signal::INT);
+    running.end().expect(1).says(&["interrupted by the user"]);
+    assert!(!sleeps());
+    project.expect_settled("v1");
 }
 
 /// The one who deploys is killed in the middle of it, and the next one waits for it.

@@ -10,6 +10,7 @@ mod demo;
 mod died;
 mod environment;
 mod everyday;
+mod exec;
 mod forged;
 mod guide;
 mod held;

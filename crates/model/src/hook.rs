@@ -6,12 +6,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Millis, Template};
+use crate::{Millis, Template, quoted};
 
 /// Longest time of a hook that names none.
 pub const HOOK_TIMEOUT_DEFAULT: Millis = Millis::from_secs(600);
 /// Longest time that a hook may name, in seconds: a day.
 pub const HOOK_SECONDS_MAX: u64 = 86_400;
+
+/// Of a long command so many characters are shown.
+const SHOWN_CHARS_MAX: usize = 80;
 
 /// The hooks of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,17 +85,26 @@ impl FromStr for HookMoment {
     }
 }
 
-/// The program and its arguments, as they are written.
+/// The program and its arguments as they are written, on one line and cut where they are long.
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let argv: Vec<&str> = self.argv.iter().map(Template::as_str).collect();
-        f.write_str(&argv.join(" "))
+        f.write_str(&quoted(&argv.join(" "), SHOWN_CHARS_MAX))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_command_is_shown_in_short_and_on_one_line() {
+        let script = format!("set -e\n./migrate {}", "x".repeat(200));
+        let argv = ["sh", "-c", &script].map(|part| Template::new(part).unwrap()).to_vec();
+        let hook = Hook { argv, timeout: HOOK_TIMEOUT_DEFAULT, repeat: false, only_warns: false };
+        let shown = hook.to_string();
+        assert!(shown.starts_with("sh -c set -e\\n./migrate xxx") && shown.chars().count() <= 81, "{shown}");
+    }
 
     #[test]
     fn a_moment_is_read_as_it_is_written() {

@@ -429,6 +429,7 @@ impl World {
 
     /// Hears every event of every orchestrator.
     pub fn hear(&self, event: &Event) {
+        self.hear_of_hooks(event);
         match &event.kind {
             EventKind::RunStarted { plan, .. } => {
                 self.known().plans.entry(event.run).or_insert_with(|| Arc::new((**plan).clone()));

@@ -113,6 +113,18 @@ impl Cli {
         args: &[&str],
         seconds_max: u64,
     ) -> Result<Output, PortError> {
+        let command = self.command(place, files, env, args).await?;
+        command.timeout(Millis::from_secs(seconds_max)).exec_on(self.host.as_ref()).await
+    }
+
+    /// As [`Cli::run`] runs it.
+    pub(crate) async fn command(
+        &self,
+        place: &Place,
+        files: &[&str],
+        env: &BTreeMap<String, String>,
+        args: &[&str],
+    ) -> Result<Command, PortError> {
         let found = self.found_in(&place.dir).await?;
         let mut command = Command::new(found.argv()).cwd(&place.dir);
         for file in files {
@@ -128,12 +140,7 @@ impl Cli {
         for (name, value) in self.locator.address().await?.variables() {
             command = command.env(name, value);
         }
-        command
-            .env("COMPOSE_IGNORE_ORPHANS", "true")
-            .env("COMPOSE_ANSI", "never")
-            .timeout(Millis::from_secs(seconds_max))
-            .exec_on(self.host.as_ref())
-            .await
+        Ok(command.env("COMPOSE_IGNORE_ORPHANS", "true").env("COMPOSE_ANSI", "never"))
     }
 
     /// The services of the place's files, as Compose reads them.

@@ -14,6 +14,7 @@ mod dot_env;
 mod engine;
 mod engine_address;
 mod engine_tls;
+mod enter;
 mod environment;
 mod exclusive;
 mod found_cli;

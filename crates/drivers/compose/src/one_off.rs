@@ -100,7 +100,7 @@ impl OneOffs for Compose {
                 .hint("it was removed after it was fetched: deploy again"));
         };
         let pins = Pins { release, image: &image, own: None, pull_policy: !cli.is_v1() };
-        let overlay = self.write_one_off(&place, &pins, id).await?;
+        let overlay = self.write_one_off(&place, &pins, Some(id)).await?;
         let env = self.interpolation(slot, Some(release.tag.as_str()));
         let secrets: Vec<&str> = self.service.env.values().map(lockgate_model::Secret::reveal).collect();
         let begun = self.cli.run_once(&place, &overlay, &env, &secrets, &name(id), argv).await;

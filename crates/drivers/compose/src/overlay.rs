@@ -36,15 +36,15 @@ impl Compose {
         Ok(file)
     }
 
-    /// The same for a program that runs once in the place.
+    /// The same for a program that runs once in the place: a hook, or without an `id` a person's.
     pub(crate) async fn write_one_off(
         &self,
         place: &Place,
         pins: &Pins<'_>,
-        id: OneOffId,
+        id: Option<OneOffId>,
     ) -> Result<String, PortError> {
-        let file =
-            format!(".lockgate/{}.{}.{}.{}.yml", id.moment, self.environment, self.service.name, place.slot);
+        let what = id.map_or("exec", |id| id.moment.as_str());
+        let file = format!(".lockgate/{what}.{}.{}.{}.yml", self.environment, self.service.name, place.slot);
         let mut document = self.overlay(&place.service, place.slot, pins);
         relabel(&mut document["services"][&place.service], id);
         self.write_document(place, &file, &document).await?;
@@ -98,12 +98,14 @@ fn escape(value: &str) -> String {
 }
 
 /// The labels of a slot's container as those of one that no slot holds.
-fn relabel(service: &mut Value, id: OneOffId) {
+fn relabel(service: &mut Value, id: Option<OneOffId>) {
     // One-off or not, it is not to be started again.
     service["restart"] = "no".into();
     if let Some(labels) = service["labels"].as_object_mut() {
         labels.remove(SLOT_LABEL);
-        labels.insert(HOOK_LABEL.to_owned(), id.moment.as_str().into());
-        labels.insert(HOOK_RUN_LABEL.to_owned(), id.run.to_string().into());
+        if let Some(id) = id {
+            labels.insert(HOOK_LABEL.to_owned(), id.moment.as_str().into());
+            labels.insert(HOOK_RUN_LABEL.to_owned(), id.run.to_string().into());
+        }
     }
 }

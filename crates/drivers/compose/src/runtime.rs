@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use lockgate_model::{Health, Millis, OwnEnd, Release, Slot, Tag, Template};
 use lockgate_ports::{
-    Check, Diagnosis, OneOffs, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables,
+    Check, Command, Diagnosis, OneOffs, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables,
 };
 
 use crate::compose::Compose;
@@ -85,6 +85,20 @@ impl Runtime for Compose {
 
     async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
         self.exec_in(slot, argv, limit).await
+    }
+
+    async fn entering(&self, slot: Slot, argv: &[String], is_tty: bool) -> Result<Command, PortError> {
+        self.enter(slot, argv, is_tty).await
+    }
+
+    async fn beside(
+        &self,
+        slot: Slot,
+        release: &Release,
+        argv: &[String],
+        is_tty: bool,
+    ) -> Result<Command, PortError> {
+        self.enter_new(slot, release, argv, is_tty).await
     }
 
     fn one_offs(&self) -> Option<&dyn OneOffs> {

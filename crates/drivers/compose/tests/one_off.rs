@@ -132,3 +132,31 @@ async fn a_program_that_the_image_does_not_have_is_said_and_leaves_nothing_that_
         docker(&["ps", "-aq", "--filter", &format!("name={}", id(9).run)]).is_empty()
     });
 }
+
+/// A person's program, by the commands that `exec` runs.
+#[tokio::test]
+async fn a_persons_program_runs_in_the_slots_container_or_in_one_of_its_own() {
+    for cli in [ComposeCli::Plugin, ComposeCli::Standalone] {
+        if !ready(Some(cli)) {
+            continue;
+        }
+        let world = World::new();
+        world.publish("v1");
+        let compose = world.compose(world.folders()).compose_cli(cli);
+        let v1 = fetched(&compose, "v1").await;
+        let mut argv = shell("echo \"$1 $TOKEN $LOCKGATE_SLOT\"; exit 9");
+        argv.extend(["sh", "it's $HOME"].map(str::to_owned));
+        let gone = compose.entering(Slot::Blue, &argv, false).await.unwrap_err();
+        assert_eq!(gone.kind, FailureKind::NotFound, "{gone}");
+        compose.start(Slot::Blue, &v1).await.unwrap();
+        let inside = compose.entering(Slot::Blue, &argv, false).await.unwrap();
+        let beside = compose.beside(Slot::Blue, &v1, &argv, false).await.unwrap();
+        for command in [inside, beside] {
+            let output = world.host.exec(&command.timeout(Millis::from_secs(60))).await.unwrap();
+            assert_eq!(output.code, 9, "{cli:?}: {}", output.stderr_text());
+            assert_eq!(output.stdout_text(), "it's $HOME a$b ${HOME} \"q\" blue\n", "{cli:?}");
+        }
+        assert_eq!(compose.slots().await.unwrap().len(), 1);
+        assert_eq!(compose.one_offs().unwrap().seen().await.unwrap(), []);
+    }
+}

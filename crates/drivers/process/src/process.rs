@@ -265,6 +265,23 @@ impl Process {
             .hint(format!("look at {} on the host", filled.folder))
     }
 
+    async fn running_in(&self, slot: Slot) -> Result<Seen, PortError> {
+        let held = self.look().await?.remove(&slot).filter(|held| held.alive);
+        held.ok_or_else(|| PortError::not_found(format!("no process of {slot} runs")))
+    }
+
+    /// A program beside the slot's process, in its folder and with its environment.
+    async fn inside(&self, slot: Slot, held: &Seen, argv: Vec<String>) -> Result<Command, PortError> {
+        let record = &held.record;
+        let port = record.port.to_string();
+        let mut command = Command::new(argv).cwd(self.fill(slot, &record.release.tag)?.folder);
+        let own = self.environment_of(held).await?;
+        for (name, value) in self.variables(slot, record, &port, own.as_ref()) {
+            command = command.env(name, value);
+        }
+        Ok(command)
+    }
+
     async fn seen_in(&self, slot: Slot, port: Option<u16>) -> Result<Vec<Finding>, PortError> {
         let seen = self.look().await?;
         let Some(seen) = seen.get(&slot) else { return Ok(vec![format!("{slot} holds nothing")]) };
@@ -392,10 +409,7 @@ impl Runtime for Process {
     }
 
     async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
-        let held = self.look().await?.remove(&slot).filter(|held| held.alive);
-        let Some(held) = held else {
-            return Err(PortError::not_found(format!("no process of {slot} runs")));
-        };
+        let held = self.running_in(slot).await?;
         let record = &held.record;
         let vars = Vars {
             service: Some(&self.service().name),
@@ -410,14 +424,27 @@ impl Runtime for Process {
         };
         let argv: Vec<String> = argv.iter().map(fill).collect::<Result<_, _>>()?;
         let argv = command::with_port(&argv, record.port);
-        let folder = self.fill(slot, &record.release.tag)?.folder;
-        let port = record.port.to_string();
-        let mut command = Command::new(argv).cwd(folder).timeout(limit);
-        let own = self.environment_of(&held).await?;
-        for (name, value) in self.variables(slot, record, &port, own.as_ref()) {
+        self.host().exec(&self.inside(slot, &held, argv).await?.timeout(limit)).await
+    }
+
+    async fn entering(&self, slot: Slot, argv: &[String], _is_tty: bool) -> Result<Command, PortError> {
+        let held = self.running_in(slot).await?;
+        self.inside(slot, &held, argv.to_vec()).await
+    }
+
+    async fn beside(
+        &self,
+        slot: Slot,
+        release: &Release,
+        argv: &[String],
+        _is_tty: bool,
+    ) -> Result<Command, PortError> {
+        self.require_bytes(release).await?;
+        let mut command = Command::new(argv.to_vec()).cwd(self.fill(slot, &release.tag)?.folder);
+        for (name, value) in self.variables_of(slot, release, None) {
             command = command.env(name, value);
         }
-        self.host().exec(&command).await
+        Ok(command)
     }
 
     fn one_offs(&self) -> Option<&dyn OneOffs> {
