@@ -75,6 +75,12 @@ case "${INPUT_COMMAND:-trigger}" in
     [ -z "${INPUT_COMMITTED_AT:-}" ] || args+=("--committed-at=$INPUT_COMMITTED_AT")
     [ -z "${INPUT_WAIT:-}" ] || args+=("--wait=$INPUT_WAIT")
     [ -z "${INPUT_CACERT:-}" ] || args+=("--cacert=$INPUT_CACERT")
+    if [ -n "${INPUT_CACERT_PEM:-}" ]; then
+      [ -z "${INPUT_CACERT:-}" ] || fail "cacert: and cacert-pem: came together" "give the file or its text"
+      pem=$(mktemp "${RUNNER_TEMP:-/tmp}/lockgate-cacert.XXXXXX")
+      printf '%s\n' "$INPUT_CACERT_PEM" >"$pem"
+      args+=("--cacert=$pem")
+    fi
     case "${INPUT_FORCE:-false}" in
       true) args+=(--force) ;;
       false | "") ;;

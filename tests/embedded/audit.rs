@@ -54,7 +54,11 @@ fn tamper(path: &Path, sql: &'static str) {
 fn the_audit_is_read_and_checked_without_a_daemon() {
     let project = Project::with(&Setup::default());
     let path = project.path("m1/.lockgate/journal.db");
-    project.run("audit").expect(0).says(&["there is no entry in the audit"]);
+    project
+        .run("audit")
+        .expect(0)
+        .says(&["there is no entry in the audit", "by hand is in `lockgate history`"]);
+    project.run("audit --help").expect(0).says(&["Signed calls to `lockgate serve`", "is in `history`"]);
     project.run("audit verify").expect(0).says(&["there is no entry in the audit"]);
     assert!(!path.exists(), "looking makes nothing");
     write(&path, "shop", 0..5);

@@ -72,6 +72,29 @@ fn without_systemd_it_says_what_to_do_instead() {
     let ran = set_up(&project, "setup --daemon").expect(1);
     let command =
         format!("{} -c {} serve", env!("CARGO_BIN_EXE_lockgate"), project.path("lockgate.yaml").display());
-    ran.says(&["does not run systemd", &command, "KELVIN_SECRET", "`@reboot ", "--dry-run"]);
+    let ran = ran.says(&["does not run systemd", &command, "KELVIN_SECRET", "`@reboot ", "--dry-run"]);
+    // The line has the secret's file, which another hint fills: see the unit tests of `kept`.
+    ran.says(&[
+        "`@reboot root set -a; . /etc/lockgate/kelvin-test.env; exec ",
+        "/etc/cron.d/lockgate-kelvin-test",
+        "grep -E '^export (KELVIN_SECRET|KELVIN_SLACK)='",
+        "cat >/etc/lockgate/kelvin-test.env",
+    ]);
     assert!(!Path::new("/etc/systemd/system/lockgate-kelvin-test.service").exists());
+}
+
+#[test]
+fn what_the_daemon_would_not_find_in_its_own_tmp_is_told() {
+    let project = project();
+    let root = project.root().display().to_string();
+    let ran = set_up(&project, "setup --daemon --dry-run").expect(0);
+    match root.starts_with("/tmp/") || root.starts_with("/var/tmp/") {
+        true => drop(ran.says(&[&format!("the daemon would not find {root}"), "`PrivateTmp="])),
+        false => assert!(!ran.stderr.contains("would not find"), "{ran}"),
+    }
+    let path = project.path("lockgate.yaml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let gate = "    after: [{ command: { run: \"/tmp/lockgate-smoke now\" } }]\n    runtime:";
+    std::fs::write(&path, config.replace("    runtime:", gate)).unwrap();
+    set_up(&project, "setup --daemon --dry-run").expect(0).says(&["/tmp/lockgate-smoke", "`PrivateTmp="]);
 }

@@ -31,6 +31,12 @@ fn it_serves_by_tls_and_by_a_socket_until_it_is_stopped() {
         "is running here, process",
         "/deploy deploys web to prod",
     ]);
+    // A port of its own at each start cannot be asked; the socket can, and says whose it is.
+    served.run("serve --check").expect(0).says(&[
+        "! listen 127.0.0.1:0: not tried: ",
+        "✓ listen unix:",
+        "and answers there",
+    ]);
     // Everybody else needs no secret.
     served.project.run("status web").expect(0).says(&["web"]);
 

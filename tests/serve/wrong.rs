@@ -45,6 +45,58 @@ fn all_that_would_be_wrong_is_said_without_serving() {
 }
 
 #[test]
+fn what_was_not_tried_is_not_ticked_and_a_daemon_that_runs_is_asked() {
+    let served = Served::new("[]");
+    let daemon = served.start();
+    let file = served.project.path("m1/lockgate.yaml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let at = |port: u16| {
+        std::fs::write(&file, config.replace("127.0.0.1:0", &format!("127.0.0.1:{port}"))).unwrap();
+        served.run("serve --check").expect(0)
+    };
+    let own = daemon.address.port();
+    at(own)
+        .says(&[&format!("✓ listen 127.0.0.1:{own}: `lockgate serve` is running here"), "and answers there"]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    at(free).says(&[
+        &format!("! listen 127.0.0.1:{free}"),
+        "does not listen there; the place is free",
+        "`lockgate serve --upgrade`",
+    ]);
+    let other = Served::new("[]");
+    let others = other.start();
+    let taken = others.address.port();
+    at(taken).says(&[&format!("! listen 127.0.0.1:{taken}"), "shows another certificate than the file has"]);
+    others.stop().expect(0);
+    daemon.stop().expect(0);
+}
+
+#[test]
+fn a_certificate_that_clients_do_not_take_is_told_before_they_say_so() {
+    let served = Served::new("[]");
+    let made = |words: &str| {
+        let keys = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout key.pem";
+        let command = words.replace("KEYS", keys);
+        let mut shell = std::process::Command::new("sh");
+        let output = shell.args(["-c", &command]).current_dir(served.project.root()).output().unwrap();
+        assert!(output.status.success(), "{command}: {output:?}");
+    };
+    made("openssl req -x509 KEYS -days 30 -out cert.pem");
+    served.run("serve --check").expect(0).says(&[
+        "✓ certificate: it fits its key",
+        "! certificate: it is for no name at all: it has no subjectAltName",
+        "! certificate: it is marked as an authority's own (CA:TRUE)",
+        "openssl req -x509",
+    ]);
+    made(
+        "openssl req -new KEYS -out request && openssl x509 -req -days 30 -in request -signkey key.pem -out cert.pem",
+    );
+    let old = served.run("serve --check").expect(1);
+    let old = old.says(&["✗ certificate: ", "cert.pem is a certificate of X.509 v1", "openssl req -x509"]);
+    assert!(!old.stdout.contains("private key"), "{old}");
+}
+
+#[test]
 fn without_a_secret_nothing_is_served_and_all_else_works() {
     let served = Served::new("[]");
     let project = &served.project;

@@ -82,6 +82,27 @@ fn an_input_is_a_value_and_never_a_part_of_the_script_or_an_option() {
 }
 
 #[test]
+fn certificates_come_as_a_file_or_as_their_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let shows = program(
+        folder.path(),
+        "shows",
+        "#!/bin/sh\nfor argument; do case $argument in --cacert=*) cat \"${argument#--cacert=}\";; esac; done\n",
+    );
+    let pem = "-----BEGIN CERTIFICATE-----\n$(touch evil)\n-----END CERTIFICATE-----";
+    std::fs::write(folder.path().join("ca.pem"), "of a file\n").unwrap();
+    let binary = ("BINARY", shows.to_str().unwrap());
+    let text = run(action(folder.path(), &[binary, ("CACERT_PEM", pem)])).expect(0);
+    assert_eq!(text.stdout, format!("{pem}\n"));
+    let file = run(action(folder.path(), &[binary, ("CACERT", "ca.pem")])).expect(0);
+    assert_eq!(file.stdout, "of a file\n");
+    let none = run(action(folder.path(), &[binary, ("CACERT_PEM", "")])).expect(0);
+    assert_eq!(none.stdout, "");
+    let both = [binary, ("CACERT", "ca.pem"), ("CACERT_PEM", pem)];
+    run(action(folder.path(), &both)).expect(2).says(&["cacert: and cacert-pem: came together"]);
+}
+
+#[test]
 fn what_has_another_checksum_is_not_run() {
     let folder = tempfile::tempdir().unwrap();
     let evil = program(folder.path(), "evil", "#!/bin/sh\ntouch \"$RUNNER_TEMP/ran\"\n");

@@ -1,6 +1,7 @@
 //! Against a real `lockgate serve`, with TLS.
 
 use lockgate_model::Exit;
+use rustix::process::Signal;
 
 use super::site::{ABSENT, BAD, NEWER, OLDER, Site};
 use super::{SECRET, trigger};
@@ -69,6 +70,16 @@ fn a_release_that_fails_its_smoke_check_is_rolled_back_and_ci_says_why() {
 
 #[test]
 fn a_daemon_that_is_killed_loses_no_run_and_ci_comes_back_to_it() {
+    run_goes_on_with_the_next(Signal::KILL);
+}
+
+/// Also by who does not wait: the run is theirs.
+#[test]
+fn a_daemon_that_is_stopped_leaves_the_run_and_ci_follows_it_to_the_next() {
+    run_goes_on_with_the_next(Signal::TERM);
+}
+
+fn run_goes_on_with_the_next(signal: Signal) {
     let gate = "[{ name: wait, command: \"ROOT/gate\" }]".to_owned();
     let mut site = Site::with(Setup { before: gate, ..Setup::default() });
     site.project.script(
@@ -82,7 +93,7 @@ fn a_daemon_that_is_killed_loses_no_run_and_ci_comes_back_to_it() {
     site.project.wait_at_gate(NEWER);
     call.wait_until_printed("accepted as run ");
     let daemon = site.daemon.take().unwrap();
-    daemon.signal(rustix::process::Signal::KILL);
+    daemon.signal(signal);
     daemon.end();
     call.wait_until_printed("; again in ");
     site.project.open_gate();

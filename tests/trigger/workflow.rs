@@ -66,6 +66,60 @@ fn it_is_written_into_the_repository_once_and_never_over_another_one() {
     assert_eq!(std::fs::read_to_string(&target).unwrap(), own);
 }
 
+/// On the machine of the daemon, say, where lockgate.yaml lies.
+#[test]
+fn where_there_is_no_repository_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = init(folder.path(), "--service web").expect(0);
+    assert!(said.stderr.contains("is in no git repository") && said.stderr.contains("hint: "), "{said}");
+    assert!(folder.path().join(".github/workflows/deploy.yml").exists());
+    let (_folder, within, _) = repository();
+    let said = init(&within, "--service web").expect(0);
+    assert!(!said.stderr.contains("repository, and"), "{said}");
+}
+
+/// The script that it has, as a runner runs it: what fetches is a double, and so is what is fetched.
+#[test]
+fn the_certificates_of_the_settings_are_handed_to_the_program() {
+    let (folder, within, _) = repository();
+    let text = init(&within, "--service web --print").expect(0).stdout;
+    let script: String = text
+        .lines()
+        .skip_while(|line| line.trim() != "run: |")
+        .skip(1)
+        .map(|line| format!("{}\n", line.trim_start_matches("          ")))
+        .collect();
+    let bin = folder.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let program = |name: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let file = bin.join(name);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    program(
+        "curl",
+        "#!/bin/sh\nprintf '#!/bin/sh\\nprintf \"<%%s>\" \"$@\"\\n' >\"$RUNNER_TEMP/lockgate\"\n",
+    );
+    program("sha256sum", "#!/bin/sh\ncat >/dev/null\n");
+    let with = |cacert: &str| {
+        let mut bash = Command::new("bash");
+        // As runners call it.
+        bash.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", &script]);
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        bash.env("PATH", path).env("RUNNER_TEMP", folder.path()).env("CACERT", cacert);
+        bash.env("LOCKGATE_URL", "https://shop.example/deploy").env("COMMITTED_AT", "");
+        bash.env("PROGRAM_URL", "").env("PROGRAM_SHA256", "");
+        run(bash).expect(0).stdout
+    };
+    let fixed = "<trigger><--service=web><--committed-at=><--wait=10m>";
+    assert_eq!(with(""), format!("{fixed}<--><https://shop.example/deploy>"));
+    let file = folder.path().join("cacert.pem");
+    let wanted = format!("{fixed}<--cacert={}><--><https://shop.example/deploy>", file.display());
+    assert_eq!(with("two\nlines"), wanted);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "two\nlines\n");
+}
+
 #[test]
 fn what_is_built_is_what_the_configuration_says() {
     let (_folder, within, target) = repository();

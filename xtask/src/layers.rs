@@ -54,7 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-http", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-local", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
     ("lockgate-process", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
-    ("lockgate-notify", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-notify", &["lockgate-model", "lockgate-ports", "lockgate-signature"]),
     ("lockgate-registry", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-store", &["lockgate-model", "lockgate-engine", "lockgate-ports", "lockgate-own"]),
     ("lockgate-ssh", &["lockgate-model", "lockgate-ports", "lockgate-own"]),

@@ -94,7 +94,8 @@ pub enum Command {
     },
     /// Past runs, newest first; with --env only those of that environment
     History(History),
-    /// Who asked for what, from where, and what came of it, newest first
+    /// Signed calls to `lockgate serve`: who asked for what, from where, and what came of it, newest first. What was done by hand
+    /// or by a schedule is in `history`
     Audit(Audit),
     /// A slot's last log lines
     Logs {

@@ -1,6 +1,6 @@
 //! What must not be told: what this machine's environment and the configuration hold as secrets.
 
-use lockgate_model::{Mask, Notify, Project, Secret, StateLocation, is_secret_name, secret_variables};
+use lockgate_model::{Mask, NotifyTo, Project, Secret, StateLocation, is_secret_name, secret_variables};
 
 /// Of this process's environment, which the programs of gates have too.
 pub fn of_environment() -> Vec<Secret> {
@@ -13,9 +13,14 @@ pub fn of_environment() -> Vec<Secret> {
 /// Of the environment and of the project: where people are told, logins for registries, what calls are signed with and the store, and those variables of services whose names say so. (What
 /// else is in a service's `env` is masked where that service's app or gates speak.)
 pub fn of_project(project: &Project) -> Vec<Secret> {
-    let told = project.notify.iter().flat_map(|notify| match notify {
-        Notify::Slack { webhook: secret, .. } | Notify::SlackBot { token: secret, .. } => vec![secret],
-        Notify::Webhook { url, headers } => std::iter::once(url).chain(headers.values()).collect(),
+    let told = project.notify.iter().flat_map(|notify| match &notify.to {
+        NotifyTo::Slack { webhook: secret, .. }
+        | NotifyTo::SlackBot { token: secret, .. }
+        | NotifyTo::GitHub { token: secret, .. } => vec![secret],
+        NotifyTo::Webhook { url, headers, secret } => {
+            std::iter::once(url).chain(headers.values()).chain(secret).collect()
+        }
+        NotifyTo::Email(email) => email.login.iter().map(|(_, password)| password).collect(),
     });
     let variables = project.services.values().flat_map(|service| &service.env);
     let named = variables.filter(|(name, _)| is_secret_name(name)).map(|(_, value)| value);

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use lockgate_engine::{Clock, EventSink, TTL_SECONDS};
 use lockgate_local::Local;
-use lockgate_model::{Millis, Notify, Project, RunId, Timestamp};
+use lockgate_model::{Millis, NotifyTo, Project, RunId, Timestamp};
 use lockgate_orchestrator::{Beside, InProcess, Parts, Spawn, StateFiles, Teller};
 use lockgate_ports::{Check, Notifier};
 use lockgate_render::rfc3339;
@@ -137,17 +137,23 @@ fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
         .notify
         .iter()
         .map(|notify| -> Arc<dyn Notifier> {
-            match notify {
-                Notify::Slack { webhook, channel } => {
+            let notifier: Arc<dyn Notifier> = match &notify.to {
+                NotifyTo::Slack { webhook, channel } => {
                     Arc::new(lockgate_notify::Slack::new(webhook.clone(), channel.clone()))
                 }
-                Notify::SlackBot { token, channel, api } => {
+                NotifyTo::SlackBot { token, channel, api } => {
                     Arc::new(lockgate_notify::SlackBot::new(token.clone(), channel.clone(), api.clone()))
                 }
-                Notify::Webhook { url, headers } => {
-                    Arc::new(lockgate_notify::Webhook::new(url.clone(), headers.clone()))
+                NotifyTo::Webhook { url, headers, secret } => {
+                    let webhook = lockgate_notify::Webhook::new(url.clone(), headers.clone());
+                    Arc::new(webhook.signed_with(secret.clone()))
                 }
-            }
+                NotifyTo::GitHub { token, repository, api } => {
+                    Arc::new(lockgate_notify::GitHub::new(token.clone(), repository.clone(), api.clone()))
+                }
+                NotifyTo::Email(email) => Arc::new(lockgate_notify::Mail::new(email.clone())),
+            };
+            Arc::new(lockgate_notify::Routed::new(notifier, notify.about.clone()))
         })
         .collect()
 }

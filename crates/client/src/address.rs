@@ -88,6 +88,23 @@ impl Address {
         &self.0
     }
 
+    /// The same place, by TLS where this is without, and the other way round.
+    pub(crate) fn otherwise(&self) -> Option<Self> {
+        let (scheme, port) = (if self.is_plain() { "https" } else { "http" }, self.0.port_or_known_default());
+        let mut url = self.0.clone();
+        url.set_scheme(scheme).ok()?;
+        url.set_port(port).ok()?;
+        Some(Self(url))
+    }
+
+    pub(crate) fn is_plain(&self) -> bool {
+        self.0.scheme() == "http"
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        is_loopback(&self.0)
+    }
+
     /// Past any proxy of the environment: what is on this machine, and whatever is not encrypted.
     pub(crate) fn is_direct(&self) -> bool {
         self.0.scheme() == "http" || is_loopback(&self.0)
@@ -155,6 +172,19 @@ mod tests {
             assert_eq!(refused(text), message);
         }
         assert!(refused(&format!("https://shop.example/{}", "x".repeat(5_000))).len() < 100);
+    }
+
+    #[test]
+    fn the_other_way_to_speak_http_is_at_the_same_port() {
+        for (one, other) in [
+            ("https://shop.example/deploy", "http://shop.example:443/deploy"),
+            ("http://127.0.0.1:8443/deploy", "https://127.0.0.1:8443/deploy"),
+            ("http://localhost/deploy", "https://localhost:80/deploy"),
+        ] {
+            let address = Address::new(one, false).unwrap().otherwise().unwrap();
+            assert_eq!(address.to_string(), other);
+            assert_eq!(address.otherwise().unwrap().to_string(), one);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::sse::{Frame, Frames};
+use crate::trust::Distrust;
 
 /// Until the head of an answer is there.
 const HEAD_SECONDS_MAX: u64 = 60;
@@ -33,6 +34,8 @@ pub(crate) struct Lost {
     pub sent: bool,
     /// Another try comes to the same.
     pub is_final: bool,
+    /// It may be that TLS was spoken to who speaks none, or the other way round.
+    pub is_misunderstood: bool,
     pub failure: Failure,
 }
 
@@ -196,42 +199,46 @@ fn default_wait(answer: &DeployAnswer) -> Option<Duration> {
 
 fn broken(place: &str, what: &str) -> Lost {
     let failure = Failure::new(FailureKind::Unreachable, format!("the answer of {place} {what}"));
-    Lost { sent: true, is_final: false, failure }
+    Lost { sent: true, is_final: false, is_misunderstood: false, failure }
 }
 
 fn silent(place: &str, what: &str, seconds: u64) -> Lost {
     let failure = Failure::new(FailureKind::TimedOut, format!("{place} {what} within {seconds} s"));
-    Lost { sent: true, is_final: false, failure }
+    Lost { sent: true, is_final: false, is_misunderstood: false, failure }
 }
 
 fn unsent(place: &str, problem: reqwest::Error) -> Lost {
     let problem = problem.without_url();
     let cause = root_cause(&problem);
     if !problem.is_connect() {
-        return broken(place, &format!("did not come: {cause}"));
+        // Who expects TLS answers plain HTTP with an alert, which is no HTTP, or with nothing.
+        return Lost { is_misunderstood: true, ..broken(place, &format!("did not come: {cause}")) };
     }
-    let failure = Failure::new(FailureKind::Unreachable, format!("cannot connect to {place}: {cause}"));
+    let failure =
+        |cause: &str| Failure::new(FailureKind::Unreachable, format!("cannot connect to {place}: {cause}"));
+    let unsent = |is_final, failure| Lost { sent: false, is_final, is_misunderstood: false, failure };
     let tls = causes(&problem).into_iter().find_map(|cause| cause.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidCertificate(_)) => Lost {
-            sent: false,
-            is_final: true,
-            failure: failure.hint(
-                "this machine does not trust its certificate: check its name and its dates; that of an authority of your own \
-                 is given with --cacert FILE",
-            ),
-        },
-        Some(rustls::Error::InvalidMessage(_)) => Lost {
-            sent: false,
-            is_final: true,
-            failure: failure.hint("it speaks no TLS: see which port its `serve.listen` with `tls` has"),
-        },
-        _ => Lost {
-            sent: false,
-            is_final: false,
-            failure: failure.hint("check its name, that lockgate serve runs, and the way to it"),
-        },
+    if let Some(distrust) = tls.and_then(Distrust::behind) {
+        let failure = failure(&distrust.to_string());
+        return unsent(true, distrust.hints.iter().fold(failure, |failure, hint| failure.hint(hint)));
     }
+    match tls {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            let hint = "it speaks no TLS: see which port its `serve.listen` with `tls` has";
+            Lost { is_misunderstood: true, ..unsent(true, failure(&cause).hint(hint)) }
+        }
+        _ => {
+            let hint = "check its name, that lockgate serve runs, and the way to it";
+            Lost { is_misunderstood: is_cut(&problem), ..unsent(false, failure(&cause).hint(hint)) }
+        }
+    }
+}
+
+/// The other side ended the connection, as one may that is greeted with TLS and speaks none.
+fn is_cut(problem: &reqwest::Error) -> bool {
+    use std::io::ErrorKind as Io;
+    let kinds = causes(problem).into_iter().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    kinds.map(std::io::Error::kind).any(|kind| matches!(kind, Io::UnexpectedEof | Io::ConnectionReset))
 }
 
 /// The innermost error, which is the one that says something.

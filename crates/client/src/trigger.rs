@@ -9,13 +9,13 @@ use lockgate_model::{
 use lockgate_signature::{
     GITHUB_HEADER, ID_HEADER, Message, SIGNATURE_HEADER, SigningSecret, TIMESTAMP_HEADER,
 };
+use reqwest::RequestBuilder;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Certificate, RequestBuilder};
 use tokio::time::{Instant, sleep};
 
 use crate::exchange::{Came, Listener, Lost, exchange};
 use crate::sse::Frame;
-use crate::{Address, Asked, Delivery, End, NoAnswer};
+use crate::{Address, Asked, Delivery, End, NoAnswer, scheme, trust};
 
 const CONNECT_SECONDS_MAX: u64 = 10;
 /// Tries behind one another in which nothing is heard.
@@ -40,7 +40,7 @@ pub struct Options {
     pub address: Address,
     /// What both ends know.
     pub secret: SigningSecret,
-    /// Certificates (PEM) of authorities that are trusted beside the system's.
+    /// Certificates (PEM) that are trusted beside the system's authorities: of further ones, or the daemon's very own.
     pub roots: Option<Vec<u8>>,
     /// For everything. What was begun goes on behind it.
     pub limit: Millis,
@@ -85,6 +85,8 @@ struct Following<'a> {
     accepted: bool,
     /// Tries behind one another in which nothing was heard.
     lost: u32,
+    /// Daemons behind one another that stopped, and of which nothing new was heard.
+    stopped: u32,
     /// No stream is asked for any more.
     polls: bool,
     address: &'a Address,
@@ -94,20 +96,12 @@ impl Client {
     /// # Errors
     /// Where the roots are no certificates, or no HTTP client can be made.
     pub fn new(options: Options) -> Result<Self, Failure> {
-        let roots = match &options.roots {
-            None => Vec::new(),
-            Some(pem) => {
-                Certificate::from_pem_bundle(pem).ok().filter(|all| !all.is_empty()).ok_or_else(|| {
-                    Failure::new(FailureKind::Refused, "what --cacert names holds no certificate in PEM")
-                        .hint("it begins with -----BEGIN CERTIFICATE-----")
-                })?
-            }
-        };
+        let given = options.roots.as_deref().map(trust::certificates).transpose()?.unwrap_or_default();
         let builder = reqwest::Client::builder()
             .user_agent(concat!("lockgate/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
-            .tls_certs_merge(roots);
+            .tls_backend_preconfigured(trust::tls(given)?);
         let builder = if options.address.is_direct() { builder.no_proxy() } else { builder };
         let http = builder.build().map_err(|problem| {
             Failure::new(FailureKind::Other, format!("no HTTP client can be made: {problem}"))
@@ -159,12 +153,11 @@ impl Client {
                     }
                 }
                 Step::GoesOn(pause) => sleep(pause).await,
-                Step::Lost(failure) => {
-                    following.lost += 1;
-                    if following.lost > LOST_MAX {
+                Step::Lost(failure) | Step::Stops(failure) => {
+                    let Some(tries) = following.another_try() else {
                         return Err(following.no_answer(failure));
-                    }
-                    let pause = pause(following.lost);
+                    };
+                    let pause = pause(tries);
                     following.note(format!("{}; again in {}", failure.message, Millis::from(pause)));
                     sleep(pause).await;
                 }
@@ -174,6 +167,16 @@ impl Client {
 
     /// One exchange: the call itself, or a look at its run.
     async fn step(&self, following: &mut Following<'_>) -> Result<Step, NoAnswer> {
+        let step = self.exchange(following).await?;
+        match &step {
+            Step::Lost(_) => following.lost += 1,
+            Step::Stops(_) => following.stopped += 1,
+            Step::Ended(..) | Step::GoesOn(_) => {}
+        }
+        Ok(step)
+    }
+
+    async fn exchange(&self, following: &mut Following<'_>) -> Result<Step, NoAnswer> {
         let looks = following.look.clone().filter(|_| !following.cannot_look);
         let request = match &looks {
             Some(run) => self.look(run, following),
@@ -186,9 +189,18 @@ impl Client {
                 Ok(following.answered(End { http, answer: *answer }, retry_after, is_look))
             }
             (Ok(Came::Foreign { http, location, said }), is_look) => {
+                // A web server with TLS answers plain HTTP so, if it does.
+                if http == 400
+                    && let Some(wrong) = self.misunderstood(following).await
+                {
+                    return Err(wrong);
+                }
                 following.foreign(http, location.as_deref(), &said, is_look)
             }
-            (Err(Lost { sent, is_final, failure }), _) => {
+            (Err(Lost { sent, is_final, is_misunderstood, failure }), _) => {
+                if is_misunderstood && let Some(wrong) = self.misunderstood(following).await {
+                    return Err(wrong);
+                }
                 following.sent |= sent;
                 following.polls |= following.lost + 1 >= LOST_STREAMS_MAX && sent;
                 match is_final {
@@ -197,6 +209,13 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// That the other way to speak HTTP is spoken there; looked for only before anything was heard.
+    async fn misunderstood(&self, following: &Following<'_>) -> Option<NoAnswer> {
+        let is_first = !following.sent && following.run.is_none();
+        let wrong = if is_first { scheme::wrong(&self.http, &self.options.address).await } else { None };
+        wrong.map(NoAnswer::Wrong)
     }
 
     fn call(&self, following: &Following<'_>) -> Result<RequestBuilder, NoAnswer> {
@@ -230,6 +249,8 @@ enum Step {
     /// It is under way; the next look is after this pause.
     GoesOn(Duration),
     Lost(Failure),
+    /// The daemon leaves the run to whoever comes next.
+    Stops(Failure),
 }
 
 impl<'a> Following<'a> {
@@ -244,6 +265,7 @@ impl<'a> Following<'a> {
             sent: false,
             accepted: false,
             lost: 0,
+            stopped: 0,
             polls: false,
             address,
         }
@@ -252,7 +274,7 @@ impl<'a> Following<'a> {
     /// Another message for the same: what came of the one before is over.
     fn anew(&mut self, delivery: Delivery) {
         (self.delivery, self.run, self.look, self.last) = (delivery, None, None, None);
-        (self.sent, self.accepted, self.lost) = (false, false, 0);
+        (self.sent, self.accepted, self.lost, self.stopped) = (false, false, 0, 0);
     }
 
     /// A stream behind what was heard already, where streams come through.
@@ -264,6 +286,12 @@ impl<'a> Following<'a> {
                 .header(ACCEPT, "text/event-stream, application/json;q=0.5")
                 .header("last-event-id", last.to_string()),
         }
+    }
+
+    /// How many tries behind one another came to nothing; `None`: it is given up.
+    fn another_try(&self) -> Option<u32> {
+        let tries = self.lost.max(self.stopped);
+        (tries <= LOST_MAX).then_some(tries)
     }
 
     fn is_fresh(&self, now: Timestamp) -> bool {
@@ -284,6 +312,17 @@ impl<'a> Following<'a> {
                     self.is_run(end.answer.run, None);
                 }
                 Step::GoesOn(Duration::from_secs(POLL_SECONDS))
+            }
+            // Whoever comes next goes on with the run, so it is looked at there, as where the connection broke.
+            DeployStatus::Stopping if end.answer.run.is_some() => {
+                if self.run.is_none() || self.look.is_none() {
+                    self.is_run(end.answer.run, None);
+                }
+                self.cannot_look = false;
+                Step::Stops(Failure::new(
+                    FailureKind::Unreachable,
+                    format!("{} stops; whoever comes next there goes on", self.address),
+                ))
             }
             DeployStatus::NotFound | DeployStatus::MethodNotAllowed if is_look => {
                 self.cannot_look = true;
@@ -383,6 +422,7 @@ impl Listener for Following<'_> {
             return;
         }
         self.last = number.or(self.last);
+        self.stopped = 0;
         match serde_json::from_str::<Told>(&frame.data) {
             Ok(told) if frame.name == "told" => (self.told)(Heard::Told(Box::new(told))),
             // A newer daemon may say what nobody here knows.
@@ -408,4 +448,40 @@ fn because(end: &End) -> String {
 fn pause(lost: u32) -> Duration {
     let doubled = Duration::from_millis(PAUSE_MILLIS).saturating_mul(1 << (lost - 1).min(16));
     doubled.min(Duration::from_secs(PAUSE_SECONDS_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_model::{CommitSha, DeployAnswer};
+
+    use super::*;
+
+    /// Its streams live, so that alone says nothing.
+    #[test]
+    fn a_daemon_that_says_again_and_again_that_it_stops_is_given_up() {
+        let asked = Asked {
+            service: None,
+            sha: CommitSha::new("a".repeat(40)).unwrap(),
+            committed_at: None,
+            force: false,
+        };
+        let address = Address::new("https://shop.example/deploy", false).unwrap();
+        let mut told = |_| {};
+        let mut following = Following::new(Delivery::new(&asked, Timestamp(0)).unwrap(), &address, &mut told);
+        let stops = |following: &mut Following<'_>| {
+            following.begun(None);
+            following.alive();
+            let run = RunId(uuid::Uuid::from_u128(7));
+            let end = End { http: 503, answer: DeployAnswer::stopping().of_run(run) };
+            assert!(matches!(following.answered(end, None, true), Step::Stops(_)));
+            following.stopped += 1;
+            following.another_try()
+        };
+        let tries: Vec<Option<u32>> = (0..5).map(|_| stops(&mut following)).collect();
+        assert_eq!(tries, [1, 2, 3, 4, 5].map(Some));
+        // Something new was told: the run goes on.
+        following.frame(Frame { id: "0".into(), name: "told".into(), data: "{}".into() });
+        let tries: Vec<Option<u32>> = (0..9).map(|_| stops(&mut following)).collect();
+        assert_eq!(tries[7..], [Some(8), None]);
+    }
 }

@@ -79,11 +79,31 @@ pub struct Problem {
     pub path: Option<String>,
     /// Whether the line may be shown.
     pub(crate) shown: bool,
+    variable: Option<String>,
 }
 
 impl Problem {
     pub(crate) fn new(kind: Kind, place: Place, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, place: place.known(), path: None, shown: false }
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            place: place.known(),
+            path: None,
+            shown: false,
+            variable: None,
+        }
+    }
+
+    /// The variable that is not set, where this is about one.
+    #[must_use]
+    pub fn variable(&self) -> Option<&str> {
+        self.variable.as_deref()
+    }
+
+    pub(crate) fn unset(place: Place, name: &str) -> Self {
+        let problem = Self::new(Kind::MissingVariable, place, format!("the variable {name} is not set"));
+        Self { variable: Some(name.to_owned()), ..problem }
     }
 
     #[must_use]
@@ -181,6 +201,19 @@ impl ConfigError {
     #[must_use]
     pub fn column(&self) -> Option<usize> {
         self.first.place.map(|place| place.column)
+    }
+
+    /// With one more hint at the first problem of this kind.
+    #[must_use]
+    pub fn with_hint(mut self, kind: Kind, more: &str) -> Self {
+        let mut all = std::iter::once(&mut self.first).chain(&mut self.more);
+        if let Some(problem) = all.find(|problem| problem.kind == kind) {
+            problem.hint = Some(match problem.hint.take() {
+                Some(hint) => format!("{hint}; {more}"),
+                None => more.to_owned(),
+            });
+        }
+        self
     }
 
     /// Every problem on its own line as `file:line:column: message`, each hint below it.

@@ -9,6 +9,7 @@ mod interpolate;
 mod quantity;
 mod raw;
 mod raw_hook;
+mod raw_notify;
 mod raw_serve;
 mod read;
 mod resolve;

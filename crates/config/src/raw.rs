@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::at::{At, Either, Entries, ShortForm, Span, Status, WaveText, Whole, Words};
 use crate::raw_hook::Hook;
+use crate::raw_notify::Notify;
 use crate::raw_serve::Serve;
 
 /// A project: what is deployed and where to.
@@ -412,42 +413,6 @@ pub struct Command {
 
 impl ShortForm for Command {
     const EXPECTS: &'static str = "a command line, or a mapping with `run`, `timeout`, `pass`, `not_yet`";
-}
-
-/// One of `slack` and `webhook`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping with `slack` or `webhook`")]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct Notify {
-    pub slack: Option<At<Slack>>,
-    pub webhook: Option<At<Webhook>>,
-}
-
-/// A Slack channel, by `token` or by `webhook`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping with `token` and `channel`, or with `webhook`")]
-pub struct Slack {
-    /// A bot's token with the scope `chat:write`, best as `${SLACK_BOT_TOKEN:-}`: one message for each run, which is updated.
-    /// Empty: nobody is told.
-    pub token: Option<At<String>>,
-    /// The incoming webhook's URL, best as `${SLACK_WEBHOOK_URL:-}`: a message for each start and each end. Empty: nobody
-    /// is told.
-    pub webhook: Option<At<String>>,
-    /// A name (`#deploys`) or an id; it needs the token. The webhooks of an app have their own and ignore this one.
-    pub channel: Option<At<String>>,
-    /// Where the Web API is, for `token`. Default: `${SLACK_API_URL}`, else `https://slack.com/api/`.
-    pub api: Option<At<String>>,
-}
-
-/// Any URL: events are sent as JSON.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping with `url`")]
-pub struct Webhook {
-    /// Where events are sent.
-    pub url: At<String>,
-    /// Headers to send along; values are treated as secrets.
-    #[serde(default)]
-    pub headers: Entries<At<String>>,
 }
 
 /// The login for one registry.

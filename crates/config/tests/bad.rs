@@ -387,6 +387,27 @@ fn logins_for_registries() {
 }
 
 #[test]
+fn mail_github_and_what_is_told_are_checked() {
+    let whole = |notify: &str| {
+        bad(&(with("command: ./server", "runtime: process") + "notify: [" + notify + "]\n")).plain()
+    };
+    assert_snapshot!(table(
+        &[
+            "{ email: { smtp: \"https://mail.example.com\", from: a@b, to: [c@d] } }",
+            "{ email: { smtp: \"smtps://m\", from: a, to: [] } }",
+            "{ email: { smtp: \"smtps://m\", user: lee, from: a@b, to: [\"c d@e\"] } }",
+            "{ github: { token: x } }",
+            "{ github: { token: x, repository: web } }",
+            "{ github: { token: x, repository: acme/web, api: \"http://github.example.com\" } }",
+            "{ webhook: { url: \"https://h/x\", secret: short } }",
+            "{ webhook: { url: \"https://h/x\" }, on: [rolled-back], environments: [prdo] }",
+            "{ webhook: { url: \"https://h/x\" }, on: [] }",
+        ],
+        whole
+    ));
+}
+
+#[test]
 fn whom_to_tell() {
     let whole = |slack: &str| {
         bad(&(with("command: ./server", "runtime: process") + "notify: [" + slack + "]\n")).plain()

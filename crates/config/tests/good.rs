@@ -5,8 +5,8 @@ mod common;
 use common::{FULL, FULL_ENV, good, parse_with, with};
 use lockgate_model::{
     CaddySwitch, ComposeLayout, Cron, DockerHealth, Gate, GateKind, GateTarget, Health, HostId, Millis,
-    Notify, Pick, Project, RegistryHost, Router, Runtime, Sampling, Schedule, ServiceName, Slot, StatusRange,
-    Strategy, Template, Timestamp, Wave, Zone,
+    NotifyAbout, NotifyTo, Pick, Project, RegistryHost, Router, Runtime, Sampling, Schedule, ServiceName,
+    Slot, SmtpSecurity, StatusRange, Strategy, Template, Timestamp, Wave, Zone,
 };
 
 /// The sketch for system A in the design, without `schedule`.
@@ -180,8 +180,11 @@ fn every_key_arrives_in_the_model() {
     let Router::Builtin(builtin) = &slots(&project, "edge").router else { panic!() };
     assert_eq!((builtin.hosts.len(), builtin.path.as_deref()), (2, Some("/api")));
 
-    assert!(matches!(&project.notify[0], Notify::Slack { channel: None, .. }), "an empty channel is none");
-    let Notify::Webhook { headers, .. } = &project.notify[1] else { panic!() };
+    assert!(
+        matches!(&project.notify[0].to, NotifyTo::Slack { channel: None, .. }),
+        "an empty channel is none"
+    );
+    let NotifyTo::Webhook { headers, .. } = &project.notify[1].to else { panic!() };
     assert_eq!(headers["Authorization"].reveal(), "Bearer s3 cr;et");
     let login = &project.registries[&RegistryHost::new("ghcr.io").unwrap()];
     assert_eq!((login.user.as_str(), login.password.reveal()), ("ann", "s3 cr;et"));
@@ -283,7 +286,7 @@ fn the_variables_of_system_a_are_understood() {
         (&["-i".to_owned(), "my key".to_owned()][..], Some(2222))
     );
     assert!(
-        matches!(&project.notify[..], [Notify::Slack { channel: Some(channel), .. }] if channel == "#deploys")
+        matches!(&told(&project)[..], [NotifyTo::Slack { channel: Some(channel), .. }] if channel == "#deploys")
     );
     // What the file says comes first.
     let text = with("port: 5000\nhealth: { timeout: 5s }", "runtime: compose\nrouter: caddy\nhosts: [local]");
@@ -431,13 +434,55 @@ fn the_file_is_found_in_the_folders_above() {
     assert_eq!(lockgate_config::find(&deep), Some(folder.path().join("lockgate.yml")), "a folder is no file");
 }
 
+fn told(project: &Project) -> Vec<NotifyTo> {
+    project.notify.iter().map(|notify| notify.to.clone()).collect()
+}
+
+#[test]
+fn who_is_told_by_mail_on_github_or_with_a_signature_and_of_what() {
+    let text = with("command: ./server", "runtime: process");
+    let notify = r#"notify:
+  - email: { smtp: "smtps://mail.example.com", user: lee, password: "${P}", from: "Deploys <d@example.com>", to: [t@example.com] }
+    on: [rolled_back, failed, critical]
+    environments: [prod]
+  - github: { token: "${GITHUB_TOKEN:-}" }
+  - webhook: { url: "https://hooks.example.com/x", secret: "${S}" }
+"#;
+    let env = [
+        ("P", "hunter2"),
+        ("GITHUB_TOKEN", "ghs_1"),
+        ("GITHUB_REPOSITORY", "acme/web"),
+        ("S", "0123456789abcdef"),
+    ];
+    let project = parse_with(&format!("{text}{notify}"), &env).unwrap();
+    let to = told(&project);
+    let [NotifyTo::Email(email), NotifyTo::GitHub { repository, api, .. }, NotifyTo::Webhook { secret, .. }] =
+        &to[..]
+    else {
+        panic!("{to:?}")
+    };
+    assert_eq!(
+        (email.host.as_str(), email.port, email.security),
+        ("mail.example.com", 465, SmtpSecurity::Tls)
+    );
+    assert_eq!(email.to, ["t@example.com"]);
+    assert_eq!((repository.as_str(), api.as_str()), ("acme/web", "https://api.github.com"));
+    assert_eq!(secret.as_ref().unwrap().reveal(), "0123456789abcdef");
+    let about = &project.notify[0].about;
+    assert_eq!(about.kinds.as_ref().unwrap().len(), 3);
+    assert_eq!(about.environments.as_ref().unwrap().first().unwrap().as_str(), "prod");
+    assert_eq!(project.notify[1].about, NotifyAbout::default());
+    let nobody = "notify: [{ github: { token: \"${GITHUB_TOKEN:-}\" } }, { email: { smtp: \"${SMTP:-}\", from: a@b, to: [c@d] } }]\n";
+    assert!(parse_with(&format!("{text}{nobody}"), &[]).unwrap().notify.is_empty());
+}
+
 /// The channel needs the token: where both are set, a bot writes there, and the webhook, which has a channel of its own, is
 /// not asked.
 #[test]
 fn a_slack_bot_comes_from_the_file_or_from_variables() {
     let text = with("command: ./server", "runtime: process");
-    let bot = |text: &str, env: &[(&str, &str)]| match parse_with(text, env).unwrap().notify.as_slice() {
-        [Notify::SlackBot { token, channel, api }] => {
+    let bot = |text: &str, env: &[(&str, &str)]| match told(&parse_with(text, env).unwrap()).as_slice() {
+        [NotifyTo::SlackBot { token, channel, api }] => {
             (token.reveal().to_owned(), channel.clone(), api.clone())
         }
         other => panic!("{other:?}"),
@@ -463,8 +508,8 @@ fn a_slack_bot_comes_from_the_file_or_from_variables() {
     assert_eq!(bot(&text, &[token, channel]), ("xoxb-2".into(), "#deploys".into(), slack.into()));
     assert_eq!(bot(&text, &[token, channel, webhook]).1, "#deploys");
     assert!(matches!(
-        parse_with(&text, &[token, webhook]).unwrap().notify.as_slice(),
-        [Notify::Slack { channel: None, .. }]
+        told(&parse_with(&text, &[token, webhook]).unwrap()).as_slice(),
+        [NotifyTo::Slack { channel: None, .. }]
     ));
     assert!(parse_with(&text, &[token]).unwrap().notify.is_empty(), "a token alone may be another program's");
     assert!(parse_with(&here("token: \"${T:-}\", channel: x"), &[]).unwrap().notify.is_empty());

@@ -26,6 +26,7 @@ mod ids;
 mod lease;
 mod live_text;
 mod mask;
+mod notify;
 mod observation;
 mod observed;
 mod own_environment;
@@ -96,6 +97,7 @@ pub use lease::{
 };
 pub use live_text::{deploy_again, live_text, not_running};
 pub use mask::Mask;
+pub use notify::{Email, MessageKind, Notify, NotifyAbout, NotifyTo, SmtpSecurity};
 pub use observation::{Observation, Tally};
 pub use observed::{
     HostObserved, Observed, OwnEnd, Recorded, Rejected, ReplicaObserved, RouterObserved, ServiceStatus,
@@ -108,7 +110,7 @@ pub use plan::{
 };
 pub use presence::{Presence, SeenLive};
 pub use probe::Probe;
-pub use project::{Notify, Project, Secret, Service, Ssh, StatusRange, Verify};
+pub use project::{Project, Secret, Service, Ssh, StatusRange, Verify};
 pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
 pub use query::without_query;
 pub use refusal::{Refusal, RefusalLine};

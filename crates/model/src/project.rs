@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Environment, EnvironmentName, Health, Hooks, ProjectName, RegistryHost, RegistryLogin, Serve,
+    Environment, EnvironmentName, Health, Hooks, Notify, ProjectName, RegistryHost, RegistryLogin, Serve,
     ServiceName, StateLocation, Template,
 };
 
@@ -110,35 +110,6 @@ pub struct Verify {
     pub body: Option<Template>,
     /// Header and the value it must have.
     pub header: Option<(String, Template)>,
-}
-
-/// Who is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notify {
-    /// An incoming webhook of Slack's: a message for each thing that is told. `channel` is heeded by webhooks of the older
-    /// kind only.
-    Slack {
-        /// The webhook's URL, which is its password.
-        webhook: Secret,
-        /// `None`: the webhook's own.
-        channel: Option<String>,
-    },
-    /// A bot of Slack's: one message for each run. `channel` is a name (`#deploys`) or an id, `api` the Web API's base URL.
-    SlackBot {
-        /// The bot's token, which is a password.
-        token: Secret,
-        /// Where the message goes: `#deploys`, or an id.
-        channel: String,
-        /// Base URL of the Web API.
-        api: String,
-    },
-    /// A URL of the user's own.
-    Webhook {
-        /// Where the JSON is posted; it may hold a password.
-        url: Secret,
-        /// Sent with each message, by name.
-        headers: BTreeMap<String, Secret>,
-    },
 }
 
 /// How `ssh` is called beyond the user's own configuration.

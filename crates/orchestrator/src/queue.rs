@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use lockgate_model::{
-    DeliveryId, DeployAnswer, DeployCall, Failure, Incoming, Millis, ProjectName, Received, RunId, Timestamp,
-    WebhookDelivery,
+    DeliveryAnswer, DeliveryId, DeployAnswer, DeployCall, Failure, Incoming, Millis, Presence, ProjectName,
+    Received, RunId, Timestamp, WebhookDelivery,
 };
 use lockgate_ports::{Batch, PortError, RECORDS_MAX, Store};
 
@@ -126,6 +126,7 @@ impl Queue {
         let now = self.0.parts.clock.now();
         let off = call.sent_at.map_or(Millis(0), |sent| Millis(sent.0.abs_diff(now.0)));
         let max = Millis::from_secs(SENT_AT_SECONDS_MAX);
+        let is_nameless = call.id.is_none();
         let incoming = self.incoming(call, now, off > max);
         let came = match self.0.writer.receive(incoming).await {
             Ok(Ok(came)) => came,
@@ -139,11 +140,29 @@ impl Queue {
         match (came.entry, came.received) {
             (Some(entry), _) => Ok(Ticket::of(entry, is_repeated)),
             (None, Received::Again { first, answer: Some(answer) }) => {
+                if let Some(live) = self.something_else_live(&first, &answer).await.filter(|_| is_nameless) {
+                    return Err(words::not_live_any_more(&first, &live));
+                }
                 let answer = words::again(first.run, &answer);
                 Ok(Ticket::gone(self.0.clone(), first.run, answer))
             }
             (None, _) => Err(words::forgotten()),
         }
+    }
+
+    /// What is live where these bytes were live by the answer, as far as the store knows: who goes back by hand makes no call.
+    async fn something_else_live(
+        &self,
+        first: &WebhookDelivery,
+        answer: &DeliveryAnswer,
+    ) -> Option<Presence> {
+        let (call, digest) = (first.call.as_ref()?, answer.live.as_ref()?);
+        let live = runner::live_now(&self.0, call).await;
+        let live = live.unwrap_or_else(|error| {
+            tracing::warn!(%error, "it is not known what is live since a call was answered");
+            None
+        });
+        live.filter(|live| live.release.digest != *digest)
     }
 
     /// As it is kept. One without an id goes by its run's.
@@ -254,25 +273,30 @@ async fn left_behind(
 }
 
 impl Core {
-    /// What an earlier daemon has accepted.
-    async fn take_up(self: &Arc<Self>, delivery: &WebhookDelivery, arrived: u64) {
-        if delivery.call.is_none() {
-            return self.give_up(delivery.clone());
-        }
-        match self.parts.orchestrator.events_of(delivery.run).await {
-            Ok(events) if events.is_empty() => drop(self.take_in(delivery, arrived, true)),
-            // Where it cannot be read now, it is before it is decided what is done.
-            Ok(_) | Err(_) => drop(self.take_in_begun(delivery, arrived)),
-        }
-    }
-
+    /// What an earlier daemon has accepted. Those that have begun come first: an older one that has not is too late then, and
+    /// must not begin before that is known.
     async fn take_all_up(self: &Arc<Self>, left: Vec<(u64, WebhookDelivery)>) {
         if left.len() >= RECORDS_MAX as usize {
             // The others are looked for when these have been written.
             self.doubt();
         }
-        for (arrived, delivery) in left.iter().filter(|(_, delivery)| self.entry(delivery.run).is_none()) {
-            self.take_up(delivery, *arrived).await;
+        let mut unbegun = Vec::new();
+        for (arrived, delivery) in left {
+            if self.entry(delivery.run).is_some() {
+                continue;
+            }
+            if delivery.call.is_none() {
+                self.give_up(delivery);
+                continue;
+            }
+            match self.parts.orchestrator.events_of(delivery.run).await {
+                Ok(events) if events.is_empty() => unbegun.push((arrived, delivery)),
+                // Where it cannot be read now, it is before it is decided what is done.
+                Ok(_) | Err(_) => drop(self.take_in_begun(&delivery, arrived)),
+            }
+        }
+        for (arrived, delivery) in &unbegun {
+            self.take_in(delivery, *arrived, true);
         }
     }
 

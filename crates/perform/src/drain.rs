@@ -52,8 +52,10 @@ pub(crate) async fn drain(
         failure = until_it_fails(watch) => return Err(failure),
     };
     match watch {
-        // Whoever asks through the router next takes three looks to be certain of what one look shows here.
-        Some(watch) if start.elapsed() >= Duration::from_millis(OLD_LOOK_MILLIS) => watch.look_once().await?,
+        // Whoever asks through the router next waits for an answer; here the old slot is gone back to.
+        Some(watch) if start.elapsed() >= Duration::from_millis(OLD_LOOK_MILLIS) => {
+            watch.look_again().await?
+        }
         Some(_) | None => {}
     }
     Ok(vec![drained])

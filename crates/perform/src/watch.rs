@@ -66,11 +66,19 @@ impl Watch<'_> {
         work.await
     }
 
-    /// Whether the heir still runs, asked once. A host that does not say is no reason to end.
+    /// Whether the heir still serves, when the last look is old. One that runs and does not answer may have died and been
+    /// started again by its restart policy: whether it answers soon is found out while the old slot still runs. A host that
+    /// does not say is no reason to end.
     ///
     /// # Errors
     /// `Unhealthy` when it does not.
-    pub(crate) async fn look_once(&self) -> Result<(), Failure> {
+    pub(crate) async fn look_again(&self) -> Result<(), Failure> {
+        self.look_once().await?;
+        self.is_well(Duration::ZERO).await
+    }
+
+    /// Whether the heir still runs, asked once. A host that does not say is no reason to end.
+    async fn look_once(&self) -> Result<(), Failure> {
         match self.running().await {
             Ok(None) => Err(self.unhealthy("it does not run", Instant::now()).await),
             Ok(Some(_)) | Err(_) => Ok(()),
@@ -85,7 +93,8 @@ impl Watch<'_> {
         if !self.ports.router.sends_traffic() {
             return self.look_once().await;
         }
-        let (routed, well) = tokio::join!(self.is_routed_at_last(), self.is_well_at_last());
+        let silence = Duration::from_secs(SILENCE_SECONDS_MAX);
+        let (routed, well) = tokio::join!(self.is_routed_at_last(), self.is_well(silence));
         routed.and(well)
     }
 
@@ -128,12 +137,13 @@ impl Watch<'_> {
         }
     }
 
-    async fn is_well_at_last(&self) -> Result<(), Failure> {
+    /// A host that does not answer is waited for, up to `silence`, and nothing is known then.
+    async fn is_well(&self, silence: Duration) -> Result<(), Failure> {
         let (start, mut missed, mut known) = (Instant::now(), Misses::default(), None);
         loop {
             let (seen, is_gone) = match self.look(&mut known).await {
                 Heir::Well => return Ok(()),
-                Heir::Unknown if start.elapsed() >= Duration::from_secs(SILENCE_SECONDS_MAX) => return Ok(()),
+                Heir::Unknown if start.elapsed() >= silence => return Ok(()),
                 Heir::Unknown => (None, false),
                 Heir::Fails(seen) => (Some(seen), false),
                 Heir::Gone(seen) => (Some(seen), true),

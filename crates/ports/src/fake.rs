@@ -21,7 +21,7 @@ pub use one_off::{Program, Programs};
 pub use outside::{FakeGate, FakeNotifier, FakeProber, FakeRunner};
 pub use ports::{FakeHost, FakePorts, FakeRouter, FakeRuntime};
 pub use registry::FakeRegistry;
-pub use store::{Dies, FakeStore, StoreDay};
+pub use store::{Dies, FakeStore, Lie, StoreDay};
 
 #[cfg(test)]
 mod tests;

@@ -1,56 +1,11 @@
 //! Telling people.
 
 use async_trait::async_trait;
+pub use lockgate_model::MessageKind;
 use lockgate_model::{EnvironmentName, Failure, HostId, ProjectName, Release, RunId, ServiceName, Timestamp};
 use serde::Serialize;
 
 use crate::{Check, PortError};
-
-/// System A's five messages, and one for what it did not know of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageKind {
-    /// The run has begun.
-    Starting,
-    /// The release is live and has passed its gates.
-    Success,
-    /// The previous release is live again.
-    RolledBack,
-    /// Nothing was changed: the run was undone before any traffic was moved, or failed before it began.
-    Failed,
-    /// The rollback failed too.
-    Critical,
-    /// The run was left in the middle: what it came to is not known.
-    Unknown,
-}
-
-impl MessageKind {
-    /// True for what is told once, when a run is over; a start is told to no purpose once its end is known.
-    #[must_use]
-    pub fn is_end(self) -> bool {
-        match self {
-            MessageKind::Starting => false,
-            MessageKind::Success
-            | MessageKind::RolledBack
-            | MessageKind::Failed
-            | MessageKind::Critical
-            | MessageKind::Unknown => true,
-        }
-    }
-
-    /// As it is written in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            MessageKind::Starting => "starting",
-            MessageKind::Success => "success",
-            MessageKind::RolledBack => "rolled_back",
-            MessageKind::Failed => "failed",
-            MessageKind::Critical => "critical",
-            MessageKind::Unknown => "unknown",
-        }
-    }
-}
 
 /// Where a message is that was delivered, in its notifier's own words; only that notifier can read them.
 #[derive(Debug, Clone, PartialEq, Eq)]

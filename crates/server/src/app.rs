@@ -9,9 +9,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
-use lockgate_model::Timestamp;
 use lockgate_orchestrator::queue::QueueCounts;
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -21,11 +20,12 @@ use crate::metrics::{Metrics, Now};
 use crate::peer::Peer;
 use crate::server::Connections;
 use crate::shared::{Answer, AnswerBody};
-use crate::tls::Tls;
+use crate::tls::{Now as Clock, Tls};
 
 const JSON: &str = "application/json";
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const READS: &str = "GET, HEAD";
+const INSTANCE: HeaderName = HeaderName::from_static("x-lockgate-instance");
 /// How long the store may take to answer whoever asks whether all is ready.
 const LOOK_SECONDS_MAX: u64 = 3;
 /// So long the answer of the store is believed: strangers may ask as often as they like.
@@ -45,7 +45,9 @@ pub struct AppParts {
     /// Whether calls can be kept.
     pub store: StoreLook,
     /// The time now.
-    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub now: Clock,
+    /// Which daemon this is, see [`crate::Folder::instance`]: whoever looks at it from this machine can tell it from others.
+    pub instance: String,
 }
 
 /// Answers every request.
@@ -88,10 +90,18 @@ impl App {
             return response;
         }
         match path {
-            "/healthz" => respond(StatusCode::OK, JSON, json!({ "alive": true }).to_string()),
+            "/healthz" => self.alive(),
             "/readyz" => self.ready().await,
             _ => self.metrics(),
         }
+    }
+
+    fn alive(&self) -> Response<AnswerBody> {
+        let mut response = respond(StatusCode::OK, JSON, json!({ "alive": true }).to_string());
+        if let Ok(instance) = HeaderValue::try_from(&self.parts.instance) {
+            response.headers_mut().insert(INSTANCE, instance);
+        }
+        response
     }
 
     async fn ready(&self) -> Response<AnswerBody> {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use lockgate_model::{Timestamp, TlsFiles};
 use lockgate_own::{Foreign, OwnError};
+use lockgate_signature::{CertificateFacts, self_signed_command};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use x509_cert::der::Decode;
 
 /// A chain of certificates is a few KiB.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -26,6 +26,7 @@ pub struct Certificate {
     pub valid_from: Timestamp,
     /// Until when.
     pub valid_until: Timestamp,
+    facts: CertificateFacts,
 }
 
 /// Why a certificate cannot be used.
@@ -42,6 +43,14 @@ pub enum CertificateError {
     NotOurs { message: String, hint: String },
     #[error("the key {key} is not the one of the certificate {cert}")]
     Mismatch { cert: PathBuf, key: PathBuf },
+    #[error("{path} is a certificate of X.509 v1, which no client takes: it has no names (subjectAltName)")]
+    Old { path: PathBuf },
+    /// It is left out for one that is valid now.
+    #[error("{path} has expired, at {}", rfc3339(*at))]
+    Expired { path: PathBuf, at: Timestamp },
+    /// As `Expired`.
+    #[error("{path} is not valid before {}", rfc3339(*at))]
+    Early { path: PathBuf, at: Timestamp },
 }
 
 impl CertificateError {
@@ -62,6 +71,12 @@ impl CertificateError {
             Self::Readable { path } => format!("`chmod o-rwx {}`", path.display()),
             Self::NotOurs { hint, .. } => hint.clone(),
             Self::Mismatch { .. } => "put both files of the same certificate in place".to_owned(),
+            Self::Old { .. } => anew(),
+            Self::Expired { .. } => "put a renewed one in place: it is taken while serving".to_owned(),
+            Self::Early { .. } => {
+                "it is taken once it is valid; see whether this machine's clock is right: `date -u`"
+                    .to_owned()
+            }
         }
     }
 }
@@ -84,8 +99,11 @@ impl Certificate {
         let Some(first) = chain.first() else {
             return Err(content(&files.cert, "certificate", "no such block is in it".to_owned()));
         };
-        let (valid_from, valid_until) =
-            validity(first).map_err(|reason| content(&files.cert, "certificate", reason))?;
+        let facts = CertificateFacts::read(first)
+            .map_err(|error| content(&files.cert, "certificate", error.to_string()))?;
+        if facts.is_old {
+            return Err(CertificateError::Old { path: files.cert.clone() });
+        }
         let pem = read(&files.key, true)?;
         let key = PrivateKeyDer::from_pem_slice(&pem)
             .map_err(|error| content(&files.key, "private key", error.to_string()))?;
@@ -93,10 +111,54 @@ impl Certificate {
             rustls::Error::InconsistentKeys(_) => {
                 CertificateError::Mismatch { cert: files.cert.clone(), key: files.key.clone() }
             }
+            rustls::Error::InvalidCertificate(why) => content(&files.cert, "certificate", why.to_string()),
             other => content(&files.key, "private key", other.to_string()),
         })?;
-        Ok(Self { key: Arc::new(key), valid_from, valid_until })
+        let (valid_from, valid_until) = (time(facts.valid_from), time(facts.valid_until));
+        Ok(Self { key: Arc::new(key), valid_from, valid_until, facts })
     }
+
+    /// Whether clients take it at that time, as far as its dates go.
+    #[must_use]
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        (self.valid_from..=self.valid_until).contains(&now)
+    }
+
+    /// The server's own, in DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        self.key.cert.first().map(AsRef::as_ref).unwrap_or_default()
+    }
+
+    /// Why clients may not take it, though it can be shown: each one sentence without a full stop, and what to do about it.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<(String, String)> {
+        let mut doubts = Vec::new();
+        if self.facts.names.is_empty() {
+            let doubt = "it is for no name at all: it has no subjectAltName, and clients take it for none";
+            doubts.push((doubt.to_owned(), anew()));
+        }
+        if self.facts.is_authority {
+            let doubt =
+                "it is marked as an authority's own (CA:TRUE), which many clients do not take as a server's";
+            let hint =
+                "`lockgate trigger --cacert` takes it where it is given that very file; for all clients";
+            doubts.push((doubt.to_owned(), format!("{hint} {}", anew())));
+        }
+        doubts
+    }
+}
+
+fn anew() -> String {
+    format!("make one that clients take: `{}`", self_signed_command(None))
+}
+
+fn time(seconds: i64) -> Timestamp {
+    Timestamp(seconds.saturating_mul(1_000))
+}
+
+pub(crate) fn rfc3339(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| "?".to_owned(), |at| at.to_string())
 }
 
 /// The cryptography that all connections are made with.
@@ -126,13 +188,4 @@ fn read(path: &Path, is_secret: bool) -> Result<Vec<u8>, CertificateError> {
         return Err(unreadable("it is larger than 1 MiB".to_owned()));
     }
     Ok(bytes)
-}
-
-fn validity(certificate: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp), String> {
-    let parsed = x509_cert::Certificate::from_der(certificate).map_err(|error| error.to_string())?;
-    let validity = parsed.tbs_certificate().validity();
-    let time = |time: x509_cert::time::Time| {
-        Timestamp(i64::try_from(time.to_unix_duration().as_millis()).unwrap_or(i64::MAX))
-    };
-    Ok((time(validity.not_before), time(validity.not_after)))
 }

@@ -10,6 +10,7 @@ mod bounds;
 mod configured;
 mod github;
 mod openapi;
+mod origin;
 mod parse;
 mod refused;
 mod signature;
@@ -37,6 +38,7 @@ use self::answer::{RUNS_PATH, json, no_such_path, response, wrong_method};
 use self::arrive::{Arrivals, Arrived};
 use self::body::Asked;
 pub use self::bounds::Bounds;
+use self::origin::Origin;
 use self::refused::Refused;
 use self::signed_call::SignedCall;
 use self::waiting::Manner;
@@ -175,23 +177,23 @@ impl Inner {
         after: Option<u64>,
     ) -> Response<AnswerBody> {
         let endpoint = &served.endpoint;
-        let manner = Manner::of_call(&parts.headers);
+        let (manner, origin) = (Manner::of_call(&parts.headers), self.origin(parts));
         let (from, sha) = (call.from.clone(), call.sha.clone());
         let ticket = match self.queue.submit(call).await {
             Ok(ticket) => ticket,
             Err(answer) => {
                 let status = answer.status.as_str();
                 tracing::warn!(endpoint = endpoint.path.as_str(), %from, %sha, status, "call refused");
-                return response(&answer);
+                return response(&origin.typed(answer));
             }
         };
         let (run, repeated) = (ticket.run, ticket.repeated);
         tracing::info!(%run, endpoint = endpoint.path.as_str(), %from, %sha, repeated, "call accepted");
         let limit = Duration::from_millis(endpoint.timeout.0);
         match manner {
-            Manner::End => response(&waiting::wait(&ticket, limit).await),
+            Manner::End => response(&origin.typed(waiting::wait(&ticket, limit).await)),
             Manner::Events => {
-                stream::stream(ticket, after, limit, Duration::from_millis(self.bounds.keep_alive.0))
+                stream::stream(ticket, after, limit, Duration::from_millis(self.bounds.keep_alive.0), origin)
             }
             Manner::Kept { preferred } => {
                 let mut response = response(&DeployAnswer::accepted(run));
@@ -234,12 +236,15 @@ impl Inner {
             Ok(after) => after,
             Err(refused) => return response(&refused.answer()),
         };
+        let origin = self.origin(parts);
         match self.ticket(run).await {
             Ok(Some(ticket)) if parts.method == Method::GET && waiting::takes_events(&parts.headers) => {
                 let limit = Duration::from_millis(self.bounds.look_millis_max.0);
-                stream::stream(ticket, after, limit, Duration::from_millis(self.bounds.keep_alive.0))
+                stream::stream(ticket, after, limit, Duration::from_millis(self.bounds.keep_alive.0), origin)
             }
-            Ok(Some(ticket)) => response(&ticket.now().unwrap_or_else(|| DeployAnswer::accepted(run))),
+            Ok(Some(ticket)) => {
+                response(&origin.typed(ticket.now().unwrap_or_else(|| DeployAnswer::accepted(run))))
+            }
             Ok(None) => {
                 let refused = Refused {
                     status: DeployStatus::NotFound,
@@ -255,6 +260,10 @@ impl Inner {
                 response(&Refused { status: DeployStatus::Unavailable, message, hint }.answer())
             }
         }
+    }
+
+    fn origin(&self, parts: &Parts) -> Origin {
+        Origin::of(parts, self.project.serve.as_ref().is_some_and(|serve| serve.tls.is_some()))
     }
 
     /// # Errors

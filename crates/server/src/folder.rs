@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lockgate_model::Digest;
 use lockgate_sockets::{Lock, SocketsError, signature};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -51,6 +52,14 @@ impl Folder {
             }
         })?;
         Ok(Self(path))
+    }
+
+    /// Tells the daemon of this folder from every other one: twelve hex digits, the same for a successor. The folder's path cannot
+    /// be read from them.
+    #[must_use]
+    pub fn instance(path: &Path) -> String {
+        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        Digest::of(real.as_os_str().as_encoded_bytes()).short().to_owned()
     }
 
     /// Takes the right to serve. It is passed on in a handover, so it is never free while somebody serves. Blocks

@@ -31,4 +31,4 @@ pub use metrics::Metrics;
 pub use peer::Peer;
 pub use service_manager::ServiceManager;
 pub use shared::{Answer, AnswerBody};
-pub use tls::{CertificateState, Tls};
+pub use tls::{CertificateState, Now, Tls};

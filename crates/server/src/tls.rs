@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,7 +12,10 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-use crate::certificate::{Certificate, CertificateError, provider};
+use crate::certificate::{Certificate, CertificateError, provider, rfc3339};
+
+/// The time now.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// A certificate in use. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +23,7 @@ pub struct Tls {
     files: Arc<TlsFiles>,
     current: Arc<Current>,
     acceptor: TlsAcceptor,
+    now: Now,
 }
 
 struct Current {
@@ -33,6 +37,8 @@ struct State {
     seen: Option<Stamp>,
     /// Why the files as they are now are not used.
     wrong: Option<CertificateError>,
+    /// When they are looked at again although they have not changed: what they hold is valid then.
+    later: Option<Timestamp>,
     reloads: u64,
 }
 
@@ -64,14 +70,15 @@ impl ResolvesServerCert for Current {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Reads the files. What clients may not take all the same is told in the log.
     ///
     /// # Errors
     /// [`CertificateError`].
-    pub fn open(files: &TlsFiles) -> Result<Self, CertificateError> {
+    pub fn open(files: &TlsFiles, now: Now) -> Result<Self, CertificateError> {
         // Looked at before they are read, so that what changes meanwhile is read again.
         let seen = stamp(files);
         let certificate = Certificate::load(files)?;
+        tell_doubts(&certificate, now());
         let state = Mutex::new(State { seen, ..State::default() });
         let current = Arc::new(Current { certificate: ArcSwap::from_pointee(certificate), state });
         let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
@@ -84,7 +91,8 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(current.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { files: Arc::new(files.clone()), current, acceptor: TlsAcceptor::from(Arc::new(config)) })
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(Self { files: Arc::new(files.clone()), current, acceptor, now })
     }
 
     pub(crate) fn acceptor(&self) -> &TlsAcceptor {
@@ -94,7 +102,7 @@ impl Tls {
     /// How it is now.
     #[must_use]
     pub fn state(&self) -> CertificateState {
-        let state = self.current.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state_now();
         CertificateState {
             valid_until: self.current.certificate.load().valid_until,
             wrong: state.wrong.clone(),
@@ -122,26 +130,49 @@ impl Tls {
 
     fn look(&self, last: Option<Stamp>) -> Option<Stamp> {
         let now = stamp(&self.files);
-        let known = self.current.state.lock().unwrap_or_else(PoisonError::into_inner).seen;
-        if now != known && now == last {
+        let (known, later) = {
+            let state = self.state_now();
+            (state.seen, state.later)
+        };
+        let is_time = later.is_some_and(|later| later <= (self.now)());
+        if now == last && (now != known || is_time) {
             self.reload(now);
         }
         now
     }
 
+    fn state_now(&self) -> MutexGuard<'_, State> {
+        self.current.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn reload(&self, seen: Option<Stamp>) {
-        let loaded = Certificate::load(&self.files);
-        let mut state = self.current.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.seen = seen;
+        let now = (self.now)();
+        let before = self.current.certificate.load_full();
+        let loaded = Certificate::load(&self.files).and_then(|new| self.no_worse(&before, new, now));
+        let mut state = self.state_now();
+        (state.seen, state.later) = (seen, None);
         match loaded {
             Ok(certificate) => {
                 tracing::info!(
                     valid_until = rfc3339(certificate.valid_until),
                     "the certificate has changed, new connections get the new one"
                 );
+                tell_doubts(&certificate, now);
                 self.current.certificate.store(Arc::new(certificate));
                 state.wrong = None;
                 state.reloads += 1;
+            }
+            Err(error @ (CertificateError::Expired { .. } | CertificateError::Early { .. })) => {
+                tracing::warn!(
+                    %error,
+                    hint = error.hint(),
+                    valid_until = rfc3339(before.valid_until),
+                    "the new certificate is not used: the one before, which is valid, is"
+                );
+                if let CertificateError::Early { at, .. } = error {
+                    state.later = Some(at);
+                }
+                state.wrong = Some(error);
             }
             Err(error) => {
                 tracing::error!(%error, hint = error.hint(), "the new certificate is not used, the one before is");
@@ -149,10 +180,31 @@ impl Tls {
             }
         }
     }
+
+    /// The new one, unless it is not valid now while the one before is.
+    fn no_worse(
+        &self,
+        before: &Certificate,
+        new: Certificate,
+        now: Timestamp,
+    ) -> Result<Certificate, CertificateError> {
+        let path = self.files.cert.clone();
+        match new.is_valid_at(now) || !before.is_valid_at(now) {
+            true => Ok(new),
+            false if new.valid_until < now => Err(CertificateError::Expired { path, at: new.valid_until }),
+            false => Err(CertificateError::Early { path, at: new.valid_from }),
+        }
+    }
 }
 
-fn rfc3339(at: Timestamp) -> String {
-    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| "?".to_owned(), |at| at.to_string())
+fn tell_doubts(certificate: &Certificate, now: Timestamp) {
+    if !certificate.is_valid_at(now) {
+        let (from, until) = (rfc3339(certificate.valid_from), rfc3339(certificate.valid_until));
+        tracing::warn!(from, until, "the certificate is not valid now: no client takes it");
+    }
+    for (doubt, hint) in certificate.doubts() {
+        tracing::warn!(doubt, hint, "clients may not take the certificate");
+    }
 }
 
 /// `None` while one of them is not there.
@@ -162,4 +214,73 @@ fn stamp(files: &TlsFiles) -> Option<Stamp> {
         Some((seen.dev(), seen.ino(), seen.size(), seen.mtime(), seen.mtime_nsec()))
     };
     Some(Stamp([of(&files.cert)?, of(&files.key)?]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    struct Scene {
+        _folder: tempfile::TempDir,
+        tls: Tls,
+        clock: Arc<AtomicI64>,
+    }
+
+    /// With a certificate that is valid for some days from now on.
+    fn scene() -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        let command = lockgate_signature::self_signed_command(Some("localhost"));
+        let made = Command::new("sh").args(["-c", &command]).current_dir(folder.path()).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let files = TlsFiles { cert: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
+        let now = jiff::Timestamp::now().as_millisecond() + 60_000;
+        let clock = Arc::new(AtomicI64::new(now));
+        let reads = clock.clone();
+        let tls = Tls::open(&files, Arc::new(move || Timestamp(reads.load(Ordering::SeqCst)))).unwrap();
+        Scene { _folder: folder, tls, clock }
+    }
+
+    #[test]
+    fn what_is_not_valid_takes_the_place_of_nothing_that_is() {
+        let scene = scene();
+        let of = |from, until| {
+            let mut certificate = Certificate::load(&scene.tls.files).unwrap();
+            (certificate.valid_from, certificate.valid_until) = (Timestamp(from), Timestamp(until));
+            certificate
+        };
+        for (now, wanted) in [
+            (500, Some("is not valid before")),
+            (1_000, None),
+            (3_000, Some("has expired")),
+            // The one before is not valid either.
+            (5_000, None),
+            (-5_000, None),
+        ] {
+            let new = scene.tls.no_worse(&of(0, 4_000), of(1_000, 2_000), Timestamp(now));
+            match (new, wanted) {
+                (Ok(_), None) => {}
+                (Err(error), Some(wanted)) => assert!(error.to_string().contains(wanted), "{now}: {error}"),
+                (new, _) => panic!("{now}: {:?}", new.err()),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_valid_yet_is_taken_once_it_is() {
+        let scene = scene();
+        let seen = stamp(&scene.tls.files);
+        let reloads = || {
+            scene.tls.look(seen);
+            scene.tls.state().reloads
+        };
+        assert_eq!(reloads(), 0, "nothing has changed");
+        let now = scene.clock.load(Ordering::SeqCst);
+        scene.tls.state_now().later = Some(Timestamp(now + 1_000));
+        assert_eq!(reloads(), 0);
+        scene.clock.store(now + 1_000, Ordering::SeqCst);
+        assert_eq!((reloads(), reloads()), (1, 1), "once");
+    }
 }

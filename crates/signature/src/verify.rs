@@ -70,11 +70,16 @@ pub enum Unsigned {
     /// No signature at all.
     #[error("no signature")]
     Missing,
+    /// Only GitHub's signature by SHA-1, which proves nothing any more.
+    #[error("x-hub-signature alone, which is SHA-1: {GITHUB_HEADER} is wanted")]
+    Sha1,
     /// A header that belongs to a signature is there more than once.
     #[error("{0} is there more than once")]
     Repeated(&'static str),
     /// A part of a signature is missing.
-    #[error("{0} is missing")]
+    #[error(
+        "{0} is missing: {ID_HEADER}, {TIMESTAMP_HEADER} and {SIGNATURE_HEADER} come together or not at all, also beside {GITHUB_HEADER}"
+    )]
     Incomplete(&'static str),
     /// A header has not the form that it must have.
     #[error("{0} has not the form of one")]

@@ -22,7 +22,7 @@ mod world;
 
 pub use actor::Mutation;
 pub use bad_day::{BadDay, Event, FaultMode};
-pub use calls::{CallsTally, CallsTold, tell_of_calls};
+pub use calls::{CallsTally, CallsTold, tell_of_calls, tell_of_calls_and_a_lie};
 pub use gone::lose_a_host_everywhere;
 pub use power::lose_power_everywhere;
 pub use random::Random;

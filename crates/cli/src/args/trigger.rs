@@ -30,7 +30,7 @@ pub struct Trigger {
     /// How long to wait for the end; the deployment goes on behind it
     #[arg(long, value_name = "TIME", value_parser = length, default_value = "1h")]
     pub timeout: Millis,
-    /// Certificates (PEM) of an authority to trust beside the system's
+    /// Certificates (PEM) to trust beside the system's authorities: another one's, or the very one that the daemon shows
     #[arg(long, value_name = "FILE")]
     pub cacert: Option<PathBuf>,
     /// The secret's file; default: the environment, as below

@@ -49,6 +49,9 @@ async fn list(context: &Context<'_>, store: Option<&dyn Store>, asked: &Audit) -
     if records.is_empty() {
         let which = if asked.before.is_some() { "there is no older entry" } else { "there is no entry" };
         context.output.text(&format!("{which} in the audit of {}", context.project.name));
+        context.output.say(
+            "it has signed calls to `lockgate serve` alone; what was done by hand is in `lockgate history`",
+        );
         return Ok(Exit::Succeeded);
     }
     context.output.text(&audit_text(&records, &rfc3339));

@@ -7,6 +7,7 @@ use lockgate_config::{Loaded, Purpose};
 use lockgate_model::{Environment, HostId, Project, Requester, Service};
 use lockgate_orchestrator::{Asked, InProcess, lookup};
 
+use super::unset;
 use crate::args::{Global, Skip};
 use crate::error::CliError;
 use crate::output::Output;
@@ -30,9 +31,8 @@ impl<'a> Context<'a> {
     pub fn load_for(purpose: Purpose, global: &Global, output: &'a Output) -> Result<Self, CliError> {
         let env = |name: &str| std::env::var(name).ok();
         let Loaded { project, path } = match &global.config {
-            Some(path) => lockgate_config::load_if(path, purpose, &env, |_, _| {
-                Ok::<(), lockgate_config::ConfigError>(())
-            })?,
+            Some(path) => lockgate_config::load_if(path, purpose, &env, |_, _| Ok::<(), CliError>(()))
+                .map_err(|error| unset::explained(error, path))?,
             None => {
                 let path = lockgate_config::find(&std::env::current_dir()?).ok_or_else(|| {
                     CliError::usage(
@@ -40,7 +40,8 @@ impl<'a> Context<'a> {
                         "`lockgate init` writes one; `-c FILE` names another",
                     )
                 })?;
-                lockgate_config::load_if(&path, purpose, &env, crate::found_config::require)?
+                lockgate_config::load_if(&path, purpose, &env, crate::found_config::require)
+                    .map_err(|error| unset::explained(error, &path))?
             }
         };
         let project = Arc::new(project);

@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lockgate_config::init::{BuiltImage, WORKFLOW_PATH, Workflow, github_actions};
 use lockgate_model::Service;
@@ -34,7 +34,9 @@ pub fn run(args: &GithubActions, global: &Global, output: &Output) -> Result<Exi
         output.text(&text);
         return Ok(Exit::Succeeded);
     }
-    let target = repository(&std::env::current_dir()?).join(WORKFLOW_PATH);
+    let here = std::env::current_dir()?;
+    let found = repository(&here);
+    let target = found.unwrap_or(&here).join(WORKFLOW_PATH);
     match there(&target)? {
         None => write(&target, &text)?,
         Some(there) if there == text => {
@@ -53,6 +55,14 @@ pub fn run(args: &GithubActions, global: &Global, output: &Output) -> Result<Exi
                 "take over by hand what is shown above, or remove the file and run this again; --print prints all of it",
             ));
         }
+    }
+    if found.is_none() {
+        output.say(&format!(
+            "warning: {} is in no git repository, and GitHub runs what is pushed to one alone",
+            here.display()
+        ));
+        output
+            .say("  hint: move .github into your app's repository; or there: `lockgate init github-actions`");
     }
     Ok(told(&target, true, output))
 }
@@ -96,10 +106,9 @@ fn image(args: &GithubActions, global: &Global, output: &Output) -> Result<Built
     }
 }
 
-/// The folder of the repository that `folder` is in, else `folder`.
-fn repository(folder: &Path) -> PathBuf {
-    let found = folder.ancestors().find(|above| above.join(".git").exists());
-    found.unwrap_or(folder).to_owned()
+/// The folder of the repository that `folder` is in; `None` where it is in none.
+fn repository(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|above| above.join(".git").exists())
 }
 
 /// What the file says; `None` where there is none.

@@ -22,6 +22,7 @@ mod serve_check;
 mod setup;
 mod status;
 mod trigger;
+mod unset;
 
 use clap::CommandFactory;
 use lockgate_config::Purpose;

@@ -10,7 +10,7 @@ use lockgate_model::{Failure, FailureKind, ListenAt, Project, RunId, Serve};
 use lockgate_orchestrator::InProcess;
 use lockgate_orchestrator::queue::{Queue, QueueParts};
 use lockgate_server::{
-    Answer, AppParts, Bounds, Ended, Endpoints, Folder, Limits, Listeners, Metrics, Parts, ServeError,
+    Answer, AppParts, Bounds, Ended, Endpoints, Folder, Limits, Listeners, Metrics, Now, Parts, ServeError,
     Served, Tls, serve, signals,
 };
 use lockgate_sockets::{Lock, Program, raise_descriptor_limit};
@@ -54,7 +54,10 @@ pub async fn run(args: args::Serve, global: &Global, output: &Output) -> Result<
             Served::By(pid) => return Err(ServeError::AlreadyRunning { pid }.into()),
         },
     };
-    let tls = configured.tls.as_ref().map(Tls::open).transpose().map_err(ServeError::from)?;
+    let clock = tools::clock();
+    let now: Now = Arc::new(move || clock.now());
+    let tls = configured.tls.as_ref().map(|files| Tls::open(files, now.clone()));
+    let tls = tls.transpose().map_err(ServeError::from)?;
     let listeners = Listeners::open(configured, inherited.listeners, inherited.link.is_some())?;
     let daemon = Daemon::open(&context).await?;
     let parts = Parts {
@@ -181,6 +184,7 @@ impl Daemon {
                 })
             }),
             now: Arc::new(move || clock.now()),
+            instance: instance(&self.project),
         })
     }
 
@@ -265,6 +269,11 @@ async fn upgrade(context: &Context<'_>) -> Result<Exit, CliError> {
     }
     let message = format!("process {before} has not been replaced within {UPGRADE_SECONDS_MAX} s");
     Err(Failure::new(FailureKind::TimedOut, message).hint("see its log").into())
+}
+
+/// What the project's daemon says of itself, wherever it is asked.
+pub(super) fn instance(project: &Project) -> String {
+    Folder::instance(&project.root.join(FOLDER))
 }
 
 /// Whether somebody serves; with the process id, where it is written down already.

@@ -11,12 +11,10 @@ use crate::args::{Format, Global, Setup};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::setup::{Change, Changes, Daemon, Install, Systemd, Variables};
+use crate::setup::{self, Change, Changes, Daemon, Install, Systemd, Variables, kept};
 
 /// Units of whoever runs the machine.
 const UNITS: &str = "/etc/systemd/system";
-/// Variables of daemons, which only root reads.
-const VARIABLES: &str = "/etc/lockgate";
 const UNIT_MODE: u32 = 0o644;
 const VARIABLES_MODE: u32 = 0o600;
 /// Longest configuration that is read for the names in it.
@@ -32,9 +30,15 @@ pub async fn run(args: &Setup, global: &Global, output: &Output) -> Result<Exit,
         if systemd.is_none() {
             output.say("this machine does not run systemd, so this is for another one");
         }
+        if !wanted.hidden.is_empty() {
+            output.say(&setup::warning(&wanted.hidden));
+        }
         return Ok(Exit::Succeeded);
     }
     let systemd = systemd.ok_or_else(|| wanted.without_systemd())?;
+    if !wanted.hidden.is_empty() {
+        return Err(setup::refused(&wanted.hidden));
+    }
     if let Some(differing) = changes.differing().next()
         && !args.replace
     {
@@ -80,6 +84,8 @@ struct Wanted {
     /// Of variables that lockgate.yaml names.
     names: Vec<String>,
     environment: String,
+    /// Paths that the daemon would not find.
+    hidden: Vec<String>,
 }
 
 impl Wanted {
@@ -92,7 +98,7 @@ impl Wanted {
         };
         let text = text_of(&path)?;
         // The file with the values that it needs is named by its project.
-        let environment = format!("{VARIABLES}/{}.env", project_in(&text).unwrap_or("project"));
+        let environment = kept::file(project_in(&text).unwrap_or("project"));
         let variables = Variables::kept_in(&environment)?;
         let env = |name: &str| variables.get(name);
         let Loaded { project, path } = match &global.config {
@@ -101,7 +107,8 @@ impl Wanted {
         };
         let daemon = Daemon::of(&project, &path)?;
         let names = variables.named_in(&text);
-        Ok(Self { environment: format!("{VARIABLES}/{}.env", daemon.project), daemon, variables, names })
+        let hidden = setup::hidden(&daemon, &project);
+        Ok(Self { environment: kept::file(&daemon.project), daemon, variables, names, hidden })
     }
 
     /// Service, then socket.
@@ -221,15 +228,20 @@ impl Wanted {
             true => String::new(),
             false => format!(" with {} in its environment", self.names.join(", ")),
         };
+        let (keep, line) = kept::by_cron(&self.environment, &self.names, &self.daemon.user, &command);
         let failure =
             Failure::new(FailureKind::Refused, "this machine does not run systemd, so nothing was set up")
                 .hint(format!(
                     "whatever starts programs when this machine does has to run `{command}` as {}{names}, start it again when it \
                      ends with another code than 0 or 2, and end it alone, not what it has started",
                     self.daemon.user
-                ))
-                .hint(format!("cron can start it: `@reboot {command}` in the crontab of {}", self.daemon.user))
-                .hint("`lockgate setup --daemon --dry-run` shows the units for a machine with systemd");
+                ));
+        let kept = keep
+            .map(|keep| format!("to keep its variables in {}, for root alone: `{keep}`", self.environment));
+        let failure = kept.into_iter().fold(failure, |failure, hint| failure.hint(hint));
+        let failure = failure
+            .hint(format!("cron can start it: `{line}` as the line of /etc/cron.d/{}", self.daemon.unit()))
+            .hint("`lockgate setup --daemon --dry-run` shows the units for a machine with systemd");
         failure.into()
     }
 }
@@ -248,13 +260,13 @@ fn changes_words(changes: &Changes) -> serde_json::Value {
 }
 
 /// What it names is found in the text, for the values that it needs may be kept under that name.
-fn project_in(text: &str) -> Option<&str> {
+pub(super) fn project_in(text: &str) -> Option<&str> {
     let line = text.lines().find_map(|line| line.strip_prefix("project:"))?;
     let name = line.split('#').next()?.trim().trim_matches(['"', '\'']);
     lockgate_model::ProjectName::new(name).is_ok().then_some(name)
 }
 
-fn text_of(path: &Path) -> Result<String, CliError> {
+pub(super) fn text_of(path: &Path) -> Result<String, CliError> {
     let mut text = Vec::new();
     // What is wrong with the file is said by who reads it in earnest.
     if let Ok(file) = lockgate_own::open(path) {

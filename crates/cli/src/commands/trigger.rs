@@ -3,6 +3,7 @@
 mod commit;
 mod files;
 mod job;
+mod words;
 
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ pub async fn run(args: &Trigger, output: &Output) -> Result<Exit, CliError> {
     job.begins();
     let end = follow(&client, &asked, &screen).await;
     screen.finish();
+    let end = end.map(|end| words::own(end, args.cacert.as_deref()));
     job.ends(&end);
     told(end, &job, output)
 }

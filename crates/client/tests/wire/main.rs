@@ -1,6 +1,7 @@
 //! A client and whatever may answer it, over real sockets.
 
 mod double;
+mod tls;
 
 use std::sync::{Arc, Once};
 
@@ -337,6 +338,34 @@ async fn a_call_that_a_daemon_kept_while_it_stops_is_the_same_call_behind_that()
     let requests = double.asked();
     assert_eq!(requests[0].header("webhook-id"), requests[1].header("webhook-id"));
     assert_eq!(requests[0].body, requests[1].body);
+}
+
+/// Whoever follows at the address knows the run, so its end is heard from there, also by who does not wait.
+#[tokio::test]
+async fn a_run_of_a_daemon_that_stops_is_followed_at_the_one_that_comes_next() {
+    let stopping = DEPLOYED.replace("deployed", "stopping");
+    let script = || {
+        vec![
+            Says::All(stream(&[LOCATION], &[told_frame(0), end_frame(503, &stopping)].concat())),
+            Says::All(json("503 Service Unavailable", &[LOCATION], &stopping)),
+            Says::All(Vec::new()),
+            Says::All(stream(&[], &[told_frame(1), end_frame(200, DEPLOYED)].concat())),
+        ]
+    };
+    for wait in [None, Some(Millis::from_secs(20))] {
+        let double = Double::new(script(), |_| {});
+        let (end, heard) = trigger(Options { wait, ..options(&double.url()) }).await;
+        assert_eq!(end.unwrap().answer.status, DeployStatus::Deployed, "{heard:?}");
+        assert_eq!(events(&heard), [told(0), told(1)]);
+        assert!(
+            notes(&heard)[0].ends_with("stops; whoever comes next there goes on; again in 250ms"),
+            "{heard:?}"
+        );
+        let requests = double.asked();
+        let looks: Vec<&str> = requests[1..].iter().map(|request| request.line.as_str()).collect();
+        assert_eq!(looks, ["GET /runs/00000000-0000-0000-0000-000000000007 HTTP/1.1"; 3]);
+        assert_eq!(requests[3].header("last-event-id"), Some("0"));
+    }
 }
 
 #[tokio::test]

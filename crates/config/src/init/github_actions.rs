@@ -182,6 +182,8 @@ fn head(out: &mut String, workflow: &Workflow) -> std::fmt::Result {
         "- secret LOCKGATE_WEBHOOK_SECRET: what the endpoint has as `secrets:` in lockgate.yaml, at least 16 bytes",
         "- variable LOCKGATE_URL: the endpoint, such as https://deploy.shop.example/deploy",
     ];
+    notes.push("- variable LOCKGATE_CACERT, only where no public authority vouches for the endpoint's certificate: that of your own authority,");
+    notes.push("  or the endpoint's own where it signs itself, the whole file (PEM): `cat cert.pem`");
     if workflow.action.is_none() {
         notes.push("- variables LOCKGATE_PROGRAM_URL and LOCKGATE_PROGRAM_SHA256: where the static program is fetched from, and its");
         notes.push("  checksum, which the release names");
@@ -241,6 +243,7 @@ fn by_action(out: &mut String, workflow: &Workflow, action: &PinnedAction) -> st
         writeln!(out, "          service: {service}")?;
     }
     writeln!(out, "          committed-at: {}", committed_at(workflow.on))?;
+    writeln!(out, "          cacert-pem: ${{{{ vars.LOCKGATE_CACERT }}}}")?;
     writeln!(out, "          wait: {WAIT}\n          secret: ${{{{ secrets.LOCKGATE_WEBHOOK_SECRET }}}}")
 }
 
@@ -249,6 +252,7 @@ fn by_program(out: &mut String, workflow: &Workflow) -> std::fmt::Result {
     writeln!(out, "      - name: Deploy\n        env:")?;
     writeln!(out, "          LOCKGATE_WEBHOOK_SECRET: ${{{{ secrets.LOCKGATE_WEBHOOK_SECRET }}}}")?;
     writeln!(out, "          LOCKGATE_URL: ${{{{ vars.LOCKGATE_URL }}}}")?;
+    writeln!(out, "          CACERT: ${{{{ vars.LOCKGATE_CACERT }}}}")?;
     writeln!(out, "          PROGRAM_URL: ${{{{ vars.LOCKGATE_PROGRAM_URL }}}}")?;
     writeln!(out, "          PROGRAM_SHA256: ${{{{ vars.LOCKGATE_PROGRAM_SHA256 }}}}")?;
     writeln!(out, "          COMMITTED_AT: {}", committed_at(workflow.on))?;
@@ -258,6 +262,11 @@ fn by_program(out: &mut String, workflow: &Workflow) -> std::fmt::Result {
         "  --output \"$RUNNER_TEMP/lockgate\" -- \"$PROGRAM_URL\"",
         "echo \"$PROGRAM_SHA256  $RUNNER_TEMP/lockgate\" | sha256sum --check --quiet",
         "chmod +x \"$RUNNER_TEMP/lockgate\"",
+        "trust=()",
+        "if [ -n \"$CACERT\" ]; then",
+        "  printf '%s\\n' \"$CACERT\" >\"$RUNNER_TEMP/cacert.pem\"",
+        "  trust=(\"--cacert=$RUNNER_TEMP/cacert.pem\")",
+        "fi",
     ] {
         writeln!(out, "          {line}")?;
     }
@@ -265,7 +274,7 @@ fn by_program(out: &mut String, workflow: &Workflow) -> std::fmt::Result {
         workflow.service.as_ref().map(|service| format!("--service={service} ")).unwrap_or_default();
     writeln!(
         out,
-        "          \"$RUNNER_TEMP/lockgate\" trigger {service}--committed-at=\"$COMMITTED_AT\" --wait={WAIT} -- \"$LOCKGATE_URL\""
+        "          \"$RUNNER_TEMP/lockgate\" trigger {service}--committed-at=\"$COMMITTED_AT\" --wait={WAIT} \"${{trust[@]}}\" -- \"$LOCKGATE_URL\""
     )
 }
 

@@ -53,7 +53,7 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
         environment.schedules = schedule::resolve(reader, &raw.value, &environment, &services, &changes);
         environments.push(environment);
     }
-    let notify = notify::resolve(reader, file.notify.as_deref());
+    let notify = notify::resolve(reader, file.notify.as_deref(), &names);
     let registries = registries::resolve(reader, &file.registries);
     let ssh = ssh(reader, file.ssh.as_ref());
     let state = state::resolve(reader, file.state.as_ref(), root);

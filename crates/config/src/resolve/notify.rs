@@ -1,165 +1,91 @@
-//! Who is told.
+//! Who is told, and of what.
 
-use std::collections::BTreeMap;
+mod email;
+mod github;
+mod slack;
 
-use lockgate_model::{Notify, RegistryHost, Secret};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::named::header_name;
-use super::reader::{Reader, missing_hint, variable};
+use lockgate_model::{MessageKind, Notify, NotifyAbout, NotifyTo, RegistryHost, Secret};
+
+use super::named::{self, header_name};
+use super::reader::{Reader, missing_hint, quote, variable};
+use super::serve_secret;
 use crate::at::At;
-use crate::error::{Kind, Place, Problem};
-use crate::raw;
+use crate::error::Place;
+use crate::raw_notify as raw;
+use crate::words;
 
-/// Slack's own Web API.
-const SLACK_API: &str = "https://slack.com/api/";
-const SLACK_API_VARIABLE: &str = "SLACK_API_URL";
-const SLACK_TOKEN_VARIABLE: &str = "SLACK_BOT_TOKEN";
-const SLACK_WEBHOOK_VARIABLE: &str = "SLACK_WEBHOOK_URL";
-const SLACK_CHANNEL_VARIABLE: &str = "SLACK_CHANNEL";
-/// Longest name of a channel in Slack, with the `#`.
-const CHANNEL_CHARS_MAX: usize = 81;
-const CHANNEL_HINT: &str = "write a channel's name or id, such as \"#deploys\" or C024BE91L";
-
-pub fn resolve(reader: &mut Reader<'_>, entries: Option<&[At<raw::Notify>]>) -> Vec<Notify> {
-    let Some(entries) = entries else { return from_variables(reader).into_iter().collect() };
+/// `environments`: those of the file.
+pub fn resolve(
+    reader: &mut Reader<'_>,
+    entries: Option<&[At<raw::Notify>]>,
+    environments: &[&str],
+) -> Vec<Notify> {
+    let Some(entries) = entries else {
+        let to = slack::from_variables(reader);
+        return to.map(|to| Notify { to, about: NotifyAbout::default() }).into_iter().collect();
+    };
     let mut notifiers = Vec::new();
     for entry in entries {
-        match (&entry.value.slack, &entry.value.webhook) {
-            (Some(slack), None) => notifiers.extend(slack_notifier(reader, slack)),
-            (None, Some(webhook)) => notifiers.extend(webhook_notifier(reader, &webhook.value)),
-            _ => reader.invalid(
-                entry.place,
-                "a notifier is either `slack` or `webhook`",
-                "write one list item for each",
-            ),
-        }
+        let about = about(reader, &entry.value, environments);
+        let raw::Notify { slack, webhook, email, github, .. } = &entry.value;
+        let to = match (slack, webhook, email, github) {
+            (Some(slack), None, None, None) => slack::notifier(reader, slack),
+            (None, Some(webhook), None, None) => webhook_notifier(reader, &webhook.value),
+            (None, None, Some(email), None) => email::notifier(reader, &email.value),
+            (None, None, None, Some(github)) => github::notifier(reader, github),
+            _ => {
+                let message = "a notifier is one of `slack`, `webhook`, `email` and `github`";
+                reader.invalid(entry.place, message, "write one list item for each");
+                None
+            }
+        };
+        notifiers.extend(to.map(|to| Notify { to, about }));
     }
     notifiers
 }
 
-/// Where the file says nothing. A channel needs a token, so where both are set they come before the webhook.
-fn from_variables(reader: &mut Reader<'_>) -> Option<Notify> {
-    let channel = variable(reader.env, SLACK_CHANNEL_VARIABLE);
-    if let (Some(token), Some(channel)) = (variable(reader.env, SLACK_TOKEN_VARIABLE), &channel) {
-        let source = |text: &str| At { value: text.to_owned(), place: Place::default() };
-        let known = channel_name(reader, &source(channel), Some(SLACK_CHANNEL_VARIABLE));
-        let api = slack_api(reader, None);
-        if token.contains(|one: char| one.is_control() || one.is_whitespace()) {
-            let message = format!("the variable {SLACK_TOKEN_VARIABLE} has a blank or control character");
-            reader.invalid(Place::default(), message, "export the token alone");
-            return None;
-        }
-        return Some(Notify::SlackBot { token: Secret::new(token), channel: known?, api: api? });
-    }
-    let webhook = variable(reader.env, SLACK_WEBHOOK_VARIABLE).map(Secret::new);
-    webhook.map(|webhook| Notify::Slack { webhook, channel })
+fn about(reader: &mut Reader<'_>, raw: &raw::Notify, environments: &[&str]) -> NotifyAbout {
+    let kinds = raw.on.as_ref().map(|list| {
+        is_not_empty(reader, "`on`", list);
+        list.value.iter().filter_map(|source| kind(reader, source)).collect::<BTreeSet<_>>()
+    });
+    let environments = raw.environments.as_ref().map(|list| {
+        is_not_empty(reader, "`environments`", list);
+        list.value
+            .iter()
+            .filter_map(|source| named::environment(reader, source, environments))
+            .collect::<BTreeSet<_>>()
+    });
+    NotifyAbout { kinds, environments }
 }
 
-fn slack_notifier(reader: &mut Reader<'_>, slack: &At<raw::Slack>) -> Option<Notify> {
-    match (&slack.value.token, &slack.value.webhook) {
-        (Some(token), None) => slack_bot(reader, slack, token),
-        (None, Some(webhook)) => slack_webhook(reader, &slack.value, webhook),
-        (None, None) => {
-            let hint = "write `token: \"${SLACK_BOT_TOKEN:-}\"` and `channel`, or `webhook: \"${SLACK_WEBHOOK_URL:-}\"`";
-            let problem =
-                Problem::new(Kind::MissingKey, slack.place, "`slack` has no `token` and no `webhook`");
-            reader.report(problem.hint(hint));
-            None
-        }
-        (Some(_), Some(webhook)) => {
-            let hint = "keep one of them; to tell two channels write two list items";
-            reader.conflict(webhook.place, "`slack` has both `token` and `webhook`", hint);
-            None
-        }
+fn is_not_empty(reader: &mut Reader<'_>, what: &str, list: &At<Vec<At<String>>>) {
+    if list.value.is_empty() {
+        reader.invalid(
+            list.place,
+            format!("{what} is an empty list, so nothing is told"),
+            "leave it out to be told of all",
+        );
     }
 }
 
-fn slack_webhook(reader: &mut Reader<'_>, slack: &raw::Slack, source: &At<String>) -> Option<Notify> {
-    if let Some(api) = &slack.api {
-        reader.conflict(api.place, "`api` goes with `token`, not with `webhook`", "remove it");
-    }
-    let webhook = receiver(reader, "`webhook`", source)?;
-    let channel = match &slack.channel {
-        Some(channel) => Some(reader.text(channel)?).filter(|channel| !channel.trim().is_empty()),
-        None => None,
-    };
-    Some(Notify::Slack { webhook: webhook?, channel })
-}
-
-fn slack_bot(reader: &mut Reader<'_>, slack: &At<raw::Slack>, source: &At<String>) -> Option<Notify> {
-    let token = reader.fill_or(&source.value, source.place, optional(source));
-    if token.as_ref().is_some_and(|token| token.trim().is_empty()) {
-        return None;
-    }
-    let Some(channel) = &slack.value.channel else {
-        let problem = Problem::new(Kind::MissingKey, slack.place, "`token` needs a `channel` to post to");
-        reader.report(problem.hint(CHANNEL_HINT));
-        return None;
-    };
-    let channel = channel_name(reader, channel, None);
-    let api = slack_api(reader, slack.value.api.as_ref());
-    let token = token?;
-    if token.contains(|one: char| one.is_control() || one.is_whitespace()) {
-        let hint = "write the token alone; where it comes from a file, mind the line break at its end";
-        reader.invalid(source.place, "`token` has a blank or control character", hint);
-        return None;
-    }
-    Some(Notify::SlackBot { token: Secret::new(token), channel: channel?, api: api? })
-}
-
-/// `variable`: where it comes from, if it is not from the file.
-fn channel_name(reader: &mut Reader<'_>, source: &At<String>, variable: Option<&str>) -> Option<String> {
-    let channel = match variable {
-        Some(_) => source.value.clone(),
-        None => reader.text(source)?,
-    };
-    let channel = channel.trim();
-    let is_odd = |one: char| one.is_control() || one.is_whitespace() || one == ',';
-    if channel.is_empty()
-        || channel == "#"
-        || channel.contains(is_odd)
-        || channel.chars().count() > CHANNEL_CHARS_MAX
-    {
-        let (message, hint) = match variable {
-            Some(name) => (format!("the variable {name} is no channel"), format!("export {name}='#deploys'")),
-            None => ("`channel` is no channel".to_owned(), CHANNEL_HINT.to_owned()),
+fn kind(reader: &mut Reader<'_>, source: &At<String>) -> Option<MessageKind> {
+    let text = reader.text(source)?;
+    let known = MessageKind::ALL.into_iter().find(|kind| kind.as_str() == text);
+    if known.is_none() {
+        let all = MessageKind::ALL.map(MessageKind::as_str);
+        let hint = match words::nearest(&text, all.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("what can be told: {}", all.join(", ")),
         };
-        reader.invalid(source.place, message, hint);
-        return None;
+        reader.invalid(source.place, format!("nothing is told as {}", quote(source)), hint);
     }
-    Some(channel.to_owned())
+    known
 }
 
-/// The Web API's base URL, with a slash at its end. A token goes there, so it is encrypted unless it stays on this machine.
-fn slack_api(reader: &mut Reader<'_>, source: Option<&At<String>>) -> Option<String> {
-    let from_file = source.is_some();
-    let source = match source {
-        Some(source) => source.clone(),
-        None => match variable(reader.env, SLACK_API_VARIABLE) {
-            Some(_) => At { value: format!("${{{SLACK_API_VARIABLE}}}"), place: Place::default() },
-            None => return Some(SLACK_API.to_owned()),
-        },
-    };
-    let what = match from_file {
-        true => "`api`".to_owned(),
-        false => format!("the variable {SLACK_API_VARIABLE}"),
-    };
-    let text = reader.url(&what, &source)?;
-    let host = text.split('/').nth(2).unwrap_or_default();
-    let stays_here = RegistryHost::new(host).is_ok_and(|host| host.is_loopback());
-    if !text.starts_with("https://") && !stays_here {
-        let hint = "write https://: the token would be readable on the way";
-        reader.invalid(source.place, format!("{what} is not a https:// URL"), hint);
-        return None;
-    }
-    if text.contains(['?', '#']) {
-        reader.invalid(source.place, format!("{what} has more than a path"), "leave `?…` and `#…` out");
-        return None;
-    }
-    Some(format!("{}/", text.trim_end_matches('/')))
-}
-
-fn webhook_notifier(reader: &mut Reader<'_>, webhook: &raw::Webhook) -> Option<Notify> {
+fn webhook_notifier(reader: &mut Reader<'_>, webhook: &raw::Webhook) -> Option<NotifyTo> {
     let url = receiver(reader, "`url`", &webhook.url)?;
     let mut headers = BTreeMap::new();
     for (name, value) in &webhook.headers.0 {
@@ -169,7 +95,11 @@ fn webhook_notifier(reader: &mut Reader<'_>, webhook: &raw::Webhook) -> Option<N
             headers.insert(header, Secret::new(value));
         }
     }
-    Some(Notify::Webhook { url: url?, headers })
+    let secret = match &webhook.secret {
+        Some(source) => Some(serve_secret::secret(reader, source)?),
+        None => None,
+    };
+    Some(NotifyTo::Webhook { url: url?, headers, secret })
 }
 
 /// Where messages go: `None` is nowhere, `Some(None)` is wrong. Empty text is nowhere, so that `${NAME:-}` makes a
@@ -189,4 +119,53 @@ fn optional(source: &At<String>) -> impl FnOnce(&str) -> String {
         true => format!("export {name}=…, or write ${{{name}:-}} to tell nobody where it is not set"),
         false => missing_hint(name),
     }
+}
+
+/// The base URL of an API, without a slash at its end: as the file says it, else as the variable does, else `otherwise`. A
+/// token goes there, so it is encrypted unless it stays on this machine.
+fn encrypted_api(
+    reader: &mut Reader<'_>,
+    source: Option<&At<String>>,
+    name: &str,
+    otherwise: &str,
+) -> Option<String> {
+    let from_file = source.is_some();
+    let source = match source {
+        Some(source) => source.clone(),
+        None => match variable(reader.env, name) {
+            Some(_) => At { value: format!("${{{name}}}"), place: Place::default() },
+            None => return Some(otherwise.trim_end_matches('/').to_owned()),
+        },
+    };
+    let what = match from_file {
+        true => "`api`".to_owned(),
+        false => format!("the variable {name}"),
+    };
+    let text = reader.url(&what, &source)?;
+    let host = text.split('/').nth(2).unwrap_or_default();
+    let stays_here = RegistryHost::new(host).is_ok_and(|host| host.is_loopback());
+    if !text.starts_with("https://") && !stays_here {
+        let hint = "write https://: the token would be readable on the way";
+        reader.invalid(source.place, format!("{what} is not a https:// URL"), hint);
+        return None;
+    }
+    if text.contains(['?', '#']) {
+        reader.invalid(source.place, format!("{what} has more than a path"), "leave `?…` and `#…` out");
+        return None;
+    }
+    Some(text.trim_end_matches('/').to_owned())
+}
+
+/// A token as it is sent in a header: `None` is none, or a wrong one, which was reported.
+fn token(reader: &mut Reader<'_>, source: &At<String>) -> Option<Secret> {
+    let token = reader.fill_or(&source.value, source.place, optional(source))?;
+    if token.trim().is_empty() {
+        return None;
+    }
+    if token.contains(|one: char| one.is_control() || one.is_whitespace()) {
+        let hint = "write the token alone; where it comes from a file, mind the line break at its end";
+        reader.invalid(source.place, "`token` has a blank or control character", hint);
+        return None;
+    }
+    Some(Secret::new(token))
 }

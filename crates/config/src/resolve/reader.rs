@@ -65,10 +65,7 @@ impl Reader<'_> {
                     .hint("remove it")
             }
             Ok(text) => return Some(text),
-            Err(Unfilled::Missing(name)) => {
-                Problem::new(Kind::MissingVariable, place, format!("the variable {name} is not set"))
-                    .hint(hint(&name))
-            }
+            Err(Unfilled::Missing(name)) => Problem::unset(place, &name).hint(hint(&name)),
             Err(Unfilled::Open) => Problem::new(Kind::InvalidValue, place, "`${` without `}`")
                 .hint("write ${NAME}, or $${ for the two characters"),
             Err(Unfilled::BadName(_)) => {

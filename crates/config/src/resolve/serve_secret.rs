@@ -53,7 +53,8 @@ pub fn all(reader: &mut Reader<'_>, list: &At<Vec<At<String>>>, taken: &mut Take
     secrets
 }
 
-fn secret(reader: &mut Reader<'_>, source: &At<String>) -> Option<Secret> {
+/// One that is good.
+pub fn secret(reader: &mut Reader<'_>, source: &At<String>) -> Option<Secret> {
     let make = |name: &str| format!("export {name}=$(openssl rand -hex 32), and give it to whoever signs");
     let text = reader.fill_or(&source.value, source.place, make)?;
     if text.is_empty() {

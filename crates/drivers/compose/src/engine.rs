@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lockgate_model::{FailureKind, Millis, quoted};
+use lockgate_model::{FailureKind, Millis, RegistryHost, quoted};
 use lockgate_ports::{Answer, Host, HostStream, PortError, Request, http};
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
@@ -150,7 +150,7 @@ fn platform(said: &str) -> Option<&str> {
 pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host) -> PortError {
     let (repository, _) = image::split(reference);
     let registry = image::registry(repository);
-    let said = &refusal.message;
+    let said = &once(&refusal.message);
     let text = said.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let host = host.id();
@@ -214,8 +214,9 @@ pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host
         "bad gateway",
     ]);
     if unreachable {
-        return PortError::unreachable(format!("{registry} cannot be reached from {host}: {said}"))
-            .hint(format!("check the network and DNS of {host}: `curl https://{registry}/v2/`"));
+        return PortError::unreachable(format!("{registry} cannot be reached from {host}: {said}")).hint(
+            format!("check the network and DNS of {host}: `curl -sSi {}/v2/`", address(registry, said)),
+        );
     }
     if refusal.status == 404 || has(&["manifest unknown", "not found", "name unknown"]) {
         return PortError::not_found(format!("{reference} is not in {registry}: {said}"))
@@ -228,9 +229,70 @@ pub(crate) fn registry_error(refusal: &Refusal, reference: &str, host: &dyn Host
     .hint(format!("`docker pull {reference}` on {host} shows whether it is the registry or Docker"))
 }
 
+/// What Docker says of a registry's refusal, code and message, has the same words twice: `manifest unknown: manifest unknown`.
+fn once(said: &str) -> String {
+    let mut parts: Vec<&str> = said.split(": ").collect();
+    parts.dedup_by(|one, before| one.eq_ignore_ascii_case(before));
+    parts.join(": ")
+}
+
+/// As the engine has asked it, which speaks plain HTTP with registries of this machine and with those that are called insecure.
+fn address(registry: &str, said: &str) -> String {
+    let is_here = RegistryHost::new(registry).is_ok_and(|registry| registry.is_loopback());
+    let is_plain = match (said.contains(&format!("http://{registry}/")), said.contains("https://")) {
+        (is_plain, false) => is_plain || is_here,
+        (_, true) => false,
+    };
+    match registry {
+        "docker.io" => "https://registry-1.docker.io".to_owned(),
+        _ if is_plain => format!("http://{registry}"),
+        _ => format!("https://{registry}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn told(status: u16, said: &str, reference: &str) -> PortError {
+        let refusal = Refusal { status, message: said.to_owned() };
+        registry_error(&refusal, reference, &lockgate_local::Local::new())
+    }
+
+    #[test]
+    fn an_image_that_is_not_in_its_registry_is_told_once() {
+        let error = told(404, "manifest unknown: manifest unknown", "localhost:5000/web:v1");
+        assert_eq!(error.message, "localhost:5000/web:v1 is not in localhost:5000: manifest unknown");
+        let said = "manifest for localhost:5000/web:v1 not found: manifest unknown: manifest unknown";
+        let error = told(404, said, "localhost:5000/web:v1");
+        assert_eq!(error.message.matches("manifest unknown").count(), 1, "{error}");
+    }
+
+    #[test]
+    fn a_registry_is_looked_at_as_the_engine_asks_it() {
+        for (reference, said, address) in [
+            (
+                "localhost:5000/web:v1",
+                "dial tcp 127.0.0.1:5000: connect: connection refused",
+                "http://localhost:5000",
+            ),
+            (
+                "127.0.0.1:5000/web:v1",
+                "Get \"https://127.0.0.1:5000/v2/\": x509: unknown authority",
+                "https://127.0.0.1:5000",
+            ),
+            (
+                "reg.lan:5000/web:v1",
+                "Get \"http://reg.lan:5000/v2/\": dial tcp: no such host",
+                "http://reg.lan:5000",
+            ),
+            ("ghcr.io/acme/web:v1", "Get \"https://ghcr.io/v2/\": EOF", "https://ghcr.io"),
+            ("web:v1", "dial tcp: i/o timeout", "https://registry-1.docker.io"),
+        ] {
+            let hint = told(500, said, reference).hints().to_string();
+            assert!(hint.contains(&format!("`curl -sSi {address}/v2/`")), "{hint}");
+        }
+    }
 
     #[test]
     fn an_image_that_is_not_built_for_the_host_is_told_as_that() {

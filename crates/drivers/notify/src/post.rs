@@ -21,6 +21,8 @@ const TRIES_MAX: u32 = 3;
 const RETRY_AFTER_SECONDS_MAX: u64 = 30;
 
 const SCOPES: HeaderName = HeaderName::from_static("x-oauth-scopes");
+const LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// Longest time in which nothing is asked because a 429 said so.
 const QUIET_SECONDS_MAX: u64 = 3_600;
@@ -64,6 +66,8 @@ pub(crate) struct Answer {
     pub retry_after: Option<Duration>,
     /// What a token of Slack's may do, separated by commas.
     pub scopes: Option<String>,
+    /// When GitHub takes more, in seconds since 1970, where it says that nothing is left of what may be asked.
+    pub limited_until: Option<u64>,
     pub body: String,
 }
 
@@ -187,6 +191,9 @@ impl Post {
         };
         let retry_after = http::retry_after(header(RETRY_AFTER).as_deref(), header(DATE).as_deref());
         let scopes = header(SCOPES);
+        let limited_until = header(LIMIT_RESET)
+            .filter(|_| header(LIMIT_REMAINING).as_deref() == Some("0"))
+            .and_then(|reset| reset.parse().ok());
         let mut body = Vec::new();
         while body.len() < parcel.answer_bytes_max {
             match response.chunk().await {
@@ -200,7 +207,7 @@ impl Post {
             }
         }
         let body = String::from_utf8_lossy(&body).into_owned();
-        judge(&Answer { status, retry_after, scopes, body })
+        judge(&Answer { status, retry_after, scopes, limited_until, body })
     }
 }
 

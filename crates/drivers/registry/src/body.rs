@@ -2,10 +2,11 @@
 
 use lockgate_model::RegistryHost;
 use lockgate_ports::PortError;
+use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 
-use crate::wire::Reply;
+use crate::wire::{Reply, shown};
 
 /// # Errors
 /// `Other` for a page for people and for what is not the JSON that it should be. What it says is not repeated.
@@ -32,7 +33,12 @@ pub(crate) fn page(what: &str) -> PortError {
         .hint("check the registry's name; a proxy, a login page or another service may answer in its place")
 }
 
-/// How to look at what answers.
+/// How to look at what has answered there.
+pub(crate) fn look_at(answered: &Url) -> String {
+    format!("see what answers there: `curl -sSi {}/v2/`", shown(answered))
+}
+
+/// How to look at what answers, where nothing has yet.
 pub(crate) fn look(registry: &RegistryHost) -> String {
     format!("see what answers there: `curl -sSi {}/v2/`", address(registry))
 }

@@ -326,7 +326,7 @@ impl RegistryClient {
             200 => Ok(authorization.map(|authorization| authorization.login.who())),
             401 | 403 => Err(refusal::greeting(&reply, registry, authorization.as_ref())),
             404 => Err(PortError::other(format!("{registry} is no registry: it knows no /v2/"))
-                .hint(body::look(registry))),
+                .hint(body::look_at(&reply.url))),
             _ => Err(refusal::greeting(&reply, registry, authorization.as_ref())),
         }
     }

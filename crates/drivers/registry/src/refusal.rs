@@ -53,6 +53,8 @@ pub(crate) fn said(reply: &Reply, secrets: &[Secret]) -> String {
     let Some(Refusal { code, message }) = first(reply) else { return String::new() };
     let words = match message.filter(|text| !text.trim().is_empty()) {
         Some(message) if code.is_empty() => message,
+        // Several registries say the code once more, in small letters.
+        Some(message) if same_words(&code, &message) => code,
         Some(message) => format!("{code}, {message}"),
         None => code,
     };
@@ -61,6 +63,10 @@ pub(crate) fn said(reply: &Reply, secrets: &[Secret]) -> String {
     }
     // Hidden first: what is cut could leave a part of a secret.
     format!(" (\"{}\")", quoted(&Mask::of(secrets).hide(words), TOLD_CHARS_MAX))
+}
+
+fn same_words(code: &str, message: &str) -> bool {
+    code.replace('_', " ").eq_ignore_ascii_case(message.trim().trim_end_matches('.'))
 }
 
 /// The answer to a repository's request that is none of those wanted.
@@ -109,10 +115,11 @@ pub(crate) fn status(
             FailureKind::Refused,
             format!("{place} answers {} and leads elsewhere, which is not followed here", reply.status),
         )
-        .hint(body::look(registry)),
+        .hint(body::look_at(&reply.url)),
         _ if body::is_page(reply) => body::page(&format!("the answer of {place} ({})", reply.status)),
         other => {
-            let error = PortError::other(format!("{place} answers {other}{said}")).hint(body::look(registry));
+            let error =
+                PortError::other(format!("{place} answers {other}{said}")).hint(body::look_at(&reply.url));
             if (400..500).contains(&other) { error.without_effect() } else { error }
         }
     }

@@ -1,6 +1,6 @@
 //! What a queue knows: the calls without an answer, and who runs and who waits of each service in each environment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ pub(super) struct Core {
 
 #[derive(Default)]
 struct State {
-    entries: HashMap<RunId, Arc<Entry>>,
+    entries: BTreeMap<RunId, Arc<Entry>>,
     places: BTreeMap<Key, Place>,
     counts: QueueCounts,
     /// A write failed, and it is not known whether it happened all the same.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lockgate_model::{
     Action, DeployAnswer, DeployCall, DeployStatus, Digest, Event, EventKind, Interruption, Leftover,
-    Outcome, Plan, Refusal, Report, Resume, RunId, Want, dark_times,
+    Outcome, Plan, Presence, Refusal, Report, Resume, RunId, Want, dark_times,
 };
 use lockgate_ports::{Answering, RecordFilter};
 
@@ -246,18 +246,26 @@ async fn follow<T>(
 async fn older(core: &Core, call: &DeployCall) -> Result<Option<DeployAnswer>, lockgate_ports::PortError> {
     let Some(committed_at) = call.committed_at.filter(|_| !call.force) else { return Ok(None) };
     let (project, store) = (&core.parts.project, &core.parts.store);
-    let of_place = RecordFilter {
-        service: Some(call.service.clone()),
-        environment: Some(call.environment.clone()),
-        limit: 1,
-        ..RecordFilter::all(project.clone())
-    };
-    let presence = store.presence(&of_place).await?;
-    let Some(live) = presence.first().filter(|presence| presence.is_open()) else { return Ok(None) };
+    let Some(live) = live_now(core, call).await? else { return Ok(None) };
     let digest = &live.release.digest;
     let by = store.made_live(project, &call.service, &call.environment, digest).await?;
     let live = by.and_then(|delivery| delivery.call).filter(|live| live.committed_at > Some(committed_at));
     Ok(live.map(|live| words::older(call, &format!("that of {}, which is live", live.tag))))
+}
+
+/// What is live where the call goes, as far as the store knows.
+pub(super) async fn live_now(
+    core: &Core,
+    call: &DeployCall,
+) -> Result<Option<Presence>, lockgate_ports::PortError> {
+    let of_place = RecordFilter {
+        service: Some(call.service.clone()),
+        environment: Some(call.environment.clone()),
+        limit: 1,
+        ..RecordFilter::all(core.parts.project.clone())
+    };
+    let presence = core.parts.store.presence(&of_place).await?;
+    Ok(presence.into_iter().next().filter(Presence::is_open))
 }
 
 fn live_already(run: RunId, report: &Report) -> End {

@@ -2,7 +2,7 @@
 
 use lockgate_model::{
     AuditEntry, DeliveryAnswer, DeployAnswer, DeployCall, DeployStatus, Digest, FailureKind, Millis,
-    ProjectName, Received, Repeat, RunId, Timestamp, WebhookDelivery,
+    Presence, ProjectName, Received, Repeat, RunId, Timestamp, WebhookDelivery,
 };
 
 /// Hex digits of a commit, for people.
@@ -55,6 +55,14 @@ pub(super) fn overtaken(first: &WebhookDelivery) -> DeployAnswer {
     DeployAnswer::refused(DeployStatus::Repeated, FailureKind::Conflict, message).hint(SENT_AGAIN)
 }
 
+pub(super) fn not_live_any_more(first: &WebhookDelivery, live: &Presence) -> DeployAnswer {
+    let message = format!(
+        "the same was asked for before, as run {}, and {} is live since then",
+        first.run, live.release.tag
+    );
+    DeployAnswer::refused(DeployStatus::Repeated, FailureKind::Conflict, message).hint(SENT_AGAIN)
+}
+
 pub(super) fn too_many() -> DeployAnswer {
     DeployAnswer::refused(DeployStatus::TooMany, FailureKind::Refused, "more calls come in than can be kept")
         .hint("send it again in a moment")
@@ -78,7 +86,9 @@ pub(super) fn kept(
     live: Option<Digest>,
     at: Timestamp,
 ) -> DeliveryAnswer {
-    let repeat = match (answer.status.is_worth_another_try(), begun) {
+    // An image that was missing may have been pushed since then.
+    let is_missing = answer.status == DeployStatus::ImageNotPulled && !begun;
+    let repeat = match (answer.status.is_worth_another_try() || is_missing, begun) {
         (false, _) => Repeat::First,
         (true, true) => Repeat::FirstIfNamed,
         (true, false) => Repeat::Anew,

@@ -97,6 +97,22 @@ async fn an_heir_that_died_right_before_the_last_request_was_answered_ends_the_d
     assert!(elapsed < DIES + Duration::from_millis(100), "{elapsed:?}");
 }
 
+/// Its restart policy has started it again, and it does not answer yet.
+#[tokio::test(start_paused = true)]
+async fn an_heir_that_runs_and_does_not_answer_when_the_drain_is_over_is_given_no_more_than_three_looks() {
+    let (machine, ports) = draining();
+    let fails_and_ends = async {
+        tokio::time::sleep(DIES + Duration::from_millis(10)).await;
+        make_sick(&machine, Slot::Green);
+        machine.lock().unwrap().slots.get_mut(&Slot::Blue).unwrap().requests.clear();
+        std::future::pending::<()>().await
+    };
+    let (settled, elapsed) = before(drained(&ports, Some(Slot::Green), || {}), fails_and_ends).await;
+    let failure = settled.unwrap_err();
+    assert_eq!((failure.kind, failure.slot), (FailureKind::Unhealthy, Some(Slot::Green)));
+    assert!(elapsed < DIES + Duration::from_millis(4 * MISSES_PAUSE_MILLIS), "{elapsed:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_heir_that_fails_its_health_check_three_times_ends_the_drain() {
     let (machine, ports) = draining();

@@ -47,13 +47,11 @@ impl Known {
 }
 
 impl Memory {
-    fn receive(&mut self, incoming: &Incoming) -> Received {
+    fn receive(&mut self, incoming: &Incoming, forgets_bodies: bool) -> Received {
         let delivery = &incoming.delivery;
-        let received = Received::judge(
-            incoming,
-            self.deliveries.get(&key(delivery)).map(|known| self.earlier(known)),
-            self.latest_of_body(delivery).map(|known| self.earlier(known)),
-        );
+        let by_id = self.deliveries.get(&key(delivery)).map(|known| self.earlier(known));
+        let by_body = self.latest_of_body(delivery).map(|known| self.earlier(known));
+        let received = Received::judge(incoming, by_id, by_body.filter(|_| !forgets_bodies));
         let (delivery, run) = match &received {
             Received::First => (delivery, None),
             Received::Anew { first } => (first, Some(first.run)),
@@ -140,6 +138,17 @@ pub enum StoreDay {
     Full,
 }
 
+/// In what a store is broken on purpose, to see that it is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// It hears of each body without a name for the first time.
+    ForgetsBodies,
+    /// No later delivery has ever had its turn.
+    ForgetsTurns,
+    /// Answers are said to be kept, and are not.
+    DropsAnswers,
+}
+
 /// Asked before (`false`) and after (`true`) a batch is kept: whether its caller dies there, and hears nothing more.
 pub type Dies = Arc<dyn Fn(bool) -> bool + Send + Sync>;
 
@@ -149,6 +158,7 @@ pub struct FakeStore {
     kept: Mutex<Memory>,
     day: Mutex<StoreDay>,
     dies: Mutex<Option<Dies>>,
+    lie: Mutex<Option<Lie>>,
 }
 
 impl FakeStore {
@@ -157,9 +167,26 @@ impl FakeStore {
         *self.day.lock().unwrap_or_else(PoisonError::into_inner) = day;
     }
 
+    /// From now on it is broken.
+    pub fn lies(&self, lie: Lie) {
+        *self.lie.lock().unwrap_or_else(PoisonError::into_inner) = Some(lie);
+    }
+
+    fn is_lying(&self, lie: Lie) -> bool {
+        *self.lie.lock().unwrap_or_else(PoisonError::into_inner) == Some(lie)
+    }
+
     /// Who keeps something from now on may die.
     pub fn kills(&self, dies: Dies) {
         *self.dies.lock().unwrap_or_else(PoisonError::into_inner) = Some(dies);
+    }
+
+    /// The runs of all deliveries that were let in, in the order in which they were. One that was taken up anew came last.
+    pub fn arrivals(&self) -> Vec<RunId> {
+        let kept = self.kept();
+        let mut known: Vec<&Known> = kept.deliveries.values().collect();
+        known.sort_by_key(|known| known.seq);
+        known.into_iter().map(|known| known.delivery.run).collect()
     }
 
     /// For ever, where its caller dies.
@@ -359,7 +386,7 @@ impl Store for FakeStore {
         let done = {
             let mut kept = self.kept();
             let received = batch.incoming.iter().map(|incoming| {
-                let received = kept.receive(incoming);
+                let received = kept.receive(incoming, self.is_lying(Lie::ForgetsBodies));
                 let arrived = kept.arrived_of(&received, incoming);
                 (received, arrived)
             });
@@ -367,7 +394,10 @@ impl Store for FakeStore {
             Kept {
                 received,
                 arrived,
-                answers: batch.answers.iter().map(|answering| kept.answer(answering)).collect(),
+                answers: match self.is_lying(Lie::DropsAnswers) {
+                    true => batch.answers.iter().map(|answering| Some(answering.answer.clone())).collect(),
+                    false => batch.answers.iter().map(|answering| kept.answer(answering)).collect(),
+                },
                 entries: batch.entries.iter().map(|entry| kept.note(entry)).collect(),
             }
         };
@@ -420,6 +450,9 @@ impl Store for FakeStore {
 
     async fn settled_after(&self, project: &ProjectName, run: RunId) -> Result<Option<RunId>, PortError> {
         self.meet(false).await?;
+        if self.is_lying(Lie::ForgetsTurns) {
+            return Ok(None);
+        }
         let kept = self.kept();
         let mut of_project = kept.deliveries.values().filter(|known| known.delivery.project == *project);
         let Some(asked) = of_project.clone().find(|known| known.delivery.run == run) else { return Ok(None) };

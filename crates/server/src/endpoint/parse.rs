@@ -4,11 +4,16 @@ use hyper::HeaderMap;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use lockgate_model::{CommitSha, DeployStatus, Timestamp, quoted};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use super::refused::{Refused, shown};
 
 /// Longest reason of a parser that is passed on, in characters.
 const REASON_CHARS_MAX: usize = 200;
+/// Longest name of a member that is passed on, in characters.
+const MEMBER_CHARS_MAX: usize = 80;
+/// The path of what is about no member.
+const NOWHERE: &str = ".";
 const FORM_HINT: &str = r#"send {"service": "web", "image_sha": "<40 hex digits of the commit>"}"#;
 
 /// The body as JSON: UTF-8 without a byte order mark, one value, no member twice.
@@ -27,10 +32,25 @@ fn parse_as<T: DeserializeOwned>(body: &[u8], hint: &str) -> Result<T, Refused> 
     if text.starts_with('\u{feff}') {
         return Err(Refused::bad("the body begins with a byte order mark", "write it without one"));
     }
-    serde_json::from_str(text).map_err(|bad| {
-        let reason = quoted(&bad.to_string(), REASON_CHARS_MAX);
+    let mut json = serde_json::Deserializer::from_str(text);
+    let parsed = serde_path_to_error::deserialize(&mut json)
+        .map_err(|bad| reason(&bad.path().to_string(), bad.inner()))
+        .and_then(|parsed| json.end().map(|()| parsed).map_err(|bad| reason(NOWHERE, &bad)));
+    parsed.map_err(|reason| {
+        let reason = quoted(&reason, REASON_CHARS_MAX);
         Refused::bad(format!("the body is not what it must be: {reason}"), hint)
     })
+}
+
+/// What a parser says, with the member that it says it of: `head_commit.id`. It names unknown ones and those that are there twice
+/// by itself.
+fn reason(path: &str, bad: &serde_json::Error) -> String {
+    let said = bad.to_string();
+    let is_named = ["unknown field", "duplicate field"].iter().any(|words| said.starts_with(words));
+    match bad.classify() == Category::Data && path != NOWHERE && !is_named {
+        true => format!("'{}': {said}", quoted(path, MEMBER_CHARS_MAX)),
+        false => said,
+    }
 }
 
 /// `application/json` in UTF-8, and nothing around it: what is packed could be of any size once unpacked.

@@ -19,6 +19,8 @@ pub fn secrets(endpoint: &Endpoint) -> Result<SigningSecrets, BadSecret> {
     SigningSecrets::new(endpoint.secrets.iter().map(|secret| secret.reveal()))
 }
 
+/// GitHub's older header, which it sends beside the other one.
+const SHA1_HEADER: &str = "x-hub-signature";
 /// Bodies beyond this are summed up off the threads that serve: eight sums over the largest take tens of milliseconds.
 const SUMMED_HERE_BYTES_MAX: usize = 64 * 1024;
 
@@ -48,5 +50,8 @@ fn sums(secrets: &SigningSecrets, headers: &HeaderMap, body: &[u8]) -> Result<Si
         timestamp: header(TIMESTAMP_HEADER),
         signature: header(SIGNATURE_HEADER),
     };
-    secrets.verify(&given, body)
+    secrets.verify(&given, body).map_err(|why| match why {
+        Unsigned::Missing if headers.contains_key(SHA1_HEADER) => Unsigned::Sha1,
+        why => why,
+    })
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::answer::{RUNS_PATH, plain};
+use super::origin::Origin;
 use super::waiting::still_running;
 use crate::shared::AnswerBody;
 
@@ -44,6 +45,7 @@ struct Telling {
     part: Part,
     until: Instant,
     keep_alive: Duration,
+    origin: Origin,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,16 +59,18 @@ enum Part {
 }
 
 /// Events behind number `after` (`None`: all), for no longer than `limit`; a silence is broken after `keep_alive`.
+/// `origin`: where its caller called.
 pub fn stream(
     ticket: Ticket,
     after: Option<u64>,
     limit: Duration,
     keep_alive: Duration,
+    origin: Origin,
 ) -> Response<AnswerBody> {
     let run = ticket.run;
     let told = Box::pin(ticket.told(after));
     let until = Instant::now() + limit;
-    let telling = Telling { ticket, told, part: Part::Told, until, keep_alive };
+    let telling = Telling { ticket, told, part: Part::Told, until, keep_alive, origin };
     let frames = unfold(telling, |telling| telling.next()).map(|text| Ok::<_, Infallible>(Frame::data(text)));
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     let headers = response.headers_mut();
@@ -115,7 +119,7 @@ impl Telling {
     /// `None`: it goes on, and its caller has waited as long as they may.
     fn end(&mut self, answer: Option<DeployAnswer>) -> String {
         self.part = Part::Done;
-        let answer = answer.unwrap_or_else(|| still_running(self.ticket.run));
+        let answer = self.origin.typed(answer.unwrap_or_else(|| still_running(self.ticket.run)));
         format!("event: end\ndata: {}\n\n", plain(&End::new(answer)))
     }
 }

@@ -66,7 +66,7 @@ pub async fn wait(ticket: &Ticket, limit: Duration) -> DeployAnswer {
 pub fn still_running(run: RunId) -> DeployAnswer {
     let message = "it takes longer than this endpoint keeps a caller waiting, and goes on";
     DeployAnswer::refused(DeployStatus::StillRunning, FailureKind::TimedOut, message)
-        .hint(format!("look at /runs/{run} later"))
+        .hint(format!("ask later what it came to: `GET /runs/{run}`"))
         .of_run(run)
 }
 

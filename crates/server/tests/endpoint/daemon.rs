@@ -266,6 +266,7 @@ async fn serving(
             queue: Arc::new(move || counted.counts()),
             store: Arc::new(|| Box::pin(async { Ok(()) })),
             now: Arc::new(move || clock.now()),
+            instance: "1f3a5b7c9d0e".to_owned(),
         },
         wishes: wishes.1,
         leave: Box::pin(async {}),

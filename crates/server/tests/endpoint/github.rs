@@ -110,6 +110,14 @@ async fn an_event_that_is_not_what_it_says_is_refused() {
         let answer = send(&daemon, event, &body).await;
         assert_eq!(answer.status, 400, "{event} {body}: {answer:?}");
     }
+    for (body, why) in [
+        (with(push(), "/head_commit/timestamp", 7), "'head_commit.timestamp': invalid type: integer '7'"),
+        (with(push(), "/repository/full_name", Value::Null), "'repository.full_name': invalid type: null"),
+        (with(push(), "/repository", json!({})), "'repository': missing field"),
+    ] {
+        let answer = send(&daemon, "push", &body).await;
+        assert!(answer.status == 400 && answer.message().contains(why), "{why}: {answer:?}");
+    }
     let twice = push().to_string().replacen('{', &format!("{{\"after\":\"{}\",", "e".repeat(40)), 1);
     let answer = Call::deploy(twice).header("X-GitHub-Event", "push").send(&daemon).await;
     assert!(answer.status == 400 && answer.message().contains("duplicate field"), "{answer:?}");

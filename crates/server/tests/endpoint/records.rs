@@ -122,3 +122,35 @@ async fn what_somebody_wrote_is_quoted_and_without_secrets_wherever_it_is_kept()
         log.text()
     );
 }
+
+/// Whoever called is told nothing of it: see `signatures`. Of alike calls within a second the audit has the first alone, so each
+/// of these has a daemon of its own.
+#[tokio::test]
+async fn why_a_call_is_not_signed_is_in_the_log_and_in_the_audit() {
+    let body = format!("{{\"image_sha\":\"{SHA}\"}}");
+    let calls = [
+        (
+            Call::deploy(body.clone()).header("webhook-id", "msg_1"),
+            "webhook-timestamp is missing: webhook-id, webhook-timestamp and webhook-signature come together or not at all, \
+             also beside x-hub-signature-256",
+        ),
+        (
+            Call::post("/deploy", body.clone()).header("X-Hub-Signature", "sha1=0"),
+            "x-hub-signature alone, which is SHA-1: x-hub-signature-256 is wanted",
+        ),
+        (Call::post("/deploy", body), "no signature"),
+    ];
+    let mut answers = Vec::new();
+    for (call, why) in calls {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false);
+        let daemon = Daemon::logging(Dispatch::new(subscriber.finish())).await;
+        let answer = call.send(&daemon).await;
+        assert_eq!(answer.status, 401, "{answer:?}");
+        answers.push(answer.body);
+        let audit = daemon.audited(1).await;
+        assert_eq!(audit[0].detail, format!("at /deploy: {why}"));
+        assert!(log.text().contains(why), "{why}: {}", log.text());
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+}

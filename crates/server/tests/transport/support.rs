@@ -72,7 +72,8 @@ pub async fn start(setup: Setup) -> Running {
     let folder = Folder::open(dir.path().join("serve")).unwrap();
     let Served::Free(lock) = folder.serve().unwrap() else { panic!("nobody serves yet") };
     let (go, waiting, left) = (Arc::new(Notify::new()), Arc::default(), Arc::new(AtomicUsize::new(0)));
-    let tls = setup.tls.as_ref().map(|files| Tls::open(files).unwrap());
+    let clock: lockgate_server::Now = Arc::new(move || Timestamp(now().0 + later.as_millis() as i64));
+    let tls = setup.tls.as_ref().map(|files| Tls::open(files, clock.clone()).unwrap());
     let configured =
         Serve { listen: setup.listen, tls: setup.tls, plain_http: false, endpoints: Default::default() };
     let (wishes, receiver) = mpsc::channel(8);
@@ -93,7 +94,8 @@ pub async fn start(setup: Setup) -> Running {
             metrics: metrics.clone(),
             queue: Arc::new(QueueCounts::default),
             store: Arc::new(|| Box::pin(async { Ok(()) })),
-            now: Arc::new(move || Timestamp(now().0 + later.as_millis() as i64)),
+            now: clock,
+            instance: Folder::instance(&dir.path().join("serve")),
         },
         wishes: receiver,
         leave: Box::pin(async move {
@@ -227,21 +229,24 @@ pub struct Pair {
 impl Pair {
     /// `days`: how long it is valid.
     pub fn make(name: &str, days: i32) -> Self {
+        // One that may sign others is not believed as a server's.
+        Self::by(&format!(
+            "req -x509 KEYS -days {days} -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
+             -out cert -subj /CN={name}"
+        ))
+    }
+
+    /// What commands of openssl leave in `cert` and `key`; `KEYS` makes the latter.
+    pub fn by(commands: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-            .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=DNS:localhost"])
-            // One that may sign others is not believed as a server's.
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-days", &days.to_string(), "-keyout", &file("key"), "-out", &file("cert")])
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Self {
-            cert: std::fs::read_to_string(file("cert")).unwrap(),
-            key: std::fs::read_to_string(file("key")).unwrap(),
+        let keys = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout key";
+        for words in commands.replace("KEYS", keys).split(" && ") {
+            let made =
+                Command::new("openssl").current_dir(dir.path()).args(words.split(' ')).output().unwrap();
+            assert!(made.status.success(), "{words}: {}", String::from_utf8_lossy(&made.stderr));
         }
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        Self { cert: read("cert"), key: read("key") }
     }
 
     pub fn write(&self, files: &TlsFiles) {

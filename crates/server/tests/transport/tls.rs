@@ -148,6 +148,63 @@ async fn a_pair_that_cannot_be_used_leaves_the_one_before_and_is_told() {
     server.stop().await;
 }
 
+/// The server's clock is ahead, so that what openssl makes for a day has expired.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_has_expired_does_not_take_the_place_of_a_valid_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = files(dir.path());
+    let (valid, expired, third) =
+        (Pair::make("valid", 30), Pair::make("expired", 1), Pair::make("third", 60));
+    valid.write(&files);
+    let limits = Limits { certificate_look: Duration::from_millis(20), ..Limits::default() };
+    let later = Duration::from_secs(2 * 24 * 3600);
+    let server = start(Setup { tls: Some(files.clone()), limits, later, ..Setup::default() }).await;
+    expired.write(&files);
+    let told = async {
+        // `ready` believes no other one than this.
+        while !ready(&server, &valid).await.contains("the one before is served") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("it is told");
+    third.write(&files);
+    let taken = async {
+        while encrypted(server.address(), &[&third], &[b"http/1.1"]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.expect("a valid one is taken");
+    server.stop().await;
+}
+
+#[test]
+fn what_clients_do_not_take_is_said_of_a_certificate_that_can_be_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = files(dir.path());
+    let made = |words: &str| {
+        let pair = Pair::by(words);
+        pair.write(&files);
+        Certificate::load(&files).map(|certificate| certificate.doubts())
+    };
+    let says = |doubts: &[(String, String)], part: &str| {
+        doubts.iter().any(|(doubt, hint)| doubt.contains(part) && hint.contains("`openssl req -x509"))
+    };
+    let fine = made(
+        "req -x509 KEYS -addext subjectAltName=DNS:a -addext basicConstraints=critical,CA:FALSE -out cert",
+    );
+    assert_eq!(fine.unwrap(), []);
+    let authority = made("req -x509 KEYS -addext subjectAltName=DNS:a -out cert").unwrap();
+    assert!(authority.len() == 1 && says(&authority, "CA:TRUE"), "{authority:?}");
+    let nameless = made("req -x509 KEYS -addext basicConstraints=critical,CA:FALSE -out cert").unwrap();
+    assert!(nameless.len() == 1 && says(&nameless, "no subjectAltName"), "{nameless:?}");
+    assert_eq!(made("req -x509 KEYS -out cert").unwrap().len(), 2);
+
+    let old = made("req -new KEYS -out request && x509 -req -in request -signkey key -out cert").unwrap_err();
+    assert!(matches!(old, CertificateError::Old { .. }), "{old}");
+    assert!(old.to_string().contains("cert.pem is a certificate of X.509 v1"), "{old}");
+    assert!(old.hint().contains("`openssl req -x509"), "{}", old.hint());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_has_expired_is_told_before_a_client_says_so() {
     let dir = tempfile::tempdir().unwrap();

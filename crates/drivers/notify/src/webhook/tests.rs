@@ -53,6 +53,31 @@ async fn a_message_is_posted_as_documented_with_the_users_headers() {
     assert_eq!(body, wanted);
 }
 
+/// As Standard Webhooks has it; the same message has the same id, so it may be sent again when it is not known whether it came.
+#[tokio::test]
+async fn a_message_is_signed_where_there_is_a_secret_and_sent_again_under_its_id() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(ResponseTemplate::new(200)).mount(&server).await;
+    let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let webhook = webhook(&server.uri()).signed_with(Some(Secret::new(key)));
+    for _ in 0..2 {
+        webhook.send(&message(), None).await.unwrap();
+    }
+    webhook.send(&fixtures::message(MessageKind::Starting), None).await.unwrap();
+    let mut ids = Vec::new();
+    for request in server.received_requests().await.unwrap() {
+        let value = |name: &str| request.headers.get(name).unwrap().to_str().unwrap().to_owned();
+        let (id, time) = (value("webhook-id"), value("webhook-timestamp"));
+        let signed = lockgate_signature::Message::new(&id, &time).unwrap();
+        let wanted =
+            lockgate_signature::SigningSecret::new(key).unwrap().sign_standard(&signed, &request.body);
+        assert_eq!(value("webhook-signature"), wanted);
+        ids.push(id);
+    }
+    assert_eq!(ids[0], ids[1]);
+    assert_ne!(ids[0], ids[2]);
+}
+
 #[tokio::test]
 async fn what_failed_before_its_run_began_has_what_was_asked_for_and_neither_release_nor_run() {
     let server = MockServer::start().await;

@@ -1,6 +1,6 @@
 //! What callers are told.
 
-use lockgate_model::{EventKind, Failure, FailureKind, Outcome, Refusal};
+use lockgate_model::{EventKind, Failure, FailureKind, Outcome, Refusal, Release, SeenLive};
 
 use super::*;
 
@@ -47,6 +47,46 @@ async fn who_was_told_to_try_again_is_heard_again_under_the_same_run_where_none_
     assert_eq!(world.scripted.runs(), [first.run]);
     let last = accepted(&queue, named("v1", "a")).await;
     assert_eq!((last.repeated, status(&last).await), (true, DeployStatus::Deployed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_image_was_missing_looks_for_it_again() {
+    for again in [named("v1", "a"), call("v1")] {
+        let world = World::new();
+        let missing = Refusal::NoImage { failure: Failure::new(FailureKind::NotFound, "no such tag") };
+        world.scripted.ends("v1", Ending::Refused(Box::new(missing)));
+        let queue = world.daemon().await;
+        assert_eq!(comes_to(&queue, again.clone()).await, DeployStatus::ImageNotPulled);
+        world.scripted.ends("v1", Ending::Run(Outcome::Succeeded { warnings: Vec::new() }));
+        let ticket = accepted(&queue, again).await;
+        assert_eq!((ticket.repeated, status(&ticket).await), (false, DeployStatus::Deployed));
+        assert_eq!(world.scripted.runs(), [ticket.run]);
+    }
+}
+
+/// Who goes back by hand makes no call, and then it is not true any more that the release is live.
+#[tokio::test(start_paused = true)]
+async fn a_repeated_call_is_not_said_to_be_deployed_when_something_else_is_live() {
+    let world = World::new();
+    let queue = world.daemon().await;
+    assert_eq!(comes_to(&queue, call("v1")).await, DeployStatus::Deployed);
+    assert_eq!(comes_to(&queue, call("v1")).await, DeployStatus::Deployed, "the first answer");
+    let release = Release {
+        service: ServiceName::new("web").unwrap(),
+        tag: Tag::new("v0").unwrap(),
+        digest: Digest::of(b"v0"),
+        image: None,
+        commit: None,
+    };
+    let environment = EnvironmentName::new("prod").unwrap();
+    let seen = SeenLive { project: project(), environment, release, at: world.now(), run: None };
+    world.store.saw_live(&seen).await.unwrap();
+    let refused = soon(queue.submit(call("v1"))).await.err().unwrap();
+    assert_eq!(refused.status, DeployStatus::Repeated);
+    let error = refused.error.unwrap();
+    assert!(error.message.contains("v0 is live since then"), "{error:?}");
+    let anew = DeployCall { sent_at: Some(world.now()), body: Digest::of(b"v1 again"), ..call("v1") };
+    assert_eq!(comes_to(&queue, anew).await, DeployStatus::Deployed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Daemons that are killed, and daemons that stop.
 
-use lockgate_model::{EventKind, Refusal};
+use lockgate_model::{EventKind, Incoming, Refusal, WebhookDelivery};
+use lockgate_ports::Batch;
 
 use super::*;
 
@@ -57,6 +58,34 @@ async fn what_had_not_begun_is_queued_again_in_the_order_of_its_arrival() {
     let superseded = DeployStatus::Superseded;
     assert_eq!(statuses, [DeployStatus::Deployed, superseded, superseded, DeployStatus::Deployed]);
     assert_eq!(world.scripted.runs(), [runs[0], runs[3]]);
+}
+
+/// It was kept although its caller was told that it could not be, and the daemon died before it found that.
+#[tokio::test(start_paused = true)]
+async fn an_older_call_does_not_begin_behind_a_newer_one_whose_run_a_daemon_has_left() {
+    let world = World::new();
+    let queue = world.daemon().await;
+    let older = WebhookDelivery {
+        project: project(),
+        endpoint: "/deploy".into(),
+        id: DeliveryId::new("older"),
+        body: Digest::of(b"v1"),
+        at: world.now(),
+        run: run(1_000),
+        call: Some(call("v1")),
+    };
+    let incoming = Incoming { delivery: older.clone(), same_since: None, only_known: false, entry: None };
+    world.store.keep(&Batch { incoming: vec![incoming], ..Batch::default() }).await.unwrap();
+    world.scripted.holds("v2");
+    let newer = accepted(&queue, call("v2")).await;
+    world.scripted.has_begun(1).await;
+    world.kill(queue).await;
+    world.scripted.lets_go("v2");
+    let queue = world.daemon().await;
+    let told = answer(&queue.ticket(older.run).await.unwrap().unwrap()).await;
+    assert_eq!(told.status, DeployStatus::Superseded, "{told:?}");
+    assert_eq!(status(&queue.ticket(newer.run).await.unwrap().unwrap()).await, DeployStatus::Deployed);
+    assert_eq!(world.scripted.runs(), [newer.run]);
 }
 
 #[tokio::test(start_paused = true)]
