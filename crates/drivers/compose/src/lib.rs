@@ -20,6 +20,7 @@ mod exclusive;
 mod found_cli;
 mod health;
 mod held;
+mod host_ports;
 mod image;
 mod images;
 mod labels;
