@@ -124,7 +124,7 @@ fn a_migration_that_may_have_run_in_part_is_not_run_again_unless_it_may_be() {
         running.wait().unwrap();
         // With who keeps it, as when the power fails.
         let group = format!("-{}", group_of(sleeps.pid));
-        std::process::Command::new("kill").args(["-KILL", &group]).status().unwrap();
+        std::process::Command::new("kill").args(["-KILL", "--", &group]).status().unwrap();
         wait_for("its end", 30, || its("sleep").is_none().then_some(()));
         project.open_gate();
         let resumed = project.run("resume web");

@@ -14,7 +14,7 @@ use crate::script;
 /// ssh's own code for what it could not do; a program's may be the same.
 const SSH_FAILED: i32 = 255;
 /// Keeps what it reads in a file that only we can read, and says which.
-const KEEP: &str = "umask 077; lg_file=$(mktemp) && cat >\"$lg_file\" && printf '%s\\n' \"$lg_file\"";
+const KEEP: &str = "umask 077; lg_file=$(mktemp \"${TMPDIR:-/tmp}/lockgate-exec.XXXXXX\") && cat >\"$lg_file\" && printf '%s\\n' \"$lg_file\"";
 
 /// # Errors
 /// As [`Host::attach`].
