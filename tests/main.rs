@@ -2,8 +2,10 @@
 
 mod a;
 mod b;
+mod c;
 mod embedded;
 mod fleet;
 mod serve;
+mod setup;
 mod support;
 mod trigger;

@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-engine", &["lockgate-model"]),
     ("lockgate-ports", &["lockgate-model", "lockgate-own"]),
     ("lockgate-perform", &["lockgate-model", "lockgate-engine", "lockgate-ports"]),
+    ("lockgate-provision", &["lockgate-model", "lockgate-ports"]),
     (
         "lockgate-orchestrator",
         &[
@@ -46,7 +47,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lockgate-sockets",
         ],
     ),
+    ("lockgate-ship", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-hello", &[]),
+    ("lockgate-build", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-git", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-builtin", &["lockgate-model", "lockgate-ports", "lockgate-own", "lockgate-proxy"]),
     ("lockgate-caddy", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-compose", &["lockgate-model", "lockgate-ports"]),

@@ -2,6 +2,7 @@
 
 mod exec;
 mod init;
+mod ship;
 mod trigger;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub use exec::Exec;
 pub use init::{GithubActions, Init, InitOther};
+pub use ship::{Ship, ShipJob};
 pub use trigger::Trigger;
 
 /// Deploys containers and processes without dropping a request, and rolls back by itself.
@@ -67,6 +69,8 @@ pub enum Command {
     Plan(Deploy),
     /// Deploy a release
     Deploy(Deploy),
+    /// Test, build, push and deploy what is checked out here, where something has changed
+    Ship(Ship),
     /// Bring back the previous release, or one from history
     Rollback {
         /// One of `services` in lockgate.yaml
@@ -136,7 +140,7 @@ pub enum Command {
     Mcp(Mcp),
     /// Take signed calls, as CI makes them, and deploy: `serve` in lockgate.yaml
     Serve(Serve),
-    /// Install what this machine needs; with --daemon `lockgate serve` as a service of systemd
+    /// Make hosts ready for their first deployment; with --daemon `lockgate serve` a service of this machine
     Setup(Setup),
     /// Show the main job on this machine, without Docker
     Demo,
@@ -188,16 +192,22 @@ pub struct Serve {
 
 #[derive(Debug, ClapArgs)]
 pub struct Setup {
+    /// Default: all of the environment's hosts
+    #[arg(conflicts_with = "daemon")]
+    pub hosts: Vec<String>,
     /// The unit that runs `lockgate serve` and brings what is live back after a reboot, with a socket of its own so that a
     /// restart refuses no call. Variables that lockgate.yaml names are kept in /etc/lockgate, readable by root alone
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub daemon: bool,
-    /// Show the files and what would be run; change nothing
+    /// Show what would be made; change nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Write units anew that are there with another content
-    #[arg(long)]
+    #[arg(long, requires = "daemon")]
     pub replace: bool,
+    /// Write `.env` anew where somebody else wrote it; what is in it is lost
+    #[arg(long, conflicts_with = "daemon")]
+    pub overwrite_env: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod alone;
 mod args;
 mod commands;
 mod demo;
@@ -13,9 +14,11 @@ mod requester;
 mod schedule_files;
 mod secrets;
 mod setup;
+mod ship;
 mod sink;
 mod tools;
 mod typed;
+mod values;
 mod watcher;
 mod wiring;
 

@@ -10,7 +10,7 @@ pub fn of_environment() -> Vec<Secret> {
     secret_variables(variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
 }
 
-/// Of the environment and of the project: where people are told, logins for registries, what calls are signed with and the store, and those variables of services whose names say so. (What
+/// Of the environment and of the project: where people are told, logins for registries, what calls are signed with, the key for hosts and the store, and those variables of services whose names say so. (What
 /// else is in a service's `env` is masked where that service's app or gates speak.)
 pub fn of_project(project: &Project) -> Vec<Secret> {
     let told = project.notify.iter().flat_map(|notify| match &notify.to {
@@ -28,7 +28,7 @@ pub fn of_project(project: &Project) -> Vec<Secret> {
     let logins = project.registries.values().map(|login| &login.password);
     let signing =
         project.serve.iter().flat_map(|serve| serve.endpoints.values()).flat_map(|one| &one.secrets);
-    secrets.extend(told.chain(named).chain(logins).chain(signing).cloned());
+    secrets.extend(told.chain(named).chain(logins).chain(signing).chain(&project.ssh.key).cloned());
     if let StateLocation::Postgres(url) = &project.state {
         secrets.extend(url.secrets().cloned());
     }

@@ -57,9 +57,41 @@ impl Wires {
         Self { project, hosts: Mutex::default() }
     }
 
-    fn host(&self, id: &HostId) -> Arc<dyn Host> {
+    pub fn host(&self, id: &HostId) -> Arc<dyn Host> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(id, &self.project)
     }
+
+    /// The folders of the Compose files on a host, one for each service and slot; none where nothing is run by Compose. Several
+    /// services may have one.
+    pub fn compose_folders<'a>(
+        &'a self,
+        environment: &'a Environment,
+        id: &HostId,
+    ) -> Result<Vec<ComposeFolder<'a>>, Refusal> {
+        let Some(slots) = environment.slots() else { return Ok(Vec::new()) };
+        let Runtime::Compose(runtime) = &slots.runtime else { return Ok(Vec::new()) };
+        let mut folders = Vec::new();
+        for service in self.project.services.values() {
+            let parts = Parts { project: &self.project, service, environment, slots };
+            for slot in slots.strategy.slots().iter().copied() {
+                let path = match &runtime.layout {
+                    ComposeLayout::Folders(dir) => parts.on_host(id, dir, Some(slot))?,
+                    ComposeLayout::File(file) => parent(&parts.on_host(id, file, None)?),
+                };
+                let path = path.trim_end_matches('/').to_owned();
+                folders.push(ComposeFolder { service, slot, path });
+            }
+        }
+        Ok(folders)
+    }
+}
+
+/// The folder of a slot's Compose file on a host.
+pub struct ComposeFolder<'a> {
+    pub service: &'a Service,
+    pub slot: Slot,
+    /// Absolute.
+    pub path: String,
 }
 
 impl Wiring for Wires {

@@ -7,6 +7,7 @@ use serde::de::value::SeqDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, Expected, Unexpected, Visitor};
 
 use crate::at::{AT, At};
+use crate::env_value::TEXT_OR_MAPPING;
 use crate::error::Place;
 use crate::tree::{Entry, Node, Scalar};
 
@@ -201,8 +202,21 @@ impl<'de> Deserializer<'de> for &'de At<Node> {
         }
     }
 
+    /// A scalar as it is written, a mapping as one.
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        match (&self.value, name) {
+            (Node::Map(_), TEXT_OR_MAPPING) => self.deserialize_map(visitor),
+            (_, TEXT_OR_MAPPING) => self.deserialize_str(visitor),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct newtype_struct tuple enum
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple enum
         identifier ignored_any
     }
 }

@@ -2,6 +2,7 @@
 
 mod at;
 mod checks;
+mod env_value;
 mod error;
 mod from_tree;
 pub mod init;
@@ -11,6 +12,8 @@ mod raw;
 mod raw_hook;
 mod raw_notify;
 mod raw_serve;
+mod raw_setup;
+mod raw_ship;
 mod read;
 mod resolve;
 mod schema;

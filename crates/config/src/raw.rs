@@ -5,9 +5,12 @@ use schemars::{JsonSchema, Schema, json_schema};
 use serde::Deserialize;
 
 use crate::at::{At, Either, Entries, ShortForm, Span, Status, WaveText, Whole, Words};
+use crate::env_value::EnvValue;
 use crate::raw_hook::Hook;
 use crate::raw_notify::Notify;
 use crate::raw_serve::Serve;
+use crate::raw_setup::Setup;
+use crate::raw_ship::{Build, Test};
 
 /// A project: what is deployed and where to.
 ///
@@ -57,9 +60,10 @@ pub struct Service {
     pub command: Option<At<Words>>,
     /// Working folder of the `process` runtime; relative ones start at this file's folder.
     pub cwd: Option<At<String>>,
-    /// Environment variables for the service. Values are treated as secrets.
+    /// Environment variables for the service: text, or `{ file: … }` or `{ command: … }` for where a value is to be had. Values
+    /// are treated as secrets.
     #[serde(default)]
-    pub env: Entries<At<String>>,
+    pub env: Entries<At<EnvValue>>,
     /// The port the service listens on inside its container. Leave it out for `process`: a free one is chosen.
     pub port: Option<At<Whole>>,
     /// How a new slot shows that it is ready: a path, `docker` for the container's own HEALTHCHECK, or a mapping. Default:
@@ -80,6 +84,14 @@ pub struct Service {
     pub after_switch: Option<At<Hook>>,
     /// What is different for this service where an environment has a `schedule`.
     pub schedule: Option<At<ScheduleChange>>,
+    /// Globs of files, relative to this file's folder or, with `/` in front, to the repository's: `lockgate ship` does
+    /// nothing while none that matches has changed since the commit that is live. `*` does not go beyond a `/`, `**` does.
+    /// Default: every change counts.
+    pub watch: Option<At<Vec<At<String>>>>,
+    /// What `lockgate ship` runs before it builds anything: a command for `sh`, or a mapping. Default: nothing.
+    pub test: Option<At<Either<Test>>>,
+    /// How `lockgate ship` builds the image: the folder to build from, or a mapping.
+    pub build: Option<At<Either<Build>>>,
 }
 
 /// When the newest release of each service goes live by itself: `lockgate run-schedule`, called by cron, does it.
@@ -185,6 +197,8 @@ pub struct Environment {
     /// before the new one starts. Default: `blue-green`.
     #[schemars(with = "Option<StrategyName>")]
     pub strategy: Option<At<String>>,
+    /// What its hosts need before their first deployment: `lockgate setup` makes it.
+    pub setup: Option<At<Setup>>,
     /// What runs a slot: `compose` or `process`.
     pub runtime: Option<At<Either<Runtime>>>,
     /// What sends traffic to a slot: `builtin`, `caddy`, or `none` for workers and services that are reached without one.
@@ -260,6 +274,10 @@ pub struct Compose {
     /// `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` as for `docker`). Default: where `docker` on the host finds it, by
     /// `DOCKER_HOST`, `DOCKER_CONTEXT` or its current context.
     pub docker_host: Option<At<String>>,
+    /// Files of yours that `lockgate setup` puts into that folder on the host: the Compose file first, under its own name; others
+    /// keep their place below its folder. Text or a list; relative ones start at this file's folder. Default: what is on the host
+    /// stays.
+    pub upload: Option<At<Words>>,
 }
 
 /// A program of this machine or host, started directly.
@@ -435,4 +453,12 @@ pub struct Ssh {
     pub port: Option<At<Whole>>,
     /// Accept a host key that is not in `known_hosts` yet. A changed one is always refused. Default: false.
     pub accept_new_host_keys: Option<At<bool>>,
+    /// The private key that hosts are shown, whole and without a passphrase, best as `${SSH_PRIVATE_KEY:-}`: for CI, which has no
+    /// `~/.ssh`. It is never written to a disk. Empty or left out: the agent's keys and those that your ssh finds.
+    pub key: Option<At<String>>,
+    /// The only host keys that are believed, as `ssh-keyscan HOST` prints them, best as `${KNOWN_HOSTS:-}`. Empty or left out:
+    /// your own `known_hosts`.
+    pub known_hosts: Option<At<String>>,
+    /// Who logs in on hosts that are written without `user@`, best as `${DEPLOY_USER:-}`. Empty or left out: ssh's own choice.
+    pub user: Option<At<String>>,
 }

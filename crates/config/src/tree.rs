@@ -11,10 +11,11 @@ use crate::at::At;
 use crate::error::{Kind, Place, Problem};
 
 /// Keys below which every value may be a secret.
-const SECRET_KEYS: [&str; 6] = ["env", "notify", "headers", "registries", "state", "secrets"];
+const SECRET_KEYS: [&str; 7] = ["env", "notify", "headers", "registries", "state", "secrets", "args"];
 
 /// Keys whose value has names of the user's own as keys.
-const NAMING_KEYS: [&str; 6] = ["services", "environments", "urls", "header", "registries", "endpoints"];
+const NAMING_KEYS: [&str; 7] =
+    ["services", "environments", "urls", "header", "registries", "endpoints", "folders"];
 
 pub enum Node {
     Scalar(Scalar),

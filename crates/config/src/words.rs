@@ -2,7 +2,7 @@
 
 /// Keys that the design promises and this version does not have, and what they come with.
 const LATER: &[(&[&str], &str)] = &[
-    (&["server", "roles", "setup", "ship", "monitored"], "it comes with a later version"),
+    (&["server", "roles"], "it comes with a later version"),
     (
         &[
             "approval",
@@ -43,7 +43,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("environment", "write `env: { NAME: value }`"),
     ("env_file", "write `env: { NAME: \"${NAME}\" }`"),
     ("tag", "the tag is what you deploy: `lockgate deploy <service> <tag>`"),
-    ("build", "Lockgate deploys images that are built already: write `image: …`"),
+    ("build", "it belongs to a service, beside its `image: …`"),
+    ("ship", "a service has `watch`, `test` and `build`; `lockgate ship` needs no key of its own"),
+    ("monitored", "write `watch: [\"src/**\"]`"),
     ("registry", "the registry is the first part of `image: …`; its login goes into `registries: …`"),
     ("smoke", "write `after: [ { http: {} } ]`"),
     ("regression", "write `before: [ { http: { in: … } } ]`"),

@@ -513,3 +513,30 @@ fn an_engine_that_cannot_be_spoken_to() {
         11:40: `docker_host` `tcp://` is not valid | write unix:///path/to/docker.sock or tcp://HOST:PORT
     "#);
 }
+
+#[test]
+fn what_is_shipped() {
+    let service = |keys: &str| service(&format!("image: a/b\n{keys}"));
+    assert_snapshot!(table(
+        &[
+            "watch: []",
+            "watch: [\"a[\"]",
+            "watch: [../x, \"!x\"]",
+            "test: \"\"",
+            "test: { run: pytest, timeout: 10d }",
+            "test: { allow_failure: true }",
+            "build: { with: make }",
+            "build: { tags: [latest, \"{sha}\"] }",
+            "build: { tags: [\"{sha:.4}\"] }",
+            "build: { tags: [\"{tag}\"] }",
+            "build: { platforms: [linux/amd64, linux/arm64] }",
+            "build: { platforms: [amd64] }",
+            "build: { context: -x }",
+            "build: { args: { PATH: x, DOCKER_HOST: y, \"1\": z } }",
+            "build: -x",
+            "builds: .",
+        ],
+        service,
+    ));
+    assert_snapshot!(bad(&with("build: .\ncommand: ./server", "runtime: process")).plain());
+}

@@ -616,3 +616,29 @@ fn an_engine_can_be_named_for_an_environments_hosts() {
         assert_eq!(compose.docker_host.as_deref(), Some(text));
     }
 }
+
+#[test]
+fn what_is_shipped_has_defaults_and_a_test_is_the_shell_s_own() {
+    let ship = |keys: &str| {
+        let text = with(&format!("image: ghcr.io/acme/web\nport: 5000\n{keys}"), "runtime: compose");
+        good(&text).services.into_values().next().unwrap().ship
+    };
+    let plain = ship("");
+    assert_eq!((plain.watch.len(), plain.test, plain.build.context.as_str()), (0, None, "."));
+    assert_eq!(plain.build.tags[0].as_str(), "{sha}");
+    let short = ship("test: 'pytest \"${DIR:-tests}\" $X'\nbuild: ./web");
+    let test = short.test.unwrap();
+    assert_eq!((test.run.as_str(), test.allow_failure), ("pytest \"${DIR:-tests}\" $X", false));
+    assert_eq!(test.timeout, Millis::from_secs(1800));
+    assert_eq!(short.build.context, "./web");
+    let full = ship(
+        "watch: [\"**/*.py\", /.github/**]\ntest: { run: 'true', allow_failure: true, timeout: 5m }\n\
+         build: { with: buildx, platforms: [linux/amd64, linux/arm/v7], tags: [\"v-{sha:.8}\", \"{git_tag}\"], file: D, args: { A: b } }",
+    );
+    assert_eq!(full.watch, ["**/*.py", "/.github/**"]);
+    assert!(full.test.is_some_and(|test| test.allow_failure && test.timeout == Millis::from_secs(300)));
+    assert_eq!(full.build.platforms, ["linux/amd64", "linux/arm/v7"]);
+    assert_eq!((full.build.with.as_str(), full.build.file.as_deref()), ("buildx", Some("D")));
+    assert_eq!(full.build.args["A"].reveal(), "b");
+    assert!(!format!("{:?}", full.build).contains("\"b\""), "arguments may be secret");
+}

@@ -122,6 +122,7 @@ fn plan() -> Plan {
         digest: format!("sha256:{}", "1".repeat(64)).parse().unwrap(),
         image: None,
         commit: None,
+        provenance: None,
     };
     Plan {
         project: ProjectName::new("p").unwrap(),

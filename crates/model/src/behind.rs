@@ -146,6 +146,7 @@ mod tests {
             digest: Digest::new(format!("sha256:{}", &tag[1..].repeat(64))).unwrap(),
             image: None,
             commit: None,
+            provenance: None,
         };
         let slot = SlotObserved {
             release: Some(release),

@@ -6,7 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentName, Gate, HostId, Millis, Schedule, ServiceName, Slot, Template};
+use crate::{EnvironmentName, Gate, HostId, HostSetup, Millis, Schedule, ServiceName, Slot, Template};
 
 /// From SIGTERM to SIGKILL where neither the configuration nor the slot's own definition says.
 pub const STOP_GRACE_DEFAULT: Millis = Millis::from_secs(10);
@@ -90,6 +90,8 @@ pub struct SlotDelivery {
     pub keep_releases: u32,
     /// Free space wanted on a host before an image is pulled, in MiB.
     pub disk_free_mib: u64,
+    /// What `lockgate setup` makes on the hosts. `None`: they are as they are.
+    pub setup: Option<Box<HostSetup>>,
 }
 
 /// How a release goes live in slots. Each has its recipe in `plan`.

@@ -298,6 +298,7 @@ mod tests {
             digest: Digest::of(b"v2"),
             image: None,
             commit: None,
+            provenance: None,
         }
     }
 

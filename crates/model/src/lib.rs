@@ -36,6 +36,7 @@ mod presence;
 mod probe;
 mod project;
 mod promotable;
+mod provenance;
 mod query;
 mod refusal;
 mod registry;
@@ -46,6 +47,9 @@ mod requester;
 mod resumed;
 mod schedule;
 mod serve;
+mod setup;
+mod ship;
+mod shipped;
 mod split;
 mod state;
 mod state_file;
@@ -110,8 +114,9 @@ pub use plan::{
 };
 pub use presence::{Presence, SeenLive};
 pub use probe::Probe;
-pub use project::{Project, Secret, Service, Ssh, StatusRange, Verify};
+pub use project::{Project, Secret, Service, Ssh, StatusRange, ValueSource, Verify};
 pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
+pub use provenance::{Artifact, PROVENANCE_CHARS_MAX, Provenance};
 pub use query::without_query;
 pub use refusal::{Refusal, RefusalLine};
 pub use registry::{Platform, Reference, RegistryHost, RegistryLogin, Repository};
@@ -127,6 +132,12 @@ pub use schedule::{
 pub use serve::{
     Endpoint, EndpointPath, InvalidTagTemplate, ListenAt, SIGNING_SECRET_BYTES_MIN, Serve, TagTemplate,
     TlsFiles,
+};
+pub use ship::{Build, BuildTool, ImageTag, InvalidImageTag, Ship, TagVars, Test};
+pub use shipped::{Job, ShipEvent, ShipLine};
+pub use setup::{
+    HostFolder, HostSetUp, HostSetup, HostSetupLine, HostUpload, PATIENCE_DEFAULT, SetupHeadway, SetupItem,
+    SetupKind, SetupLine, SetupState,
 };
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};

@@ -447,6 +447,7 @@ mod tests {
             digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
             image: None,
             commit: None,
+            provenance: None,
         }
     }
 

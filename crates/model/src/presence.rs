@@ -71,6 +71,7 @@ mod tests {
             digest: Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap(),
             image: None,
             commit: None,
+            provenance: None,
         };
         let open = Presence {
             project: ProjectName::new("shop").unwrap(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Environment, EnvironmentName, Health, Hooks, Notify, ProjectName, RegistryHost, RegistryLogin, Serve,
-    ServiceName, StateLocation, Template,
+    ServiceName, Ship, StateLocation, Template,
 };
 
 /// All that `lockgate.yaml` says, with its defaults and variables filled in.
@@ -57,6 +57,8 @@ pub struct Service {
     pub cwd: Option<Template>,
     /// Extra environment of the service's containers or process. Values may be secrets: never shown.
     pub env: BTreeMap<String, Secret>,
+    /// More of it, whose values are to be had elsewhere: whoever needs them puts them into `env`. No name is in both.
+    pub env_from: BTreeMap<String, ValueSource>,
     /// The port the service listens on. For `process`: absent means a free one is chosen.
     pub port: Option<u16>,
     /// How a slot shows that it is ready.
@@ -69,6 +71,17 @@ pub struct Service {
     pub urls: BTreeMap<EnvironmentName, String>,
     /// Programs that run once in a deployment, in the new release.
     pub hooks: Hooks,
+    /// What `lockgate ship` does before a deployment.
+    pub ship: Ship,
+}
+
+/// Where the value of a variable is to be had on this machine, when it is needed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ValueSource {
+    /// A file that holds it and nothing else; a relative one starts at the folder of `lockgate.yaml`.
+    File(String),
+    /// argv of a program that prints it; not empty. Not a secret.
+    Command(Vec<String>),
 }
 
 /// Accepted HTTP statuses, both ends included.
@@ -121,6 +134,13 @@ pub struct Ssh {
     pub port: Option<u16>,
     /// Accept a host key that is not in `known_hosts` yet; a changed one is always refused.
     pub accept_new_host_keys: bool,
+    /// The private key that is shown to hosts, whole, without a passphrase, with a line break at its end. `None`: those that
+    /// ssh finds by itself, the agent's among them.
+    pub key: Option<Secret>,
+    /// The only host keys that are believed, as lines of `known_hosts`. `None`: those in the user's own files.
+    pub known_hosts: Option<String>,
+    /// Who logs in on hosts whose name says nobody. `None`: ssh's own choice.
+    pub user: Option<String>,
 }
 
 /// A value that is never shown: `Debug` hides it and it does not serialise.

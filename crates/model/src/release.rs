@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, ServiceName, Tag};
+use crate::{Digest, Provenance, ServiceName, Tag};
 
 /// One immutable artifact of a service. Two releases are the same when their digests are: the tag is only what
 /// somebody called it (P5).
@@ -20,6 +20,9 @@ pub struct Release {
     /// Git commit the artifact was built from (`org.opencontainers.image.revision`), where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// Who wrote and built it. `None`: nobody said, as of an image that was only named by its tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Box<Provenance>>,
 }
 
 impl Release {
@@ -27,6 +30,12 @@ impl Release {
     #[must_use]
     pub fn same_bytes(&self, other: &Release) -> bool {
         self.digest == other.digest
+    }
+
+    /// Without [`Self::provenance`], for steps: it is in the plan once, and on the hosts' lists.
+    #[must_use]
+    pub fn without_provenance(&self) -> Release {
+        Release { provenance: None, ..self.clone() }
     }
 
     /// `repository@sha256:…`, the only form in which an image is ever handed to a runtime.

@@ -144,6 +144,15 @@ impl Releases {
     pub fn bounded(mut self) -> Self {
         self.live.truncate(RELEASES_MAX);
         self.rejected.truncate(REJECTED_MAX);
+        for one in &mut self.live {
+            told(&mut one.release);
+        }
+        if let Some(tried) = &mut self.tried {
+            told(&mut tried.release);
+        }
+        for one in &mut self.rejected {
+            told(&mut one.release);
+        }
         self
     }
 
@@ -157,6 +166,7 @@ impl Releases {
     /// The release has passed its gates: it is live since it was tried, or since `now`, and not rejected any more.
     pub fn went_live(&mut self, release: &Release, now: Timestamp) {
         self.rejected.retain(|rejection| !rejection.release.same_bytes(release));
+        let release = &self.with_known_provenance(release);
         let tried = self.tried.take_if(|tried| tried.release.same_bytes(release)).map(|tried| tried.since);
         let mut since = tried.unwrap_or(now);
         if let Some(former) = self.live.first_mut() {
@@ -180,6 +190,13 @@ impl Releases {
         self.live.truncate(RELEASES_MAX);
     }
 
+    /// The release as it is wanted now, with what is known of where its bytes come from.
+    fn with_known_provenance(&self, release: &Release) -> Release {
+        let same = |known: &&WasLive| known.release.same_bytes(release) && known.release.tag == release.tag;
+        let known = || self.live.iter().find(same).and_then(|known| known.release.provenance.clone());
+        Release { provenance: release.provenance.clone().or_else(known), ..release.clone() }
+    }
+
     /// The release is not tried any more; `rejection` is what is said against it, if anything.
     pub fn take_back(&mut self, release: &Release, rejection: Option<Rejection>) {
         self.tried.take_if(|tried| tried.release.same_bytes(release));
@@ -191,6 +208,13 @@ impl Releases {
     }
 }
 
+/// Whoever can write the list can write anything into it.
+fn told(release: &mut Release) {
+    if let Some(provenance) = release.provenance.take() {
+        release.provenance = Some(Box::new(provenance.told()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,7 +223,7 @@ mod tests {
     fn release(tag: &str, digit: char) -> Release {
         let digest = Digest::new(format!("sha256:{}", digit.to_string().repeat(64))).unwrap();
         let service = ServiceName::new("web").unwrap();
-        Release { service, tag: Tag::new(tag).unwrap(), digest, image: None, commit: None }
+        Release { service, tag: Tag::new(tag).unwrap(), digest, image: None, commit: None, provenance: None }
     }
 
     fn because(cause: Option<Failure>) -> Because {
@@ -289,6 +313,25 @@ mod tests {
         known.try_out(&v2, Timestamp(30));
         known.went_live(&v2, Timestamp(31));
         assert_eq!(times(&known), [("v2", Some(30), None), ("v1", None, Some(30))]);
+    }
+
+    #[test]
+    fn where_a_release_comes_from_is_remembered_when_it_is_deployed_again_by_its_tag() {
+        let subject = |text: &str| crate::Provenance { subject: Some(text.into()), ..Default::default() };
+        let shipped = Release { provenance: Some(Box::new(subject("Say hello"))), ..release("v1", '1') };
+        let mut known = Releases::default();
+        known.went_live(&shipped, Timestamp(10));
+        known.went_live(&release("v1", '1'), Timestamp(20));
+        assert_eq!(times(&known), [("v1", Some(10), None)]);
+        assert_eq!(known.live[0].release, shipped);
+        let text = serde_json::to_string(&known).unwrap();
+        assert_eq!(serde_json::from_str::<Releases>(&text).unwrap(), known);
+        // As a host without it has it, and as somebody forged it.
+        let old = text.replace(",\"provenance\":{\"subject\":\"Say hello\"}", "");
+        assert_eq!(serde_json::from_str::<Releases>(&old).unwrap().live[0].release, release("v1", '1'));
+        let forged = text.replace("Say hello", "\\u001b[2J`x`");
+        let read = serde_json::from_str::<Releases>(&forged).unwrap().bounded();
+        assert_eq!(read.live[0].release.provenance.as_deref(), Some(&subject("\\x1b[2J'x'")));
     }
 
     /// The live release was not on the list, and is noticed when its successor has passed its gates.

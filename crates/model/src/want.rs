@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, EnvironmentName, Gates, HostId, RunId, ServiceName, Tag};
+use crate::{Artifact, Digest, EnvironmentName, Gates, HostId, RunId, ServiceName, Tag};
 
 /// Something that changes what is live: a deployment or a rollback of one service in one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub enum Aim {
         /// Although it is live.
         #[serde(default)]
         again: bool,
+        /// What whoever has just built it says of it. `None`: the tag says all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        artifact: Option<Box<Artifact>>,
     },
     /// A release's tag or digest (or its beginning, at least 7 hex digits) from the hosts' list; `None` is the previous.
     Rollback {
@@ -77,7 +80,7 @@ impl Want {
     /// With all gates.
     #[must_use]
     pub fn deploy(service: ServiceName, tag: Tag) -> Self {
-        let aim = Aim::Deploy { tag, gates: Gates::All, again: false };
+        let aim = Aim::Deploy { tag, gates: Gates::All, again: false, artifact: None };
         Self { service, environment: None, skip: Vec::new(), exactly: None, run: None, aim }
     }
 
@@ -130,7 +133,7 @@ impl Aim {
     pub fn typed(&self, service: &ServiceName, environment: &EnvironmentName, without: &[HostId]) -> String {
         let mut typed = format!("lockgate --env {environment} ");
         match self {
-            Aim::Deploy { tag, gates, again } => {
+            Aim::Deploy { tag, gates, again, .. } => {
                 typed.push_str(&format!("deploy {service} {tag}"));
                 typed.push_str(if *gates == Gates::None { " --only-swap" } else { "" });
                 typed.push_str(if *again { " --again" } else { "" });
@@ -161,9 +164,9 @@ mod tests {
             aim.typed(&web(), &prod, &hosts)
         };
         let tag = Tag::new("v2").unwrap();
-        let deploy = Aim::Deploy { tag: tag.clone(), gates: Gates::All, again: false };
+        let deploy = Aim::Deploy { tag: tag.clone(), gates: Gates::All, again: false, artifact: None };
         assert_eq!(typed(&deploy, &["web3"]), "lockgate --env prod deploy web v2 --skip web3");
-        let all = Aim::Deploy { tag, gates: Gates::None, again: true };
+        let all = Aim::Deploy { tag, gates: Gates::None, again: true, artifact: None };
         assert_eq!(
             typed(&all, &["web1", "web3"]),
             "lockgate --env prod deploy web v2 --only-swap --again --skip web1 --skip web3"

@@ -49,6 +49,7 @@ fn release(tag: &str) -> Release {
         digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
         image: None,
         commit: None,
+        provenance: None,
     }
 }
 

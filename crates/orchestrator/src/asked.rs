@@ -76,7 +76,7 @@ impl<'a> Asked<'a> {
                 "name the image's tag, such as v1.2.3, or its whole digest: sha256:…",
             )
         })?;
-        let aim = Aim::Deploy { tag, gates: asked.gates, again: asked.again };
+        let aim = Aim::Deploy { tag, gates: asked.gates, again: asked.again, artifact: None };
         self.wanted(asked.service, aim, asked.skip)
     }
 

@@ -110,6 +110,7 @@ mod tests {
             digest: Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap(),
             image: None,
             commit: None,
+            provenance: None,
         }
     }
 

@@ -151,6 +151,7 @@ mod tests {
             digest: Digest::new(format!("sha256:{}", "2".repeat(64))).unwrap(),
             image: None,
             commit: None,
+            provenance: None,
         }
     }
 

@@ -133,7 +133,10 @@ impl InProcess {
     }
 
     /// Tells people of what came to nothing before a session could begin, and writes it down.
-    pub(crate) async fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// `Usage`.
+    pub async fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
         let (site, tools) = (self.site_of(want)?, self.looking());
         let session = Session::new(&site, &tools, (self.parts.new_run)());
         tools.teller.unbegun(&session, &want.aim, failure.clone());

@@ -68,6 +68,29 @@ pub fn services<'p>(project: &'p Project, name: Option<&str>) -> Result<Vec<&'p 
     }
 }
 
+/// The hosts named, as the environment names them and in its order; all where none is named.
+///
+/// # Errors
+/// `Usage` for one that it does not have.
+pub fn hosts<'n>(
+    environment: &Environment,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<Vec<HostId>, Refusal> {
+    let hosts = environment.hosts();
+    let mut named: Vec<&HostId> = Vec::new();
+    for name in names {
+        let found = hosts.iter().find(|host| host.as_str() == name);
+        named.push(found.ok_or_else(|| {
+            let there: Vec<&str> = hosts.iter().map(HostId::as_str).collect();
+            Refusal::usage(
+                format!("{} has no host {name:?}", environment.name),
+                format!("there are: {}", there.join(", ")),
+            )
+        })?);
+    }
+    Ok(hosts.iter().filter(|host| named.is_empty() || named.contains(host)).cloned().collect())
+}
+
 /// The hosts that are to be left out, as the environment names them.
 ///
 /// # Errors

@@ -476,7 +476,8 @@ mod tests {
         let service = ServiceName::new("web").unwrap();
         let digest = Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap();
         let tag = Tag::new("v1").unwrap();
-        let release = Release { service: service.clone(), tag, digest, image: None, commit: None };
+        let release =
+            Release { service: service.clone(), tag, digest, image: None, commit: None, provenance: None };
         let plan = Plan {
             project: ProjectName::new("p").unwrap(),
             service,

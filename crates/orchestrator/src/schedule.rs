@@ -287,7 +287,7 @@ impl Scheduler {
 
 /// What the schedule wants to have live.
 fn wanted(turn: &Turn<'_>, tag: Tag) -> Want {
-    let aim = Aim::Deploy { tag, gates: Gates::All, again: false };
+    let aim = Aim::Deploy { tag, gates: Gates::All, again: false, artifact: None };
     Want {
         service: turn.service.name.clone(),
         environment: Some(turn.environment.clone()),

@@ -213,7 +213,10 @@ impl<'a> Session<'a> {
     /// What is to be deployed, where that is known without looking at the hosts.
     async fn release(&self, want: &Aim) -> Result<Option<Release>, Failure> {
         match want {
-            Aim::Deploy { tag, .. } => self.site.resolve(tag).await.map(Some),
+            Aim::Deploy { tag, artifact: None, .. } => self.site.resolve(tag).await.map(Some),
+            Aim::Deploy { tag, artifact: Some(artifact), .. } => {
+                self.site.resolve_artifact(tag, artifact).await.map(Some)
+            }
             Aim::Rollback { .. } => Ok(None),
         }
     }

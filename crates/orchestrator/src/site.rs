@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockgate_model::{
-    Environment, Failure, FailureKind, HostId, Intent, Mask, Observed, Plan, Probe, Project, Release, Secret,
-    Service, Tag,
+    Artifact, Environment, Failure, FailureKind, HostId, Intent, Mask, Observed, Plan, Probe, Project,
+    Release, Secret, Service, Tag,
 };
 use lockgate_perform::{Conductor, Subject, masked};
 use lockgate_ports::{Gates, HostPorts};
@@ -88,6 +88,28 @@ impl Site {
             mask,
             told,
         }
+    }
+
+    /// The release that was built as this artifact, under this tag: by its own bytes where they are known, whatever the tag
+    /// leads to meanwhile.
+    ///
+    /// # Errors
+    /// As [`Site::resolve`], and `Conflict` when other bytes were found than were built.
+    pub async fn resolve_artifact(&self, tag: &Tag, artifact: &Artifact) -> Result<Release, Failure> {
+        let named = match &artifact.digest {
+            Some(digest) => Tag::new(digest.as_str().trim_start_matches("sha256:"))
+                .map_err(|invalid| Failure::new(FailureKind::Other, format!("{digest}: {invalid}")))?,
+            None => tag.clone(),
+        };
+        let found = self.resolve(&named).await?;
+        if let Some(digest) = artifact.digest.as_ref().filter(|digest| **digest != found.digest) {
+            let message = format!("{tag} was built as {digest}, and {} was found", found.digest);
+            return Err(Failure::new(FailureKind::Conflict, message)
+                .hint("the registry has a tag of that name: remove it, and build again"));
+        }
+        let provenance = Some(Box::new(artifact.provenance.clone().told()));
+        let commit = found.commit.or_else(|| artifact.commit.clone());
+        Ok(Release { tag: tag.clone(), commit, provenance, ..found })
     }
 
     /// Turns a tag into a release, once, on the first host; every host then gets the digest (P5).

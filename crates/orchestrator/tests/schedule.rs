@@ -149,6 +149,7 @@ fn service() -> Service {
         command: Vec::new(),
         cwd: None,
         env: BTreeMap::new(),
+        env_from: BTreeMap::new(),
         port: None,
         health: Health::Http(HttpHealth {
             path: "/health".into(),
@@ -161,6 +162,7 @@ fn service() -> Service {
         critical_paths: Vec::new(),
         verify: None,
         urls: BTreeMap::new(),
+        ship: lockgate_model::Ship::default(),
         hooks: lockgate_model::Hooks::default(),
     }
 }
@@ -189,6 +191,7 @@ fn environment(host: &HostId) -> Environment {
             stop_grace: Some(Millis(0)),
             keep_releases: 5,
             disk_free_mib: 0,
+            setup: None,
         })),
     }
 }
@@ -303,6 +306,7 @@ impl Scene {
             digest,
             image: self.site.service.image.clone(),
             commit: None,
+            provenance: None,
         };
         let healthy_after = is_good.then_some(Millis(0));
         let artifact = Artifact { release, behaviour: Behaviour { healthy_after, dies_after: None } };

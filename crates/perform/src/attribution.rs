@@ -109,6 +109,7 @@ mod tests {
             digest: Digest::new(format!("sha256:{}", "0".repeat(64))).unwrap(),
             image: None,
             commit: None,
+            provenance: None,
         };
         let verify = verify.map(|body| Verify {
             path: "/version".into(),

@@ -331,7 +331,8 @@ mod tests {
         let tag = Tag::new("v1").unwrap();
         let digest = Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap();
         let service = ServiceName::new("web").unwrap();
-        let release = Release { service, tag: tag.clone(), digest, image: None, commit: None };
+        let release =
+            Release { service, tag: tag.clone(), digest, image: None, commit: None, provenance: None };
         let artifact = Artifact { release, behaviour: Behaviour::default() };
         let catalogue = Arc::new(BTreeMap::from([(tag.clone(), artifact)]));
         for (heir_runs, target, stops) in

@@ -209,7 +209,7 @@ mod tests {
     fn release(tag: &str, digit: char) -> Release {
         let digest = Digest::new(format!("sha256:{}", digit.to_string().repeat(64))).unwrap();
         let service = ServiceName::new("web").unwrap();
-        Release { service, tag: Tag::new(tag).unwrap(), digest, image: None, commit: None }
+        Release { service, tag: Tag::new(tag).unwrap(), digest, image: None, commit: None, provenance: None }
     }
 
     fn host() -> (lockgate_ports::fake::SharedMachine, HostPorts) {

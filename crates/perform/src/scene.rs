@@ -23,7 +23,8 @@ pub(crate) fn releases(tags: &[&str]) -> Arc<BTreeMap<Tag, Artifact>> {
         let tag = Tag::new(*tag).unwrap();
         let digest = Digest::new(format!("sha256:{}", (index + 1).to_string().repeat(64))).unwrap();
         let service = ServiceName::new("web").unwrap();
-        let release = Release { service, tag: tag.clone(), digest, image: None, commit: None };
+        let release =
+            Release { service, tag: tag.clone(), digest, image: None, commit: None, provenance: None };
         (tag, Artifact { release, behaviour: Behaviour::default() })
     };
     Arc::new(tags.iter().enumerate().map(artifact).collect())

@@ -143,11 +143,13 @@ mod tests {
             command: Vec::new(),
             cwd: None,
             env: BTreeMap::new(),
+            env_from: BTreeMap::new(),
             port: None,
             health,
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
             hooks: lockgate_model::Hooks::default(),
         }
     }
@@ -179,6 +181,7 @@ mod tests {
             stop_grace: Some(Millis(0)),
             keep_releases: 2,
             disk_free_mib: 0,
+            setup: None,
         }
     }
 
@@ -233,6 +236,7 @@ mod tests {
                 digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
                 image: None,
                 commit: None,
+                provenance: None,
             };
             Action::Gate { gate: smoke(target), moment: Moment::After, release }.title()
         };

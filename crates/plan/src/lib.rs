@@ -96,7 +96,10 @@ pub fn plan(
     for host in &slots.hosts {
         refuse_to_switch(intent, &release, &observed.hosts[host]).map_err(|failure| failure.at(host))?;
     }
-    let wanted = recipe::Wanted { project, service, environment, slots, intent, release, gates, again };
+    let provenance = release.provenance.clone();
+    let release = release.without_provenance();
+    let wanted =
+        recipe::Wanted { project, service, environment, slots, intent, release, provenance, gates, again };
     match slots.strategy {
         Strategy::BlueGreen => blue_green::plan(&wanted, observed),
         Strategy::Recreate => recreate::plan(&wanted, observed),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use lockgate_model::{
     Delivery, Environment, Failure, FailureKind, Gates, HostId, HostObserved, Intent, Observed, Phase, Plan,
-    Project, Release, Runtime, Service, SlotDelivery, StepId,
+    Project, Provenance, Release, Runtime, Service, SlotDelivery, StepId,
 };
 
 use crate::difference::{self, Difference, Record};
@@ -269,6 +269,7 @@ pub(crate) fn is_ours(here: Here<'_>, release: &Release) -> bool {
     release.service == here.service.name
         && (release.image == here.service.image || (release.image.is_none() && runs_processes(here)))
         && release.commit.as_deref().is_none_or(is_commit)
+        && release.provenance.as_deref().is_none_or(Provenance::is_told)
 }
 
 /// A service that has an image elsewhere has none where it runs as a process.
@@ -297,13 +298,14 @@ fn no_image_of_ours(release: &Release) -> String {
 
 /// What somebody calls it and its digest, of the image that the configuration names.
 fn told(here: Here<'_>, release: &Release) -> Release {
-    let Release { tag, digest, commit, .. } = release;
+    let Release { tag, digest, commit, provenance, .. } = release;
     Release {
         service: here.service.name.clone(),
         tag: tag.clone(),
         digest: digest.clone(),
         image: here.service.image.clone().filter(|_| !runs_processes(here)),
         commit: commit.clone().filter(|commit| is_commit(commit)),
+        provenance: provenance.clone().map(|provenance| Box::new(provenance.told())),
     }
 }
 

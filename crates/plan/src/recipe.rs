@@ -2,7 +2,8 @@
 
 use lockgate_model::{
     Action, Environment, Failure, Gate, Gates, HostId, HostObserved, Intent, Lane, Moment, Observed, Phase,
-    Plan, Probe, Project, Recorded, Release, Router, Runtime, Service, Slot, SlotDelivery, Step, StepId,
+    Plan, Probe, Project, Provenance, Recorded, Release, Router, Runtime, Service, Slot, SlotDelivery, Step,
+    StepId,
 };
 
 use crate::waves;
@@ -13,7 +14,9 @@ pub(crate) struct Wanted<'a> {
     pub environment: &'a Environment,
     pub slots: &'a SlotDelivery,
     pub intent: &'a Intent,
+    /// Without its provenance, which is told once and listed.
     pub release: Release,
+    pub provenance: Option<Box<Provenance>>,
     pub gates: Gates,
     /// A release that is live is started anew.
     pub again: bool,
@@ -91,8 +94,16 @@ impl Wanted<'_> {
             hosts: self.slots.hosts.clone(),
             without: Vec::new(),
             before: live_releases(observed),
-            release: self.release.clone(),
+            release: self.with_provenance(&self.release),
             phases: phases.phases,
+        }
+    }
+
+    /// For what is kept: where the wanted release comes from.
+    fn with_provenance(&self, release: &Release) -> Release {
+        match release.same_bytes(&self.release) && release.tag == self.release.tag {
+            true => Release { provenance: self.provenance.clone(), ..release.clone() },
+            false => release.clone(),
         }
     }
 
@@ -170,7 +181,7 @@ impl Wanted<'_> {
         };
         let (release, tried) = match listed {
             Listed::Tried(release) => (None, Some(release.clone())),
-            Listed::Live(release) => (Some(release.clone()), None),
+            Listed::Live(release) => (Some(self.with_provenance(release)), None),
         };
         step(
             Action::Record { recorded: Recorded { active: Some(host.slot), previous }, release, tried },
@@ -289,7 +300,7 @@ impl Phases {
 
 /// What somebody calls it and its digest: no more is kept of a release that is rejected.
 fn bare(release: &Release) -> Release {
-    Release { image: None, commit: None, ..release.clone() }
+    Release { image: None, commit: None, provenance: None, ..release.clone() }
 }
 
 /// The list of releases begins with what is live, as far as that is known.

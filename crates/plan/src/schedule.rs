@@ -271,6 +271,7 @@ mod tests {
             digest: Digest::new(format!("sha256:{}", digit.to_string().repeat(64))).unwrap(),
             image: None,
             commit: None,
+            provenance: None,
         }
     }
 

@@ -26,6 +26,7 @@ fn release(tag: &str) -> Release {
         digest: Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap(),
         image: None,
         commit: None,
+        provenance: None,
     }
 }
 

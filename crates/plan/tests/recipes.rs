@@ -19,6 +19,7 @@ fn release(tag: &str) -> Release {
         digest: Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap(),
         image: None,
         commit: None,
+        provenance: None,
     }
 }
 
@@ -29,6 +30,7 @@ fn service() -> Service {
         command: Vec::new(),
         cwd: None,
         env: BTreeMap::new(),
+        env_from: BTreeMap::new(),
         port: None,
         health: Health::Http(HttpHealth {
             path: "/health".into(),
@@ -41,6 +43,7 @@ fn service() -> Service {
         critical_paths: Vec::new(),
         verify: None,
         urls: BTreeMap::new(),
+        ship: lockgate_model::Ship::default(),
         hooks: lockgate_model::Hooks::default(),
     }
 }
@@ -72,6 +75,7 @@ fn environment(strategy: Strategy, router: Router, names: &[&str]) -> Environmen
             stop_grace: Some(Millis::from_secs(10)),
             keep_releases: 5,
             disk_free_mib: 0,
+            setup: None,
         })),
     }
 }

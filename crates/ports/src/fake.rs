@@ -12,6 +12,7 @@ mod one_off;
 mod outside;
 mod ports;
 mod registry;
+mod shipping;
 mod store;
 mod stream;
 
@@ -21,6 +22,7 @@ pub use one_off::{Program, Programs};
 pub use outside::{FakeGate, FakeNotifier, FakeProber, FakeRunner};
 pub use ports::{FakeHost, FakePorts, FakeRouter, FakeRuntime};
 pub use registry::FakeRegistry;
+pub use shipping::{FakeBuilder, FakeGit};
 pub use store::{Dies, FakeStore, Lie, StoreDay};
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs)]
 
+mod builder;
 mod check;
 pub mod conformance;
 pub mod docker_login;
 mod error;
 pub mod fake;
 mod gate;
+mod git;
 mod host;
 pub mod http;
 mod lines;
@@ -24,9 +26,11 @@ mod upload;
 
 use std::sync::Arc;
 
+pub use builder::{Builder, Building};
 pub use check::{Check, CheckState};
 pub use error::{CAUSES, Effect, PortError};
 pub use gate::{CommandRunner, Gate, GateAnswer, GateSubject, Gates, OnHeadway, Prober};
+pub use git::{Changed, GIT_TAGS_MAX, Git, Head, UNCLEAN_MAX};
 pub use host::{
     Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, NAMES_MAX, Output, STATE_FREE_MIB_MIN,
     Swapped, TEMPORARY_SECONDS_MAX, listens, readable,

@@ -33,6 +33,7 @@ pub(crate) fn release(tag: &str) -> Release {
         digest: Digest::new(format!("sha256:{digit}{}", "0".repeat(52))).unwrap(),
         image: Some("ghcr.io/acme/web".into()),
         commit: None,
+        provenance: None,
     }
 }
 

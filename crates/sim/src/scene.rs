@@ -102,6 +102,7 @@ pub fn release(number: u8) -> Release {
             .unwrap_or_else(|error| panic!("{error}")),
         image: Some("example.com/web".to_owned()),
         commit: None,
+        provenance: None,
     }
 }
 
@@ -162,6 +163,7 @@ impl Scene {
             command: Vec::new(),
             cwd: None,
             env: BTreeMap::new(),
+            env_from: BTreeMap::new(),
             port: Some(5000),
             health: Health::Http(HttpHealth {
                 path: "/health".to_owned(),
@@ -174,6 +176,7 @@ impl Scene {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
             hooks: self.hooks.clone(),
         };
         let environment = Environment {
@@ -219,6 +222,7 @@ impl Scene {
             stop_grace: Some(Millis(500)),
             keep_releases: 2,
             disk_free_mib: 100,
+            setup: None,
         }
     }
 

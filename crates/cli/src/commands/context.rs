@@ -12,7 +12,7 @@ use crate::args::{Global, Skip};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::wiring::Wires;
-use crate::{requester, tools};
+use crate::{requester, tools, values};
 
 pub struct Context<'a> {
     pub project: Arc<Project>,
@@ -29,29 +29,40 @@ impl<'a> Context<'a> {
     }
 
     pub fn load_for(purpose: Purpose, global: &Global, output: &'a Output) -> Result<Self, CliError> {
-        let env = |name: &str| std::env::var(name).ok();
-        let Loaded { project, path } = match &global.config {
-            Some(path) => lockgate_config::load_if(path, purpose, &env, |_, _| Ok::<(), CliError>(()))
-                .map_err(|error| unset::explained(error, path))?,
-            None => {
-                let path = lockgate_config::find(&std::env::current_dir()?).ok_or_else(|| {
-                    CliError::usage(
-                        "there is no lockgate.yaml here or in a folder above",
-                        "`lockgate init` writes one; `-c FILE` names another",
-                    )
-                })?;
-                lockgate_config::load_if(&path, purpose, &env, crate::found_config::require)
-                    .map_err(|error| unset::explained(error, &path))?
-            }
-        };
+        Ok(Self::of(read(purpose, global)?, global, output))
+    }
+
+    /// For commands that start something: with the values of variables that come from files and programs.
+    pub async fn load_whole(global: &Global, output: &'a Output) -> Result<Self, CliError> {
+        Self::load_whole_for(Purpose::Other, global, output).await
+    }
+
+    /// As [`Context::load_whole`], for a purpose.
+    pub async fn load_whole_for(
+        purpose: Purpose,
+        global: &Global,
+        output: &'a Output,
+    ) -> Result<Self, CliError> {
+        let mut loaded = read(purpose, global)?;
+        values::fill(&mut loaded.project).await?;
+        Ok(Self::of(loaded, global, output))
+    }
+
+    fn of(loaded: Loaded, global: &Global, output: &'a Output) -> Self {
+        let Loaded { project, path } = loaded;
         let project = Arc::new(project);
         let wires = Arc::new(Wires::new(project.clone()));
-        Ok(Self { project, output, path, wires, environment: global.env.clone() })
+        Self { project, output, path, wires, environment: global.env.clone() }
     }
 
     /// The environment asked for, else the only one that is deployed to.
     pub fn environment(&self) -> Result<&Environment, CliError> {
         Ok(lookup::environment(&self.project, self.environment.as_deref())?)
+    }
+
+    /// As [`Context::environment`], of those that are deployed to.
+    pub fn deployable(&self) -> Result<&Environment, CliError> {
+        Ok(lookup::deployable(&self.project, self.environment.as_deref())?)
     }
 
     /// What is asked for here, in words.
@@ -94,4 +105,20 @@ impl<'a> Context<'a> {
     pub fn requester(&self) -> Requester {
         requester::here()
     }
+}
+
+fn read(purpose: Purpose, global: &Global) -> Result<Loaded, CliError> {
+    let env = |name: &str| std::env::var(name).ok();
+    if let Some(path) = &global.config {
+        return lockgate_config::load_if(path, purpose, &env, |_, _| Ok::<(), CliError>(()))
+            .map_err(|error| unset::explained(error, path));
+    }
+    let path = lockgate_config::find(&std::env::current_dir()?).ok_or_else(|| {
+        CliError::usage(
+            "there is no lockgate.yaml here or in a folder above",
+            "`lockgate init` writes one; `-c FILE` names another",
+        )
+    })?;
+    lockgate_config::load_if(&path, purpose, &env, crate::found_config::require)
+        .map_err(|error| unset::explained(error, &path))
 }

@@ -37,9 +37,16 @@ pub async fn rollback(
 }
 
 async fn run(context: &Context<'_>, want: Want) -> Result<Exit, CliError> {
+    let report = followed(context, &want).await?;
+    told(context, &want.aim, &report);
+    Ok(report.exit())
+}
+
+/// What is wanted, begun and shown to its end.
+pub async fn followed(context: &Context<'_>, want: &Want) -> Result<Report, CliError> {
     let screen = Screen::new(context.output);
     let mut signals = Signals::listen();
-    let session = context.working().start(&want, &context.requester()).await?;
+    let session = context.working().start(want, &context.requester()).await?;
     let ended = signals.follow(context, &screen, session).await;
     screen.finish();
     let report = ended?;
@@ -49,11 +56,15 @@ async fn run(context: &Context<'_>, want: Want) -> Result<Exit, CliError> {
             outcome.as_str()
         ));
     }
+    Ok(report)
+}
+
+/// The result, as the last thing that is said.
+pub fn told(context: &Context<'_>, aim: &Aim, report: &Report) {
     match context.output.format {
         Format::Json => context.output.json(&report.line()),
-        Format::Text => tell(context, &want.aim, &report),
+        Format::Text => tell(context, aim, report),
     }
-    Ok(report.exit())
 }
 
 /// The result, as the last thing said.

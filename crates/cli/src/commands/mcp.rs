@@ -66,6 +66,16 @@ struct Here {
 impl Here {
     fn load(&self) -> Result<Opened, CliError> {
         let context = Context::load(&self.global, &self.output)?;
+        if let Some(service) = context.project.services.values().find(|service| !service.env_from.is_empty())
+        {
+            return Err(CliError::usage(
+                format!(
+                    "`env` of {} has values from files or programs, which are not had for agents",
+                    service.name
+                ),
+                "export them where `lockgate mcp` is started, and write `${NAME}`",
+            ));
+        }
         let mut known = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
             Some(opened) if *opened.project == *context.project => Ok(opened.clone()),

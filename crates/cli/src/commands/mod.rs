@@ -20,6 +20,8 @@ mod schedule;
 mod serve;
 mod serve_check;
 mod setup;
+mod setup_hosts;
+mod ship;
 mod status;
 mod trigger;
 mod unset;
@@ -45,20 +47,23 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         Command::Doctor { service } => {
             doctor::run(&Context::load(&global, output)?, service.as_deref()).await
         }
-        Command::Plan(deploy) => plan::run(&Context::load(&global, output)?, &deploy).await,
-        Command::Deploy(deploy) => deploy::deploy(&Context::load(&global, output)?, &deploy).await,
+        Command::Plan(deploy) => plan::run(&Context::load_whole(&global, output).await?, &deploy).await,
+        Command::Deploy(deploy) => {
+            deploy::deploy(&Context::load_whole(&global, output).await?, &deploy).await
+        }
+        Command::Ship(args) => ship::run(&Context::load_whole(&global, output).await?, &args).await,
         Command::Rollback { service, release, skip } => {
-            deploy::rollback(&Context::load(&global, output)?, &service, release, &skip).await
+            deploy::rollback(&Context::load_whole(&global, output).await?, &service, release, &skip).await
         }
         Command::Resume { service, skip } => {
-            deploy::resume(&Context::load(&global, output)?, service.as_deref(), &skip).await
+            deploy::resume(&Context::load_whole(&global, output).await?, service.as_deref(), &skip).await
         }
         Command::Check { service, gates } => {
             let moment = match gates {
                 GateSet::Regression => lockgate_model::Moment::Before,
                 GateSet::Smoke => lockgate_model::Moment::After,
             };
-            plan::check(&Context::load(&global, output)?, &service, moment).await
+            plan::check(&Context::load_whole(&global, output).await?, &service, moment).await
         }
         Command::Status { service, watch } => {
             status::run(&Context::load(&global, output)?, service.as_deref(), watch).await
@@ -84,7 +89,8 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             serve_check::run(&Context::load_for(Purpose::Serve, &global, output)?).await
         }
         Command::Serve(args) => serve::run(args, &global, output).await,
-        Command::Setup(args) => setup::run(&args, &global, output).await,
+        Command::Setup(args) if args.daemon => setup::run(&args, &global, output).await,
+        Command::Setup(args) => setup_hosts::run(&Context::load_whole(&global, output).await?, &args).await,
         Command::Demo => demo::run(output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "lockgate", &mut std::io::stdout());

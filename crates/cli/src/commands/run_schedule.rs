@@ -22,14 +22,14 @@ type DueAt<'a> = (Scheduled<'a>, Timestamp);
 
 pub async fn run(args: &RunSchedule, global: &Global, output: &Output) -> Result<Exit, CliError> {
     if !args.log {
-        return logged(args, &Context::load(global, output)?).await;
+        return logged(args, &Context::load_whole(global, output).await?).await;
     }
     // No colours in a file. A configuration that was named is trusted, so what is wrong with it is in the log, too.
     let output = &Output::new(&Global { no_color: true, ..global.clone() });
     if let Some(named) = &global.config {
         schedule_files::redirect(named)?;
     }
-    let context = Context::load(global, output)?;
+    let context = Context::load_whole(global, output).await?;
     if global.config.is_none() {
         schedule_files::redirect(&context.path)?;
     }

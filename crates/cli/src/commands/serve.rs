@@ -39,7 +39,7 @@ pub async fn run(args: args::Serve, global: &Global, output: &Output) -> Result<
     if args.upgrade {
         return upgrade(&Context::load(global, output)?).await;
     }
-    let context = Context::load_for(Purpose::Serve, global, output)?;
+    let context = Context::load_whole_for(Purpose::Serve, global, output).await?;
     let Given { inherited, manager } = match args.given {
         Some(given) => given,
         None => return Err(CliError::failed("what this process was given is not known")),

@@ -45,6 +45,7 @@ fn plan() -> Plan {
         digest: Digest::new(format!("sha256:{}", "1f3a".repeat(16))).unwrap(),
         image: Some("ghcr.io/acme/web".into()),
         commit: None,
+        provenance: None,
     };
     Plan {
         project: ProjectName::new("acme").unwrap(),

@@ -1,8 +1,10 @@
-//! What `lockgate setup --daemon` installs: units of systemd for `lockgate serve`, and the file with their variables.
+//! What `lockgate setup` needs to know: of hosts, what an environment wants there; of this machine with `--daemon`, units of
+//! systemd for `lockgate serve`, and the file with their variables.
 
 mod daemon;
 mod files;
 mod hidden;
+mod hosts;
 pub mod kept;
 mod systemd;
 mod unit;
@@ -11,5 +13,6 @@ mod variables;
 pub use daemon::Daemon;
 pub use files::{Change, Changes, Install};
 pub use hidden::{hidden, refused, warning};
+pub use hosts::HostsWant;
 pub use systemd::Systemd;
 pub use variables::Variables;

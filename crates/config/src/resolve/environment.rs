@@ -9,7 +9,7 @@ use lockgate_model::{
 
 use super::named::{environment, key_name};
 use super::reader::{Reader, quote, variable};
-use super::{gate, router, runtime};
+use super::{gate, router, runtime, setup};
 use crate::at::{At, Span, WaveText};
 use crate::error::{Kind, Place, Problem};
 use crate::{raw, words};
@@ -72,6 +72,7 @@ fn delivery(
         KEEP_RELEASES,
     );
     let disk_free_mib = reader.size_mib("`disk_free`", raw.disk_free.as_ref(), DISK_FREE_MIB);
+    let setup = setup::resolve(reader, raw, parts.as_ref().map(|(runtime, _)| runtime));
     let Some((runtime, router)) = parts else { return Delivery::CheckOnly };
     Delivery::Slots(Box::new(SlotDelivery {
         hosts,
@@ -84,8 +85,10 @@ fn delivery(
         stop_grace,
         keep_releases,
         disk_free_mib,
+        setup,
     }))
 }
+
 fn parts(
     reader: &mut Reader<'_>,
     key: &At<String>,

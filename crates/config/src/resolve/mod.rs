@@ -3,6 +3,7 @@
 //! `reader` reads single values, `named` what refers to something; on them stands one file for each part, and this one
 //! on those. No part knows one above it.
 
+mod env;
 mod environment;
 mod gate;
 mod hooks;
@@ -17,19 +18,19 @@ mod schedule;
 mod serve;
 mod serve_secret;
 mod service;
+mod setup;
+mod ship;
+mod ssh;
 mod state;
 mod state_dir;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lockgate_model::{Project, Service, ServiceName, Ssh};
+use lockgate_model::{Project, Service, ServiceName};
 
-use crate::at::{At, Words};
-use crate::error::{Kind, Place, Problem};
+use crate::error::{Kind, Problem};
 use crate::raw;
-
-use reader::variable;
 
 pub use reader::Reader;
 
@@ -55,7 +56,7 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
     }
     let notify = notify::resolve(reader, file.notify.as_deref(), &names);
     let registries = registries::resolve(reader, &file.registries);
-    let ssh = ssh(reader, file.ssh.as_ref());
+    let ssh = ssh::resolve(reader, file.ssh.as_ref());
     let state = state::resolve(reader, file.state.as_ref(), root);
     let state_dir = state_dir::resolve(reader, file.state_dir.as_ref(), &environments);
     let known = serve::Known { root, names: &names, services: &services, environments: &environments };
@@ -86,55 +87,4 @@ fn services(reader: &mut Reader<'_>, file: &raw::File) -> BTreeMap<ServiceName, 
         Some((service.name.clone(), service))
     });
     resolved.collect()
-}
-
-fn ssh(reader: &mut Reader<'_>, section: Option<&At<raw::Ssh>>) -> Ssh {
-    let section = section.map(|section| &section.value);
-    let options = match section.and_then(|section| section.options.as_ref()) {
-        Some(options) => ssh_options(reader, options).unwrap_or_default(),
-        None => split_variable(reader, "DEPLOY_SSH_OPTS"),
-    };
-    let port = match section.and_then(|section| section.port.as_ref()) {
-        Some(port) => Some(reader.whole("ssh port", Some(port), 1, u16::MAX, 22)),
-        None => port_variable(reader, "DEPLOY_SSH_PORT"),
-    };
-    let accept = section.and_then(|section| section.accept_new_host_keys.as_ref());
-    Ssh { options, port, accept_new_host_keys: accept.is_some_and(|accept| accept.value) }
-}
-
-/// Unlike a command's, text is split after variables are filled in: `${DEPLOY_SSH_OPTS}` holds several options.
-fn ssh_options(reader: &mut Reader<'_>, source: &At<Words>) -> Option<Vec<String>> {
-    match &source.value {
-        Words::List(list) => list.iter().map(|option| reader.line("an ssh option", option)).collect(),
-        Words::Line(line) => {
-            let line = reader.fill(line, source.place)?;
-            let words = shell_words::split(&line).ok();
-            if words.is_none() {
-                reader.invalid(
-                    source.place,
-                    "the ssh options have an open quote",
-                    "close it, or write a list",
-                );
-            }
-            words
-        }
-    }
-}
-
-fn split_variable(reader: &mut Reader<'_>, name: &str) -> Vec<String> {
-    let Some(value) = variable(reader.env, name) else { return Vec::new() };
-    shell_words::split(&value).unwrap_or_else(|_| {
-        reader.invalid(Place::default(), format!("the variable {name} has an open quote"), "close it");
-        Vec::new()
-    })
-}
-
-fn port_variable(reader: &mut Reader<'_>, name: &str) -> Option<u16> {
-    let value = variable(reader.env, name)?;
-    let port = value.trim().parse().ok().filter(|port| *port > 0);
-    if port.is_none() {
-        let hint = format!("export {name}=22");
-        reader.invalid(Place::default(), format!("the variable {name} is not a port"), hint);
-    }
-    port
 }

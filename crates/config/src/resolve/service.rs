@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    CommandHealth, DockerHealth, EnvironmentName, Health, HttpHealth, Millis, Secret, Service, ServiceName,
+    CommandHealth, DockerHealth, EnvironmentName, Health, HttpHealth, Millis, Service, ServiceName,
     StatusRange, Verify,
 };
 
+use super::env;
 use super::hooks;
 use super::named::{header_name, key_name, unknown_environment};
-use super::probe_headers;
 use super::reader::{Holes, Reader, quote, reference, variable};
+use super::{probe_headers, ship};
 use crate::at::{At, Either};
 use crate::error::Place;
 use crate::{quantity, raw};
@@ -32,15 +33,19 @@ pub fn resolve(
     let raw = &raw.value;
     let cwd = raw.cwd.as_ref().and_then(|cwd| reader.file("`cwd`", cwd, Holes::All));
     let port = raw.port.as_ref().map(|port| reader.whole("`port`", Some(port), 1, u16::MAX, 1));
+    let image = image(reader, &name, key.place, raw.image.as_ref());
+    let (env, env_from) = env::resolve(reader, &raw.env.0);
     Some(Service {
-        image: image(reader, &name, key.place, raw.image.as_ref()),
+        ship: ship::resolve(reader, raw, image.as_deref()),
+        image,
         command: raw
             .command
             .as_ref()
             .and_then(|command| reader.argv("`command`", command))
             .unwrap_or_default(),
         cwd,
-        env: env(reader, &raw.env.0),
+        env,
+        env_from,
         port,
         health: health(reader, raw.health.as_ref()),
         critical_paths: reader.url_paths("critical path", &raw.critical_paths),
@@ -81,22 +86,6 @@ fn image(
         return None;
     }
     Some(image)
-}
-
-fn env(reader: &mut Reader<'_>, entries: &[(At<String>, At<String>)]) -> BTreeMap<String, Secret> {
-    let mut env = BTreeMap::new();
-    for (key, value) in entries {
-        let name = &key.value;
-        let legal = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-            && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if !legal {
-            let hint = "use letters, digits and `_`, and no digit first";
-            reader.invalid(key.place, "this key is not a variable's name", hint);
-        } else if let Some(value) = reader.text(value) {
-            env.insert(name.clone(), Secret::new(value));
-        }
-    }
-    env
 }
 
 fn health(reader: &mut Reader<'_>, source: Option<&At<Either<raw::Health>>>) -> Health {

@@ -74,6 +74,9 @@ services:
     before_switch: { run: "./migrate --to {tag}", timeout: 30m, repeat: true }
     after_switch: { run: [./warm, "{tag}"], on_failure: warn }
     schedule: { cron: "30 4 * * mon-fri", time_zone: UTC, pre_releases: true, catch_up: 2h }
+    watch: ["src/**", Dockerfile, "/.github/**"]
+    test: { run: "pytest -q", allow_failure: true, timeout: 10m }
+    build: { with: buildx, platforms: [linux/amd64, linux/arm64], tags: ["{sha}", latest], context: ., file: Dockerfile.prod, args: { BASE: "${SECRET}" } }
 environments:
   test: { url: https://test.lockn.ai }
   prod:

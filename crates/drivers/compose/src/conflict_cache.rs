@@ -262,11 +262,13 @@ mod tests {
             command: Vec::new(),
             cwd: None,
             env: BTreeMap::new(),
+            env_from: BTreeMap::new(),
             port: Some(80),
             health,
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
             hooks: lockgate_model::Hooks::default(),
         }
     }

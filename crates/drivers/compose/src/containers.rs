@@ -102,6 +102,7 @@ impl Compose {
             digest: Digest::new(label(summary, DIGEST_LABEL)?).ok()?,
             image: owned(IMAGE_LABEL),
             commit: owned(COMMIT_LABEL).or_else(|| owned(image::REVISION_LABEL)),
+            provenance: None,
         })
     }
 }
@@ -133,6 +134,7 @@ fn derived_release(
         digest,
         image: Some(named.to_owned()),
         commit,
+        provenance: None,
     })
 }
 

@@ -114,7 +114,8 @@ impl Compose {
 
     fn release_of(&self, tag: &Tag, repository: &str, digest: Digest, commit: Option<String>) -> Release {
         let service = self.service.name.clone();
-        Release { service, tag: tag.clone(), digest, image: Some(repository.to_owned()), commit }
+        let image = Some(repository.to_owned());
+        Release { service, tag: tag.clone(), digest, image, commit, provenance: None }
     }
 
     pub(crate) fn reference(&self, release: &Release) -> Result<String, PortError> {

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lockgate_ports::{Command, CommandRunner, Ended, LineSink, Lines, Output, PortError, Tail};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::process::Child;
 
+use crate::ending::{Ending, KILL_GRACE_SECONDS, Under};
 use crate::host::aside;
 
-/// From SIGTERM to SIGKILL for a command whose time is over.
-const KILL_GRACE_SECONDS: u64 = 2;
+/// It is looked so often whether anything of a command is left.
+const LEFT_LOOK_MILLIS: u64 = 10;
 /// How long a program's outputs are read after its end: something it left behind may hold them open for ever.
 const OUTPUT_LINGER_MILLIS_MAX: u64 = 500;
 /// Bytes of a command's output that are kept, from the end.
@@ -25,8 +26,8 @@ const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 const LEFT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Runs a command to its end, as [`lockgate_ports::Host::exec`] says.
-pub(crate) async fn run(command: &Command) -> Result<Output, PortError> {
-    let mut running = start(command).await?;
+pub(crate) async fn run(command: &Command, ending: &Ending) -> Result<Output, PortError> {
+    let mut running = start(command, ending).await?;
     match tokio::time::timeout(command.timeout.duration(), running.finish(&command.stdin)).await {
         Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => Err(PortError::from(error).with_unknown_effect().context(name(command))),
@@ -35,8 +36,12 @@ pub(crate) async fn run(command: &Command) -> Result<Output, PortError> {
 }
 
 /// Runs a command to its end and tells its lines, as [`lockgate_ports::Host::exec_lines`] says.
-pub(crate) async fn tell(command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
-    let mut running = start(command).await?;
+pub(crate) async fn tell(
+    command: &Command,
+    ending: &Ending,
+    sink: &mut dyn LineSink,
+) -> Result<Ended, PortError> {
+    let mut running = start(command, ending).await?;
     match tokio::time::timeout(command.timeout.duration(), running.tell(&command.stdin, sink)).await {
         Ok(Ok(ended)) => Ok(ended),
         Ok(Err(error)) => Err(PortError::from(error).with_unknown_effect().context(name(command))),
@@ -46,12 +51,12 @@ pub(crate) async fn tell(command: &Command, sink: &mut dyn LineSink) -> Result<E
 
 /// Aside, for it waits until the child has become the program, which comes from a disk. Where nobody waits for it any more
 /// by then, it is not started; what was started just then is killed.
-async fn start(command: &Command) -> Result<Running, PortError> {
-    let (here, wanted) = (Arc::new(()), command.clone());
+async fn start(command: &Command, ending: &Ending) -> Result<Running, PortError> {
+    let (here, wanted, ending) = (Arc::new(()), command.clone(), ending.clone());
     let caller = Arc::downgrade(&here);
     let started = aside(move || match caller.strong_count() {
         0 => Err(PortError::other("nobody waits for it any more").without_effect()),
-        _ => Running::spawn(&wanted),
+        _ => Running::spawn(&wanted, ending),
     });
     let running = started.await;
     drop(here);
@@ -72,10 +77,12 @@ struct Running {
     /// `None` once it has ended.
     child: Option<Child>,
     group: Pid,
+    /// Counts what was dropped and has not ended.
+    ending: Ending,
 }
 
 impl Running {
-    fn spawn(command: &Command) -> Result<Running, PortError> {
+    fn spawn(command: &Command, ending: Ending) -> Result<Running, PortError> {
         let [program, arguments @ ..] = command.argv.as_slice() else {
             return Err(PortError::other("an empty command cannot be run").without_effect());
         };
@@ -98,7 +105,7 @@ impl Running {
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw)
             .ok_or_else(|| PortError::other(format!("{program} has no process id")))?;
-        Ok(Running { child: Some(child), group })
+        Ok(Running { child: Some(child), group, ending })
     }
 
     async fn finish(&mut self, stdin: &[u8]) -> std::io::Result<Output> {
@@ -200,14 +207,21 @@ fn code(status: ExitStatus) -> i32 {
 impl Drop for Running {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        let group = Doomed(self.group);
+        let group = Doomed { group: self.group, _under: self.ending.begin() };
         signal(self.group, Signal::TERM);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 let group = group;
-                let ended = tokio::time::timeout(Duration::from_secs(KILL_GRACE_SECONDS), child.wait()).await;
+                let gone = async {
+                    let ended = child.wait().await;
+                    while test_kill_process_group(group.group).is_ok() {
+                        tokio::time::sleep(Duration::from_millis(LEFT_LOOK_MILLIS)).await;
+                    }
+                    ended
+                };
+                let ended = tokio::time::timeout(Duration::from_secs(KILL_GRACE_SECONDS), gone).await;
                 tracing::debug!(
-                    group = group.0.as_raw_nonzero().get(),
+                    group = group.group.as_raw_nonzero().get(),
                     in_time = ended.is_ok(),
                     "killing a command"
                 );
@@ -217,11 +231,15 @@ impl Drop for Running {
 }
 
 /// A process group that is killed for good when this goes, also when the runtime ends first.
-struct Doomed(Pid);
+struct Doomed {
+    group: Pid,
+    /// Until it was killed.
+    _under: Under,
+}
 
 impl Drop for Doomed {
     fn drop(&mut self) {
-        signal(self.0, Signal::KILL);
+        signal(self.group, Signal::KILL);
     }
 }
 
@@ -250,6 +268,6 @@ impl CommandRunner for LocalRunner {
             None => self.cwd.clone(),
         };
         let cwd = cwd.to_str().ok_or_else(|| PortError::other(format!("{} is not UTF-8", cwd.display())))?;
-        run(&command.clone().cwd(cwd)).await
+        run(&command.clone().cwd(cwd), &Ending::default()).await
     }
 }

@@ -10,6 +10,7 @@ use lockgate_ports::{
 };
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::ending::Ending;
 use crate::{attach, command, doctor, files, now, upload};
 
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -18,6 +19,7 @@ const MEBIBYTE: u64 = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Local {
     id: HostId,
+    ending: Ending,
 }
 
 impl Local {
@@ -27,7 +29,13 @@ impl Local {
     /// Never: the id is a constant that is a valid host id.
     #[must_use]
     pub fn new() -> Local {
-        Local { id: HostId::new("local").expect("'local' is a host id") }
+        Local { id: HostId::new("local").expect("'local' is a host id"), ending: Ending::default() }
+    }
+
+    /// Returns when all commands of this one (and its clones) whose futures were dropped have ended, with all that they had
+    /// started: they are asked to, and killed after some seconds.
+    pub async fn ended(&self) {
+        self.ending.all().await;
     }
 }
 
@@ -44,11 +52,11 @@ impl Host for Local {
     }
 
     async fn exec(&self, command: &Command) -> Result<Output, PortError> {
-        command::run(command).await
+        command::run(command, &self.ending).await
     }
 
     async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
-        command::tell(command, sink).await
+        command::tell(command, &self.ending, sink).await
     }
 
     async fn attach(&self, command: &Command, _is_tty: bool) -> Result<i32, PortError> {

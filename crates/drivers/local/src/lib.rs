@@ -3,6 +3,7 @@
 mod attach;
 mod command;
 mod doctor;
+mod ending;
 mod files;
 mod host;
 mod identity;

@@ -60,6 +60,54 @@ async fn something_left_behind_with_the_output_open_does_not_hold_the_command() 
     assert!(killed.ok(), "what a command leaves behind lives on");
 }
 
+/// The state of a process, a letter; `None` where there is none of that id.
+fn state(pid: &str) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit(')').next()?.split_whitespace().next()?.to_owned())
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_gets_its_time_and_then_ends_with_all_that_it_has_started() {
+    let folder = folder();
+    let root = path(&folder);
+    let host = Local::new();
+    // One child tidies up when it is asked to end, the other heeds nothing.
+    let script = format!(
+        "(trap 'sleep 0.2; echo tidied >{root}/tidied; exit' TERM; : >{root}/ready; while :; do sleep 0.05; done) & \
+         (trap '' TERM; exec sleep 60) & echo $! >{root}/pid; wait"
+    );
+    let command = Command::new(["sh", "-c", &script]);
+    let begun = async {
+        loop {
+            match std::fs::read_to_string(format!("{root}/pid")) {
+                Ok(pid) if pid.ends_with('\n') && folder.path().join("ready").exists() => {
+                    return pid.trim().to_owned();
+                }
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let pid = tokio::select! {
+        ended = host.exec(&command) => panic!("{ended:?}"),
+        pid = begun => pid,
+        () = tokio::time::sleep(Duration::from_secs(30)) => panic!("it does not begin"),
+    };
+    assert!(state(&pid).is_some());
+    let start = Instant::now();
+    host.clone().ended().await;
+    assert!(start.elapsed() < Duration::from_secs(10), "waited {:?}", start.elapsed());
+    assert!(folder.path().join("tidied").exists(), "it was given no time");
+    // It was killed; whoever takes up orphans may not have collected it yet.
+    let is_over = |state: Option<String>| state.is_none_or(|state| state == "Z" || state == "X");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !is_over(state(&pid)) {
+        assert!(Instant::now() < deadline, "{:?}", state(&pid));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Nothing is waited for where nothing was dropped.
+    host.ended().await;
+}
+
 #[tokio::test]
 async fn a_full_disk_is_said_so_and_the_old_file_stays() {
     let Some(small) = Small::mount() else { return };

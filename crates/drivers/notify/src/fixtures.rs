@@ -19,6 +19,7 @@ pub(crate) fn message(kind: MessageKind) -> Message {
             digest: Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap(),
             image: None,
             commit: None,
+            provenance: None,
         }),
         asked: None,
         run: Some(RunId(uuid::Uuid::from_u128(7))),

@@ -338,6 +338,7 @@ impl Runtime for Process {
             digest,
             image: None,
             commit: None,
+            provenance: None,
         })
     }
 

@@ -4,6 +4,7 @@ mod attach;
 mod doctor;
 mod folder;
 mod host;
+mod identity;
 mod lines;
 mod link;
 mod master;

@@ -12,6 +12,7 @@ use lockgate_ports::{Endpoint, PortError};
 use openssh::{ForwardType, Session, Socket};
 use tokio::sync::{Mutex, Semaphore};
 
+use crate::identity::Identity;
 use crate::master::Master;
 use crate::own_session::OWN_SESSIONS_MAX;
 use crate::pool::Pool;
@@ -76,6 +77,8 @@ impl Link {
         let mut ssh = tokio::process::Command::new("ssh");
         // What is relied on comes first: for ssh, the first value of an option is the one that counts.
         ssh.args(["-M", "-N", "-f", "-T", "-S"]).arg(folder.path().join("master")).arg("-E").arg(&log);
+        let identity = Identity::of(host, settings)?;
+        ssh.args(&identity.arguments);
         let key = if settings.accept_new_host_keys { "accept-new" } else { "yes" };
         for option in [
             "BatchMode=yes".to_owned(),
@@ -116,6 +119,8 @@ impl Link {
                 ));
             }
         };
+        // Nobody needs the key any more.
+        drop(identity);
         if !status.success() {
             let said = tokio::fs::read(&log).await.unwrap_or_default();
             return Err(trouble::connecting(host, settings, &String::from_utf8_lossy(&said)));

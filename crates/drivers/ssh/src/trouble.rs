@@ -3,6 +3,8 @@
 use lockgate_model::{FailureKind, HostId, Ssh};
 use lockgate_ports::{Output, PortError};
 
+use crate::identity::user;
+
 /// Options whose value may hold more than how to connect: left out of what people are told to type.
 const UNTOLD: [&str; 2] = ["proxycommand", "setenv"];
 const SSH_PORT: u16 = 22;
@@ -17,19 +19,48 @@ pub(crate) fn connecting(host: &HostId, settings: &Ssh, said: &str) -> PortError
         (
             FailureKind::Unauthorized,
             "its host key has changed",
-            format!(
-                "if the machine was made anew, forget the old key and compare the new one: `ssh-keygen -R {known}`, then \
-                 {typed}; else somebody may be in between"
-            ),
+            match settings.known_hosts {
+                Some(_) => format!(
+                    "if the machine was made anew, put the key that {} prints into `ssh.known_hosts` in the place of the old \
+                     one; else somebody may be in between",
+                    keyscan(host, settings, said)
+                ),
+                None => format!(
+                    "if the machine was made anew, forget the old key and compare the new one: `ssh-keygen -R {known}`, then \
+                     {typed}; else somebody may be in between"
+                ),
+            },
         )
     } else if said.contains("host key is known for") || said.contains("Host key verification failed") {
         let scan = scan(host, settings, said);
         (
             FailureKind::Unauthorized,
             "its host key is not known",
+            match settings.known_hosts {
+                Some(_) => format!(
+                    "`ssh.known_hosts` has no key of it: add what {} prints, from a network you trust",
+                    keyscan(host, settings, said)
+                ),
+                None => format!(
+                    "compare its fingerprint once: {typed} (or {scan}, from a network you trust, or \
+                     ssh.accept_new_host_keys: true)"
+                ),
+            },
+        )
+    } else if settings.key.is_some() && said.contains("Load key ") {
+        (
+            FailureKind::Unauthorized,
+            "ssh cannot read `ssh.key`",
+            "give it whole, as `cat KEY` prints it; `ssh-keygen -y -f KEY` tells whether it is good"
+                .to_owned(),
+        )
+    } else if settings.key.is_some() && said.contains("Permission denied") {
+        let who = user(host, settings).map(|user| format!(" of {user}")).unwrap_or_default();
+        (
+            FailureKind::Unauthorized,
+            "it does not let us in",
             format!(
-                "compare its fingerprint once: {typed} (or {scan}, from a network you trust, or \
-                 ssh.accept_new_host_keys: true)"
+                "the public half of `ssh.key` (`ssh-keygen -y -f KEY`) has to be in ~/.ssh/authorized_keys{who} there"
             ),
         )
     } else if said.contains("Too many authentication failures") {
@@ -94,26 +125,24 @@ pub(crate) fn silent(host: &HostId) -> PortError {
 fn typed(host: &HostId, settings: &Ssh, more: Option<&str>) -> String {
     let port = settings.port.map(|port| ["-p".to_owned(), port.to_string()]);
     let (options, is_whole) = told(&settings.options);
+    let user = user(host, settings).map(|user| ["-l".to_owned(), user.to_owned()]);
     let words = std::iter::once("ssh").chain(more).map(str::to_owned);
-    let words: Vec<String> =
-        words.chain(port.into_iter().flatten()).chain(options).chain([host.to_string()]).collect();
-    let rest = if is_whole { "" } else { " with the rest of `ssh.options`" };
+    let words = words.chain(user.into_iter().flatten()).chain(port.into_iter().flatten()).chain(options);
+    let words: Vec<String> = words.chain([host.to_string()]).collect();
+    let rest = match (is_whole, &settings.key) {
+        (true, None) => "",
+        (false, None) => " with the rest of `ssh.options`",
+        (true, Some(_)) => " with the key of `ssh.key`",
+        (false, Some(_)) => " with the key of `ssh.key` and the rest of `ssh.options`",
+    };
     format!("`{}`{rest}", shell_words::join(words))
 }
 
 /// How to learn a host's key, and where to: as ssh itself names the host, for its name and port may come from files that
 /// only ssh has read.
 fn scan(host: &HostId, settings: &Ssh, said: &str) -> String {
-    let meant = said.split_once("host key is known for ").and_then(|(_, rest)| rest.split_once(" and you"));
-    let (name, port) = match meant.map(|(meant, _)| meant) {
-        Some(meant) => match meant.strip_prefix('[').and_then(|meant| meant.split_once("]:")) {
-            Some((name, port)) => (name, port.parse().ok()),
-            None => (meant, None),
-        },
-        None => (bare(host), settings.port.or_else(|| port_in(host))),
-    };
-    let port = port.filter(|port| *port != SSH_PORT).map(|port| format!("-p {port} ")).unwrap_or_default();
-    let scan = format!("ssh-keyscan {port}{}", shell_words::quote(name));
+    let (name, port) = meant(host, settings, said);
+    let scan = keyscan_of(name, port);
     match known_hosts(&settings.options) {
         // ssh expands a `~` there itself, and a shell only one that is not quoted.
         Some(file) if file.starts_with("~/") => format!("`{scan} >> {file}`"),
@@ -122,6 +151,29 @@ fn scan(host: &HostId, settings: &Ssh, said: &str) -> String {
             "add what `{scan}` prints to the known_hosts file that your ssh uses (~/.ssh/known_hosts, if its \
              configuration names none)"
         ),
+    }
+}
+
+/// What prints a host's key, in backticks.
+fn keyscan(host: &HostId, settings: &Ssh, said: &str) -> String {
+    let (name, port) = meant(host, settings, said);
+    format!("`{}`", keyscan_of(name, port))
+}
+
+fn keyscan_of(name: &str, port: Option<u16>) -> String {
+    let port = port.filter(|port| *port != SSH_PORT).map(|port| format!("-p {port} ")).unwrap_or_default();
+    format!("ssh-keyscan {port}{}", shell_words::quote(name))
+}
+
+/// Name and port of a host as ssh itself has them, where it said so.
+fn meant<'a>(host: &'a HostId, settings: &Ssh, said: &'a str) -> (&'a str, Option<u16>) {
+    let meant = said.split_once("host key is known for ").and_then(|(_, rest)| rest.split_once(" and you"));
+    match meant.map(|(meant, _)| meant) {
+        Some(meant) => match meant.strip_prefix('[').and_then(|meant| meant.split_once("]:")) {
+            Some((name, port)) => (name, port.parse().ok()),
+            None => (meant, None),
+        },
+        None => (bare(host), settings.port.or_else(|| port_in(host))),
     }
 }
 
@@ -231,7 +283,7 @@ mod tests {
 
     fn settings(port: Option<u16>, options: &[&str]) -> Ssh {
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        Ssh { options, port, accept_new_host_keys: false }
+        Ssh { options, port, ..Ssh::default() }
     }
 
     #[test]

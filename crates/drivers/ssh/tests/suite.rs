@@ -1,6 +1,7 @@
 //! A machine over SSH keeps the promises of the port, with a real sshd.
 
 mod black_hole;
+mod identity;
 mod sshd;
 mod streams;
 

@@ -46,6 +46,7 @@ fn plan(project: &str, service: &str, environment: &str, mark: char) -> Plan {
         digest: digest(mark),
         image: Some("ghcr.io/acme/web".into()),
         commit: None,
+        provenance: None,
     };
     Plan {
         project: ProjectName::new(project).unwrap(),

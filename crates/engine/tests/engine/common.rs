@@ -214,6 +214,7 @@ pub fn release() -> Release {
         digest: Digest::new(format!("sha256:{}", "1".repeat(64))).unwrap(),
         image: None,
         commit: None,
+        provenance: None,
     }
 }
 

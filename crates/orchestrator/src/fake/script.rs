@@ -77,6 +77,7 @@ pub(super) fn plan(project: &ProjectName, want: &Want) -> Plan {
         digest: Digest::of(asked.as_bytes()),
         image: None,
         commit: None,
+        provenance: None,
     };
     Plan {
         project: project.clone(),

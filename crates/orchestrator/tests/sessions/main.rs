@@ -1,6 +1,7 @@
 //! Sessions of one orchestrator in one process: who may go on, who is refused, and what becomes of one that is undone, left
 //! or that nobody listens to. On a paused clock.
 
+mod artifact;
 mod named;
 mod scene;
 mod wake;
@@ -289,7 +290,7 @@ async fn a_session_that_was_agreed_to_runs_that_plan_or_none() {
 }
 
 fn only_swap(tag: &str) -> Aim {
-    Aim::Deploy { tag: Tag::new(tag).unwrap(), gates: Gates::None, again: false }
+    Aim::Deploy { tag: Tag::new(tag).unwrap(), gates: Gates::None, again: false, artifact: None }
 }
 
 #[tokio::test(start_paused = true)]

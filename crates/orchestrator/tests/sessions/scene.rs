@@ -313,6 +313,7 @@ fn catalogue() -> Catalogue {
             digest: Digest::new(format!("sha256:{:064x}", number)).unwrap(),
             image: Some("example.com/web".to_owned()),
             commit: None,
+            provenance: None,
         };
         (tag, Artifact { release, behaviour: Behaviour::default() })
     };
@@ -326,6 +327,7 @@ fn project(host: HostId) -> Project {
         command: Vec::new(),
         cwd: None,
         env: BTreeMap::new(),
+        env_from: BTreeMap::new(),
         port: Some(5000),
         health: Health::Http(HttpHealth {
             path: "/health".to_owned(),
@@ -338,6 +340,7 @@ fn project(host: HostId) -> Project {
         critical_paths: Vec::new(),
         verify: None,
         urls: BTreeMap::new(),
+        ship: lockgate_model::Ship::default(),
         hooks: lockgate_model::Hooks::default(),
     };
     let dir = Template::new("/srv/{service}/{slot}").unwrap();
@@ -357,6 +360,7 @@ fn project(host: HostId) -> Project {
         stop_grace: Some(Millis(500)),
         keep_releases: 2,
         disk_free_mib: 100,
+        setup: None,
     };
     let environment = |name: &str, delivery| Environment {
         name: EnvironmentName::new(name).unwrap(),

@@ -23,6 +23,7 @@ pub fn release(number: u8) -> Release {
         digest: Digest::new(format!("sha256:{number:064x}")).unwrap(),
         image: Some("example.com/web".to_owned()),
         commit: None,
+        provenance: None,
     }
 }
 
@@ -53,6 +54,7 @@ impl Config {
             command: Vec::new(),
             cwd: None,
             env: BTreeMap::new(),
+            env_from: BTreeMap::new(),
             port: Some(5000),
             health,
             critical_paths: vec!["/".into()],
@@ -62,6 +64,7 @@ impl Config {
                 header: Some(("x-version".into(), Template::new("{tag}").unwrap())),
             }),
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
             hooks: lockgate_model::Hooks::default(),
         };
         let program = CommandGate {
@@ -180,6 +183,7 @@ fn delivery(hosts: &[&str]) -> SlotDelivery {
         stop_grace: Some(Millis(3_000)),
         keep_releases: 2,
         disk_free_mib: 0,
+        setup: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lockgate_model::{Action, FailureKind, HookMoment, Intent, Plan, Release};
+use lockgate_model::{Action, FailureKind, Gates, HookMoment, Intent, Plan, Provenance, Release};
 use lockgate_plan::Matched;
 use serde_json::{Value, json};
 
@@ -289,6 +289,28 @@ fn what_is_gone_back_to_in_one_place_is_a_release_of_this_service() {
     let evil = forged(1, "evil.example.com/web");
     let refused = config.matched(&[("web1", &evil)], &followed, false).unwrap_err();
     assert!(refused.message.ends_with("is of no image that this service has or had there"), "{refused}");
+}
+
+/// It is whoever built it that says so; a host may hand on what was said, and no more.
+#[test]
+fn where_a_release_comes_from_is_in_a_plan_where_it_is_kept_and_is_believed_within_its_bounds() {
+    let config = Config::new(&["web1"]);
+    let seen = on(&[("web1", live(1))]);
+    let provenance = Provenance { subject: Some("Say hello".into()), ..Provenance::default() };
+    let shipped = Release { provenance: Some(Box::new(provenance)), ..release(2) };
+    let intent = Intent::Deploy { release: shipped.clone(), gates: Gates::All, again: false };
+    let plan = config.plan(&intent, &seen).unwrap();
+    still_ours(&config, &plan, &seen);
+    assert_eq!(plan.release, shipped);
+    for (_, _, step) in plan.steps() {
+        let text = serde_json::to_string(&step.action).unwrap();
+        let is_kept = matches!(&step.action, Action::Record { .. });
+        assert_eq!(text.contains("Say hello"), is_kept, "{text}");
+    }
+    let long = serde_json::to_string(&plan).unwrap().replace("Say hello", &"x".repeat(9_000));
+    let forged: Plan = serde_json::from_str(&long).unwrap();
+    let (made, _) = differs(config.matched(&[("web1", &forged)], &seen, false));
+    assert!(made.release.provenance.is_some_and(|provenance| provenance.is_told()));
 }
 
 #[test]

@@ -91,6 +91,7 @@ fn seen(of: &str, mark: &str, at: i64) -> SeenLive {
         digest: digest(mark),
         image: Some("ghcr.io/acme/web".into()),
         commit: None,
+        provenance: None,
     };
     SeenLive {
         project: project("presence"),

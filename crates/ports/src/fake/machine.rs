@@ -378,7 +378,10 @@ impl Machine {
     }
 
     pub(super) fn resolve(&self, tag: &Tag) -> Result<Release, PortError> {
-        let artifact = self.catalogue.get(tag);
+        // A digest's 64 hex digits in the place of a tag name the bytes.
+        let digest = format!("sha256:{tag}");
+        let is_it = |artifact: &&Artifact| artifact.release.digest.as_str() == digest;
+        let artifact = self.catalogue.get(tag).or_else(|| self.catalogue.values().find(is_it));
         artifact
             .map(|artifact| artifact.release.clone())
             .ok_or_else(|| PortError::not_found(format!("no tag {tag}")))

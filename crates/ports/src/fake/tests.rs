@@ -33,6 +33,7 @@ fn catalogue() -> Catalogue {
             digest: Digest::new(format!("sha256:{:064x}", index + 1)).unwrap(),
             image: Some("example.com/web".to_owned()),
             commit: None,
+            provenance: None,
         };
         (tag(name), Artifact { release, behaviour: Behaviour::default() })
     };

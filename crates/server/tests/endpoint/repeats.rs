@@ -166,6 +166,7 @@ async fn an_older_commit_is_refused_unless_by_force() {
         digest: Digest::of(tag.as_bytes()),
         image: None,
         commit: None,
+        provenance: None,
     };
     let seen = SeenLive {
         project: "shop".parse().unwrap(),

@@ -172,6 +172,7 @@ impl RouterFixture for World {
             digest: Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap(),
             image: None,
             commit: None,
+            provenance: None,
         };
         let endpoint = Endpoint::Tcp(self.apps[&slot].clone());
         let owner = Some(this_process());

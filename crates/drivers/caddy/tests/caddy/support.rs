@@ -404,6 +404,7 @@ impl RouterFixture for World {
             digest: Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap(),
             image: None,
             commit: None,
+            provenance: None,
         };
         Upstream {
             slot,

@@ -243,6 +243,7 @@ impl World {
             command: Vec::new(),
             cwd: None,
             env: BTreeMap::from([("TOKEN".to_owned(), Secret::new("a$b ${HOME} \"q\""))]),
+            env_from: BTreeMap::new(),
             port: Some(PORT),
             health: Health::Http(HttpHealth {
                 path: "/".to_owned(),
@@ -255,6 +256,7 @@ impl World {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
             hooks: lockgate_model::Hooks::default(),
         }
     }

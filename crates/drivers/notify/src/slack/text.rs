@@ -28,7 +28,7 @@ const COMMANDS_END_CHARS: usize = 60;
 
 /// A message in its two parts, each of at most [`TEXT_CHARS_MAX`].
 pub(crate) struct Texts {
-    /// What happened to what, and who did it: two lines.
+    /// What happened to what, and who did it: two lines, and a third one for the change where it is known.
     pub head: String,
     /// Why, and what to type; absent where nothing went wrong.
     pub details: Option<String>,
@@ -57,6 +57,10 @@ fn head(message: &Message) -> String {
         Some(run) => write!(head, "\n{owner} · run `{run}`"),
         None => write!(head, "\n{owner} · before a run began"),
     };
+    let provenance = message.release.as_ref().and_then(|release| release.provenance.as_ref());
+    if let Some(change) = provenance.and_then(|provenance| provenance.change()) {
+        let _ = write!(head, "\n{}", code(&change, NAME_CHARS_MAX));
+    }
     head
 }
 
@@ -185,6 +189,22 @@ mod tests {
         insta::assert_snapshot!(whole(&message(MessageKind::Success)), @r"
         :white_check_mark: *web* `v2` is live in *prod* (2 hosts)
         `lee@laptop` · run `00000000-0000-0000-0000-000000000007`
+        ");
+    }
+
+    #[test]
+    fn what_is_known_of_the_change_is_said_whoever_wrote_it() {
+        let mut shipped = message(MessageKind::Success);
+        let provenance = lockgate_model::Provenance {
+            author: Some("Kim <!channel>".into()),
+            subject: Some("Say `hello`".into()),
+            ..lockgate_model::Provenance::default()
+        };
+        shipped.release.as_mut().unwrap().provenance = Some(Box::new(provenance));
+        insta::assert_snapshot!(whole(&shipped), @r"
+        :white_check_mark: *web* `v2` is live in *prod* (2 hosts)
+        `lee@laptop` · run `00000000-0000-0000-0000-000000000007`
+        `Say 'hello' (Kim &lt;!channel&gt;)`
         ");
     }
 

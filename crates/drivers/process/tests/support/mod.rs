@@ -127,6 +127,7 @@ impl World {
             command: shape.command.iter().map(|text| Template::new(*text).unwrap()).collect(),
             cwd: None,
             env: shape.env,
+            env_from: BTreeMap::new(),
             port: shape.port,
             health: Health::Http(HttpHealth {
                 path: "/".into(),
@@ -139,6 +140,7 @@ impl World {
             critical_paths: Vec::new(),
             verify: None,
             urls: BTreeMap::new(),
+            ship: lockgate_model::Ship::default(),
             hooks: lockgate_model::Hooks::default(),
         };
         let runtime = Process::new(ProcessOptions {

@@ -33,6 +33,7 @@ fn plan(service: &str) -> Plan {
         digest: Digest::new(format!("sha256:{}", "a".repeat(64))).unwrap(),
         image: None,
         commit: None,
+        provenance: None,
     };
     Plan {
         project: ProjectName::new("acme").unwrap(),

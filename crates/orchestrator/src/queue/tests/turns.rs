@@ -163,6 +163,7 @@ async fn an_older_commit_than_the_live_one_is_refused_unless_it_is_forced() {
         digest: Digest::of(tag.as_bytes()),
         image: None,
         commit: None,
+        provenance: None,
     };
     let live = async |tag: &str, at: i64| {
         let seen = lockgate_model::SeenLive {

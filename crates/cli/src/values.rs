@@ -1,0 +1,158 @@
+//! Values of variables that are in files or come from programs, such as a password manager's: had when something is about to be
+//! started or set up, and never by a command that only looks.
+
+use std::io::Read;
+use std::path::Path;
+
+use lockgate_local::Local;
+use lockgate_model::{Failure, FailureKind, Millis, Project, Secret, ValueSource, quoted};
+use lockgate_ports::{Command, Host};
+
+use crate::error::CliError;
+
+/// Longest run of one program: it may ask a person to unlock something.
+const COMMAND_SECONDS_MAX: u64 = 60;
+/// Longest value: more than an environment takes (`MAX_ARG_STRLEN` of Linux has 128 KiB with the name).
+const VALUE_BYTES_MAX: usize = 64 * 1024;
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// Puts all of them into their services' `env`. Each file is read and each program run once.
+///
+/// # Errors
+/// What keeps a value from being had, with the name of its variable. None holds a part of a value.
+pub async fn fill(project: &mut Project) -> Result<(), CliError> {
+    let root = project.root.clone();
+    let mut known: Vec<(ValueSource, Secret)> = Vec::new();
+    for service in project.services.values_mut() {
+        for (name, source) in std::mem::take(&mut service.env_from) {
+            let value = match known.iter().find(|(one, _)| *one == source) {
+                Some((_, value)) => value.clone(),
+                None => {
+                    let had = had(&root, &source).await;
+                    let value = had.map_err(|failure| failed(service.name.as_str(), &name, failure))?;
+                    known.push((source, value.clone()));
+                    value
+                }
+            };
+            service.env.insert(name, value);
+        }
+    }
+    Ok(())
+}
+
+fn failed(service: &str, name: &str, failure: Failure) -> CliError {
+    let message = format!("the value of {name}, in `env` of {service}, cannot be had: {}", failure.message);
+    Failure { message, ..failure }.into()
+}
+
+async fn had(root: &Path, source: &ValueSource) -> Result<Secret, Failure> {
+    match source {
+        ValueSource::File(file) => {
+            let shown = quoted(file, SHOWN_CHARS_MAX);
+            one_value(read(&root.join(file), &shown)?, &shown, &format!("see what is in {shown}"))
+        }
+        ValueSource::Command(argv) => {
+            let typed = quoted(&shell_words::join(argv), SHOWN_CHARS_MAX);
+            one_value(
+                run(root, argv, &typed).await?,
+                &format!("`{typed}`"),
+                &format!("see what it prints: `{typed}`"),
+            )
+        }
+    }
+}
+
+fn read(path: &Path, shown: &str) -> Result<Vec<u8>, Failure> {
+    let unreadable = |kind, why: String| {
+        Failure::new(kind, format!("{shown} {why}"))
+            .hint("`file` names a file on this machine; a relative one starts at the folder of lockgate.yaml")
+    };
+    let file = match lockgate_own::open(path) {
+        Ok(file) => file,
+        Err(error) if error.is_missing() => {
+            return Err(unreadable(FailureKind::NotFound, "is not there".to_owned()));
+        }
+        Err(error) => return Err(unreadable(FailureKind::Refused, format!("cannot be read: {error}"))),
+    };
+    let mut content = Vec::new();
+    file.take(VALUE_BYTES_MAX as u64 + 3)
+        .read_to_end(&mut content)
+        .map_err(|error| unreadable(FailureKind::Other, format!("cannot be read: {error}")))?;
+    Ok(content)
+}
+
+async fn run(root: &Path, argv: &[String], typed: &str) -> Result<Vec<u8>, Failure> {
+    let command =
+        Command::new(argv).cwd(root.to_string_lossy()).timeout(Millis::from_secs(COMMAND_SECONDS_MAX));
+    let output = Local::new().exec(&command).await?;
+    if output.ok() {
+        return Ok(output.stdout);
+    }
+    let said = output.stderr_text();
+    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it says nothing of why");
+    let message =
+        format!("`{typed}` ended with exit code {}: {}", output.code, quoted(last, SHOWN_CHARS_MAX));
+    Err(Failure::new(FailureKind::Unauthorized, message)
+        .hint(format!("try it in the folder of lockgate.yaml, with this environment: `{typed}`")))
+}
+
+/// Without the line break that files and programs end with.
+fn one_value(bytes: Vec<u8>, whose: &str, hint: &str) -> Result<Secret, Failure> {
+    let wrong = |what: &str| Err(Failure::new(FailureKind::Refused, format!("{whose} {what}")).hint(hint));
+    let Ok(text) = String::from_utf8(bytes) else { return wrong("gives what is no UTF-8 text") };
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    match text {
+        "" => wrong("gives nothing"),
+        text if text.len() > VALUE_BYTES_MAX => wrong("gives more than 64 KiB"),
+        text if text.contains('\0') => wrong("gives a NUL character, which no variable can hold"),
+        text => Ok(Secret::new(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Result<String, String> {
+        let value = one_value(text.into(), "`op`", "h").map_err(|failure| failure.message);
+        value.map(|value| value.reveal().to_owned())
+    }
+
+    #[test]
+    fn a_value_is_all_but_the_last_line_break() {
+        assert_eq!(value("a\n").as_deref(), Ok("a"));
+        assert_eq!(value("a\r\n").as_deref(), Ok("a"));
+        assert_eq!(value("a\n\n").as_deref(), Ok("a\n"));
+        assert_eq!(value(" a ").as_deref(), Ok(" a "));
+        for nothing in ["", "\n"] {
+            assert_eq!(value(nothing), Err("`op` gives nothing".into()));
+        }
+        assert!(value("a\0b").is_err() && value(&"x".repeat(VALUE_BYTES_MAX + 1)).is_err());
+    }
+
+    #[tokio::test]
+    async fn programs_and_files_give_values_and_their_failures_name_what_was_tried() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("secret"), "of a file\n").unwrap();
+        let command =
+            |words: &[&str]| ValueSource::Command(words.iter().map(|word| (*word).to_owned()).collect());
+        let had = async |source: &ValueSource| had(root.path(), source).await;
+        assert_eq!(had(&ValueSource::File("secret".into())).await.unwrap().reveal(), "of a file");
+        assert_eq!(had(&command(&["printf", "a b\nc\n"])).await.unwrap().reveal(), "a b\nc");
+        assert_eq!(
+            had(&command(&["cat", "secret"])).await.unwrap().reveal(),
+            "of a file",
+            "it runs beside lockgate.yaml"
+        );
+        let failure =
+            had(&command(&["sh", "-c", "echo hunter2; echo not signed in >&2; exit 3"])).await.unwrap_err();
+        assert!(failure.message.contains("exit code 3: not signed in"), "{failure}");
+        assert!(!failure.message.replace("echo hunter2", "").contains("hunter2"), "{failure}");
+        let failure = had(&command(&["no-such-program-here"])).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotFound, "{failure}");
+        let failure = had(&ValueSource::File("not/there".into())).await.unwrap_err();
+        assert!(failure.message.contains("not/there is not there"), "{failure}");
+        let failure = had(&ValueSource::File(".".into())).await.unwrap_err();
+        assert!(failure.message.contains("cannot be read"), "{failure}");
+    }
+}

@@ -1,0 +1,252 @@
+//! The service's image: built, pushed, and read back from its registry.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use lockgate_model::{
+    Artifact, Digest, Failure, FailureKind, Job, Millis, Provenance, Reference, Repository, Tag,
+};
+use lockgate_ports::{Building, Head, PortError};
+
+use crate::voice::{Telling, note};
+use crate::{Parts, Ready, Stopped};
+
+/// The label in which builders record the git commit. Source: OCI image specification, annotations.
+const REVISION_LABEL: &str = "org.opencontainers.image.revision";
+/// What is kept beside lockgate.yaml.
+const OWN_FOLDER: &str = ".lockgate";
+/// Longest build, and longest push.
+const BUILD_SECONDS_MAX: u64 = 2 * 3_600;
+
+/// What is to be built of what.
+pub(crate) struct Image<'a, 'p> {
+    pub parts: &'a Parts<'p>,
+    pub head: &'a Head,
+    pub is_dirty: bool,
+    /// The release's.
+    pub tag: &'a Tag,
+    /// Further ones, in their order.
+    pub others: &'a [Tag],
+}
+
+impl Image<'_, '_> {
+    /// Its repository, and whether that is in a registry: an image without one (`web`) stays on this machine.
+    ///
+    /// # Errors
+    /// `Refused` without an image, with one that is no repository, and for hosts that an image on this machine does not
+    /// reach.
+    pub(crate) fn repository(parts: &Parts<'_>) -> Result<(String, Option<Repository>), Failure> {
+        let refused = |message: String| Failure::new(FailureKind::Refused, message);
+        let service = &parts.service.name;
+        let Some(image) = parts.service.image.clone() else {
+            return Err(refused(format!("{service} has no image that could be built"))
+                .hint("write `image: ghcr.io/acme/web` for it; a program is deployed by `lockgate deploy`"));
+        };
+        if !image.contains('/') {
+            if let Some(host) = parts.environment.hosts().iter().find(|host| !host.is_local()) {
+                return Err(refused(format!("{image} is in no registry, so {host} cannot get it"))
+                    .hint("write `image: REGISTRY/NAME`, such as ghcr.io/acme/web"));
+            }
+            return Ok((image, None));
+        }
+        let repository = Repository::new(image.clone()).map_err(|invalid| {
+            refused(invalid.to_string()).hint("write `image: ghcr.io/acme/web` in lockgate.yaml")
+        })?;
+        Ok((image, Some(repository)))
+    }
+
+    /// Builds, pushes and reads back.
+    ///
+    /// # Errors
+    /// [`Stopped`] at the job that failed.
+    pub(crate) async fn make(&self) -> Result<Ready, Stopped> {
+        let stopped =
+            |job| move |failure: Failure| Stopped::at(job, self.tag, self.parts.mask.failure(failure));
+        let (image, repository) = Self::repository(self.parts).map_err(stopped(Job::Build))?;
+        let building = self.building(image, repository.is_some());
+        let before = match &repository {
+            Some(repository) => self.before(repository).await.map_err(stopped(Job::Build))?,
+            None => None,
+        };
+        let claimed = self.build(&building).await.map_err(stopped(Job::Build))?;
+        let built_at = (self.parts.now)();
+        let digest = match &repository {
+            Some(repository) => {
+                let pushed = self.push(&building, repository, claimed, before.as_ref()).await;
+                Some(pushed.map_err(stopped(Job::Push))?)
+            }
+            None => {
+                note(
+                    self.parts.voice,
+                    format!("{} is in no registry, and stays on this machine", building.name()),
+                );
+                None
+            }
+        };
+        let provenance = Provenance {
+            builder: Some(format!("{}, {}", self.parts.builder.name(), self.parts.owner)),
+            built_at: Some(built_at),
+            ..of_commit(self.head)
+        };
+        let artifact = Artifact { digest, commit: Some(self.revision()), provenance: provenance.told() };
+        Ok(Ready { tag: self.tag.clone(), artifact })
+    }
+
+    /// The commit, or what says that it is not quite that.
+    fn revision(&self) -> String {
+        let dirty = if self.is_dirty { "-dirty" } else { "" };
+        format!("{}{dirty}", self.head.commit)
+    }
+
+    fn building(&self, image: String, pushes: bool) -> Building {
+        let build = &self.parts.service.ship.build;
+        // Without the `.` of `./web`.
+        let context: PathBuf = self.parts.project.root.join(&build.context).components().collect();
+        let file = build.file.as_ref().map(|file| context.join(file).to_string_lossy().into_owned());
+        Building {
+            image,
+            tag: self.tag.clone(),
+            context: context.to_string_lossy().into_owned(),
+            file,
+            args: build.args.clone(),
+            platforms: build.platforms.clone(),
+            labels: BTreeMap::from([(REVISION_LABEL.to_owned(), self.revision())]),
+            pushes,
+            timeout: Millis::from_secs(BUILD_SECONDS_MAX),
+        }
+    }
+
+    /// What the tag leads to now. A registry that cannot be asked is told before minutes go into a build.
+    async fn before(&self, repository: &Repository) -> Result<Option<Digest>, Failure> {
+        match self.parts.registry.resolve(repository, &self.tag.clone().into()).await {
+            Ok(found) => Ok(Some(found.digest)),
+            Err(error) if error.kind == FailureKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What Lockgate keeps beside the project changes with every `ship`: in an image it would make each another one.
+    async fn warn_of_own_folder(&self, building: &Building) {
+        if !self.parts.project.root.starts_with(without_climbing(&building.context)) {
+            return;
+        }
+        let ignored = self.parts.host.read(&format!("{}/.dockerignore", building.context)).await;
+        let ignored = ignored.ok().and_then(|file| file.content).unwrap_or_default();
+        let is_out = |line: &str| line.contains(OWN_FOLDER) || ["*", "**"].contains(&line.trim());
+        if !String::from_utf8_lossy(&ignored).lines().any(is_out) {
+            let note = "the build gets the folder .lockgate, which changes with every ship: write it into .dockerignore";
+            self::note(self.parts.voice, note);
+        }
+    }
+
+    async fn build(&self, building: &Building) -> Result<Option<Digest>, Failure> {
+        self.warn_of_own_folder(building).await;
+        let builder = self.parts.builder;
+        let what = format!("{} with {}", building.name(), builder.name());
+        let mut telling = Telling::begin(self.parts.voice, self.parts.mask, Job::Build, &what);
+        let built = builder.build(building, &mut telling).await;
+        ended(telling, built.as_ref().map(|_| "built".to_owned()));
+        Ok(built?)
+    }
+
+    /// The digest that the registry has it by, with all tags leading to it.
+    async fn push(
+        &self,
+        building: &Building,
+        repository: &Repository,
+        claimed: Option<Digest>,
+        before: Option<&Digest>,
+    ) -> Result<Digest, Failure> {
+        let mut telling = Telling::begin(self.parts.voice, self.parts.mask, Job::Push, &building.name());
+        let pushed = async {
+            let claimed = self.parts.builder.push(building, &mut telling).await?.or(claimed);
+            self.read_back(repository, claimed).await
+        };
+        let pushed = pushed.await;
+        ended(telling, pushed.as_ref().map(|digest| format!("{}@{digest}", building.image)));
+        let digest = pushed?;
+        if let Some(before) = before.filter(|before| **before != digest) {
+            let (tag, short) = (self.tag, before.short());
+            note(
+                self.parts.voice,
+                format!("{tag} led to another image before ({short}); it leads to this one now"),
+            );
+        }
+        Ok(digest)
+    }
+
+    /// What the tag leads to in the registry, which the further tags get too: no layer is sent again.
+    async fn read_back(&self, repository: &Repository, claimed: Option<Digest>) -> Result<Digest, PortError> {
+        let registry = self.parts.registry;
+        let reference = Reference::from(self.tag.clone());
+        let found = registry.resolve(repository, &reference).await?.digest;
+        if let Some(claimed) = claimed.filter(|claimed| *claimed != found) {
+            let message = format!("{claimed} was pushed, and {repository}{reference} is {found}");
+            return Err(PortError::new(FailureKind::Conflict, message)
+                .hint("somebody else has pushed the same tag meanwhile: ship again when they are through"));
+        }
+        if self.others.is_empty() {
+            return Ok(found);
+        }
+        let manifest = registry.manifest(repository, &found.clone().into()).await?;
+        for tag in self.others {
+            let moved = registry.put_manifest(repository, &tag.clone().into(), &manifest).await;
+            moved.map_err(|error| error.context(format!("{repository}:{tag}")))?;
+        }
+        Ok(found)
+    }
+}
+
+/// As a person reads it: `/a/b/..` is `/a`.
+fn without_climbing(path: &str) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+fn ended(telling: Telling<'_>, result: Result<String, &PortError>) {
+    match result {
+        Ok(came_to) => telling.end(true, &came_to),
+        Err(error) => telling.end(false, &error.to_string()),
+    }
+}
+
+/// What a commit alone says.
+pub(crate) fn of_commit(head: &Head) -> Provenance {
+    let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    Provenance { author: said(&head.author), subject: said(&head.subject), ..Provenance::default() }
+}
+
+/// The commit's own image, which somebody has built before.
+///
+/// # Errors
+/// `NotFound` where the registry does not have it, whatever else is there.
+pub(crate) async fn find(parts: &Parts<'_>, head: &Head, tag: &Tag) -> Result<Ready, Failure> {
+    let (image, repository) = Image::repository(parts)?;
+    let digest = match &repository {
+        Some(repository) => {
+            let found = parts.registry.resolve(repository, &tag.clone().into()).await;
+            Some(found.map_err(|error| absent(error, &image, tag, parts))?.digest)
+        }
+        None => None,
+    };
+    let artifact =
+        Artifact { digest, commit: Some(head.commit.to_string()), provenance: of_commit(head).told() };
+    Ok(Ready { tag: tag.clone(), artifact })
+}
+
+fn absent(error: PortError, image: &str, tag: &Tag, parts: &Parts<'_>) -> Failure {
+    if error.kind != FailureKind::NotFound {
+        return error.into();
+    }
+    let message = format!("{image}:{tag} is not in its registry, and no other tag stands for this commit");
+    Failure::new(FailureKind::NotFound, message).hint(format!(
+        "`lockgate ship {} --job build` makes it; its push may have failed",
+        parts.service.name
+    ))
+}

@@ -1,0 +1,410 @@
+//! The jobs in their order: what is done, what is not, and why.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::FutureExt;
+use lockgate_local::Local;
+use lockgate_model::{
+    CommitSha, Digest, FailureKind, HostId, HostObserved, Job, Mask, Observed, Project, Reference, Release,
+    Repository, RouterObserved, Secret, Service, ServiceStatus, ShipEvent, Slot, SlotObserved, SlotState,
+    Timestamp,
+};
+use lockgate_ports::fake::{FakeBuilder, FakeGit, FakeRegistry, NoFaults};
+use lockgate_ports::{Changed, Head, PortError, Registry};
+use lockgate_ship::{Asked, Parts, PushRange, Ready, Shipped, Stopped, Voice, ship};
+
+const HEAD: &str = "0123456789abcdef0123456789abcdef01234567";
+const LIVE: &str = "fedcba9876543210fedcba9876543210fedcba98";
+const IMAGE: &str = "registry.example/acme/web";
+
+fn sha(text: &str) -> CommitSha {
+    CommitSha::new(text).unwrap()
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<ShipEvent>>);
+
+impl Voice for Heard {
+    fn tell(&self, event: &ShipEvent) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+/// A project, its clone, its builder and its registry; commit [`LIVE`] is live.
+struct Yard {
+    project: Project,
+    git: FakeGit,
+    builder: FakeBuilder,
+    registry: FakeRegistry,
+    live: Option<&'static str>,
+    heard: Heard,
+    root: tempfile::TempDir,
+}
+
+impl Yard {
+    /// `service` are lines of the service, indented by four.
+    fn with(service: &str) -> Self {
+        let text = format!(
+            "project: shop\nservices:\n  web:\n    image: {IMAGE}\n    port: 5000\n{service}environments:\n  prod:\n    \
+             runtime: {{ compose: {{ dir: \"/srv/{{service}}/{{slot}}\" }} }}\n    router: builtin\n"
+        );
+        let root = tempfile::tempdir().unwrap();
+        let project = lockgate_config::parse(&text, "lockgate.yaml", root.path(), &|_| None)
+            .unwrap_or_else(|error| panic!("{error:?}\n{text}"));
+        let registry = FakeRegistry::new(Arc::new(NoFaults));
+        let head = Head {
+            commit: sha(HEAD),
+            author: "Kim".into(),
+            subject: "Say hello".into(),
+            at: Timestamp(7_000),
+            branch: Some("main".into()),
+            tags: Vec::new(),
+            unclean: Vec::new(),
+            absent_submodules: Vec::new(),
+            is_shallow: false,
+            folder: String::new(),
+        };
+        let mut git = FakeGit::at(head);
+        git.changed = Changed::Files(vec!["src/app.py".into()]);
+        let builder = FakeBuilder::pushing_to(registry.clone());
+        Self { project, git, builder, registry, live: Some(LIVE), heard: Heard::default(), root }
+    }
+
+    fn head(&mut self) -> &mut Head {
+        self.git.head.as_mut().unwrap()
+    }
+
+    fn service(&self) -> &Service {
+        self.project.services.values().next().unwrap()
+    }
+
+    async fn ship(&self, asked: &Asked) -> Result<Shipped, Stopped> {
+        let (host, mask) = (Local::new(), Mask::of(&[Secret::new("hunter2-hunter2")]));
+        let live = self.live;
+        let status = move || async move { Ok(status(live)) }.boxed();
+        let parts = Parts {
+            project: &self.project,
+            service: self.service(),
+            environment: &self.project.environments[0],
+            git: &self.git,
+            builder: &self.builder,
+            registry: &self.registry,
+            host: &host,
+            status: &status,
+            voice: &self.heard,
+            mask: &mask,
+            now: &|| Timestamp(9_000),
+            owner: "kim@desk",
+        };
+        ship(&parts, asked).await
+    }
+
+    async fn all(&self) -> Result<Shipped, Stopped> {
+        self.ship(&Asked::default()).await
+    }
+
+    /// What of the jobs was told, in short.
+    fn told(&self) -> Vec<String> {
+        let events = self.heard.0.lock().unwrap();
+        let short = |event: &ShipEvent| match event {
+            ShipEvent::JobStarted { job, .. } => format!("{} begins", job.as_str()),
+            ShipEvent::JobLine { text, .. } => format!("| {text}"),
+            ShipEvent::JobEnded { job, ok: true, .. } => format!("{} is done", job.as_str()),
+            ShipEvent::JobEnded { job, ok: false, .. } => format!("{} has failed", job.as_str()),
+            ShipEvent::ShipNote { note } => note.clone(),
+        };
+        events.iter().map(short).collect()
+    }
+
+    async fn in_registry(&self, tag: &str) -> Option<Digest> {
+        let reference = Reference::Tag(tag.parse().unwrap());
+        let found = self.registry.resolve(&Repository::new(IMAGE).unwrap(), &reference).await;
+        found.ok().map(|found| found.digest)
+    }
+}
+
+fn status(live: Option<&str>) -> ServiceStatus {
+    let serving = |commit: &str| {
+        let release = Release {
+            service: "web".parse().unwrap(),
+            tag: commit.parse().unwrap(),
+            digest: Digest::of(commit.as_bytes()),
+            image: Some(IMAGE.into()),
+            commit: Some(commit.into()),
+            provenance: None,
+        };
+        let slot = SlotObserved {
+            release: Some(release),
+            state: SlotState::Running,
+            started_at: None,
+            restarts: 0,
+            endpoint: None,
+            replicas: Vec::new(),
+        };
+        HostObserved {
+            router: RouterObserved { target: Some(Slot::Blue), ..RouterObserved::default() },
+            slots: BTreeMap::from([(Slot::Blue, slot)]),
+            ..HostObserved::default()
+        }
+    };
+    let hosts = live.map(|commit| (HostId::local(), serving(commit))).into_iter().collect();
+    ServiceStatus {
+        service: "web".parse().unwrap(),
+        environment: "prod".parse().unwrap(),
+        observed: Observed { hosts },
+        leases: BTreeMap::new(),
+        wanted: BTreeMap::new(),
+        clocks: BTreeMap::new(),
+        unseen: BTreeMap::new(),
+    }
+}
+
+fn ready(shipped: Result<Shipped, Stopped>) -> Ready {
+    match shipped {
+        Ok(Shipped::Deploy { ready, .. }) => ready,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn skipped(shipped: Result<Shipped, Stopped>) -> String {
+    match shipped {
+        Ok(Shipped::Skipped { why }) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn failed(shipped: Result<Shipped, Stopped>) -> (Option<Job>, FailureKind, String) {
+    match shipped {
+        Err(Stopped { job, refusal, .. }) => {
+            let failure = refusal.failure().unwrap();
+            assert!(!failure.hints.is_empty(), "{failure:?}");
+            (job, failure.kind, format!("{} {}", failure.message, failure.hints))
+        }
+        Ok(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_deployed_is_the_digest_that_the_registry_answers() {
+    let yard = Yard::with(
+        "    test: \"echo tested in $PWD\"\n    build: { tags: [\"{sha}\", latest, \"{branch}\"] }\n",
+    );
+    let ready = ready(yard.all().await);
+    let digest = yard.in_registry(HEAD).await.unwrap();
+    assert_eq!((ready.tag.as_str(), ready.artifact.digest.as_ref()), (HEAD, Some(&digest)));
+    for tag in ["latest", "main"] {
+        assert_eq!(yard.in_registry(tag).await.as_ref(), Some(&digest), "{tag}");
+    }
+    assert_eq!(ready.artifact.commit.as_deref(), Some(HEAD));
+    let provenance = &ready.artifact.provenance;
+    assert_eq!(provenance.change().as_deref(), Some("Say hello (Kim)"));
+    assert_eq!(
+        (provenance.builder.as_deref(), provenance.built_at),
+        (Some("fake, kim@desk"), Some(Timestamp(9_000)))
+    );
+    let root = yard.root.path().canonicalize().unwrap();
+    assert_eq!(
+        yard.told(),
+        [
+            "there is something to ship: src/app.py has changed since fedcba9, which is live".to_owned(),
+            "test begins".to_owned(),
+            format!("| tested in {}", root.display()),
+            "test is done".to_owned(),
+            "the build gets the folder .lockgate, which changes with every ship: write it into .dockerignore"
+                .to_owned(),
+            "build begins".to_owned(),
+            format!("| build {IMAGE}:{HEAD}"),
+            "build is done".to_owned(),
+            "push begins".to_owned(),
+            format!("| push {IMAGE}:{HEAD}"),
+            "push is done".to_owned(),
+        ]
+    );
+    assert_eq!(
+        yard.builder.asked(),
+        [format!("build {IMAGE}:{HEAD}"), format!("push {IMAGE}:{HEAD}")],
+        "once"
+    );
+}
+
+#[tokio::test]
+async fn a_folder_of_ours_that_a_build_would_get_is_said_until_it_is_ignored() {
+    for (build, ignored, is_said) in [
+        ("", "", true),
+        ("    build: .\n", "*.log\n", true),
+        ("    build: ..\n", "", true),
+        ("    build: ./web\n", "", false),
+        ("", "node_modules\n.lockgate/\n", false),
+        ("", "*\n!src\n", false),
+    ] {
+        let yard = Yard::with(build);
+        std::fs::write(yard.root.path().join(".dockerignore"), ignored).unwrap();
+        ready(yard.all().await);
+        let said = yard.told().iter().any(|line| line.contains(".dockerignore"));
+        assert_eq!(said, is_said, "{build:?} with {ignored:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_begins_after_a_job_that_has_failed_and_no_secret_is_told() {
+    let yard = Yard::with("    test: \"echo pass hunter2-hunter2; exit 7\"\n");
+    let (job, _, said) = failed(yard.all().await);
+    assert_eq!(job, Some(Job::Test));
+    assert!(said.contains("exit code 7") && said.contains("--job test"), "{said}");
+    assert!(!said.contains("hunter2") && !format!("{:?}", yard.told()).contains("hunter2"), "{said}");
+    assert_eq!(yard.builder.asked(), [""; 0]);
+
+    let mut yard = Yard::with("    test: \"true\"\n");
+    yard.builder.builds = Err(PortError::other("no such base").hint("write another"));
+    assert_eq!(failed(yard.all().await).0, Some(Job::Build));
+    assert_eq!(yard.builder.asked().len(), 1);
+    yard.builder.builds = Ok(());
+    yard.builder.pushes = Err(PortError::unreachable("connection reset").hint("ship again"));
+    let (job, kind, _) = failed(yard.all().await);
+    assert_eq!((job, kind), (Some(Job::Push), FailureKind::Unreachable));
+    assert_eq!(yard.in_registry(HEAD).await, None);
+    assert!(yard.told().iter().any(|line| line == "push has failed"), "{:?}", yard.told());
+}
+
+#[tokio::test]
+async fn a_test_that_may_fail_is_remembered_and_one_that_takes_too_long_has_failed() {
+    let yard = Yard::with("    test: { run: \"exit 1\", allow_failure: true }\n");
+    let Ok(Shipped::Deploy { allowed, .. }) = yard.all().await else { panic!("{:?}", yard.told()) };
+    assert!(allowed[0].message.contains("exit code 1"), "{allowed:?}");
+
+    let yard = Yard::with("    test: { run: \"sleep 30\", timeout: 1s }\n");
+    let (job, kind, _) = failed(yard.all().await);
+    assert_eq!((job, kind), (Some(Job::Test), FailureKind::TimedOut));
+}
+
+#[tokio::test]
+async fn nothing_is_shipped_while_no_file_that_counts_has_changed_since_what_is_live() {
+    let watch = "    watch: [\"src/**\", Dockerfile]\n    test: \"true\"\n";
+    let mut yard = Yard::with(watch);
+    yard.git.changed = Changed::Files(vec!["README.md".into(), "docs/src/a".into()]);
+    assert_eq!(skipped(yard.all().await), "nothing that counts has changed since fedcba9, which is live");
+    assert_eq!(yard.told(), [""; 0]);
+    assert_eq!(*yard.git.asked.lock().unwrap(), [(sha(LIVE), sha(HEAD))]);
+    // All the same.
+    ready(yard.ship(&Asked { force: true, ..Asked::default() }).await);
+
+    // One that is live already, whatever counts.
+    let mut yard = Yard::with("");
+    yard.live = Some(HEAD);
+    assert_eq!(skipped(yard.all().await), "0123456 is live already");
+
+    // What is not known is said, and shipped.
+    for (live, changed, why) in [
+        (None, Changed::Files(Vec::new()), "nothing is live yet"),
+        (Some("v1"), Changed::Files(Vec::new()), "a tree with changes"),
+        (Some(LIVE), Changed::Missing(sha(LIVE)), "shallow"),
+        (Some(LIVE), Changed::TooMany, "more files have changed"),
+    ] {
+        let mut yard = Yard::with(watch);
+        yard.live = live;
+        yard.git.changed = changed;
+        yard.head().is_shallow = true;
+        ready(yard.all().await);
+        assert!(yard.told()[0].contains(why), "{why}: {:?}", yard.told());
+    }
+}
+
+#[tokio::test]
+async fn in_ci_a_push_is_judged_by_what_it_brought() {
+    let range =
+        |before: Option<&str>, after: &str| Some(PushRange { before: before.map(sha), after: sha(after) });
+    let before = "1111111111111111111111111111111111111111";
+    let push = |before| Asked { pushed: range(before, HEAD), ..Asked::default() };
+    let mut yard = Yard::with("    watch: [\"src/**\"]\n");
+    ready(yard.ship(&push(Some(before))).await);
+    assert!(
+        yard.told()[0].contains("src/app.py has changed since 1111111, the push before"),
+        "{:?}",
+        yard.told()
+    );
+
+    yard.git.changed = Changed::Files(vec!["README.md".into()]);
+    let why = skipped(yard.ship(&push(Some(before))).await);
+    assert_eq!(why, "nothing that counts has changed since 1111111, the push before");
+    // Also since the commit that is live: a push before this one may have failed.
+    assert_eq!(yard.git.asked.lock().unwrap().last(), Some(&(sha(LIVE), sha(HEAD))));
+    // Jobs that CI runs apart do not ask the hosts.
+    let asked = Asked { job: Some(Job::Test), ..push(Some(before)) };
+    let count = yard.git.asked.lock().unwrap().len();
+    skipped(yard.ship(&asked).await);
+    assert_eq!(yard.git.asked.lock().unwrap().len(), count + 1);
+
+    ready(yard.ship(&push(None)).await);
+    ready(yard.ship(&Asked { pushed: range(Some(before), LIVE), ..Asked::default() }).await);
+    yard.git.changed = Changed::Missing(sha(before));
+    ready(yard.ship(&push(Some(before))).await);
+    let told = yard.told();
+    for why in ["the branch is new", "not the push's last commit", "does not have 1111111"] {
+        assert!(told.iter().any(|line| line.contains(why)), "{why}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tree_with_changes_is_refused_and_never_taken_for_its_commit() {
+    let mut yard = Yard::with("    build: { tags: [\"{sha}\", latest] }\n");
+    yard.head().unclean = vec!["src/app.py".into(), "a\u{1b}[2J".into()];
+    let (job, kind, said) = failed(yard.all().await);
+    assert_eq!((job, kind), (None, FailureKind::Refused));
+    assert!(said.contains("src/app.py, a\\x1b[2J") && said.contains("--allow-dirty"), "{said}");
+    let ready = ready(yard.ship(&Asked { allow_dirty: true, ..Asked::default() }).await);
+    assert_eq!(ready.tag.as_str(), format!("{HEAD}-dirty"));
+    assert_eq!(ready.artifact.commit, Some(format!("{HEAD}-dirty")));
+    for tag in [HEAD, "latest"] {
+        assert_eq!(yard.in_registry(tag).await, None, "{tag}");
+    }
+
+    let mut yard = Yard::with("");
+    yard.head().absent_submodules = vec!["lib/x".into()];
+    let (_, kind, said) = failed(yard.all().await);
+    assert!(kind == FailureKind::Refused && said.contains("git submodule update"), "{said}");
+}
+
+#[tokio::test]
+async fn jobs_that_are_run_apart_do_what_they_say_and_no_more() {
+    let yard = Yard::with("    test: \"true\"\n    build: { tags: [\"{sha}\", latest] }\n");
+    let apart = |job| Asked { job: Some(job), ..Asked::default() };
+    // A moving tag leads to somebody's image, and is no substitute for the commit's own.
+    let stale = Yard::with("    build: { tags: [\"{sha}\", latest] }\n");
+    let manifest = {
+        ready(stale.all().await);
+        let repository = Repository::new(IMAGE).unwrap();
+        stale.registry.manifest(&repository, &Reference::Tag("latest".parse().unwrap())).await.unwrap()
+    };
+    let latest = Reference::Tag("latest".parse().unwrap());
+    yard.registry.put_manifest(&Repository::new(IMAGE).unwrap(), &latest, &manifest).await.unwrap();
+    let (job, kind, said) = failed(yard.ship(&apart(Job::Deploy)).await);
+    assert_eq!((job, kind), (Some(Job::Deploy), FailureKind::NotFound));
+    assert!(said.contains(&format!("{IMAGE}:{HEAD} is not in its registry")), "{said}");
+    assert!(said.contains("lockgate ship web --job build"), "{said}");
+
+    let Ok(Shipped::Done { image: None, .. }) = yard.ship(&apart(Job::Test)).await else { panic!() };
+    assert_eq!(yard.builder.asked(), [""; 0]);
+    let Ok(Shipped::Done { image: Some(built), .. }) = yard.ship(&apart(Job::Build)).await else { panic!() };
+    let found = ready(yard.ship(&apart(Job::Deploy)).await);
+    assert_eq!((&found.tag, &found.artifact.digest), (&built.tag, &built.artifact.digest));
+    assert_eq!(yard.builder.asked().len(), 2, "deployed as it was built");
+    assert_eq!(found.artifact.provenance.change().as_deref(), Some("Say hello (Kim)"));
+}
+
+#[tokio::test]
+async fn a_tag_that_others_have_pushed_is_said_before_and_refused_in_between() {
+    let mut yard = Yard::with("");
+    let first = ready(yard.all().await);
+    yard.builder.content = "v2".into();
+    let second = ready(yard.all().await);
+    assert_ne!(first.artifact.digest, second.artifact.digest);
+    let short = first.artifact.digest.unwrap();
+    let said = format!("{HEAD} led to another image before ({})", short.short());
+    assert!(yard.told().iter().any(|line| line.contains(&said)), "{:?}", yard.told());
+
+    yard.builder.claims = Some(Digest::of(b"what we pushed"));
+    let (job, kind, said) = failed(yard.all().await);
+    assert_eq!((job, kind), (Some(Job::Push), FailureKind::Conflict));
+    assert!(said.contains("somebody else has pushed the same tag"), "{said}");
+}
