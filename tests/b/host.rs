@@ -62,11 +62,51 @@ environments:
         Some(HostB { port, scene, folder })
     }
 
+    /// With other lines in the place of `router: none` and of what the Compose file publishes.
+    pub fn change(&self, router: &str, ports: &str) {
+        let change = |path: &std::path::Path, key: &str, line: &str| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let lines = text.lines().map(|old| match old.trim_start().starts_with(key) {
+                true => format!("{}{line}", &old[..old.len() - old.trim_start().len()]),
+                false => old.to_owned(),
+            });
+            let changed: Vec<String> = lines.collect();
+            assert!(changed.iter().any(|new| new.trim_start() == line), "{text}");
+            std::fs::write(path, changed.join("\n") + "\n").unwrap();
+        };
+        change(&self.config(), "router:", router);
+        change(std::path::Path::new(self.file()), "ports:", ports);
+    }
+
+    /// What the Compose file publishes as its team left it.
+    pub fn ports(&self) -> String {
+        format!("ports: [\"127.0.0.1:{}:5000\"]", self.port)
+    }
+
+    /// `lockgate.yaml`.
+    pub fn config(&self) -> std::path::PathBuf {
+        self.folder.path().join("lockgate.yaml")
+    }
+
+    /// The name of a service's container.
+    pub fn container(&self, service: &str) -> String {
+        format!("{}-{service}", self.scene.text("project"))
+    }
+
+    /// A command that is killed or waited for by whoever starts it.
+    pub fn begin(&self, typed: &str) -> project::Running {
+        project::Running::start(self.command(typed))
+    }
+
     pub fn tag(&self, name: &str) -> &str {
         self.scene.told["tags"][name].as_str().unwrap_or_else(|| panic!("no release is called {name}"))
     }
 
     pub fn run(&self, typed: &str) -> Ran {
+        project::run(self.command(typed))
+    }
+
+    fn command(&self, typed: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
         command.args(typed.split(' ')).stdin(Stdio::null()).current_dir(self.folder.path());
         let path = std::env::var("PATH").unwrap();
@@ -80,7 +120,7 @@ environments:
         for name in ["LOCKGATE_ENV", "LOCKGATE_LOG", "SLACK_WEBHOOK_URL", "SLACK_BOT_TOKEN", "IMAGE_TAG"] {
             command.env_remove(name);
         }
-        project::run(command)
+        command
     }
 
     #[track_caller]
@@ -92,7 +132,7 @@ environments:
 
     #[track_caller]
     fn inspect(&self, service: &str) -> Value {
-        let name = format!("{}-{service}", self.scene.text("project"));
+        let name = self.container(service);
         serde_json::from_str(&self.docker(&["inspect", "-f", "{{json .}}", &name])).unwrap()
     }
 

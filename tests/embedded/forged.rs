@@ -256,7 +256,7 @@ fn a_run_whose_plan_is_in_the_record_is_finished_and_its_record_is_small_then() 
     lease["unfinished"]["plan"] = file["plan"].clone();
     std::fs::remove_file(&path).unwrap();
     std::fs::write(state(&project, "lease.json"), serde_json::to_vec(&lease).unwrap()).unwrap();
-    project.run("status").expect(0).says(&["was left unfinished"]);
+    project.run("status").expect(1).says(&["was left unfinished"]);
     project.run_on("m2", "resume").expect(0);
     project.expect_settled("v2");
     assert!(std::fs::read(state(&project, "lease.json")).unwrap().len() <= lockgate_model::RECORD_BYTES_MAX);

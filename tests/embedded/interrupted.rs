@@ -66,9 +66,9 @@ fn a_second_ctrl_c_leaves_it_to_resume() {
     assert_eq!(result["release"]["tag"], "bad", "{result:#}");
     assert!(result["result"]["commands"].to_string().contains("resume web"), "{result:#}");
     assert_eq!(project.lease()["unfinished"]["run"], result["run"], "{result:#}");
-    project.run("status").expect(0).says(&["v1"]);
-    let status = project.status();
-    assert_eq!((&status["image_tag"], &status["status"]), (&"v1".into(), &"failed".into()), "{status:#}");
+    project.run("status").expect(1).says(&["v1", "was left unfinished: type `lockgate resume`"]);
+    let status = project.run("status web --format json").expect(1).last();
+    assert_eq!((&status["image_tag"], &status["status"]), (&"v1".into(), &"unfinished".into()), "{status:#}");
     assert!(status["notes"].as_str().unwrap().contains("a run was left unfinished"), "{status:#}");
     let ran = project.run("resume");
     // Whether traffic had moved is not known to who takes over, so it may call it either.

@@ -256,3 +256,14 @@ fn a_damaged_lease_record_is_never_taken_for_a_free_one() {
     project.deploy("v2");
     project.expect_settled("v2");
 }
+
+#[test]
+fn what_was_refused_before_it_began_is_no_run_and_history_says_who_knows_of_it() {
+    let project = Project::new();
+    project.run("deploy web v9").expect(1).says(&["v9"]);
+    project.run("history").expect(0).says(&[
+        "no run is in this folder's journal",
+        "what was refused before it began is no run; of signed calls `lockgate audit` has it",
+    ]);
+    project.run("history --help").expect(0).says(&["What was refused before it began", "`lockgate audit`"]);
+}

@@ -186,8 +186,16 @@ fn a_run_that_another_project_left_in_the_same_place_is_not_touched() {
     assert!(cut.killed);
     for machine in ["m1", "m2"] {
         let status =
-            project.run_on(machine, "status").expect(0).says(&["was left unfinished", "lockgate resume"]);
+            project.run_on(machine, "status").expect(1).says(&["was left unfinished", "lockgate resume"]);
         assert!(!status.stdout.contains("at work"), "{status}");
+        let said = project.run_on(machine, "status web --format json").expect(1).last();
+        assert_eq!(said["status"], "unfinished", "no word is greener than the exit code: {said:#}");
+        let resume = "`lockgate --env prod resume web` finishes or undoes it";
+        project.run_on(machine, "doctor").expect(0).says(&[
+            "! unfinished run",
+            "was left unfinished",
+            resume,
+        ]);
     }
     let path = project.path("m2").join("lockgate.yaml");
     let config = std::fs::read_to_string(&path).unwrap();

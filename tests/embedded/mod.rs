@@ -25,6 +25,7 @@ mod postgres;
 mod recreate;
 mod rejected;
 mod router;
+mod router_added;
 mod schedule;
 mod secrets;
 mod slack;

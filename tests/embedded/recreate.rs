@@ -4,6 +4,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::support::app;
 use crate::support::cut::cut;
 use crate::support::http;
 use crate::support::project::Project;
@@ -135,6 +136,44 @@ fn a_live_release_that_dies_is_told_and_brought_back() {
     project.run("doctor").expect(1).says(&["main should be live", again]);
     project.deploy("v1");
     expect_settled(&project, "v1");
+}
+
+/// No word is greener than what users see: what starts still is not live, whoever is at work on it and whoever left it.
+#[test]
+fn a_release_that_starts_still_is_told_as_starting_until_it_answers() {
+    let project = project();
+    // Nothing here waits that long: it starts when the test says so.
+    let patient = std::fs::read_to_string(project.path("m1/lockgate.yaml")).unwrap();
+    std::fs::write(project.path("m1/lockgate.yaml"), patient.replace("timeout: 3s", "timeout: 120s"))
+        .unwrap();
+    let (root, hello) = (project.root().display(), app::hello().display());
+    project.script(
+        "app-slow",
+        &format!("#!/bin/sh\nwhile [ ! -e {root}/open ]; do sleep 0.02; done\nHOST=127.0.0.1 VERSION=slow exec {hello}\n"),
+    );
+    project.deploy("v1");
+    let deploying = project.start("deploy web slow --format json");
+    let look = || {
+        let status = project.run("status web --format json");
+        let seen = status.last();
+        (seen["hosts"]["local"]["unhealthy"]["starting"] == true).then_some((status.code, seen))
+    };
+    let (code, seen) = wait_for("it to be seen while it starts", 20, look);
+    assert_eq!((code, &seen["status"]), (Some(1), &"unwell".into()), "{seen:#}");
+    assert!(seen["image_tag"].is_null() && seen["live_since"].is_null(), "{seen:#}");
+    assert!(seen["notes"].as_str().unwrap().contains("main is not live yet"), "{seen:#}");
+    project.run("status").expect(1).says(&["slow (", "in main, starting", "is at work on slow"]);
+    deploying.signal(Signal::KILL);
+    drop(deploying.end());
+    project.run("status").expect(1).says(&[
+        "in main, starting",
+        "main is not live yet",
+        "was left unfinished: type `lockgate resume`",
+    ]);
+    project.run("doctor").expect(1).says(&["✗ live release: slow", "starting", "! unfinished run"]);
+    project.open_gate();
+    project.run("resume").expect(0);
+    expect_settled(&project, "slow");
 }
 
 /// Kills `deploy` after each of its lines in turn and lets `next` go on. Ends when a deployment came to its end.

@@ -89,7 +89,14 @@ const WORDS: &[(&str, &[&str], &[&str])] = &[
     (
         "reads the wall clock",
         &["SystemTime::now", "Utc::now", "Zoned::now", "Timestamp::now("],
-        &["lockgate", "lockgate-hello", "lockgate-local", "lockgate-ssh", "lockgate-proxy"],
+        &[
+            "lockgate",
+            "lockgate-hello",
+            "lockgate-local",
+            "lockgate-notify",
+            "lockgate-ssh",
+            "lockgate-proxy",
+        ],
     ),
     (
         "starts a process",

@@ -95,6 +95,9 @@ pub enum Command {
         watch: bool,
     },
     /// Past runs, newest first; with --env only those of that environment
+    ///
+    /// What was refused before it began (no such image, a plan that cannot be made, somebody else at work) changed nothing and is
+    /// no run: who asked was told, and so is everybody in `notify`; of signed calls `lockgate audit` has it.
     History(History),
     /// Signed calls to `lockgate serve`: who asked for what, from where, and what came of it, newest first. What was done by hand
     /// or by a schedule is in `history`

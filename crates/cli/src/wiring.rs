@@ -1,10 +1,11 @@
 //! Concrete drivers for a service in an environment: the composition root.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lockgate_builtin::{Builtin, BuiltinOptions};
+use lockgate_builtin::{Builtin, BuiltinOptions, Proxies};
 use lockgate_caddy::{CaddyOptions, EitherSwitch, FileOptions};
 use lockgate_compose::{Compose, ComposeOptions};
 use lockgate_http::HttpProber;
@@ -14,7 +15,9 @@ use lockgate_model::{
     Router, Runtime, Secret, Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
 use lockgate_orchestrator::{Site, Wiring};
-use lockgate_ports::{CommandRunner, Gates, Host, HostPorts, NoRouter, PortError, Prober, Registry};
+use lockgate_ports::{
+    CommandRunner, Gates, Host, HostPorts, NoRouter, Occupants, PortError, Prober, Registry,
+};
 use lockgate_process::{Process, ProcessOptions};
 use lockgate_registry::{RegistryClient, RegistryOptions};
 use lockgate_ssh::Ssh;
@@ -154,6 +157,8 @@ impl Parts<'_> {
                 slots: self.slots.strategy.slots(),
                 dir: format!("{home}/run"),
                 root: self.base(id),
+                proxied: self.proxied(),
+                occupants: Some(self.occupants(id, host.clone())),
             })),
         };
         let router: Arc<dyn lockgate_ports::Router> = match &self.slots.router {
@@ -195,6 +200,7 @@ impl Parts<'_> {
         host: Arc<dyn Host>,
         runtime: &lockgate_model::ComposeRuntime,
     ) -> Result<Compose, Refusal> {
+        let occupants = self.occupants(id, host.clone());
         let mut runtime = runtime.clone();
         // Relative paths start at lockgate.yaml's folder; the driver knows hosts only.
         runtime.layout = match &runtime.layout {
@@ -211,7 +217,42 @@ impl Parts<'_> {
             disk_free_mib: self.slots.disk_free_mib,
         })
         .dialled(self.dialled()?)
-        .unbalanced(self.unbalanced()))
+        .unbalanced(self.unbalanced())
+        .proxied(self.proxied())
+        .occupants(occupants))
+    }
+
+    /// Where the built-in proxy listens for the service.
+    fn proxied(&self) -> Option<SocketAddr> {
+        match &self.slots.router {
+            Router::Builtin(router) => router.listen.parse().ok(),
+            Router::Caddy(_) | Router::None => None,
+        }
+    }
+
+    /// For a runtime that finds a port taken.
+    fn occupants(&self, id: &HostId, host: Arc<dyn Host>) -> Arc<dyn Occupants> {
+        Arc::new(Proxies { host, dirs: self.proxy_dirs(id), route_id: self.route_id() })
+    }
+
+    /// Folders in which a proxy of this project may run on the host, also one that no environment has any more.
+    fn proxy_dirs(&self, id: &HostId) -> Vec<String> {
+        let mut dirs = vec![self.default_proxy_dir(id)];
+        let routers = self.project.environments.iter().filter_map(|environment| environment.slots());
+        for slots in routers.filter(|slots| slots.hosts.contains(id)) {
+            let Router::Builtin(BuiltinRouter { dir: Some(dir), .. }) = &slots.router else { continue };
+            // One that cannot be filled in is refused where it is used.
+            dirs.extend(self.on_host(id, dir, None).ok().filter(|dir| !dirs.contains(dir)));
+        }
+        dirs
+    }
+
+    fn default_proxy_dir(&self, id: &HostId) -> String {
+        format!("{}/proxy", self.state_dir(id))
+    }
+
+    fn route_id(&self) -> String {
+        format!("{}-{}-{}", self.project.name, self.environment.name, self.service.name)
     }
 
     /// A router that cannot be asked whether each of several containers of a slot answers. A name that resolves to all of
@@ -265,7 +306,7 @@ impl Parts<'_> {
     fn builtin(&self, id: &HostId, host: Arc<dyn Host>, router: &BuiltinRouter) -> Result<Builtin, Refusal> {
         let dir = match &router.dir {
             Some(dir) => self.on_host(id, dir, None)?,
-            None => format!("{}/proxy", self.state_dir(id)),
+            None => self.default_proxy_dir(id),
         };
         if dir.len() + "/admin.sock".len() > SOCKET_PATH_MAX {
             return Err(Refusal::usage(
@@ -280,7 +321,7 @@ impl Parts<'_> {
         Ok(Builtin::new(BuiltinOptions {
             host,
             dir,
-            route_id: format!("{}-{}-{}", self.project.name, self.environment.name, self.service.name),
+            route_id: self.route_id(),
             listen: router.listen.clone(),
             hosts,
             path: router.path.clone(),

@@ -66,7 +66,7 @@ impl Exit {
     pub fn of_ends(ends: &[&Outcome], word: StatusWord) -> Exit {
         match word {
             StatusWord::Stuck => Exit::Stuck,
-            StatusWord::Unwell => Exit::Failed,
+            StatusWord::Unfinished | StatusWord::Unwell => Exit::Failed,
             StatusWord::Success
             | StatusWord::Failed
             | StatusWord::RolledBack
@@ -112,13 +112,13 @@ mod tests {
 
     #[test]
     fn an_exit_code_says_the_same_as_the_word_for_the_whole() {
-        use StatusWord::{Failed, RolledBack, Stuck, Success, Unknown, Unwell};
+        use StatusWord::{Failed, RolledBack, Stuck, Success, Unfinished, Unknown, Unwell};
         let failure = |kind| Failure::new(kind, "x");
         let succeeded = Outcome::Succeeded { warnings: Vec::new() };
         let failed = Outcome::Failed { failure: failure(FailureKind::Other) };
         let not_yet = Outcome::Failed { failure: failure(FailureKind::GateNotYet) };
         let rolled_back = Outcome::RolledBack { failure: failure(FailureKind::Other) };
-        let table: [(&[&Outcome], StatusWord, u8); 8] = [
+        let table: [(&[&Outcome], StatusWord, u8); 9] = [
             (&[&succeeded], Success, 0),
             (&[&succeeded], Unwell, 1),
             (&[&failed], Failed, 1),
@@ -126,6 +126,7 @@ mod tests {
             (&[&rolled_back, &succeeded], RolledBack, 3),
             (&[&rolled_back, &failed], Success, 3),
             (&[&rolled_back], Unwell, 1),
+            (&[&succeeded], Unfinished, 1),
             (&[&succeeded], Stuck, 4),
         ];
         for (ends, seen, code) in table {

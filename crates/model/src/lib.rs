@@ -69,7 +69,7 @@ pub use behind::{Behind, LeftOut};
 pub use calendar::{Cron, InvalidCron, Zone};
 pub use causes::causes;
 pub use closely::{HostClosely, Probed, ServiceClosely, SlotClosely};
-pub use dark::dark_times;
+pub use dark::{dark_times, goes_dark};
 pub use delivery::{
     BuiltinRouter, CaddyRouter, CaddySwitch, ComposeLayout, ComposeRuntime, Delivery, Environment,
     HoldBounds, ProcessRuntime, Router, Runtime, STOP_GRACE_DEFAULT, SlotDelivery, Strategy, Wave,
@@ -103,7 +103,7 @@ pub use notify::{Email, MessageKind, Notify, NotifyAbout, NotifyTo, SmtpSecurity
 pub use observation::{Observation, Tally};
 pub use observed::{
     HostObserved, Observed, OwnEnd, Recorded, Rejected, ReplicaObserved, RouterObserved, ServiceStatus,
-    SlotObserved, SlotState, live_without_router,
+    SlotObserved, SlotState, Unhealthy, live_without_router,
 };
 pub use own_environment::{OwnEnvironment, minute_utc};
 pub use past_run::{HistoryFilter, PastRun};

@@ -9,10 +9,15 @@ pub fn live_text(seen: &HostObserved) -> String {
         return "not known".to_owned();
     }
     match (seen.live(), seen.router.target, &seen.router.dial) {
-        (Some((slot, live)), ..) => match &live.release {
-            Some(release) => format!("{release} in {slot}"),
-            None => format!("unknown release in {slot}"),
-        },
+        (Some((slot, live)), ..) => {
+            let release = live.release.as_ref().map_or("unknown release".to_owned(), ToString::to_string);
+            let how = match &seen.unhealthy {
+                None => "",
+                Some(unhealthy) if unhealthy.starting => ", starting",
+                Some(_) => ", unhealthy",
+            };
+            format!("{release} in {slot}{how}")
+        }
         (None, Some(slot), _) => format!("{slot}, {}", not_running(seen, slot)),
         (None, None, Some(dial)) => quoted_dial(dial),
         (None, None, None) => "nothing".to_owned(),
@@ -26,13 +31,16 @@ pub fn deploy_again(service: &ServiceName, environment: &EnvironmentName, seen: 
     format!("`lockgate --env {environment} deploy {service} {tag}`")
 }
 
-/// A slot in which nothing was ever started by this project may well serve for another one.
+/// A slot in which nothing was ever started by this project may well serve for another one. One that is recorded as active
+/// had what went live last, so that was taken away by somebody else: `docker rm`, say.
 #[must_use]
-pub fn not_running(seen: &HostObserved, slot: Slot) -> &'static str {
-    if seen.slots.contains_key(&slot) {
-        "which does not run"
-    } else {
-        "which holds nothing of this project's"
+pub fn not_running(seen: &HostObserved, slot: Slot) -> String {
+    match seen.gone() {
+        _ if seen.slots.contains_key(&slot) => "which does not run".to_owned(),
+        Some((from, release)) if from == slot => {
+            format!("which holds nothing any more: {release} was live there and has been removed")
+        }
+        _ => "which holds nothing of this project's".to_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,9 +34,36 @@ pub struct HostObserved {
     pub rejected: Vec<Rejection>,
     /// Why the two slots cannot run beside each other (a host port or container name both want); empty when they can.
     pub conflicts: Vec<String>,
+    /// What has the traffic runs and does not pass its health check, where `status` asked it: a container's own HEALTHCHECK where
+    /// that counts, and any other while a run is open. `None`: it passes, or nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy: Option<Unhealthy>,
     /// What going back to the release of a rollback comes to for its environment variables; `None` where that was not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_environment: Option<OwnEnvironment>,
+}
+
+/// What has the traffic runs and does not pass its health check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Unhealthy {
+    /// It was started a moment ago and may still pass: it counts as live from then on.
+    pub starting: bool,
+    /// What was seen instead of a pass, in Lockgate's words: `it is starting`, `it answered 503, wanted 2xx`.
+    pub seen: String,
+}
+
+/// What is said of the slot: `does not pass its health check: it answered 503, wanted 2xx`.
+impl fmt::Display for Unhealthy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.starting {
+            true => write!(
+                f,
+                "is not live yet, its health check has not passed since it was started: {}",
+                self.seen
+            ),
+            false => write!(f, "does not pass its health check: {}", self.seen),
+        }
+    }
 }
 
 /// As long as Docker waits at most between two restarts, twice.
@@ -87,9 +115,19 @@ impl HostObserved {
         self.rejected.iter().find(|rejection| rejection.release.same_bytes(release))
     }
 
-    /// Since when what is live here is, by the host's clock. `None` when nothing is, and where that is not known.
+    /// What has the traffic was started a moment ago and has not passed its health check yet.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.unhealthy.as_ref().is_some_and(|unhealthy| unhealthy.starting)
+    }
+
+    /// Since when what is live here is, by the host's clock. `None` when nothing is, while it starts, and where that is not
+    /// known.
     #[must_use]
     pub fn live_since(&self) -> Option<Timestamp> {
+        if self.is_starting() {
+            return None;
+        }
         let live = self.live()?.1.release.as_ref()?;
         self.releases.first().filter(|first| first.release.same_bytes(live))?.live_since
     }
@@ -125,6 +163,17 @@ impl HostObserved {
     #[must_use]
     pub fn has_died(&self) -> bool {
         self.is_dark() && self.router.target.is_some() && self.router.target == self.recorded.active
+    }
+
+    /// The slot that should be live and holds nothing any more, and the release that went live there last: somebody else has
+    /// removed what was in it (`docker rm`, say). `None` where it is not certain that this release was there.
+    #[must_use]
+    pub fn gone(&self) -> Option<(Slot, &Release)> {
+        let slot = self.should_be_live().filter(|slot| self.recorded.active == Some(*slot))?;
+        let release = self.was_live().next()?;
+        let holds = |held: &SlotObserved| held.release.as_ref().is_some_and(|held| held.same_bytes(release));
+        let is_gone = !self.slots.contains_key(&slot) && !self.slots.values().any(holds);
+        is_gone.then_some((slot, release))
     }
 
     /// What ran in the slot that has the traffic, else what went live last.
@@ -249,6 +298,10 @@ pub struct RouterObserved {
     /// How it splits the traffic, where several slots get some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared: Option<Split>,
+    /// The address of the host on which users reach the slot without the router, which is to listen there: the slot publishes it
+    /// itself until a deployment takes its place. `None` otherwise, and that is the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<String>,
     /// There is no router: the rest of this says nothing.
     #[serde(default, skip_serializing_if = "is_false")]
     pub absent: bool,
@@ -423,6 +476,40 @@ mod tests {
         assert!(seen.is_new() && !seen.is_dark());
         seen.recorded.active = Some(Slot::Blue);
         assert!(!seen.is_new() && seen.is_dark());
+    }
+
+    #[test]
+    fn what_was_removed_by_hand_is_told_with_the_release_that_it_was() {
+        let said = |seen: &HostObserved| crate::not_running(seen, Slot::Blue);
+        let mut seen = dials_blue();
+        assert_eq!(said(&seen), "which holds nothing of this project's", "nothing was ever there");
+        seen.recorded.active = Some(Slot::Blue);
+        seen.releases = vec![release("v1").into()];
+        let gone = "which holds nothing any more: v1 (111111111111) was live there and has been removed";
+        assert_eq!(said(&seen), gone);
+        assert!(seen.is_dark());
+        seen.router.target = Some(Slot::Green);
+        assert_eq!(said(&seen), "which holds nothing of this project's", "the router says another one");
+        seen.router.target = None;
+        assert_eq!(said(&seen), gone, "without a router the file says which");
+        seen.slots.insert(Slot::Green, slot("v1", SlotState::Stopped));
+        assert_eq!(said(&seen), "which holds nothing of this project's", "it is in the other slot");
+        seen.slots = BTreeMap::from([(Slot::Blue, slot("v1", SlotState::Stopped))]);
+        assert_eq!(said(&seen), "which does not run");
+    }
+
+    /// No word is greener than what users see.
+    #[test]
+    fn what_starts_still_is_told_as_starting_and_not_as_live_since() {
+        let mut seen = live_since(Some(100));
+        let one = status(vec![("web1", seen.clone())]);
+        assert_eq!((one.image_tag().as_deref(), seen.live_since()), (Some("v1"), Some(Timestamp(100))));
+        seen.unhealthy = Some(Unhealthy { starting: true, seen: "it is starting".into() });
+        let one = status(vec![("web1", seen.clone())]);
+        assert_eq!((one.image_tag(), one.live_since(), one.word()), (None, None, crate::StatusWord::Unwell));
+        assert_eq!(crate::live_text(&seen), "v1 (111111111111) in blue, starting");
+        let notes = "web1: blue is not live yet, its health check has not passed since it was started: it is starting";
+        assert_eq!(one.notes(), notes);
     }
 
     #[test]

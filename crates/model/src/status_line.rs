@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Behind, EnvironmentName, Exit, Failure, HostClosely, HostId, HostObserved, Mask, Rejected,
-    ServiceClosely, ServiceName, ServiceStatus, StatusWord, Timestamp,
+    ServiceClosely, ServiceName, ServiceStatus, StatusWord, Timestamp, deploy_again, not_running,
 };
 
 /// As `status --format json` prints it.
@@ -14,7 +14,7 @@ use crate::{
 pub struct StatusLine {
     /// Which service.
     pub service: ServiceName,
-    /// The tag that is live everywhere; `None` when nothing is, or when hosts differ.
+    /// The tag that is live everywhere; `None` when nothing is, while it starts, or when hosts differ.
     pub image_tag: Option<String>,
     /// One word for the whole; the exit code follows from it.
     pub status: StatusWord,
@@ -75,13 +75,14 @@ impl ServiceStatus {
     }
 
     fn live_tags(&self) -> Vec<String> {
+        let serves = |host: &&HostObserved| !host.is_starting();
         let live = |host: &HostObserved| Some(host.live()?.1.release.as_ref()?.tag.to_string());
-        let mut tags: Vec<String> = self.observed.hosts.values().filter_map(live).collect();
+        let mut tags: Vec<String> = self.observed.hosts.values().filter(serves).filter_map(live).collect();
         tags.dedup();
         tags
     }
 
-    /// The tag that is live everywhere; `None` when nothing is, or when hosts differ.
+    /// The tag that is live everywhere; `None` when nothing is, while it starts, or when hosts differ.
     #[must_use]
     pub fn image_tag(&self) -> Option<String> {
         let mut tags = self.live_tags();
@@ -115,10 +116,33 @@ impl ServiceStatus {
         if self.leases.values().any(|lease| lease.unfinished.is_some() && lease.holder.is_none()) {
             notes.push("a run was left unfinished; `lockgate resume` finishes or undoes it".to_owned());
         }
+        notes.extend(self.observed.hosts.iter().filter_map(|(host, seen)| self.out_of_order(host, seen)));
         for (host, behind) in self.behind() {
             notes.push(format!("{host} is behind: run {} went on without it", behind.run));
         }
         notes
+    }
+
+    /// That nothing serves on the host although something should, with what brings it back where no run has to be ended first;
+    /// or that what should does not pass its health check.
+    fn out_of_order(&self, host: &HostId, seen: &HostObserved) -> Option<String> {
+        if seen.router.unreachable.is_some() {
+            return None;
+        }
+        let (slot, how) = match (seen.live(), &seen.unhealthy) {
+            (Some((slot, _)), Some(unhealthy)) => (slot, unhealthy.to_string()),
+            (None, _) if seen.is_dark() => {
+                let slot = seen.should_be_live()?;
+                (slot, format!("should be live, {}", not_running(seen, slot)))
+            }
+            _ => return None,
+        };
+        let is_unfinished = self.leases.values().any(|lease| lease.unfinished.is_some());
+        let mend = match seen.is_dark() && !is_unfinished {
+            true => format!("; {} brings it back", deploy_again(&self.service, &self.environment, seen)),
+            false => String::new(),
+        };
+        Some(format!("{host}: {slot} {how}{mend}"))
     }
 
     /// Hides secrets in why something could not be seen, which hosts and routers say.
@@ -126,7 +150,11 @@ impl ServiceStatus {
         for failure in self.unseen.values_mut() {
             *failure = mask.failure(failure.clone());
         }
-        let reasons = self.observed.hosts.values_mut().filter_map(|seen| seen.router.unreachable.as_mut());
-        reasons.for_each(|reason| *reason = mask.hide(std::mem::take(reason)));
+        for seen in self.observed.hosts.values_mut() {
+            let unhealthy = seen.unhealthy.as_mut().map(|unhealthy| &mut unhealthy.seen);
+            for said in seen.router.unreachable.iter_mut().chain(unhealthy) {
+                *said = mask.hide(std::mem::take(said));
+            }
+        }
     }
 }

@@ -2,23 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostId, HostObserved, LeaseRecord, Outcome, Progress, RunEnd, ServiceStatus};
+use crate::{HostId, HostObserved, LeaseRecord, Outcome, RunEnd, ServiceStatus};
 
-/// System A's three words, and four for what it had none for.
+/// System A's three words, and five for what it had none for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusWord {
     /// The last run succeeded, and what should be live is.
     Success,
-    /// Also a run that was cut off before its release had passed its gates. What should be live is.
+    /// The last run failed. What should be live is.
     Failed,
     /// What should be live is.
     RolledBack,
     /// Somebody is at work on a run.
     InProgress,
+    /// A run was left unfinished, and nobody is at work on it: `resume` finishes or undoes it. What should be live is.
+    Unfinished,
     /// A run waits for a person.
     Stuck,
-    /// What should be live is not, does not stay up, differs between hosts, or cannot be seen.
+    /// What should be live is not, starts still, does not stay up, differs between hosts, or cannot be seen.
     Unwell,
     /// Lockgate has not deployed it yet.
     Unknown,
@@ -33,6 +35,7 @@ impl StatusWord {
             StatusWord::Failed => "failed",
             StatusWord::RolledBack => "rolled_back",
             StatusWord::InProgress => "in_progress",
+            StatusWord::Unfinished => "unfinished",
             StatusWord::Stuck => "stuck",
             StatusWord::Unwell => "unwell",
             StatusWord::Unknown => "unknown",
@@ -43,7 +46,7 @@ impl StatusWord {
     #[must_use]
     pub fn is_well(self) -> bool {
         match self {
-            StatusWord::Stuck | StatusWord::Unwell => false,
+            StatusWord::Unfinished | StatusWord::Stuck | StatusWord::Unwell => false,
             StatusWord::Success
             | StatusWord::Failed
             | StatusWord::RolledBack
@@ -89,7 +92,7 @@ impl ServiceStatus {
         };
         let is_ill = |(host, seen): (&HostId, &HostObserved)| {
             let is_out = seen.router.unreachable.is_some() || seen.router.torn.is_some();
-            seen.is_dark() || seen.is_amiss() || restarts(host, seen) || is_out
+            seen.is_dark() || seen.is_amiss() || seen.unhealthy.is_some() || restarts(host, seen) || is_out
         };
         let is_behind = !self.behind().is_empty();
         if !self.unseen.is_empty() || self.differs() || is_behind || self.observed.hosts.iter().any(is_ill) {
@@ -114,15 +117,14 @@ impl ServiceStatus {
     }
 }
 
-/// Of a run that has not ended, or that waits for a person.
+/// Of a run that has not ended, or that waits for a person. How far it got does not matter: also where only tidying up is
+/// left, the old release runs on until somebody ends the run.
 fn open_word(lease: &LeaseRecord) -> Option<StatusWord> {
-    let unfinished = lease.unfinished.as_ref()?;
-    Some(match (&lease.holder, unfinished.progress) {
-        (Some(_), _) => StatusWord::InProgress,
-        (None, _) if lease.is_stuck() => StatusWord::Stuck,
-        // Only tidying up is left, which the next run does too.
-        (None, Progress::Committed) => StatusWord::Success,
-        (None, Progress::Forward | Progress::Unwinding) => StatusWord::Failed,
+    lease.unfinished.as_ref()?;
+    Some(match &lease.holder {
+        Some(_) => StatusWord::InProgress,
+        None if lease.is_stuck() => StatusWord::Stuck,
+        None => StatusWord::Unfinished,
     })
 }
 
@@ -133,8 +135,8 @@ mod tests {
     use super::*;
     use crate::{
         Begun, Digest, EnvironmentName, Failure, FailureKind, Gates, Holder, Intent, Millis, Observed, Plan,
-        PlanPlace, ProjectName, Recorded, Release, RouterObserved, RunId, ServiceName, Slot, SlotObserved,
-        SlotState, Strategy, Stuck, Tag, Timestamp, WhoIsLive,
+        PlanPlace, Progress, ProjectName, Recorded, Release, RouterObserved, RunId, ServiceName, Slot,
+        SlotObserved, SlotState, Strategy, Stuck, Tag, Timestamp, Unhealthy, WhoIsLive,
     };
 
     const NOW: Timestamp = Timestamp(10_000_000);
@@ -254,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_on_the_hosts_is_said_in_one_word() {
-        use StatusWord::{Failed, InProgress, RolledBack, Stuck, Success, Unknown, Unwell};
+        use StatusWord::{Failed, InProgress, RolledBack, Stuck, Success, Unfinished, Unknown, Unwell};
         let [succeeded, failed, rolled_back, stuck] = ends().map(ended);
         let waits_for_a_person = LeaseRecord { last: stuck.last.clone(), ..open(Progress::Unwinding, false) };
         let stopped = |seen: &mut HostObserved| {
@@ -262,6 +264,9 @@ mod tests {
         };
         let restarts = |seen: &mut HostObserved| seen.slots.get_mut(&Slot::Blue).unwrap().restarts = 1;
         let silent = |seen: &mut HostObserved| seen.router.unreachable = Some("refused".into());
+        let starting = |seen: &mut HostObserved| {
+            seen.unhealthy = Some(Unhealthy { starting: true, seen: "it is starting".into() });
+        };
         let v2 = serves(release("v2", "2"));
         let new = HostObserved::default();
         let table = [
@@ -278,9 +283,9 @@ mod tests {
                 open(Progress::Forward, true),
                 InProgress,
             ),
-            ("cut off before the gates", vec![v1()], open(Progress::Forward, false), Failed),
-            ("cut off on the way back", vec![v1()], open(Progress::Unwinding, false), Failed),
-            ("cut off while tidying up", vec![v1()], open(Progress::Committed, false), Success),
+            ("cut off before the gates", vec![v1()], open(Progress::Forward, false), Unfinished),
+            ("cut off on the way back", vec![v1()], open(Progress::Unwinding, false), Unfinished),
+            ("cut off while tidying up", vec![v1()], open(Progress::Committed, false), Unfinished),
             ("an undo failed", vec![v1()], waits_for_a_person.clone(), Stuck),
             ("an undo failed and nothing serves", vec![changed(stopped)], waits_for_a_person, Stuck),
             ("a dark site", vec![changed(stopped)], succeeded.clone(), Unwell),
@@ -289,6 +294,8 @@ mod tests {
             ("dark while somebody is at work", vec![changed(stopped)], open(Progress::Forward, true), Unwell),
             ("it does not stay up", vec![changed(restarts)], succeeded.clone(), Unwell),
             ("the router does not answer", vec![changed(silent)], succeeded.clone(), Unwell),
+            ("it starts still", vec![changed(starting)], succeeded.clone(), Unwell),
+            ("it starts in a run", vec![changed(starting)], open(Progress::Forward, true), Unwell),
             ("the hosts differ", vec![v1(), v2], succeeded.clone(), Unwell),
         ];
         for (what, hosts, lease, word) in table {
@@ -328,8 +335,8 @@ mod tests {
 
     #[test]
     fn every_word_is_written_as_json_has_it() {
-        use StatusWord::{Failed, InProgress, RolledBack, Stuck, Success, Unknown, Unwell};
-        for word in [Success, Failed, RolledBack, InProgress, Stuck, Unwell, Unknown] {
+        use StatusWord::{Failed, InProgress, RolledBack, Stuck, Success, Unfinished, Unknown, Unwell};
+        for word in [Success, Failed, RolledBack, InProgress, Unfinished, Stuck, Unwell, Unknown] {
             assert_eq!(serde_json::to_value(word).unwrap(), word.as_str());
         }
     }

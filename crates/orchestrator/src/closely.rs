@@ -11,9 +11,9 @@ use lockgate_perform::{look_closely, masked};
 use crate::session::Session;
 
 impl Session<'_> {
-    /// Looks first as [`Session::status`] does, then more closely at the hosts that could be seen, all at once.
+    /// Looks first as [`Session::status_with_health`] does, then more closely at the hosts that could be seen, all at once.
     pub(crate) async fn status_closely(&self) -> ServiceClosely {
-        let status = self.status().await;
+        let status = self.status_with_health().await;
         let hosts = self.look_closely(&status).await;
         ServiceClosely { status, hosts }
     }

@@ -352,7 +352,7 @@ impl Orchestrator for InProcess {
         let mut statuses = Vec::new();
         for service in lookup::services(self.project(), service.map(ServiceName::as_str))? {
             let site = self.site(service.name.as_str(), environment)?;
-            statuses.push(Session::new(&site, &tools, (self.parts.new_run)()).status().await);
+            statuses.push(Session::new(&site, &tools, (self.parts.new_run)()).status_with_health().await);
         }
         Ok(statuses)
     }

@@ -10,11 +10,12 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Action, Aim, Digest, Event, EventKind, Failure, FailureKind, Holder, HostId, Identity, Intent,
-    Interruption, Millis, Observed, Outcome, Plan, Rejected, Release, Report, Requester, RunEnd, RunId, Want,
-    dark_times,
+    Action, Aim, Digest, Event, EventKind, Failure, FailureKind, Holder, HostId, Identity, Intent, Millis,
+    Observed, Outcome, Plan, Rejected, Release, Report, Requester, RunEnd, RunId, Want, dark_times,
+    goes_dark,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe, own_environment};
+use lockgate_ports::HostPorts;
 
 use crate::Site;
 use crate::agreed;
@@ -308,9 +309,9 @@ impl<'a> Session<'a> {
     }
 
     async fn dark_times(&self, run: RunId, plan: &Plan) -> Result<BTreeMap<HostId, Millis>, Trouble> {
-        match plan.interruption() {
-            Some(Interruption::Dark) => Ok(dark_times(plan, &self.tools.journal.load(run).await?)),
-            Some(Interruption::Waits(_)) | None => Ok(BTreeMap::new()),
+        match goes_dark(plan) {
+            true => Ok(dark_times(plan, &self.tools.journal.load(run).await?)),
+            false => Ok(BTreeMap::new()),
         }
     }
 
@@ -413,10 +414,14 @@ impl<'a> Session<'a> {
             .into())
     }
 
-    /// A router of ours that a reboot took down comes back before anything else is decided.
+    /// A router of ours that a reboot took down comes back before anything else is decided. Where a slot of the service has its
+    /// place, what is looked at next says so.
     pub(crate) async fn revive_routers(&self) -> Result<(), Failure> {
         let revivals = self.site.hosts.iter().map(|ports| async move {
-            ports.router.revive().await.map_err(|error| Failure::from(error).at(&ports.id))
+            match ports.router.revive().await {
+                Err(error) if error.kind == FailureKind::Refused && has_its_place(ports).await => Ok(()),
+                revived => revived.map_err(|error| Failure::from(error).at(&ports.id)),
+            }
         });
         let revivals: Vec<_> = revivals.map(FutureExt::boxed).collect();
         futures_util::future::try_join_all(revivals).await.map(|_| ())
@@ -519,6 +524,14 @@ fn is_rollback(intent: &Intent) -> bool {
 /// Whether a rollback to `named` (`None`: to what was live before) is what this plan does.
 fn is_of(plan: &Plan, named: &Option<String>) -> bool {
     named.as_ref().is_none_or(|named| lockgate_plan::is_named(named, &plan.release))
+}
+
+/// A slot that runs publishes what the router is to listen on.
+async fn has_its_place(ports: &HostPorts) -> bool {
+    match ports.router.public() {
+        Some(public) => matches!(ports.runtime.publishes(public).await, Ok(Some(_))),
+        None => false,
+    }
 }
 
 /// A lease that cannot be given back expires.

@@ -3,10 +3,10 @@
 use futures_util::future::FutureExt;
 use lockgate_engine::LeaseStore;
 use lockgate_model::{
-    Failure, FailureKind, Holder, LeaseRecord, LeftOut, Mask, Millis, Observed, Plan, ServiceStatus,
-    Timestamp,
+    Failure, FailureKind, Health, Holder, LeaseRecord, LeftOut, Mask, Millis, Observed, Plan, Probe,
+    ServiceStatus, Timestamp,
 };
-use lockgate_perform::{HostLease, glimpse, unless_silent};
+use lockgate_perform::{HostLease, glimpse, masked, unhealthy, unless_silent};
 
 use crate::Site;
 use crate::session::Session;
@@ -62,6 +62,31 @@ impl Session<'_> {
             status.unseen.extend(missing.map(|failure| (host, failure)));
         }
         status.mask(&Mask::of(&self.site.secrets));
+        status
+    }
+
+    /// As [`Self::status`], for whoever wants to know whether users are served: what was seen to run is asked whether it
+    /// passes its health check, where a container's own HEALTHCHECK says so, and while a run is open, which may have started it
+    /// a moment ago. Costs a request for each such host.
+    pub(crate) async fn status_with_health(&self) -> ServiceStatus {
+        let mut status = self.status().await;
+        let site = self.site;
+        let (probe, mask) = (Probe::of(&site.service, &site.environment), site.mask());
+        let is_looked_up = matches!(probe.health, Health::Docker(_));
+        let looks = site.hosts.iter().filter_map(|ports| {
+            let seen = status.observed.hosts.get(&ports.id)?;
+            let is_open = status.leases.get(&ports.id).is_some_and(|lease| lease.unfinished.is_some());
+            let (now, probe, ports) = (status.clocks.get(&ports.id).copied(), &probe, masked(ports, &mask));
+            let look = async move { (ports.id.clone(), unhealthy(&ports, seen, probe, now).await) };
+            (is_looked_up || is_open).then(|| look.boxed())
+        });
+        let looked = futures_util::future::join_all(looks.collect::<Vec<_>>()).await;
+        for (host, unhealthy) in looked {
+            if let Some(seen) = status.observed.hosts.get_mut(&host) {
+                seen.unhealthy = unhealthy;
+            }
+        }
+        status.mask(&mask);
         status
     }
 

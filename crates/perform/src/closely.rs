@@ -1,18 +1,22 @@
 //! Looking more closely than a plan needs: both slots, how each ended, and its health as seen from the host.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::{FutureExt, join_all};
 use lockgate_model::{
     Health, HostClosely, HostObserved, Millis, Probe, Probed, Slot, SlotClosely, SlotObserved, SlotState,
-    Timestamp,
+    Timestamp, Unhealthy,
 };
-use lockgate_ports::{Endpoint, HostPorts};
+use lockgate_ports::{Endpoint, HostPorts, OwnHealthState};
 use tokio::time::Instant;
 
 use crate::grace;
 use crate::health::{own, run};
 use crate::replicas::ask_each;
+
+/// Longest wait for a health check that is asked beside what is live.
+const GLANCE_SECONDS_MAX: u64 = 1;
 
 /// Looks at every slot in `slots` on one host, after `seen`; `now` is the host's clock. The ports are masked already: see
 /// [`crate::masked`]. `failed` says of a slot why what it holds is known to have failed. Changes nothing.
@@ -35,6 +39,36 @@ pub async fn look_closely(
         .map(|(slot, closely)| (slot, closely.judged(Some(slot) == live, failed(slot), now)))
         .collect();
     HostClosely::of(seen, looked)
+}
+
+/// Whether what has the traffic passes its health check, asked once and waited for a second at most; `None` where it does, and
+/// where nothing has it. `now` is the host's clock: what has been started longer ago than its health check may take is not
+/// starting any more. Of a check that is looked up with the engine, `None` also where that does not answer.
+pub async fn unhealthy(
+    ports: &HostPorts,
+    seen: &HostObserved,
+    wanted: &Probe,
+    now: Option<Timestamp>,
+) -> Option<Unhealthy> {
+    let (slot, live) = seen.live()?;
+    if let Health::Docker(_) = &wanted.health {
+        let own = ports.runtime.health(slot).await.ok()?;
+        let starting = match own.state {
+            OwnHealthState::Starting => true,
+            OwnHealthState::Unhealthy => false,
+            OwnHealthState::Healthy | OwnHealthState::Missing => return None,
+        };
+        let seen = if starting { "it is starting" } else { "it is unhealthy" };
+        return Some(Unhealthy { starting, seen: seen.to_owned() });
+    }
+    let limit = Duration::from_secs(GLANCE_SECONDS_MAX);
+    let missed = match tokio::time::timeout(limit, probe(ports, slot, &endpoints(live), wanted)).await {
+        Ok(probed) if probed.ok => return None,
+        Ok(probed) => probed.seen,
+        Err(_) => format!("no answer within {GLANCE_SECONDS_MAX} s"),
+    };
+    let young = |since: Timestamp| now.is_none_or(|now| now.since(since) < wanted.health.timeout());
+    Some(Unhealthy { starting: live.started_at.is_none_or(young), seen: missed })
 }
 
 async fn look(ports: &HostPorts, slot: Slot, held: Option<SlotObserved>, wanted: &Probe) -> SlotClosely {

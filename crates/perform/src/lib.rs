@@ -24,7 +24,7 @@ mod trial;
 mod verify;
 mod watch;
 
-pub use closely::look_closely;
+pub use closely::{look_closely, unhealthy};
 pub use conductor::{Conductor, Subject};
 pub use environments::own_environment;
 pub use files::{read_releases, releases_path};

@@ -1,5 +1,6 @@
 //! A runtime whose words go into failures: the journal, the terminal and people's channels see no secret in them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -40,6 +41,10 @@ impl Runtime for Masked {
 
     async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
         self.runtime.slots().await
+    }
+
+    async fn publishes(&self, address: SocketAddr) -> Result<Option<Slot>, PortError> {
+        self.runtime.publishes(address).await
     }
 
     async fn conflicts(&self) -> Result<Vec<String>, PortError> {

@@ -79,7 +79,8 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
             Ok::<_, Failure>((unless_silent(ready(recorded)).await?, unless_silent(ready(releases)).await?))
         },
     )?;
-    let stale = ports.router.dials_slots() && dials_elsewhere(&router, &slots);
+    let router = beside_its_router(ports, router).await?;
+    let stale = ports.router.dials_slots() && router.direct.is_none() && dials_elsewhere(&router, &slots);
     let mut missing = None;
     let releases = releases.unwrap_or_else(|failure| {
         missing.get_or_insert(failure);
@@ -107,9 +108,32 @@ pub async fn glimpse(ports: &HostPorts) -> Result<(HostObserved, Option<Failure>
         releases: releases.live,
         rejected: releases.rejected.into_iter().map(Rejection::told).collect(),
         conflicts: Vec::new(),
+        unhealthy: None,
         own_environment: None,
     };
     Ok((seen, missing))
+}
+
+/// A router that has nothing for the service yet is to listen where a slot answers by itself, so users are there: before
+/// `router: builtin` was added, the slot published that port. What they see is what is live.
+async fn beside_its_router(ports: &HostPorts, router: RouterObserved) -> Result<RouterObserved, Failure> {
+    let is_down = router.unreachable.is_some() && !router.answers;
+    let has_nothing = router.target.is_none() && router.dial.is_none() && router.unreachable.is_none();
+    let Some(public) = ports.router.public().filter(|_| has_nothing || is_down) else { return Ok(router) };
+    let Some(slot) = ports.runtime.publishes(public).await? else { return Ok(router) };
+    if has_nothing {
+        return Ok(RouterObserved { target: Some(slot), direct: Some(public.to_string()), ..router });
+    }
+    let kept = ports
+        .router
+        .kept_in()
+        .map(|path| format!(" in {path}: remove it (`rm {}`)", shell_words::quote(&path)));
+    let reason = format!(
+        "{slot} publishes {public} itself, where the router is to listen; the router does not run and has kept a route from \
+         before{}, then run the command again",
+        kept.unwrap_or_default()
+    );
+    Ok(RouterObserved { unreachable: Some(reason), answers: true, ..router })
 }
 
 /// The slot that counts as the one with the traffic. Of a router that is torn between them it is the one that serves: the

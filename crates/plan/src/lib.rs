@@ -57,6 +57,9 @@ pub fn plan(
         if let (Some(split), None) = (&seen.router.shared, &seen.router.torn) {
             return Err(shared_out(split, slots.strategy, seen.router.dial.as_deref()).at(host));
         }
+        if let (Some(address), Strategy::BlueGreen) = (&seen.router.direct, slots.strategy) {
+            return Err(in_the_way(address, seen.router.target).at(host));
+        }
         if !seen.conflicts.is_empty() {
             let said = seen.conflicts.join("; ");
             let (message, hint) = match slots.strategy.slots() {
@@ -143,6 +146,19 @@ fn shared_out(split: &Split, strategy: Strategy, dial: Option<&str>) -> Failure 
         "have the router send all of it to the slot whose release is to stay, and name that one alone in its \
          configuration{now}; then run the command again"
     ))
+}
+
+/// The router could not listen, for both slots run at the switch.
+fn in_the_way(address: &str, slot: Option<Slot>) -> Failure {
+    let slot = slot.unwrap_or(Slot::Blue);
+    let message = format!(
+        "{slot} publishes {address} itself, where the router is to listen, and blue/green keeps it running until the new \
+         release has the traffic"
+    );
+    Failure::new(FailureKind::Refused, message).slot(slot).hint(
+        "have the router listen on another address (`router.builtin.listen`), and send users there once the deployment is \
+         through; or stop the container by hand first, from when on nothing answers until the deployment is through",
+    )
 }
 
 /// It runs, so nobody is to start it: what it lacks is in the reason, with what to do.

@@ -68,9 +68,10 @@ impl Wanted<'_> {
         sorted
     }
 
-    /// The slot that is live with the wanted release already, where that is enough.
+    /// The slot that is live with the wanted release already, where that is enough: not where users reach it without the
+    /// router.
     fn lives_on(&self, seen: &HostObserved) -> Option<Slot> {
-        let (slot, live) = seen.live().filter(|_| !self.again)?;
+        let (slot, live) = seen.live().filter(|_| !self.again && seen.router.direct.is_none())?;
         live.release.as_ref().filter(|release| release.same_bytes(&self.release)).map(|_| slot)
     }
 

@@ -152,7 +152,7 @@ impl Wanted<'_> {
             Router::Caddy(_) => false,
             Router::None => false,
         };
-        can_hold && host.seen.router.target.is_some()
+        can_hold && host.seen.router.target.is_some() && host.seen.router.direct.is_none()
     }
 
     /// A request waits through all that may pass until the new release answers.

@@ -104,6 +104,7 @@ fn live(slot: Slot, tag: &str, router: &Router) -> HostObserved {
         releases: vec![release(tag).into()],
         rejected: Vec::new(),
         conflicts: Vec::new(),
+        unhealthy: None,
         own_environment: None,
     }
 }
@@ -189,6 +190,45 @@ fn recreate_behind_a_router_that_holds_lets_requests_wait() {
     record (committed)
       web1: record main as active, v2 (222222222222) as released
     ");
+}
+
+/// Users reach what is live without the router, which is to listen where it does: nothing can wait there yet.
+#[test]
+fn a_router_in_the_place_of_what_is_live_is_put_there_by_a_recreation_and_by_nothing_else() {
+    let direct = |slot| {
+        let mut seen = live(slot, "v1", &builtin());
+        seen.router = RouterObserved {
+            target: Some(slot),
+            direct: Some("0.0.0.0:80".into()),
+            ..RouterObserved::default()
+        };
+        [("web1", seen)]
+    };
+    let prod = environment(Strategy::Recreate, builtin(), &["web1"]);
+    let made = plan(&prod, &deploy("v2"), &direct(Slot::Main)).unwrap();
+    assert_eq!(made.interruption(), Some(Interruption::Dark));
+    insta::assert_snapshot!(text(&made), @r"
+    fetch
+      web1: fetch v2 (222222222222)
+      web1: fetch v1 (111111111111)
+    go live
+      web1: drain main (up to 30s)
+      web1: stop main  ↩ start v1 in main, wait until main is healthy (/health, up to 1m), switch traffic to main, ask through the router: v1 from main
+      web1: start v2 in main  ↩ stop main
+      web1: wait until main is healthy (/health, up to 1m)
+      web1: switch traffic to main
+      web1: ask through the router: v2 from main
+      web1: record main as active  ↩ record main as active
+    record (committed)
+      web1: record main as active, v2 (222222222222) as released
+    ");
+    assert!(
+        !plan(&prod, &deploy("v1"), &direct(Slot::Main)).unwrap().is_empty(),
+        "the router is not there yet"
+    );
+    let colours = environment(Strategy::BlueGreen, builtin(), &["web1"]);
+    let refused = plan(&colours, &deploy("v2"), &direct(Slot::Blue)).unwrap_err();
+    assert!(refused.message.contains("blue publishes 0.0.0.0:80 itself"), "{refused}");
 }
 
 /// What is in the slot may want more time to end, which is known when it is stopped: then requests wait longer, too.

@@ -14,6 +14,7 @@ pub mod http;
 mod lines;
 mod lock;
 mod notify;
+mod occupant;
 pub mod registry;
 mod replica;
 mod router;
@@ -37,6 +38,7 @@ pub use http::{Answer, Request};
 pub use lines::{Ended, LINE_BYTES_MAX, LINES_KEPT_MAX, Line, LineSink, Lines, Pipe};
 pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier, Posted};
+pub use occupant::{Occupant, Occupants};
 pub use registry::{Manifest, Registry, Resolved};
 pub use replica::{Owner, Replica, all_dials};
 pub use router::{

@@ -1,5 +1,7 @@
 //! What sends traffic to a slot, for one service on one host.
 
+use std::net::SocketAddr;
+
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HoldBounds, InSlot, Release, Slot, Split};
 
@@ -136,6 +138,16 @@ pub trait Router: Send + Sync {
     /// date.
     fn dials_slots(&self) -> bool {
         false
+    }
+
+    /// Where it listens on the host for users, or will once a change starts it; `None` where that is not ours to say.
+    fn public(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// The file on the host in which its routes are kept while it does not run; `None` where that is not ours to say.
+    fn kept_in(&self) -> Option<String> {
+        None
     }
 
     /// Reads the live state, never a cache.
@@ -281,6 +293,13 @@ pub trait Router: Send + Sync {
 
     /// What a deployment will need of this router, looked at without changing anything.
     async fn check(&self) -> Vec<Check>;
+
+    /// As [`Router::check`], where a slot of the service itself has [`Router::public`] until a deployment takes its place:
+    /// nobody else is to be stopped then. `slot`: which.
+    async fn check_beside(&self, slot: Slot) -> Vec<Check> {
+        let _ = slot;
+        self.check().await
+    }
 }
 
 fn cannot_hold(router: &str) -> PortError {

@@ -1,6 +1,7 @@
 //! What runs a slot, for one service in one environment on one host.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use lockgate_model::{
@@ -94,7 +95,17 @@ pub trait Runtime: Send + Sync {
     /// `Unreachable`, `Unauthorized`.
     async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError>;
 
-    /// Why the two slots cannot run beside each other (a host port or a fixed name that both want).
+    /// The slot that has this address of the host itself, and runs: it publishes the port, or listens there. `None`: none does.
+    ///
+    /// # Errors
+    /// As for [`Runtime::slots`].
+    async fn publishes(&self, address: SocketAddr) -> Result<Option<Slot>, PortError> {
+        let _ = address;
+        Ok(None)
+    }
+
+    /// Why the two slots cannot run beside each other (a host port or a fixed name that both want), and why what is to be
+    /// started anew in the only slot could not be (a host port that somebody else has).
     ///
     /// # Errors
     /// `NotFound` when the slot's definition is missing, `Other` when it does not parse; each with a hint.

@@ -173,6 +173,7 @@ pub(crate) fn observed() -> Observed {
     };
     let seen = |slots| HostObserved {
         own_environment: None,
+        unhealthy: None,
         slots,
         router: RouterObserved {
             target: Some(Slot::Blue),

@@ -109,8 +109,18 @@ pub(crate) fn warnings(seen: &HostObserved) -> Vec<String> {
     {
         warnings.push(format!("the traffic goes to {target}, {}", not_running(seen, target)));
     }
+    if let (Some((slot, _)), Some(unhealthy)) = (seen.live(), &seen.unhealthy) {
+        warnings.push(format!("{slot} {}", escaped(&unhealthy.to_string())));
+    }
     if let Some((slot, live)) = seen.live().filter(|(_, live)| live.restarts > 0) {
         warnings.push(format!("{slot} was {}", live.restarts_text()));
+    }
+    if let (Some(target), Some(address)) = (seen.router.target, &seen.router.direct) {
+        warnings.push(format!(
+            "{target} publishes {} itself, where the router is to listen, so users reach it without the router; the next \
+             deployment stops it and starts the router in its place, and nothing answers in between",
+            escaped(address)
+        ));
     }
     if let (Some(target), Some(active), true) = (seen.router.target, seen.recorded.active, seen.router.absent)
         && target != active

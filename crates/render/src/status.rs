@@ -34,7 +34,7 @@ pub(crate) fn one_text(status: &ServiceStatus, time: &dyn Fn(Timestamp) -> Strin
     let mut table = Table::new(["host", "live", "since", "beside"]).indent(2);
     for (host, seen) in &status.observed.hosts {
         // Where it was not written down when it went live, when it was started is nearest to it.
-        let started = || seen.live().and_then(|(_, slot)| slot.started_at);
+        let started = || seen.live().and_then(|(_, slot)| slot.started_at).filter(|_| !seen.is_starting());
         let since = seen.live_since().or_else(started).map(time).unwrap_or_default();
         table.push(vec![hosts_text(std::slice::from_ref(host)), live_text(seen), since, beside(seen)]);
     }

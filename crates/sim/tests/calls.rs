@@ -38,7 +38,7 @@ fn a_delivery_makes_at_most_one_run_and_is_answered_when_the_world_is_well() {
 fn a_store_that_forgets_what_the_order_and_once_rest_on_is_caught() {
     for (lie, by) in [
         (Lie::ForgetsBodies, "made 2 runs"),
-        (Lie::ForgetsTurns, "and began at"),
+        (Lie::ForgetsOrder, "and began at"),
         (Lie::DropsAnswers, "has no answer"),
     ] {
         let is_caught = |seed| {

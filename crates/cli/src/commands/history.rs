@@ -33,7 +33,11 @@ fn show(context: &Context<'_>, filter: &HistoryFilter, runs: &[PastRun]) {
             StateLocation::File(_) => "no run is in this folder's journal",
             StateLocation::Postgres(_) => "no run of this project is in its journal",
         };
-        return context.output.text(&format!("{which}; `lockgate status` looks at the hosts"));
+        context.output.text(&format!("{which}; `lockgate status` looks at the hosts"));
+        // Whoever has just been refused looks for it here.
+        return context.output.say(
+            "what was refused before it began is no run; of signed calls `lockgate audit` has it, and everybody in `notify` was told",
+        );
     }
     let last = runs.last().map(|run| run.run).filter(|_| runs.len() == filter.limit as usize);
     context.output.text(&history_text(runs, &rfc3339));

@@ -270,7 +270,7 @@ fn below(prefix: &str, target: &str) -> String {
 }
 
 /// As it is when short enough, else its beginning and a hash of the whole.
-fn shortened(id: &str) -> String {
+pub(crate) fn shortened(id: &str) -> String {
     if id.len() <= ROUTE_ID_BYTES_MAX {
         return id.to_owned();
     }
@@ -316,6 +316,14 @@ impl Router for Builtin {
 
     fn dials_slots(&self) -> bool {
         true
+    }
+
+    fn kept_in(&self) -> Option<String> {
+        Some(format!("{}/routes.json", self.options.dir))
+    }
+
+    fn public(&self) -> Option<SocketAddr> {
+        self.options.listen.parse().ok()
     }
 
     /// Where it runs nothing is to be started; on this machine it is this program.
@@ -450,9 +458,13 @@ impl Router for Builtin {
     }
 
     async fn check(&self) -> Vec<Check> {
-        let mut checks = check::checks(&self.admin(), &self.options).await;
+        let mut checks = check::checks(&self.admin(), &self.options, None).await;
         checks.extend(self.check_owners().await);
         checks
+    }
+
+    async fn check_beside(&self, slot: Slot) -> Vec<Check> {
+        check::checks(&self.admin(), &self.options, Some(slot)).await
     }
 }
 

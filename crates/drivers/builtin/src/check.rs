@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use lockgate_model::Millis;
+use lockgate_model::{Millis, Slot};
 use lockgate_own::{Foreign, SHELL};
 use lockgate_ports::{Check, Command, Endpoint, listens};
 use lockgate_proxy::{ProxyState, StatusView};
@@ -20,7 +20,8 @@ const CONNECT_MILLIS_MAX: u64 = 1000;
 const FOREIGN: &str = include_str!("sh/foreign.sh");
 const UPGRADE_HINT: &str = "lockgate proxy --upgrade replaces it without losing a request";
 
-pub(crate) async fn checks(admin: &Admin<'_>, options: &BuiltinOptions) -> Vec<Check> {
+/// `beside`: the slot of the service that has the address now.
+pub(crate) async fn checks(admin: &Admin<'_>, options: &BuiltinOptions, beside: Option<Slot>) -> Vec<Check> {
     let socket = format!("{}/admin.sock", options.dir);
     if socket.len() > SOCKET_PATH_BYTES_MAX {
         let seen = format!("{socket} has {} bytes, {SOCKET_PATH_BYTES_MAX} are possible", socket.len());
@@ -35,7 +36,7 @@ pub(crate) async fn checks(admin: &Admin<'_>, options: &BuiltinOptions) -> Vec<C
         Ok(Some(status)) => {
             [version(&status), address(&status, options)].into_iter().chain(alone(&status, options)).collect()
         }
-        Ok(None) => not_running(admin, options, listen).await,
+        Ok(None) => not_running(admin, options, listen, beside).await,
         Err(error) => {
             vec![Check::bad("proxy", error.to_string(), "see whether something else has the socket")]
         }
@@ -86,12 +87,23 @@ fn address(status: &StatusView, options: &BuiltinOptions) -> Check {
     }
 }
 
-async fn not_running(admin: &Admin<'_>, options: &BuiltinOptions, listen: SocketAddr) -> Vec<Check> {
+async fn not_running(
+    admin: &Admin<'_>,
+    options: &BuiltinOptions,
+    listen: SocketAddr,
+    beside: Option<Slot>,
+) -> Vec<Check> {
     let Some(argv) = &options.launch else {
         let mend = format!("start it on the host: lockgate proxy --dir {} --listen {listen}", options.dir);
         return vec![Check::bad("proxy", "does not run", mend)];
     };
-    vec![program(admin, argv).await, free(admin, listen).await]
+    let address = match beside {
+        Some(slot) => {
+            Check::ok("proxy address", format!("{listen} is what {slot} publishes until it is stopped"))
+        }
+        None => free(admin, listen).await,
+    };
+    vec![program(admin, argv).await, address]
 }
 
 async fn program(admin: &Admin<'_>, argv: &[String]) -> Check {

@@ -38,8 +38,24 @@ pub(crate) struct ContainerSummary {
     pub labels: BTreeMap<String, String>,
     /// `created`, `running`, `paused`, `restarting`, `removing`, `exited`, `dead`.
     pub state: String,
+    /// What it listens on, and where that is published; of one that does not run, nothing.
+    #[serde(deserialize_with = "nullable")]
+    pub ports: Vec<ListedPort>,
     /// Seconds since 1970.
     pub created: i64,
+}
+
+/// A port of a container in a list.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ListedPort {
+    /// The address of the host; absent where it is not published.
+    #[serde(rename = "IP")]
+    pub ip: Option<String>,
+    pub public_port: Option<u16>,
+    /// `tcp`, `udp`, `sctp`.
+    #[serde(rename = "Type")]
+    pub protocol: String,
 }
 
 /// `GET /containers/{id}/json`.

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::{join_all, try_join};
-use lockgate_model::{FailureKind, Millis, Slot};
-use lockgate_ports::{Check, Endpoint, PortError, listens};
+use futures_util::future::join_all;
+use lockgate_model::{FailureKind, Slot};
+use lockgate_ports::{Check, PortError};
 
 use crate::compose::Compose;
-use crate::conflicts::{Comparison, HostPort};
+use crate::conflicts::{Alone, Comparison};
 use crate::engine_address::{EngineAddress, ToldBy};
 use crate::found_cli::FoundCli;
 use crate::held::{Held, is_running};
+use crate::host_ports::HostPort;
 use crate::labels::{COMPOSE_SERVICE, label};
 use crate::per_slot::PerSlot;
+use crate::place::Place;
 use crate::{api, image, per_slot};
 
 /// A tag that a registry is asked for only to see what it says.
@@ -20,8 +22,6 @@ const UNKNOWN_TAG: &str = "lockgate-doctor";
 /// From here on an image has no `ContainerConfig`, which Compose version 1 reads when it replaces a container.
 /// Source: Docker Engine API, version history, v1.45.
 const API_WITHOUT_CONTAINER_CONFIG: (u32, u32) = (1, 45);
-/// How long a look at a port may take.
-const CONNECT_MILLIS_MAX: u64 = 1000;
 
 impl Compose {
     pub(crate) async fn check_all(&self) -> Vec<Check> {
@@ -31,9 +31,9 @@ impl Compose {
         let files = join_all(self.slots.iter().map(|slot| self.check_file(*slot))).await;
         let files_ok = files.iter().all(|check| check.state == lockgate_ports::CheckState::Ok);
         checks.extend(files);
-        match self.slots.len() {
+        match self.slots {
             _ if !files_ok => {}
-            1 => checks.extend(self.check_scale().await),
+            [only] => checks.extend(self.check_alone(*only).await),
             _ => checks.extend(self.check_conflicts().await),
         }
         checks.push(self.check_login().await);
@@ -93,7 +93,10 @@ impl Compose {
                 let mut checks = vec![between];
                 checks.extend(per_slot::check_volumes(&per_slot));
                 checks.extend(per_slot::check_binds(&per_slot));
-                checks.extend(self.check_needed(&per_slot).await);
+                match self.blue_and_green().await {
+                    Ok((blue, green)) => checks.extend(self.check_needed(&[blue, green], &per_slot).await),
+                    Err(error) => checks.push(bad(per_slot::NEEDED, error)),
+                }
                 for (slot, ports) in [Slot::Blue, Slot::Green].into_iter().zip(ports) {
                     checks.extend(self.check_ports(slot, &ports).await);
                 }
@@ -104,27 +107,33 @@ impl Compose {
     }
 
     /// Of one slot, which has none beside it. Nothing is said when all is well.
-    async fn check_scale(&self) -> Option<Check> {
+    async fn check_alone(&self, slot: Slot) -> Vec<Check> {
         let what = "containers of the slot";
-        match self.find_new_conflicts().await {
-            Ok(conflicts) if conflicts.is_empty() => None,
-            Ok(conflicts) => Some(Check::bad(what, conflicts.join("; "), "change the Compose file as said")),
-            Err(error) => Some(bad(what, error)),
+        let looked = async { self.ask_compose_alone(self.place(slot).await?).await };
+        let Alone { conflicts, ports, per_slot, place } = match looked.await {
+            Ok(alone) => alone,
+            Err(error) => return vec![bad(what, error)],
+        };
+        let mut checks = Vec::new();
+        if !conflicts.is_empty() {
+            checks.push(Check::bad(what, conflicts.join("; "), "change the Compose file as said"));
         }
+        checks.extend(self.check_needed(&[place], &[per_slot]).await);
+        checks.extend(self.check_ports(slot, &ports).await);
+        checks
     }
 
     /// Nobody starts what a slot's service depends on: said of what does not run in the slot's Compose project.
-    async fn check_needed(&self, per_slot: &[PerSlot; 2]) -> Option<Check> {
+    async fn check_needed(&self, places: &[Place], per_slot: &[PerSlot]) -> Option<Check> {
         if per_slot.iter().all(|slot| slot.needed.is_empty()) {
             return None;
         }
-        let looked = try_join(self.blue_and_green(), self.engine.containers(None)).await;
-        let ((blue, green), containers) = match looked {
-            Ok(looked) => looked,
+        let containers = match self.engine.containers(None).await {
+            Ok(containers) => containers,
             Err(error) => return Some(bad(per_slot::NEEDED, error)),
         };
         let mut missing = BTreeSet::new();
-        for (place, slot) in [&blue, &green].into_iter().zip(per_slot) {
+        for (place, slot) in places.iter().zip(per_slot) {
             let runs = |name: &str| {
                 containers.iter().any(|one| {
                     is_running(one) && place.has_made(one) && label(one, COMPOSE_SERVICE) == Some(name)
@@ -133,39 +142,34 @@ impl Compose {
             missing.extend(slot.needed.iter().filter(|name| !runs(name)).map(String::as_str));
         }
         let typed = self.cli.found().await.map_or_else(|_| "docker compose".to_owned(), FoundCli::typed);
-        per_slot::check_missing(&missing, &blue, &green, &typed)
+        per_slot::check_missing(&missing, places, &typed)
     }
 
-    /// Whether another program has what the slot publishes. Nothing is said of a slot that publishes nothing, or that
-    /// runs and has its ports itself.
+    /// Whether somebody else has what the slot publishes. Nothing is said of a slot that publishes nothing, or that runs and
+    /// has its ports itself.
     async fn check_ports(&self, slot: Slot, ports: &[HostPort]) -> Option<Check> {
         let what = format!("host ports of slot {slot}");
-        let endpoints: Vec<Endpoint> = ports.iter().filter_map(HostPort::endpoint).collect();
+        let endpoints: Vec<String> =
+            ports.iter().filter_map(HostPort::endpoint).map(|endpoint| endpoint.to_string()).collect();
         if endpoints.is_empty() {
             return None;
         }
-        match self.held_in(slot).await {
-            Ok(held) if held.iter().any(Held::runs) => return None,
-            Ok(_) => {}
+        let taken = match self.taken(slot, ports).await {
+            Ok(taken) => taken,
             Err(error) => return Some(bad(what, error)),
+        };
+        if let Some(first) = taken.first() {
+            let seen: Vec<String> = taken
+                .iter()
+                .map(|taken| format!("{} listens on {}", taken.who, place(&taken.port)))
+                .collect();
+            return Some(Check::bad(what, seen.join("; "), &first.mend));
         }
-        let mut taken = Vec::new();
-        for endpoint in &endpoints {
-            match listens(&*self.host, endpoint, Millis(CONNECT_MILLIS_MAX)).await {
-                Ok(true) => taken.push(endpoint.to_string()),
-                Ok(false) => {}
-                Err(error) => return Some(Check::warn(what, error.to_string(), "see whether it is free")),
-            }
+        match self.held_in(slot).await {
+            Ok(held) if held.iter().any(Held::runs) => None,
+            Ok(_) => Some(Check::ok(what, format!("{} free", endpoints.join(", ")))),
+            Err(error) => Some(bad(what, error)),
         }
-        let all: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
-        Some(match taken.is_empty() {
-            true => Check::ok(what, format!("{} free", all.join(", "))),
-            false => Check::bad(
-                what,
-                format!("another program listens on {}", taken.join(", ")),
-                "stop it (`ss -ltnp` names it), or take the port out of `ports`: the router reaches slots without it",
-            ),
-        })
     }
 
     /// Asks the registry for a tag that nobody has: that there is none says that we may ask. Under a name that names no
@@ -220,6 +224,11 @@ impl Compose {
             Err(error) => bad(what, error),
         }
     }
+}
+
+/// As it is looked for, where it can be.
+fn place(port: &HostPort) -> String {
+    port.endpoint().map_or_else(|| port.to_string(), |endpoint| endpoint.to_string())
 }
 
 /// Where it is, is said where somebody said so: `DOCKER_HOST` of a shell is forgotten easily.

@@ -1,10 +1,11 @@
 //! The runtime itself: what it is told.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lockgate_model::{ComposeRuntime, EnvironmentName, ProjectName, Service, Slot};
-use lockgate_ports::{Host, PortError};
+use lockgate_ports::{Host, Occupants, PortError};
 
 use crate::cli::Cli;
 use crate::engine::Engine;
@@ -39,6 +40,10 @@ pub struct Compose {
     pub(crate) dialled: BTreeMap<Slot, String>,
     /// The router that cannot do with several containers in a slot.
     pub(crate) unbalanced: Option<&'static str>,
+    /// Where the service's router listens on the host.
+    pub(crate) proxied: Option<SocketAddr>,
+    /// Who else of Lockgate's may have a port of the host.
+    pub(crate) occupants: Option<Arc<dyn Occupants>>,
     locator: Arc<Locator>,
 }
 
@@ -62,6 +67,8 @@ impl Compose {
             cli,
             dialled,
             unbalanced: None,
+            proxied: None,
+            occupants: None,
             locator,
         }
     }
@@ -77,6 +84,20 @@ impl Compose {
     #[must_use]
     pub fn unbalanced(mut self, router: Option<&'static str>) -> Self {
         self.unbalanced = router;
+        self
+    }
+
+    /// Where the service's router listens on the host: no slot may publish that. Without, there is none, or it is another's.
+    #[must_use]
+    pub fn proxied(mut self, listen: Option<SocketAddr>) -> Self {
+        self.proxied = listen;
+        self
+    }
+
+    /// Whom to ask who of Lockgate's own has a port that a slot publishes. Without, whoever has it is another program.
+    #[must_use]
+    pub fn occupants(mut self, occupants: Arc<dyn Occupants>) -> Self {
+        self.occupants = Some(occupants);
         self
     }
 

@@ -1,20 +1,23 @@
-//! Remembering that the slots' files are free of conflicts, for asking Compose costs 0.2 to 1 s of every plan.
+//! Remembering that the slots' files are free of conflicts, and which ports the only slot's publish, for asking Compose costs
+//! 0.2 to 1 s of every plan.
 //!
 //! Only a good answer is remembered, by a hash over all that Compose makes it from: the bytes of both slots' files and of the
 //! `.env` beside them, the variables that they name, and what we ask for. Files whose bytes are not all here (`extends`,
 //! `include`), or whose variables we cannot see, are asked about every time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use lockgate_ports::PortError;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::compose::Compose;
+use crate::host_ports::HostPort;
 use crate::place::{Place, join};
 
 /// Changed when the question to Compose changes.
-const FORMAT: &str = "lockgate no-conflicts 2";
+const FORMAT: &str = "lockgate no-conflicts 3";
 const FILE_MODE: u32 = 0o600;
 /// Words by which a file takes in others.
 const TAKES_IN: [&str; 2] = ["extends", "include"];
@@ -31,6 +34,8 @@ struct Question<'a> {
     port: Option<u16>,
     /// The router that cannot do with several containers.
     unbalanced: Option<&'static str>,
+    /// Where the router listens.
+    proxied: Option<SocketAddr>,
     slots: [Definition<'a>; 2],
     /// Variables of ours that the files name, and Compose's own.
     environment: BTreeMap<String, Option<String>>,
@@ -67,6 +72,7 @@ impl Key {
             format: FORMAT,
             port: compose.service.port,
             unbalanced: compose.unbalanced,
+            proxied: compose.proxied,
             slots: [blue, green].map(|place| definition(compose, place)),
             environment,
         };
@@ -81,10 +87,29 @@ impl Key {
         read.is_ok_and(|file| file.content.as_deref() == Some(self.0.as_bytes()))
     }
 
+    /// The host ports that the only slot publishes; `None` when that is not known for these files.
+    pub(crate) async fn remembered_ports(&self, compose: &Compose, place: &Place) -> Option<Vec<HostPort>> {
+        let content = compose.host.read_own(&path(compose, place)).await.ok()?.content?;
+        let (key, ports) = std::str::from_utf8(&content).ok()?.split_once(' ')?;
+        (key == self.0).then(|| serde_json::from_str(ports).ok()).flatten()
+    }
+
+    /// As [`Key::remember`], with the host ports that the only slot publishes.
+    pub(crate) async fn remember_ports(&self, compose: &Compose, place: &Place, ports: &[HostPort]) {
+        match serde_json::to_string(ports) {
+            Ok(ports) => self.keep(compose, place, &format!("{} {ports}", self.0)).await,
+            Err(error) => tracing::debug!(%error, "a slot's host ports are not remembered"),
+        }
+    }
+
     /// Where it cannot be written, Compose is asked again next time.
     pub(crate) async fn remember(&self, compose: &Compose, blue: &Place) {
-        let path = path(compose, blue);
-        if let Err(error) = compose.host.write_own(&path, self.0.as_bytes(), FILE_MODE).await {
+        self.keep(compose, blue, &self.0).await;
+    }
+
+    async fn keep(&self, compose: &Compose, place: &Place, content: &str) {
+        let path = path(compose, place);
+        if let Err(error) = compose.host.write_own(&path, content.as_bytes(), FILE_MODE).await {
             tracing::debug!(%error, path, "that the slots do not conflict is not remembered");
         }
     }

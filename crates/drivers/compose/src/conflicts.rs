@@ -2,15 +2,19 @@
 
 use futures_util::future::try_join;
 use lockgate_model::{FailureKind, Slot};
-use lockgate_ports::{Endpoint, PortError};
+use lockgate_ports::PortError;
 use serde_json::Value;
 
 use crate::compose::Compose;
 use crate::conflict_cache::Key;
 use crate::exclusive::Exclusive;
+use crate::host_ports::{HostPort, Taken};
 use crate::per_slot::PerSlot;
 use crate::place::Place;
 use crate::scale::{self, Several};
+
+/// The key by which a file publishes ports.
+const PORTS: &str = "ports";
 
 /// What of a slot's definition only one container on a host can have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,35 +28,6 @@ struct Claims {
     exclusive: Exclusive,
 }
 
-/// A port of the host that a slot publishes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HostPort {
-    /// Empty: every address.
-    ip: String,
-    port: u16,
-    protocol: String,
-}
-
-impl HostPort {
-    /// Where a program on the host reaches it; `None` for what nobody can connect to to see whether it is taken.
-    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
-        let ip = match self.ip.as_str() {
-            "" | "0.0.0.0" => "127.0.0.1".to_owned(),
-            "::" => "[::1]".to_owned(),
-            ip if ip.contains(':') => format!("[{ip}]"),
-            ip => ip.to_owned(),
-        };
-        (self.protocol == "tcp").then(|| Endpoint::Tcp(format!("{ip}:{}", self.port)))
-    }
-
-    fn collides(&self, other: &HostPort) -> bool {
-        let everywhere = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
-        self.port == other.port
-            && self.protocol == other.protocol
-            && (self.ip == other.ip || everywhere(&self.ip) || everywhere(&other.ip))
-    }
-}
-
 /// What Compose says of both slots' files.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
@@ -63,8 +38,19 @@ pub(crate) struct Comparison {
     pub per_slot: [PerSlot; 2],
 }
 
+/// What Compose says of the only slot's file.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    /// Whoever else has its ports is not among them.
+    pub conflicts: Vec<String>,
+    /// The fixed ports that it publishes.
+    pub ports: Vec<HostPort>,
+    pub per_slot: PerSlot,
+    pub place: Place,
+}
+
 impl Compose {
-    /// As Compose reads the files now. One slot has nothing beside it.
+    /// As Compose reads the files now, of blue and green.
     pub(crate) async fn find_conflicts(&self) -> Result<Comparison, PortError> {
         let (blue, green) = self.blue_and_green().await?;
         self.ask_compose(&blue, &green).await
@@ -73,12 +59,7 @@ impl Compose {
     /// The same, without asking Compose about files that it has found free of conflicts before: it takes 0.2 to 1 s.
     pub(crate) async fn find_new_conflicts(&self) -> Result<Vec<String>, PortError> {
         if let [only] = self.slots {
-            // That its file is there is as good to know before anything is planned.
-            let place = self.place(*only).await?;
-            return match scale::may_be_said(&place.contents) {
-                true => Ok(self.scale_conflicts(&place, &self.claims(&place).await?)),
-                false => Ok(Vec::new()),
-            };
+            return self.find_new_conflicts_alone(*only).await;
         }
         let (blue, green) = self.blue_and_green().await?;
         let Some(key) = Key::of(self, &blue, &green)? else {
@@ -92,6 +73,44 @@ impl Compose {
             key.remember(self, &blue).await;
         }
         Ok(found)
+    }
+
+    /// Of the only slot. Its ports are looked at each time, for whoever has one of them would keep the new release from starting,
+    /// and the old one, which then publishes what the same file says, from coming back.
+    async fn find_new_conflicts_alone(&self, slot: Slot) -> Result<Vec<String>, PortError> {
+        // That its file is there is as good to know before anything is planned.
+        let place = self.place(slot).await?;
+        if !scale::may_be_said(&place.contents) && !publishes(&place.contents) {
+            return Ok(Vec::new());
+        }
+        let key = Key::of(self, &place, &place)?;
+        let remembered = match &key {
+            Some(key) => key.remembered_ports(self, &place).await,
+            None => None,
+        };
+        let ports = match remembered {
+            Some(ports) => ports,
+            None => {
+                let alone = self.ask_compose_alone(place.clone()).await?;
+                if !alone.conflicts.is_empty() {
+                    return Ok(alone.conflicts);
+                }
+                if let Some(key) = &key {
+                    key.remember_ports(self, &place, &alone.ports).await;
+                }
+                alone.ports
+            }
+        };
+        let taken = self.taken(slot, &ports).await?;
+        Ok(taken.iter().map(|taken| wants(&place, taken)).collect())
+    }
+
+    /// As Compose reads the only slot's file now.
+    pub(crate) async fn ask_compose_alone(&self, place: Place) -> Result<Alone, PortError> {
+        let claims = self.claims(&place).await?;
+        let mut conflicts = self.scale_conflicts(&place, &claims);
+        conflicts.extend(self.in_the_routers_place(&named(&place), &claims.ports));
+        Ok(Alone { conflicts, ports: claims.ports, per_slot: claims.per_slot, place })
     }
 
     async fn ask_compose(&self, blue: &Place, green: &Place) -> Result<Comparison, PortError> {
@@ -115,8 +134,10 @@ impl Compose {
         }
         let mut conflicts: Vec<String> = self.same_name((blue, &one), (green, &other)).into_iter().collect();
         conflicts.extend(compare((blue, &one), (green, &other), self.service.port));
-        conflicts.extend(self.scale_conflicts(blue, &one));
-        conflicts.extend(self.scale_conflicts(green, &other));
+        for (place, claims) in [(blue, &one), (green, &other)] {
+            conflicts.extend(self.scale_conflicts(place, claims));
+            conflicts.extend(self.in_the_routers_place(&named(place), &claims.ports));
+        }
         let (ports, per_slot) = ([one.ports, other.ports], [one.per_slot, other.per_slot]);
         Ok(Comparison { conflicts, ports, per_slot })
     }
@@ -142,7 +163,7 @@ impl Compose {
     /// Why there may not be as many containers as the slot wants.
     fn scale_conflicts(&self, place: &Place, claims: &Claims) -> Vec<String> {
         let several = Several {
-            service: format!("{} in {}", place.service, place.path()),
+            service: named(place),
             containers: claims.containers,
             container_name: claims.container_name.as_deref(),
             ports: claims.ports.iter().map(|port| port.port).collect(),
@@ -172,12 +193,29 @@ impl Compose {
     }
 }
 
+/// The slot's service as people find it.
+fn named(place: &Place) -> String {
+    format!("{} in {}", place.service, place.path())
+}
+
+/// Why the slot cannot be started.
+fn wants(place: &Place, taken: &Taken) -> String {
+    let Taken { port, who, mend } = taken;
+    format!("{} publishes the host port {port}, which {who} has: {mend}", named(place))
+}
+
+/// Whether the files may publish a port, so that Compose is worth asking. What other files say is known only to Compose, and
+/// who takes them in is asked about by [`scale::may_be_said`].
+fn publishes(contents: &[Vec<u8>]) -> bool {
+    contents.iter().any(|content| content.windows(PORTS.len()).any(|part| part == PORTS.as_bytes()))
+}
+
 fn claims(service: &Value, per_slot: PerSlot) -> Claims {
     let text = |key: &str| service.get(key).and_then(Value::as_str).map(str::to_owned);
     let ports = service.get("ports").and_then(Value::as_array);
     Claims {
         container_name: text("container_name"),
-        ports: ports.into_iter().flatten().filter_map(host_port).collect(),
+        ports: ports.into_iter().flatten().filter_map(HostPort::read).collect(),
         host_network: text("network_mode").as_deref() == Some("host"),
         containers: scale::wanted(service),
         per_slot,
@@ -191,32 +229,6 @@ fn both(blue: &Place, green: &Place) -> String {
     } else {
         format!("{} in {} and {} in {}", blue.service, blue.path(), green.service, green.path())
     }
-}
-
-/// A fixed host port; `None` for one that Docker picks, alone or from a range. v2 writes mappings, v1 also
-/// `127.0.0.1:18080:8080/tcp`.
-fn host_port(value: &Value) -> Option<HostPort> {
-    let (ip, port, protocol) = match value {
-        Value::String(short) => {
-            let (rest, protocol) = short.rsplit_once('/').unwrap_or((short, "tcp"));
-            let (published, _target) = rest.rsplit_once(':')?;
-            let (ip, port) = published.rsplit_once(':').unwrap_or(("", published));
-            (ip.trim_matches(['[', ']']).to_owned(), port.to_owned(), protocol.to_owned())
-        }
-        Value::Object(long) => {
-            let field = |key: &str| match long.get(key) {
-                Some(Value::String(text)) => text.clone(),
-                Some(Value::Number(number)) => number.to_string(),
-                _ => String::new(),
-            };
-            let protocol = field("protocol");
-            let protocol = if protocol.is_empty() { "tcp".to_owned() } else { protocol };
-            (field("host_ip"), field("published"), protocol)
-        }
-        _ => return None,
-    };
-    let port = port.parse().ok().filter(|port| *port != 0)?;
-    Some(HostPort { ip, port, protocol })
 }
 
 fn compare(one: (&Place, &Claims), other: (&Place, &Claims), port: Option<u16>) -> Vec<String> {
@@ -237,51 +249,4 @@ fn compare(one: (&Place, &Claims), other: (&Place, &Claims), port: Option<u16>) 
     }
     found.extend(a.exclusive.conflicts(&b.exclusive, &both, port));
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn port(value: Value) -> Option<(String, u16, String)> {
-        host_port(&value).map(|port| (port.ip, port.port, port.protocol))
-    }
-
-    #[test]
-    fn host_ports_are_read_in_all_forms_and_picked_ones_left_out() {
-        let wanted = Some(("127.0.0.1".to_owned(), 18080, "tcp".to_owned()));
-        assert_eq!(port("127.0.0.1:18080:8080/tcp".into()), wanted);
-        assert_eq!(
-            port(
-                serde_json::json!({ "host_ip": "127.0.0.1", "published": "18080", "target": 8080, "protocol": "tcp" })
-            ),
-            wanted
-        );
-        assert_eq!(port("53:53/udp".into()), Some((String::new(), 53, "udp".to_owned())));
-        assert_eq!(port("8080".into()), None);
-        assert_eq!(port("8000-8010:80".into()), None);
-        assert_eq!(port(serde_json::json!({ "target": 9000 })), None);
-    }
-
-    #[test]
-    fn a_port_is_looked_for_where_a_program_on_the_host_reaches_it() {
-        let at = |ip: &str, protocol: &str| {
-            HostPort { ip: ip.into(), port: 80, protocol: protocol.into() }
-                .endpoint()
-                .map(|at| at.to_string())
-        };
-        assert_eq!(at("", "tcp").unwrap(), "127.0.0.1:80");
-        assert_eq!(at("::", "tcp").unwrap(), "[::1]:80");
-        assert_eq!(at("10.1.2.3", "tcp").unwrap(), "10.1.2.3:80");
-        assert_eq!(at("fe80::1", "tcp").unwrap(), "[fe80::1]:80");
-        assert_eq!(at("", "udp"), None);
-    }
-
-    #[test]
-    fn ports_collide_only_on_a_common_address_and_protocol() {
-        let at = |ip: &str, protocol: &str| HostPort { ip: ip.into(), port: 80, protocol: protocol.into() };
-        assert!(at("", "tcp").collides(&at("127.0.0.1", "tcp")));
-        assert!(!at("127.0.0.1", "tcp").collides(&at("127.0.0.2", "tcp")));
-        assert!(!at("", "tcp").collides(&at("", "udp")));
-    }
 }

@@ -19,6 +19,7 @@ mod exclusive;
 mod found_cli;
 mod health;
 mod held;
+mod host_ports;
 mod image;
 mod images;
 mod labels;

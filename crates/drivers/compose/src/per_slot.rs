@@ -124,26 +124,19 @@ pub(crate) fn check_volumes([blue, green]: &[PerSlot; 2]) -> Option<Check> {
     })
 }
 
-/// `None` when nothing is missing.
-pub(crate) fn check_missing(
-    missing: &BTreeSet<&str>,
-    blue: &Place,
-    green: &Place,
-    typed: &str,
-) -> Option<Check> {
-    if missing.is_empty() {
-        return None;
-    }
+/// `places` are those of all slots, at least one. `None` when nothing is missing.
+pub(crate) fn check_missing(missing: &BTreeSet<&str>, places: &[Place], typed: &str) -> Option<Check> {
+    let first = places.first().filter(|_| !missing.is_empty())?;
     let names = missing.iter().copied().collect::<Vec<_>>();
     let (listed, verb) = (names.join(", "), if names.len() == 1 { "does" } else { "do" });
-    let mend = match blue.same_project(green) {
-        true => format!("start it yourself: `{typed} -f {} up -d {}`", blue.path(), names.join(" ")),
+    let mend = match places.iter().all(|place| place.same_project(first)) {
+        true => format!("start it yourself: `{typed} -f {} up -d {}`", first.path(), names.join(" ")),
         false => format!(
             "put {listed} into a Compose project of its own, on a network that both slots are on, start that yourself, and \
              take `depends_on` out"
         ),
     };
-    let seen = format!("Lockgate starts {} alone (`--no-deps`), and {listed} {verb} not run", blue.service);
+    let seen = format!("Lockgate starts {} alone (`--no-deps`), and {listed} {verb} not run", first.service);
     Some(Check::warn(NEEDED, seen, mend))
 }
 

@@ -1,5 +1,7 @@
 //! The port `Runtime`: each method handed to the file that does it.
 
+use std::net::SocketAddr;
+
 use async_trait::async_trait;
 use lockgate_model::{Health, Millis, OwnEnd, Release, Slot, Tag, Template};
 use lockgate_ports::{Check, Diagnosis, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables};
@@ -18,6 +20,10 @@ impl Runtime for Compose {
 
     async fn slots(&self) -> Result<Vec<RuntimeSlot>, PortError> {
         self.look_at_slots().await
+    }
+
+    async fn publishes(&self, address: SocketAddr) -> Result<Option<Slot>, PortError> {
+        self.published_by(address).await
     }
 
     async fn conflicts(&self) -> Result<Vec<String>, PortError> {

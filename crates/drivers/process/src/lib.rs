@@ -7,6 +7,7 @@ mod command;
 mod diagnose;
 mod end;
 mod files;
+mod host_port;
 mod launch;
 mod look;
 mod options;

@@ -1,6 +1,7 @@
 //! The runtime itself.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use lockgate_model::{
@@ -18,7 +19,7 @@ use crate::launch::Launch;
 use crate::look::{Seen, look};
 use crate::options::ProcessOptions;
 use crate::record::Record;
-use crate::{bytes, diagnose, port, script};
+use crate::{bytes, diagnose, host_port, port, script};
 
 /// From SIGTERM to SIGKILL for what a start replaces.
 const REPLACE_GRACE_SECONDS_MAX: u64 = 10;
@@ -315,9 +316,13 @@ impl Runtime for Process {
         Ok(self.look().await?.into_iter().map(|(slot, seen)| view(slot, seen)).collect())
     }
 
-    /// Each slot has its own port, so nothing that we know of.
+    async fn publishes(&self, address: SocketAddr) -> Result<Option<Slot>, PortError> {
+        host_port::publishes(&self.options, address).await
+    }
+
+    /// Each slot has its own port, so nothing but a port that the service names.
     async fn conflicts(&self) -> Result<Vec<String>, PortError> {
-        Ok(Vec::new())
+        host_port::conflicts(&self.options).await
     }
 
     /// Bytes come to the host by other means; this only looks whether they have.
@@ -414,6 +419,14 @@ impl Runtime for Process {
     }
 
     async fn check(&self) -> Vec<Check> {
-        crate::check::checks(&self.options).await
+        let (mut checks, conflicts) =
+            tokio::join!(crate::check::checks(&self.options), host_port::conflicts(&self.options));
+        let what = "port of the service";
+        checks.extend(match conflicts {
+            Ok(conflicts) if conflicts.is_empty() => None,
+            Ok(conflicts) => Some(Check::bad(what, conflicts.join("; "), "as said")),
+            Err(error) => Some(Check::bad(what, error.to_string(), "make the host reachable")),
+        });
+        checks
     }
 }

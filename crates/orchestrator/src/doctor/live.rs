@@ -1,8 +1,8 @@
 //! That what should be live is: otherwise all else may be well and users see nothing.
 
 use lockgate_model::{
-    Environment, HostId, HostObserved, Router, Service, ServiceStatus, SlotState, Timestamp, deploy_again,
-    live_text,
+    Environment, HostId, HostObserved, Progress, Router, Service, ServiceStatus, SlotState, Timestamp,
+    deploy_again, live_text, not_running,
 };
 use lockgate_ports::Check;
 
@@ -25,6 +25,24 @@ pub(super) fn check(site: &Site, host: &HostId, status: &ServiceStatus) -> Check
         (None, Some(failure)) => Check::warn(LIVE, failure.to_string(), "mend what is said above first"),
         (None, None) => Check::warn(LIVE, "it could not be seen", "mend what is said above first"),
     }
+}
+
+/// That no run was left unfinished on the host; `None` where none was. The next deployment brings one to its end first.
+pub(super) fn unfinished(site: &Site, host: &HostId, status: &ServiceStatus) -> Option<Check> {
+    let lease = status.leases.get(host).filter(|lease| lease.holder.is_none())?;
+    let begun = lease.unfinished.as_ref()?;
+    let of = status.wanted.get(host).map(|release| format!(" of {release}")).unwrap_or_default();
+    let how = match begun.progress {
+        Progress::Forward => "before it was settled",
+        Progress::Unwinding => "on its way back",
+        Progress::Committed => "with only tidying up left",
+    };
+    let resume = format!("`lockgate --env {} resume {}`", site.environment.name, site.service.name);
+    Some(Check::warn(
+        "unfinished run",
+        format!("run {}{of} was left unfinished, {how}", begun.run),
+        format!("{resume} finishes or undoes it; so does the next deployment, first"),
+    ))
 }
 
 fn live_check(
@@ -59,6 +77,20 @@ fn live_check(
                 ),
             );
         }
+        if let Some(unhealthy) = &seen.unhealthy {
+            return Check::bad(
+                LIVE,
+                format!("{}: {slot} {unhealthy}", live_text(seen)),
+                format!("see why: `lockgate logs {} --slot {slot}`", service.name),
+            );
+        }
+        if let Some(address) = &seen.router.direct {
+            return Check::warn(
+                LIVE,
+                format!("{}, which users reach at {address} without the router", live_text(seen)),
+                "the next deployment stops it and starts the router there; nothing answers in between, and for how long is told",
+            );
+        }
         return Check::ok(LIVE, live_text(seen));
     }
     let Some(slot) = seen.should_be_live().filter(|_| seen.is_dark()) else {
@@ -68,6 +100,9 @@ fn live_check(
     let elsewhere = elsewhere.filter(|(target, active)| target != active && !seen.router.absent);
     let told = match (&seen.router.unreachable, elsewhere) {
         (Some(reason), _) => format!("{slot} should be live: {reason}"),
+        (None, None) if seen.gone().is_some() => {
+            format!("{slot} should be live, {}", not_running(seen, slot))
+        }
         (None, None) => format!("{slot} should be live: it does not run"),
         (None, Some((target, active))) => {
             let held = seen.slots.get(&active).filter(|held| held.state == SlotState::Running);

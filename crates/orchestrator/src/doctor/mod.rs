@@ -148,9 +148,15 @@ async fn service(site: &Site, host: &HostId, tools: &Tools) -> Option<Examined> 
         session.status_closely()
     );
     let mut checks = runtime;
-    checks.extend(router);
+    let seen = looked.status.observed.hosts.get(host);
+    let beside = seen.filter(|seen| seen.router.direct.is_some()).and_then(|seen| seen.router.target);
+    checks.extend(match beside {
+        Some(slot) => ports.router.check_beside(slot).await,
+        None => router,
+    });
     checks.push(home);
     checks.push(live::check(site, host, &looked.status));
+    checks.extend(live::unfinished(site, host, &looked.status));
     checks.extend(trouble::checks(site, ports, &looked).await);
     let name = &site.service.name;
     Some(examined(site, host, Some(name), name.as_str(), checks))

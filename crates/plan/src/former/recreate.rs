@@ -27,6 +27,9 @@ impl Former<'_> {
             true => Some(elsewhere.unwrap_or(SLOT)),
             false => elsewhere.filter(|_| !self.routed),
         };
+        // What had the traffic of a router was stopped while requests waited there. Which address it was, no plan depends on.
+        let by_itself = self.routed && self.before.is_some() && !holds && old.is_some();
+        seen.router.direct = by_itself.then(String::new);
         let kept =
             |action: &Action| matches!(action, Action::Fetch { release } if !release.same_bytes(self.wanted));
         let runs = self.before.is_some() || drains || self.has(kept);

@@ -43,6 +43,7 @@ fn worlds() -> Vec<HostObserved> {
                                     releases: listed.map(release).map(Into::into).into_iter().collect(),
                                     rejected: rejected.map(rejection).into_iter().collect(),
                                     conflicts: Vec::new(),
+                                    unhealthy: None,
                                 });
                             }
                         }
@@ -84,8 +85,11 @@ fn worlds_in_one_place() -> Vec<HostObserved> {
                 for previous in [None, Some(Slot::Blue), Some(Slot::Green)] {
                     for main in &held {
                         for (listed, rejected) in lists() {
+                            // Nothing but what runs can be reached without the router.
+                            let runs = main.as_ref().is_some_and(|held| held.state == SlotState::Running);
+                            let direct = runs && dial.is_none() && target == Some(Slot::Main);
                             let dial = dial.map(str::to_owned);
-                            worlds.push(HostObserved {
+                            let world = HostObserved {
                                 own_environment: None,
                                 slots: main.iter().map(|main| (Slot::Main, main.clone())).collect(),
                                 router: RouterObserved { target, dial, stale, ..RouterObserved::default() },
@@ -93,7 +97,14 @@ fn worlds_in_one_place() -> Vec<HostObserved> {
                                 releases: listed.map(release).map(Into::into).into_iter().collect(),
                                 rejected: rejected.map(rejection).into_iter().collect(),
                                 conflicts: Vec::new(),
-                            });
+                                unhealthy: None,
+                            };
+                            if direct {
+                                let mut by_itself = world.clone();
+                                by_itself.router.direct = Some("0.0.0.0:80".to_owned());
+                                worlds.push(by_itself);
+                            }
+                            worlds.push(world);
                         }
                     }
                 }

@@ -194,6 +194,7 @@ pub fn holding(release: Option<Release>, state: SlotState) -> SlotObserved {
 pub fn live(number: u8) -> HostObserved {
     HostObserved {
         own_environment: None,
+        unhealthy: None,
         slots: BTreeMap::from([
             (Slot::Blue, holding(Some(release(number)), SlotState::Running)),
             (Slot::Green, holding(Some(release(0)), SlotState::Stopped)),

@@ -143,8 +143,8 @@ pub enum StoreDay {
 pub enum Lie {
     /// It hears of each body without a name for the first time.
     ForgetsBodies,
-    /// No later delivery has ever had its turn.
-    ForgetsTurns,
+    /// All have come at once, and no later delivery has ever had its turn.
+    ForgetsOrder,
     /// Answers are said to be kept, and are not.
     DropsAnswers,
 }
@@ -388,7 +388,7 @@ impl Store for FakeStore {
             let received = batch.incoming.iter().map(|incoming| {
                 let received = kept.receive(incoming, self.is_lying(Lie::ForgetsBodies));
                 let arrived = kept.arrived_of(&received, incoming);
-                (received, arrived)
+                (received, if self.is_lying(Lie::ForgetsOrder) { 0 } else { arrived })
             });
             let (received, arrived) = received.unzip();
             Kept {
@@ -450,7 +450,7 @@ impl Store for FakeStore {
 
     async fn settled_after(&self, project: &ProjectName, run: RunId) -> Result<Option<RunId>, PortError> {
         self.meet(false).await?;
-        if self.is_lying(Lie::ForgetsTurns) {
+        if self.is_lying(Lie::ForgetsOrder) {
             return Ok(None);
         }
         let kept = self.kept();

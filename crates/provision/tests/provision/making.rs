@@ -123,9 +123,12 @@ fn is_root() -> bool {
     Path::new("/proc/self").metadata().unwrap().uid() == 0
 }
 
+/// What is odd, how it comes to be, and what is said of it.
+type Case = (&'static str, fn(&Scene), &'static str);
+
 #[tokio::test]
 async fn what_cannot_be_is_said_with_what_to_do_and_nothing_is_made() {
-    let cases: [(&str, fn(&Scene), &str); 6] = [
+    let cases: [Case; 6] = [
         (
             "a rival",
             |scene| fs::write(scene.path("opt/it's here/compose.yaml"), "").unwrap(),

@@ -151,6 +151,8 @@ impl World {
             // A blank and a quote, for nothing may depend on their absence.
             dir: format!("{}/state of 'web'", root.path().display()),
             root: root.path().display().to_string(),
+            proxied: None,
+            occupants: None,
         });
         World { root, runtime, host }
     }
