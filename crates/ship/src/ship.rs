@@ -32,7 +32,9 @@ pub async fn ship(parts: &Parts<'_>, asked: &Asked) -> Result<Shipped, Stopped> 
         demand_clean(&head, asked).map_err(Stopped::before)?;
     }
     let (tag, others) = tags(parts, &head, is_dirty && builds).map_err(Stopped::before)?;
-    if !asked.force && !(is_dirty && builds) {
+    // A tree with changes is another one than any that is live.
+    let is_certain = asked.force || (is_dirty && builds);
+    if !is_certain {
         match changes::look(parts, asked, &head, seen).await.map_err(Stopped::before)? {
             Verdict::Skip(why) => return Ok(Shipped::Skipped { why }),
             Verdict::Ship(why) => note(parts.voice, format!("there is something to ship: {why}")),

@@ -77,6 +77,7 @@ async fn a_repeated_call_is_not_said_to_be_deployed_when_something_else_is_live(
         digest: Digest::of(b"v0"),
         image: None,
         commit: None,
+        provenance: None,
     };
     let environment = EnvironmentName::new("prod").unwrap();
     let seen = SeenLive { project: project(), environment, release, at: world.now(), run: None };
