@@ -1,11 +1,14 @@
 //! Who is told, and that a receiver with trouble fails no run.
 
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::support::double::{Double, Manner};
-use crate::support::project::{Project, Setup, Waits};
+use crate::support::project::{self, Project, Setup, Waits};
+use crate::support::{skipped, wait_for};
 
 /// A message on its way is given up after some ten seconds.
 const GIVEN_UP_SECONDS_MAX: u64 = 20;
@@ -110,4 +113,80 @@ fn who_waits_for_a_release_is_told_that_somebody_else_is_deploying() {
     assert_eq!(held.len(), 1, "{told:#?}");
     assert_eq!(held[0]["asked"], "v3");
     assert!(held[0]["failure"]["message"].as_str().unwrap().contains("holds the lease"), "{:#}", held[0]);
+}
+
+struct Mailbox {
+    server: Child,
+    port: u16,
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        drop(self.server.kill());
+        drop(self.server.wait());
+    }
+}
+
+impl Mailbox {
+    /// Debian's `aiosmtpd`, which keeps what comes under `mail` and is encrypted from the first byte on.
+    fn start(project: &Project) -> Option<Mailbox> {
+        let path = |name: &str| project.path(name).display().to_string();
+        let keys = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+                    -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE";
+        let made = Command::new("openssl")
+            .args(keys.split_whitespace())
+            .args(["-keyout", &path("mail.key"), "-out", &path("mail.pem")])
+            .stderr(Stdio::null())
+            .status();
+        assert!(made.is_ok_and(|status| status.success()));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Command::new("aiosmtpd")
+            .args(["--nosetuid", "--listen", &format!("127.0.0.1:{port}")])
+            .args(["--smtpscert", &path("mail.pem"), "--smtpskey", &path("mail.key")])
+            .args(["--class", "aiosmtpd.handlers.Mailbox", &path("mail")])
+            .stdin(Stdio::null())
+            .spawn();
+        match server {
+            Ok(server) => Some(Mailbox { server, port }),
+            Err(_) => {
+                skipped("aiosmtpd");
+                None
+            }
+        }
+    }
+}
+
+#[test]
+fn mail_goes_to_a_server_whose_certificate_is_trusted_and_of_ends_in_this_environment_alone() {
+    let project = Project::new();
+    let Some(mailbox) = Mailbox::start(&project) else { return };
+    let config = project.path("lockgate.yaml");
+    let told = |smtp: &str, of: &str| {
+        format!(
+            "notify:\n  - email: {{ smtp: \"{smtp}\", from: \"Deploys <d@example.com>\", to: [t@example.com] }}\n    on: [success]\n    environments: [{of}]\n"
+        )
+    };
+    let before = std::fs::read_to_string(&config).unwrap();
+    let smtps = format!("smtps://localhost:{}", mailbox.port);
+    std::fs::write(&config, before.clone() + &told(&smtps, "prod")).unwrap();
+    let trusting = |words: &str| {
+        let mut command = project.command(words.split(' '));
+        command.env("SSL_CERT_FILE", project.path("mail.pem"));
+        project::run(command)
+    };
+    wait_for("the mail server", 30, || {
+        trusting("doctor").stdout.contains("the server takes mail").then_some(())
+    });
+    // Whoever does not know the certificate sends no word, and the deployment is done all the same.
+    let ran = project.run("deploy web v1").expect(0);
+    assert!(ran.stderr.contains("no encrypted connection to localhost"), "{ran}");
+    trusting("deploy web v2").expect(0);
+    std::fs::write(&config, before + &told(&smtps, "prod").replace("success", "failed")).unwrap();
+    trusting("deploy web v1").expect(0);
+    let mails: Vec<String> = std::fs::read_dir(project.path("mail/new"))
+        .unwrap()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(mails.len(), 1, "{mails:#?}");
+    assert!(mails[0].contains("Subject: web v2 is live in prod"), "{}", mails[0]);
 }

@@ -2,5 +2,6 @@
 //! built-in proxy: what becomes of the others when one is gone or falls silent.
 
 mod black_hole;
+mod exec;
 mod gone;
 mod hosts;

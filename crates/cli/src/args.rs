@@ -1,5 +1,6 @@
 //! The command line.
 
+mod exec;
 mod init;
 mod ship;
 mod trigger;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub use exec::Exec;
 pub use init::{GithubActions, Init, InitOther};
 pub use ship::{Ship, ShipJob};
 pub use trigger::Trigger;
@@ -24,7 +26,7 @@ pub struct Args {
 
 const EXIT_CODES: &str = "Exit codes: 0 succeeded or nothing to do · 1 failed, nothing was changed · 2 usage or \
 configuration error · 3 rolled back, the previous release is live · 4 stuck, look now · 5 a gate said not yet · \
-6 someone else holds the lease · 7 the outcome is unknown, `lockgate status` says what is live";
+6 someone else holds the lease · 7 the outcome is unknown, `lockgate status` says what is live · of `exec` the program's own, 125 for its own errors";
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct Global {
@@ -113,6 +115,8 @@ pub enum Command {
         #[arg(short = 'n', long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
         lines: u32,
     },
+    /// Run a program where a service's app runs
+    Exec(Exec),
     /// Finish or undo a deployment that was cut off
     Resume {
         /// Default: all services

@@ -49,8 +49,23 @@ fn runtime(command: &args::Command) -> std::io::Result<tokio::runtime::Runtime> 
     builder.thread_name("lockgate-worker").enable_all().build()
 }
 
+/// Prints what is wrong with the command line, or the help that was asked for. `exec` has its own exit code for what is not
+/// its program's.
+fn misunderstood(error: &clap::Error) -> ExitCode {
+    let is_exec = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "exec");
+    if !is_exec || !error.use_stderr() {
+        error.exit();
+    }
+    match error.print() {
+        Ok(()) | Err(_) => ExitCode::from(commands::exec::OWN_ERROR),
+    }
+}
+
 fn main() -> ExitCode {
-    let mut args = args::Args::parse();
+    let mut args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return misunderstood(&error),
+    };
     let output = output::Output::new(&args.global);
     // reqwest is built without a crypto provider so that there is one only; ring is installed here, once.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -89,6 +104,11 @@ fn main() -> ExitCode {
             return exit::code(exit::Exit::Failed);
         }
     };
+    if let args::Command::Exec(exec) = &args.command {
+        let code = runtime.block_on(commands::exec::run(exec, &args.global, &output));
+        runtime.shutdown_background();
+        return ExitCode::from(code);
+    }
     let exit = runtime.block_on(async {
         let exit = commands::dispatch(args, &output).await.unwrap_or_else(|error| {
             output.error(&error);

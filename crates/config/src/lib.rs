@@ -9,6 +9,7 @@ pub mod init;
 mod interpolate;
 mod quantity;
 mod raw;
+mod raw_hook;
 mod raw_notify;
 mod raw_serve;
 mod raw_setup;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::at::{At, Either, Entries, ShortForm, Span, Status, WaveText, Whole, Words};
 use crate::env_value::EnvValue;
+use crate::raw_hook::Hook;
 use crate::raw_notify::Notify;
 use crate::raw_serve::Serve;
 use crate::raw_setup::Setup;
@@ -76,6 +77,11 @@ pub struct Service {
     /// URLs of this service by environment, where they differ from the environment's `url`.
     #[serde(default)]
     pub urls: Entries<At<String>>,
+    /// A program that runs once in a deployment, in the new release and with its environment, on one host, before any slot
+    /// takes traffic: a migration. Where it fails nothing is changed.
+    pub before_switch: Option<At<Hook>>,
+    /// The same, when the new release has the traffic on all hosts and has passed its gates, before the old one is stopped.
+    pub after_switch: Option<At<Hook>>,
     /// What is different for this service where an environment has a `schedule`.
     pub schedule: Option<At<ScheduleChange>>,
     /// Globs of files, relative to this file's folder or, with `/` in front, to the repository's: `lockgate ship` does

@@ -16,10 +16,13 @@ use tokio::time::Instant;
 
 use crate::fenced::{insist, perform, until_answered};
 use crate::run::{mark, progress};
+use crate::said::Said;
 use crate::scribe::Scribe;
 use crate::{Direction, Engine, Interrupt, JournalError, RunError, RunFile, RunState, StepStatus, Work};
 
-type Finished = (Work, Result<Seen, Failure>);
+/// What a step saw, and the last that a program in it said.
+type Done = Result<(Seen, Vec<String>), Failure>;
+type Finished = (Work, Done);
 
 pub(crate) struct Dispatcher<'a, 'e> {
     engine: &'a Engine<'e>,
@@ -326,7 +329,7 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
         self.state.plan.step(step).map(|(_, step)| &step.action)
     }
 
-    fn future(&self, work: &Work) -> BoxFuture<'a, Result<Seen, Failure>> {
+    fn future(&self, work: &Work) -> BoxFuture<'a, Done> {
         let engine = self.engine;
         let (unwinding, committed) =
             (matches!(work, Work::Undo(_)), self.state.direction == Direction::Committed);
@@ -338,14 +341,17 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
             unreachable!("ready() names only steps of the plan")
         };
         let can_turn_back = self.state.direction == Direction::Forward;
-        let told = |action: &Action| action.clone().told(&engine.owner, cause, can_turn_back);
+        let run = self.state.run;
+        let told = |action: &Action| action.clone().told(run, &engine.owner, cause, can_turn_back);
         let (host, actions): (_, Vec<Action>) = match unwinding {
             false => (host.cloned(), vec![told(&step.action)]),
             true => (host.cloned(), step.undo.iter().map(told).collect()),
         };
-        let (run, step) = (self.state.run, step.id);
+        let step = step.id;
         async move {
+            let said = Said::default();
             let progress = |headway: Headway| {
+                said.hear(&headway);
                 engine.sink.progress(&StepProgress { run, at: engine.clock.now(), step, headway });
             };
             let result = match (unwinding, committed) {
@@ -353,23 +359,26 @@ impl<'a, 'e> Dispatcher<'a, 'e> {
                 // Tidying up: there is nothing to turn back to any more. An undo gives up only what cannot be done.
                 (false, true) | (true, _) => insist(engine, host.as_ref(), &actions, &progress).await,
             };
-            result.map_err(|failure| match &host {
-                Some(host) => failure.at(host),
-                None => failure,
-            })
+            match result {
+                Ok(seen) => Ok((seen, said.last())),
+                Err(failure) => Err(match &host {
+                    Some(host) => failure.at(host),
+                    None => failure,
+                }),
+            }
         }
         .boxed()
     }
 
-    fn settle(&mut self, work: &Work, result: Result<Seen, Failure>) -> Result<(), RunError> {
+    fn settle(&mut self, work: &Work, result: Done) -> Result<(), RunError> {
         self.handles.remove(&id(work));
         let outcome = match (work, result) {
             (_, Err(failure)) if failure.kind == FailureKind::LeaseLost => {
                 return Err(RunError::LeaseLost(failure));
             }
-            (Work::Perform(step), Ok(evidence)) => {
+            (Work::Perform(step), Ok((evidence, said))) => {
                 self.judged |= self.is_gate(*step);
-                EventKind::StepSucceeded { step: *step, evidence }
+                EventKind::StepSucceeded { step: *step, evidence, said }
             }
             (Work::Perform(step), Err(failure)) => EventKind::StepFailed { step: *step, failure },
             (Work::Undo(step), Ok(_)) => EventKind::UndoSucceeded { step: *step },

@@ -12,6 +12,7 @@ mod lease;
 mod performer;
 mod run;
 mod run_file;
+mod said;
 mod scribe;
 mod state;
 

@@ -255,6 +255,7 @@ fn unchanged(failure: &Failure, no_image: bool) -> DeployStatus {
         | FailureKind::Unreachable
         | FailureKind::TimedOut
         | FailureKind::Unhealthy
+        | FailureKind::HookFailed
         | FailureKind::Conflict
         | FailureKind::LeaseLost
         | FailureKind::Cancelled

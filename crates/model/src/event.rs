@@ -67,6 +67,9 @@ pub enum EventKind {
         step: StepId,
         /// What was seen, for a step that looks; else empty.
         evidence: Vec<Evidence>,
+        /// The last lines that a program of the user's wrote, oldest first; empty for a step that runs none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        said: Vec<String>,
     },
     /// The step was not done, or not to its end: it may have had an effect all the same.
     StepFailed {
@@ -115,6 +118,9 @@ pub struct Headway {
     pub of: u32,
     /// On one line, what there is to say so far: `no failures`.
     pub seen: String,
+    /// What a program of the user's has written since this was told last, line by line; empty where none runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<String>,
 }
 
 /// A step's [`Headway`], for whoever watches the run. It is no [`Event`]: no journal has it, and it may be let pass.

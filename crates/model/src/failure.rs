@@ -30,6 +30,8 @@ pub enum FailureKind {
     GateFailed,
     /// A gate could not look, or it is too early to tell (P6).
     GateNotYet,
+    /// A hook's program failed, was not done in time, or may have run in part.
+    HookFailed,
     /// Somebody else changed it meanwhile.
     Conflict,
     /// The lease is somebody else's now.
@@ -58,6 +60,7 @@ impl FailureKind {
             FailureKind::Unhealthy => "unhealthy",
             FailureKind::GateFailed => "gate failed",
             FailureKind::GateNotYet => "gate says not yet",
+            FailureKind::HookFailed => "hook failed",
             FailureKind::Conflict => "conflict",
             FailureKind::LeaseLost => "lease lost",
             FailureKind::Cancelled => "cancelled",

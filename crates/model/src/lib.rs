@@ -20,6 +20,7 @@ mod gate;
 mod gate_answer;
 mod health;
 mod hints;
+mod hook;
 mod host_log;
 mod ids;
 mod lease;
@@ -88,6 +89,7 @@ pub use gate::{CommandGate, Gate, GateKind, GateTarget, HttpGate, Sampling};
 pub use gate_answer::{CheckWant, GateAnswer};
 pub use health::{CommandHealth, DockerHealth, Health, HttpHealth};
 pub use hints::{HINTS_MAX, Hints};
+pub use hook::{HOOK_SECONDS_MAX, HOOK_TIMEOUT_DEFAULT, Hook, HookMoment, Hooks, InvalidHookMoment};
 pub use host_log::{HostLog, LogLine, LogsWant};
 pub use ids::{
     Checksum, Digest, EnvironmentName, HostId, InvalidName, Millis, ProjectName, RunId, ServiceName, Slot,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Because, Digest, DockerHealth, EnvironmentName, Evidence, Failure, Gate, GateKind, GateTarget, Health,
-    HoldBounds, HostId, HttpGate, Millis, Probe, ProjectName, Recorded, Release, Sampling, ServiceName, Slot,
-    StepId, Strategy, Verify, without_query,
+    HoldBounds, Hook, HookMoment, HostId, HttpGate, Millis, Probe, ProjectName, Recorded, Release, RunId,
+    Sampling, ServiceName, Slot, StepId, Strategy, Verify, without_query,
 };
 
 /// What somebody asked for.
@@ -134,6 +134,26 @@ pub enum Action {
     Fetch {
         /// Whose bytes.
         release: Release,
+    },
+    /// Have a hook's program run to its end, once in a run, where the release would run in the slot.
+    RunHook {
+        /// What is run, and for how long.
+        hook: Hook,
+        /// Which of the service's hooks it is.
+        moment: HookMoment,
+        /// Whose place and environment it has.
+        slot: Slot,
+        /// In whose bytes.
+        release: Release,
+        /// The run that it is of: who goes on with a run must know it from another's. In no plan, for it is known only when
+        /// the action is performed; see [`Action::told`].
+        #[serde(skip)]
+        run: Option<RunId>,
+    },
+    /// End the program of a hook where it still runs, and remove what is left of it. What it has changed stays.
+    EndHook {
+        /// Which of the service's hooks it is.
+        moment: HookMoment,
     },
     /// Have exactly this release running in this slot; refused when the slot is live with another release.
     Start {
@@ -328,26 +348,31 @@ impl Action {
             }
             // Half of an image does no harm: it is pulled on, or pruned, by whoever comes next.
             Action::Fetch { .. } => ActionProperties { may_be_broken_off: true, ..none },
+            // Its undo ends what was begun.
+            Action::RunHook { .. } => ActionProperties { may_be_broken_off: true, ..none },
             Action::Start { .. } => ActionProperties { may_lapse: true, ..none },
             Action::Switch { .. } => ActionProperties { may_lapse: true, moves_traffic: true, ..none },
             Action::Withdraw { .. } => ActionProperties { moves_traffic: true, ..none },
             // A hold ends by itself. Whoever holds again lets go again.
             Action::Hold { .. } | Action::LetGo => ActionProperties { may_lapse: true, ..none },
-            Action::Record { .. } | Action::TakeBack { .. } | Action::Stop { .. } | Action::Prune { .. } => {
-                none
-            }
+            Action::Record { .. }
+            | Action::TakeBack { .. }
+            | Action::Stop { .. }
+            | Action::Prune { .. }
+            | Action::EndHook { .. } => none,
         }
     }
 
-    /// As it is performed: with who does it, in an undo why the run turned back, and whether it can still turn back. No plan
-    /// knows these.
+    /// As it is performed: in which run, with who does it, in an undo why the run turned back, and whether it can still turn
+    /// back. No plan knows these.
     #[must_use]
-    pub fn told(mut self, by: &str, cause: Option<&Failure>, can_turn_back: bool) -> Self {
+    pub fn told(mut self, in_run: RunId, by: &str, cause: Option<&Failure>, can_turn_back: bool) -> Self {
         match &mut self {
             Action::TakeBack { because, .. } => {
                 *because = Some(Because { by: by.to_owned(), cause: cause.cloned() });
             }
             Action::Verify { patient, .. } => *patient = !can_turn_back,
+            Action::RunHook { run, .. } => *run = Some(in_run),
             _ => {}
         }
         self
@@ -365,6 +390,11 @@ impl Action {
                 format!("gate {when}: {}{}{}", gate.name, asked_hosts(gate), takes_its_time(gate))
             }
             Action::Fetch { release } => format!("fetch {release}"),
+            Action::RunHook { hook, moment, release, .. } => {
+                let Hook { timeout, .. } = hook;
+                format!("{moment}: run `{hook}` in {}, once (up to {timeout})", release.tag)
+            }
+            Action::EndHook { moment } => format!("end {moment} if it still runs"),
             Action::Start { slot, release, .. } => format!("start {} in {slot}", release.tag),
             Action::AwaitHealthy { slot, probe, .. } => match &probe.health {
                 Health::Http(http) => format!(

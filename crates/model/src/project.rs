@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Environment, EnvironmentName, Health, Notify, ProjectName, RegistryHost, RegistryLogin, Serve,
+    Environment, EnvironmentName, Health, Hooks, Notify, ProjectName, RegistryHost, RegistryLogin, Serve,
     ServiceName, Ship, StateLocation, Template,
 };
 
@@ -69,6 +69,8 @@ pub struct Service {
     pub verify: Option<Verify>,
     /// Per-environment URL of this service, overriding the environment's (system A's `test_url`, `prod_url`).
     pub urls: BTreeMap<EnvironmentName, String>,
+    /// Programs that run once in a deployment, in the new release.
+    pub hooks: Hooks,
     /// What `lockgate ship` does before a deployment.
     pub ship: Ship,
 }

@@ -69,6 +69,8 @@ fn strip_action(action: &mut Action) {
             }
         }
         Action::Fetch { .. }
+        | Action::RunHook { .. }
+        | Action::EndHook { .. }
         | Action::Start { .. }
         | Action::Withdraw { .. }
         | Action::Hold { .. }

@@ -91,6 +91,8 @@ pub fn condemns(cause: &Failure) -> bool {
         FailureKind::GateFailed => true,
         // Users have seen it, and nobody could say that it is good: asked again by itself it would come and go for ever.
         FailureKind::GateNotYet => true,
+        // It may be the database's fault as well.
+        FailureKind::HookFailed => false,
         FailureKind::NotFound
         | FailureKind::Unauthorized
         | FailureKind::Unreachable
@@ -241,6 +243,7 @@ mod tests {
             (FailureKind::Unhealthy, true),
             (FailureKind::GateFailed, true),
             (FailureKind::GateNotYet, true),
+            (FailureKind::HookFailed, false),
             (FailureKind::Cancelled, false),
             (FailureKind::Unreachable, false),
             (FailureKind::TimedOut, false),

@@ -2,9 +2,12 @@
 //! router whose parts send to different slots, for its configuration was loaded anew.
 
 use lockgate_engine::Acquired;
-use lockgate_model::{Gates, HostObserved, Intent, Leftover, Observed, Outcome, Release, RunId};
+use lockgate_model::{
+    Gates, Hooks, HostObserved, Intent, Leftover, Observed, Outcome, Release, RunId, Service,
+};
 use lockgate_perform::Depth;
 
+use crate::Site;
 use crate::interrupted::before_anything;
 use crate::session::{Session, Trouble, give_back};
 
@@ -52,7 +55,9 @@ impl Session<'_> {
         });
         let Some((release, what)) = left else { return Ok(None) };
         let intent = Intent::Deploy { release, gates: Gates::None, again: false };
-        let plan = self.site.plan(&intent, &observed)?;
+        // Its hooks have run.
+        let service = Service { hooks: Hooks::default(), ..self.site.service.clone() };
+        let plan = Site { service, ..self.site.clone() }.plan(&intent, &observed)?;
         if plan.is_empty() {
             return Ok(None);
         }

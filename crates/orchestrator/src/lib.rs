@@ -10,6 +10,7 @@ mod closely;
 mod cut_off;
 mod diagnosis;
 mod doctor;
+mod enter;
 mod events;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -37,6 +38,7 @@ mod wake;
 pub use asked::{Asked, Deployment, Past};
 pub use diagnosis::{Diagnosed, Examined};
 pub use doctor::Beside;
+pub use enter::{Entering, enter};
 pub use events::{Events, TOLD_MAX, Voice, events};
 pub use handle::{Begun, Handle, Seat, Stop, Stoppable, handle};
 pub use in_process::{InProcess, Parts, Spawn, Wiring};

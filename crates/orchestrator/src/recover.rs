@@ -3,8 +3,8 @@
 use futures_util::future::FutureExt;
 use lockgate_engine::{Acquired, Direction, LeaseStore, RunFilter, RunState};
 use lockgate_model::{
-    Event, EventKind, Failure, FailureKind, HostId, Intent, Millis, Observed, Outcome, Plan, Progress,
-    RunEnd, RunId, Unfinished, condemns,
+    Action, Event, EventKind, Failure, FailureKind, HostId, Intent, Millis, Observed, Outcome, Plan,
+    Progress, RunEnd, RunId, Unfinished, condemns,
 };
 use lockgate_perform::{Depth, HostLease, glimpse};
 use lockgate_plan::Matched;
@@ -279,6 +279,8 @@ impl Session<'_> {
         let (mut events, mut next_seq, mut forward, mut end) = (Vec::new(), None, true, told.cloned());
         if let Known::Another = known {
             unfinished.run = (self.tools.new_run)();
+            // A host knows by the run's name whether a hook was begun.
+            cause = cause.or_else(|| hooks_by_another_name(&unfinished));
         }
         if let Known::Ours { events: known_events, state } = known {
             let overruled = found.cause().filter(|told| overrules(told, &state.direction));
@@ -406,6 +408,14 @@ impl Known {
             }
         }
     }
+}
+
+/// Why a run with hooks does not go on under another name: whether they were begun could not be told any more.
+fn hooks_by_another_name(unfinished: &Unfinished) -> Option<Failure> {
+    let is_hook = |action: &Action| matches!(action, Action::RunHook { .. });
+    let has_hooks = unfinished.plan.steps().any(|(_, _, step)| is_hook(&step.action));
+    let message = "this machine's journal has another run of this name, so it cannot be told whether the hooks were begun";
+    has_hooks.then(|| Failure::new(FailureKind::Refused, message).hint("deploy again"))
 }
 
 /// Whether a host's reason for turning back counts more than this machine's own: it is the release's fault, which this machine

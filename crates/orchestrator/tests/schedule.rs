@@ -163,6 +163,7 @@ fn service() -> Service {
         verify: None,
         urls: BTreeMap::new(),
         ship: lockgate_model::Ship::default(),
+        hooks: lockgate_model::Hooks::default(),
     }
 }
 

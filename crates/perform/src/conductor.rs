@@ -12,7 +12,7 @@ use lockgate_ports::{Check, Gates, HostPorts, OnHeadway};
 
 use crate::verify::Asked;
 use crate::watch::Watch;
-use crate::{drain, environments, files, gates, grace, health, live, prune, traffic, verify};
+use crate::{drain, environments, files, gates, grace, health, hook, live, prune, traffic, verify};
 
 /// Whom a run is about.
 #[derive(Debug, Clone)]
@@ -46,9 +46,14 @@ impl Conductor {
         release: Option<&Release>,
         told: OnHeadway<'_>,
     ) -> Result<Seen, Failure> {
-        let masked = |headway: Headway| told(Headway { seen: self.told.hide(headway.seen), ..headway });
+        let masked = |headway: Headway| told(self.without_secrets(headway));
         let asked = gates::ask(self, gate, release, &masked).await;
         asked.map(|seen| self.told.evidence(seen)).map_err(|failure| self.told.failure(failure))
+    }
+
+    fn without_secrets(&self, headway: Headway) -> Headway {
+        let said = self.told.hide_all(headway.said);
+        Headway { seen: self.told.hide(headway.seen), said, ..headway }
     }
 
     /// What gates will need of this machine, for `doctor`.
@@ -61,13 +66,27 @@ impl Conductor {
         Watch { ports, heir, service: &self.subject.service, probe: &self.probe }
     }
 
-    async fn on_host(&self, ports: &HostPorts, action: &Action) -> Result<Seen, Failure> {
+    async fn on_host(
+        &self,
+        ports: &HostPorts,
+        action: &Action,
+        told: OnHeadway<'_>,
+    ) -> Result<Seen, Failure> {
         match action {
             Action::Gate { .. } => Ok(Seen::new()),
             Action::Fetch { release } => {
                 ports.runtime.fetch(release).await?;
                 Ok(Seen::new())
             }
+            Action::RunHook { hook, moment, slot, release, run } => {
+                let run = run.ok_or_else(|| {
+                    Failure::new(FailureKind::Other, format!("{moment} is of no run, so it is not begun"))
+                })?;
+                let (moment, slot) = (*moment, *slot);
+                let asked = hook::Asked { subject: &self.subject, hook, moment, slot, release, run };
+                hook::run(ports, &asked, told).await
+            }
+            Action::EndHook { moment } => hook::end(ports, *moment).await,
             Action::Start { slot, release, own_environment } => {
                 start(ports, *slot, release, *own_environment).await
             }
@@ -121,7 +140,8 @@ impl Performer for Conductor {
         let ports = host
             .and_then(|host| self.hosts.get(host))
             .ok_or_else(|| unknown(host, &self.subject.environment, Some(action)))?;
-        let done = self.on_host(ports, action).await;
+        let masked = |headway: Headway| told(self.without_secrets(headway));
+        let done = self.on_host(ports, action, &masked).await;
         done.map(|seen| self.told.evidence(seen)).map_err(|failure| self.told.failure(failure).at(&ports.id))
     }
 

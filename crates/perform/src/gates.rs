@@ -172,7 +172,7 @@ mod tests {
     #[async_trait::async_trait]
     impl lockgate_ports::Gate for TellsAll {
         async fn ask(&self, _: &GateSubject, told: OnHeadway<'_>) -> GateAnswer {
-            told(Headway { done: 1, of: 2, seen: "GET /?k=sw0rdfish: 200".to_owned() });
+            told(Headway { done: 1, of: 2, seen: "GET /?k=sw0rdfish: 200".to_owned(), said: Vec::new() });
             GateAnswer::judge(vec![evidence("0", true)])
         }
 
@@ -191,7 +191,7 @@ mod tests {
         let told = Mask::of([&Secret::new("sw0rdfish")]);
         let conductor = Conductor { told, ..asking(Gates::new(|_| Arc::new(TellsAll))) };
         conductor.ask_gate(&gate(), None, &|headway| heard.lock().unwrap().push(headway)).await.unwrap();
-        let wanted = Headway { done: 1, of: 2, seen: "GET /?k=***: 200".to_owned() };
+        let wanted = Headway { done: 1, of: 2, seen: "GET /?k=***: 200".to_owned(), said: Vec::new() };
         assert_eq!(heard.into_inner().unwrap(), [wanted]);
     }
 

@@ -10,6 +10,7 @@ mod files;
 mod gates;
 mod grace;
 mod health;
+mod hook;
 mod lease;
 mod live;
 mod masked;

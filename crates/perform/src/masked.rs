@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_model::{Mask, Millis, OwnEnd, Release, Slot, Tag, Template};
 use lockgate_ports::{
-    Check, Diagnosis, HostPorts, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables,
+    Check, Command, Diagnosis, HostPorts, OneOffs, Output, OwnHealth, PortError, Runtime, RuntimeSlot,
+    Variables,
 };
 
 /// Hides the secrets of a service in what its app wrote: log lines, what was found out about it, and the error of a
@@ -105,6 +106,25 @@ impl Runtime for Masked {
         let output = self.runtime.run_in(slot, argv, limit).await.map_err(|error| self.error(error))?;
         let hide = |bytes: &[u8]| self.mask.hide(String::from_utf8_lossy(bytes).into_owned()).into_bytes();
         Ok(Output { code: output.code, stdout: hide(&output.stdout), stderr: hide(&output.stderr) })
+    }
+
+    async fn entering(&self, slot: Slot, argv: &[String], is_tty: bool) -> Result<Command, PortError> {
+        self.runtime.entering(slot, argv, is_tty).await
+    }
+
+    async fn beside(
+        &self,
+        slot: Slot,
+        release: &Release,
+        argv: &[String],
+        is_tty: bool,
+    ) -> Result<Command, PortError> {
+        self.runtime.beside(slot, release, argv, is_tty).await
+    }
+
+    /// What they write is masked by whoever tells it.
+    fn one_offs(&self) -> Option<&dyn OneOffs> {
+        self.runtime.one_offs()
     }
 
     async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {

@@ -3,7 +3,9 @@
 //! Nothing of the old release is touched before the committed phase: until then every undo finds it running. Without a
 //! router there is nothing to switch, to ask through or to drain: both run beside each other for a moment (workers).
 
-use lockgate_model::{Action, Failure, HostObserved, Lane, Observed, Plan, Release, Slot, SlotState, Step};
+use lockgate_model::{
+    Action, Failure, HookMoment, HostObserved, Lane, Observed, Plan, Release, Slot, SlotState, Step,
+};
 
 use crate::recipe::{HostPlan, Listed, Phases, Sorted, Wanted, lane, step};
 
@@ -40,7 +42,9 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
         if wanted.has_images() || changing.len() > 1 {
             phases.push("fetch", false, changing.iter().map(|host| wanted.fetch(host)).collect());
         }
+        wanted.push_hook(&mut phases, HookMoment::BeforeSwitch, &changing, |host| wanted.left(host));
         wanted.waves(&mut phases, &changing, |host| wanted.go_live(host))?;
+        wanted.push_hook(&mut phases, HookMoment::AfterSwitch, &changing, |host| wanted.left(host));
     }
     let drains: Vec<Lane> = changing.iter().map(|host| wanted.drain_old(host)).collect();
     if drains.iter().any(|lane| !lane.steps.is_empty()) {

@@ -150,6 +150,7 @@ mod tests {
             verify: None,
             urls: BTreeMap::new(),
             ship: lockgate_model::Ship::default(),
+            hooks: lockgate_model::Hooks::default(),
         }
     }
 

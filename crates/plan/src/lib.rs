@@ -4,6 +4,7 @@ mod blue_green;
 mod difference;
 mod former;
 mod gates;
+mod hooks;
 mod matching;
 mod promotable;
 mod recipe;

@@ -5,7 +5,7 @@
 //! is stopped, and every stop names the bytes that it means, for the old and the new release have the same slot.
 
 use lockgate_model::{
-    Action, Failure, FailureKind, HoldBounds, Lane, Millis, Observed, Plan, Release, Router,
+    Action, Failure, FailureKind, HoldBounds, HookMoment, Lane, Millis, Observed, Plan, Release, Router,
     STOP_GRACE_DEFAULT, Slot, SlotDelivery, SlotState,
 };
 
@@ -29,7 +29,9 @@ pub(crate) fn plan(wanted: &Wanted<'_>, observed: &Observed) -> Result<Plan, Fai
     if !changing.is_empty() {
         wanted.check_before(&mut phases)?;
         phases.push("fetch", false, changing.iter().map(|host| wanted.fetch_both(host)).collect());
+        wanted.push_hook(&mut phases, HookMoment::BeforeSwitch, &changing, old);
         wanted.waves(&mut phases, &changing, |host| wanted.recreate(host))?;
+        wanted.push_hook(&mut phases, HookMoment::AfterSwitch, &changing, old);
     }
     phases.push("record", false, wanted.record_live(&recording));
     let listed = changing.iter().map(|host| wanted.list_and_reject(host));

@@ -127,6 +127,8 @@ pub fn own_fault(release: &Release, outcome: &Outcome, at: Timestamp) -> Option<
     let was_seen = !matches!(outcome, Outcome::Failed { .. });
     let is_own = match failure.kind {
         FailureKind::Unhealthy | FailureKind::GateFailed => true,
+        // By itself it would run again and again.
+        FailureKind::HookFailed => true,
         // After the switch users have seen it, and nobody could say that it is good; before, it is only too early.
         FailureKind::GateNotYet => was_seen,
         // Nobody can say what it was; it came up when this release was brought up.
@@ -380,6 +382,7 @@ mod tests {
             (failed(FailureKind::GateFailed), true),
             (failed(FailureKind::Unhealthy), true),
             (failed(FailureKind::Other), true),
+            (failed(FailureKind::HookFailed), true),
             (failed(FailureKind::GateNotYet), false),
             (failed(FailureKind::Unreachable), false),
             (failed(FailureKind::TimedOut), false),

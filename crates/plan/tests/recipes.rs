@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use lockgate_model::{
-    Action, BuiltinRouter, Delivery, Digest, Environment, EnvironmentName, FailureKind, Gates, Health,
-    HostId, HostObserved, HttpHealth, Intent, Interruption, Millis, Observed, Plan, ProcessRuntime, Project,
-    ProjectName, Recorded, Release, Router, RouterObserved, Runtime, Service, ServiceName, Slot,
-    SlotDelivery, SlotObserved, SlotState, Split, Ssh, StatusRange, Strategy, Tag, Wave,
+    Action, BuiltinRouter, Delivery, Digest, Environment, EnvironmentName, FailureKind, Gates, Health, Hook,
+    HookMoment, Hooks, HostId, HostObserved, HttpHealth, Intent, Interruption, Millis, Observed, Plan,
+    ProcessRuntime, Project, ProjectName, Recorded, Release, Router, RouterObserved, Runtime, Service,
+    ServiceName, Slot, SlotDelivery, SlotObserved, SlotState, Split, Ssh, StatusRange, Strategy, Tag,
+    Template, Wave,
 };
 
 fn release(tag: &str) -> Release {
@@ -43,6 +44,7 @@ fn service() -> Service {
         verify: None,
         urls: BTreeMap::new(),
         ship: lockgate_model::Ship::default(),
+        hooks: lockgate_model::Hooks::default(),
     }
 }
 
@@ -118,6 +120,15 @@ fn plan(
     intent: &Intent,
     seen: &[(&str, HostObserved)],
 ) -> Result<Plan, lockgate_model::Failure> {
+    plan_of(&service(), environment, intent, seen)
+}
+
+fn plan_of(
+    service: &Service,
+    environment: &Environment,
+    intent: &Intent,
+    seen: &[(&str, HostObserved)],
+) -> Result<Plan, lockgate_model::Failure> {
     let project = Project {
         name: ProjectName::new("shop").unwrap(),
         root: "/".into(),
@@ -131,7 +142,92 @@ fn plan(
         serve: None,
     };
     let hosts = seen.iter().map(|(name, seen)| (HostId::new(*name).unwrap(), seen.clone())).collect();
-    lockgate_plan::plan(&project, &service(), environment, intent, &Observed { hosts })
+    lockgate_plan::plan(&project, service, environment, intent, &Observed { hosts })
+}
+
+/// With a migration before the switch, and another program behind it.
+fn with_hooks() -> Service {
+    let argv = |words: &[&str]| words.iter().map(|word| Template::new(*word).unwrap()).collect();
+    let hook = |words: &[&str]| Hook {
+        argv: argv(words),
+        timeout: Millis::from_secs(600),
+        repeat: false,
+        only_warns: false,
+    };
+    let before_switch = Some(hook(&["python", "manage.py", "migrate"]));
+    let hooks = Hooks { before_switch, after_switch: Some(hook(&["./warm", "{tag}"])) };
+    Service { hooks, ..service() }
+}
+
+fn hooks_of(plan: &Plan) -> Vec<(String, HookMoment)> {
+    let hook = |(_, host, step): (usize, Option<&HostId>, &lockgate_model::Step)| match &step.action {
+        Action::RunHook { moment, .. } => Some((host.unwrap().to_string(), *moment)),
+        _ => None,
+    };
+    plan.steps().filter_map(hook).collect()
+}
+
+#[test]
+fn hooks_run_once_on_the_first_host_before_any_traffic_and_behind_all_of_it() {
+    let prod = environment(Strategy::BlueGreen, builtin(), &["web1", "web2"]);
+    let seen = [("web1", live(Slot::Blue, "v1", &builtin())), ("web2", live(Slot::Blue, "v1", &builtin()))];
+    let plan = plan_of(&with_hooks(), &prod, &deploy("v2"), &seen).unwrap();
+    let before_drain = text(&plan);
+    let before_drain = before_drain.split("drain\n").next().unwrap();
+    insta::assert_snapshot!(before_drain, @r"
+    fetch
+      web1: fetch v2 (222222222222)
+      web2: fetch v2 (222222222222)
+    before the switch
+      web1: before_switch: run `python manage.py migrate` in v2, once (up to 10m)  ↩ end before_switch if it still runs
+    go live, wave 1 of 2
+      web1: start v2 in green  ↩ stop green
+      web1: wait until green is healthy (/health, up to 1m)
+      web1: switch traffic to green  ↩ start v1 in blue, wait until blue is healthy (/health, up to 1m), switch traffic to blue, ask through the router: v1 from blue, drain green (up to 30s)
+      web1: ask through the router: v2 from green
+      web1: record green as active  ↩ record blue as active
+    go live, wave 2 of 2
+      web2: start v2 in green  ↩ stop green
+      web2: wait until green is healthy (/health, up to 1m)
+      web2: switch traffic to green  ↩ start v1 in blue, wait until blue is healthy (/health, up to 1m), switch traffic to blue, ask through the router: v1 from blue, drain green (up to 30s)
+      web2: ask through the router: v2 from green
+      web2: record green as active  ↩ record blue as active
+    look again
+      web1: ask through the router: v2 from green
+      web2: ask through the router: v2 from green
+    after the switch
+      web1: after_switch: run `./warm {tag}` in v2, once (up to 10m)  ↩ end after_switch if it still runs
+    look again
+      web1: ask through the router: v2 from green
+      web2: ask through the router: v2 from green
+    ");
+    let wanted =
+        [HookMoment::BeforeSwitch, HookMoment::AfterSwitch].map(|moment| ("web1".to_owned(), moment));
+    assert_eq!(hooks_of(&plan), wanted);
+}
+
+#[test]
+fn in_one_place_a_hook_runs_before_the_old_release_is_stopped() {
+    let prod = environment(Strategy::Recreate, Router::None, &["web1"]);
+    let seen = [("web1", live(Slot::Main, "v1", &Router::None))];
+    let plan = plan_of(&with_hooks(), &prod, &deploy("v2"), &seen).unwrap();
+    let titles: Vec<&str> = plan.phases.iter().map(|phase| phase.title.as_str()).collect();
+    assert_eq!(titles, ["fetch", "before the switch", "go live", "after the switch", "look again", "record"]);
+}
+
+/// Nobody's database goes back with its app, and what is only started again was there before.
+#[test]
+fn going_back_and_bringing_back_run_no_hook() {
+    let prod = environment(Strategy::BlueGreen, builtin(), &["web1"]);
+    let seen = [("web1", live(Slot::Blue, "v2", &builtin()))];
+    let back = Intent::Rollback { release: Some(release("v1")) };
+    assert_eq!(hooks_of(&plan_of(&with_hooks(), &prod, &back, &seen).unwrap()), []);
+    let mut died = live(Slot::Blue, "v2", &builtin());
+    died.slots.insert(Slot::Blue, held("v2", SlotState::Stopped));
+    let brought = plan_of(&with_hooks(), &prod, &deploy("v2"), &[("web1", died)]).unwrap();
+    assert!(!brought.is_empty() && hooks_of(&brought).is_empty());
+    let again = Intent::Deploy { release: release("v2"), gates: Gates::All, again: true };
+    assert_eq!(hooks_of(&plan_of(&with_hooks(), &prod, &again, &seen).unwrap()).len(), 2, "asked for anew");
 }
 
 fn text(plan: &Plan) -> String {

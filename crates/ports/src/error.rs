@@ -36,6 +36,7 @@ impl Effect {
             | FailureKind::TimedOut
             | FailureKind::Unhealthy
             | FailureKind::GateFailed
+            | FailureKind::HookFailed
             | FailureKind::GateNotYet
             | FailureKind::Cancelled
             | FailureKind::DiskFull

@@ -8,6 +8,7 @@
 
 mod faults;
 mod machine;
+mod one_off;
 mod outside;
 mod ports;
 mod registry;
@@ -17,6 +18,7 @@ mod stream;
 
 pub use faults::{Call, Fate, Faults, NoFaults, What};
 pub use machine::{App, Artifact, Behaviour, Catalogue, Dropped, Life, Machine, SharedMachine, shared};
+pub use one_off::{Program, Programs};
 pub use outside::{FakeGate, FakeNotifier, FakeProber, FakeRunner};
 pub use ports::{FakeHost, FakePorts, FakeRouter, FakeRuntime};
 pub use registry::FakeRegistry;

@@ -226,6 +226,18 @@ pub trait Host: Send + Sync {
     /// As for [`Host::exec`]. The lines that had come by then have been told.
     async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError>;
 
+    /// Runs a command with this process's own standard input, output and error, to its end, however long that takes; its exit
+    /// code, 128 + signal when it was killed by one. `is_tty`: they are a terminal, and the command gets one. When the future
+    /// is dropped it is killed, as well as can be. Its `stdin` and `timeout` do not count.
+    ///
+    /// # Errors
+    /// As for [`Host::exec`]; `Refused` by a host that has no such way.
+    async fn attach(&self, command: &Command, is_tty: bool) -> Result<i32, PortError> {
+        let (_, _) = (command, is_tty);
+        let message = format!("{} has no way to pass a terminal on", self.id());
+        Err(PortError::new(FailureKind::Refused, message))
+    }
+
     /// Reads anybody's file, after links.
     ///
     /// # Errors

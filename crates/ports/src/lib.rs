@@ -15,6 +15,7 @@ mod lines;
 mod lock;
 mod notify;
 mod occupant;
+mod one_off;
 pub mod registry;
 mod replica;
 mod router;
@@ -39,6 +40,7 @@ pub use lines::{Ended, LINE_BYTES_MAX, LINES_KEPT_MAX, Line, LineSink, Lines, Pi
 pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use occupant::{Occupant, Occupants};
+pub use one_off::{OneOff, OneOffId, OneOffState, OneOffs};
 pub use registry::{Manifest, Registry, Resolved};
 pub use replica::{Owner, Replica, all_dials};
 pub use router::{

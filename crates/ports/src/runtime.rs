@@ -8,7 +8,7 @@ use lockgate_model::{
     FailureKind, Millis, OwnEnd, Release, Secret, Slot, SlotState, Tag, Template, Timestamp,
 };
 
-use crate::{Check, Endpoint, Output, PortError, Replica};
+use crate::{Check, Command, Endpoint, OneOffs, Output, PortError, Replica};
 
 /// Longest grace that a slot's own definition gets, in seconds; who wants more says so in the configuration.
 pub const OWN_GRACE_SECONDS_MAX: u64 = 3_600;
@@ -209,6 +209,36 @@ pub trait Runtime: Send + Sync {
     async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
         let _ = (argv, limit);
         Err(PortError::new(FailureKind::Refused, format!("{} runs no programs in {slot}", self.name())))
+    }
+
+    /// What runs a person's program where the slot's app runs, with its environment, on the host; `is_tty`: with a terminal.
+    /// No shell reads the program's words.
+    ///
+    /// # Errors
+    /// `NotFound` when the slot does not run; `Refused` by a runtime that has no such way.
+    async fn entering(&self, slot: Slot, argv: &[String], is_tty: bool) -> Result<Command, PortError> {
+        let (_, _) = (argv, is_tty);
+        Err(PortError::new(FailureKind::Refused, format!("{} runs no programs in {slot}", self.name())))
+    }
+
+    /// As [`Runtime::entering`], by itself in the release's bytes, as the slot would run it; no slot has it.
+    ///
+    /// # Errors
+    /// `NotFound` when the release's bytes are not on the host; `Refused` by a runtime that has no such way.
+    async fn beside(
+        &self,
+        slot: Slot,
+        release: &Release,
+        argv: &[String],
+        is_tty: bool,
+    ) -> Result<Command, PortError> {
+        let (_, _, _) = (release, argv, is_tty);
+        Err(PortError::new(FailureKind::Refused, format!("{} runs no programs like {slot}", self.name())))
+    }
+
+    /// The programs that it runs once, apart from what its slots hold. `None` for a runtime that has no way to.
+    fn one_offs(&self) -> Option<&dyn OneOffs> {
+        None
     }
 
     /// Removes the service's bytes beyond `keep`, and nothing else's; never what a slot holds. Returns what was removed.

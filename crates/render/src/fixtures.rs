@@ -58,7 +58,7 @@ pub(crate) fn failure_smoke() -> Failure {
 
 /// Of 31, so many milliseconds after the beginning.
 pub(crate) fn progress(step: StepId, done: u32, millis: i64) -> StepProgress {
-    let headway = Headway { done, of: 31, seen: "no failures".into() };
+    let headway = Headway { done, of: 31, seen: "no failures".into(), said: Vec::new() };
     StepProgress { run: run(), at: Timestamp(START + millis), step, headway }
 }
 
@@ -208,7 +208,7 @@ fn started(step: u32) -> EventKind {
 }
 
 fn done(step: u32) -> EventKind {
-    EventKind::StepSucceeded { step: StepId(step), evidence: vec![] }
+    EventKind::StepSucceeded { step: StepId(step), evidence: vec![], said: vec![] }
 }
 
 fn undoing(step: u32) -> EventKind {
@@ -237,7 +237,11 @@ fn until_gate() -> Vec<Vec<EventKind>> {
 pub(crate) fn deploy_events() -> Vec<Event> {
     let mut kinds = until_gate();
     kinds.push(vec![
-        EventKind::StepSucceeded { step: StepId(6), evidence: vec![evidence(true), evidence(true)] },
+        EventKind::StepSucceeded {
+            step: StepId(6),
+            evidence: vec![evidence(true), evidence(true)],
+            said: vec![],
+        },
         EventKind::Committed,
         started(7),
         started(8),

@@ -8,7 +8,7 @@ use lockgate_model::{
 use crate::failure::{evidence_line, failure_text};
 use crate::outcome::hosts_text;
 use crate::view::{RunView, StepState, StepView};
-use crate::{Detail, Options, Paint, escaped, harmless};
+use crate::{Detail, Options, Paint, clean, escaped, harmless};
 
 /// One line or block to show.
 pub(crate) struct Line {
@@ -69,7 +69,7 @@ pub(crate) fn lines(view: &mut RunView, event: &Event, paint: Paint) -> Vec<Line
             let step = &view.steps[step];
             out.add(Detail::Verbose, format!("→ {}{}", view.place(step), step.title));
         }
-        EventKind::StepSucceeded { step, evidence } => out.succeeded(view, *step, evidence, took),
+        EventKind::StepSucceeded { step, evidence, .. } => out.succeeded(view, *step, evidence, took),
         EventKind::StepFailed { step, failure } => out.failed(view, *step, failure, took),
         EventKind::UnwindStarted { cause } => out.unwinding(view, cause),
         EventKind::UndoStarted { step } => {
@@ -113,6 +113,19 @@ pub(crate) fn so_far(view: &RunView, progress: &StepProgress) -> Option<SoFar> {
     let StepState::Running { since } = step.state else { return None };
     let text = format!("… {}{}: {}", view.place(step), step.title, headway(progress));
     Some(SoFar { since, line: Line { from: Detail::Normal, at: Some(progress.at), text } })
+}
+
+/// What a program in a step has written, a line each; empty where none runs.
+pub(crate) fn said(view: &RunView, progress: &StepProgress) -> Vec<Line> {
+    if !view.steps.contains_key(&progress.step) {
+        return Vec::new();
+    }
+    let line = |text: &String| Line {
+        from: Detail::Normal,
+        at: Some(progress.at),
+        text: format!("    | {}", clean(text).replace('\n', " ")),
+    };
+    progress.headway.said.iter().map(line).collect()
 }
 
 /// `12 of 31, no failures`.

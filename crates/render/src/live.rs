@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockgate_model::{Event, StepId, StepProgress};
 
-use crate::lines::{headway, lines, undo_title};
+use crate::lines::{headway, lines, said, undo_title};
 use crate::view::{RunView, StepState};
 use crate::{Counts, Detail, Options, Renderer, clean};
 
@@ -162,6 +162,15 @@ impl Renderer for Live {
     }
 
     fn progress(&mut self, progress: &StepProgress) {
+        for line in said(&self.view, progress) {
+            if line.from <= self.options.detail {
+                let text = line.text(&self.options);
+                self.print(&text);
+            }
+        }
+        if !progress.headway.said.is_empty() {
+            return;
+        }
         let Some(step) = self.view.steps.get(&progress.step) else { return };
         let moving = self.moving.iter().find(|moving| moving.step == progress.step && !moving.undo);
         if let Some(moving) = moving {

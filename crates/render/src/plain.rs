@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use lockgate_model::{Event, Millis, StepProgress, Timestamp};
 
-use crate::lines::{lines, so_far};
+use crate::lines::{lines, said, so_far};
 use crate::view::RunView;
 use crate::{Counts, Detail, Options, Renderer, clean};
 
@@ -59,6 +59,14 @@ impl<W: Write + Send> Renderer for Plain<W> {
     }
 
     fn progress(&mut self, progress: &StepProgress) {
+        for line in said(&self.view, progress) {
+            if line.from <= self.options.detail {
+                self.write(&line.text(&self.options));
+            }
+        }
+        if !progress.headway.said.is_empty() {
+            return;
+        }
         let bound = Millis::from_secs(PROGRESS_SECONDS_MIN);
         // From the beginning of the step on, when nothing was said yet.
         let Some(line) = so_far(&self.view, progress) else { return };

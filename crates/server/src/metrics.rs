@@ -131,6 +131,8 @@ fn action(action: &Action) -> &'static str {
     match action {
         Action::Gate { .. } => "gate",
         Action::Fetch { .. } => "fetch",
+        Action::RunHook { .. } => "run_hook",
+        Action::EndHook { .. } => "end_hook",
         Action::Start { .. } => "start",
         Action::AwaitHealthy { .. } => "await_healthy",
         Action::Switch { .. } => "switch",

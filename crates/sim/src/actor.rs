@@ -51,6 +51,10 @@ pub enum Mutation {
     OneHolder,
     /// Holds the lock of a record itself, also while it is stopped.
     KeepsLock,
+    /// Finds no mark of a hook that was begun.
+    ForgetsMark,
+    /// Takes a hook for done that was not begun.
+    BelievesHooks,
 }
 
 struct Inner {
@@ -436,9 +440,13 @@ impl Actor {
                 let error = PortError::timed_out("given up");
                 // Only commands outlive their connection; a router's request ends with it.
                 match call.what {
-                    What::Start(_) | What::Stop(_) | What::Fetch | What::Prune | What::Swap => {
-                        Fate::Late(Millis(50 + self.inner().random.below(2_000)), error)
-                    }
+                    What::Start(_)
+                    | What::Stop(_)
+                    | What::BeginOneOff
+                    | What::EndOneOff
+                    | What::Fetch
+                    | What::Prune
+                    | What::Swap => Fate::Late(Millis(50 + self.inner().random.below(2_000)), error),
                     _ => Fate::AnswerLost(error),
                 }
             }
@@ -562,10 +570,13 @@ impl Faults for Actor {
             self.world.check_lease_lives(machine);
         }
         self.meddle(call, machine);
+        let run = self.inner().run;
+        self.world.forge_mark(self.mutation, run, call, machine);
         true
     }
 
     fn happened(&self, call: &Call, machine: &mut Machine) {
+        self.world.notice_hooks(machine);
         if !call.what.is_effect() {
             return;
         }

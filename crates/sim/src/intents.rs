@@ -50,6 +50,8 @@ impl Intents {
                 | What::Withdraw
                 | What::Hold
                 | What::LetGo
+                | What::BeginOneOff
+                | What::EndOneOff
                 | What::Prune
         );
         let Some(plan) = plan.filter(|_| judged && !self.silent && !call.late) else { return true };
@@ -68,6 +70,8 @@ fn is(action: &Action, what: What) -> bool {
         | (Action::Withdraw { .. }, What::Withdraw)
         | (Action::Hold { .. }, What::Hold)
         | (Action::LetGo, What::LetGo)
+        | (Action::RunHook { .. }, What::BeginOneOff | What::EndOneOff)
+        | (Action::EndHook { .. }, What::EndOneOff)
         | (Action::Prune { .. }, What::Prune) => true,
         (Action::Start { slot, .. }, What::Start(meant))
         | (Action::Stop { slot, .. }, What::Stop(meant))

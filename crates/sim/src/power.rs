@@ -52,6 +52,7 @@ impl World {
             false => self.disturb(&machine.id),
         }
         self.count(|tally| tally.faults += 1);
+        machine.one_offs.lose_all();
         for app in machine.slots.values_mut() {
             app.requests.clear();
             // Nobody can look at it before.

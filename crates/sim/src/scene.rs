@@ -6,11 +6,11 @@ use std::sync::{Arc, PoisonError};
 
 use lockgate_model::{
     BuiltinRouter, CommandGate, ComposeLayout, ComposeRuntime, Delivery, Digest, Environment,
-    EnvironmentName, Gate, GateKind, GateTarget, Health, HostId, HttpGate, HttpHealth, Millis, Project,
-    ProjectName, Release, Router, Runtime, Sampling, Service, ServiceName, Slot, SlotDelivery, Ssh,
+    EnvironmentName, Gate, GateKind, GateTarget, Health, Hook, Hooks, HostId, HttpGate, HttpHealth, Millis,
+    Project, ProjectName, Release, Router, Runtime, Sampling, Service, ServiceName, Slot, SlotDelivery, Ssh,
     StatusRange, Strategy, Tag, Template, Wave,
 };
-use lockgate_ports::fake::{Artifact, Behaviour, Catalogue, Machine, SharedMachine, shared};
+use lockgate_ports::fake::{Artifact, Behaviour, Catalogue, Machine, Program, SharedMachine, shared};
 
 /// The service's home on every host.
 pub const HOME: &str = "/srv/web";
@@ -59,6 +59,10 @@ pub struct Scene {
     pub router_identifies: bool,
     /// Lease records that are there already, one per host; empty for none.
     pub records: Vec<Vec<u8>>,
+    /// Programs of the service that run once in a deployment.
+    pub hooks: Hooks,
+    /// How they all behave.
+    pub program: Program,
     /// No lease expires under a holder that lives: nothing keeps it from its hosts.
     pub leases_watched: bool,
 }
@@ -77,6 +81,8 @@ impl Default for Scene {
             health_timeout: Millis(1_500),
             router_identifies: true,
             records: Vec::new(),
+            hooks: Hooks::default(),
+            program: Program::default(),
             leases_watched: false,
         }
     }
@@ -137,6 +143,7 @@ impl Scene {
         let build = |(id, initial): (HostId, &Initial)| {
             let mut machine = Machine::new(id.clone(), catalogue.clone());
             machine.router_identifies = self.router_identifies;
+            machine.one_offs.program = self.program.clone();
             furnish(&mut machine, *initial, self.strategy);
             (id, shared(machine))
         };
@@ -170,6 +177,7 @@ impl Scene {
             verify: None,
             urls: BTreeMap::new(),
             ship: lockgate_model::Ship::default(),
+            hooks: self.hooks.clone(),
         };
         let environment = Environment {
             name: EnvironmentName::new("prod").unwrap_or_else(|error| panic!("{error}")),
@@ -229,6 +237,13 @@ impl Scene {
         };
         i32::from(fails && tag == Some("v2"))
     }
+}
+
+/// A migration.
+#[must_use]
+pub fn hook(repeat: bool) -> Hook {
+    let argv = vec![Template::new("migrate").unwrap_or_else(|error| panic!("{error}"))];
+    Hook { argv, timeout: Millis::from_secs(30), repeat, only_warns: false }
 }
 
 fn program(name: &str) -> Gate {

@@ -1,12 +1,12 @@
 //! What is played: a fleet, some commands, and each one's bad day.
 
-use lockgate_model::{Millis, Strategy, Wave};
-use lockgate_ports::fake::Behaviour;
+use lockgate_model::{Hooks, Millis, Strategy, Wave};
+use lockgate_ports::fake::{Behaviour, Program};
 
 use crate::Random;
 use crate::actor::Mutation;
 use crate::bad_day::{BadDay, Event, FaultMode};
-use crate::scene::{Beside, Initial, Scene};
+use crate::scene::{Beside, Initial, Scene, hook};
 
 /// What somebody types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +98,12 @@ impl Story {
                 let event = (random.below(60 + 50 * hosts), host, kind);
                 turns[usize::try_from(turn).unwrap_or(0)].day.events.push(event);
             }
+        }
+        if random.chance(200) {
+            let mut one = |per_mille| random.chance(per_mille).then(|| hook(random.chance(200)));
+            scene.hooks = Hooks { before_switch: one(900), after_switch: one(300) };
+            let takes = Millis(*random.pick(&[0, 20, 500, 3_000]));
+            scene.program = Program { takes, code: i32::from(random.chance(150)), says: Vec::new() };
         }
         Self { seed, scene, turns, last_machine, mutation: None, come_back: true }
     }

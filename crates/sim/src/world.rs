@@ -11,6 +11,7 @@ use lockgate_ports::fake::{Call, Life, Machine, SharedMachine, What};
 use tokio::time::Instant;
 
 use crate::fleet::Expired;
+use crate::hooks::HookLog;
 use crate::lock::Locks;
 use crate::power::Power;
 use crate::release_lists::condemns_the_release;
@@ -107,6 +108,7 @@ pub struct World {
     pub(crate) lessees: Lessees,
     pub(crate) locks: Locks,
     pub(crate) expired: Expired,
+    pub(crate) hooks: HookLog,
     pub(crate) leases_watched: bool,
     known: Mutex<Known>,
 }
@@ -136,6 +138,7 @@ impl World {
             lessees: Lessees::default(),
             locks: Locks::default(),
             expired: Expired::default(),
+            hooks: HookLog::default(),
             leases_watched: scene.leases_watched,
             known: Mutex::new(known),
         })
@@ -263,7 +266,9 @@ impl World {
         drop(known);
         self.power_is_back();
         for machine in self.machines.values() {
-            machine.lock().unwrap_or_else(PoisonError::into_inner).disk_free_mib = 10_000;
+            let mut machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+            machine.disk_free_mib = 10_000;
+            machine.one_offs.program.code = 0;
         }
     }
 
@@ -303,6 +308,7 @@ impl World {
                 self.known().condemned.entry(run).or_default().insert(machine.id.clone());
             }
         }
+        self.check_hooks(who, run, call, machine);
         self.check_dropped(who, call, machine);
         self.check_serving(who, call, machine);
     }
@@ -423,6 +429,7 @@ impl World {
 
     /// Hears every event of every orchestrator.
     pub fn hear(&self, event: &Event) {
+        self.hear_of_hooks(event);
         match &event.kind {
             EventKind::RunStarted { plan, .. } => {
                 self.known().plans.entry(event.run).or_insert_with(|| Arc::new((**plan).clone()));

@@ -1,7 +1,7 @@
 //! The checks can fail: a Lockgate that is broken on purpose is caught.
 
-use lockgate_model::Millis;
-use lockgate_sim::{BadDay, Command, Mutation, Scene, Story, Turn, tell};
+use lockgate_model::{Hooks, Millis};
+use lockgate_sim::{BadDay, Command, Mutation, Scene, Story, Turn, crash_everywhere, hook, tell};
 
 /// Within so many stories.
 const STORIES_MAX: u64 = 2_000;
@@ -74,4 +74,28 @@ fn ignoring_the_fence_is_caught() {
     });
     let caught = violations.filter(|violation| violation.contains("was replaced")).count();
     assert!(caught > 0, "an orchestrator that ignores the fence was never caught");
+}
+
+/// A deployment with a migration, by a Lockgate that is broken so.
+fn migrating(mutation: Mutation) -> Story {
+    let hooks = Hooks { before_switch: Some(hook(false)), after_switch: None };
+    let mut story = Story::plain(Scene { hooks, ..Scene::default() }, Command::Deploy(2));
+    story.mutation = Some(mutation);
+    story
+}
+
+#[test]
+fn running_a_migration_twice_in_a_run_is_caught() {
+    let (findings, _) = crash_everywhere(&migrating(Mutation::ForgetsMark), 1_000);
+    let mut violations = findings.iter().flat_map(|finding| &finding.violations);
+    assert!(violations.any(|violation| violation.contains("has begun 2 times in one run")), "{findings:?}");
+}
+
+#[test]
+fn going_live_without_the_migration_is_caught() {
+    let violations = tell(&migrating(Mutation::BelievesHooks), false).violations;
+    let caught = violations
+        .iter()
+        .any(|violation| violation.contains("what comes before the switch had come to None"));
+    assert!(caught, "{violations:?}");
 }

@@ -1,9 +1,10 @@
 //! A crash at every point, again during recovery, and a fault at every call, for the stories that matter.
 
-use lockgate_model::{Millis, Strategy};
-use lockgate_ports::fake::Behaviour;
+use lockgate_model::{Hooks, Millis, Strategy};
+use lockgate_ports::fake::{Behaviour, Program};
 use lockgate_sim::{
     BadDay, Beside, Command, Finding, Initial, Scene, Story, Tally, Turn, crash_everywhere, fail_everywhere,
+    hook,
 };
 
 fn report(name: &str, (findings, tally): (Vec<Finding>, Tally), least: u64) {
@@ -71,6 +72,27 @@ fn a_recreation_survives_two_crashes_anywhere() {
 fn a_recreation_survives_a_fault_at_every_call() {
     faults("recreate", &busy(deploy(recreate(one_host()))), 200);
     faults("recreate, smoke fails", &busy(deploy(smoke_fails(recreate(three_hosts())))), 500);
+}
+
+/// With a program to run before the switch, and one behind it.
+fn migrating(scene: Scene, code: i32) -> Scene {
+    let hooks = Hooks { before_switch: Some(hook(false)), after_switch: Some(hook(false)) };
+    Scene { hooks, program: Program { takes: Millis(90), code, says: Vec::new() }, ..scene }
+}
+
+#[test]
+fn a_migration_survives_two_crashes_anywhere() {
+    crashes("migrate", &busy(deploy(migrating(one_host(), 0))), 7, 500);
+    crashes("migrate, fails", &deploy(migrating(one_host(), 1)), 7, 200);
+    crashes("migrate, recreate", &deploy(migrating(recreate(one_host()), 0)), 11, 300);
+    crashes("migrate, smoke fails", &deploy(smoke_fails(migrating(one_host(), 0))), 11, 300);
+}
+
+#[test]
+fn a_migration_survives_a_fault_at_every_call() {
+    faults("migrate", &deploy(migrating(one_host(), 0)), 200);
+    faults("migrate, three hosts", &deploy(migrating(three_hosts(), 0)), 400);
+    faults("migrate, fails", &deploy(migrating(one_host(), 1)), 100);
 }
 
 #[test]

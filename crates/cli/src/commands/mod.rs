@@ -6,6 +6,7 @@ mod context;
 mod crontab;
 mod deploy;
 mod doctor;
+pub mod exec;
 mod follow;
 mod github_actions;
 mod history;
@@ -72,6 +73,8 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         Command::Logs { service, slot, lines } => {
             logs::run(&Context::load(&global, output)?, &service, slot.as_deref(), lines).await
         }
+
+        Command::Exec(_) => unreachable!("main passes its exit code on"),
         Command::Schedule { service, crontab } => {
             let context = Context::load(&global, output)?;
             match crontab {

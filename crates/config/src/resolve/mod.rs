@@ -6,6 +6,7 @@
 mod env;
 mod environment;
 mod gate;
+mod hooks;
 mod named;
 mod notify;
 mod probe_headers;

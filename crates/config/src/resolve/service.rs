@@ -8,6 +8,7 @@ use lockgate_model::{
 };
 
 use super::env;
+use super::hooks;
 use super::named::{header_name, key_name, unknown_environment};
 use super::reader::{Holes, Reader, quote, reference, variable};
 use super::{probe_headers, ship};
@@ -50,6 +51,7 @@ pub fn resolve(
         critical_paths: reader.url_paths("critical path", &raw.critical_paths),
         verify: raw.verify.as_ref().and_then(|verify| self::verify(reader, verify)),
         urls: urls(reader, &raw.urls.0, environments),
+        hooks: hooks::resolve(reader, raw),
         name,
     })
 }

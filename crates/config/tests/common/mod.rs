@@ -71,6 +71,8 @@ services:
     critical_paths: [/, /metrics]
     verify: { path: /version, body: "{tag}", header: { X-Release: "{tag}" } }
     urls: { test: https://logger.test.lockn.ai, prod: https://logger.lockn.ai }
+    before_switch: { run: "./migrate --to {tag}", timeout: 30m, repeat: true }
+    after_switch: { run: [./warm, "{tag}"], on_failure: warn }
     schedule: { cron: "30 4 * * mon-fri", time_zone: UTC, pre_releases: true, catch_up: 2h }
     watch: ["src/**", Dockerfile, "/.github/**"]
     test: { run: "pytest -q", allow_failure: true, timeout: 10m }

@@ -113,6 +113,18 @@ impl Cli {
         args: &[&str],
         seconds_max: u64,
     ) -> Result<Output, PortError> {
+        let command = self.command(place, files, env, args).await?;
+        command.timeout(Millis::from_secs(seconds_max)).exec_on(self.host.as_ref()).await
+    }
+
+    /// As [`Cli::run`] runs it.
+    pub(crate) async fn command(
+        &self,
+        place: &Place,
+        files: &[&str],
+        env: &BTreeMap<String, String>,
+        args: &[&str],
+    ) -> Result<Command, PortError> {
         let found = self.found_in(&place.dir).await?;
         let mut command = Command::new(found.argv()).cwd(&place.dir);
         for file in files {
@@ -128,12 +140,7 @@ impl Cli {
         for (name, value) in self.locator.address().await?.variables() {
             command = command.env(name, value);
         }
-        command
-            .env("COMPOSE_IGNORE_ORPHANS", "true")
-            .env("COMPOSE_ANSI", "never")
-            .timeout(Millis::from_secs(seconds_max))
-            .exec_on(self.host.as_ref())
-            .await
+        Ok(command.env("COMPOSE_IGNORE_ORPHANS", "true").env("COMPOSE_ANSI", "never"))
     }
 
     /// The services of the place's files, as Compose reads them.
@@ -205,6 +212,40 @@ impl Cli {
         }
         let typed = self.found_in(&place.dir).await?.typed();
         Err(explain(place, &said(&output, secrets), self.host.as_ref(), &typed))
+    }
+}
+
+impl Cli {
+    /// Begins a container of its own for the service, called `name`, with this program in the place of the image's command.
+    ///
+    /// # Errors
+    /// `Conflict` when one is called so already; else as [`Cli::up`].
+    pub(crate) async fn run_once(
+        &self,
+        place: &Place,
+        overlay: &str,
+        env: &BTreeMap<String, String>,
+        secrets: &[&str],
+        name: &str,
+        argv: &[String],
+    ) -> Result<(), PortError> {
+        let mut files: Vec<&str> = place.files.iter().map(String::as_str).collect();
+        files.push(overlay);
+        let fixed = ["run", "-d", "-T", "--no-deps", "--name", name, place.service.as_str()];
+        let args: Vec<&str> = fixed.into_iter().chain(argv.iter().map(String::as_str)).collect();
+        let output = self.run(place, &files, env, &args, UP_SECONDS_MAX).await?;
+        if output.ok() {
+            return Ok(());
+        }
+        let said = said(&output, secrets);
+        if said.contains("is already in use by container") {
+            return Err(PortError::new(
+                FailureKind::Conflict,
+                format!("the container {name} is there already"),
+            ));
+        }
+        let typed = self.found_in(&place.dir).await?.typed();
+        Err(explain(place, &said, self.host.as_ref(), &typed))
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Compose {
     pub(crate) proxied: Option<SocketAddr>,
     /// Who else of Lockgate's may have a port of the host.
     pub(crate) occupants: Option<Arc<dyn Occupants>>,
-    locator: Arc<Locator>,
+    pub(crate) locator: Arc<Locator>,
 }
 
 impl Compose {

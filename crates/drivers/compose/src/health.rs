@@ -148,7 +148,7 @@ impl Compose {
         part.fill(&vars).map_err(|error| PortError::other(format!("`health: {part}`: {error}")))
     }
 
-    async fn some_running_in(&self, slot: Slot) -> Result<Vec<Held>, PortError> {
+    pub(crate) async fn some_running_in(&self, slot: Slot) -> Result<Vec<Held>, PortError> {
         let running = self.running_in(slot).await?;
         if running.is_empty() { Err(gone(slot)) } else { Ok(running) }
     }

@@ -10,6 +10,9 @@ pub(crate) const TAG_LABEL: &str = "lockgate.tag";
 pub(crate) const DIGEST_LABEL: &str = "lockgate.digest";
 pub(crate) const IMAGE_LABEL: &str = "lockgate.image";
 pub(crate) const COMMIT_LABEL: &str = "lockgate.commit";
+/// Of a program that runs once: which hook, and of which run.
+pub(crate) const HOOK_LABEL: &str = "lockgate.hook";
+pub(crate) const HOOK_RUN_LABEL: &str = "lockgate.run";
 
 pub(crate) const COMPOSE_PROJECT: &str = "com.docker.compose.project";
 pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";

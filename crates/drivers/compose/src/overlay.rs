@@ -1,14 +1,14 @@
 //! The override file of ours: what pins a slot to a release.
 
 use lockgate_model::{Release, Slot};
-use lockgate_ports::PortError;
+use lockgate_ports::{OneOffId, PortError};
 use serde_json::{Map, Value, json};
 
 use crate::compose::Compose;
 use crate::environment::OwnVariables;
 use crate::labels::{
-    COMMIT_LABEL, DIGEST_LABEL, ENVIRONMENT_LABEL, IMAGE_LABEL, PROJECT_LABEL, SERVICE_LABEL, SLOT_LABEL,
-    TAG_LABEL,
+    COMMIT_LABEL, DIGEST_LABEL, ENVIRONMENT_LABEL, HOOK_LABEL, HOOK_RUN_LABEL, IMAGE_LABEL, PROJECT_LABEL,
+    SERVICE_LABEL, SLOT_LABEL, TAG_LABEL,
 };
 use crate::place::{Place, join};
 
@@ -32,11 +32,30 @@ impl Compose {
         let file =
             format!(".lockgate/override.{}.{}.{}.yml", self.environment, self.service.name, place.slot);
         let document = self.overlay(&place.service, place.slot, pins);
-        let mut content = serde_json::to_vec_pretty(&document)
+        self.write_document(place, &file, &document).await?;
+        Ok(file)
+    }
+
+    /// The same for a program that runs once in the place: a hook, or without an `id` a person's.
+    pub(crate) async fn write_one_off(
+        &self,
+        place: &Place,
+        pins: &Pins<'_>,
+        id: Option<OneOffId>,
+    ) -> Result<String, PortError> {
+        let what = id.map_or("exec", |id| id.moment.as_str());
+        let file = format!(".lockgate/{what}.{}.{}.{}.yml", self.environment, self.service.name, place.slot);
+        let mut document = self.overlay(&place.service, place.slot, pins);
+        relabel(&mut document["services"][&place.service], id);
+        self.write_document(place, &file, &document).await?;
+        Ok(file)
+    }
+
+    async fn write_document(&self, place: &Place, file: &str, document: &Value) -> Result<(), PortError> {
+        let mut content = serde_json::to_vec_pretty(document)
             .map_err(|error| PortError::other(format!("the override does not serialise: {error}")))?;
         content.push(b'\n');
-        self.host.write_own(&join(&place.dir, &file), &content, OVERLAY_MODE).await?;
-        Ok(file)
+        self.host.write_own(&join(&place.dir, file), &content, OVERLAY_MODE).await
     }
 
     /// JSON, which is YAML too, because its quoting leaves nothing to interpretation.
@@ -76,4 +95,17 @@ impl Compose {
 /// Compose interpolates override files too: `$` is written `$$`.
 fn escape(value: &str) -> String {
     value.replace('$', "$$")
+}
+
+/// The labels of a slot's container as those of one that no slot holds.
+fn relabel(service: &mut Value, id: Option<OneOffId>) {
+    // One-off or not, it is not to be started again.
+    service["restart"] = "no".into();
+    if let Some(labels) = service["labels"].as_object_mut() {
+        labels.remove(SLOT_LABEL);
+        if let Some(id) = id {
+            labels.insert(HOOK_LABEL.to_owned(), id.moment.as_str().into());
+            labels.insert(HOOK_RUN_LABEL.to_owned(), id.run.to_string().into());
+        }
+    }
 }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use lockgate_model::{Health, Millis, OwnEnd, Release, Slot, Tag, Template};
-use lockgate_ports::{Check, Diagnosis, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables};
+use lockgate_ports::{
+    Check, Command, Diagnosis, OneOffs, Output, OwnHealth, PortError, Runtime, RuntimeSlot, Variables,
+};
 
 use crate::compose::Compose;
 
@@ -89,6 +91,24 @@ impl Runtime for Compose {
 
     async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
         self.exec_in(slot, argv, limit).await
+    }
+
+    async fn entering(&self, slot: Slot, argv: &[String], is_tty: bool) -> Result<Command, PortError> {
+        self.enter(slot, argv, is_tty).await
+    }
+
+    async fn beside(
+        &self,
+        slot: Slot,
+        release: &Release,
+        argv: &[String],
+        is_tty: bool,
+    ) -> Result<Command, PortError> {
+        self.enter_new(slot, release, argv, is_tty).await
+    }
+
+    fn one_offs(&self) -> Option<&dyn OneOffs> {
+        Some(self)
     }
 
     async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {

@@ -96,7 +96,7 @@ impl Compose {
     }
 
     /// Starting must not replace a container that is not this slot's: the other slot's, or another environment's.
-    async fn own_place(&self, slot: Slot) -> Result<Place, PortError> {
+    pub(crate) async fn own_place(&self, slot: Slot) -> Result<Place, PortError> {
         let others = self.slots.iter().copied().filter(|other| *other != slot);
         let slots: Vec<Slot> = std::iter::once(slot).chain(others).collect();
         let (places, all) = tokio::join!(self.places(&slots), self.engine.containers(Some(PROJECT_LABEL)));

@@ -74,7 +74,7 @@ fn headway(done: u32, of: u32, tallies: &[Tally]) -> Headway {
         1 => "1 failure".to_owned(),
         many => format!("{many} failures"),
     };
-    Headway { done, of, seen }
+    Headway { done, of, seen, said: Vec::new() }
 }
 
 #[cfg(test)]

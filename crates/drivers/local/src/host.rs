@@ -11,7 +11,7 @@ use lockgate_ports::{
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::ending::Ending;
-use crate::{command, doctor, files, now, upload};
+use crate::{attach, command, doctor, files, now, upload};
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
@@ -57,6 +57,10 @@ impl Host for Local {
 
     async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
         command::tell(command, &self.ending, sink).await
+    }
+
+    async fn attach(&self, command: &Command, _is_tty: bool) -> Result<i32, PortError> {
+        attach::run(command).await
     }
 
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {

@@ -19,7 +19,7 @@ use crate::record::PidFile;
 use crate::script;
 
 /// What the service sees of the orchestrator's environment when both are on one machine.
-const PASSED_ON: [&str; 11] = [
+pub(crate) const PASSED_ON: [&str; 11] = [
     "HOME",
     "LANG",
     "LC_ALL",

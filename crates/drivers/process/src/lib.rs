@@ -10,6 +10,7 @@ mod files;
 mod host_port;
 mod launch;
 mod look;
+mod one_off;
 mod options;
 mod port;
 mod pre_exec;

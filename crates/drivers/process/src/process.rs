@@ -8,7 +8,7 @@ use lockgate_model::{
     Digest, FailureKind, Millis, Release, Secret, Service, Slot, SlotState, Tag, Template, Vars,
 };
 use lockgate_ports::{
-    Check, Command, Diagnosis, Endpoint, Finding, Host, Output, Owner, PortError, Replica, Runtime,
+    Check, Command, Diagnosis, Endpoint, Finding, Host, OneOffs, Output, Owner, PortError, Replica, Runtime,
     RuntimeSlot, Variables,
 };
 
@@ -44,7 +44,12 @@ impl Process {
         Self { options, children: Children::default() }
     }
 
-    fn host(&self) -> &dyn Host {
+    /// The state folder.
+    pub(crate) fn dir(&self) -> &str {
+        &self.options.dir
+    }
+
+    pub(crate) fn host(&self) -> &dyn Host {
         &*self.options.host
     }
 
@@ -61,7 +66,7 @@ impl Process {
         look(self.host(), &self.options.dir, self.options.slots).await
     }
 
-    fn fill(&self, slot: Slot, tag: &Tag) -> Result<Filled, PortError> {
+    pub(crate) fn fill(&self, slot: Slot, tag: &Tag) -> Result<Filled, PortError> {
         command::fill(self.service(), &self.options.environment, &self.options.root, slot, tag)
     }
 
@@ -81,7 +86,7 @@ impl Process {
     }
 
     /// P5: the bytes that the release's command would run now are the release's.
-    async fn require_bytes(&self, release: &Release) -> Result<(), PortError> {
+    pub(crate) async fn require_bytes(&self, release: &Release) -> Result<(), PortError> {
         let gone = |why: &str| {
             PortError::not_found(format!("the bytes of {release} are no longer there: {why}")).hint(
                 "put {tag} in the command, so that releases do not overwrite each other, or deploy again",
@@ -155,14 +160,22 @@ impl Process {
         port: &'a str,
         own: Option<&'a Variables>,
     ) -> BTreeMap<&'a str, &'a str> {
+        let mut env = self.variables_of(slot, &record.release, own);
+        env.insert("PORT", port);
+        env
+    }
+
+    /// The same for what has no port.
+    pub(crate) fn variables_of<'a>(
+        &'a self,
+        slot: Slot,
+        release: &'a Release,
+        own: Option<&'a Variables>,
+    ) -> BTreeMap<&'a str, &'a str> {
         let service = own.unwrap_or(&self.service().env).iter();
         let mut env: BTreeMap<&str, &str> =
             service.map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
-        env.extend([
-            ("PORT", port),
-            ("LOCKGATE_SLOT", slot.as_str()),
-            ("LOCKGATE_TAG", record.release.tag.as_str()),
-        ]);
+        env.extend([("LOCKGATE_SLOT", slot.as_str()), ("LOCKGATE_TAG", release.tag.as_str())]);
         env
     }
 
@@ -251,6 +264,23 @@ impl Process {
         PortError::other(format!("{what}: {why}"))
             .logs(logs)
             .hint(format!("look at {} on the host", filled.folder))
+    }
+
+    async fn running_in(&self, slot: Slot) -> Result<Seen, PortError> {
+        let held = self.look().await?.remove(&slot).filter(|held| held.alive);
+        held.ok_or_else(|| PortError::not_found(format!("no process of {slot} runs")))
+    }
+
+    /// A program beside the slot's process, in its folder and with its environment.
+    async fn inside(&self, slot: Slot, held: &Seen, argv: Vec<String>) -> Result<Command, PortError> {
+        let record = &held.record;
+        let port = record.port.to_string();
+        let mut command = Command::new(argv).cwd(self.fill(slot, &record.release.tag)?.folder);
+        let own = self.environment_of(held).await?;
+        for (name, value) in self.variables(slot, record, &port, own.as_ref()) {
+            command = command.env(name, value);
+        }
+        Ok(command)
     }
 
     async fn seen_in(&self, slot: Slot, port: Option<u16>) -> Result<Vec<Finding>, PortError> {
@@ -385,10 +415,7 @@ impl Runtime for Process {
     }
 
     async fn run_in(&self, slot: Slot, argv: &[Template], limit: Millis) -> Result<Output, PortError> {
-        let held = self.look().await?.remove(&slot).filter(|held| held.alive);
-        let Some(held) = held else {
-            return Err(PortError::not_found(format!("no process of {slot} runs")));
-        };
+        let held = self.running_in(slot).await?;
         let record = &held.record;
         let vars = Vars {
             service: Some(&self.service().name),
@@ -403,14 +430,31 @@ impl Runtime for Process {
         };
         let argv: Vec<String> = argv.iter().map(fill).collect::<Result<_, _>>()?;
         let argv = command::with_port(&argv, record.port);
-        let folder = self.fill(slot, &record.release.tag)?.folder;
-        let port = record.port.to_string();
-        let mut command = Command::new(argv).cwd(folder).timeout(limit);
-        let own = self.environment_of(&held).await?;
-        for (name, value) in self.variables(slot, record, &port, own.as_ref()) {
+        self.host().exec(&self.inside(slot, &held, argv).await?.timeout(limit)).await
+    }
+
+    async fn entering(&self, slot: Slot, argv: &[String], _is_tty: bool) -> Result<Command, PortError> {
+        let held = self.running_in(slot).await?;
+        self.inside(slot, &held, argv.to_vec()).await
+    }
+
+    async fn beside(
+        &self,
+        slot: Slot,
+        release: &Release,
+        argv: &[String],
+        _is_tty: bool,
+    ) -> Result<Command, PortError> {
+        self.require_bytes(release).await?;
+        let mut command = Command::new(argv.to_vec()).cwd(self.fill(slot, &release.tag)?.folder);
+        for (name, value) in self.variables_of(slot, release, None) {
             command = command.env(name, value);
         }
-        self.host().exec(&command).await
+        Ok(command)
+    }
+
+    fn one_offs(&self) -> Option<&dyn OneOffs> {
+        Some(self)
     }
 
     /// Nothing is ours to remove: the bytes were put on the host by somebody else, and a log is replaced by the next.

@@ -1,5 +1,7 @@
 //! The `process` runtime against real processes.
 
+#[path = "behaviour/one_off.rs"]
+mod one_off;
 mod support;
 #[path = "behaviour/unblocked.rs"]
 mod unblocked;

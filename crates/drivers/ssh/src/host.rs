@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, watch};
 use crate::link::{Forwarding, Link};
 use crate::script::{self, Line, Script};
 use crate::session::{self, Again, Broken, Call};
-use crate::{doctor, lines, master, read_each, trouble, upload};
+use crate::{attach, doctor, lines, master, read_each, trouble, upload};
 
 /// Longest file operation.
 const FILE_TIMEOUT: Millis = Millis::from_secs(30);
@@ -289,6 +289,10 @@ impl Host for Ssh {
 
     async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
         lines::tell(self, command, sink).await
+    }
+
+    async fn attach(&self, command: &Command, is_tty: bool) -> Result<i32, PortError> {
+        attach::run(self, command, is_tty).await
     }
 
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {

@@ -188,6 +188,29 @@ pub(crate) fn command(command: &Command) -> Result<Vec<u8>, PortError> {
     Ok(line.into_bytes())
 }
 
+/// A file that removes itself and becomes the command.
+///
+/// # Errors
+/// As [`command`].
+pub(crate) fn file(command: &Command) -> Result<Vec<u8>, PortError> {
+    let [program, arguments @ ..] = command.argv.as_slice() else {
+        return Err(PortError::other("an empty command cannot be run"));
+    };
+    let mut line = format!("{LINE_BREAK}rm -f -- \"$0\"");
+    if let Some(cwd) = &command.cwd {
+        let cwd = if cwd.starts_with('/') { cwd.clone() } else { format!("./{cwd}") };
+        line.push_str(&format!("; cd -- {} || exit 125", checked(&cwd)?));
+    }
+    line.push_str(&exports(&command.env)?);
+    line.push_str(&format!("; exec {}", checked(program)?));
+    for argument in arguments {
+        line.push(' ');
+        line.push_str(&checked(argument)?);
+    }
+    line.push('\n');
+    Ok(line.into_bytes())
+}
+
 fn exports(env: &BTreeMap<String, String>) -> Result<String, PortError> {
     let mut text = String::new();
     for (name, value) in env {

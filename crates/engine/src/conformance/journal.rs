@@ -87,7 +87,7 @@ fn whole(run: RunId, plan: Plan) -> Vec<Event> {
         begun(plan),
         EventKind::Intended { steps: vec![step, StepId(4)] },
         EventKind::StepStarted { step },
-        EventKind::StepSucceeded { step, evidence: vec![seen] },
+        EventKind::StepSucceeded { step, evidence: vec![seen], said: vec![ODD.into()] },
         EventKind::StepFailed { step: StepId(4), failure: failure.clone() },
         EventKind::UnwindStarted { cause: failure.clone() },
         EventKind::UndoStarted { step },

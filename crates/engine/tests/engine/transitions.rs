@@ -36,7 +36,7 @@ fn step_events() -> Vec<EventKind> {
     let step = StepId(0);
     vec![
         EventKind::StepStarted { step },
-        EventKind::StepSucceeded { step, evidence: Vec::new() },
+        EventKind::StepSucceeded { step, evidence: Vec::new(), said: Vec::new() },
         EventKind::StepFailed { step, failure: failure() },
         EventKind::UndoStarted { step },
         EventKind::UndoSucceeded { step },
@@ -286,9 +286,10 @@ fn what_nobody_is_known_to_have_done_is_in_the_end_of_a_run_that_was_taken_over(
     let mut seq = 2;
     let mut perform = |state: &mut RunState, steps: &[u32]| {
         for step in steps.iter().map(|step| StepId(*step)) {
-            for kind in
-                [EventKind::StepStarted { step }, EventKind::StepSucceeded { step, evidence: Vec::new() }]
-            {
+            for kind in [
+                EventKind::StepStarted { step },
+                EventKind::StepSucceeded { step, evidence: Vec::new(), said: Vec::new() },
+            ] {
                 state.apply(&event(seq, kind)).unwrap();
                 seq += 1;
             }

@@ -341,6 +341,7 @@ fn project(host: HostId) -> Project {
         verify: None,
         urls: BTreeMap::new(),
         ship: lockgate_model::Ship::default(),
+        hooks: lockgate_model::Hooks::default(),
     };
     let dir = Template::new("/srv/{service}/{slot}").unwrap();
     let slots = SlotDelivery {

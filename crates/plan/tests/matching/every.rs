@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    Gates, HostObserved, Intent, Millis, Recorded, RouterObserved, Slot, SlotObserved, SlotState,
+    Action, Gates, HookMoment, HostObserved, Intent, Millis, Recorded, RouterObserved, Slot, SlotObserved,
+    SlotState,
 };
 use lockgate_plan::Matched;
 
@@ -165,6 +166,41 @@ fn beside_each_other_without_a_router() {
         counted += known_again(&config, worlds().into_iter().step_by(17).map(unrouted));
     }
     assert!(counted > 5_000, "{counted}");
+}
+
+/// A program that runs once is in a plan by the configuration alone, and by what was there before.
+#[test]
+fn with_hooks() {
+    for (config, is_unrouted) in [(Config::new(&["web1"]), false), (Config::new(&["web1"]).unrouted(), true)]
+    {
+        let worlds = worlds().into_iter().step_by(101);
+        let worlds = worlds.map(|seen| if is_unrouted { unrouted(seen) } else { seen });
+        let counted = known_again(&config.with_hooks(), worlds);
+        assert!(counted > 500, "{counted}");
+    }
+    let recreated = [Config::recreate(&["web1"]), Config::recreate(&["web1"]).unrouted()];
+    for (config, is_unrouted) in recreated.into_iter().zip([false, true]) {
+        let worlds = worlds_in_one_place().into_iter().step_by(31);
+        let worlds = worlds.map(|seen| if is_unrouted { unrouted(seen) } else { seen });
+        let counted = known_again(&config.with_hooks(), worlds);
+        assert!(counted > 200, "{counted}");
+    }
+}
+
+/// By another configuration it goes back, and what was begun is ended where it was begun.
+#[test]
+fn a_hook_that_was_changed_meanwhile_is_ended_and_not_run() {
+    let begun = Config::new(&["web1", "web2"]).with_hooks();
+    let seen = on(&[("web1", live(1)), ("web2", live(1))]);
+    let plan = begun.plan(&deploy(2), &seen).unwrap();
+    let mut changed = Config::new(&["web1", "web2"]).with_hooks();
+    if let Some(hook) = &mut changed.service.hooks.before_switch {
+        hook.timeout = Millis(1);
+    }
+    let (back, said) = differs(changed.matched(&[("web1", &plan), ("web2", &plan)], &seen, false));
+    assert!(said[0].contains("action.hook.timeout"), "{said:?}");
+    let ends = Action::EndHook { moment: HookMoment::BeforeSwitch };
+    assert!(undos(&back, &host("web1")).contains(&ends));
 }
 
 #[test]

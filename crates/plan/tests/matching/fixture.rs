@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use lockgate_model::{
     Action, BuiltinRouter, CommandGate, CommandHealth, ComposeLayout, ComposeRuntime, Delivery, Digest,
-    DockerHealth, Environment, EnvironmentName, Failure, Gate, GateKind, GateTarget, Gates, Health, HostId,
-    HostObserved, HttpGate, HttpHealth, Intent, Millis, Observed, Plan, Project, ProjectName, Recorded,
-    Rejection, Release, Router, RouterObserved, Runtime, Sampling, Service, ServiceName, Slot, SlotDelivery,
-    SlotObserved, SlotState, Ssh, StatusRange, Strategy, Tag, Template, Timestamp, Verify, Wave,
-    live_without_router,
+    DockerHealth, Environment, EnvironmentName, Failure, Gate, GateKind, GateTarget, Gates, Health, Hook,
+    Hooks, HostId, HostObserved, HttpGate, HttpHealth, Intent, Millis, Observed, Plan, Project, ProjectName,
+    Recorded, Rejection, Release, Router, RouterObserved, Runtime, Sampling, Service, ServiceName, Slot,
+    SlotDelivery, SlotObserved, SlotState, Ssh, StatusRange, Strategy, Tag, Template, Timestamp, Verify,
+    Wave, live_without_router,
 };
 use lockgate_plan::{Found, Here, Matched, match_run};
 
@@ -65,6 +65,7 @@ impl Config {
             }),
             urls: BTreeMap::new(),
             ship: lockgate_model::Ship::default(),
+            hooks: lockgate_model::Hooks::default(),
         };
         let program = CommandGate {
             argv: ["pytest", "-q", "{tag}"].map(|arg| Template::new(arg).unwrap()).into(),
@@ -103,6 +104,15 @@ impl Config {
             serve: None,
         };
         Config { project, service, environment }
+    }
+
+    /// With a program to run before the switch, and one behind it.
+    pub fn with_hooks(mut self) -> Config {
+        let argv = ["./migrate", "{tag}"].map(|part| Template::new(part).unwrap()).to_vec();
+        let before = Hook { argv, timeout: Millis(60_000), repeat: false, only_warns: false };
+        let after = Hook { only_warns: true, ..before.clone() };
+        self.service.hooks = Hooks { before_switch: Some(before), after_switch: Some(after) };
+        self
     }
 
     /// In one place, behind the built-in router.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lockgate_model::{Action, FailureKind, Gates, Intent, Plan, Provenance, Release};
+use lockgate_model::{Action, FailureKind, Gates, HookMoment, Intent, Plan, Provenance, Release};
 use lockgate_plan::Matched;
 use serde_json::{Value, json};
 
@@ -110,6 +110,16 @@ fn harmless(config: &Config, plan: &Plan) {
                     probed(probe);
                     assert_eq!(verify, &service.verify);
                 }
+                Action::RunHook { hook, moment, release, .. } => {
+                    ours(release);
+                    let hooks = &service.hooks;
+                    let configured = match moment {
+                        HookMoment::BeforeSwitch => &hooks.before_switch,
+                        HookMoment::AfterSwitch => &hooks.after_switch,
+                    };
+                    assert_eq!(Some(hook), configured.as_ref());
+                }
+                Action::EndHook { .. } => {}
                 Action::Drain { deadline, .. } => assert_eq!(*deadline, slots.drain),
                 Action::Stop { grace, .. } => assert_eq!(*grace, slots.stop_grace),
                 Action::Prune { keep } => assert_eq!(*keep, slots.keep_releases),
@@ -390,4 +400,14 @@ fn steps_that_no_plan_of_ours_has_are_refused() {
             "it goes back to blue, which it starts",
         ]
     );
+}
+
+/// A record decides neither which program is run nor in which image.
+#[test]
+fn no_program_of_a_records_own_is_ever_run() {
+    let config = Config::new(&["web1"]).with_hooks();
+    let seen = on(&[("web1", live(1))]);
+    let plan = config.plan(&deploy(2), &seen).unwrap();
+    let ways = still_ours(&config, &plan, &seen);
+    assert!(!ways.iter().any(|way| way.contains("/hook")), "{ways:?}");
 }

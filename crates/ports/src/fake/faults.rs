@@ -50,6 +50,12 @@ pub enum What {
     Start(Slot),
     /// `Runtime::stop`.
     Stop(Slot),
+    /// `OneOffs::begin`; its detail is the moment and the run.
+    BeginOneOff,
+    /// `OneOffs::seen`, `OneOffs::follow`.
+    SeeOneOffs,
+    /// `OneOffs::end`.
+    EndOneOff,
     /// `Runtime::logs`.
     Logs(Slot),
     /// `Runtime::diagnose`.
@@ -100,6 +106,8 @@ impl What {
                 | What::Fetch
                 | What::Start(_)
                 | What::Stop(_)
+                | What::BeginOneOff
+                | What::EndOneOff
                 | What::Prune
                 | What::Switch(_)
                 | What::Withdraw

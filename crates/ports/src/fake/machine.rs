@@ -136,6 +136,8 @@ pub struct Machine {
     pub conflicts: Vec<String>,
     /// What programs leave, by name; others do not exist.
     pub programs: BTreeMap<String, Output>,
+    /// Programs that run once on it, apart from slots.
+    pub one_offs: crate::fake::Programs,
     /// What the router dials.
     pub dial: Option<String>,
     /// What it was last told to serve, where it was told.
@@ -179,6 +181,7 @@ impl Machine {
             slots: BTreeMap::new(),
             conflicts: Vec::new(),
             programs: BTreeMap::new(),
+            one_offs: crate::fake::Programs::default(),
             dial: None,
             routed: None,
             route_version: 0,

@@ -51,7 +51,7 @@ impl FakePorts {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner).is_held()
     }
 
-    async fn call<T: Send + 'static>(
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         what: What,
         detail: impl Into<String>,
@@ -247,6 +247,10 @@ impl Runtime for FakeRuntime {
             Ok(false) => Diagnosis::default(),
             Err(error) => vec![format!("it cannot be looked at: {error}")].into(),
         }
+    }
+
+    fn one_offs(&self) -> Option<&dyn crate::OneOffs> {
+        Some(self)
     }
 
     async fn prune(&self, keep: &[Release]) -> Result<Vec<String>, PortError> {

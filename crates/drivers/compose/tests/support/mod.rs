@@ -257,6 +257,7 @@ impl World {
             verify: None,
             urls: BTreeMap::new(),
             ship: lockgate_model::Ship::default(),
+            hooks: lockgate_model::Hooks::default(),
         }
     }
 

@@ -141,6 +141,7 @@ impl World {
             verify: None,
             urls: BTreeMap::new(),
             ship: lockgate_model::Ship::default(),
+            hooks: lockgate_model::Hooks::default(),
         };
         let runtime = Process::new(ProcessOptions {
             host: host.clone(),

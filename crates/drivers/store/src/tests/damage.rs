@@ -62,7 +62,7 @@ pub(super) fn events(run: RunId, service: &str) -> Vec<Event> {
     let kinds = vec![
         EventKind::RunStarted { plan: Box::new(plan(service)), owner: "lee@laptop".into(), requester: None },
         EventKind::StepStarted { step },
-        EventKind::StepSucceeded { step, evidence },
+        EventKind::StepSucceeded { step, evidence, said: Vec::new() },
         EventKind::StepStarted { step: StepId(4) },
         EventKind::StepFailed { step: StepId(4), failure: failure.clone() },
         EventKind::UnwindStarted { cause: failure.clone() },
