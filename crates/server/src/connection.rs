@@ -23,6 +23,9 @@ use crate::shared::{AnswerBody, Phase, Shared};
 
 /// How long an HTTP/2 connection that was idle for too long may take to leave once it was told goodbye.
 const GOODBYE_SECONDS_MAX: u64 = 2;
+/// How long a connection that has just been made may take to its first request, where this process ends: its client does not
+/// know that, and nobody else has the connection.
+const FIRST_REQUEST_MILLIS_MAX: u64 = 1_000;
 /// How much of a request's body an HTTP/2 connection may send ahead, for one stream and for all. The least there is for all.
 const WINDOW_BYTES: u32 = 65_535;
 /// How much of a response is kept for an HTTP/2 stream whose client does not take it.
@@ -68,6 +71,7 @@ where
     let limit = shared.limits.head_time_max;
     let mut told = false;
     let mut idle = pin!(sleep_until(Instant::now() + limit));
+    let first = Instant::now() + Duration::from_millis(FIRST_REQUEST_MILLIS_MAX);
     loop {
         let now = *phase.borrow_and_update();
         if now == Phase::Aborting {
@@ -75,7 +79,9 @@ where
         }
         // HTTP/2 says goodbye without losing anything, so it does so at once. An idle HTTP/1 connection that is closed may lose
         // a request that is just arriving, so it is closed only when it stays idle.
-        let leaves = now == Phase::Finishing || now == Phase::LameDuck && activity.is_http2.load(Relaxed);
+        let awaited = now == Phase::Finishing && !activity.has_begun() && Instant::now() < first;
+        let leaves =
+            now == Phase::Finishing && !awaited || now == Phase::LameDuck && activity.is_http2.load(Relaxed);
         if leaves && !told {
             told = true;
             connection.as_mut().graceful_shutdown();
@@ -88,6 +94,7 @@ where
                 return;
             }
             () = activity.evicted() => return,
+            () = sleep_until(first), if awaited => {}
             changed = phase.changed() => if changed.is_err() { return },
             () = idle.as_mut() => match activity.idle_since() {
                 None => idle.as_mut().reset(Instant::now() + limit),

@@ -33,6 +33,8 @@ pub(crate) struct Activity {
     pub(crate) peer: Peer,
     /// Requests whose responses are not written yet.
     in_flight: AtomicUsize,
+    /// It has had a request.
+    has_begun: AtomicBool,
     idle_since: Mutex<Instant>,
     pub(crate) is_http2: AtomicBool,
     evicted: CancellationToken,
@@ -81,6 +83,7 @@ impl Places {
         let activity = Arc::new(Activity {
             peer,
             in_flight: AtomicUsize::new(0),
+            has_begun: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
             is_http2: AtomicBool::new(false),
             evicted: CancellationToken::new(),
@@ -138,8 +141,14 @@ impl Activity {
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
+        self.has_begun.store(true, Relaxed);
         self.in_flight.fetch_add(1, Relaxed);
         Busy(self.clone())
+    }
+
+    /// Whether it has had a request.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun.load(Relaxed)
     }
 
     /// Returns when it has to make room.

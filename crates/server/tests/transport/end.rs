@@ -34,6 +34,23 @@ async fn what_is_under_way_is_answered_and_nothing_new_is_taken() {
     stopping.await.unwrap();
 }
 
+/// Its client does not know that the server ends, and could not tell whether its request was heard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_has_just_been_made_has_its_first_request_answered() {
+    let server = start(Setup::default()).await;
+    let mut fresh = server.connect().await;
+    // Accepted after it.
+    let mut idle = server.connect().await;
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(one(&mut idle).await.starts_with("HTTP/1.1 200 "));
+    let stopping = tokio::spawn(server.stop());
+    assert_eq!(rest(&mut idle).await, "", "it ends");
+    fresh.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let answer = rest(&mut fresh).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{answer:?}");
+    stopping.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_never_comes_is_not_waited_for() {
     let server = with_limits(Limits { stop_time_max: Duration::from_millis(100), ..Limits::default() }).await;
