@@ -22,6 +22,7 @@ around_up() {
   # With what shells, Compose and YAML take for something else; the hexadecimal part is what is looked for.
   CANARY=c4nary$(openssl rand -hex 12)
   AWKWARD="$CANARY '\"\\ \$HOME #x"
+  SLACK_HOOK=http://127.0.0.1:$SLACK/services/T000/B000/$CANARY-slack
   REGISTRY_PASSWORD=$(openssl rand -hex 12)
   htpasswd_file "$WORK/htpasswd" "$REGISTRY_USER" <<<"$REGISTRY_PASSWORD"
   registry_up "${REGISTRY##*:}" "$WORK/registry" "$WORK/htpasswd"
@@ -70,11 +71,11 @@ guide_file() {
   sed -n "\\|^# ${1//./\\.}\$|,/^\`\`\`\$/p" "$GUIDE" | sed '$d' | here
 }
 
-# What the guide says, as it is called here.
+# What the guide says, as it is called here. Secrets are filled in by the shell, so that they are in no command line of ours.
 here() {
   sed -e "s|registry\.example\.com|$REGISTRY|g; s|\"80:8000\"|\"127.0.0.1:$APP:8000\"|g; s|/opt/|$ON_DROPLET/opt/|g" \
     -e "s|ssh-keyscan |ssh-keyscan -p $SSH_PORT |g; s|203\.0\.113\.7|127.0.0.1|g; s|~/\.ssh/id_ed25519|$WORK/ssh/id|g" \
-    -e "s|https://hooks\.slack\.com/services/…|http://127.0.0.1:$SLACK/services/T000/B000/$CANARY-slack|g" \
+    -e "s|https://hooks\.slack\.com/services/…|\$SLACK_HOOK|g" \
     -e "s|\"python manage.py migrate\"|\"/app --help\"|" \
     -e "s|DOCKER_PASSWORD=…|DOCKER_PASSWORD=\$REGISTRY_PASSWORD|g; s|SECRET_KEY=…|SECRET_KEY=\$AWKWARD|g"
 }
@@ -95,7 +96,7 @@ expect_live() { assert_eq "what is live" "$1" "$(live)"; }
 
 # manifest TAG: the digest that the registry has for it; nothing where it has none.
 manifest() {
-  curl -s --max-time 5 -o /dev/null -u "$REGISTRY_USER:$REGISTRY_PASSWORD" -w '%header{docker-content-digest}' \
+  curl -s --max-time 5 -o /dev/null -K <(printf 'user = "%s:%s"\n' "$REGISTRY_USER" "$REGISTRY_PASSWORD") -w '%header{docker-content-digest}' \
     -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' -H 'Accept: application/vnd.oci.image.manifest.v1+json' \
     -H 'Accept: application/vnd.oci.image.index.v1+json' "http://$REGISTRY/v2/acme/monarch/manifests/$1"
 }
