@@ -133,12 +133,12 @@ pub use serve::{
     Endpoint, EndpointPath, InvalidTagTemplate, ListenAt, SIGNING_SECRET_BYTES_MIN, Serve, TagTemplate,
     TlsFiles,
 };
-pub use ship::{Build, BuildTool, ImageTag, InvalidImageTag, Ship, TagVars, Test};
-pub use shipped::{Job, ShipEvent, ShipLine};
 pub use setup::{
     HostFolder, HostSetUp, HostSetup, HostSetupLine, HostUpload, PATIENCE_DEFAULT, SetupHeadway, SetupItem,
     SetupKind, SetupLine, SetupState,
 };
+pub use ship::{Build, BuildTool, ImageTag, InvalidImageTag, Ship, TagVars, Test};
+pub use shipped::{Job, ShipEvent, ShipLine};
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use state_file::{NOTES_CHARS_MAX, StateFile, StateWord};

@@ -60,8 +60,7 @@ impl BeforeDeployment {
     ) -> Result<Option<Self>, CliError> {
         let Some(slots) = environment.slots() else { return Ok(None) };
         let Some(setup) = slots.setup.as_deref() else { return Ok(None) };
-        let wants =
-            HostsWant { project: &context.project, environment, slots, setup, overwrite_env: false };
+        let wants = HostsWant { project: &context.project, environment, slots, setup, overwrite_env: false };
         let hosts = lookup::hosts(environment, [])?.into_iter().filter(|id| !skipped.contains(id));
         let sites = hosts.map(|id| site(context, &wants, &id)).collect::<Result<_, _>>()?;
         Ok(Some(Self { sites }))
@@ -134,12 +133,7 @@ impl Site {
         }
     }
 
-    async fn set_up(
-        &self,
-        look: Look,
-        began: Instant,
-        told: &Progress<'_>,
-    ) -> HostSetUp {
+    async fn set_up(&self, look: Look, began: Instant, told: &Progress<'_>) -> HostSetUp {
         let host = self.host.as_ref();
         let made = async {
             let plan = match look {
