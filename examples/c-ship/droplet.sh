@@ -3,8 +3,9 @@
 # of an app. Sourced by `run`, which sets $WORK.
 
 readonly GUIDE=$LOCKGATE_ROOT/docs/ship.md
-# Below it is what the droplet has in `/`.
+# Below it is what the droplet has in `/`, as this machine sees it, and as the droplet itself does.
 readonly DROPLET=$WORK/droplet
+ON_DROPLET=$DROPLET
 readonly REPOSITORY=$WORK/repository
 readonly REGISTRY_USER=ci
 readonly CONTAINER=monarch
@@ -71,9 +72,10 @@ guide_file() {
 
 # What the guide says, as it is called here.
 here() {
-  sed -e "s|registry\.example\.com|$REGISTRY|g; s|\"80:8000\"|\"127.0.0.1:$APP:8000\"|g; s|/opt/|$DROPLET/opt/|g" \
+  sed -e "s|registry\.example\.com|$REGISTRY|g; s|\"80:8000\"|\"127.0.0.1:$APP:8000\"|g; s|/opt/|$ON_DROPLET/opt/|g" \
     -e "s|ssh-keyscan |ssh-keyscan -p $SSH_PORT |g; s|203\.0\.113\.7|127.0.0.1|g; s|~/\.ssh/id_ed25519|$WORK/ssh/id|g" \
     -e "s|https://hooks\.slack\.com/services/…|http://127.0.0.1:$SLACK/services/T000/B000/$CANARY-slack|g" \
+    -e "s|\"python manage.py migrate\"|\"/app --help\"|" \
     -e "s|DOCKER_PASSWORD=…|DOCKER_PASSWORD=\$REGISTRY_PASSWORD|g; s|SECRET_KEY=…|SECRET_KEY=\$AWKWARD|g"
 }
 
@@ -116,5 +118,5 @@ watch_processes() {
 
 # holding TEXT: the files below $WORK that have it in them, beside what this script keeps itself.
 holding() {
-  (cd "$WORK" && grep -raFl -e "$1" . --exclude=canary --exclude-dir=ssh | sed 's|^\./||' | sort | xargs)
+  (cd "$WORK" && grep -raFl -e "$1" . --exclude=canary --exclude-dir=ssh --exclude-dir=layer | sed 's|^\./||' | sort | xargs)
 }

@@ -116,11 +116,8 @@ impl Asked<'_> {
             (Some(mark), Some(content)) => match self.look(one_offs).await? {
                 Some(OneOffState::Runs | OneOffState::Ended(_)) => Marked { mark, content },
                 // Its program has not begun, and once it is removed nobody can have it begin.
-                Some(OneOffState::Made) => {
-                    one_offs.end(self.id(), Millis::from_secs(END_GRACE_SECONDS)).await?;
-                    self.begin(ports, one_offs, Some(content), now).await?
-                }
-                None if self.hook.repeat => self.begin(ports, one_offs, Some(content), now).await?,
+                Some(OneOffState::Made) => self.begin_anew(ports, one_offs, content, now).await?,
+                None if self.hook.repeat => self.begin_anew(ports, one_offs, content, now).await?,
                 None => return Err(self.lost(&mark)),
             },
             (Some(mark), None) => return Err(self.lost(&mark)),
@@ -169,6 +166,18 @@ impl Asked<'_> {
             Failure { message: format!("{} was not begun: {}", self.moment, failure.message), ..failure }
         })?;
         Ok(Marked { mark, content })
+    }
+
+    /// What is left of the former attempt goes first: where it has vanished without a word a runtime may still have its files.
+    async fn begin_anew(
+        &self,
+        ports: &HostPorts,
+        one_offs: &dyn OneOffs,
+        before: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Marked, Failure> {
+        one_offs.end(self.id(), Millis::from_secs(END_GRACE_SECONDS)).await?;
+        self.begin(ports, one_offs, Some(before), now).await
     }
 
     fn argv(&self) -> Result<Vec<String>, Failure> {

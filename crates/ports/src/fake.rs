@@ -11,6 +11,7 @@ mod machine;
 mod one_off;
 mod outside;
 mod ports;
+mod programs;
 mod registry;
 mod shipping;
 mod store;
@@ -18,9 +19,9 @@ mod stream;
 
 pub use faults::{Call, Fate, Faults, NoFaults, What};
 pub use machine::{App, Artifact, Behaviour, Catalogue, Dropped, Life, Machine, SharedMachine, shared};
-pub use one_off::{Program, Programs};
 pub use outside::{FakeGate, FakeNotifier, FakeProber, FakeRunner};
 pub use ports::{FakeHost, FakePorts, FakeRouter, FakeRuntime};
+pub use programs::{Program, Programs};
 pub use registry::FakeRegistry;
 pub use shipping::{FakeBuilder, FakeGit};
 pub use store::{Dies, FakeStore, Lie, StoreDay};

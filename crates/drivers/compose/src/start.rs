@@ -64,7 +64,7 @@ impl Compose {
             true => !running.contains(&one.summary.id),
             false => cut_off || cli.is_v1() || !is_in(one, &place),
         });
-        try_join_all(in_the_way.map(|one| self.remove(one))).await?;
+        try_join_all(in_the_way.map(|one| self.remove_held(one))).await?;
         let volumes = if keep { Recreates::Nothing } else { Recreates::WithVolumes };
         let env = self.interpolation(slot, Some(release.tag.as_str()));
         let hidden = own.iter().flat_map(|own| own.set.values()).chain(self.service.env.values());
@@ -79,7 +79,7 @@ impl Compose {
                 return Err(error);
             }
             for one in &late {
-                self.remove(one).await?;
+                self.remove_held(one).await?;
             }
             self.cli.up(&place, &overlay, &env, &secrets, Recreates::WithVolumes).await?;
         }
@@ -185,7 +185,7 @@ impl Compose {
 
     /// A Compose that was cut off has its last request still on the way: what was created a moment ago may run now, so a
     /// refusal because of that is answered by stopping it, once more or twice.
-    async fn remove(&self, held: &Held) -> Result<(), PortError> {
+    async fn remove_held(&self, held: &Held) -> Result<(), PortError> {
         let mut runs = held.runs();
         for attempt in 1..=REMOVE_ATTEMPTS_MAX {
             if runs {
