@@ -1,5 +1,6 @@
 //! Programs on this machine.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 use lockgate_ports::{Command, CommandRunner, Ended, LineSink, Lines, Output, PortError, Tail};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::Child;
 
 use crate::ending::{Ending, KILL_GRACE_SECONDS, Under};
@@ -79,6 +81,8 @@ struct Running {
     group: Pid,
     /// Counts what was dropped and has not ended.
     ending: Ending,
+    /// Its outputs once more: where nobody reads them any more, what says something while it tidies up would die of that.
+    outputs: Vec<OwnedFd>,
 }
 
 impl Running {
@@ -105,7 +109,10 @@ impl Running {
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw)
             .ok_or_else(|| PortError::other(format!("{program} has no process id")))?;
-        Ok(Running { child: Some(child), group, ending })
+        let outputs = [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)];
+        let outputs = outputs.into_iter().flatten().map(|output| output.try_clone_to_owned());
+        let outputs = outputs.collect::<std::io::Result<_>>()?;
+        Ok(Running { child: Some(child), group, ending, outputs })
     }
 
     async fn finish(&mut self, stdin: &[u8]) -> std::io::Result<Output> {
@@ -208,6 +215,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let group = Doomed { group: self.group, _under: self.ending.begin() };
+        let outputs = std::mem::take(&mut self.outputs);
         signal(self.group, Signal::TERM);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
@@ -219,6 +227,12 @@ impl Drop for Running {
                     }
                     ended
                 };
+                let gone = async {
+                    tokio::select! {
+                        ended = gone => ended,
+                        never = read_away(outputs) => match never {},
+                    }
+                };
                 let ended = tokio::time::timeout(Duration::from_secs(KILL_GRACE_SECONDS), gone).await;
                 tracing::debug!(
                     group = group.group.as_raw_nonzero().get(),
@@ -227,6 +241,27 @@ impl Drop for Running {
                 );
             });
         }
+    }
+}
+
+/// Reads what nobody wants to know any more.
+async fn read_away(outputs: Vec<OwnedFd>) -> std::convert::Infallible {
+    let each = outputs.into_iter().filter_map(|output| Receiver::from_owned_fd(output).ok());
+    let all = each.map(|mut output| async move {
+        // An output that cannot be read is as good as one that has ended.
+        drop(tokio::io::copy(&mut output, &mut tokio::io::sink()).await);
+    });
+    let reading: Vec<_> = all.map(tokio::spawn).collect();
+    let _all = Reading(reading);
+    std::future::pending().await
+}
+
+/// Ended when this is dropped.
+struct Reading(Vec<tokio::task::JoinHandle<()>>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 
