@@ -304,7 +304,7 @@ fn where_a_release_comes_from_is_in_a_plan_where_it_is_kept_and_is_believed_with
     assert_eq!(plan.release, shipped);
     for (_, _, step) in plan.steps() {
         let text = serde_json::to_string(&step.action).unwrap();
-        let is_kept = matches!(&step.action, Action::Record { .. });
+        let is_kept = matches!(&step.action, Action::Record { release: Some(_), .. });
         assert_eq!(text.contains("Say hello"), is_kept, "{text}");
     }
     let long = serde_json::to_string(&plan).unwrap().replace("Say hello", &"x".repeat(9_000));
