@@ -160,7 +160,7 @@ impl Mailbox {
 fn mail_goes_to_a_server_whose_certificate_is_trusted_and_of_ends_in_this_environment_alone() {
     let project = Project::new();
     let Some(mailbox) = Mailbox::start(&project) else { return };
-    let config = project.path("lockgate.yaml");
+    let config = project.path("m1/lockgate.yaml");
     let told = |smtp: &str, of: &str| {
         format!(
             "notify:\n  - email: {{ smtp: \"{smtp}\", from: \"Deploys <d@example.com>\", to: [t@example.com] }}\n    on: [success]\n    environments: [{of}]\n"
