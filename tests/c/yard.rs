@@ -51,7 +51,9 @@ impl Yard {
     /// `None`, said so, where a part is missing. The first commit is there, and nothing is live.
     pub fn start(setup: &Setup) -> Option<Yard> {
         let scene = Scene::start_in("tests/c", "yard.sh", &[], &["git", "htpasswd"])?;
-        let folder = tempfile::tempdir().unwrap();
+        // What Compose calls after its folder is found by the project's name, and removed by it.
+        let prefix = format!("{}-", scene.text("project"));
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         let registry = scene.text(if setup.private { "private" } else { "registry" }).to_owned();
         let port = u16::try_from(scene.told["port"].as_u64().unwrap()).unwrap();
         let yard = Yard { port, registry, scene, folder };

@@ -146,11 +146,12 @@ fn told(error: &lettre::transport::smtp::Error, host: &str) -> PortError {
             _ => PortError::other(said).hint("the server does not want this mail: see its log"),
         };
     }
-    let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
+    let causes = causes(error);
+    let cause = causes.last().map(ToString::to_string).unwrap_or_default();
     if error.is_timeout() {
         return PortError::timed_out(format!("{host} does not answer"));
     }
-    if error.is_tls() {
+    if error.is_tls() || causes.iter().any(|cause| cause.is::<rustls::Error>()) {
         let hint = "`smtps://` is TLS from the first byte on, `smtp://` STARTTLS; the certificate must be one that this machine trusts";
         return PortError::new(FailureKind::Refused, format!("no encrypted connection to {host}: {cause}"))
             .hint(hint);
