@@ -55,6 +55,7 @@ mod state;
 mod state_file;
 mod status_line;
 mod status_word;
+mod tag_pieces;
 mod template;
 mod token;
 mod told;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::tag_pieces::{self, NoDigits, Piece, SHA_DIGITS, pieces};
 use crate::{EnvironmentName, InvalidName, Millis, Secret, ServiceName, Tag, Template};
 
 /// Paths that are the server's own, and those that begin with one of them and `/`.
@@ -13,10 +14,6 @@ const OWN_PATHS: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/runs", "/open
 pub const SIGNING_SECRET_BYTES_MIN: usize = 16;
 /// Longest path, without its first `/`.
 const PATH_CHARS_MAX: usize = 100;
-/// Digits of a full commit id (SHA-1 in hexadecimal).
-const SHA_DIGITS: usize = 40;
-/// Fewest digits that a tag may have of a commit: what `git` and CI shorten to. Fewer are soon two commits'.
-const SHA_DIGITS_MIN: usize = 7;
 /// The one placeholder of a [`TagTemplate`].
 const HOLE: &str = "image_sha";
 
@@ -174,17 +171,12 @@ impl TagTemplate {
     /// # Errors
     /// [`InvalidTagTemplate`]: it has no `{image_sha}`, another placeholder, or would make no tag.
     pub fn new(text: &str) -> Result<Self, InvalidTagTemplate> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, hole)) = rest.split_once('{') {
-            let Some((hole, behind)) = hole.split_once('}') else {
-                return Err(InvalidTagTemplate("it has a `{` without `}`"));
-            };
-            parts.extend((!before.is_empty()).then(|| Part::Text(before.to_owned())));
-            parts.push(Part::Sha(digits(hole)?));
-            rest = behind;
-        }
-        parts.extend((!rest.is_empty()).then(|| Part::Text(rest.to_owned())));
+        let part = |piece| match piece {
+            Piece::Text(text) => Ok(Part::Text(text.to_owned())),
+            Piece::Hole(hole) => digits(hole).map(Part::Sha),
+        };
+        let pieces = pieces(text).map_err(InvalidTagTemplate)?.into_iter();
+        let parts = pieces.map(part).collect::<Result<Vec<_>, _>>()?;
         if !parts.iter().any(|part| matches!(part, Part::Sha(_))) {
             return Err(InvalidTagTemplate("without `{image_sha}` every commit would have the same tag"));
         }
@@ -204,7 +196,7 @@ impl TagTemplate {
         for part in &self.parts {
             tag.push_str(match part {
                 Part::Text(text) => text,
-                Part::Sha(digits) => sha.get(..*digits).unwrap_or(sha),
+                Part::Sha(digits) => tag_pieces::first(sha, *digits),
             });
         }
         Tag::new(tag)
@@ -222,15 +214,12 @@ fn digits(hole: &str) -> Result<usize, InvalidTagTemplate> {
     let unknown = InvalidTagTemplate(
         "the one placeholder is `{image_sha}`, or `{image_sha:.8}` for its first 8 digits",
     );
-    let Some(precision) = hole.strip_prefix(HOLE) else { return Err(unknown) };
-    if precision.is_empty() {
-        return Ok(SHA_DIGITS);
-    }
-    let Some(count) = precision.strip_prefix(":.") else { return Err(unknown) };
-    let is_number = (1..=2).contains(&count.len()) && count.bytes().all(|b| b.is_ascii_digit());
-    match count.parse() {
-        Ok(count) if is_number && (SHA_DIGITS_MIN..=SHA_DIGITS).contains(&count) => Ok(count),
-        _ => Err(InvalidTagTemplate("a commit is shortened to 7 to 40 digits, as in `{image_sha:.8}`")),
+    match hole.strip_prefix(HOLE).map_or(Err(NoDigits::Unknown), tag_pieces::digits) {
+        Ok(digits) => Ok(digits),
+        Err(NoDigits::Unknown) => Err(unknown),
+        Err(NoDigits::Count) => {
+            Err(InvalidTagTemplate("a commit is shortened to 7 to 40 digits, as in `{image_sha:.8}`"))
+        }
     }
 }
 

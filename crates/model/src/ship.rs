@@ -4,12 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::tag_pieces::{self, NoDigits, Piece, SHA_DIGITS, pieces};
 use crate::{CommitSha, Millis, Secret, Tag};
-
-/// Hex digits of a commit's name.
-const SHA_DIGITS: usize = 40;
-/// Fewest digits that a tag may have of a commit: fewer are soon two commits'.
-const SHA_DIGITS_MIN: usize = 7;
 
 /// What a service is shipped with. By default its tests are none, and its image is built from the project's folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,17 +131,8 @@ impl ImageTag {
     /// # Errors
     /// [`InvalidImageTag`]: a placeholder that there is not, or text that no tag may have.
     pub fn new(text: &str) -> Result<Self, InvalidImageTag> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, hole)) = rest.split_once('{') {
-            let Some((hole, behind)) = hole.split_once('}') else {
-                return Err(InvalidImageTag("it has a `{` without `}`"));
-            };
-            parts.extend((!before.is_empty()).then(|| Part::Text(before.to_owned())));
-            parts.push(part(hole)?);
-            rest = behind;
-        }
-        parts.extend((!rest.is_empty()).then(|| Part::Text(rest.to_owned())));
+        let pieces = pieces(text).map_err(InvalidImageTag)?.into_iter();
+        let parts = pieces.map(part).collect::<Result<Vec<_>, _>>()?;
         let template = Self { text: text.to_owned(), parts };
         let sample = "0".repeat(SHA_DIGITS);
         let whole = template.filled(&sample, Some("main"), Some("v1"));
@@ -192,7 +179,7 @@ impl ImageTag {
         for part in &self.parts {
             match part {
                 Part::Text(text) => tag.push_str(text),
-                Part::Sha(digits) => tag.push_str(sha.get(..*digits).unwrap_or(sha)),
+                Part::Sha(digits) => tag.push_str(tag_pieces::first(sha, *digits)),
                 Part::Branch => tag.push_str(&legal(branch?)),
                 Part::GitTag => tag.push_str(&legal(git_tag?)),
             }
@@ -201,18 +188,17 @@ impl ImageTag {
     }
 }
 
-fn part(hole: &str) -> Result<Part, InvalidImageTag> {
-    match hole {
-        "sha" => return Ok(Part::Sha(SHA_DIGITS)),
-        "branch" => return Ok(Part::Branch),
-        "git_tag" => return Ok(Part::GitTag),
-        _ => {}
-    }
-    let digits = hole.strip_prefix("sha:.").and_then(|digits| digits.parse::<usize>().ok());
-    match digits {
-        Some(digits) if (SHA_DIGITS_MIN..=SHA_DIGITS).contains(&digits) => Ok(Part::Sha(digits)),
-        Some(_) => Err(InvalidImageTag("`{sha:.N}` has 7 to 40 digits")),
-        None => {
+fn part(piece: Piece<'_>) -> Result<Part, InvalidImageTag> {
+    let hole = match piece {
+        Piece::Text(text) => return Ok(Part::Text(text.to_owned())),
+        Piece::Hole("branch") => return Ok(Part::Branch),
+        Piece::Hole("git_tag") => return Ok(Part::GitTag),
+        Piece::Hole(hole) => hole,
+    };
+    match hole.strip_prefix("sha").map_or(Err(NoDigits::Unknown), tag_pieces::digits) {
+        Ok(digits) => Ok(Part::Sha(digits)),
+        Err(NoDigits::Count) => Err(InvalidImageTag("`{sha:.N}` has 7 to 40 digits")),
+        Err(NoDigits::Unknown) => {
             Err(InvalidImageTag("known placeholders are `{sha}`, `{sha:.8}`, `{branch}` and `{git_tag}`"))
         }
     }
@@ -269,6 +255,7 @@ mod tests {
         for (text, reason) in [
             ("{tag}", "known placeholders are"),
             ("{sha:.6}", "7 to 40 digits"),
+            ("{sha:.+8}", "7 to 40 digits"),
             ("{sha:8}", "known placeholders are"),
             ("{sha", "without `}`"),
             ("a b", "only letters"),
