@@ -13,10 +13,10 @@ macro_rules! with_lib {
 pub(crate) const LOOK: &str = with_lib!("sh/look.sh");
 pub(crate) const LAUNCH: &str = with_lib!("sh/leftovers.sh", "sh/launch.sh");
 pub(crate) const LEFTOVERS: &str = with_lib!("sh/leftovers.sh");
-pub(crate) const LAUNCHER: &str = include_str!("sh/launcher.sh");
+pub(crate) const LAUNCHER: &str = concat!(include_str!("sh/who.sh"), include_str!("sh/launcher.sh"));
 pub(crate) const STOP: &str = with_lib!("sh/wait.sh", "sh/stop.sh");
 pub(crate) const ONE_OFF: &str = with_lib!("sh/one_off.sh");
-pub(crate) const KEEPER: &str = include_str!("sh/keeper.sh");
+pub(crate) const KEEPER: &str = concat!(include_str!("sh/who.sh"), include_str!("sh/keeper.sh"));
 pub(crate) const ONE_OFFS: &str = with_lib!("sh/one_offs.sh");
 pub(crate) const FOLLOW: &str = with_lib!("sh/follow.sh");
 pub(crate) const END_ONE_OFF: &str = with_lib!("sh/wait.sh", "sh/end_one_off.sh");
