@@ -73,8 +73,11 @@ impl Watch<'_> {
     /// # Errors
     /// `Unhealthy` when it does not.
     pub(crate) async fn look_again(&self) -> Result<(), Failure> {
-        self.look_once().await?;
-        self.is_well(Duration::ZERO).await
+        match self.running().await {
+            Ok(None) => Err(self.unhealthy("it does not run", Instant::now()).await),
+            Ok(Some(running)) => self.is_well(Duration::ZERO, Answers::of(&running)).await,
+            Err(_) => Ok(()),
+        }
     }
 
     /// Whether the heir still runs, asked once. A host that does not say is no reason to end.
@@ -94,7 +97,7 @@ impl Watch<'_> {
             return self.look_once().await;
         }
         let silence = Duration::from_secs(SILENCE_SECONDS_MAX);
-        let (routed, well) = tokio::join!(self.is_routed_at_last(), self.is_well(silence));
+        let (routed, well) = tokio::join!(self.is_routed_at_last(), self.is_well(silence, None));
         routed.and(well)
     }
 
@@ -137,9 +140,10 @@ impl Watch<'_> {
         }
     }
 
-    /// A host that does not answer is waited for, up to `silence`, and nothing is known then.
-    async fn is_well(&self, silence: Duration) -> Result<(), Failure> {
-        let (start, mut missed, mut known) = (Instant::now(), Misses::default(), None);
+    /// A host that does not answer is waited for, up to `silence`, and nothing is known then. `known`: where the heir was seen
+    /// just now; `None`: it is looked for.
+    async fn is_well(&self, silence: Duration, mut known: Option<Answers>) -> Result<(), Failure> {
+        let (start, mut missed) = (Instant::now(), Misses::default());
         loop {
             let (seen, is_gone) = match self.look(&mut known).await {
                 Heir::Well => return Ok(()),
