@@ -7,14 +7,25 @@ use crate::live::{Live, Seen};
 use crate::watched::Watched;
 use crate::{Asked, Parts, PushRange};
 
-/// Hex digits of a commit that people are told.
-const SHOWN_DIGITS: usize = 7;
-
 /// The answer, with its reason for people.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Ship(String),
+    Ship {
+        why: String,
+        /// Since which commit. `None`: that is not known.
+        since: Option<CommitSha>,
+    },
     Skip(String),
+}
+
+impl Verdict {
+    fn ship(why: impl Into<String>) -> Self {
+        Self::Ship { why: why.into(), since: None }
+    }
+
+    fn since(commit: &CommitSha, why: String) -> Self {
+        Self::Ship { why, since: Some(commit.clone()) }
+    }
 }
 
 /// What has changed since some commit, as far as it counts.
@@ -50,10 +61,12 @@ async fn by_live<'p>(
     seen: Seen<'p>,
 ) -> Result<Verdict, Refusal> {
     let (since, live) = since_live(parts, head, watched, seen).await?;
-    let shown = live.as_ref().map(|live| live.first(SHOWN_DIGITS)).unwrap_or_default();
+    let shown = live.as_ref().map(|live| live.short()).unwrap_or_default();
     Ok(match since {
-        Since::Unknown(why) => Verdict::Ship(why),
-        Since::File(file) => Verdict::Ship(format!("{file} has changed since {shown}, which is live")),
+        Since::Unknown(why) => Verdict::Ship { why, since: live },
+        Since::File(file) => {
+            Verdict::Ship { why: format!("{file} has changed since {shown}, which is live"), since: live }
+        }
         Since::Nothing if live.as_ref() == Some(&head.commit) => {
             Verdict::Skip(format!("{shown} is live already"))
         }
@@ -84,17 +97,17 @@ async fn pushed(
     watched: &Watched,
 ) -> Result<Verdict, Refusal> {
     if range.after != head.commit {
-        let shown = head.commit.first(SHOWN_DIGITS);
-        return Ok(Verdict::Ship(format!("{shown} is checked out, and that is not the push's last commit")));
+        let shown = head.commit.short();
+        return Ok(Verdict::ship(format!("{shown} is checked out, and that is not the push's last commit")));
     }
     let Some(before) = &range.before else {
-        return Ok(Verdict::Ship("the branch is new".to_owned()));
+        return Ok(Verdict::ship("the branch is new"));
     };
-    let shown = before.first(SHOWN_DIGITS);
+    let shown = before.short();
     match since(parts, before, head, watched).await? {
-        Since::Unknown(why) => return Ok(Verdict::Ship(why)),
+        Since::Unknown(why) => return Ok(Verdict::since(before, why)),
         Since::File(file) => {
-            return Ok(Verdict::Ship(format!("{file} has changed since {shown}, the push before")));
+            return Ok(Verdict::since(before, format!("{file} has changed since {shown}, the push before")));
         }
         Since::Nothing => {}
     }
@@ -103,8 +116,8 @@ async fn pushed(
     if asked.job.is_none()
         && let (Since::File(file), Some(live)) = since_live(parts, head, watched, Seen::Unasked).await?
     {
-        let live = live.first(SHOWN_DIGITS);
-        return Ok(Verdict::Ship(format!("{file} has changed since {live}, which is live still")));
+        let shown = live.short();
+        return Ok(Verdict::since(&live, format!("{file} has changed since {shown}, which is live still")));
     }
     Ok(Verdict::Skip(format!("nothing that counts has changed since {shown}, the push before")))
 }
@@ -125,7 +138,7 @@ async fn since(
         },
         Changed::TooMany => Since::Unknown("more files have changed than are looked at".to_owned()),
         Changed::Missing(commit) => {
-            let missing = commit.first(SHOWN_DIGITS);
+            let missing = commit.short();
             let why = match head.is_shallow {
                 true => {
                     ", for it is a shallow one (`fetch-depth: 0` or `git fetch --unshallow` gets the rest)"

@@ -83,13 +83,25 @@ impl Image<'_, '_> {
                 None
             }
         };
-        let provenance = Provenance {
-            builder: Some(format!("{}, {}", self.parts.builder.name(), self.parts.owner)),
-            built_at: Some(built_at),
-            ..of_commit(self.head)
-        };
-        let artifact = Artifact { digest, commit: Some(self.revision()), provenance: provenance.told() };
+        let of_commit = self.of_commit();
+        let provenance =
+            Provenance { builder: Some(self.built_by()), built_at: Some(built_at), ..of_commit.provenance };
+        let artifact = Artifact { digest, provenance: provenance.told(), ..of_commit };
         Ok(Ready { tag: self.tag.clone(), artifact })
+    }
+
+    /// What is known of it before it is built.
+    pub(crate) fn of_commit(&self) -> Artifact {
+        Artifact {
+            commit: Some(self.revision()),
+            provenance: of_commit(self.head).told(),
+            ..Artifact::default()
+        }
+    }
+
+    /// With what, and by whom.
+    fn built_by(&self) -> String {
+        format!("{}, {}", self.parts.builder.name(), self.parts.owner)
     }
 
     /// The commit, or what says that it is not quite that.
@@ -235,8 +247,12 @@ pub(crate) async fn find(parts: &Parts<'_>, head: &Head, tag: &Tag) -> Result<Re
         }
         None => None,
     };
-    let artifact =
-        Artifact { digest, commit: Some(head.commit.to_string()), provenance: of_commit(head).told() };
+    let artifact = Artifact {
+        digest,
+        commit: Some(head.commit.to_string()),
+        provenance: of_commit(head).told(),
+        ..Artifact::default()
+    };
     Ok(Ready { tag: tag.clone(), artifact })
 }
 

@@ -268,10 +268,39 @@ async fn nothing_begins_after_a_job_that_has_failed_and_no_secret_is_told() {
 }
 
 #[tokio::test]
+async fn a_job_that_failed_says_of_which_commit_and_since_which() {
+    let mut yard = Yard::with("    test: \"exit 1\"\n");
+    let stopped = yard.all().await.unwrap_err();
+    let artifact = stopped.artifact.unwrap();
+    assert_eq!((stopped.since, artifact.commit.as_deref()), (Some(sha(LIVE)), Some(HEAD)));
+    assert_eq!(artifact.provenance.change().as_deref(), Some("Say hello (Kim)"));
+    assert_eq!((&artifact.digest, &artifact.provenance.builder), (&None, &None), "nothing was built");
+
+    let before = "1111111111111111111111111111111111111111";
+    let pushed = Some(PushRange { before: Some(sha(before)), after: sha(HEAD) });
+    let stopped = yard.ship(&Asked { pushed, ..Asked::default() }).await.unwrap_err();
+    assert_eq!(stopped.since, Some(sha(before)));
+    let stopped = yard.ship(&Asked { force: true, ..Asked::default() }).await.unwrap_err();
+    assert_eq!(stopped.since, None, "nobody looked");
+
+    yard.head().unclean = vec!["src/app.py".into()];
+    let stopped = yard.ship(&Asked { allow_dirty: true, ..Asked::default() }).await.unwrap_err();
+    assert_eq!(stopped.artifact.unwrap().commit, Some(format!("{HEAD}-dirty")));
+    let stopped = yard.all().await.unwrap_err();
+    assert_eq!((stopped.job, stopped.artifact), (None, None), "it was before any job");
+}
+
+#[tokio::test]
 async fn a_test_that_may_fail_is_remembered_and_one_that_takes_too_long_has_failed() {
     let yard = Yard::with("    test: { run: \"exit 1\", allow_failure: true }\n");
     let Ok(Shipped::Deploy { allowed, .. }) = yard.all().await else { panic!("{:?}", yard.told()) };
     assert!(allowed[0].message.contains("exit code 1"), "{allowed:?}");
+    // Whoever is told of the deployment is told of it too.
+    assert_eq!(ready(yard.all().await).artifact.allowed, allowed);
+    let mut yard = Yard::with("    test: { run: \"exit 1\", allow_failure: true }\n");
+    yard.builder.builds = Err(PortError::other("no such base").hint("write another"));
+    let Err(Stopped { artifact: Some(artifact), .. }) = yard.all().await else { panic!("it is built") };
+    assert_eq!(artifact.allowed.len(), 1, "{artifact:?}");
 
     let yard = Yard::with("    test: { run: \"sleep 30\", timeout: 1s }\n");
     let (job, kind, _) = failed(yard.all().await);

@@ -5,7 +5,7 @@ use lockgate_local::Local;
 use lockgate_model::{
     Aim, Environment, Failure, FailureKind, Gates, Job, Refusal, Service, ShipEvent, ShipLine, Want,
 };
-use lockgate_orchestrator::{InProcess, Orchestrator};
+use lockgate_orchestrator::{InProcess, Orchestrator, Unbegun};
 use lockgate_ship::{Asked, Parts, Ready, Shipped, Stopped, Voice};
 
 use super::follow::Signals;
@@ -58,7 +58,8 @@ pub async fn run(context: &Context<'_>, args: &args::Ship) -> Result<Exit, CliEr
                 && let Err(failure) = made_ready(context, hosts).await
             {
                 if is_news(&&failure) {
-                    context.working().tell_unbegun(&want, failure.clone()).await?;
+                    let unbegun = Unbegun::from(failure.clone());
+                    context.working().tell_unbegun(&want, &context.requester(), unbegun).await?;
                 }
                 return Err(failure.into());
             }
@@ -77,15 +78,25 @@ pub async fn run(context: &Context<'_>, args: &args::Ship) -> Result<Exit, CliEr
             if let Some(logs) = deck.logs() {
                 context.output.say(&format!("all that was said is in {logs}"));
             }
-            if let (Some(_), Some(tag)) = (stopped.job, stopped.tag)
-                && let Some(failure) = stopped.refusal.failure().filter(is_news)
-            {
-                let want = Want::deploy(service.name.clone(), tag).in_environment(environment.name.clone());
-                context.working().tell_unbegun(&want, failure.clone()).await?;
-            }
+            tell_stopped(context, (service, environment), &stopped).await?;
             Err((*stopped.refusal).into())
         }
     }
+}
+
+/// People are told of a job that failed.
+async fn tell_stopped(
+    context: &Context<'_>,
+    (service, environment): (&Service, &Environment),
+    stopped: &Stopped,
+) -> Result<(), CliError> {
+    let Stopped { job: Some(job), tag: Some(tag), artifact, since, refusal } = stopped else { return Ok(()) };
+    let Some(failure) = refusal.failure().filter(is_news) else { return Ok(()) };
+    let aim = Aim::Deploy { tag: tag.clone(), gates: Gates::All, again: false, artifact: artifact.clone() };
+    let want = Want::deploy(service.name.clone(), tag.clone()).in_environment(environment.name.clone());
+    let want = Want { aim, ..want };
+    let unbegun = Unbegun { failure: failure.clone(), job: Some(*job), since: since.clone() };
+    Ok(context.working().tell_unbegun(&want, &context.requester(), unbegun).await?)
 }
 
 /// Who typed Ctrl-C knows of it.
@@ -178,7 +189,8 @@ async fn jobs(
     let under_way = deck.under_way();
     context.output.say("interrupted: what is under way is being ended");
     host.ended().await;
-    Err(Stopped { job: None, tag: None, refusal: Box::new(interrupted(under_way).into()) })
+    let refusal = Box::new(interrupted(under_way).into());
+    Err(Stopped { job: None, tag: None, artifact: None, since: None, refusal })
 }
 
 /// The hosts have what the deployment needs.

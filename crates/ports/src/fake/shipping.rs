@@ -3,11 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use lockgate_model::{CommitSha, Digest, Repository};
+use lockgate_model::{CommitSha, Commits, Digest, Repository};
 
 use crate::fake::FakeRegistry;
 use crate::registry::MEDIA_TYPES;
-use crate::{Builder, Building, Changed, Git, Head, Line, LineSink, Manifest, Pipe, PortError, Registry};
+use crate::{
+    Between, Builder, Building, Changed, Git, Head, Line, LineSink, Manifest, Pipe, PortError, Registry,
+};
 
 /// A clone with one commit checked out.
 #[derive(Debug)]
@@ -16,15 +18,24 @@ pub struct FakeGit {
     pub head: Result<Head, PortError>,
     /// What differs between any two commits.
     pub changed: Changed,
-    /// What was asked, in order.
+    /// What lies between any two commits.
+    pub between: Between,
+    /// What was asked of files that differ, in order.
     pub asked: Mutex<Vec<(CommitSha, CommitSha)>>,
 }
 
 impl FakeGit {
+    /// Of which nobody can say what is checked out, and why.
+    #[must_use]
+    pub fn without_head(why: PortError) -> Self {
+        let between = Between::Commits { brought: Commits::default(), taken_back: Commits::default() };
+        Self { head: Err(why), changed: Changed::Files(Vec::new()), between, asked: Mutex::default() }
+    }
+
     /// A clean clone of `head`, in which nothing has changed.
     #[must_use]
     pub fn at(head: Head) -> Self {
-        Self { head: Ok(head), changed: Changed::Files(Vec::new()), asked: Mutex::default() }
+        Self { head: Ok(head), ..Self::without_head(PortError::other("nothing is checked out")) }
     }
 }
 
@@ -38,6 +49,10 @@ impl Git for FakeGit {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.push((from.clone(), to.clone()));
         Ok(self.changed.clone())
+    }
+
+    async fn between(&self, _: &CommitSha, _: &CommitSha) -> Result<Between, PortError> {
+        Ok(self.between.clone())
     }
 }
 
