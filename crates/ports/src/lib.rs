@@ -41,7 +41,7 @@ pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use occupant::{Occupant, Occupants};
 pub use one_off::{OneOff, OneOffId, OneOffState, OneOffs};
-pub use registry::{Manifest, Registry, Resolved};
+pub use registry::{Made, Manifest, Registry, Resolved};
 pub use replica::{Owner, Replica, all_dials};
 pub use router::{
     InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Tried, Upstream, only_upstream,

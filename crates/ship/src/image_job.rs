@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use lockgate_model::{
-    Artifact, Digest, Failure, FailureKind, Job, Millis, Provenance, Reference, Repository, Tag,
+    Artifact, Digest, Failure, FailureKind, Job, Millis, PROVENANCE_CHARS_MAX, Provenance, Reference,
+    Repository, Tag, quoted,
 };
-use lockgate_ports::{Building, Head, PortError};
+use lockgate_ports::{Building, Head, Made, PortError};
 
 use crate::voice::{Telling, note};
 use crate::{Parts, Ready, Stopped};
 
 /// The label in which builders record the git commit. Source: OCI image specification, annotations.
 const REVISION_LABEL: &str = "org.opencontainers.image.revision";
+/// The label in which it is written with what and by whom the image was built, for whoever deploys it elsewhere.
+const BUILDER_LABEL: &str = "lockgate.builder";
 /// What is kept beside lockgate.yaml.
 const OWN_FOLDER: &str = ".lockgate";
 /// Longest build, and longest push.
@@ -122,7 +125,10 @@ impl Image<'_, '_> {
             file,
             args: build.args.clone(),
             platforms: build.platforms.clone(),
-            labels: BTreeMap::from([(REVISION_LABEL.to_owned(), self.revision())]),
+            labels: BTreeMap::from([
+                (BUILDER_LABEL.to_owned(), quoted(&self.built_by(), PROVENANCE_CHARS_MAX)),
+                (REVISION_LABEL.to_owned(), self.revision()),
+            ]),
             pushes,
             timeout: Millis::from_secs(BUILD_SECONDS_MAX),
         }
@@ -240,20 +246,33 @@ pub(crate) fn of_commit(head: &Head) -> Provenance {
 /// `NotFound` where the registry does not have it, whatever else is there.
 pub(crate) async fn find(parts: &Parts<'_>, head: &Head, tag: &Tag) -> Result<Ready, Failure> {
     let (image, repository) = Image::repository(parts)?;
-    let digest = match &repository {
-        Some(repository) => {
-            let found = parts.registry.resolve(repository, &tag.clone().into()).await;
-            Some(found.map_err(|error| absent(error, &image, tag, parts))?.digest)
-        }
-        None => None,
-    };
+    let (mut digest, mut made) = (None, Made::default());
+    if let Some(repository) = &repository {
+        let found = parts.registry.resolve(repository, &tag.clone().into()).await;
+        let found = found.map_err(|error| absent(error, &image, tag, parts))?.digest;
+        made = made_as_it_says(parts, repository, &found).await;
+        digest = Some(found);
+    }
+    let provenance =
+        Provenance { builder: made.labels.remove(BUILDER_LABEL), built_at: made.at, ..of_commit(head) };
     let artifact = Artifact {
         digest,
         commit: Some(head.commit.to_string()),
-        provenance: of_commit(head).told(),
+        provenance: provenance.told(),
         ..Artifact::default()
     };
     Ok(Ready { tag: tag.clone(), artifact })
+}
+
+/// A deployment does not fail for not knowing it.
+async fn made_as_it_says(parts: &Parts<'_>, repository: &Repository, digest: &Digest) -> Made {
+    match parts.registry.made(repository, &digest.clone().into()).await {
+        Ok(made) => made,
+        Err(error) => {
+            note(parts.voice, format!("who built the image, and when, is not known: {error}"));
+            Made::default()
+        }
+    }
 }
 
 fn absent(error: PortError, image: &str, tag: &Tag, parts: &Parts<'_>) -> Failure {

@@ -11,7 +11,8 @@ use lockgate_model::{
     Timestamp,
 };
 use lockgate_ports::fake::{FakeBuilder, FakeGit, FakeRegistry, NoFaults};
-use lockgate_ports::{Changed, Head, PortError, Registry};
+use lockgate_ports::registry::MEDIA_TYPES;
+use lockgate_ports::{Changed, Head, Manifest, PortError, Registry};
 use lockgate_ship::{Asked, Parts, PushRange, Ready, Shipped, Stopped, Voice, ship};
 
 const HEAD: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -399,12 +400,8 @@ async fn jobs_that_are_run_apart_do_what_they_say_and_no_more() {
     let yard = Yard::with("    test: \"true\"\n    build: { tags: [\"{sha}\", latest] }\n");
     let apart = |job| Asked { job: Some(job), ..Asked::default() };
     // A moving tag leads to somebody's image, and is no substitute for the commit's own.
-    let stale = Yard::with("    build: { tags: [\"{sha}\", latest] }\n");
-    let manifest = {
-        ready(stale.all().await);
-        let repository = Repository::new(IMAGE).unwrap();
-        stale.registry.manifest(&repository, &Reference::Tag("latest".parse().unwrap())).await.unwrap()
-    };
+    let index = br#"{"schemaVersion":2,"manifests":[]}"#.to_vec();
+    let manifest = Manifest::new(MEDIA_TYPES[0], index).unwrap();
     let latest = Reference::Tag("latest".parse().unwrap());
     yard.registry.put_manifest(&Repository::new(IMAGE).unwrap(), &latest, &manifest).await.unwrap();
     let (job, kind, said) = failed(yard.ship(&apart(Job::Deploy)).await);
@@ -419,6 +416,12 @@ async fn jobs_that_are_run_apart_do_what_they_say_and_no_more() {
     assert_eq!((&found.tag, &found.artifact.digest), (&built.tag, &built.artifact.digest));
     assert_eq!(yard.builder.asked().len(), 2, "deployed as it was built");
     assert_eq!(found.artifact.provenance.change().as_deref(), Some("Say hello (Kim)"));
+    // Who built it, and when, is what the image says: 2026-11-27T06:40:00Z.
+    let provenance = &found.artifact.provenance;
+    assert_eq!(
+        (provenance.builder.as_deref(), provenance.built_at),
+        (Some("fake, kim@desk"), Some(Timestamp(1_795_761_600_000)))
+    );
 }
 
 #[tokio::test]

@@ -11,6 +11,9 @@ use crate::{
     Between, Builder, Building, Changed, Git, Head, Line, LineSink, Manifest, Pipe, PortError, Registry,
 };
 
+/// When every image was built, as it says.
+const BUILT_AT: &str = "2026-11-27T06:40:00Z";
+
 /// A clone with one commit checked out.
 #[derive(Debug)]
 pub struct FakeGit {
@@ -111,10 +114,15 @@ impl Builder for FakeBuilder {
         self.pushes.clone()?;
         let repository =
             Repository::new(what.image.clone()).map_err(|invalid| PortError::other(invalid.to_string()))?;
-        let index = serde_json::json!({
-            "schemaVersion": 2, "manifests": [], "annotations": { "content": self.content },
+        let config = serde_json::json!({
+            "os": "linux", "architecture": "amd64", "created": BUILT_AT, "config": { "Labels": what.labels },
         });
-        let manifest = Manifest::new(MEDIA_TYPES[0], index.to_string().into_bytes())?;
+        let config = self.registry.push_blob(&repository, config.to_string().as_bytes())?;
+        let image = serde_json::json!({
+            "schemaVersion": 2, "layers": [], "annotations": { "content": self.content },
+            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": config },
+        });
+        let manifest = Manifest::new(MEDIA_TYPES[2], image.to_string().into_bytes())?;
         self.registry.put_manifest(&repository, &what.tag.clone().into(), &manifest).await?;
         Ok(Some(self.claims.clone().unwrap_or_else(|| manifest.digest().clone())))
     }
