@@ -29,7 +29,7 @@ impl Bounded {
         self.reserved = 0;
     }
 
-    /// Adds a line where there is room for all of it. Whether there was.
+    /// Adds a line, or a block of several, where there is room for all of it. Whether there was.
     pub(crate) fn line(&mut self, line: &str) -> bool {
         let end = usize::from(!self.text.is_empty());
         let chars = line.chars().count() + end;
@@ -42,11 +42,6 @@ impl Bounded {
         self.text.push_str(line);
         self.chars += chars;
         true
-    }
-
-    /// As [`Bounded::line`], of several lines: all or none.
-    pub(crate) fn block(&mut self, lines: &str) -> bool {
-        self.line(lines)
     }
 
     /// Adds the lines, as many from the front as there is room for, with `rest` behind them, which says how many are left
@@ -107,7 +102,7 @@ mod tests {
         text.reserve("later");
         assert!(text.line("now") && !text.line("more"));
         text.release();
-        assert!(text.block("later"));
+        assert!(text.line("later"));
         assert_eq!(text.into_text(), "now\nlater");
     }
 }

@@ -4,8 +4,7 @@ use lockgate_model::{Changes, Commit, Commits};
 use lockgate_ports::Message;
 
 use super::bounded::Bounded;
-use super::markup::{code, escape};
-use super::text::NAME_CHARS_MAX;
+use super::markup::{NAME_CHARS_MAX, code, escape};
 
 /// Room that the one line has which is there in any case.
 pub(crate) const CHANGE_CHARS_MAX: usize = NAME_CHARS_MAX + 1;

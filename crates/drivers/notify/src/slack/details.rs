@@ -6,8 +6,7 @@ use lockgate_model::{Evidence, Failure};
 use lockgate_ports::Message;
 
 use super::bounded::Bounded;
-use super::markup::{code, escape};
-use super::text::NAME_CHARS_MAX;
+use super::markup::{NAME_CHARS_MAX, code, escape};
 
 /// Longest message or hint of a failure.
 const SENTENCE_CHARS_MAX: usize = 600;
@@ -85,7 +84,7 @@ fn push_last_lines(text: &mut Bounded, lines: &[String]) {
     }
     if !shown.is_empty() {
         shown.reverse();
-        text.block(&format!("{FENCE}\n{}\n{FENCE}", shown.join("\n")));
+        text.line(&format!("{FENCE}\n{}\n{FENCE}", shown.join("\n")));
     }
 }
 
@@ -120,5 +119,5 @@ fn push_commands(text: &mut Bounded, commands: &[String]) {
         let _ = writeln!(block, "# and {} more: see `lockgate status`", commands.len() - shown);
     }
     block.push_str(FENCE);
-    text.block(&block);
+    text.line(&block);
 }

@@ -2,6 +2,8 @@
 
 use lockgate_model::Link;
 
+/// Longest name: what was asked for, who asked, where.
+pub(crate) const NAME_CHARS_MAX: usize = 200;
 /// Longest link with its text, escaped.
 const LINK_CHARS_MAX: usize = 400;
 

@@ -8,15 +8,13 @@ use std::fmt::Write;
 use lockgate_ports::{Message, MessageKind};
 
 use super::bounded::Bounded;
-use super::markup::{code, escape, link};
+use super::markup::{NAME_CHARS_MAX, code, escape, link};
 use super::{changes, details};
 
 /// Longest text in characters, escaped: `chat.update` takes no more, and a longer one that is posted may be broken into
 /// several messages. Source: <https://docs.slack.dev/reference/methods/chat.update> (`msg_too_long`) and
 /// <https://docs.slack.dev/reference/methods/chat.postMessage> ("Truncating content").
 pub(crate) const TEXT_CHARS_MAX: usize = 4_000;
-/// Longest part of a headline or its second line: what was asked for, who asked.
-pub(crate) const NAME_CHARS_MAX: usize = 200;
 /// Warnings shown.
 const WARNINGS_MAX: usize = 3;
 /// Longest of them.
@@ -50,7 +48,7 @@ pub(crate) fn whole(message: &Message) -> String {
     changes::push(&mut whole, message);
     whole.release();
     if !why.is_empty() {
-        whole.block(&why);
+        whole.line(&why);
     }
     whole.into_text()
 }
