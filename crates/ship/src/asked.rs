@@ -2,8 +2,8 @@
 
 use futures_util::future::BoxFuture;
 use lockgate_model::{
-    Artifact, CommitSha, Environment, Failure, Job, Mask, Project, Refusal, Service, ServiceStatus, Tag,
-    Timestamp,
+    Artifact, CommitSha, Environment, Failure, Job, Mask, Project, Refusal, Release, Service, ServiceStatus,
+    Tag, Timestamp,
 };
 use lockgate_ports::{Builder, Git, Host, Registry};
 
@@ -75,6 +75,8 @@ pub enum Shipped {
     Skipped {
         /// For people.
         why: String,
+        /// What is live on all hosts, and stays. `None` where that is not why.
+        live: Option<Box<Release>>,
     },
     /// The job that was asked for alone is done.
     Done {

@@ -37,14 +37,15 @@ pub async fn ship(parts: &Parts<'_>, asked: &Asked) -> Result<Shipped, Stopped> 
     let mut since = None;
     if !is_certain {
         match changes::look(parts, asked, &head, seen).await.map_err(Stopped::before)? {
-            Verdict::Skip(why) => return Ok(Shipped::Skipped { why }),
+            Verdict::Skip { why, live } => return Ok(Shipped::Skipped { why, live }),
             Verdict::Ship { why, since: commit } => {
                 since = commit;
                 note(parts.voice, format!("there is something to ship: {why}"));
             }
         }
     }
-    let image = Image { parts, head: &head, is_dirty: is_dirty && builds, tag: &tag, others: &others };
+    let again = asked.force;
+    let image = Image { parts, head: &head, is_dirty: is_dirty && builds, tag: &tag, others: &others, again };
     let mut allowed = Vec::new();
     let shipped = jobs(asked, &image, &mut allowed).await;
     shipped.map_err(|stopped| {

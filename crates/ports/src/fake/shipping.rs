@@ -21,6 +21,8 @@ pub struct FakeGit {
     pub head: Result<Head, PortError>,
     /// What differs between any two commits.
     pub changed: Changed,
+    /// Since which commit nothing has changed, whatever `changed` says.
+    pub unchanged_since: Option<CommitSha>,
     /// What lies between any two commits.
     pub between: Between,
     /// What was asked of files that differ, in order.
@@ -32,7 +34,8 @@ impl FakeGit {
     #[must_use]
     pub fn without_head(why: PortError) -> Self {
         let between = Between::Commits { brought: Commits::default(), taken_back: Commits::default() };
-        Self { head: Err(why), changed: Changed::Files(Vec::new()), between, asked: Mutex::default() }
+        let changed = Changed::Files(Vec::new());
+        Self { head: Err(why), changed, unchanged_since: None, between, asked: Mutex::default() }
     }
 
     /// A clean clone of `head`, in which nothing has changed.
@@ -51,7 +54,10 @@ impl Git for FakeGit {
     async fn changed(&self, from: &CommitSha, to: &CommitSha) -> Result<Changed, PortError> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.push((from.clone(), to.clone()));
-        Ok(self.changed.clone())
+        match self.unchanged_since.as_ref() == Some(from) {
+            true => Ok(Changed::Files(Vec::new())),
+            false => Ok(self.changed.clone()),
+        }
     }
 
     async fn between(&self, _: &CommitSha, _: &CommitSha) -> Result<Between, PortError> {
