@@ -200,6 +200,10 @@ fn check_host(text: &str) -> Result<(), &'static str> {
     }) {
         return Err("a host is an SSH destination: letters, digits and . - _ @ : / [ ] %");
     }
+    // ssh would take `web1:2222` for a name.
+    if !text.contains("://") && text.matches(':').count() == 1 {
+        return Err("a port is written so: ssh://user@host:2222");
+    }
     Ok(())
 }
 

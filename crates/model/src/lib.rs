@@ -6,6 +6,7 @@ mod audit_chain;
 mod behind;
 mod calendar;
 mod causes;
+mod changes;
 mod closely;
 mod dark;
 mod delivery;
@@ -24,6 +25,7 @@ mod hook;
 mod host_log;
 mod ids;
 mod lease;
+mod link;
 mod live_text;
 mod mask;
 mod notify;
@@ -70,6 +72,7 @@ pub use audit_chain::{AuditBreak, AuditChain, AuditFault, AuditHead, AuditLink, 
 pub use behind::{Behind, LeftOut};
 pub use calendar::{Cron, InvalidCron, Zone};
 pub use causes::causes;
+pub use changes::{COMMITS_TOLD_MAX, Changes, Commit, Commits};
 pub use closely::{HostClosely, Probed, ServiceClosely, SlotClosely};
 pub use dark::{dark_times, goes_dark};
 pub use delivery::{
@@ -100,6 +103,7 @@ pub use lease::{
     BELIEVED_TTL_SECONDS_MAX, Begun, Holder, Identity, LeaseRecord, OWNER_CHARS_MAX, Place, PlanPlace,
     Progress, RECORD_BYTES_MAX, RunEnd, RunFileName, TOKEN_MAX, Unfinished,
 };
+pub use link::{LINK_BYTES_MAX, Link};
 pub use live_text::{deploy_again, live_text, not_running};
 pub use mask::Mask;
 pub use notify::{Email, MessageKind, Notify, NotifyAbout, NotifyTo, SmtpSecurity};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, Digest, EnvironmentName, Gates, HostId, RunId, ServiceName, Tag};
+use crate::{Artifact, Digest, EnvironmentName, Failure, Gates, HostId, RunId, ServiceName, Tag};
 
 /// Something that changes what is live: a deployment or a rollback of one service in one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +126,21 @@ impl Aim {
             Aim::Deploy { tag, .. } => Some(tag.to_string()),
             Aim::Rollback { release } => release.clone(),
         }
+    }
+
+    /// What whoever has just built the release says of it. `None`: the tag says all, or there is none.
+    #[must_use]
+    pub fn artifact(&self) -> Option<&Artifact> {
+        match self {
+            Aim::Deploy { artifact, .. } => artifact.as_deref(),
+            Aim::Rollback { .. } => None,
+        }
+    }
+
+    /// What failed before and was allowed to: see [`Artifact::allowed`].
+    #[must_use]
+    pub fn allowed(&self) -> &[Failure] {
+        self.artifact().map(|artifact| artifact.allowed.as_slice()).unwrap_or_default()
     }
 
     /// The command that asks for it, without these hosts.

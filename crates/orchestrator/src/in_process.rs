@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
-    Abandoned, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter, HostId,
-    HostLog, Identity, Leftover, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal,
-    Rejected, Report, Requester, Resume, Resumed, RunId, Service, ServiceClosely, ServiceName, ServiceStatus,
-    StepProgress, Told, Want,
+    Abandoned, CheckWant, Environment, EnvironmentName, Event, GateAnswer, HistoryFilter, HostId, HostLog,
+    Identity, Leftover, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal, Rejected, Report,
+    Requester, Resume, Resumed, RunId, Service, ServiceClosely, ServiceName, ServiceStatus, StepProgress,
+    Told, Want,
 };
 use tokio::sync::watch;
 
@@ -19,7 +19,7 @@ use crate::handle::{Handle, Seat, Stoppable, handle};
 use crate::service::Orchestrator;
 use crate::session::{Session, Tools};
 use crate::state_files::{Conclude, StateFiles};
-use crate::{Examined, Site, Teller, agreed, history, lookup, refused, waiting};
+use crate::{Examined, Site, Teller, Unbegun, agreed, history, lookup, refused, waiting};
 
 /// Longest wait until the hosts know that a run turns back, so that whoever comes next does not go on with it.
 const HEEDED_SECONDS_MAX: u64 = 2;
@@ -132,14 +132,26 @@ impl InProcess {
         }
     }
 
+    /// Who asks, where that is not plainly the owner.
+    fn asking(&self, requester: &Requester) -> Option<Requester> {
+        (!requester.is_plainly(&self.parts.identity.owner)).then(|| requester.told())
+    }
+
     /// Tells people of what came to nothing before a session could begin, and writes it down.
     ///
     /// # Errors
     /// `Usage`.
-    pub async fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
-        let (site, tools) = (self.site_of(want)?, self.looking());
+    pub async fn tell_unbegun(
+        &self,
+        want: &Want,
+        requester: &Requester,
+        unbegun: Unbegun,
+    ) -> Result<(), Refusal> {
+        let site = self.site_of(want)?;
+        let tools = self.tools(Arc::new(Deaf), Interrupt::default(), self.asking(requester));
         let session = Session::new(&site, &tools, (self.parts.new_run)());
-        tools.teller.unbegun(&session, &want.aim, failure.clone());
+        let failure = unbegun.failure.clone();
+        tools.teller.unbegun(&session, &want.aim, unbegun);
         if let Some(files) = &self.parts.state_files {
             let end: Result<Report, Refusal> = Err(Refusal::Failed { failure });
             session.note_end(files, want.aim.asked().as_deref(), &end).await;
@@ -163,9 +175,7 @@ impl InProcess {
             None => seat.sink(),
             Some(watcher) => Arc::new(Both(watcher.clone(), seat.sink())),
         };
-        let plainly = requester.is_plainly(&self.parts.identity.owner);
-        let requester = (!plainly).then(|| requester.told());
-        let tools = self.tools(sink, interrupt, requester);
+        let tools = self.tools(sink, interrupt, self.asking(requester));
         let note = self.parts.state_files.clone().map(|files| Note { files, asked });
         (self.parts.spawn)(drive(site, tools, id, note, seat, asked_to_leave, job).boxed());
         handle

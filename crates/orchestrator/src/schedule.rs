@@ -238,7 +238,10 @@ impl Scheduler {
         // Where it is not known which, what the schedule asks for stands for it.
         let asked = tag.clone().or_else(|| Tag::new(turn.schedule.deploy.as_str()).ok());
         if let Some(asked) = asked.filter(|_| failure.kind != FailureKind::Cancelled)
-            && let Err(refusal) = self.orchestrator.tell_unbegun(&wanted(turn, asked), failure.clone()).await
+            && let Err(refusal) = self
+                .orchestrator
+                .tell_unbegun(&wanted(turn, asked), &self.requester(), failure.clone().into())
+                .await
         {
             tracing::warn!(failure = %failure_of(&refusal), "nobody could be told");
         }

@@ -257,7 +257,7 @@ impl<'a> Session<'a> {
             Ok(ready) => ready,
             Err(trouble) => {
                 if let Some(failure) = trouble.news() {
-                    self.tools.teller.unbegun(self, &want.aim, failure);
+                    self.tools.teller.unbegun(self, &want.aim, failure.into());
                 }
                 return Err(trouble);
             }
@@ -275,7 +275,7 @@ impl<'a> Session<'a> {
             return Ok(Report { run: None, plan, outcome, dark, recovered, rejected });
         };
         let run = want.run.unwrap_or_else(|| (self.tools.new_run)());
-        let outcome = self.run_plan(fence, run, &plan).await?;
+        let outcome = self.run_plan(fence, run, &plan, want.aim.allowed()).await?;
         let dark = self.dark_times(run, &plan).await?;
         Ok(Report { run: Some(run), plan, outcome, dark, recovered, rejected })
     }
@@ -427,14 +427,16 @@ impl<'a> Session<'a> {
         futures_util::future::try_join_all(revivals).await.map(|_| ())
     }
 
+    /// `allowed` is what has failed before and was allowed to.
     pub(crate) async fn run_plan(
         &self,
         fence: Arc<Fence>,
         run: RunId,
         plan: &Plan,
+        allowed: &[Failure],
     ) -> Result<Outcome, Trouble> {
         let conductor = self.site.conductor();
-        let telling = self.tools.teller.starting(self.tools, run, plan);
+        let telling = self.tools.teller.starting(self, run, plan, allowed);
         let ended =
             self.engine(&conductor, fence.clone()).run(run, plan.clone()).await.map_err(Trouble::from);
         self.tell_end(telling, &fence, &ended).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockgate_model::{
-    Artifact, Environment, Failure, FailureKind, HostId, Intent, Mask, Observed, Plan, Probe, Project,
+    Artifact, Environment, Failure, FailureKind, HostId, Intent, Link, Mask, Observed, Plan, Probe, Project,
     Release, Secret, Service, Tag,
 };
 use lockgate_perform::{Conductor, Subject, masked};
@@ -66,6 +66,14 @@ impl Site {
         let environment = self.environment.without(&without);
         let plan = lockgate_plan::plan(&self.project, &self.service, &environment, intent, observed)?;
         Ok(Plan { without, ..plan })
+    }
+
+    /// Where users reach the service here, to be told. `None` where the configuration does not say, or says something that people
+    /// cannot be told, such as a URL with a password in it.
+    pub(crate) fn link(&self) -> Option<Link> {
+        let url = self.service.urls.get(&self.environment.name).or(self.environment.url.as_ref())?;
+        let shown = Mask::of(&self.secrets).hide(url.clone());
+        Link::new(shown).ok()
     }
 
     /// Hides what the service's app may say: the values of its `env`, and all that is masked everywhere.

@@ -30,7 +30,7 @@ pub use builder::{Builder, Building};
 pub use check::{Check, CheckState};
 pub use error::{CAUSES, Effect, PortError};
 pub use gate::{CommandRunner, Gate, GateAnswer, GateSubject, Gates, OnHeadway, Prober};
-pub use git::{Changed, GIT_TAGS_MAX, Git, Head, UNCLEAN_MAX};
+pub use git::{Between, Changed, GIT_TAGS_MAX, Git, Head, UNCLEAN_MAX};
 pub use host::{
     Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, NAMES_MAX, Output, STATE_FREE_MIB_MIN,
     Swapped, TEMPORARY_SECONDS_MAX, listens, readable,
@@ -41,7 +41,7 @@ pub use lock::LockHolder;
 pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use occupant::{Occupant, Occupants};
 pub use one_off::{OneOff, OneOffId, OneOffState, OneOffs};
-pub use registry::{Manifest, Registry, Resolved};
+pub use registry::{Made, Manifest, Registry, Resolved};
 pub use replica::{Owner, Replica, all_dials};
 pub use router::{
     InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Tried, Upstream, only_upstream,

@@ -74,8 +74,10 @@ fn tell(context: &Context<'_>, aim: &Aim, report: &Report) {
         None => {
             output.text(&format!("nothing to do: {} is live already", plan.release));
             if matches!(plan.intent, Intent::Deploy { .. }) {
-                output
-                    .say("what it is started with has changed? `--again` starts it anew beside the live one");
+                let (service, tag) = (&plan.service, &plan.release.tag);
+                output.say(&format!(
+                    "what it is started with has changed? `lockgate deploy {service} {tag} --again` starts it anew"
+                ));
             }
         }
         Some(_) => {
