@@ -1,0 +1,87 @@
+//! What has to stand in nginx's configuration, ready to paste.
+
+use crate::dials::name_of;
+
+/// The switch that a configuration is to be made for.
+pub(crate) struct Advice<'a> {
+    pub service: &'a str,
+    /// The marker as nginx sees it.
+    pub marker: &'a str,
+    pub blue: &'a str,
+    pub green: &'a str,
+}
+
+impl Advice<'_> {
+    /// A part of a variable's name.
+    fn label(&self) -> String {
+        self.service.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+    }
+
+    /// For the `server` block, before its locations.
+    pub(crate) fn server(&self) -> String {
+        let Advice { service, marker, blue, green } = self;
+        let (label, marker) = (self.label(), quoted(marker));
+        let is_named = [blue, green].into_iter().any(|dial| name_of(dial).is_some());
+        // Docker's own; a container has another address each time it is made.
+        let resolver = if is_named { "resolver 127.0.0.11 valid=1s;\n" } else { "" };
+        format!(
+            "{resolver}set $slot_of_{label} blue;\nset $dial_of_{label} {blue};\nif (-f {marker}) {{\n\tset $slot_of_{label} green;\n\tset $dial_of_{label} {green};\n}}\n\
+             location = /.lockgate/{service} {{\n\tdefault_type text/plain;\n\treturn 200 $slot_of_{label};\n}}"
+        )
+    }
+
+    /// For each location, in the place of its `proxy_pass`.
+    pub(crate) fn location(&self) -> String {
+        let label = self.label();
+        format!("proxy_pass http://$dial_of_{label};\nproxy_redirect http://$dial_of_{label}/ /;")
+    }
+
+    /// Both, with where each belongs.
+    pub(crate) fn whole(&self) -> String {
+        format!(
+            "in the `server` block, before its locations:\n{}\nin each location that leads to the service, in the place of its `proxy_pass`:\n{}\nthen: nginx -t && nginx -s reload",
+            self.server(),
+            self.location()
+        )
+    }
+}
+
+/// As an argument of nginx's: what would end it stands in quotes.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@,=:~%".contains(c);
+    match path.chars().all(plain) {
+        true => path.to_owned(),
+        false => format!("\"{}\"", path.replace('\\', "\\\\").replace('"', "\\\"")),
+    }
+}
+
+pub(crate) fn folder(file: &str) -> &str {
+    file.rsplit_once('/').map_or(".", |(folder, _)| if folder.is_empty() { "/" } else { folder })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dials::{Dials, written};
+    use crate::follows::{Found, find};
+    use crate::syntax::parse;
+
+    /// What is pasted is what is looked for.
+    #[test]
+    fn the_snippet_is_a_switch() {
+        for (service, marker, blue, green) in [
+            ("web", "/srv/apps/web/green_is_live", "127.0.0.1:5001", "127.0.0.1:5002"),
+            ("1st-shop", "/srv/my \"apps\"/x/green_is_live", "shop-blue:80", "shop-green:80"),
+        ] {
+            let advice = Advice { service, marker, blue, green };
+            let text =
+                format!("http {{ server {{ {} location / {{ {} }} }} }}", advice.server(), advice.location());
+            let dials = Dials { blue: written(blue), green: written(green) };
+            let Found::Yes(routes) = find(&parse("/x", &text).unwrap(), marker, &dials) else {
+                panic!("{text}")
+            };
+            assert_eq!(routes.sites[0].probe, Some(format!("/.lockgate/{service}")));
+            assert!(routes.doubts.is_empty(), "{:?}", routes.doubts);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+mod advice;
+mod check;
+mod container;
+mod counts;
+mod dials;
+mod files;
+mod follows;
+mod nginx;
+mod options;
+mod router;
+mod scope;
+mod site;
+mod syntax;
+mod tree;
+mod version;
+
+pub use nginx::Nginx;
+pub use options::NginxOptions;

@@ -1,0 +1,108 @@
+//! The port `Router`.
+
+use async_trait::async_trait;
+use lockgate_model::{FailureKind, Slot, Split};
+use lockgate_ports::{
+    Check, Endpoint, InFlight, PortError, Request, Route, RouteVersion, Router, RouterAnswer, Tried,
+    Upstream, only_upstream,
+};
+
+use crate::nginx::Nginx;
+use crate::{check, counts};
+
+#[async_trait]
+impl Router for Nginx {
+    fn name(&self) -> &'static str {
+        "nginx"
+    }
+
+    async fn route(&self) -> Result<Route, PortError> {
+        let looked = self.agreed(self.look().await?).await?;
+        let slot = looked.slot();
+        let dial = Some(self.dial(slot)?.to_owned());
+        Ok(Route { split: Some(Split::all_to(slot)), dial, version: looked.version(), ..Route::default() })
+    }
+
+    async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
+        let to = only_upstream(to, self.name())?;
+        self.dial(to.slot)?;
+        let looked = self.look().await?;
+        if looked.slot() != to.slot {
+            self.refuse_stale(&looked, expected)?;
+        }
+        self.switch(looked, to.slot).await
+    }
+
+    /// Its configuration leads nobody to a slot but by the marker, and is never changed.
+    async fn try_out(&self, _: &Upstream, _: &Request) -> Result<Tried, PortError> {
+        Ok(Tried::NotAsked(
+            "the switch is a file, and no request gets to the other slot before it is there".to_owned(),
+        ))
+    }
+
+    async fn withdraw(&self, dial: Option<&str>, expected: &RouteVersion) -> Result<(), PortError> {
+        let looked = self.look().await?;
+        self.refuse_stale(&looked, expected)?;
+        let dial = dial.unwrap_or("nothing");
+        let slot = [Slot::Blue, Slot::Green].into_iter().find(|slot| self.dials.of(*slot) == dial);
+        let slot = slot.ok_or_else(|| {
+            let message = format!(
+                "nginx dialled {dial:?} before, which is neither slot's address, and the marker leads only to those"
+            );
+            PortError::new(FailureKind::Refused, message)
+                .hint("`router.nginx.dial` was changed since; put nginx's configuration right by hand")
+        })?;
+        self.switch(looked, slot).await
+    }
+
+    async fn in_force(&self, slot: Slot) -> Result<(), PortError> {
+        let looked = self.look().await?;
+        if let Some(site) = looked.routes.sites.iter().find(|site| site.probe.is_none()) {
+            let message = format!(
+                "{} has no location in which nginx says where it goes, and no answer says which slot gave it",
+                site.at
+            );
+            return Err(PortError::new(FailureKind::Refused, message)
+                .hint(format!("set `verify` to what tells releases apart; or {}", self.advice().whole())));
+        }
+        let looked = self.agreed(looked).await?;
+        match looked.slot() == slot {
+            true => Ok(()),
+            false => Err(PortError::new(
+                FailureKind::Refused,
+                format!("nginx goes to {}, not to {slot}", looked.slot()),
+            )
+            .hint("somebody else switches; look at the route again and repeat")),
+        }
+    }
+
+    async fn remarks(&self) -> Vec<String> {
+        let mut remarks = vec![format!(
+            "the switch is {}, which nginx looks for at each request: its configuration is not changed",
+            self.options.marker
+        )];
+        // Where it cannot be looked at the route says why.
+        if let Ok(looked) = self.look().await {
+            remarks.extend(counts::inexact(&looked.routes, looked.configuration.version));
+        }
+        remarks
+    }
+
+    async fn in_flight(&self, slot: Slot) -> Result<InFlight, PortError> {
+        self.in_flight_at(slot, None).await
+    }
+
+    async fn in_flight_at(&self, slot: Slot, endpoint: Option<&Endpoint>) -> Result<InFlight, PortError> {
+        counts::in_flight(self.host(), slot, self.dial(slot)?, endpoint).await
+    }
+
+    async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {
+        let looked = self.look().await?;
+        let path = self.data_path(&looked, &request.target)?;
+        self.ask_along(&path, request).await
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        check::check(self).await
+    }
+}

@@ -1,0 +1,7 @@
+//! The driver against a real nginx.
+
+mod app;
+mod file;
+mod lossless;
+mod refusals;
+mod support;
