@@ -67,9 +67,11 @@ fn switch_check(nginx: &Nginx, looked: &Looked) -> Check {
     let seen = format!("{told}; {} of nginx's to the service go by it", looked.routes.count());
     match looked.routes.doubts.is_empty() {
         true => Check::ok(what, seen),
-        false => {
-            Check::warn(what, format!("{seen}; {}", looked.routes.doubts.join("; ")), nginx.advice().whole())
-        }
+        false => Check::warn(
+            what,
+            format!("{seen}; {}", looked.routes.doubts.join("; ")),
+            nginx.advice(&looked.configuration).whole(),
+        ),
     }
 }
 
@@ -91,7 +93,7 @@ async fn seen_check(nginx: &Nginx, looked: &Looked) -> Check {
                 return Check::warn(
                     what,
                     format!("not proved: {} has no location in which nginx says where it goes", site.at),
-                    nginx.advice().whole(),
+                    nginx.advice(&looked.configuration).whole(),
                 );
             }
             Err(error) => return failed(what, &error),

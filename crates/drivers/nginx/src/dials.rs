@@ -18,7 +18,8 @@ pub(crate) fn is_pass(directive: &Directive) -> bool {
     PASSES.contains(&directive.name.as_str())
 }
 
-/// The addresses of the two slots, written as [`normal`] does.
+/// The addresses of the two slots, written as [`normal`] does; before they are [`resolved`](Dials::resolved), what somebody
+/// configured: an address, or an upstream group's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dials {
     pub blue: String,
@@ -28,6 +29,15 @@ pub(crate) struct Dials {
 impl Dials {
     pub(crate) fn of(&self, slot: Slot) -> &str {
         if slot == Slot::Green { &self.green } else { &self.blue }
+    }
+
+    /// What names a group is the address of the group's one server.
+    pub(crate) fn resolved(&self, groups: &BTreeMap<String, Group>) -> Dials {
+        let address = |dial: &String| match groups.get(dial).map(|group| group.servers.as_slice()) {
+            Some([server]) => server.clone(),
+            _ => written(dial),
+        };
+        Dials { blue: address(&self.blue), green: address(&self.green) }
     }
 
     fn slot(&self, address: &str) -> Option<Slot> {
@@ -123,9 +133,14 @@ pub(crate) fn normal(address: &str, port: &str) -> String {
     }
 }
 
-/// As somebody wrote it in `router.nginx.dial`.
+/// An address as somebody wrote it in `router.nginx.dial`.
 pub(crate) fn written(dial: &str) -> String {
     normal(dial, HTTP_PORT)
+}
+
+/// Whether it can only be an upstream group's name: it has no port.
+pub(crate) fn is_group(dial: &str) -> bool {
+    !dial.contains(':')
 }
 
 /// A name that has to be looked up; `None` for an address and for a socket.

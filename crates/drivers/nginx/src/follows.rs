@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockgate_model::Slot;
 
-use crate::dials::{self, Dials, Group, Leads, is_pass, leads, name_of};
+use crate::dials::{self, Dials, Group, Leads, is_group, is_pass, leads, name_of};
 use crate::scope::{Condition, Variables, WORLDS};
 use crate::site::{Place, Site, Takes};
 use crate::syntax::{At, Directive};
@@ -28,6 +28,8 @@ pub(crate) struct Routes {
     pub doubts: Vec<String>,
     /// The groups that are dialled, by name.
     pub groups: BTreeMap<String, Group>,
+    /// Where the slots are; `None` where nothing leads there.
+    pub dials: Option<Dials>,
 }
 
 impl Routes {
@@ -46,16 +48,26 @@ impl Routes {
 
 /// Looks for the ways to the slots in a whole configuration, and whether they go by `marker`, the path as nginx sees it.
 pub(crate) fn find(directives: &[Directive], marker: &str, dials: &Dials) -> Found {
-    let mut search = Search { marker, dials, groups: BTreeMap::new(), seen: Seen::default() };
+    let groups = http_groups(directives);
+    let resolved = dials.resolved(&groups);
+    let mut search = Search { marker, dials: &resolved, groups, seen: Seen::default(), lacks_group: false };
+    search.several([&dials.blue, &dials.green]);
     for section in directives {
-        search.groups = dials::groups(section.children());
         match section.name.as_str() {
             "http" => search.http(section),
             "stream" => search.stream(section),
             _ => {}
         }
     }
-    search.seen.verdict()
+    let mut seen = search.seen;
+    seen.routes.dials = Some(resolved);
+    seen.verdict()
+}
+
+/// The upstream groups of what is HTTP.
+pub(crate) fn http_groups(directives: &[Directive]) -> BTreeMap<String, Group> {
+    let sections = directives.iter().filter(|section| section.name == "http");
+    sections.flat_map(|section| dials::groups(section.children())).collect()
 }
 
 #[derive(Default)]
@@ -112,6 +124,8 @@ struct Search<'a> {
     dials: &'a Dials,
     groups: BTreeMap<String, Group>,
     seen: Seen,
+    /// What is dialled by a group's name has none.
+    lacks_group: bool,
 }
 
 impl Search<'_> {
@@ -129,11 +143,27 @@ impl Search<'_> {
         }
     }
 
+    /// Of several servers in a slot's group nginx takes one after the other, and which one answered nobody can say.
+    fn several(&mut self, dials: [&String; 2]) {
+        for name in dials {
+            if is_group(name) && !self.groups.contains_key(name) {
+                self.seen.odd.push(format!("nginx has no upstream group {name}"));
+                self.lacks_group = true;
+            }
+            let count = self.groups.get(name).map_or(1, |group| group.servers.len());
+            if count != 1 {
+                self.seen.odd.push(format!("the group {name} has {count} servers, and a slot is one"));
+                self.seen.is_named = true;
+            }
+        }
+    }
+
     /// No request of it can be told by a file.
     fn stream(&mut self, stream: &Directive) {
+        let groups = dials::groups(stream.children());
         for server in stream.children().iter().filter(|one| one.name == "server") {
             for pass in server.children().iter().filter(|one| is_pass(one)) {
-                if let Leads::Slot(..) | Leads::Mixed(_) = leads(pass.first(), &self.groups, self.dials) {
+                if let Leads::Slot(..) | Leads::Mixed(_) = leads(pass.first(), &groups, self.dials) {
                     let (at, text) = (&pass.at, pass.text());
                     self.seen
                         .regardless
@@ -280,7 +310,7 @@ impl Search<'_> {
             let Leads::Slot(slot, group) = leads else { continue };
             let Some(name) = name_of(self.dials.of(*slot)) else { continue };
             match group.as_ref().map(|group| self.groups.get(group)) {
-                None if !around.has_resolver => self.seen.odd.push(format!(
+                None if !around.has_resolver && !self.lacks_group => self.seen.odd.push(format!(
                     "{told}: nginx has no `resolver`, so it does not find {name}: in a container on Docker's networks, `resolver 127.0.0.11 valid=1s;`"
                 )),
                 Some(Some(group)) if !group.resolves => self.seen.routes.doubts.push(format!(

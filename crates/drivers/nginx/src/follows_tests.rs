@@ -6,7 +6,7 @@ const MARKER: &str = "/m/green_is_live";
 const SET: &str = "set $slot blue; set $dial 127.0.0.1:5001; if (-f /m/green_is_live) { set $slot green; set $dial 127.0.0.1:5002; }";
 
 fn found_for(text: &str, [blue, green]: [&str; 2]) -> Found {
-    let dials = Dials { blue: written(blue), green: written(green) };
+    let dials = Dials { blue: blue.to_owned(), green: green.to_owned() };
     find(&parse("/x", &format!("http {{ {text} }}")).unwrap(), MARKER, &dials)
 }
 
@@ -52,6 +52,31 @@ fn upstream_groups_and_a_pass_within_the_condition_are_ways_too() {
         "server {{ location / {{ if (-f {MARKER}) {{ proxy_pass http://127.0.0.1:5002; }} proxy_pass http://127.0.0.1:5001; }} }}"
     ));
     assert_eq!(seen.count(), "2 locations");
+}
+
+/// As nginx's own people write it: the ports stand in the groups alone.
+#[test]
+fn a_slot_may_be_the_one_server_of_a_group() {
+    let groups = "upstream web_blue { server 127.0.0.1:5001; } upstream web_green { server 127.0.0.1:5002; }";
+    let site = format!(
+        "server {{ set $d web_blue; if (-f {MARKER}) {{ set $d web_green; }} location / {{ proxy_pass http://$d; }} }}"
+    );
+    let Found::Yes(routes) = found_for(&format!("{groups} {site}"), ["web_blue", "web_green"]) else {
+        panic!()
+    };
+    assert_eq!(routes.dials.unwrap().green, "127.0.0.1:5002");
+    // Whoever goes to the server past the group goes to the slot.
+    let past = "server { location /x { proxy_pass http://127.0.0.1:5001; } }";
+    let Found::Odd(why) = found_for(&format!("{groups} {site} {past}"), ["web_blue", "web_green"]) else {
+        panic!()
+    };
+    assert!(why[0].contains("leads to blue whatever"), "{why:?}");
+    let two = groups.replace("server 127.0.0.1:5001;", "server 127.0.0.1:5001; server 127.0.0.1:5003;");
+    let Found::Odd(why) = found_for(&format!("{two} {site}"), ["web_blue", "web_green"]) else { panic!() };
+    assert!(why[0].contains("the group web_blue has 2 servers"), "{why:?}");
+    let Found::Odd(why) = found_for(&site, ["web_blue", "web_green"]) else { panic!("names of no group") };
+    assert_eq!(why, ["nginx has no upstream group web_blue", "nginx has no upstream group web_green"]);
+    assert_eq!(found_for("server { }", ["web_blue", "web_green"]), Found::No(Vec::new()));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use lockgate_ports::{Host, PortError, Request, RouteVersion, RouterAnswer};
 use crate::NginxOptions;
 use crate::advice::{Advice, folder};
 use crate::container;
-use crate::dials::{Dials, written};
+use crate::dials::{Dials, is_group};
 use crate::files::{Configuration, Place, Reader};
 use crate::follows::{self, Found, Routes};
 use crate::site::Site;
@@ -72,7 +72,7 @@ impl Nginx {
     pub fn new(options: NginxOptions) -> Result<Nginx, PortError> {
         let base_url = options.ask.as_deref().map(|url| BaseUrl::parse(url, &ENTRANCE)).transpose()?;
         let dial = |slot| {
-            options.dial.get(&slot).map(|dial| written(dial)).ok_or_else(|| {
+            options.dial.get(&slot).map(|dial| dial.to_ascii_lowercase()).ok_or_else(|| {
                 PortError::new(
                     FailureKind::Refused,
                     format!("nginx is told no address of a slot called {slot}"),
@@ -107,8 +107,12 @@ impl Nginx {
         }
     }
 
-    pub(crate) fn advice(&self) -> Advice<'_> {
+    pub(crate) fn advice(&self, configuration: &Configuration) -> Advice<'_> {
+        let groups = follows::http_groups(&configuration.directives);
+        let both = [self.dials.blue.as_str(), self.dials.green.as_str()];
         Advice {
+            groups: both.into_iter().filter(|dial| is_group(dial) && groups.contains_key(*dial)).collect(),
+            version: configuration.version,
             service: &self.options.service,
             marker: &self.options.seen_as,
             blue: &self.dials.blue,
@@ -147,13 +151,13 @@ impl Nginx {
                     false => regardless.join("; "),
                 };
                 let message = format!("nginx does not go by {marker} ({}): {now}", configuration.main);
-                Err(PortError::new(FailureKind::Refused, message).hint(self.advice().whole()))
+                Err(PortError::new(FailureKind::Refused, message).hint(self.advice(configuration).whole()))
             }
             Found::Odd(why) => {
                 self.reader.forget();
                 let message =
                     format!("not every way of nginx's to the service follows {marker}: {}", why.join("; "));
-                Err(PortError::new(FailureKind::Refused, message).hint(self.advice().whole()))
+                Err(PortError::new(FailureKind::Refused, message).hint(self.advice(configuration).whole()))
             }
         }
     }

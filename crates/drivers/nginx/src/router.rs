@@ -62,8 +62,10 @@ impl Router for Nginx {
                 "{} has no location in which nginx says where it goes, and no answer says which slot gave it",
                 site.at
             );
-            return Err(PortError::new(FailureKind::Refused, message)
-                .hint(format!("set `verify` to what tells releases apart; or {}", self.advice().whole())));
+            return Err(PortError::new(FailureKind::Refused, message).hint(format!(
+                "set `verify` to what tells releases apart; or {}",
+                self.advice(&looked.configuration).whole()
+            )));
         }
         let looked = self.agreed(looked).await?;
         match looked.slot() == slot {
@@ -93,7 +95,10 @@ impl Router for Nginx {
     }
 
     async fn in_flight_at(&self, slot: Slot, endpoint: Option<&Endpoint>) -> Result<InFlight, PortError> {
-        counts::in_flight(self.host(), slot, self.dial(slot)?, endpoint).await
+        self.dial(slot)?;
+        let looked = self.look().await?;
+        let dials = looked.routes.dials.as_ref().unwrap_or(&self.dials);
+        counts::in_flight(self.host(), slot, dials.of(slot), endpoint).await
     }
 
     async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {

@@ -33,8 +33,10 @@ async fn the_suite_passes_with_upstream_groups_and_with_a_pass_within_the_condit
     if !nginx_is_there() {
         return;
     }
-    let groups = Setup { server: BY_GROUPS.into(), http: GROUPS.into(), ..Setup::default() };
-    suite(&World::new(groups).await).await;
+    for by_groups in [false, true] {
+        let groups = Setup { server: BY_GROUPS.into(), http: GROUPS.into(), by_groups, ..Setup::default() };
+        suite(&World::new(groups).await).await;
+    }
     let server = "location / {\nif (-f MARKER) { proxy_pass http://GREEN; }\nproxy_pass http://BLUE;\n}\n";
     suite(&World::new(Setup { server: server.into(), ..Setup::default() }).await).await;
 }

@@ -160,6 +160,8 @@ pub struct Setup {
     pub files: Vec<(&'static str, String)>,
     pub host: Option<Arc<dyn Host>>,
     pub ask: Option<&'static str>,
+    /// Dials the upstream groups `web_blue` and `web_green` instead of addresses.
+    pub by_groups: bool,
 }
 
 /// Two apps, an nginx before them, and the driver.
@@ -213,7 +215,13 @@ impl World {
             service: "web".to_owned(),
             seen_as: marker.clone(),
             marker: marker.clone(),
-            dial: apps.iter().map(|app| (app.slot, app.address.to_string())).collect(),
+            dial: apps
+                .iter()
+                .map(|app| match setup.by_groups {
+                    true => (app.slot, format!("web_{}", app.slot)),
+                    false => (app.slot, app.address.to_string()),
+                })
+                .collect(),
             config: Some(process.config().to_str().unwrap().to_owned()),
             container: None,
             ask: setup.ask.map(fill),
