@@ -11,8 +11,9 @@ use lockgate_compose::{Compose, ComposeOptions};
 use lockgate_http::HttpProber;
 use lockgate_local::{Local, LocalRunner};
 use lockgate_model::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, Failure, GateKind, HostId, NginxRouter, Project,
-    Refusal, Router, Runtime, Secret, Service, Slot, SlotDelivery, Strategy, Template, Vars,
+    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, Failure, GateKind, HostId, NginxRouter,
+    NginxSwitch, Project, Refusal, Router, Runtime, Secret, Service, Slot, SlotDelivery, Strategy, Template,
+    Vars,
 };
 use lockgate_nginx::{Nginx, NginxOptions};
 use lockgate_orchestrator::{Site, Wiring};
@@ -293,10 +294,15 @@ impl Parts<'_> {
     fn nginx(&self, id: &HostId, host: Arc<dyn Host>, router: &NginxRouter) -> Result<Nginx, Refusal> {
         let fill =
             |template: &Option<Template>| template.as_ref().map(|text| self.fill(text, None)).transpose();
-        let marker = format!("{}/green_is_live", self.home(id)?);
+        let name = match router.switch {
+            NginxSwitch::File => "green_is_live",
+            NginxSwitch::Reload => "nginx_live.conf",
+        };
+        let marker = format!("{}/{name}", self.home(id)?);
         let options = NginxOptions {
             host,
             service: self.service.name.to_string(),
+            switch: router.switch,
             seen_as: fill(&router.marker)?.unwrap_or_else(|| marker.clone()),
             marker,
             dial: self.dials(&router.dial)?,

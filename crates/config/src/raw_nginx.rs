@@ -5,13 +5,12 @@ use serde::Deserialize;
 
 use crate::at::At;
 
-/// An nginx that runs already, on the host or in a container. Its configuration names both slots and never changes: at each request
-/// it looks for the file `green_is_live` in the service's home, which is the switch (`doctor` shows what to paste).
+/// An nginx that runs already, on the host or in a container. `doctor` shows what to paste into its configuration, once.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping; `{}` takes every default")]
 pub struct Nginx {
-    /// What a switch changes: `file`, which nginx looks for at each request, so that nothing is reloaded and no connection is ever
-    /// lost. Default: `file`.
+    /// What a switch changes: `file`, whether `green_is_live` is in the service's home, for which nginx looks at each request, so that
+    /// nothing is reloaded and no connection is ever lost; or `reload`, a file that nginx includes and loads anew. Default: `file`.
     #[schemars(with = "Option<NginxSwitchName>")]
     pub switch: Option<At<String>>,
     /// What nginx dials for a slot; must name `{slot}`: an upstream group of its configuration, with one server in it, or host and
@@ -36,4 +35,5 @@ pub struct Nginx {
 )]
 enum NginxSwitchName {
     File,
+    Reload,
 }

@@ -5,8 +5,8 @@ mod common;
 use common::{FULL, FULL_ENV, good, parse_with, with};
 use lockgate_model::{
     CaddySwitch, ComposeLayout, Cron, DockerHealth, Gate, GateKind, GateTarget, Health, HostId, Millis,
-    NotifyAbout, NotifyTo, Pick, Project, RegistryHost, Router, Runtime, Sampling, Schedule, ServiceName,
-    Slot, SmtpSecurity, StatusRange, Strategy, Template, Timestamp, Wave, Zone,
+    NginxSwitch, NotifyAbout, NotifyTo, Pick, Project, RegistryHost, Router, Runtime, Sampling, Schedule,
+    ServiceName, Slot, SmtpSecurity, StatusRange, Strategy, Template, Timestamp, Wave, Zone,
 };
 
 /// The sketch for system A in the design, without `schedule`.
@@ -259,6 +259,8 @@ fn nginx_dials_groups_on_a_host_and_names_in_a_container() {
         nginx.clone()
     };
     assert_eq!(nginx("nginx").dial.as_str(), "{service}_{slot}");
+    assert_eq!(nginx("nginx").switch, NginxSwitch::File);
+    assert_eq!(nginx("{ nginx: { switch: reload } }").switch, NginxSwitch::Reload);
     let inside =
         nginx("{ nginx: { switch: file, container: edge, marker: '/markers/{service}/green_is_live' } }");
     assert_eq!(inside.dial.as_str(), "{service}-{slot}:{port}");

@@ -183,7 +183,7 @@ pub enum Router {
     Builtin(BuiltinRouter),
     /// Caddy 2, by a file that it reads or its admin API.
     Caddy(CaddyRouter),
-    /// nginx, by a file that it looks for.
+    /// nginx, by a file that it looks for or by a reload.
     Nginx(NginxRouter),
 }
 
@@ -252,9 +252,21 @@ pub struct CaddyRouter {
     pub snippet: Option<Template>,
 }
 
-/// A route in an nginx that is there already: at each request it looks for a file, which is the switch.
+/// What is changed when nginx sends the traffic elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NginxSwitch {
+    /// Whether a file is there, for which it looks at each request.
+    #[default]
+    File,
+    /// A file that its configuration includes, which it then loads anew.
+    Reload,
+}
+
+/// A route in an nginx that is there already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NginxRouter {
+    /// What sends the traffic elsewhere.
+    pub switch: NginxSwitch,
     /// What nginx dials for a slot: an upstream group of its configuration, or host and port.
     pub dial: Template,
     /// The file that is the switch, as nginx sees it; `None`: as the host does.

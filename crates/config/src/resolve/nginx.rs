@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockgate_model::{NginxRouter, Service, ServiceName, Template};
+use lockgate_model::{NginxRouter, NginxSwitch, Service, ServiceName, Template};
 
 use super::reader::{Holes, Reader, quote};
 use super::router::dialled_ports;
@@ -24,9 +24,10 @@ pub fn resolve(
     place: Place,
     services: &BTreeMap<ServiceName, Service>,
 ) -> Option<NginxRouter> {
-    if let Some(switch) = raw.switch.as_ref().filter(|switch| switch.value != "file") {
-        reader.invalid(switch.place, format!("`switch` {} is not known", quote(switch)), "write `file`");
-    }
+    let switch = match &raw.switch {
+        Some(source) => switch(reader, source)?,
+        None => NginxSwitch::File,
+    };
     let container = match &raw.container {
         Some(source) => Some(container(reader, source)?),
         None => None,
@@ -46,7 +47,19 @@ pub fn resolve(
     };
     let marker = absolute(reader, "`marker`", raw.marker.as_ref());
     let config = absolute(reader, "`config`", raw.config.as_ref());
-    Some(NginxRouter { dial, marker, config, container, ask })
+    Some(NginxRouter { switch, dial, marker, config, container, ask })
+}
+
+fn switch(reader: &mut Reader<'_>, source: &At<String>) -> Option<NginxSwitch> {
+    match source.value.as_str() {
+        "file" => Some(NginxSwitch::File),
+        "reload" => Some(NginxSwitch::Reload),
+        _ => {
+            let what = format!("`switch` {} is not known", quote(source));
+            reader.invalid(source.place, what, "write `file` or `reload`");
+            None
+        }
+    }
 }
 
 /// nginx looks for a relative path somewhere else than we would.

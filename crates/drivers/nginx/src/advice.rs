@@ -1,12 +1,15 @@
 //! What has to stand in nginx's configuration, ready to paste.
 
+use lockgate_model::NginxSwitch;
+
 use crate::dials::{is_group, name_of};
 use crate::version::{GROUPS_KEEP_ALIVE, Version};
 
 /// The switch that a configuration is to be made for.
 pub(crate) struct Advice<'a> {
     pub service: &'a str,
-    /// The marker as nginx sees it.
+    pub switch: NginxSwitch,
+    /// The file that is the switch, as nginx sees it.
     pub marker: &'a str,
     /// An address, or an upstream group.
     pub blue: &'a str,
@@ -17,27 +20,27 @@ pub(crate) struct Advice<'a> {
 }
 
 impl Advice<'_> {
-    /// A part of a variable's name.
-    fn label(&self) -> String {
-        self.service.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
-    }
-
     /// For the `server` block, before its locations.
     pub(crate) fn server(&self) -> String {
         let Advice { service, marker, blue, green, .. } = self;
-        let (label, marker) = (self.label(), quoted(marker));
+        let (label, marker) = (label(self.service), quoted(marker));
         let is_named = [blue, green].into_iter().any(|dial| !is_group(dial) && name_of(dial).is_some());
         // Docker's own; a container has another address each time it is made.
         let resolver = if is_named { "resolver 127.0.0.11 valid=1s;\n" } else { "" };
+        let probe = format!(
+            "location = /.lockgate/{service} {{\n\tdefault_type text/plain;\n\treturn 200 $slot_of_{label};\n}}"
+        );
+        if self.switch == NginxSwitch::Reload {
+            return format!("{resolver}{probe}");
+        }
         format!(
-            "{resolver}set $slot_of_{label} blue;\nset $dial_of_{label} {blue};\nif (-f {marker}) {{\n\tset $slot_of_{label} green;\n\tset $dial_of_{label} {green};\n}}\n\
-             location = /.lockgate/{service} {{\n\tdefault_type text/plain;\n\treturn 200 $slot_of_{label};\n}}"
+            "{resolver}set $slot_of_{label} blue;\nset $dial_of_{label} {blue};\nif (-f {marker}) {{\n\tset $slot_of_{label} green;\n\tset $dial_of_{label} {green};\n}}\n{probe}"
         )
     }
 
     /// For each location, in the place of its `proxy_pass`.
     pub(crate) fn location(&self) -> String {
-        let label = self.label();
+        let label = label(self.service);
         format!("proxy_pass http://$dial_of_{label};\nproxy_redirect http://$dial_of_{label}/ /;")
     }
 
@@ -51,7 +54,11 @@ impl Advice<'_> {
         let one = |(slot, name)| {
             format!("upstream {name} {{\n\tserver 127.0.0.1:<port of {slot}>;{keepalive}\n}}\n")
         };
-        missing.map(one).collect()
+        let include = match self.switch {
+            NginxSwitch::File => String::new(),
+            NginxSwitch::Reload => format!("include {};\n", quoted(self.marker)),
+        };
+        missing.map(one).collect::<String>() + &include
     }
 
     /// All of it, with where each belongs.
@@ -66,6 +73,11 @@ impl Advice<'_> {
             self.location()
         )
     }
+}
+
+/// A part of a variable's name.
+pub(crate) fn label(service: &str) -> String {
+    service.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
 /// As an argument of nginx's: what would end it stands in quotes.
@@ -85,7 +97,7 @@ pub(crate) fn folder(file: &str) -> &str {
 mod tests {
     use super::*;
     use crate::dials::Dials;
-    use crate::follows::{Found, find};
+    use crate::follows::{By, Found, find};
     use crate::syntax::parse;
 
     /// What is pasted is what is looked for.
@@ -97,7 +109,7 @@ mod tests {
             ("web", "/srv/apps/web/green_is_live", "web_blue", "web_green"),
         ] {
             let (groups, version) = (Vec::new(), Some(Version(1, 30, 0)));
-            let advice = Advice { service, marker, blue, green, groups, version };
+            let advice = Advice { service, switch: NginxSwitch::File, marker, blue, green, groups, version };
             let upstreams = advice.upstreams().replace("<port of blue>", "5001");
             let text = format!(
                 "http {{ {} server {{ {} location / {{ {} }} }} }}",
@@ -106,7 +118,7 @@ mod tests {
                 advice.location()
             );
             let dials = Dials { blue: blue.to_owned(), green: green.to_owned() };
-            let Found::Yes(routes) = find(&parse("/x", &text).unwrap(), marker, &dials) else {
+            let Found::Yes(routes) = find(&parse("/x", &text).unwrap(), &By::Marker(marker), &dials) else {
                 panic!("{text}")
             };
             assert_eq!(routes.sites[0].probe, Some(format!("/.lockgate/{service}")));

@@ -25,6 +25,9 @@ pub(crate) async fn check(nginx: &Nginx) -> Vec<Check> {
     };
     checks.push(switch_check(nginx, &looked));
     checks.push(seen_check(nginx, &looked).await);
+    if nginx.is_reloaded() {
+        checks.push(reload_check(&looked));
+    }
     checks.push(counts_check(&looked));
     checks.push(match nginx.data_path(&looked, ANY_PATH).or_else(|_| first_path(nginx, &looked)) {
         Ok(path) => Check::ok("asking through nginx", path.to_string()),
@@ -60,9 +63,10 @@ fn configuration_check(configuration: &Configuration) -> Check {
 fn switch_check(nginx: &Nginx, looked: &Looked) -> Check {
     let what = "nginx's switch";
     let marker = &nginx.options.marker;
-    let told = match looked.content.is_some() {
-        true => format!("{marker} is there, which means green"),
-        false => format!("{marker} is not there, which means blue"),
+    let told = match (nginx.is_reloaded(), looked.content.is_some()) {
+        (true, _) => format!("{marker} says {}", looked.slot()),
+        (false, true) => format!("{marker} is there, which means green"),
+        (false, false) => format!("{marker} is not there, which means blue"),
     };
     let seen = format!("{told}; {} of nginx's to the service go by it", looked.routes.count());
     match looked.routes.doubts.is_empty() {
@@ -71,6 +75,22 @@ fn switch_check(nginx: &Nginx, looked: &Looked) -> Check {
             what,
             format!("{seen}; {}", looked.routes.doubts.join("; ")),
             nginx.advice(&looked.configuration).whole(),
+        ),
+    }
+}
+
+fn reload_check(looked: &Looked) -> Check {
+    let what = "reloading nginx";
+    match looked.configuration.source {
+        Source::Nginx => Check::warn(
+            what,
+            "each switch closes kept connections, on some of which a request is just coming",
+            "`switch: file` reloads nothing and loses nothing",
+        ),
+        Source::Files => Check::bad(
+            what,
+            "only root can, and Lockgate is somebody else there",
+            "let it be root on that host, or write `switch: file`, which needs no reload",
         ),
     }
 }
@@ -100,6 +120,7 @@ async fn seen_check(nginx: &Nginx, looked: &Looked) -> Check {
         }
     }
     match again.slot() {
+        slot if nginx.is_reloaded() => Check::ok(what, format!("nginx says {slot}, as the file does")),
         Slot::Green => Check::ok(what, "nginx says green, as the marker does"),
         _ => Check::ok(
             what,

@@ -49,6 +49,8 @@ pub(crate) enum Source {
 pub(crate) struct Configuration {
     pub directives: Vec<Directive>,
     pub main: String,
+    /// All its files, as nginx names them.
+    pub paths: BTreeSet<String>,
     pub source: Source,
     /// `None` where no nginx could be asked.
     pub version: Option<Version>,
@@ -111,7 +113,8 @@ impl Reader {
             (self.without_nginx(host, &output).await?, Source::Files)
         };
         let main = files.main.clone();
-        Ok(Configuration { directives: tree::expand(&files)?, main, source, version })
+        let directives = tree::expand(&files)?;
+        Ok(Configuration { directives, main, paths: files.texts.into_keys().collect(), source, version })
     }
 
     /// Whoever is not root may seldom start nginx, which opens its logs and certificates even to look; its files are mostly

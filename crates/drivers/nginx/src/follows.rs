@@ -46,11 +46,25 @@ impl Routes {
     }
 }
 
-/// Looks for the ways to the slots in a whole configuration, and whether they go by `marker`, the path as nginx sees it.
-pub(crate) fn find(directives: &[Directive], marker: &str, dials: &Dials) -> Found {
+/// What decides between the slots.
+pub(crate) enum By<'a> {
+    /// Whether a file is there: its path as nginx sees it.
+    Marker(&'a str),
+    /// What a file that is included says: for blue, and for green.
+    Constants([Variables; 2]),
+}
+
+/// Looks for the ways to the slots in a whole configuration, and whether they go by the switch.
+pub(crate) fn find(directives: &[Directive], by: &By<'_>, dials: &Dials) -> Found {
     let groups = http_groups(directives);
     let resolved = dials.resolved(&groups);
-    let mut search = Search { marker, dials: &resolved, groups, seen: Seen::default(), lacks_group: false };
+    let (marker, constants) = match by {
+        By::Marker(path) => (*path, Default::default()),
+        // No condition asks for a file without a name.
+        By::Constants(constants) => ("", constants.clone()),
+    };
+    let seen = Seen { is_named: matches!(by, By::Constants(_)), ..Seen::default() };
+    let mut search = Search { marker, constants, dials: &resolved, groups, seen, lacks_group: false };
     search.several([&dials.blue, &dials.green]);
     for section in directives {
         match section.name.as_str() {
@@ -121,6 +135,8 @@ impl Around {
 
 struct Search<'a> {
     marker: &'a str,
+    /// What variables hold everywhere, in each of the worlds.
+    constants: [Variables; 2],
     dials: &'a Dials,
     groups: BTreeMap<String, Group>,
     seen: Seen,
@@ -134,7 +150,7 @@ impl Search<'_> {
         for server in http.children().iter().filter(|one| one.name == "server") {
             let around = around.within(server.children());
             self.conditions(server.children(), &around);
-            let variables = WORLDS.map(|(is_there, _)| self.run(&Variables::default(), server, is_there));
+            let variables = [0, 1].map(|at| self.run(&self.constants[at], server, WORLDS[at].0));
             let mut site = Site::of(server);
             self.locations(server, &around, &variables, &mut site);
             if !site.places.is_empty() {
@@ -167,7 +183,7 @@ impl Search<'_> {
                     let (at, text) = (&pass.at, pass.text());
                     self.seen
                         .regardless
-                        .push(format!("{at}: `{text}` in `stream` leads to a slot whatever the marker says"));
+                        .push(format!("{at}: `{text}` in `stream` leads to a slot whatever the switch says"));
                 }
             }
         }
@@ -266,13 +282,13 @@ impl Search<'_> {
         match slots {
             [None, None] => return,
             [Some(blue), Some(green)] if blue == green => {
-                self.seen.regardless.push(format!("{told} leads to {blue} whatever the marker says"));
+                self.seen.regardless.push(format!("{told} leads to {blue} whatever the switch says"));
                 return;
             }
             _ => {}
         }
         for ((is_there, wanted), leads) in WORLDS.iter().zip(&pass.leads) {
-            let when = if *is_there { "with the marker" } else { "without the marker" };
+            let when = if *is_there { "when green is to be live" } else { "when blue is to be live" };
             match leads {
                 Leads::Slot(slot, _) if slot == wanted => {}
                 Leads::Slot(slot, _) => self.seen.odd.push(format!("{told} leads to {slot} {when}")),

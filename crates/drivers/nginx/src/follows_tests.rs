@@ -7,7 +7,7 @@ const SET: &str = "set $slot blue; set $dial 127.0.0.1:5001; if (-f /m/green_is_
 
 fn found_for(text: &str, [blue, green]: [&str; 2]) -> Found {
     let dials = Dials { blue: blue.to_owned(), green: green.to_owned() };
-    find(&parse("/x", &format!("http {{ {text} }}")).unwrap(), MARKER, &dials)
+    find(&parse("/x", &format!("http {{ {text} }}")).unwrap(), &By::Marker(MARKER), &dials)
 }
 
 fn found(text: &str) -> Found {
@@ -86,7 +86,7 @@ fn where_nothing_asks_for_the_marker_the_ways_to_the_slots_are_told() {
     assert_eq!(
         seen,
         Found::No(vec![
-            "/x:3: `proxy_pass http://localhost:5001/` leads to blue whatever the marker says".into()
+            "/x:3: `proxy_pass http://localhost:5001/` leads to blue whatever the switch says".into()
         ])
     );
 }
@@ -114,11 +114,11 @@ fn a_way_that_does_not_follow_is_named_with_its_place() {
         ),
         (
             "server { set $d 127.0.0.1:5002; if (-f /m/green_is_live) { set $d 127.0.0.1:5001; } location / { proxy_pass http://$d; } }",
-            "leads to green without the marker",
+            "leads to green when blue is to be live",
         ),
         (
             "server { set $d 127.0.0.1:5001; if (-f /m/green_is_live) { set $d 127.0.0.1:5003; } location / { proxy_pass http://$d; } }",
-            "leads to 127.0.0.1:5003 with the marker, which is no slot",
+            "leads to 127.0.0.1:5003 when green is to be live, which is no slot",
         ),
     ] {
         assert!(rest(site).contains(wanted), "{site}: {}", rest(site));
@@ -127,7 +127,7 @@ fn a_way_that_does_not_follow_is_named_with_its_place() {
     let text = format!(
         "http {{ server {{ {SET} location / {{ proxy_pass http://$dial; }} }} }} stream {{ server {{ listen 9; proxy_pass 127.0.0.1:5001; }} }}"
     );
-    let Found::Odd(why) = find(&parse("/x", &text).unwrap(), MARKER, &dials) else { panic!() };
+    let Found::Odd(why) = find(&parse("/x", &text).unwrap(), &By::Marker(MARKER), &dials) else { panic!() };
     assert!(why[0].contains("in `stream`"), "{why:?}");
     // A cache that is off again beside the condition, or elsewhere, is none.
     routes(&format!(

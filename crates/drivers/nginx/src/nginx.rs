@@ -1,15 +1,16 @@
-//! The switch that is a file: what was looked at, and the marker put there and taken away.
+//! What was looked at, and the switch changed.
 
 use lockgate_asking::{BaseUrl, DataPath, Entrance};
-use lockgate_model::{FailureKind, Millis, Slot, without_query};
+use lockgate_model::{FailureKind, Millis, NginxSwitch, Slot, without_query};
 use lockgate_ports::{Host, PortError, Request, RouteVersion, RouterAnswer};
 
 use crate::NginxOptions;
-use crate::advice::{Advice, folder};
+use crate::advice::{self, Advice, folder};
 use crate::container;
 use crate::dials::{Dials, is_group};
 use crate::files::{Configuration, Place, Reader};
-use crate::follows::{self, Found, Routes};
+use crate::follows::{self, By, Found, Routes};
+use crate::included;
 use crate::site::Site;
 
 /// So that nginx's user, whoever that is, may see it.
@@ -24,7 +25,7 @@ const LOOKS_MAX: usize = 3;
 pub(crate) const ENTRANCE: Entrance =
     Entrance { router: "nginx", key: "router.nginx.ask", log: "journalctl -u nginx" };
 
-/// One service's route in one nginx, switched by a marker that it looks for at each request.
+/// One service's route in one nginx, switched by a marker that it looks for at each request, or by a reload.
 pub struct Nginx {
     pub(crate) options: NginxOptions,
     pub(crate) dials: Dials,
@@ -36,16 +37,18 @@ pub struct Nginx {
 pub(crate) struct Looked {
     pub configuration: Configuration,
     pub routes: Routes,
-    /// What stands in the marker; `None` when it is not there.
+    /// What stands in the file that is the switch; `None` when it is not there.
     pub content: Option<Vec<u8>>,
+    /// Where nginx goes by it.
+    slot: Slot,
     /// Where its container is reached from the host; `None` for this machine.
     address: Option<String>,
 }
 
 impl Looked {
-    /// Where nginx goes by it.
+    /// Where nginx goes by the file.
     pub(crate) fn slot(&self) -> Slot {
-        if self.content.is_some() { Slot::Green } else { Slot::Blue }
+        self.slot
     }
 
     pub(crate) fn version(&self) -> RouteVersion {
@@ -114,34 +117,68 @@ impl Nginx {
             groups: both.into_iter().filter(|dial| is_group(dial) && groups.contains_key(*dial)).collect(),
             version: configuration.version,
             service: &self.options.service,
+            switch: self.options.switch,
             marker: &self.options.seen_as,
             blue: &self.dials.blue,
             green: &self.dials.green,
         }
     }
 
+    /// The service in a variable's name.
+    pub(crate) fn label(&self) -> String {
+        advice::label(&self.options.service)
+    }
+
+    /// What is read next is read anew.
+    pub(crate) fn forget(&self) {
+        self.reader.forget();
+    }
+
+    /// How the file that is included begins.
+    pub(crate) fn begin(&self) -> String {
+        format!("write it, as long as blue is live:\n{}", included::content(self, Slot::Blue))
+    }
+
     pub(crate) async fn configuration(&self) -> Result<Configuration, PortError> {
         self.reader.read(self.host()).await
     }
 
-    async fn content(&self) -> Result<Option<Vec<u8>>, PortError> {
-        Ok(self.host().read(&self.options.marker).await?.content)
+    /// What stands in the file that is the switch, and which slot it means.
+    async fn content(&self) -> Result<(Option<Vec<u8>>, Slot), PortError> {
+        let content = self.host().read(&self.options.marker).await?.content;
+        let slot = match (self.options.switch, &content) {
+            (NginxSwitch::File, Some(_)) => Slot::Green,
+            (NginxSwitch::File, None) => Slot::Blue,
+            (NginxSwitch::Reload, content) => included::slot(self, content.as_deref())?,
+        };
+        Ok((content, slot))
+    }
+
+    pub(crate) fn is_reloaded(&self) -> bool {
+        self.options.switch == NginxSwitch::Reload
     }
 
     pub(crate) async fn look(&self) -> Result<Looked, PortError> {
         let (configuration, content) = tokio::join!(self.configuration(), self.content());
-        let (configuration, content) = (configuration?, content?);
+        let (configuration, (content, slot)) = (configuration?, content?);
         let routes = self.routes(&configuration)?;
         let address = match (&self.options.container, &self.base_url) {
             (Some(name), None) => container::address(self.host(), name).await?,
             _ => None,
         };
-        Ok(Looked { configuration, routes, content, address })
+        Ok(Looked { configuration, routes, content, slot, address })
     }
 
     fn routes(&self, configuration: &Configuration) -> Result<Routes, PortError> {
         let marker = &self.options.seen_as;
-        match follows::find(&configuration.directives, marker, &self.dials) {
+        let by = match self.options.switch {
+            NginxSwitch::File => By::Marker(marker),
+            NginxSwitch::Reload => {
+                included::required(self, configuration)?;
+                By::Constants([Slot::Blue, Slot::Green].map(|slot| included::constants(self, slot)))
+            }
+        };
+        match follows::find(&configuration.directives, &by, &self.dials) {
             Found::Yes(routes) => Ok(routes),
             Found::No(regardless) => {
                 self.reader.forget();
@@ -252,16 +289,22 @@ impl Nginx {
                 }
             }
             let Some((slot, at)) = otherwise else { return Ok(looked) };
-            let content = self.content().await?;
+            let (content, own) = self.content().await?;
             if content == looked.content || turn == LOOKS_MAX {
                 return Err(self.blind(&looked, slot, &at.to_string()));
             }
-            looked.content = content;
+            (looked.content, looked.slot) = (content, own);
         }
         Ok(looked)
     }
 
     fn blind(&self, looked: &Looked, slot: Slot, at: &str) -> PortError {
+        if self.is_reloaded() {
+            let message =
+                format!("{} says {}, and nginx goes to {slot} ({at})", self.options.marker, looked.slot());
+            return PortError::new(FailureKind::Refused, message)
+                .hint("has it loaded that? `nginx -t && nginx -s reload` on that host");
+        }
         let NginxOptions { marker, seen_as, container, .. } = &self.options;
         let is_there = if looked.content.is_some() { "is there" } else { "is not there" };
         let message = format!("{marker} {is_there}, and nginx goes to {slot} ({at})");
@@ -298,7 +341,13 @@ impl Nginx {
             }
         }
         self.write(slot).await?;
-        let looked = Looked { content: self.content().await?, ..looked };
+        if self.is_reloaded()
+            && let Err(error) = self.reload(&looked.configuration).await
+        {
+            return Err(self.put_back(before, error).await);
+        }
+        let (content, written) = self.content().await?;
+        let looked = Looked { content, slot: written, ..looked };
         if looked.slot() != slot {
             let message =
                 format!("{} was switched to {slot} and says {before} right afterwards", self.options.marker);
@@ -309,22 +358,32 @@ impl Nginx {
         match self.agreed(looked).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_silence() => Err(error.with_unknown_effect()),
-            Err(error) => {
-                self.write(before).await.map_err(|undo| {
-                    let both = format!("{}; and it could not be put back: {}", error.message, undo.message);
-                    PortError::new(error.kind, both).with_unknown_effect().with_hints(error.hints().clone())
-                })?;
-                Err(error.context("the marker was put back"))
+            // Where it was loaded, somebody may have got there.
+            Err(error) if self.is_reloaded() => Err(error.with_unknown_effect()),
+            Err(error) => Err(self.put_back(before, error).await),
+        }
+    }
+
+    /// As the switch was before it failed with `error`.
+    async fn put_back(&self, before: Slot, error: PortError) -> PortError {
+        match self.write(before).await {
+            Ok(()) => error.context("the switch was put back"),
+            Err(undo) => {
+                let both = format!("{}; and it could not be put back: {}", error.message, undo.message);
+                PortError::new(error.kind, both).with_unknown_effect().with_hints(error.hints().clone())
             }
         }
     }
 
-    /// Has the marker say the slot.
+    /// Has the file say the slot.
     pub(crate) async fn write(&self, slot: Slot) -> Result<(), PortError> {
         let marker = &self.options.marker;
-        let written = match slot {
-            Slot::Green => self.host().write(marker, b"green\n", MARKER_MODE).await,
-            _ => self.host().remove(marker).await,
+        let written = match (self.options.switch, slot) {
+            (NginxSwitch::Reload, _) => {
+                self.host().write(marker, included::content(self, slot).as_bytes(), MARKER_MODE).await
+            }
+            (NginxSwitch::File, Slot::Green) => self.host().write(marker, b"green\n", MARKER_MODE).await,
+            (NginxSwitch::File, _) => self.host().remove(marker).await,
         };
         written.map_err(|error| {
             let host = self.host().id();

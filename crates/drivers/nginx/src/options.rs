@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockgate_model::Slot;
+use lockgate_model::{NginxSwitch, Slot};
 use lockgate_ports::Host;
 
 /// One service's route in one nginx. All texts have their placeholders filled in.
@@ -13,7 +13,10 @@ pub struct NginxOptions {
     pub host: Arc<dyn Host>,
     /// The service, for names in what is to be pasted.
     pub service: String,
-    /// The file that is there while green is live: its path on the host.
+    /// What a switch changes.
+    pub switch: NginxSwitch,
+    /// The file that is the switch, by its path on the host: there while green is live; with [`NginxSwitch::Reload`], the one in
+    /// which it stands where the live slot is.
     pub marker: String,
     /// Its path as nginx sees it, which is another one where a container has the folder elsewhere.
     pub seen_as: String,

@@ -33,7 +33,7 @@ impl Router for Nginx {
         self.switch(looked, to.slot).await
     }
 
-    /// Its configuration leads nobody to a slot but by the marker, and is never changed.
+    /// Its configuration leads nobody to a slot but by the switch.
     async fn try_out(&self, _: &Upstream, _: &Request) -> Result<Tried, PortError> {
         Ok(Tried::NotAsked(
             "the switch is a file, and no request gets to the other slot before it is there".to_owned(),
@@ -47,7 +47,7 @@ impl Router for Nginx {
         let slot = [Slot::Blue, Slot::Green].into_iter().find(|slot| self.dials.of(*slot) == dial);
         let slot = slot.ok_or_else(|| {
             let message = format!(
-                "nginx dialled {dial:?} before, which is neither slot's address, and the marker leads only to those"
+                "nginx dialled {dial:?} before, which is neither slot's address, and the switch leads only to those"
             );
             PortError::new(FailureKind::Refused, message)
                 .hint("`router.nginx.dial` was changed since; put nginx's configuration right by hand")
@@ -79,10 +79,16 @@ impl Router for Nginx {
     }
 
     async fn remarks(&self) -> Vec<String> {
-        let mut remarks = vec![format!(
-            "the switch is {}, which nginx looks for at each request: its configuration is not changed",
-            self.options.marker
-        )];
+        let file = &self.options.marker;
+        let mut remarks = vec![match self.is_reloaded() {
+            false => format!(
+                "the switch is {file}, which nginx looks for at each request: its configuration is not changed"
+            ),
+            true => format!(
+                "the switch is {file}, with which nginx is reloaded: that closes kept connections, on some of which a request is \
+                 just coming, and WebSockets keep workers of before, and the old slot, until the deadline; `switch: file` loses nothing"
+            ),
+        }];
         // Where it cannot be looked at the route says why.
         if let Ok(looked) = self.look().await {
             remarks.extend(counts::inexact(&looked.routes, looked.configuration.version));
@@ -98,7 +104,12 @@ impl Router for Nginx {
         self.dial(slot)?;
         let looked = self.look().await?;
         let dials = looked.routes.dials.as_ref().unwrap_or(&self.dials);
-        counts::in_flight(self.host(), slot, dials.of(slot), endpoint).await
+        let counted = counts::in_flight(self.host(), slot, dials.of(slot), endpoint).await?;
+        if counted.requests > 0 || !self.is_reloaded() {
+            return Ok(counted);
+        }
+        let may_come_back = self.may_come_back(&looked.configuration, slot, looked.slot()).await?;
+        Ok(InFlight { requests: u64::from(may_come_back), upgraded: 0 })
     }
 
     async fn ask(&self, request: &Request) -> Result<RouterAnswer, PortError> {

@@ -45,6 +45,19 @@ impl Condition {
 pub(crate) struct Variables(BTreeMap<String, Option<String>>);
 
 impl Variables {
+    /// What `map "" $name { default value; }` says of names that have always one value.
+    pub(crate) fn constants(directives: &[Directive]) -> Variables {
+        let mut variables = Variables::default();
+        for one in directives.iter().filter(|one| one.name == "map") {
+            let ([source, name], [only]) = (one.args.as_slice(), one.children()) else { continue };
+            if source.is_empty() && only.name == "default" && is_whole(only.first()) {
+                let name = name.trim_start_matches('$').to_owned();
+                variables.0.insert(name, Some(only.first().to_owned()));
+            }
+        }
+        variables
+    }
+
     /// What the directives of one server or location make of them, in their order.
     pub(crate) fn run(&mut self, directives: &[Directive], marker: &str, is_there: bool) {
         for one in directives {
@@ -128,6 +141,13 @@ mod tests {
         let turned = "set $a green; if ( !-f \"/m/green_is_live\" ) { set $a blue; }";
         assert_eq!(filled(turned, "$a"), ["blue", "green"]);
         assert_eq!(filled("set $a 1; if (-e /m/green_is_live) { set $a 2; }", "$a"), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_map_of_nothing_is_a_constant() {
+        let text = "map \"\" $a { default blue; } map $host $b { default x; } map \"\" $c { default $host; }";
+        let variables = Variables::constants(&parse("/x", text).unwrap());
+        assert_eq!(variables.fill("$a $b $c"), "blue $b $c");
     }
 
     #[test]

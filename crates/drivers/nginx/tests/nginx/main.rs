@@ -4,4 +4,5 @@ mod app;
 mod file;
 mod lossless;
 mod refusals;
+mod reload;
 mod support;

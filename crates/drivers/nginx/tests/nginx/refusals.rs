@@ -107,7 +107,7 @@ async fn without_the_marker_the_way_that_is_there_is_named_and_what_to_paste() {
         return;
     }
     let error = refused(server("location / {\nproxy_pass http://BLUE;\n}\n")).await;
-    assert!(error.message.contains("leads to blue whatever the marker says"), "{error}");
+    assert!(error.message.contains("leads to blue whatever the switch says"), "{error}");
     let hint = error.hints().to_string();
     let server_part =
         hint.split_once("before its locations:\n").unwrap().1.split_once("\nin each").unwrap().0;
@@ -136,7 +136,7 @@ async fn a_location_that_does_not_follow_is_refused_with_its_file_and_line() {
         return;
     }
     let error = refused(server(&format!("{SNIPPET}location /api/ {{\nproxy_pass http://BLUE;\n}}\n"))).await;
-    assert!(error.message.contains("leads to blue whatever the marker says"), "{error}");
+    assert!(error.message.contains("leads to blue whatever the switch says"), "{error}");
     let cached = Setup { http: "open_file_cache max=100;\n".into(), ..Setup::default() };
     assert!(refused(cached).await.message.contains("`open_file_cache` keeps"), "a cache is refused");
 }

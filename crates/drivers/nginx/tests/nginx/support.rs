@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lockgate_model::{Digest, Millis, Release, ServiceName, Slot, Split, Tag};
+use lockgate_model::{Digest, Millis, NginxSwitch, Release, ServiceName, Slot, Split, Tag};
 use lockgate_nginx::{Nginx, NginxOptions};
 use lockgate_ports::conformance::router::{HeldRequest, RouterFixture};
 use lockgate_ports::{Check, Endpoint, Host, PortError, Request, Router, Upstream};
@@ -46,6 +46,12 @@ location /ws {
 	proxy_set_header Upgrade $http_upgrade;
 	proxy_set_header Connection upgrade;
 }
+";
+
+/// What is written at first where a switch is a reload.
+pub const LIVE: &str = "# Lockgate writes this at each switch: what is changed here is lost.
+map \"\" $slot_of_web { default blue; }
+map \"\" $dial_of_web { default BLUE; }
 ";
 
 /// True when there is an nginx to test with; says so when there is none.
@@ -160,6 +166,7 @@ pub struct Setup {
     pub files: Vec<(&'static str, String)>,
     pub host: Option<Arc<dyn Host>>,
     pub ask: Option<&'static str>,
+    pub switch: NginxSwitch,
     /// Dials the upstream groups `web_blue` and `web_green` instead of addresses.
     pub by_groups: bool,
 }
@@ -183,7 +190,11 @@ impl World {
         let apps = [App::start(Slot::Blue).await, App::start(Slot::Green).await];
         let site = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (dir, folder) = (open_folder(), open_folder());
-        let marker = folder.path().join("green_is_live").to_str().unwrap().to_owned();
+        let name = match setup.switch {
+            NginxSwitch::File => "green_is_live",
+            NginxSwitch::Reload => "nginx_live.conf",
+        };
+        let marker = folder.path().join(name).to_str().unwrap().to_owned();
         let path = dir.path().to_str().unwrap().to_owned();
         let fill = |text: &str| {
             text.replace("MARKER", &marker)
@@ -207,12 +218,16 @@ impl World {
             std::fs::write(file, fill(content)).unwrap();
         }
         std::fs::write(dir.path().join("nginx.conf"), fill(&text)).unwrap();
+        if setup.switch == NginxSwitch::Reload {
+            std::fs::write(&marker, fill(LIVE)).unwrap();
+        }
         let child = run(dir.path());
         let mut process = Process { child, dir, site };
         process.await_up().await;
         let options = NginxOptions {
             host: setup.host.unwrap_or_else(local),
             service: "web".to_owned(),
+            switch: setup.switch,
             seen_as: marker.clone(),
             marker: marker.clone(),
             dial: apps
