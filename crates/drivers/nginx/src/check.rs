@@ -64,7 +64,7 @@ fn switch_check(nginx: &Nginx, looked: &Looked) -> Check {
     let what = "nginx's switch";
     let marker = &nginx.options.marker;
     let told = match (nginx.is_reloaded(), looked.content.is_some()) {
-        (true, _) => format!("{marker} says {}", looked.slot()),
+        (true, _) => format!("{marker} says {}", looked.slot),
         (false, true) => format!("{marker} is there, which means green"),
         (false, false) => format!("{marker} is not there, which means blue"),
     };
@@ -119,7 +119,7 @@ async fn seen_check(nginx: &Nginx, looked: &Looked) -> Check {
             Err(error) => return failed(what, &error),
         }
     }
-    match again.slot() {
+    match again.slot {
         slot if nginx.is_reloaded() => Check::ok(what, format!("nginx says {slot}, as the file does")),
         Slot::Green => Check::ok(what, "nginx says green, as the marker does"),
         _ => Check::ok(

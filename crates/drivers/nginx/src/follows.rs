@@ -297,7 +297,10 @@ impl Search<'_> {
                         .odd
                         .push(format!("{told} leads to {where_to} {when}, which is no slot's address"));
                 }
-                Leads::Nowhere | Leads::Mixed(_) | Leads::Unclear(_) => {}
+                Leads::Unclear(_) => {
+                    self.seen.odd.push(format!("{told}: where it leads {when} cannot be told"));
+                }
+                Leads::Nowhere | Leads::Mixed(_) => {}
             }
         }
         self.reach(pass, &told, around);

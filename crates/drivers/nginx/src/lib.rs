@@ -14,6 +14,7 @@ mod reload;
 mod router;
 mod scope;
 mod site;
+mod switch;
 mod syntax;
 mod tree;
 mod version;

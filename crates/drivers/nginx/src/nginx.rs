@@ -1,11 +1,11 @@
-//! What was looked at, and the switch changed.
+//! What was looked at, and nginx asked.
 
 use lockgate_asking::{BaseUrl, DataPath, Entrance};
 use lockgate_model::{FailureKind, Millis, NginxSwitch, Slot, without_query};
 use lockgate_ports::{Host, PortError, Request, RouteVersion, RouterAnswer};
 
 use crate::NginxOptions;
-use crate::advice::{self, Advice, folder};
+use crate::advice::{self, Advice};
 use crate::container;
 use crate::dials::{Dials, is_group};
 use crate::files::{Configuration, Place, Reader};
@@ -13,14 +13,10 @@ use crate::follows::{self, By, Found, Routes};
 use crate::included;
 use crate::site::Site;
 
-/// So that nginx's user, whoever that is, may see it.
-const MARKER_MODE: u32 = 0o644;
 /// What nginx may name its slot by.
 const SLOT_HEADER: &str = "x-lockgate-slot";
 /// Longest wait for nginx to say which slot it goes to.
 const ASK_SECONDS_MAX: u64 = 5;
-/// Looks at a marker that somebody switches meanwhile.
-const LOOKS_MAX: usize = 3;
 
 pub(crate) const ENTRANCE: Entrance =
     Entrance { router: "nginx", key: "router.nginx.ask", log: "journalctl -u nginx" };
@@ -40,17 +36,12 @@ pub(crate) struct Looked {
     /// What stands in the file that is the switch; `None` when it is not there.
     pub content: Option<Vec<u8>>,
     /// Where nginx goes by it.
-    slot: Slot,
+    pub slot: Slot,
     /// Where its container is reached from the host; `None` for this machine.
-    address: Option<String>,
+    pub address: Option<String>,
 }
 
 impl Looked {
-    /// Where nginx goes by the file.
-    pub(crate) fn slot(&self) -> Slot {
-        self.slot
-    }
-
     pub(crate) fn version(&self) -> RouteVersion {
         RouteVersion(match &self.content {
             Some(content) => format!("marker {}", String::from_utf8_lossy(content)),
@@ -129,14 +120,16 @@ impl Nginx {
         advice::label(&self.options.service)
     }
 
-    /// What is read next is read anew.
-    pub(crate) fn forget(&self) {
+    /// # Errors
+    /// `Refused` where nginx does not include the file that is ours.
+    fn required(&self, configuration: &Configuration) -> Result<(), PortError> {
+        let path = &self.options.seen_as;
+        if configuration.paths.contains(path) {
+            return Ok(());
+        }
         self.reader.forget();
-    }
-
-    /// How the file that is included begins.
-    pub(crate) fn begin(&self) -> String {
-        format!("write it, as long as blue is live:\n{}", included::content(self, Slot::Blue))
+        let message = format!("nginx does not include {path} ({})", configuration.main);
+        Err(PortError::new(FailureKind::Refused, message).hint(self.advice(configuration).whole()))
     }
 
     pub(crate) async fn configuration(&self) -> Result<Configuration, PortError> {
@@ -144,12 +137,14 @@ impl Nginx {
     }
 
     /// What stands in the file that is the switch, and which slot it means.
-    async fn content(&self) -> Result<(Option<Vec<u8>>, Slot), PortError> {
+    pub(crate) async fn content(&self) -> Result<(Option<Vec<u8>>, Slot), PortError> {
         let content = self.host().read(&self.options.marker).await?.content;
         let slot = match (self.options.switch, &content) {
             (NginxSwitch::File, Some(_)) => Slot::Green,
             (NginxSwitch::File, None) => Slot::Blue,
-            (NginxSwitch::Reload, content) => included::slot(self, content.as_deref())?,
+            (NginxSwitch::Reload, content) => {
+                included::slot(&self.options.marker, &self.label(), &self.dials, content.as_deref())?
+            }
         };
         Ok((content, slot))
     }
@@ -174,8 +169,11 @@ impl Nginx {
         let by = match self.options.switch {
             NginxSwitch::File => By::Marker(marker),
             NginxSwitch::Reload => {
-                included::required(self, configuration)?;
-                By::Constants([Slot::Blue, Slot::Green].map(|slot| included::constants(self, slot)))
+                self.required(configuration)?;
+                let label = self.label();
+                By::Constants(
+                    [Slot::Blue, Slot::Green].map(|slot| included::constants(&label, &self.dials, slot)),
+                )
             }
         };
         match follows::find(&configuration.directives, &by, &self.dials) {
@@ -240,6 +238,16 @@ impl Nginx {
         Ok(RouterAnswer { answer, slot, release: None })
     }
 
+    /// The servers that can be asked: behind a URL with a name only the one of that name.
+    pub(crate) fn asked<'a>(&self, looked: &'a Looked) -> Vec<&'a Site> {
+        let sites = &looked.routes.sites;
+        let Some(url) = self.base_url.as_ref().filter(|url| !url.is_bare_address()) else {
+            return sites.iter().collect();
+        };
+        let host = url.data_path(None).host;
+        sites.iter().find(|site| site.host == host).or(sites.first()).into_iter().collect()
+    }
+
     /// What nginx says at the path that its configuration has for it.
     ///
     /// # Errors
@@ -270,135 +278,5 @@ impl Nginx {
                 .hint("has it loaded its configuration since that was changed? `nginx -t && nginx -s reload` on that host; or another site answers there: `router.nginx.ask` sets where it is asked"))
             }
         }
-    }
-
-    /// That nginx goes where the marker says, as far as it says where it goes. The newest look: the marker may be somebody
-    /// else's to change.
-    ///
-    /// # Errors
-    /// As [`Nginx::said`]; `Refused` where it goes elsewhere.
-    pub(crate) async fn agreed(&self, mut looked: Looked) -> Result<Looked, PortError> {
-        for turn in 1.. {
-            let mut otherwise = None;
-            for site in &looked.routes.sites {
-                if let Said::Goes(slot) = self.said(&looked, site).await?
-                    && slot != looked.slot()
-                {
-                    otherwise = Some((slot, site.at.clone()));
-                    break;
-                }
-            }
-            let Some((slot, at)) = otherwise else { return Ok(looked) };
-            let (content, own) = self.content().await?;
-            if content == looked.content || turn == LOOKS_MAX {
-                return Err(self.blind(&looked, slot, &at.to_string()));
-            }
-            (looked.content, looked.slot) = (content, own);
-        }
-        Ok(looked)
-    }
-
-    fn blind(&self, looked: &Looked, slot: Slot, at: &str) -> PortError {
-        if self.is_reloaded() {
-            let message =
-                format!("{} says {}, and nginx goes to {slot} ({at})", self.options.marker, looked.slot());
-            return PortError::new(FailureKind::Refused, message)
-                .hint("has it loaded that? `nginx -t && nginx -s reload` on that host");
-        }
-        let NginxOptions { marker, seen_as, container, .. } = &self.options;
-        let is_there = if looked.content.is_some() { "is there" } else { "is not there" };
-        let message = format!("{marker} {is_there}, and nginx goes to {slot} ({at})");
-        let folder = folder(marker);
-        let hint = match (looked.content.is_some(), container) {
-            (true, None) => format!(
-                "nginx's user must be able to look into the folder: `chmod o+x {folder}` (and the folders above)"
-            ),
-            (true, Some(_)) => format!(
-                "a container needs the folder, not the file, and sees it as {seen_as}: `-v {folder}:{}:ro`; nginx's user there must be able to look into it",
-                self::folder(seen_as)
-            ),
-            (false, _) => format!(
-                "nginx sees another {seen_as} than the host's: set `router.nginx.marker` to its path as nginx sees it"
-            ),
-        };
-        PortError::new(FailureKind::Refused, message).hint(hint)
-    }
-
-    /// Switches, and asks nginx whether it has. Where it goes elsewhere the marker is put back: no user has got to the slot.
-    ///
-    /// # Errors
-    /// As [`Nginx::agreed`]; with an unknown effect where nginx fell silent after the marker was changed.
-    pub(crate) async fn switch(&self, looked: Looked, slot: Slot) -> Result<(), PortError> {
-        let before = looked.slot();
-        if before == slot {
-            return self.agreed(looked).await.map(drop);
-        }
-        for site in &looked.routes.sites {
-            match self.said(&looked, site).await {
-                Err(error) if error.is_silence() => return Err(error),
-                // Switching may mend it.
-                _ => {}
-            }
-        }
-        self.write(slot).await?;
-        if self.is_reloaded()
-            && let Err(error) = self.reload(&looked.configuration).await
-        {
-            return Err(self.put_back(before, error).await);
-        }
-        let (content, written) = self.content().await?;
-        let looked = Looked { content, slot: written, ..looked };
-        if looked.slot() != slot {
-            let message =
-                format!("{} was switched to {slot} and says {before} right afterwards", self.options.marker);
-            return Err(PortError::new(FailureKind::Conflict, message)
-                .with_unknown_effect()
-                .hint("somebody else switches; find out who, and repeat"));
-        }
-        match self.agreed(looked).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_silence() => Err(error.with_unknown_effect()),
-            // Where it was loaded, somebody may have got there.
-            Err(error) if self.is_reloaded() => Err(error.with_unknown_effect()),
-            Err(error) => Err(self.put_back(before, error).await),
-        }
-    }
-
-    /// As the switch was before it failed with `error`.
-    async fn put_back(&self, before: Slot, error: PortError) -> PortError {
-        match self.write(before).await {
-            Ok(()) => error.context("the switch was put back"),
-            Err(undo) => {
-                let both = format!("{}; and it could not be put back: {}", error.message, undo.message);
-                PortError::new(error.kind, both).with_unknown_effect().with_hints(error.hints().clone())
-            }
-        }
-    }
-
-    /// Has the file say the slot.
-    pub(crate) async fn write(&self, slot: Slot) -> Result<(), PortError> {
-        let marker = &self.options.marker;
-        let written = match (self.options.switch, slot) {
-            (NginxSwitch::Reload, _) => {
-                self.host().write(marker, included::content(self, slot).as_bytes(), MARKER_MODE).await
-            }
-            (NginxSwitch::File, Slot::Green) => self.host().write(marker, b"green\n", MARKER_MODE).await,
-            (NginxSwitch::File, _) => self.host().remove(marker).await,
-        };
-        written.map_err(|error| {
-            let host = self.host().id();
-            error.context("the switch").or_hint(|| {
-                format!("the user that Lockgate is on {host} must be able to make and remove {marker}: it is the switch")
-            })
-        })
-    }
-
-    pub(crate) fn refuse_stale(&self, looked: &Looked, expected: &RouteVersion) -> Result<(), PortError> {
-        if looked.version() == *expected {
-            return Ok(());
-        }
-        let message = format!("{} changed meanwhile: it leads to {} now", self.options.marker, looked.slot());
-        Err(PortError::new(FailureKind::Conflict, message)
-            .hint("somebody else switches; look at the route again and repeat"))
     }
 }

@@ -17,17 +17,23 @@ impl Router for Nginx {
     }
 
     async fn route(&self) -> Result<Route, PortError> {
-        let looked = self.agreed(self.look().await?).await?;
-        let slot = looked.slot();
+        let mut looked = self.look().await?;
+        let (slot, torn) = match self.otherwise(&mut looked).await? {
+            None => (looked.slot, None),
+            // What it does is the truth, and the next switch has both agree.
+            Some((slot, at)) if self.is_reloaded() => (slot, Some(self.told(&looked, slot, &at))),
+            Some((slot, at)) => return Err(self.blind(&looked, slot, &at)),
+        };
         let dial = Some(self.dial(slot)?.to_owned());
-        Ok(Route { split: Some(Split::all_to(slot)), dial, version: looked.version(), ..Route::default() })
+        let version = looked.version();
+        Ok(Route { split: Some(Split::all_to(slot)), dial, version, torn, ..Route::default() })
     }
 
     async fn set(&self, to: &Split<Upstream>, expected: &RouteVersion) -> Result<(), PortError> {
         let to = only_upstream(to, self.name())?;
         self.dial(to.slot)?;
         let looked = self.look().await?;
-        if looked.slot() != to.slot {
+        if looked.slot != to.slot {
             self.refuse_stale(&looked, expected)?;
         }
         self.switch(looked, to.slot).await
@@ -68,11 +74,11 @@ impl Router for Nginx {
             )));
         }
         let looked = self.agreed(looked).await?;
-        match looked.slot() == slot {
+        match looked.slot == slot {
             true => Ok(()),
             false => Err(PortError::new(
                 FailureKind::Refused,
-                format!("nginx goes to {}, not to {slot}", looked.slot()),
+                format!("nginx goes to {}, not to {slot}", looked.slot),
             )
             .hint("somebody else switches; look at the route again and repeat")),
         }
@@ -108,7 +114,7 @@ impl Router for Nginx {
         if counted.requests > 0 || !self.is_reloaded() {
             return Ok(counted);
         }
-        let may_come_back = self.may_come_back(&looked.configuration, slot, looked.slot()).await?;
+        let may_come_back = self.may_come_back(&looked.configuration, slot, looked.slot).await?;
         Ok(InFlight { requests: u64::from(may_come_back), upgraded: 0 })
     }
 

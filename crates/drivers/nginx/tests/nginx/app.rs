@@ -21,8 +21,9 @@ pub struct App {
 }
 
 impl App {
-    pub async fn start(slot: Slot) -> Arc<App> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// On any port of an address of this machine.
+    pub async fn start(slot: Slot, ip: &str) -> Arc<App> {
+        let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = Arc::new(App { slot, address, held: watch::Sender::new(0), go: Semaphore::new(0) });
         let accepting = app.clone();

@@ -4,7 +4,8 @@ use lockgate_model::{FailureKind, Slot, Split};
 use lockgate_ports::conformance::router::{RouterFixture, suite};
 use lockgate_ports::{CheckState, Router};
 
-use crate::support::{Setup, World, is_root, nginx_is_there};
+use crate::hosts::Prefixed;
+use crate::support::{NEWEST, Setup, World, is_root, newest_is_there, nginx_is_there};
 
 const GROUPS: &str = "upstream web_blue { server BLUE; }\nupstream web_green { server GREEN; }\n";
 const BY_GROUPS: &str = "set $slot blue;\nif (-f MARKER) { set $slot green; }\nlocation = /who { return 200 $slot; }\nlocation / { proxy_pass http://web_$slot; }\n";
@@ -39,6 +40,28 @@ async fn the_suite_passes_with_upstream_groups_and_with_a_pass_within_the_condit
     }
     let server = "location / {\nif (-f MARKER) { proxy_pass http://GREEN; }\nproxy_pass http://BLUE;\n}\n";
     suite(&World::new(Setup { server: server.into(), ..Setup::default() }).await).await;
+}
+
+/// Its groups keep connections unless they are told not to, and Debian's do not even know how to be told.
+#[tokio::test]
+async fn the_suite_passes_on_the_newest_nginx_and_kept_connections_are_told() {
+    if !newest_is_there() {
+        return;
+    }
+    let newest = || Setup { program: Some(NEWEST), ..Setup::default() };
+    let world = World::new(newest()).await;
+    suite(&world).await;
+    assert_eq!(world.nginx.remarks().await.len(), 2, "the switch, and bodies that are still read");
+    let groups = |keeps: &str| Setup {
+        server: BY_GROUPS.into(),
+        http: GROUPS.replace(" }", &format!(" {keeps}}}")),
+        ..newest()
+    };
+    suite(&World::new(groups("keepalive 0; ")).await).await;
+    let world = World::new(groups("")).await;
+    let remarks = world.nginx.remarks().await;
+    assert!(remarks[1].contains("web_blue and web_green keeps connections"), "{remarks:?}");
+    assert_eq!(world.check("counting requests in flight").await.state, CheckState::Warn);
 }
 
 #[tokio::test]
@@ -94,7 +117,7 @@ async fn whoever_is_not_root_needs_only_the_files_and_the_folder() {
     let setup = Setup {
         http: "include sites/*.conf;\n".into(),
         files: vec![("sites/b.conf", "server { listen SITE; server_name b.test; }".into())],
-        host: Some(std::sync::Arc::new(crate::refusals::Unprivileged::new())),
+        host: Some(Prefixed::by_nobody()),
         ..Setup::default()
     };
     let world = World::new(setup).await;

@@ -1,83 +1,11 @@
 //! Bad days.
 
+use lockgate_model::{FailureKind, Slot};
+use lockgate_ports::{CheckState, PortError, Router};
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 
-use async_trait::async_trait;
-use lockgate_model::{FailureKind, HostId, Millis, Slot};
-use lockgate_ports::{
-    CheckState, Command, Ended, Endpoint, Host, HostFile, HostStream, LineSink, Output, PortError, Router,
-    Swapped, Upload, Uploaded,
-};
-
-use crate::support::{SNIPPET, Setup, World, is_root, local, nginx_is_there};
-
-/// This machine, on which programs are run by nobody.
-pub struct Unprivileged(Arc<dyn Host>);
-
-impl Unprivileged {
-    pub fn new() -> Self {
-        Self(local())
-    }
-}
-
-#[async_trait]
-impl Host for Unprivileged {
-    fn id(&self) -> &HostId {
-        self.0.id()
-    }
-
-    async fn exec(&self, command: &Command) -> Result<Output, PortError> {
-        let mut command = command.clone();
-        let who = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"];
-        command.argv.splice(0..0, who.map(str::to_owned));
-        self.0.exec(&command).await
-    }
-
-    async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
-        self.0.exec_lines(command, sink).await
-    }
-
-    async fn read(&self, path: &str) -> Result<HostFile, PortError> {
-        self.0.read(path).await
-    }
-
-    async fn read_own(&self, path: &str) -> Result<HostFile, PortError> {
-        self.0.read_own(path).await
-    }
-
-    async fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
-        self.0.write(path, content, mode).await
-    }
-
-    async fn write_own(&self, path: &str, content: &[u8], mode: u32) -> Result<(), PortError> {
-        self.0.write_own(path, content, mode).await
-    }
-
-    async fn upload(&self, upload: Upload<'_>) -> Result<Uploaded, PortError> {
-        self.0.upload(upload).await
-    }
-
-    async fn names(&self, folder: &str, prefix: &str) -> Result<Vec<String>, PortError> {
-        self.0.names(folder, prefix).await
-    }
-
-    async fn remove(&self, path: &str) -> Result<(), PortError> {
-        self.0.remove(path).await
-    }
-
-    async fn swap(&self, path: &str, expected: Option<&[u8]>, content: &[u8]) -> Result<Swapped, PortError> {
-        self.0.swap(path, expected, content).await
-    }
-
-    async fn connect(&self, endpoint: &Endpoint, bound: Millis) -> Result<Box<dyn HostStream>, PortError> {
-        self.0.connect(endpoint, bound).await
-    }
-
-    async fn disk_free_mib(&self, path: &str) -> Result<u64, PortError> {
-        self.0.disk_free_mib(path).await
-    }
-}
+use crate::hosts::Prefixed;
+use crate::support::{SNIPPET, Setup, World, is_root, nginx_is_there};
 
 async fn refused(setup: Setup) -> PortError {
     let world = World::new(setup).await;
@@ -207,7 +135,7 @@ async fn a_configuration_that_nobody_may_read_is_said_to_be_so() {
     if !nginx_is_there() || !is_root() {
         return;
     }
-    let world = World::new(Setup { host: Some(Arc::new(Unprivileged::new())), ..Setup::default() }).await;
+    let world = World::new(Setup { host: Some(Prefixed::by_nobody()), ..Setup::default() }).await;
     std::fs::remove_file(world.process.config()).unwrap();
     std::fs::create_dir(world.process.config()).unwrap();
     let error = world.nginx.route().await.unwrap_err();

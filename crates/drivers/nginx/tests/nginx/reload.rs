@@ -74,6 +74,29 @@ async fn a_reload_that_the_master_refuses_is_noticed_and_put_back() {
     assert_eq!(world.answer("/").await, "blue");
 }
 
+/// Killed between the file and the reload.
+#[tokio::test]
+async fn a_file_that_nginx_has_not_loaded_is_told_and_the_next_switch_mends_it() {
+    if !nginx_is_there() {
+        return;
+    }
+    let world = World::new(setup()).await;
+    let blue = std::fs::read_to_string(live(&world)).unwrap();
+    let green = blue
+        .replace("default blue", "default green")
+        .replace(&world.app(Slot::Blue).address.to_string(), &world.app(Slot::Green).address.to_string());
+    for slot in [Slot::Green, Slot::Blue] {
+        world.switch(Slot::Blue).await.unwrap();
+        std::fs::write(live(&world), &green).unwrap();
+        let route = world.nginx.route().await.unwrap();
+        assert_eq!(route.only(), Some(Slot::Blue), "what nginx does is the truth");
+        assert!(route.torn.unwrap().contains("says green, and nginx goes to blue"));
+        world.switch(slot).await.unwrap();
+        assert_eq!(world.answer("/").await, slot.as_str());
+        assert_eq!(world.nginx.route().await.unwrap().torn, None);
+    }
+}
+
 #[tokio::test]
 async fn a_websocket_keeps_the_worker_and_the_slot_until_it_ends() {
     if !nginx_is_there() {

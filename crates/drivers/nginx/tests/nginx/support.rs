@@ -17,12 +17,14 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::app::App;
+use crate::hosts::Prefixed;
 
 const START_SECONDS_MAX: u64 = 10;
 const START_TRIES_MAX: usize = 3;
 const STEP_SECONDS_MAX: u64 = 10;
 const LOOK_MILLIS: u64 = 10;
 pub const MOMENT: Millis = Millis::from_secs(STEP_SECONDS_MAX);
+pub const LOOPBACK: &str = "127.0.0.1";
 pub const SITE: &str = "a.test";
 
 /// What `doctor` tells people to paste, and the location to it.
@@ -54,15 +56,27 @@ map \"\" $slot_of_web { default blue; }
 map \"\" $dial_of_web { default BLUE; }
 ";
 
+/// The newest, where `scripts/setup` puts it.
+pub const NEWEST: &str = "/usr/local/share/lockgate-test/nginx-1.31.3/nginx";
+
 /// True when there is an nginx to test with; says so when there is none.
 pub fn nginx_is_there() -> bool {
-    let there = Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_ok();
+    is_there("nginx")
+}
+
+/// As [`nginx_is_there`], of the newest.
+pub fn newest_is_there() -> bool {
+    is_there(NEWEST)
+}
+
+fn is_there(program: &str) -> bool {
+    let there = Command::new(program).arg("-v").stderr(Stdio::null()).status().is_ok();
     if !there {
         assert!(
             std::env::var("LOCKGATE_TEST_REQUIRE_ALL").is_err(),
-            "nginx is not installed: `scripts/setup` does it"
+            "{program} is not installed: `scripts/setup` does it"
         );
-        eprintln!("skipped: nginx is not installed");
+        eprintln!("skipped: {program} is not installed");
     }
     there
 }
@@ -92,6 +106,7 @@ pub struct Process {
     child: Child,
     pub dir: tempfile::TempDir,
     site: SocketAddr,
+    program: &'static str,
 }
 
 impl Process {
@@ -114,7 +129,7 @@ impl Process {
     }
 
     pub async fn start(&mut self) {
-        self.child = run(self.dir.path());
+        self.child = run(self.program, self.dir.path());
         self.await_up().await;
     }
 
@@ -129,7 +144,7 @@ impl Process {
                 tokio::time::sleep(Duration::from_millis(LOOK_MILLIS)).await;
             }
             // Another process may have taken the port in between.
-            self.child = run(self.dir.path());
+            self.child = run(self.program, self.dir.path());
         }
         panic!("nginx does not start; its log:\n{}", self.log());
     }
@@ -148,9 +163,9 @@ pub fn signal(which: &str, pid: u32) {
     let _ = Command::new("kill").args([which, &pid.to_string()]).status();
 }
 
-fn run(dir: &Path) -> Child {
+fn run(program: &str, dir: &Path) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(dir.join("error.log")).unwrap();
-    let mut command = Command::new("nginx");
+    let mut command = Command::new(program);
     command.arg("-c").arg(dir.join("nginx.conf")).args(["-g", "daemon off;"]);
     command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
@@ -167,6 +182,8 @@ pub struct Setup {
     pub host: Option<Arc<dyn Host>>,
     pub ask: Option<&'static str>,
     pub switch: NginxSwitch,
+    /// The one on the path where it is absent.
+    pub program: Option<&'static str>,
     /// Dials the upstream groups `web_blue` and `web_green` instead of addresses.
     pub by_groups: bool,
 }
@@ -187,7 +204,7 @@ impl World {
     }
 
     pub async fn new(setup: Setup) -> World {
-        let apps = [App::start(Slot::Blue).await, App::start(Slot::Green).await];
+        let apps = [App::start(Slot::Blue, LOOPBACK).await, App::start(Slot::Green, LOOPBACK).await];
         let site = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (dir, folder) = (open_folder(), open_folder());
         let name = match setup.switch {
@@ -221,11 +238,15 @@ impl World {
         if setup.switch == NginxSwitch::Reload {
             std::fs::write(&marker, fill(LIVE)).unwrap();
         }
-        let child = run(dir.path());
-        let mut process = Process { child, dir, site };
+        let program = setup.program.unwrap_or("nginx");
+        let child = run(program, dir.path());
+        let mut process = Process { child, dir, site, program };
         process.await_up().await;
         let options = NginxOptions {
-            host: setup.host.unwrap_or_else(local),
+            host: setup.host.unwrap_or_else(|| match setup.program {
+                Some(program) => Prefixed::with_programs_of(Path::new(program).parent().unwrap()),
+                None => local(),
+            }),
             service: "web".to_owned(),
             switch: setup.switch,
             seen_as: marker.clone(),
@@ -272,8 +293,24 @@ impl World {
     }
 }
 
+/// Each slot has a release of its own.
+pub fn upstream(apps: &[Arc<App>; 2], slot: Slot) -> Upstream {
+    let digit = if slot == Slot::Blue { "b" } else { "a" };
+    let release = Release {
+        service: ServiceName::new("web").unwrap(),
+        tag: Tag::new(slot.as_str()).unwrap(),
+        digest: Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap(),
+        image: None,
+        commit: None,
+        provenance: None,
+    };
+    let app = apps.iter().find(|app| app.slot == slot).unwrap();
+    let endpoint = Endpoint::Tcp(app.address.to_string());
+    Upstream { slot, release, endpoint, replicas: Vec::new() }
+}
+
 /// One that nginx's workers, who may be somebody else, may look into.
-fn open_folder() -> tempfile::TempDir {
+pub fn open_folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     dir
@@ -286,17 +323,7 @@ impl RouterFixture for World {
     }
 
     fn upstream(&self, slot: Slot) -> Upstream {
-        let digit = if slot == Slot::Blue { "b" } else { "a" };
-        let release = Release {
-            service: ServiceName::new("web").unwrap(),
-            tag: Tag::new(slot.as_str()).unwrap(),
-            digest: Digest::new(format!("sha256:{}", digit.repeat(64))).unwrap(),
-            image: None,
-            commit: None,
-            provenance: None,
-        };
-        let endpoint = Endpoint::Tcp(self.app(slot).address.to_string());
-        Upstream { slot, release, endpoint, replicas: Vec::new() }
+        upstream(&self.apps, slot)
     }
 
     async fn hold_request(&self) -> Box<dyn HeldRequest> {
@@ -317,9 +344,9 @@ impl RouterFixture for World {
     }
 }
 
-struct Held {
-    app: Arc<App>,
-    stream: TcpStream,
+pub struct Held {
+    pub app: Arc<App>,
+    pub stream: TcpStream,
 }
 
 #[async_trait]
