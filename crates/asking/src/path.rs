@@ -2,22 +2,12 @@
 
 use lockgate_ports::{Answer, Endpoint, Host, PortError, Request, http};
 
+use crate::authority::name_of;
+use crate::entrance::Entrance;
 use crate::tls::TlsHost;
-use crate::url::name_of;
 
 /// What stands for `*` in a host that is asked for.
 const ANY: &str = "lockgate";
-
-/// Which router is asked, for what people are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entrance {
-    /// `Caddy`.
-    pub router: &'static str,
-    /// The key that says where to ask: `router.caddy.ask`.
-    pub key: &'static str,
-    /// What shows its log: `journalctl -u caddy`.
-    pub log: &'static str,
-}
 
 /// How to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]

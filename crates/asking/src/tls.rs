@@ -11,7 +11,7 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature,
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-use crate::path::Entrance;
+use crate::entrance::Entrance;
 
 /// A host like `inner`, except that [`Host::connect`] speaks TLS to the server `name`.
 ///

@@ -3,7 +3,9 @@
 use lockgate_model::FailureKind;
 use lockgate_ports::{Endpoint, PortError};
 
-use crate::path::{DataPath, Entrance};
+use crate::authority::{name_of, with_port};
+use crate::entrance::Entrance;
+use crate::path::DataPath;
 
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
@@ -70,21 +72,6 @@ impl BaseUrl {
             prefix: self.prefix.clone(),
         }
     }
-}
-
-/// The authority without its port and brackets.
-pub(crate) fn name_of(authority: &str) -> &str {
-    if let Some(inner) = authority.strip_prefix('[') {
-        return inner.split(']').next().unwrap_or(inner);
-    }
-    authority.rsplit_once(':').map_or(authority, |(name, _)| name)
-}
-
-/// `authority` with a port, `port` where it names none. Knows `[::1]` and `[::1]:80`.
-#[must_use]
-pub fn with_port(authority: &str, port: u16) -> String {
-    let after_bracket = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
-    if after_bracket.contains(':') { authority.to_owned() } else { format!("{authority}:{port}") }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use lockgate_model::{FailureKind, Millis, TOLD_CHARS_MAX, quoted};
 use lockgate_ports::{Command, Host, Output, PortError};
 
 use crate::syntax::{self, Directive};
-use crate::tree;
+use crate::tree::{self, Files};
 use crate::version::Version;
 
 /// Where Debian's package, and nginx's own image, have it.
@@ -26,14 +26,6 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Before each file in what `nginx -T` prints.
 const HEADING: &str = "# configuration file ";
-
-/// The files that nginx reads, by their paths as it sees them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Files {
-    /// The path of the first.
-    pub main: String,
-    pub texts: BTreeMap<String, String>,
-}
 
 /// Who said it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,16 +1,25 @@
 //! One tree of all files: includes followed. Pure.
 
+use std::collections::BTreeMap;
+
 use globset::GlobBuilder;
 use lockgate_model::FailureKind;
 use lockgate_ports::PortError;
 
-use crate::files::Files;
 use crate::syntax::{self, Directive};
 
 /// Deepest chain of files that include each other.
 const INCLUDES_MAX: usize = 16;
 /// Most directives of a whole configuration, for a file may be included often.
 const DIRECTIVES_MAX: usize = 200_000;
+
+/// The files that nginx reads, by their paths as it sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Files {
+    /// The path of the first.
+    pub main: String,
+    pub texts: BTreeMap<String, String>,
+}
 
 /// The directives of the first file, those of others in the places where they are included.
 ///
