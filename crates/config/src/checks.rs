@@ -97,14 +97,21 @@ fn fits(
             _ => {}
         }
     }
-    if let (Runtime::Process(_), Router::Caddy(_)) = (runtime, router) {
+    let theirs = match router {
+        Router::Caddy(_) => Some("Caddy"),
+        Router::Nginx(_) => Some("nginx"),
+        Router::Builtin(_) | Router::None => None,
+    };
+    let Some(theirs) = theirs else { return };
+    if let Runtime::Process(_) = runtime {
         let place = raw.router.as_ref().map_or(Place::default(), |router| router.place);
-        let message = "Caddy cannot follow processes: each gets another port, and `dial` is fixed";
+        let message =
+            format!("{theirs} cannot follow processes: each gets another port, and `dial` is fixed");
         reader.conflict(place, message, "write `router: builtin`");
     }
-    if let (Strategy::Recreate, Router::Caddy(_)) = (strategy, router) {
+    if let Strategy::Recreate = strategy {
         let place = raw.router.as_ref().map_or(Place::default(), |router| router.place);
-        let message = "Caddy cannot let requests wait while `recreate` has nothing running";
+        let message = format!("{theirs} cannot let requests wait while `recreate` has nothing running");
         let hint = "write `router: builtin`, which lets them wait, `router: none`, or `strategy: blue-green`";
         reader.conflict(place, message, hint);
     }
@@ -225,6 +232,20 @@ fn route(environment: &Environment, service: &Service) -> Vec<(String, &'static 
                 let path = fill(path, environment, service, Slot::Blue);
                 let hint = "name {service} in `active_color`: each service has a switch of its own";
                 claims.push((format!("{} {path}", router.admin), hint));
+            }
+            claims
+        }
+        Some(Router::Nginx(router)) => {
+            let filled = |template| fill(template, environment, service, Slot::Blue);
+            let whose = router
+                .container
+                .as_ref()
+                .map_or("nginx".to_owned(), |name| format!("nginx {}", filled(name)));
+            let hint = "name {service} (and {environment}, if both are on one host) in `dial`";
+            let mut claims = vec![(format!("{whose} {}", filled(&router.dial)), hint)];
+            if let Some(path) = &router.marker {
+                let hint = "name {service} in `marker`: each service has a switch of its own";
+                claims.push((format!("{whose} {}", filled(path)), hint));
             }
             claims
         }

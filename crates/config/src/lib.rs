@@ -10,6 +10,7 @@ mod interpolate;
 mod quantity;
 mod raw;
 mod raw_hook;
+mod raw_nginx;
 mod raw_notify;
 mod raw_serve;
 mod raw_setup;

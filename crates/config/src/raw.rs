@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::at::{At, Either, Entries, ShortForm, Span, Status, WaveText, Whole, Words};
 use crate::env_value::EnvValue;
 use crate::raw_hook::Hook;
+use crate::raw_nginx::Nginx;
 use crate::raw_notify::Notify;
 use crate::raw_serve::Serve;
 use crate::raw_setup::Setup;
@@ -201,7 +202,7 @@ pub struct Environment {
     pub setup: Option<At<Setup>>,
     /// What runs a slot: `compose` or `process`.
     pub runtime: Option<At<Either<Runtime>>>,
-    /// What sends traffic to a slot: `builtin`, `caddy`, or `none` for workers and services that are reached without one.
+    /// What sends traffic to a slot: `builtin`, `caddy`, `nginx`, or `none` for workers and services that are reached without one.
     /// Default: `builtin` on 127.0.0.1:8080; `none` with `strategy: recreate`.
     pub router: Option<At<Either<Router>>>,
     /// Gates before anything is touched.
@@ -289,19 +290,21 @@ pub struct Process {
     pub dir: Option<At<String>>,
 }
 
-/// One of `builtin` and `caddy`; `none` is written as it is.
+/// One of `builtin`, `caddy` and `nginx`; `none` is written as it is.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Router {
     pub builtin: Option<At<Builtin>>,
     pub caddy: Option<At<Caddy>>,
+    pub nginx: Option<At<Nginx>>,
 }
 
 impl ShortForm for Router {
-    const EXPECTS: &'static str = "`builtin`, `caddy`, `none`, or a mapping with one of the first two";
+    const EXPECTS: &'static str =
+        "`builtin`, `caddy`, `nginx`, `none`, or a mapping with one of the first three";
     fn short() -> Schema {
-        json_schema!({ "enum": ["builtin", "caddy", "none"] })
+        json_schema!({ "enum": ["builtin", "caddy", "nginx", "none"] })
     }
 }
 

@@ -18,7 +18,6 @@ const LATER: &[(&[&str], &str)] = &[
         ],
         "it comes with the promotion gates",
     ),
-    (&["nginx"], "the routers of this version are `builtin`, `caddy` and `none`"),
     (&["gitops", "canary"], "the strategies of this version are `blue-green` and `recreate`"),
     (&["github", "argocd", "forge", "repo"], "it comes with promotion through registries and repositories"),
     (&["tls", "acme"], "terminate TLS in front of Lockgate, or use the `caddy` router"),

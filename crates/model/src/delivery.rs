@@ -181,8 +181,10 @@ pub enum Router {
     None,
     /// Lockgate's own proxy.
     Builtin(BuiltinRouter),
-    /// Caddy 2, by its admin API.
+    /// Caddy 2, by a file that it reads or its admin API.
     Caddy(CaddyRouter),
+    /// nginx, by a file that it looks for or by a reload.
+    Nginx(NginxRouter),
 }
 
 /// A route in Lockgate's own proxy.
@@ -248,6 +250,33 @@ pub struct CaddyRouter {
     pub ask: Option<Template>,
     /// A Caddyfile snippet to keep in step, so that a restart with `--config` comes back to the live slot.
     pub snippet: Option<Template>,
+}
+
+/// What is changed when nginx sends the traffic elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NginxSwitch {
+    /// Whether a file is there, for which it looks at each request.
+    #[default]
+    File,
+    /// A file that its configuration includes, which it then loads anew.
+    Reload,
+}
+
+/// A route in an nginx that is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NginxRouter {
+    /// What sends the traffic elsewhere.
+    pub switch: NginxSwitch,
+    /// What nginx dials for a slot: an upstream group of its configuration, or host and port.
+    pub dial: Template,
+    /// The file that is the switch, as nginx sees it; `None`: as the host does.
+    pub marker: Option<Template>,
+    /// Path of the first file of nginx's configuration; `None`: where nginx itself looks for it.
+    pub config: Option<Template>,
+    /// Name of the container that nginx runs in; `None`: on the host.
+    pub container: Option<Template>,
+    /// URL on the host for asking through nginx; `None`: found in its configuration.
+    pub ask: Option<Template>,
 }
 
 /// How many hosts one wave takes.

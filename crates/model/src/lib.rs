@@ -77,7 +77,8 @@ pub use closely::{HostClosely, Probed, ServiceClosely, SlotClosely};
 pub use dark::{dark_times, goes_dark};
 pub use delivery::{
     BuiltinRouter, CaddyRouter, CaddySwitch, ComposeLayout, ComposeRuntime, Delivery, Environment,
-    HoldBounds, ProcessRuntime, Router, Runtime, STOP_GRACE_DEFAULT, SlotDelivery, Strategy, Wave,
+    HoldBounds, NginxRouter, NginxSwitch, ProcessRuntime, Router, Runtime, STOP_GRACE_DEFAULT, SlotDelivery,
+    Strategy, Wave,
 };
 pub use deploy_answer::{DeployAnswer, DeployError, DeployRelease};
 pub use deploy_call::{CommitSha, DeployCall};

@@ -174,6 +174,7 @@ fn router_down(router: &Router, reason: &str) -> Failure {
         Router::Builtin(_) => "`lockgate resume` starts the proxy again, and so does `lockgate deploy`",
         Router::None => "`lockgate doctor` says what is missing",
         Router::Caddy(_) => "start Caddy on that host; `lockgate doctor` says what is missing",
+        Router::Nginx(_) => "start nginx on that host; `lockgate doctor` says what is missing",
     };
     Failure::new(FailureKind::Unreachable, format!("the router cannot be asked: {reason}")).hint(hint)
 }

@@ -8,6 +8,7 @@ mod environment;
 mod gate;
 mod hooks;
 mod named;
+mod nginx;
 mod notify;
 mod probe_headers;
 mod reader;
