@@ -89,7 +89,7 @@ fn a_release_is_compared_with_what_was_live_on_all_hosts() {
         assert!(said.contains(why), "{said}");
     }
     assert_eq!(
-        Span::of_plan(&plan(&[old.clone()], &release("v2", None))),
+        Span::of_plan(&plan(std::slice::from_ref(&old), &release("v2", None))),
         None,
         "it does not say its commit"
     );
