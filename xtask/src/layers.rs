@@ -55,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-caddy", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-compose", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-gates", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-prometheus", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-http", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-local", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
     ("lockgate-process", &["lockgate-model", "lockgate-ports", "lockgate-own"]),

@@ -11,6 +11,7 @@ use crate::raw_notify::Notify;
 use crate::raw_serve::Serve;
 use crate::raw_setup::Setup;
 use crate::raw_ship::{Build, Test};
+use crate::raw_soak::Soak;
 
 /// A project: what is deployed and where to.
 ///
@@ -369,15 +370,17 @@ enum SwitchName {
     Admin,
 }
 
-/// One of `http` and `command`.
+/// One of `http`, `command` and, below `before`, `soak`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping with `http` or `command`")]
-#[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["command"] }]))]
+#[serde(deny_unknown_fields, expecting = "a mapping with `http`, `command` or `soak`")]
+#[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["command"] }, { "required": ["soak"] }]))]
 pub struct Gate {
     /// What it is called in output. Default: made from what it does.
     pub name: Option<At<String>>,
     pub http: Option<At<Http>>,
     pub command: Option<At<Either<Command>>>,
+    /// Below `before`: what is promoted must have been live and healthy in `from` for a time.
+    pub soak: Option<At<Soak>>,
 }
 
 /// Asks paths and looks at statuses, bodies and latency. Without `in` and `url` it looks at this environment.

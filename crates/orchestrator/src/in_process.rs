@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
-    Abandoned, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter, HostId,
-    HostLog, Identity, Leftover, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal,
-    Rejected, Report, Requester, Resume, Resumed, RunId, Service, ServiceClosely, ServiceName, ServiceStatus,
-    StepProgress, Told, Want,
+    Abandoned, Aim, CheckWant, Environment, EnvironmentName, Event, Failure, FailureKind, GateAnswer, Gates,
+    HistoryFilter, HostId, HostLog, Identity, Leftover, LogsWant, Mask, Millis, Moment, PastRun, Planned,
+    Project, Refusal, Rejected, Report, Requester, Resume, Resumed, RunId, Service, ServiceClosely,
+    ServiceName, ServiceStatus, StepProgress, Told, Want,
 };
 use tokio::sync::watch;
 
@@ -103,6 +103,7 @@ impl InProcess {
         let environment =
             lookup::deployable(self.project(), want.environment.as_ref().map(EnvironmentName::as_str))?;
         let service = lookup::service(self.project(), want.service.as_str())?;
+        demand_promotion(environment, want)?;
         let skipped = lookup::skipped(environment, want.skip.iter().map(HostId::as_str))?;
         Ok(self.parts.wiring.site(service, environment)?.without(&skipped))
     }
@@ -170,6 +171,24 @@ impl InProcess {
         (self.parts.spawn)(drive(site, tools, id, note, seat, asked_to_leave, job).boxed());
         handle
     }
+}
+
+/// Where gates say what may come, nothing comes around them unless somebody says so.
+///
+/// # Errors
+/// `Usage`.
+fn demand_promotion(environment: &Environment, want: &Want) -> Result<(), Refusal> {
+    let Aim::Deploy { tag, gates: Gates::All, .. } = &want.aim else { return Ok(()) };
+    let (Some(from), [_, ..]) = (&environment.from, environment.soaks.as_slice()) else { return Ok(()) };
+    let (service, to) = (&want.service, &environment.name);
+    let message =
+        format!("what goes live in {to} has been live in {from} before, and its gates say for how long");
+    let failure = Failure::new(FailureKind::Refused, message)
+        .hint(format!("`lockgate promote {service} --to {to}` promotes what is live in {from}"))
+        .hint(format!(
+            "`lockgate --env {to} deploy {service} {tag} --only-swap` deploys it without any gate"
+        ));
+    Err(Refusal::Usage { failure })
 }
 
 /// What a session does.

@@ -175,6 +175,7 @@ fn environment(host: &HostId) -> Environment {
         before: Vec::new(),
         after: Vec::new(),
         schedules: BTreeMap::new(),
+        soaks: Vec::new(),
         delivery: Delivery::Slots(Box::new(SlotDelivery {
             hosts: vec![host.clone()],
             strategy: Strategy::BlueGreen,
