@@ -132,3 +132,50 @@ fn a_release_that_is_known_by_a_moving_tag_is_not_promoted_and_one_that_was_reje
     project.run("promote web --again").expect(0).says(&["succeeded"]);
     assert_eq!(live(&project, "blue")["image_tag"], "v2");
 }
+
+#[test]
+fn a_waived_gate_lets_one_release_pass_and_says_who_wanted_that_and_why() {
+    let Some(prometheus) = Prometheus::start() else { return };
+    let project = watched_by(&prometheus);
+    project.run("--env prod deploy web v1").expect(0);
+    let waive = ["promote", "web", "--waive", "soak in prod", "--because", "an exercise"];
+    let mut wrong = waive;
+    wrong[3] = "scan";
+    let run = |args: [&str; 6]| crate::support::project::run(project.command(args));
+    run(wrong).expect(2).says(&["no promotion to blue has a gate \"scan\"", "there are: soak in prod"]);
+    run(waive).expect(0).says(&["soak in prod: waived by", "an exercise", "succeeded"]);
+    // Of the next release nothing was said.
+    project.run("--env prod deploy web v2").expect(0);
+    project.run("promote web").expect(5).says(&["it is not live for 4s yet"]);
+}
+
+#[test]
+fn a_schedule_promotes_once_the_gates_are_open_and_says_what_holds_until_then() {
+    let Some(prometheus) = Prometheus::start() else { return };
+    let project = watched_by(&prometheus);
+    let path = project.path("m1/lockgate.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let schedule = "    schedule: { cron: \"* * * * *\", deploy: promoted }\n";
+    std::fs::write(&path, text + schedule).unwrap();
+    project.run("schedule").expect(0).says(&["blue", "none yet"]);
+    project.run("run-schedule --now").expect(0).says(&["nothing is live in prod"]);
+    project.run("--env prod deploy web v1").expect(0);
+    project.run("run-schedule --now").expect(5).says(&["v1", "is held", "it is not live for 4s yet"]);
+    project.run("schedule").expect(0).says(&["v1 is held"]);
+    wait_for("the promotion", SOAKED_SECONDS_MAX, || {
+        let ran = project.run("run-schedule --now");
+        match ran.code {
+            Some(0) => Some(ran.says(&["web in blue: v1", "succeeded"])),
+            Some(5) => None,
+            _ => panic!("neither promoted nor not yet:\n{ran}"),
+        }
+    });
+    assert_eq!(live(&project, "blue")["image_tag"], "v1");
+    project.run("run-schedule --now").expect(0).says(&["nothing to do", "is live"]);
+    // What was rolled back there does not come back by itself (P9).
+    project.run("--env prod deploy web v2").expect(0);
+    wait_until_promoted(&project);
+    project.run("--env blue rollback web").expect(0);
+    project.run("run-schedule --now").expect(0).says(&["v2", "is held", "it was rejected by"]);
+    assert_eq!(live(&project, "blue")["image_tag"], "v1");
+}

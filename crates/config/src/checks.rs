@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    ComposeLayout, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, Project, Router,
-    Runtime, Service, Slot, SlotDelivery, Strategy, Template, Vars,
+    ComposeLayout, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, Pick, Project, Router,
+    Runtime, Schedule, Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
 
 use crate::at::At;
@@ -68,9 +68,12 @@ fn promoted(reader: &mut Reader<'_>, raw: &raw::Environment, environment: &Envir
         let message = format!("`{}` is only checked: nothing is promoted to it", environment.name);
         reader.conflict(place, message, format!("give `{}` hosts and a runtime", environment.name));
     }
-    if let Some(schedule) = &raw.schedule {
+    let is_newest = |schedule: &Schedule| schedule.deploy == Pick::LatestSemver;
+    if let Some(schedule) = &raw.schedule
+        && environment.schedules.values().any(is_newest)
+    {
         let message = format!("what goes live in `{}` is promoted from `{}`", environment.name, source.name);
-        let hint = format!("remove `schedule`, or write it for `{}`", source.name);
+        let hint = format!("write `deploy: promoted`, or move `schedule` to `{}`", source.name);
         reader.conflict(schedule.place, message, hint);
     }
 }

@@ -102,7 +102,8 @@ pub struct Schedule {
     /// Minute, hour, day of the month, month, day of the week, as cron has them: `0 5 * * *` is each day at five. Also
     /// `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`.
     pub cron: At<String>,
-    /// Which release: `latest-semver` is the tag of the service's `image` with the highest version (`v1.2.3` or `1.2.3`).
+    /// Which release: `latest-semver` is the tag of the service's `image` with the highest version (`v1.2.3` or `1.2.3`),
+    /// `promoted` what is live in the environment's `from`, once the gates of `before` are open.
     #[schemars(with = "PickName")]
     pub deploy: At<String>,
     /// What `cron` is meant in, such as `Europe/Berlin`. Default: the time zone of the machine that runs
@@ -139,6 +140,7 @@ pub struct ScheduleChange {
 )]
 enum PickName {
     LatestSemver,
+    Promoted,
 }
 
 /// The health check: `GET path`, or a `command`, or the container's own (`docker`), until it has passed often enough, or time

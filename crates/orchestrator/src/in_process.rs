@@ -98,12 +98,14 @@ impl InProcess {
         self.parts.wiring.site(lookup::service(self.project(), service)?, environment)
     }
 
+    fn environment_of(&self, want: &Want) -> Result<&Environment, Refusal> {
+        lookup::deployable(self.project(), want.environment.as_ref().map(EnvironmentName::as_str))
+    }
+
     /// Where something is to be changed.
     fn site_of(&self, want: &Want) -> Result<Site, Refusal> {
-        let environment =
-            lookup::deployable(self.project(), want.environment.as_ref().map(EnvironmentName::as_str))?;
+        let environment = self.environment_of(want)?;
         let service = lookup::service(self.project(), want.service.as_str())?;
-        demand_promotion(environment, want)?;
         let skipped = lookup::skipped(environment, want.skip.iter().map(HostId::as_str))?;
         Ok(self.parts.wiring.site(service, environment)?.without(&skipped))
     }
@@ -343,6 +345,7 @@ fn resuming(
 #[async_trait]
 impl Orchestrator for InProcess {
     async fn start(&self, want: &Want, requester: &Requester) -> Result<Handle<Report>, Refusal> {
+        demand_promotion(self.environment_of(want)?, want)?;
         Ok(self.begin(self.site_of(want)?, want.aim.asked(), requester, running(want.clone())))
     }
 
@@ -355,6 +358,7 @@ impl Orchestrator for InProcess {
     }
 
     async fn plan(&self, want: &Want) -> Result<Planned, Refusal> {
+        demand_promotion(self.environment_of(want)?, want)?;
         let (site, tools) = (self.site_of(want)?, self.looking());
         let session = Session::new(&site, &tools, (self.parts.new_run)());
         let (plan, observed) = session.plan(&want.aim).await.map_err(|failure| told(&site, failure))?;

@@ -201,7 +201,8 @@ impl Promoter {
         let mut verdicts = seen.asked.to_vec();
         verdicts.extend(self.remembered(step.service, source.as_ref().map(|one| &one.release)).await?);
         let presence: Vec<Presence> = source.into_iter().chain(replaces.clone()).collect();
-        let policy = policy(project, step, if again { Vec::new() } else { rejections(seen.target) });
+        let rejected = if again { Vec::new() } else { rejections(seen.target) };
+        let policy = policy(project, step, rejected, &verdicts);
         Ok(Prospect {
             service: step.service.name.clone(),
             from: step.from.name.clone(),
@@ -223,6 +224,45 @@ impl Promoter {
             kept.map_err(|error| Refusal::Journal { failure: error.into() })?;
         }
         Ok(())
+    }
+
+    /// Has what is live in the source pass a gate whatever the gate says, and keeps who said so and why.
+    ///
+    /// # Errors
+    /// `Usage` for a gate that the step does not have, and where nothing is kept; as [`Promoter::look`]; `Journal`.
+    pub async fn waive(&self, step: &Promotion<'_>, gate: &str, why: &str) -> Result<(), Refusal> {
+        let known: Vec<&str> = step.to.soaks.iter().map(|soak| soak.name.as_str()).collect();
+        if !known.contains(&gate) {
+            let there = match known.as_slice() {
+                [] => format!("promotions to {} pass no gate that could be waived", step.to.name),
+                _ => format!("there are: {}", known.join(", ")),
+            };
+            return Err(Refusal::usage(
+                format!("no promotion to {} has a gate {gate:?}", step.to.name),
+                there,
+            ));
+        }
+        let Some(store) = &self.store else {
+            return Err(Refusal::usage("nothing is kept here", "give the project a `state`"));
+        };
+        let source = self.status(step.service, step.from).await?;
+        let now = self.clock.now();
+        let Some(live) = self.live(&source, now)? else {
+            let message = format!("nothing is live in {}", step.from.name);
+            return Err(Refusal::Failed { failure: Failure::new(FailureKind::NotFound, message) });
+        };
+        let stamp = VerdictStamp { at: now, by: self.owner.clone(), run: None, holds_until: None };
+        let verdict = Verdict::waiver(self.subject(step, &live.release), gate, why, stamp);
+        store.add_verdict(&verdict).await.map_err(|error| Refusal::Journal { failure: error.into() })
+    }
+
+    fn subject(&self, step: &Promotion<'_>, release: &Release) -> VerdictSubject {
+        VerdictSubject {
+            project: self.orchestrator.project().name.clone(),
+            service: step.service.name.clone(),
+            environment: step.from.name.clone(),
+            digest: release.digest.clone(),
+        }
     }
 
     /// What is to be started for a step that is ready. `None` for any other.
@@ -277,12 +317,7 @@ impl Promoter {
         since: Timestamp,
         now: Timestamp,
     ) -> Vec<Verdict> {
-        let subject = VerdictSubject {
-            project: self.orchestrator.project().name.clone(),
-            service: step.service.name.clone(),
-            environment: step.from.name.clone(),
-            digest: release.digest.clone(),
-        };
+        let subject = self.subject(step, release);
         let asked = step.to.soaks.iter().map(async |soak: &Soak| {
             let window = Window::of(soak, since, now);
             let place =
@@ -401,7 +436,16 @@ fn demand_own_tag(project: &Project, release: &Release) -> Result<(), Refusal> {
     })
 }
 
-fn policy(project: &Project, step: &Promotion<'_>, rejected: Vec<Rejection>) -> Policy {
+/// A soak that was waived for the release asks for no time either. `verdicts` are about that release.
+fn policy(project: &Project, step: &Promotion<'_>, rejected: Vec<Rejection>, verdicts: &[Verdict]) -> Policy {
+    let is_waived = |soak: &Soak| {
+        let of = |verdict: &Verdict| {
+            verdict.gate == soak.name
+                && verdict.subject.environment == step.from.name
+                && verdict.waived.is_some()
+        };
+        verdicts.iter().any(of)
+    };
     let gate = |soak: &Soak| WantedGate {
         gate: soak.name.clone(),
         environment: step.from.name.clone(),
@@ -413,7 +457,7 @@ fn policy(project: &Project, step: &Promotion<'_>, rejected: Vec<Rejection>) -> 
         from: step.from.name.clone(),
         to: step.to.name.clone(),
         gates: step.to.soaks.iter().map(gate).collect(),
-        soak: step.to.soaks.iter().map(|soak| soak.span).max(),
+        soak: step.to.soaks.iter().filter(|soak| !is_waived(soak)).map(|soak| soak.span).max(),
         freeze: None,
         rejected,
     }

@@ -23,6 +23,12 @@ pub struct Promote {
     /// Although it was rejected there
     #[arg(long)]
     pub again: bool,
+    /// Have this release pass a gate whatever the gate says; who did so and why stays with it
+    #[arg(long, value_name = "GATE", requires = "because", conflicts_with = "dry_run")]
+    pub waive: Option<String>,
+    /// Why the gate is waived
+    #[arg(long, value_name = "REASON", requires = "waive")]
+    pub because: Option<String>,
     #[command(flatten)]
     pub skip: Skip,
 }

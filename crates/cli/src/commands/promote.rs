@@ -34,6 +34,12 @@ pub async fn run(context: &Context<'_>, args: &Promote) -> Result<Exit, CliError
         true => looking(context),
         false => working(context),
     };
+    if let (Some(gate), Some(why)) = (&args.waive, &args.because) {
+        let [step] = steps.as_slice() else {
+            return Err(CliError::usage("a gate is waived for one step", "name it with --to"));
+        };
+        promoter.waive(step, gate, why).await?;
+    }
     let Some((step, looked)) = chosen(&promoter, &steps, args).await? else {
         return Ok(nothing(context, &steps));
     };
@@ -80,7 +86,8 @@ fn looking(context: &Context<'_>) -> Promoter {
     promoter(context, context.looking(), is_there.then_some(store))
 }
 
-fn promoter(context: &Context<'_>, orchestrator: InProcess, store: Option<Arc<SqlStore>>) -> Promoter {
+/// What is remembered is in `store`. `None`: nothing is.
+pub fn promoter(context: &Context<'_>, orchestrator: InProcess, store: Option<Arc<SqlStore>>) -> Promoter {
     let project = &context.project;
     Promoter {
         orchestrator,
