@@ -57,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lockgate-nginx", &["lockgate-model", "lockgate-ports", "lockgate-asking"]),
     ("lockgate-compose", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-gates", &["lockgate-model", "lockgate-ports"]),
+    ("lockgate-prometheus", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-http", &["lockgate-model", "lockgate-ports"]),
     ("lockgate-local", &["lockgate-model", "lockgate-ports", "lockgate-own"]),
     ("lockgate-process", &["lockgate-model", "lockgate-ports", "lockgate-own"]),

@@ -11,14 +11,14 @@ use lockgate_compose::{Compose, ComposeOptions};
 use lockgate_http::HttpProber;
 use lockgate_local::{Local, LocalRunner};
 use lockgate_model::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, Failure, GateKind, HostId, NginxRouter,
+    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, Failure, GateKind, HostId, Monitor, NginxRouter,
     NginxSwitch, Project, Refusal, Router, Runtime, Secret, Service, Slot, SlotDelivery, Strategy, Template,
     Vars,
 };
 use lockgate_nginx::{Nginx, NginxOptions};
 use lockgate_orchestrator::{Site, Wiring};
 use lockgate_ports::{
-    CommandRunner, Gates, Host, HostPorts, NoRouter, Occupants, PortError, Prober, Registry,
+    CommandRunner, Gates, Host, HostPorts, Monitors, NoRouter, Occupants, PortError, Prober, Registry,
 };
 use lockgate_process::{Process, ProcessOptions};
 use lockgate_registry::{RegistryClient, RegistryOptions};
@@ -125,6 +125,16 @@ fn gates(project: &Project) -> Gates {
     Gates::new(move |kind| match kind {
         GateKind::Http(gate) => Arc::new(lockgate_gates::Http::new(gate.clone(), prober.clone())),
         GateKind::Command(gate) => Arc::new(lockgate_gates::Program::new(gate.clone(), runner.clone())),
+    })
+}
+
+/// The driver of each kind of monitor.
+pub fn monitors() -> Monitors {
+    let prober: Arc<dyn Prober> = Arc::new(HttpProber::new(concat!("lockgate/", env!("CARGO_PKG_VERSION"))));
+    Monitors::new(move |soak| match &soak.monitor {
+        Monitor::Prometheus(monitor) => {
+            Arc::new(lockgate_prometheus::Prometheus::new(monitor.clone(), prober.clone()))
+        }
     })
 }
 

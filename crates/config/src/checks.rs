@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    ComposeLayout, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, Project, Router,
-    Runtime, Service, Slot, SlotDelivery, Strategy, Template, Vars,
+    ComposeLayout, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, Pick, Project, Router,
+    Runtime, Schedule, Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
 
 use crate::at::At;
@@ -19,6 +19,7 @@ pub fn all(reader: &mut Reader<'_>, file: &raw::File, project: &Project) {
         let Some(environment) = found else { continue };
         origin(reader, &raw.value, environment, project);
         fits(reader, file, &raw.value, environment, project);
+        promoted(reader, &raw.value, environment, project);
         urls(reader, &raw.value.before, &environment.before, project);
         urls(reader, &raw.value.after, &environment.after, project);
         unrouted(reader, &raw.value.before, &environment.before, environment, project);
@@ -50,6 +51,30 @@ fn origin(reader: &mut Reader<'_>, raw: &raw::Environment, environment: &Environ
         }
         chain.push(name);
         next = project.environment(name).and_then(|environment| environment.from.as_ref());
+    }
+}
+
+/// What is promoted has to be live somewhere before, and comes no other way by itself.
+fn promoted(reader: &mut Reader<'_>, raw: &raw::Environment, environment: &Environment, project: &Project) {
+    let Some(source) = environment.from.as_ref().and_then(|from| project.environment(from)) else { return };
+    let place = raw.before.iter().find_map(|gate| gate.value.soak.as_ref().map(|soak| soak.place));
+    let (Some(place), false) = (place, environment.soaks.is_empty()) else { return };
+    if source.slots().is_none() {
+        let message =
+            format!("`{}` is only checked: nothing is ever live there that could soak", source.name);
+        reader.conflict(place, message, format!("give `{}` hosts and a runtime", source.name));
+    }
+    if environment.slots().is_none() {
+        let message = format!("`{}` is only checked: nothing is promoted to it", environment.name);
+        reader.conflict(place, message, format!("give `{}` hosts and a runtime", environment.name));
+    }
+    let is_newest = |schedule: &Schedule| schedule.deploy == Pick::LatestSemver;
+    if let Some(schedule) = &raw.schedule
+        && environment.schedules.values().any(is_newest)
+    {
+        let message = format!("what goes live in `{}` is promoted from `{}`", environment.name, source.name);
+        let hint = format!("write `deploy: promoted`, or move `schedule` to `{}`", source.name);
+        reader.conflict(schedule.place, message, hint);
     }
 }
 

@@ -15,6 +15,7 @@ mod raw_notify;
 mod raw_serve;
 mod raw_setup;
 mod raw_ship;
+mod raw_soak;
 mod read;
 mod resolve;
 mod schema;

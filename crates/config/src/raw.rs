@@ -12,6 +12,7 @@ use crate::raw_notify::Notify;
 use crate::raw_serve::Serve;
 use crate::raw_setup::Setup;
 use crate::raw_ship::{Build, Test};
+use crate::raw_soak::Soak;
 
 /// A project: what is deployed and where to.
 ///
@@ -102,7 +103,8 @@ pub struct Schedule {
     /// Minute, hour, day of the month, month, day of the week, as cron has them: `0 5 * * *` is each day at five. Also
     /// `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`.
     pub cron: At<String>,
-    /// Which release: `latest-semver` is the tag of the service's `image` with the highest version (`v1.2.3` or `1.2.3`).
+    /// Which release: `latest-semver` is the tag of the service's `image` with the highest version (`v1.2.3` or `1.2.3`),
+    /// `promoted` what is live in the environment's `from`, once the gates of `before` are open.
     #[schemars(with = "PickName")]
     pub deploy: At<String>,
     /// What `cron` is meant in, such as `Europe/Berlin`. Default: the time zone of the machine that runs
@@ -139,6 +141,7 @@ pub struct ScheduleChange {
 )]
 enum PickName {
     LatestSemver,
+    Promoted,
 }
 
 /// The health check: `GET path`, or a `command`, or the container's own (`docker`), until it has passed often enough, or time
@@ -372,15 +375,17 @@ enum SwitchName {
     Admin,
 }
 
-/// One of `http` and `command`.
+/// One of `http`, `command` and, below `before`, `soak`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping with `http` or `command`")]
-#[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["command"] }]))]
+#[serde(deny_unknown_fields, expecting = "a mapping with `http`, `command` or `soak`")]
+#[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["command"] }, { "required": ["soak"] }]))]
 pub struct Gate {
     /// What it is called in output. Default: made from what it does.
     pub name: Option<At<String>>,
     pub http: Option<At<Http>>,
     pub command: Option<At<Either<Command>>>,
+    /// Below `before`: what is promoted must have been live and healthy in `from` for a time.
+    pub soak: Option<At<Soak>>,
 }
 
 /// Asks paths and looks at statuses, bodies and latency. Without `in` and `url` it looks at this environment.

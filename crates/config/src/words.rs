@@ -4,18 +4,7 @@
 const LATER: &[(&[&str], &str)] = &[
     (&["server", "roles"], "it comes with a later version"),
     (
-        &[
-            "approval",
-            "approve",
-            "soak",
-            "datadog",
-            "prometheus",
-            "scan",
-            "trivy",
-            "signature",
-            "window",
-            "freeze",
-        ],
+        &["approval", "approve", "datadog", "scan", "trivy", "signature", "window", "freeze"],
         "it comes with the promotion gates",
     ),
     (&["gitops", "canary"], "the strategies of this version are `blue-green` and `recreate`"),

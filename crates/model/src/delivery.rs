@@ -6,7 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentName, Gate, HostId, HostSetup, Millis, Schedule, ServiceName, Slot, Template};
+use crate::{EnvironmentName, Gate, HostId, HostSetup, Millis, Schedule, ServiceName, Slot, Soak, Template};
 
 /// From SIGTERM to SIGKILL where neither the configuration nor the slot's own definition says.
 pub const STOP_GRACE_DEFAULT: Millis = Millis::from_secs(10);
@@ -22,6 +22,9 @@ pub struct Environment {
     pub from: Option<EnvironmentName>,
     /// Regression: before anything is touched.
     pub before: Vec<Gate>,
+    /// How long, and how healthy, a release must have been live in `from` before it is promoted to here. Empty where `from` is
+    /// `None`.
+    pub soaks: Vec<Soak>,
     /// Smoke: on live traffic, after the switch and before the old slot is stopped.
     pub after: Vec<Gate>,
     /// When which services' releases go live by themselves; a service that is missing is deployed by people alone.

@@ -308,6 +308,12 @@ impl Timestamp {
         Timestamp(self.0.saturating_add_unsigned(span.0))
     }
 
+    /// So long before.
+    #[must_use]
+    pub fn minus(self, span: Millis) -> Timestamp {
+        Timestamp(self.0.saturating_sub_unsigned(span.0))
+    }
+
     /// How long after `earlier` this is; zero when it is before.
     #[must_use]
     pub fn since(self, earlier: Timestamp) -> Millis {

@@ -10,8 +10,8 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Action, Aim, Digest, Event, EventKind, Failure, FailureKind, Holder, HostId, Identity, Intent, Millis,
-    Observed, Outcome, Plan, Rejected, Release, Report, Requester, RunEnd, RunId, Want, dark_times,
+    Action, Aim, Digest, Event, EventKind, Failure, FailureKind, Gates, Holder, HostId, Identity, Intent,
+    Millis, Observed, Outcome, Plan, Rejected, Release, Report, Requester, RunEnd, RunId, Want, dark_times,
     goes_dark,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe, own_environment};
@@ -217,6 +217,7 @@ impl<'a> Session<'a> {
             Aim::Deploy { tag, artifact: Some(artifact), .. } => {
                 self.site.resolve_artifact(tag, artifact).await.map(Some)
             }
+            Aim::Promote { release, .. } => self.site.resolve_bytes(release).await.map(Some),
             Aim::Rollback { .. } => Ok(None),
         }
     }
@@ -235,10 +236,13 @@ impl<'a> Session<'a> {
             (Aim::Deploy { gates, again, .. }, Some(release)) => {
                 Intent::Deploy { release, gates: *gates, again: *again }
             }
+            (Aim::Promote { .. }, Some(release)) => {
+                Intent::Deploy { release, gates: Gates::All, again: false }
+            }
             (Aim::Rollback { release: Some(named) }, _) => {
                 Intent::Rollback { release: Some(lockgate_plan::named_release(&observed, named)?) }
             }
-            (Aim::Rollback { release: None } | Aim::Deploy { .. }, _) => {
+            (Aim::Rollback { release: None } | Aim::Deploy { .. } | Aim::Promote { .. }, _) => {
                 let live = gone_back.then(|| lockgate_plan::live_release(&observed)).flatten();
                 Intent::Rollback { release: live }
             }
@@ -510,7 +514,7 @@ pub(crate) fn cut_off_rollback(acquired: &Acquired) -> Option<Plan> {
 /// Where a run that was cut off is brought for somebody who wants this.
 pub(crate) fn towards(want: &Aim, cut_off_rollback: Option<&Plan>) -> Towards {
     match want {
-        Aim::Deploy { .. } => Towards::End,
+        Aim::Deploy { .. } | Aim::Promote { .. } => Towards::End,
         // What was typed again after it had been cut off.
         Aim::Rollback { release } if cut_off_rollback.is_some_and(|plan| is_of(plan, release)) => {
             Towards::End

@@ -11,6 +11,7 @@ mod recipe;
 mod recreate;
 mod rollback;
 pub mod schedule;
+mod soak;
 mod waves;
 
 use lockgate_model::{
@@ -24,6 +25,7 @@ pub use matching::{Found, Here, Matched, match_run};
 pub use promotable::{Policy, WantedGate, promotable};
 pub use recipe::live_release;
 pub use rollback::{is_named, named_release, previous_release};
+pub use soak::{Soaked, Window, soaked};
 
 /// The steps that take `observed` to what `intent` wants. Empty when that is what is.
 ///

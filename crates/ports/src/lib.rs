@@ -13,6 +13,7 @@ mod host;
 pub mod http;
 mod lines;
 mod lock;
+mod monitor;
 mod notify;
 mod occupant;
 mod one_off;
@@ -38,6 +39,7 @@ pub use host::{
 pub use http::{Answer, Request};
 pub use lines::{Ended, LINE_BYTES_MAX, LINES_KEPT_MAX, Line, LineSink, Lines, Pipe};
 pub use lock::LockHolder;
+pub use monitor::{Monitor, Monitors, WatchedPlace};
 pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use occupant::{Occupant, Occupants};
 pub use one_off::{OneOff, OneOffId, OneOffState, OneOffs};

@@ -44,9 +44,18 @@ async fn run(context: &Context<'_>, want: Want) -> Result<Exit, CliError> {
 
 /// What is wanted, begun and shown to its end.
 pub async fn followed(context: &Context<'_>, want: &Want) -> Result<Report, CliError> {
+    followed_by(context, &context.working(), want).await
+}
+
+/// As [`followed`], by an orchestrator that is there already.
+pub async fn followed_by(
+    context: &Context<'_>,
+    orchestrator: &InProcess,
+    want: &Want,
+) -> Result<Report, CliError> {
     let screen = Screen::new(context.output);
     let mut signals = Signals::listen();
-    let session = context.working().start(want, &context.requester()).await?;
+    let session = orchestrator.start(want, &context.requester()).await?;
     let ended = signals.follow(context, &screen, session).await;
     screen.finish();
     let report = ended?;

@@ -15,6 +15,7 @@ mod logs;
 mod mcp;
 mod missing;
 mod plan;
+mod promote;
 mod run_schedule;
 mod schedule;
 mod serve;
@@ -52,6 +53,10 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             deploy::deploy(&Context::load_whole(&global, output).await?, &deploy).await
         }
         Command::Ship(args) => ship::run(&Context::load_whole(&global, output).await?, &args).await,
+        Command::Promote(args) => promote::run(&Context::load_whole(&global, output).await?, &args).await,
+        Command::Tags { service } => {
+            promote::tags(&Context::load(&global, output)?, service.as_deref()).await
+        }
         Command::Rollback { service, release, skip } => {
             deploy::rollback(&Context::load_whole(&global, output).await?, &service, release, &skip).await
         }

@@ -9,7 +9,7 @@ use lockgate_model::{
 
 use super::named::{environment, key_name};
 use super::reader::{Reader, quote, variable};
-use super::{gate, router, runtime, setup};
+use super::{gate, router, runtime, setup, soak};
 use crate::at::{At, Span, WaveText};
 use crate::error::{Kind, Place, Problem};
 use crate::{raw, words};
@@ -34,11 +34,14 @@ pub fn resolve(
 ) -> Option<Environment> {
     let name: EnvironmentName = key_name(reader, key)?;
     let raw = &source.value;
+    let from = raw.from.as_ref().and_then(|from| environment(reader, from, environments));
+    soak::refuse(reader, &raw.after);
     Some(Environment {
         delivery: delivery(reader, key, raw, services),
         schedules: BTreeMap::new(),
         url: raw.url.as_ref().and_then(|url| reader.url("`url`", url)),
-        from: raw.from.as_ref().and_then(|from| environment(reader, from, environments)),
+        soaks: soak::resolve(reader, &raw.before, from.as_ref(), environments),
+        from,
         before: gate::resolve(reader, &raw.before, &name, environments),
         after: gate::resolve(reader, &raw.after, &name, environments),
         name,

@@ -21,6 +21,7 @@ mod serve_secret;
 mod service;
 mod setup;
 mod ship;
+mod soak;
 mod ssh;
 mod state;
 mod state_dir;

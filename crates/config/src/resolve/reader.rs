@@ -7,7 +7,7 @@ use std::str::FromStr;
 use lockgate_model::{InvalidName, Millis, StatusRange, Template};
 
 use crate::Purpose;
-use crate::at::{At, Span, Status, Whole, Words};
+use crate::at::{At, Number, Span, Status, Whole, Words};
 use crate::error::{Kind, Place, Problem};
 use crate::interpolate::{self, Env, Unfilled};
 use crate::quantity;
@@ -147,6 +147,12 @@ impl Reader<'_> {
         };
         let parse = |text: &str| quantity::span(text).filter(|span| *span >= least);
         self.quantity(what, source, &expects, parse).unwrap_or(default)
+    }
+
+    /// Finite. `None` where it is no number, which is reported.
+    pub fn number(&mut self, what: &str, source: &At<Number>) -> Option<f64> {
+        let parse = |text: &str| text.trim().parse().ok().filter(|number: &f64| number.is_finite());
+        self.quantity(what, source, "a number such as 0.01", parse)
     }
 
     /// `None` when it is not within them, which is reported.

@@ -374,6 +374,7 @@ fn project(host: HostId) -> Project {
         before: Vec::new(),
         after: Vec::new(),
         schedules: BTreeMap::new(),
+        soaks: Vec::new(),
         delivery,
     };
     Project {
