@@ -1,15 +1,15 @@
-//! `init github-actions`: a workflow that asks a daemon for a deployment.
+//! `init github-actions`: a workflow that asks a daemon for a deployment, or one that ships ([`ship_workflow`]).
 
 use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lockgate_config::init::{BuiltImage, WORKFLOW_PATH, Workflow, github_actions};
 use lockgate_model::Service;
 use similar::TextDiff;
 
-use super::{Context, init};
+use super::{Context, init, ship_workflow};
 use crate::args::{Format, GithubActions, Global};
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -21,6 +21,9 @@ const THERE_BYTES_MAX: u64 = 1024 * 1024;
 const AROUND_LINES: usize = 3;
 
 pub fn run(args: &GithubActions, global: &Global, output: &Output) -> Result<Exit, CliError> {
+    if let Some(workflow) = ship_workflow::wanted(args, global)? {
+        return ship_workflow::run(&workflow, args, output);
+    }
     let build = if args.build { Some(image(args, global, output)?) } else { None };
     let workflow = Workflow {
         on: args.on.into(),
@@ -35,36 +38,50 @@ pub fn run(args: &GithubActions, global: &Global, output: &Output) -> Result<Exi
         return Ok(Exit::Succeeded);
     }
     let here = std::env::current_dir()?;
-    let found = repository(&here);
-    let target = found.unwrap_or(&here).join(WORKFLOW_PATH);
-    match there(&target)? {
-        None => write(&target, &text)?,
-        Some(there) if there == text => {
-            return Ok(told(&target, false, output));
-        }
+    let target = target(&here, WORKFLOW_PATH);
+    let is_new = put(&target, &text, output)?;
+    warn_without_repository(&here, is_new, output);
+    Ok(told(&target, is_new, output))
+}
+
+/// Where a workflow goes that is made for `folder`: into its repository, else into itself.
+pub fn target(folder: &Path, path: &str) -> PathBuf {
+    repository(folder).unwrap_or(folder).join(path)
+}
+
+/// Writes it where nothing is; `false`: it is there already.
+///
+/// # Errors
+/// `Usage` where another one is there, which is left as it is; what is different is shown.
+pub fn put(target: &Path, text: &str, output: &Output) -> Result<bool, CliError> {
+    match there(target)? {
+        None => write(target, text).map(|()| true),
+        Some(there) if there == text => Ok(false),
         Some(there) => {
             // Data: what a person or a program wants to read next.
-            let diff = TextDiff::from_lines(there.as_str(), text.as_str());
+            let diff = TextDiff::from_lines(there.as_str(), text);
             let shown =
                 diff.unified_diff().context_radius(AROUND_LINES).header("there", "proposed").to_string();
             if output.format == Format::Text {
                 output.text(&shown);
             }
-            return Err(CliError::usage(
+            Err(CliError::usage(
                 format!("{} is there already, says something else and was left as it is", target.display()),
                 "take over by hand what is shown above, or remove the file and run this again; --print prints all of it",
-            ));
+            ))
         }
     }
-    if found.is_none() {
+}
+
+pub fn warn_without_repository(folder: &Path, is_new: bool, output: &Output) {
+    if is_new && repository(folder).is_none() {
         output.say(&format!(
             "warning: {} is in no git repository, and GitHub runs what is pushed to one alone",
-            here.display()
+            folder.display()
         ));
         output
             .say("  hint: move .github into your app's repository; or there: `lockgate init github-actions`");
     }
-    Ok(told(&target, true, output))
 }
 
 fn told(target: &Path, is_new: bool, output: &Output) -> Exit {
@@ -107,7 +124,7 @@ fn image(args: &GithubActions, global: &Global, output: &Output) -> Result<Built
 }
 
 /// The folder of the repository that `folder` is in; `None` where it is in none.
-fn repository(folder: &Path) -> Option<&Path> {
+pub fn repository(folder: &Path) -> Option<&Path> {
     folder.ancestors().find(|above| above.join(".git").exists())
 }
 

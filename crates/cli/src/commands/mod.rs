@@ -22,6 +22,7 @@ mod serve_check;
 mod setup;
 mod setup_hosts;
 mod ship;
+mod ship_workflow;
 mod status;
 mod trigger;
 mod unset;
@@ -51,7 +52,9 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         Command::Deploy(deploy) => {
             deploy::deploy(&Context::load_whole(&global, output).await?, &deploy).await
         }
-        Command::Ship(args) => ship::run(&Context::load_whole(&global, output).await?, &args).await,
+        Command::Ship(args) => {
+            ship::run(&Context::load_for_job(args.job, &global, output).await?, &args).await
+        }
         Command::Rollback { service, release, skip } => {
             deploy::rollback(&Context::load_whole(&global, output).await?, &service, release, &skip).await
         }

@@ -5,6 +5,7 @@ mod compose;
 mod dockerfile;
 mod env_file;
 mod github_actions;
+mod given;
 mod golang;
 mod java;
 mod language;
@@ -12,12 +13,17 @@ mod listing;
 mod migrations;
 mod node;
 mod process;
+mod push_paths;
 mod python;
 mod recreate;
 mod rust;
 mod services_yaml;
+mod ship_workflow;
+mod shipped;
 mod shipping;
+mod test_tools;
 mod urls;
+mod variables;
 mod write;
 
 use std::fs;
@@ -31,6 +37,9 @@ use crate::read as yaml;
 
 pub use github_actions::{Branch, BuiltImage, On, PinnedAction, WORKFLOW_PATH, Workflow, github_actions};
 pub use services_yaml::import_services_yaml;
+pub use ship_workflow::{SecretToSet, ShipWorkflow};
+pub use shipped::{NotShipped, Shipped, ShippedBuild, ShippedService, ShippedTest, shipped};
+pub use variables::{Form, Variable, Variables};
 
 use shipping::{DOCKERFILE, Shipping, Source};
 

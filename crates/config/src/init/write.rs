@@ -194,6 +194,6 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// On one line, whatever a reader takes for the end of one.
-fn comment(text: &str) -> String {
+pub fn comment(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')).collect()
 }
