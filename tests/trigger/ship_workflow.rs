@@ -191,7 +191,9 @@ fn a_job_that_reaches_no_host_runs_without_the_secrets_of_hosts() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };
-    git(&["init", "-q"]);
+    git(&["init", "-q", "-b", "trunk"]);
+    let said = init(&here, "").expect(0).says(&["warning: the branch here is trunk", "--branch trunk"]);
+    assert!(said.stderr.contains("the workflow is for what is pushed to main"), "{said}");
     git(&["add", "-A"]);
     git(&["commit", "-q", "-m", "Begin"]);
     let event = folder.path().join("event.json");

@@ -26,6 +26,7 @@ mod ship_workflow;
 mod status;
 mod trigger;
 mod unset;
+mod workflow_file;
 
 use clap::CommandFactory;
 use lockgate_config::Purpose;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lockgate_config::init::{SecretToSet, ShipWorkflow, shipped};
 use lockgate_config::{ConfigError, FILE_NAMES};
 
-use super::github_actions::{put, repository, target, warn_without_repository};
+use super::workflow_file::{branch, put, repository, target, warn_without_repository};
 use crate::args::{By, Format, GithubActions, Global};
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -110,8 +110,21 @@ pub fn run(wanted: &Wanted, args: &GithubActions, output: &Output) -> Result<Exi
             output.say("next: set them, then commit the workflow and push it");
         }
     }
+    warn_of_branch(folder, workflow, output);
     warn_without_repository(folder, is_new, output);
     Ok(Exit::Succeeded)
+}
+
+/// A push to another branch would ship nothing, without a word.
+fn warn_of_branch(folder: &Path, workflow: &ShipWorkflow, output: &Output) {
+    let Some(here) = repository(folder).and_then(branch) else { return };
+    let meant = workflow.branch.as_str();
+    if here != meant {
+        output.say(&format!(
+            "warning: the branch here is {here}, and the workflow is for what is pushed to {meant}"
+        ));
+        output.say(&format!("  hint: `lockgate init github-actions --branch {here}` is for this one"));
+    }
 }
 
 fn as_json(secret: &SecretToSet) -> serde_json::Value {

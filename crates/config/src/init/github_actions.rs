@@ -79,7 +79,8 @@ impl Branch {
 }
 
 impl Branch {
-    pub(super) fn as_str(&self) -> &str {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -20,6 +20,9 @@ pub fn settle(home: Home, services: &[Found], has_caddy: bool, notes: &mut Vec<S
             "{file} has one service that is built here: `lockgate ship` brings it to the host that the variable DROPLET_HOST names, \
              where the new container takes the old one's place. To switch without a gap it needs two slots and a router."
         ));
+        if only.reads_env_file {
+            notes.push(format!("{file} reads variables from a file: fill in `env`, for only then is .env written on the host."));
+        }
         return Home::One(file);
     }
     notes.push(format!(
