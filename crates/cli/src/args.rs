@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub use exec::Exec;
-pub use init::{GithubActions, Init, InitOther};
+pub use init::{By, GithubActions, Init, InitOther};
 pub use promote::Promote;
 pub use ship::{Ship, ShipJob};
 pub use trigger::Trigger;

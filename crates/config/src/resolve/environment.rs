@@ -12,8 +12,12 @@ use super::reader::{Reader, quote, variable};
 use super::{gate, router, runtime, setup, soak};
 use crate::at::{At, Span, WaveText};
 use crate::error::{Kind, Place, Problem};
+use crate::part::Part;
 use crate::{raw, words};
 
+/// Stands for hosts whose variables are not set, where nothing is done on hosts: no name below `invalid` leads anywhere
+/// (RFC 6761).
+const UNSET_HOST: &str = "unset.invalid";
 const DRAIN: Millis = Millis::from_secs(30);
 const KEEP_WARM: Millis = Millis(0);
 const KEEP_RELEASES: u32 = 5;
@@ -137,7 +141,7 @@ fn hosts(
     }
     let mut hosts: Vec<HostId> = Vec::new();
     for source in &list.value {
-        match reader.name::<HostId>(source) {
+        match reader.part(Part::Hosts, |reader| reader.name::<HostId>(source)) {
             Some(host) if hosts.contains(&host) => {
                 reader.invalid(
                     source.place,
@@ -147,6 +151,9 @@ fn hosts(
             }
             host => hosts.extend(host),
         }
+    }
+    if hosts.is_empty() && !list.value.is_empty() && !Part::Hosts.is_needed(reader.purpose) {
+        hosts.extend(HostId::new(UNSET_HOST));
     }
     hosts
 }
