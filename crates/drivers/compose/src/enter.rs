@@ -51,14 +51,15 @@ impl Compose {
         let pins = Pins { release, image: &image, own: None, pull_policy: !cli.is_v1() };
         let overlay = self.write_one_off(&place, &pins, None).await?;
         let mut files: Vec<&str> = place.files.iter().map(String::as_str).collect();
-        files.push(&overlay);
+        files.push(&overlay.file);
         let mut args = vec!["run", "--rm", "--no-deps"];
         if !is_tty {
             args.push("-T");
         }
         args.push(&place.service);
         args.extend(argv.iter().map(String::as_str));
-        let env = self.interpolation(slot, Some(release.tag.as_str()));
+        let mut env = self.interpolation(slot, Some(release.tag.as_str()));
+        env.extend(overlay.values.clone());
         self.cli.command(&place, &files, &env, &args).await
     }
 }

@@ -101,9 +101,11 @@ impl OneOffs for Compose {
         };
         let pins = Pins { release, image: &image, own: None, pull_policy: !cli.is_v1() };
         let overlay = self.write_one_off(&place, &pins, Some(id)).await?;
-        let env = self.interpolation(slot, Some(release.tag.as_str()));
+        let mut env = self.interpolation(slot, Some(release.tag.as_str()));
+        env.extend(overlay.values.clone());
         let secrets: Vec<&str> = self.service.env.values().map(lockgate_model::Secret::reveal).collect();
-        let begun = self.cli.run_once(&place, &overlay, &env, &secrets, &name(id), argv).await;
+        let begun = self.cli.run_once(&place, &overlay.file, &env, &secrets, &name(id), argv).await;
+        self.remove_overlay(&place, &overlay).await;
         begun.map_err(|error| {
             let text = error.message.to_ascii_lowercase();
             match NO_PROGRAM.iter().any(|words| text.contains(words)) && error.kind == FailureKind::Other {

@@ -66,7 +66,9 @@ impl Compose {
         });
         try_join_all(in_the_way.map(|one| self.remove_held(one))).await?;
         let volumes = if keep { Recreates::Nothing } else { Recreates::WithVolumes };
-        let env = self.interpolation(slot, Some(release.tag.as_str()));
+        let mut env = self.interpolation(slot, Some(release.tag.as_str()));
+        env.extend(overlay.values);
+        let overlay = overlay.file;
         let hidden = own.iter().flat_map(|own| own.set.values()).chain(self.service.env.values());
         let secrets: Vec<&str> = hidden.map(lockgate_model::Secret::reveal).collect();
         if let Err(error) = self.cli.up(&place, &overlay, &env, &secrets, volumes).await {
