@@ -53,7 +53,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
         Command::Ship(args) => ship::run(&Context::load_whole(&global, output).await?, &args).await,
         Command::Rollback { service, release, skip } => {
-            deploy::rollback(&Context::load_whole(&global, output).await?, &service, release, &skip).await
+            deploy::rollback(&Context::load_some(&global, output).await?, &service, release, &skip).await
         }
         Command::Resume { service, skip } => {
             deploy::resume(&Context::load_whole(&global, output).await?, service.as_deref(), &skip).await

@@ -1,7 +1,7 @@
 //! A person's program in a slot's container, or in one of its own.
 
 use lockgate_model::{Release, Slot};
-use lockgate_ports::{Command, PortError};
+use lockgate_ports::{Command, PortError, demand_values};
 
 use crate::compose::Compose;
 use crate::overlay::Pins;
@@ -40,6 +40,7 @@ impl Compose {
         argv: &[String],
         is_tty: bool,
     ) -> Result<Command, PortError> {
+        demand_values(&self.service)?;
         let (place, image) = tokio::join!(self.own_place(slot), self.on_host(release));
         let (place, image) = (place?, image?);
         let Some(image) = image else {

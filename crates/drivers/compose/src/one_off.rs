@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HOOK_SECONDS_MAX, HookMoment, Millis, RunId};
-use lockgate_ports::{Command, LineSink, OneOff, OneOffId, OneOffState, OneOffs, PortError};
+use lockgate_ports::{Command, LineSink, OneOff, OneOffId, OneOffState, OneOffs, PortError, demand_values};
 
 use crate::api::ContainerSummary;
 use crate::compose::Compose;
@@ -90,6 +90,7 @@ impl OneOffs for Compose {
 
     async fn begin(&self, wanted: &OneOff<'_>) -> Result<(), PortError> {
         let OneOff { id, slot, release, argv } = *wanted;
+        demand_values(&self.service)?;
         let (dir, _) = self.folder(slot)?;
         let (place, image, cli) =
             tokio::join!(self.own_place(slot), self.on_host(release), self.cli.found_in(&dir));

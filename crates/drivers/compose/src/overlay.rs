@@ -82,12 +82,7 @@ impl Compose {
     }
 
     /// JSON, which is YAML too, because its quoting leaves nothing to interpretation.
-    fn overlay(
-        &self,
-        service: &str,
-        slot: Slot,
-        pins: &Pins<'_>,
-    ) -> (Value, BTreeMap<String, String>) {
+    fn overlay(&self, service: &str, slot: Slot, pins: &Pins<'_>) -> (Value, BTreeMap<String, String>) {
         let Pins { release, image, own, pull_policy } = *pins;
         let mut labels = Map::new();
         let mut label = |name: &str, value: &str| labels.insert(name.to_owned(), escape(value).into());

@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 use lockgate_model::{FailureKind, Millis, Release, Slot};
-use lockgate_ports::{PortError, Variables};
+use lockgate_ports::{PortError, Variables, demand_values};
 
 use crate::cli::Recreates;
 use crate::compose::Compose;
@@ -38,6 +38,9 @@ impl Compose {
         let running = self.running_with(&held, slot, release).await?;
         if !held.is_empty() && running.len() == held.len() {
             return Ok(());
+        }
+        if own.is_none() {
+            demand_values(&self.service)?;
         }
         let (dir, _) = self.folder(slot)?;
         let (own_place, image, cli) =
