@@ -37,6 +37,7 @@ mod state_files;
 mod stuck;
 mod supervised;
 mod troubleshooting;
+mod values;
 mod watch;
 mod woken;
 mod workers;

@@ -18,6 +18,7 @@ pub mod ran;
 pub mod registry;
 pub mod shape;
 pub mod slack;
+pub mod terminal;
 
 use std::time::{Duration, Instant};
 

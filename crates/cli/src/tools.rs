@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use lockgate_engine::{Clock, EventSink, TTL_SECONDS};
 use lockgate_local::Local;
-use lockgate_model::{Millis, NotifyTo, Project, RunId, Timestamp};
+use lockgate_model::{EnvironmentName, HostId, Millis, NotifyTo, Project, RunId, Timestamp};
 use lockgate_orchestrator::{Beside, InProcess, Parts, Spawn, StateFiles, Teller};
 use lockgate_ports::{Check, Notifier};
 use lockgate_render::rfc3339;
 use lockgate_store::SqlStore;
 
 use crate::wiring::Wires;
-use crate::{secrets, ship, wiring};
+use crate::{secrets, setup, ship, wiring};
 
 /// A shorter lease would run out between two heartbeats on a busy machine.
 const LEASE_TTL_MILLIS_MIN: u64 = 300;
@@ -33,22 +33,29 @@ pub fn store(project: &Project) -> Arc<SqlStore> {
 }
 
 /// What the project has beside its hosts.
-struct BesideHosts(Arc<Project>);
+struct BesideHosts {
+    project: Arc<Project>,
+    wires: Arc<Wires>,
+}
 
 #[async_trait]
 impl Beside for BesideHosts {
     async fn store(&self) -> Option<Check> {
-        let store = store(&self.0);
+        let store = store(&self.project);
         match store.look().await {
             Ok(()) if store.path().is_some() => None,
-            Ok(()) => Some(Check::ok("store", format!("{} answers", self.0.state))),
+            Ok(()) => Some(Check::ok("store", format!("{} answers", self.project.state))),
             Err(error) => Some(Check::bad("journal", error.to_string(), error.hint())),
         }
     }
 
     async fn registries(&self) -> Vec<Check> {
-        let registry = wiring::registry(&self.0);
-        join_all(self.0.registries.keys().map(|host| registry.check(host))).await
+        let registry = wiring::registry(&self.project);
+        join_all(self.project.registries.keys().map(|host| registry.check(host))).await
+    }
+
+    async fn set_up(&self, environment: &EnvironmentName, host: &HostId) -> Vec<Check> {
+        setup::checks(&self.project, &self.wires, environment, host).await
     }
 }
 
@@ -103,7 +110,7 @@ fn orchestrator(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>)
 fn parts(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>) -> Parts {
     Parts {
         project: project.clone(),
-        wiring: wires,
+        wiring: wires.clone(),
         journal: store,
         clock: clock(),
         identity: lockgate_local::holder_identity(),
@@ -112,7 +119,7 @@ fn parts(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>) -> Par
         lease_ttl: lease_ttl(),
         teller: teller(project, notifiers(project)),
         state_files: StateFiles::of(project, Arc::new(Local::new()), rfc3339),
-        beside: Some(Arc::new(BesideHosts(project.clone()))),
+        beside: Some(Arc::new(BesideHosts { project: project.clone(), wires })),
         watcher: None,
         spawn: spawn(),
     }

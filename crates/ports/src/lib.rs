@@ -24,6 +24,7 @@ mod runtime;
 mod store;
 mod tail;
 mod upload;
+mod values;
 
 use std::sync::Arc;
 
@@ -54,6 +55,7 @@ pub use runtime::{
 pub use store::{Answering, AuditFilter, Batch, Kept, LookFilter, RECORDS_MAX, RecordFilter, Store};
 pub use tail::Tail;
 pub use upload::{PIECE_BYTES, Pieces, UPLOAD_BYTES_MAX, Upload, Uploaded};
+pub use values::demand_values;
 
 use lockgate_model::HostId;
 

@@ -5,7 +5,7 @@ use lockgate_ports::{Command, Host, PortError};
 
 use crate::judge;
 use crate::login;
-use crate::seen;
+use crate::seen::{self, Seen};
 use crate::wanted::Wanted;
 
 /// Bound for one look. Hashing what was uploaded takes the longest.
@@ -18,6 +18,8 @@ const LOOK: &str = include_str!("sh/look.sh");
 pub struct HostPlan {
     /// In the order of [`Wanted`]: the file that is waited for, folders, files, variables, logins.
     pub items: Vec<SetupItem>,
+    /// Names of those of them in whose place nothing is at all, in the same order.
+    pub absent: Vec<String>,
 }
 
 impl HostPlan {
@@ -78,7 +80,7 @@ pub async fn look(host: &dyn Host, wanted: &Wanted) -> Result<HostPlan, PortErro
     let output = output.map_err(PortError::without_effect)?;
     let said = output.stdout_text();
     let parsed = if output.ok() { seen::parse(&said, asked.len()) } else { None };
-    let Some((me, all, power)) = parsed else {
+    let Some((me, seen, power)) = parsed else {
         let last = output.stderr_text();
         let last = last
             .lines()
@@ -90,18 +92,29 @@ pub async fn look(host: &dyn Host, wanted: &Wanted) -> Result<HostPlan, PortErro
             .without_effect()
             .hint("the host needs coreutils with `id`, `stat` and `sha256sum`, or busybox"));
     };
-    let mut all = all.iter();
+    let mut all = seen.iter();
     let mut items = Vec::new();
-    let mut next = || all.next().unwrap_or(&seen::Seen::Other);
+    let mut next = || all.next().unwrap_or(&Seen::Other);
     items.extend(wanted.wait_for.as_deref().map(|path| judge::ready(path, next())));
     items.extend(wanted.folders.iter().map(|folder| judge::folder(folder, next(), me, power)));
     for file in &wanted.files {
         let seen = next();
         let rivals: Vec<&str> =
-            file.rivals.iter().filter(|_| *next() == seen::Seen::There).map(String::as_str).collect();
+            file.rivals.iter().filter(|_| *next() == Seen::There).map(String::as_str).collect();
         items.push(judge::file(file, seen, &rivals, me));
     }
-    items.extend(wanted.variables.iter().map(|variables| judge::variables(variables, next(), me)));
-    items.extend(login::look(host, wanted).await?);
-    Ok(HostPlan { items })
+    items.extend(wanted.variables.iter().filter_map(|variables| judge::variables(variables, next(), me)));
+    let is_missing = |path: &str| {
+        let at = asked.iter().position(|(kind, one)| *one == path && *kind != "rival");
+        at.is_some_and(|at| matches!(seen[at], Seen::Missing { .. }))
+    };
+    let mut absent: Vec<String> =
+        items.iter().map(|item| &item.name).filter(|name| is_missing(name)).cloned().collect();
+    for login in login::look(host, wanted).await? {
+        if login.state == SetupState::Make && login.note.is_none() {
+            absent.push(login.name.clone());
+        }
+        items.push(login);
+    }
+    Ok(HostPlan { items, absent })
 }

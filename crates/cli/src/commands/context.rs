@@ -64,6 +64,17 @@ impl<'a> Context<'a> {
         Ok(Self::of(loaded, global, output))
     }
 
+    /// For commands that can do without those values, as going back can, which starts what a release ran with. What could not
+    /// be had is told, and nothing is started that would need it.
+    pub async fn load_some(global: &Global, output: &'a Output) -> Result<Self, CliError> {
+        let mut loaded = read(Purpose::Other, global)?;
+        for failure in values::fill_some(&mut loaded.project).await {
+            let hint = failure.hints.joined().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            output.say(&format!("going on without a value: {}{hint}", failure.message));
+        }
+        Ok(Self::of(loaded, global, output))
+    }
+
     fn of(loaded: Loaded, global: &Global, output: &'a Output) -> Self {
         let Loaded { project, path } = loaded;
         let project = Arc::new(project);

@@ -62,7 +62,7 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
             promote::tags(&Context::load(&global, output)?, service.as_deref()).await
         }
         Command::Rollback { service, release, skip } => {
-            deploy::rollback(&Context::load_whole(&global, output).await?, &service, release, &skip).await
+            deploy::rollback(&Context::load_some(&global, output).await?, &service, release, &skip).await
         }
         Command::Resume { service, skip } => {
             deploy::resume(&Context::load_whole(&global, output).await?, service.as_deref(), &skip).await
