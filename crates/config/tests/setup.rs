@@ -3,7 +3,7 @@
 mod common;
 
 use common::{bad, good, parse_with, with};
-use lockgate_model::{HostFolder, HostSetup, Millis, Project, ValueSource};
+use lockgate_model::{HostFolder, HostProgram, HostSetup, Millis, Project, ValueSource};
 
 const SERVICE: &str = "image: acme/monarch\nport: 8000";
 
@@ -69,6 +69,26 @@ fn folders_have_owners_and_modes() {
 }
 
 #[test]
+fn docker_is_installed_where_that_is_said_and_nowhere_else() {
+    assert!(setup(&prod("runtime: compose\nsetup: { docker: install }")).installs_docker);
+    assert!(!setup(&prod("runtime: compose\nsetup: {}")).installs_docker);
+}
+
+#[test]
+fn the_program_for_hosts_is_the_one_that_runs_or_files_or_none() {
+    let program = |lockgate: &str| {
+        setup(&prod(&format!("runtime: process\nrouter: builtin\nsetup: {{ {lockgate} }}"))).program.clone()
+    };
+    let files = |names: &[&str]| HostProgram::Files(names.iter().map(|name| (*name).to_owned()).collect());
+    assert_eq!(program(""), HostProgram::Running);
+    assert_eq!(program("lockgate: true"), HostProgram::Running);
+    assert_eq!(program("lockgate: false"), HostProgram::Off);
+    assert_eq!(program("lockgate: dist/lockgate-aarch64"), files(&["dist/lockgate-aarch64"]));
+    let both = "lockgate: [dist/lockgate-x86_64, /opt/lockgate-aarch64]";
+    assert_eq!(program(both), files(&["dist/lockgate-x86_64", "/opt/lockgate-aarch64"]));
+}
+
+#[test]
 fn what_is_wrong_with_a_setup_is_said_where_it_stands() {
     let all: Vec<String> = [
         "setup: {}",
@@ -77,6 +97,13 @@ fn what_is_wrong_with_a_setup_is_said_where_it_stands() {
         "runtime: compose\nsetup: { wait_for: / }",
         "runtime: compose\nsetup: { patience: soon }",
         "runtime: compose\nsetup: { patients: 1m }",
+        "runtime: compose\nsetup: { docker: yes please }",
+        "runtime: compose\nsetup: { docker: [install] }",
+        "runtime: process\nsetup: { docker: install }",
+        "runtime: process\nrouter: builtin\nsetup: { lockgate: [] }",
+        "runtime: process\nrouter: builtin\nsetup: { lockgate: {} }",
+        "runtime: process\nrouter: builtin\nsetup: { lockgate: \"\" }",
+        "runtime: compose\nrouter: none\nsetup: { lockgate: dist/lockgate }",
         "runtime: compose\nsetup: { folders: { data: {} } }",
         "runtime: compose\nsetup: { folders: { /d: { owner: \"a b\" } } }",
         "runtime: compose\nsetup: { folders: { /d: { mode: rwx } } }",

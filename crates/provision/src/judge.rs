@@ -10,16 +10,16 @@ pub(crate) const VARIABLES_MODE: u32 = 0o600;
 /// Everybody's permission to write.
 const OTHERS_WRITE: u32 = 0o002;
 
-fn item(kind: SetupKind, name: &str, state: SetupState) -> SetupItem {
+pub(crate) fn item(kind: SetupKind, name: &str, state: SetupState) -> SetupItem {
     SetupItem { kind, name: name.to_owned(), state, note: None, hint: None }
 }
 
-fn noted(mut item: SetupItem, note: impl Into<String>) -> SetupItem {
+pub(crate) fn noted(mut item: SetupItem, note: impl Into<String>) -> SetupItem {
     item.note = Some(note.into());
     item
 }
 
-fn refused(mut item: SetupItem, note: impl Into<String>, hint: impl Into<String>) -> SetupItem {
+pub(crate) fn refused(mut item: SetupItem, note: impl Into<String>, hint: impl Into<String>) -> SetupItem {
     (item.state, item.note, item.hint) = (SetupState::Refused, Some(note.into()), Some(hint.into()));
     item
 }
