@@ -7,6 +7,8 @@ use lockgate_model::{HostFolder, HostProgram, HostSetup, Millis, Project, ValueS
 
 const SERVICE: &str = "image: acme/monarch\nport: 8000";
 
+const PROCESS: &str = "command: ./server\nhealth: /health";
+
 fn setup(project: &Project) -> &HostSetup {
     let slots = project.environments[1].slots().expect("it is deployed to");
     slots.setup.as_deref().expect("it is set up")
@@ -18,7 +20,8 @@ fn prod(keys: &str) -> Project {
 
 /// Mistakes in the environment: `line: message | hint`.
 fn wrong(keys: &str) -> String {
-    let error = bad(&with(SERVICE, keys));
+    let service = if keys.starts_with("runtime: process") { PROCESS } else { SERVICE };
+    let error = bad(&with(service, keys));
     let hint = error.hint().unwrap_or_default().to_owned();
     format!("{}: {} | {hint}", error.line().unwrap_or_default(), error.message())
 }
@@ -77,7 +80,8 @@ fn docker_is_installed_where_that_is_said_and_nowhere_else() {
 #[test]
 fn the_program_for_hosts_is_the_one_that_runs_or_files_or_none() {
     let program = |lockgate: &str| {
-        setup(&prod(&format!("runtime: process\nrouter: builtin\nsetup: {{ {lockgate} }}"))).program.clone()
+        let keys = format!("runtime: process\nrouter: builtin\nsetup: {{ {lockgate} }}");
+        setup(&good(&with(PROCESS, &keys))).program.clone()
     };
     let files = |names: &[&str]| HostProgram::Files(names.iter().map(|name| (*name).to_owned()).collect());
     assert_eq!(program(""), HostProgram::Running);
@@ -125,6 +129,13 @@ fn what_is_wrong_with_a_setup_is_said_where_it_stands() {
     11: `wait_for` `/` is no absolute path | write it from `/` on, without `..`, such as /opt/setup_complete
     11: `patience` `soon` is not valid | write a length of time such as 250ms, 60s, 10m or 2h (a bare number is seconds), at least 1ms
     11: unknown key `patients` | did you mean `patience`?
+    11: `docker` `yes please` is not valid | write `docker: install`, or leave it out where Docker is brought by other means
+    11: expected text or a number | `lockgate schema` tells what each key takes
+    11: `docker: install` installs what nothing here needs: services are processes | leave it out, or write `runtime: compose`
+    12: `lockgate` is empty | name a file, `lockgate: dist/lockgate-aarch64`, or write `lockgate: false`
+    12: expected a file, a list of files, or `false`, found a mapping | `lockgate schema` tells what each key takes
+    12: `lockgate` is empty | write a value, or leave the key out
+    12: `lockgate` names a program that no host here needs: it is for `router: builtin` | leave it out
     11: the folder `data` is no absolute path | write it from `/` on, without `..`, such as /opt/setup_complete
     11: `owner` `a b` is not valid | write `user`, `user:group`, or numbers: "1000:1000"
     11: `mode` `rwx` is not valid | write it as chmod has it: "0750"
