@@ -1,6 +1,7 @@
 //! `lockgate setup`: a bare host is made ready for its first deployment, over SSH as from CI.
 
 mod droplet;
+mod installs;
 mod variables;
 
 use std::fs;
