@@ -28,7 +28,7 @@ const LOCKED: i32 = 90;
 const SILENT: i32 = 91;
 
 const LOCKS: [&str; 2] = ["Could not get lock", "lock was locked by another process"];
-const ERRORS: [&str; 3] = ["E: ", "error:", "sudo: "];
+const ERRORS: [&str; 2] = ["E: ", "error:"];
 const OFF_LINE: [&str; 6] = [
     "Temporary failure resolving",
     "Could not resolve",

@@ -52,6 +52,6 @@ lg_room() {
 lg_version() {
     lg_text=$(if command -v timeout >/dev/null 2>&1; then timeout 10 "$1" --version; else "$1" --version; fi 2>/dev/null </dev/null) \
         || lg_text=''
-    lg_text=$(printf '%s\n' "$lg_text" | sed -n '1s/^[a-z]* //p' | tr -cd 'A-Za-z0-9.+~_-' | cut -c 1-40)
+    lg_text=$(printf '%s\n' "$lg_text" | sed -n '1s/^[a-z]* \([^ ]*\).*$/\1/p' | tr -cd 'A-Za-z0-9.+~_-' | cut -c 1-40)
     printf '%s' "${lg_text:--}"
 }

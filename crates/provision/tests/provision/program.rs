@@ -33,7 +33,7 @@ fn saying(line: &str) -> Vec<u8> {
 }
 
 fn wanted(version: &str) -> Wanted {
-    let content = saying(&format!("lockgate {version}\n"));
+    let content = saying(&format!("lockgate {version} (of a test)\n"));
     let files = vec![ProgramFile::new("this program", Some(version.into()), content)];
     Wanted {
         program: Some(WantedProgram { files, is_named: false }),
@@ -63,7 +63,7 @@ async fn it_is_put_where_a_login_finds_it_and_a_second_time_nothing_is_done() {
     let path = bare.path("bin/lockgate");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o755);
     let output = Command::new(&path).output().unwrap();
-    assert_eq!(output.stdout, b"lockgate 0.4.0\n");
+    assert_eq!(output.stdout, b"lockgate 0.4.0 (of a test)\n");
     let again = bare.host(None);
     assert!(made(&again, &wanted).await.is_empty());
     assert_eq!(again.calls(), 1);
@@ -128,7 +128,11 @@ async fn broken_off_anywhere_it_is_the_old_one_or_the_new_one() {
         };
         let is_cut = ended.await.is_err();
         let output = Command::new(bare.path("bin/lockgate")).output().unwrap();
-        assert!(output.stdout == b"lockgate 0.4.0\n" || output.stdout == b"lockgate 0.5.0\n", "{most}");
+        assert!(
+            output.stdout == b"lockgate 0.4.0 (of a test)\n"
+                || output.stdout == b"lockgate 0.5.0 (of a test)\n",
+            "{most}"
+        );
         let rest = made(&bare.host(None), &newer).await;
         assert!(is_cut || rest.is_empty(), "{most}: {rest:?}");
     }
