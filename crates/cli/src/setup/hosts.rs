@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -101,7 +102,7 @@ impl<'a> HostsWant<'a> {
                 WantedProgram { files: files.collect::<Result<_, _>>()?, is_named: true }
             }
             HostProgram::Running | HostProgram::Off => {
-                let content = bytes(Path::new(RUNNING), PROGRAM_BYTES_MAX).map_err(|why| {
+                let (content, _) = whole(Path::new(RUNNING), PROGRAM_BYTES_MAX).map_err(|why| {
                     CliError::usage(
                         format!("this program, which the hosts need, {why}"),
                         "name one: `setup: { lockgate: path/to/lockgate }`, or none: `lockgate: false`",
@@ -222,7 +223,7 @@ fn named_program(path: &Path, named: &str) -> Result<ProgramFile, CliError> {
     let hint = "name static programs for Linux; relative ones start at the folder of lockgate.yaml";
     let of =
         |why: &dyn std::fmt::Display| CliError::usage(format!("`lockgate` names {named}, which {why}"), hint);
-    let content = bytes(path, PROGRAM_BYTES_MAX).map_err(|why| of(&why))?;
+    let (content, _) = whole(path, PROGRAM_BYTES_MAX).map_err(|why| of(&why))?;
     let file = ProgramFile::new(named, None, content);
     file.unfit().map_or(Ok(file), |unfit| Err(of(&unfit)))
 }
@@ -235,23 +236,25 @@ fn read(path: &Path, named: &str) -> Result<(Vec<u8>, u32), CliError> {
             "name a file; relative ones start at the folder of lockgate.yaml",
         )
     };
-    let content = bytes(path, UPLOAD_FILE_BYTES_MAX).map_err(unreadable)?;
-    let may_run = path.metadata()?.permissions().mode() & MAY_RUN != 0;
+    let (content, metadata) = whole(path, UPLOAD_FILE_BYTES_MAX).map_err(unreadable)?;
+    let may_run = metadata.permissions().mode() & MAY_RUN != 0;
     Ok((content, if may_run { PROGRAM_MODE } else { FILE_MODE }))
 }
 
 /// All of a file, or why not, as the end of a sentence about it.
-fn bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+fn whole(path: &Path, bytes_max: u64) -> Result<(Vec<u8>, Metadata), String> {
     let file = match lockgate_own::open(path) {
         Ok(file) => file,
         Err(error) if error.is_missing() => return Err("is not there".to_owned()),
         Err(OwnError::Io(error)) => return Err(format!("cannot be read: {error}")),
         Err(_) => return Err("is no file".to_owned()),
     };
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let metadata = file.metadata().map_err(unreadable)?;
     let mut content = Vec::new();
-    file.take(bytes_max + 1).read_to_end(&mut content).map_err(|error| format!("cannot be read: {error}"))?;
+    file.take(bytes_max + 1).read_to_end(&mut content).map_err(unreadable)?;
     match content.len() as u64 > bytes_max {
         true => Err(format!("has more than {} MiB", bytes_max / MEBIBYTE)),
-        false => Ok(content),
+        false => Ok((content, metadata)),
     }
 }
