@@ -1,6 +1,7 @@
 //! As `embedded/chaos.rs`, with real containers behind the newest Caddy, which reads its switch at each request: the
 //! orchestrator, a slot's container or Caddy is killed at any moment.
 
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +17,10 @@ use crate::support::{http, processes, wait_for};
 const ROUNDS: u64 = 8;
 /// About as long as a round's deployment takes.
 const ROUND_MILLIS: u64 = 3_000;
+/// The port of the app in its containers.
+const APP_PORT: u16 = 5_000;
+/// For an app on this machine that answers at once.
+const SERVES_MILLIS_MAX: u64 = 200;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victim {
@@ -48,7 +53,7 @@ impl<'a> Service<'a> {
             dead.wait().unwrap();
         }
         wait_for("its ports to be free", 5, || {
-            std::net::TcpStream::connect(("127.0.0.1", self.here.port)).is_err().then_some(())
+            TcpStream::connect(("127.0.0.1", self.here.port)).is_err().then_some(())
         });
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -75,12 +80,38 @@ fn live_slot(here: &Here) -> String {
     text.map_or_else(|_| "blue".to_owned(), |text| text.trim().to_owned())
 }
 
-/// The first process of the container that runs in a slot.
-fn pid_in(here: &Here, slot: &str) -> Option<i32> {
-    let project = format!("label=com.docker.compose.project={}-{slot}", here.told("project"));
-    let id = here.docker(&["ps", "-q", "--filter", &project]);
-    let id = id.lines().next()?;
-    here.docker(&["inspect", "--format", "{{.State.Pid}}", id]).parse().ok().filter(|pid| *pid > 0)
+/// The container that runs in a slot.
+struct Container {
+    /// Its first process.
+    pid: i32,
+    address: String,
+}
+
+impl Container {
+    fn in_slot(here: &Here, slot: &str) -> Option<Self> {
+        let project = format!("label=com.docker.compose.project={}-{slot}", here.told("project"));
+        let id = here.docker(&["ps", "-q", "--filter", &project]);
+        let format = "{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let told = here.docker(&["inspect", "--format", format, id.lines().next()?]);
+        let (pid, address) = told.split_once(' ')?;
+        let pid = pid.parse().ok().filter(|pid| *pid > 0)?;
+        Some(Self { pid, address: address.trim().to_owned() })
+    }
+
+    fn kill(&self) {
+        processes::send(self.pid, Signal::KILL);
+    }
+
+    /// Whether it answers by itself: one that is being stopped still runs, and serves nobody any more.
+    fn serves(&self) -> bool {
+        let Ok(address) = format!("{}:{APP_PORT}", self.address).parse() else { return false };
+        let bound = Duration::from_millis(SERVES_MILLIS_MAX);
+        let asked = TcpStream::connect_timeout(&address, bound).and_then(|stream| {
+            stream.set_read_timeout(Some(bound))?;
+            http::over(stream).send("GET", "/", &[("connection", "close")], b"")
+        });
+        asked.is_ok_and(|answer| answer.status == 200)
+    }
 }
 
 fn round(here: &Here, caddy: &mut Service<'_>, seed: u64) {
@@ -97,14 +128,19 @@ fn round(here: &Here, caddy: &mut Service<'_>, seed: u64) {
     std::thread::sleep(after);
     let live = live_slot(here);
     let standby = if live == "blue" { "green" } else { "blue" };
-    let [live, standby] = [live.as_str(), standby].map(|slot| pid_in(here, slot));
+    let [live, standby] = [live.as_str(), standby].map(|slot| Container::in_slot(here, slot));
+    let other_serves = || standby.as_ref().is_some_and(Container::serves);
+    let served = other_serves();
     let at = Instant::now();
     match victim {
         Victim::Orchestrator => running.signal(Signal::KILL),
-        Victim::Standby => standby.into_iter().for_each(|pid| processes::send(pid, Signal::KILL)),
-        Victim::Live => live.into_iter().for_each(|pid| processes::send(pid, Signal::KILL)),
+        Victim::Standby => standby.iter().for_each(Container::kill),
+        Victim::Live => live.iter().for_each(Container::kill),
         Victim::Caddy => caddy.kill(),
     }
+    // Asked on both sides of the kill: once the old slot is being stopped nobody else can serve until the killed container is
+    // started again by its restart policy, which is Docker's time and not the orchestrator's.
+    let other_serves = served && other_serves();
     let ran = running.end();
     let knew = at.elapsed().as_millis() > LOOK_MILLIS_MAX;
     slow.finish();
@@ -120,7 +156,7 @@ fn round(here: &Here, caddy: &mut Service<'_>, seed: u64) {
     match victim {
         Victim::Orchestrator | Victim::Standby => assert!(dark.failures.is_empty(), "{dark:#?}\n{told}"),
         Victim::Caddy => dark.at_most(DARK_MILLIS_MAX, &told),
-        Victim::Live if standby.is_some() && knew => dark.at_most(DARK_MILLIS_MAX, &told),
+        Victim::Live if other_serves && knew => dark.at_most(DARK_MILLIS_MAX, &told),
         Victim::Live => {}
     }
     let resumed = here.run("resume web");
