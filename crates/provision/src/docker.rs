@@ -7,8 +7,8 @@
 
 use lockgate_model::{SetupItem, SetupKind, SetupState};
 
-use crate::judge::{item, noted, refused};
-use crate::seen::{Me, Power};
+use crate::items::{item, noted, refused};
+use crate::seen::{Cli, Engine, Me, Power, SeenDocker};
 
 /// What is wanted, for people.
 pub(crate) const NAME: &str = "engine and Compose";
@@ -19,53 +19,6 @@ const UBUNTU_MIN: u32 = 20;
 /// From which on the command line is a package of its own.
 const DEBIAN_WITH_CLI: u32 = 13;
 const OTHER_MEANS: &str = "install Docker with Compose there by its own means (https://docs.docker.com/engine/install/); `lockgate setup` takes what works";
-
-/// What a host says of its Docker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SeenDocker {
-    /// Whose `docker` is there.
-    pub cli: Cli,
-    pub engine: Engine,
-    /// Of Compose, version 1 or later; `None` where there is none.
-    pub compose: Option<String>,
-    /// The distribution's package of the engine.
-    pub is_installed: bool,
-    /// Its installation has begun and not ended.
-    pub is_broken_off: bool,
-    /// Packages of docker.com's are there.
-    pub has_foreign_packages: bool,
-    /// This user is in the group `docker`.
-    pub is_member: bool,
-    pub has_apt: bool,
-    /// `ID` of os-release, such as `debian`; empty where it says none.
-    pub system: String,
-    /// `VERSION_ID` of os-release; `None` as in Debian's testing.
-    pub release: Option<String>,
-    /// For people; may be empty.
-    pub name: String,
-}
-
-/// Whose command line is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cli {
-    None,
-    Distribution,
-    DockerCom,
-    Snap,
-    /// Podman's, which calls itself `docker`.
-    Podman,
-    /// No package's that is known.
-    Other,
-}
-
-/// How the engine answers this user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Engine {
-    /// With its version, where it says one.
-    Up(Option<String>),
-    Denied,
-    Down,
-}
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use lockgate_model::{FailureKind, HostId, Millis, SetupHeadway, SetupKind, quote
 use lockgate_ports::{Command, Ended, Host, Line, PortError};
 
 use crate::docker::Errand;
-use crate::make::{FORBIDDEN, NO_SPACE};
+use crate::said::{FORBIDDEN, NO_SPACE};
 use crate::wait::Told;
 
 /// Bound for all of it: some 100 MB are fetched and unpacked.

@@ -10,6 +10,7 @@ use crate::judge::VARIABLES_MODE;
 use crate::login;
 use crate::look::{HostPlan, look};
 use crate::place_program;
+use crate::said::{FORBIDDEN, NO_SPACE};
 use crate::wait::Told;
 use crate::wanted::{Wanted, WantedFile, WantedFolder};
 
@@ -128,17 +129,6 @@ async fn folders(host: &dyn Host, folders: impl Iterator<Item = &WantedFolder>) 
     let output = host.exec(&Command::new(argv).timeout(Millis::from_secs(FOLDERS_SECONDS_MAX))).await?;
     if output.ok() { Ok(()) } else { Err(failed(host, &output)) }
 }
-
-/// sudo's words, and the kernel's.
-pub(crate) const FORBIDDEN: [&str; 5] = [
-    "Operation not permitted",
-    "Permission denied",
-    "password is required",
-    "is not allowed to execute",
-    "is not in the sudoers file",
-];
-pub(crate) const NO_SPACE: [&str; 3] =
-    ["No space left on device", "quota exceeded", "You don't have enough free space"];
 
 fn failed(host: &dyn Host, output: &Output) -> PortError {
     let said = output.stderr_text();

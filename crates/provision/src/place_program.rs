@@ -5,8 +5,8 @@ use std::io::Cursor;
 use lockgate_model::{FailureKind, Millis, quoted};
 use lockgate_ports::{Command, Host, PortError, Upload};
 
-use crate::make::FORBIDDEN;
 use crate::program::{Errand, Fit, NAME, WantedProgram};
+use crate::said::FORBIDDEN;
 
 const MODE: u32 = 0o755;
 const PLACE_SECONDS_MAX: u64 = 60;

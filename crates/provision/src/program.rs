@@ -5,8 +5,8 @@ use std::sync::Arc;
 use lockgate_model::{Digest, SetupItem, SetupKind, SetupState};
 
 use crate::elf::{self, Unfit};
-use crate::judge::{item, noted, refused};
-use crate::seen::{Me, Power};
+use crate::items::{item, noted, refused};
+use crate::seen::{Me, Power, SeenKind, SeenProgram};
 
 /// What it is called on a host.
 pub(crate) const NAME: &str = "lockgate";
@@ -75,36 +75,6 @@ impl std::fmt::Debug for ProgramFile {
             .field("machine", &machine)
             .finish_non_exhaustive()
     }
-}
-
-/// What a host says of the program.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SeenProgram {
-    /// As `uname -s` has it.
-    pub system: String,
-    /// As `uname -m` has it.
-    pub machine: String,
-    /// This user may write to its folder.
-    pub is_writable: bool,
-    pub kind: SeenKind,
-    /// Whose it is; `None` where it is not there or may not be read.
-    pub uid: Option<u32>,
-    pub size: Option<u64>,
-    /// SHA-256 in hexadecimal, of what a link leads to, too.
-    pub sum: Option<String>,
-    /// What it says of itself.
-    pub version: Option<String>,
-    /// Where a login without a terminal finds it, or where it would be put; `None` where there is no such place.
-    pub path: Option<String>,
-}
-
-/// What stands at the path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SeenKind {
-    None,
-    File,
-    Link,
-    Other,
 }
 
 /// What is to be done.

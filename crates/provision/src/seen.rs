@@ -1,9 +1,6 @@
 //! What a host says of what it has, read from `sh/look.sh`. It may say anything: what is read here is bounded, and words that
 //! go into something to type hold nothing that a shell reads otherwise.
 
-use crate::docker::{Cli, Engine, SeenDocker};
-use crate::program::{SeenKind, SeenProgram};
-
 /// Longest word of a host's own.
 const WORD_CHARS_MAX: usize = 100;
 /// Longest path of a program.
@@ -70,6 +67,83 @@ pub(crate) enum Seen {
     },
     Link,
     /// A device, a FIFO, a socket.
+    Other,
+}
+
+/// What a host says of its Docker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeenDocker {
+    /// Whose `docker` is there.
+    pub cli: Cli,
+    pub engine: Engine,
+    /// Of Compose, version 1 or later; `None` where there is none.
+    pub compose: Option<String>,
+    /// The distribution's package of the engine.
+    pub is_installed: bool,
+    /// Its installation has begun and not ended.
+    pub is_broken_off: bool,
+    /// Packages of docker.com's are there.
+    pub has_foreign_packages: bool,
+    /// This user is in the group `docker`.
+    pub is_member: bool,
+    pub has_apt: bool,
+    /// `ID` of os-release, such as `debian`; empty where it says none.
+    pub system: String,
+    /// `VERSION_ID` of os-release; `None` as in Debian's testing.
+    pub release: Option<String>,
+    /// For people; may be empty.
+    pub name: String,
+}
+
+/// Whose command line is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cli {
+    None,
+    Distribution,
+    DockerCom,
+    Snap,
+    /// Podman's, which calls itself `docker`.
+    Podman,
+    /// No package's that is known.
+    Other,
+}
+
+/// How the engine answers this user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// With its version, where it says one.
+    Up(Option<String>),
+    Denied,
+    Down,
+}
+
+/// What a host says of the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeenProgram {
+    /// As `uname -s` has it.
+    pub system: String,
+    /// As `uname -m` has it.
+    pub machine: String,
+    /// This user may write to its folder.
+    pub is_writable: bool,
+    pub kind: SeenKind,
+    /// Whose it is; `None` where it is not there or may not be read.
+    pub uid: Option<u32>,
+    pub size: Option<u64>,
+    /// SHA-256 in hexadecimal, of what a link leads to, too.
+    pub sum: Option<String>,
+    /// What it says of itself.
+    pub version: Option<String>,
+    /// Where a login without a terminal finds it, or where it would be put; `None` where there is no such place.
+    pub path: Option<String>,
+}
+
+/// What stands at the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SeenKind {
+    None,
+    File,
+    Link,
     Other,
 }
 
