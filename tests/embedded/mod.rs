@@ -24,6 +24,7 @@ mod load;
 mod mcp;
 mod notifications;
 mod postgres;
+mod promotion;
 mod recreate;
 mod rejected;
 mod router;

@@ -13,6 +13,7 @@ pub mod mcp;
 pub mod postgres;
 pub mod processes;
 pub mod project;
+pub mod prometheus;
 pub mod ran;
 pub mod registry;
 pub mod shape;

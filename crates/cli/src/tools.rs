@@ -14,7 +14,7 @@ use lockgate_render::rfc3339;
 use lockgate_store::SqlStore;
 
 use crate::wiring::Wires;
-use crate::{secrets, setup, wiring};
+use crate::{secrets, setup, ship, wiring};
 
 /// A shorter lease would run out between two heartbeats on a busy machine.
 const LEASE_TTL_MILLIS_MIN: u64 = 300;
@@ -94,7 +94,7 @@ pub fn serving(
     heed: impl Fn(Arc<dyn Notifier>) -> Arc<dyn Notifier>,
 ) -> InProcess {
     let heeded = notifiers(project).into_iter().map(heed).collect();
-    let teller = Teller::new(heeded, secrets::mask(project));
+    let teller = teller(project, heeded);
     InProcess::new(Parts { watcher: Some(watcher), teller, ..parts(project, wires, store) })
 }
 
@@ -117,7 +117,7 @@ fn parts(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>) -> Par
         surely_dead: Arc::new(lockgate_local::surely_dead),
         new_run: Arc::new(new_run),
         lease_ttl: lease_ttl(),
-        teller: Teller::new(notifiers(project), secrets::mask(project)),
+        teller: teller(project, notifiers(project)),
         state_files: StateFiles::of(project, Arc::new(Local::new()), rfc3339),
         beside: Some(Arc::new(BesideHosts { project: project.clone(), wires })),
         watcher: None,
@@ -138,6 +138,11 @@ fn lease_ttl() -> Millis {
     })
 }
 
+/// Tells `notifiers`, and looks into the clone that the project lies in for what a run changes.
+fn teller(project: &Project, notifiers: Vec<Arc<dyn Notifier>>) -> Teller {
+    Teller::new(notifiers, secrets::mask(project)).looking_into(Arc::new(ship::git(project)))
+}
+
 /// Whom the configuration names.
 fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
     project
@@ -156,7 +161,8 @@ fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
                     Arc::new(webhook.signed_with(secret.clone()))
                 }
                 NotifyTo::GitHub { token, repository, api } => {
-                    Arc::new(lockgate_notify::GitHub::new(token.clone(), repository.clone(), api.clone()))
+                    let github = lockgate_notify::GitHub::new(token.clone(), repository.clone(), api.clone());
+                    Arc::new(github.naming_services(project.services.len() > 1))
                 }
                 NotifyTo::Email(email) => Arc::new(lockgate_notify::Mail::new(email.clone())),
             };

@@ -76,6 +76,21 @@ async fn each(
     failures
 }
 
+/// For what starts no service: those that lie in files here are looked for in outputs. No program is run for a value, and where
+/// there is none, none is wanted.
+pub fn fill_from_files(project: &mut Project) {
+    let root = project.root.clone();
+    for service in project.services.values_mut() {
+        for (name, source) in &service.env_from {
+            if let ValueSource::File(file) = source
+                && let Ok(value) = of_file(&root, file)
+            {
+                service.env.insert(name.clone(), value);
+            }
+        }
+    }
+}
+
 fn failed(service: &str, name: &str, failure: Failure) -> Failure {
     let message = format!("the value of {name}, in `env` of {service}, cannot be had: {}", failure.message);
     Failure { message, ..failure }
@@ -83,10 +98,7 @@ fn failed(service: &str, name: &str, failure: Failure) -> Failure {
 
 async fn had(root: &Path, source: &ValueSource) -> Result<Secret, Failure> {
     match source {
-        ValueSource::File(file) => {
-            let shown = quoted(file, SHOWN_CHARS_MAX);
-            one_value(read(&root.join(file), &shown)?, &shown, &format!("see what is in {shown}"))
-        }
+        ValueSource::File(file) => of_file(root, file),
         ValueSource::Command(argv) => {
             let typed = quoted(&shell_words::join(argv), SHOWN_CHARS_MAX);
             one_value(
@@ -96,6 +108,11 @@ async fn had(root: &Path, source: &ValueSource) -> Result<Secret, Failure> {
             )
         }
     }
+}
+
+fn of_file(root: &Path, file: &str) -> Result<Secret, Failure> {
+    let shown = quoted(file, SHOWN_CHARS_MAX);
+    one_value(read(&root.join(file), &shown)?, &shown, &format!("see what is in {shown}"))
 }
 
 fn read(path: &Path, shown: &str) -> Result<Vec<u8>, Failure> {

@@ -8,7 +8,7 @@ use lockgate_model::{Environment, HostId, Project, Requester, Service};
 use lockgate_orchestrator::{Asked, InProcess, lookup};
 
 use super::unset;
-use crate::args::{Global, Skip};
+use crate::args::{Global, ShipJob, Skip};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::wiring::Wires;
@@ -56,6 +56,22 @@ impl<'a> Context<'a> {
             let hint = failure.hints.joined().map(|hint| format!(" ({hint})")).unwrap_or_default();
             output.say(&format!("going on without a value: {}{hint}", failure.message));
         }
+        Ok(Self::of(loaded, global, output))
+    }
+
+    /// For `ship`, or one job of it: what runs a test or a build is given no more secrets than that needs.
+    pub async fn load_for_job(
+        job: Option<ShipJob>,
+        global: &Global,
+        output: &'a Output,
+    ) -> Result<Self, CliError> {
+        let purpose = match job {
+            None | Some(ShipJob::Deploy) => return Self::load_whole(global, output).await,
+            Some(ShipJob::Test) => Purpose::Test,
+            Some(ShipJob::Build) => Purpose::Build,
+        };
+        let mut loaded = read(purpose, global)?;
+        values::fill_from_files(&mut loaded.project);
         Ok(Self::of(loaded, global, output))
     }
 
