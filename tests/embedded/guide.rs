@@ -2,11 +2,16 @@
 
 use std::path::Path;
 
+use crate::embedded::promotion::{SOAKED_SECONDS_MAX, watched_by};
 use crate::embedded::schedule::Scene;
 use crate::support::mcp::{Agent, Kind};
 use crate::support::project::{self, Project};
+use crate::support::prometheus::Prometheus;
+use crate::support::wait_for;
 
 const SCHEDULE: &str = include_str!("../../docs/schedule.md");
+const NGINX: &str = include_str!("../../docs/nginx.md");
+const PROMOTION: &str = include_str!("../../docs/promotion.md");
 const AGENTS: &str = include_str!("../../docs/agents.md");
 
 /// The code blocks of this kind.
@@ -74,5 +79,25 @@ fn the_configuration_on_the_page_about_schedules_is_one() {
     let known = schema["$defs"]["Schedule"]["properties"].as_object().unwrap();
     for key in known.keys() {
         assert!(SCHEDULE.contains(&format!("| `{key}` |")), "{key} is not on the page");
+    }
+}
+
+#[test]
+fn every_command_on_the_page_about_promotion_works_and_its_configuration_is_one() {
+    let Some(prometheus) = Prometheus::start() else { return };
+    let project = watched_by(&prometheus);
+    let path = project.path("m1/lockgate.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text + "    schedule: { cron: \"0 6 * * *\", deploy: promoted }\n").unwrap();
+    project.run("--env prod deploy web v1").expect(0);
+    wait_for("the soak", SOAKED_SECONDS_MAX, || {
+        (project.run("promote web --dry-run").code == Some(0)).then_some(())
+    });
+    assert_eq!(run_commands(PROMOTION, &project.path("m1")), 4);
+    for (number, yaml) in blocks(PROMOTION, "yaml").into_iter().chain(blocks(NGINX, "yaml")).enumerate() {
+        let file = project.path(format!("page-{number}.yaml"));
+        std::fs::write(&file, yaml).unwrap();
+        let shown = project.run(&format!("-c {} tags nobody", file.display())).expect(2);
+        assert!(shown.stderr.contains("there is no service"), "{shown}");
     }
 }

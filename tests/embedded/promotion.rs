@@ -7,7 +7,7 @@ use crate::support::prometheus::Prometheus;
 use crate::support::wait_for;
 
 /// Above the soak's time, a look each second, and a busy machine.
-const SOAKED_SECONDS_MAX: u64 = 60;
+pub const SOAKED_SECONDS_MAX: u64 = 60;
 
 /// `web` in `prod`, and in `blue`, which takes what has soaked there.
 fn shop(soak: &str) -> Project {
@@ -23,7 +23,7 @@ fn shop(soak: &str) -> Project {
 }
 
 /// Four seconds without an error.
-fn watched_by(prometheus: &Prometheus) -> Project {
+pub fn watched_by(prometheus: &Prometheus) -> Project {
     shop(&format!(
         "{{ for: 4s, coverage: 60, prometheus: {{ url: \"{}\", query: shop_errors, max: 0, every: 1s }} }}",
         prometheus.url()
