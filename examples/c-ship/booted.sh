@@ -6,14 +6,14 @@
 . "$LOCKGATE_ROOT/scripts/nspawn.sh"
 
 readonly MACHINE=lockgate-droplet
-readonly WITH_SSH=$CACHE/$SUITE-ssh
+readonly WITH_SSH=$CACHE/$SUITE-login
 # Seen from the droplet its files are where the guide has them.
 ON_DROPLET=
 
-# sshd over the Debian, kept as a layer.
+# sshd and sudo over the Debian, kept as a layer.
 make_ssh_layer() {
   [ ! -e "$WITH_SSH/complete" ] || return 0
-  say "putting sshd over the Debian, log in $WITH_SSH.log"
+  say "putting sshd and sudo over the Debian, log in $WITH_SSH.log"
   rm -rf -- "$WITH_SSH"
   mkdir -p "$WITH_SSH/upper" "$WITH_SSH/work" "$WITH_SSH/root"
   mount -t overlay overlay -o "lowerdir=$CACHE/$SUITE,upperdir=$WITH_SSH/upper,workdir=$WITH_SSH/work" "$WITH_SSH/root"
@@ -22,8 +22,8 @@ make_ssh_layer() {
   # Nothing is started in there.
   printf '#!/bin/sh\nexit 101\n' >"$WITH_SSH/root/usr/sbin/policy-rc.d"
   chmod 755 "$WITH_SSH/root/usr/sbin/policy-rc.d"
-  in_layer apt-get update -q && in_layer apt-get install -q -y --no-install-recommends openssh-server \
-    || { tail -n 5 "$WITH_SSH.log" >&2; fail "sshd could not be put over the Debian"; }
+  in_layer apt-get update -q && in_layer apt-get install -q -y --no-install-recommends openssh-server sudo \
+    || { tail -n 5 "$WITH_SSH.log" >&2; fail "sshd and sudo could not be put over the Debian"; }
   rm -f -- "$WITH_SSH/root/usr/sbin/policy-rc.d" "$WITH_SSH/root"/var/cache/apt/archives/*.deb "$WITH_SSH/root"/etc/ssh/ssh_host_*
   umount "$WITH_SSH/root"
   touch "$WITH_SSH/complete"

@@ -17,6 +17,8 @@ pub struct Droplet {
     dir: tempfile::TempDir,
     pub port: u16,
     sshd: Option<Child>,
+    /// In front of the PATH of a login; `None`: sshd's own.
+    programs: Option<PathBuf>,
     /// For the command beside those that every one gets.
     variables: Vec<(String, String)>,
 }
@@ -41,7 +43,7 @@ impl Droplet {
             assert!(made.unwrap().success(), "ssh-keygen");
         }
         std::fs::copy(dir.path().join("id.pub"), dir.path().join("authorized_keys")).unwrap();
-        let droplet = Droplet { dir, port: free_port(), sshd: None, variables: Vec::new() };
+        let droplet = Droplet { dir, port: free_port(), sshd: None, programs: None, variables: Vec::new() };
         droplet.configure(service, environment);
         Some(droplet)
     }
@@ -83,13 +85,21 @@ impl Droplet {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
+    /// A login finds programs in this folder of the host, and the usual ones, and puts new ones nowhere else. Before it boots.
+    pub fn finds_programs_in(&mut self, folder: &str) {
+        self.programs = Some(self.host(folder));
+    }
+
     /// sshd listens from now on.
     pub fn boots(&mut self) {
         for _ in 0..PORTS_MAX {
             let root = self.root().display();
+            let path =
+                self.programs.as_ref().map(|folder| format!(" PATH={}:/usr/bin:/bin", folder.display()));
+            let path = path.unwrap_or_default();
             let config = format!(
                 "Port {}\nListenAddress 127.0.0.1\nHostKey {root}/host_key\nAuthorizedKeysFile {root}/authorized_keys\nPidFile none\n\
-                 UsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nSetEnv SHLVL=2\n",
+                 UsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\nSetEnv SHLVL=2{path}\n",
                 self.port
             );
             std::fs::write(self.root().join("sshd_config"), config).unwrap();

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod droplet;
+mod installs;
 mod variables;
 
 use std::fs;

@@ -3,9 +3,11 @@
 mod common;
 
 use common::{bad, good, parse_with, with};
-use lockgate_model::{HostFolder, HostSetup, Millis, Project, ValueSource};
+use lockgate_model::{HostFolder, HostProgram, HostSetup, Millis, Project, ValueSource};
 
 const SERVICE: &str = "image: acme/monarch\nport: 8000";
+
+const PROCESS: &str = "command: ./server\nhealth: /health";
 
 fn setup(project: &Project) -> &HostSetup {
     let slots = project.environments[1].slots().expect("it is deployed to");
@@ -18,7 +20,8 @@ fn prod(keys: &str) -> Project {
 
 /// Mistakes in the environment: `line: message | hint`.
 fn wrong(keys: &str) -> String {
-    let error = bad(&with(SERVICE, keys));
+    let service = if keys.starts_with("runtime: process") { PROCESS } else { SERVICE };
+    let error = bad(&with(service, keys));
     let hint = error.hint().unwrap_or_default().to_owned();
     format!("{}: {} | {hint}", error.line().unwrap_or_default(), error.message())
 }
@@ -69,6 +72,27 @@ fn folders_have_owners_and_modes() {
 }
 
 #[test]
+fn docker_is_installed_where_that_is_said_and_nowhere_else() {
+    assert!(setup(&prod("runtime: compose\nsetup: { docker: install }")).installs_docker);
+    assert!(!setup(&prod("runtime: compose\nsetup: {}")).installs_docker);
+}
+
+#[test]
+fn the_program_for_hosts_is_the_one_that_runs_or_files_or_none() {
+    let program = |lockgate: &str| {
+        let keys = format!("runtime: process\nrouter: builtin\nsetup: {{ {lockgate} }}");
+        setup(&good(&with(PROCESS, &keys))).program.clone()
+    };
+    let files = |names: &[&str]| HostProgram::Files(names.iter().map(|name| (*name).to_owned()).collect());
+    assert_eq!(program(""), HostProgram::Running);
+    assert_eq!(program("lockgate: true"), HostProgram::Running);
+    assert_eq!(program("lockgate: false"), HostProgram::Off);
+    assert_eq!(program("lockgate: dist/lockgate-aarch64"), files(&["dist/lockgate-aarch64"]));
+    let both = "lockgate: [dist/lockgate-x86_64, /opt/lockgate-aarch64]";
+    assert_eq!(program(both), files(&["dist/lockgate-x86_64", "/opt/lockgate-aarch64"]));
+}
+
+#[test]
 fn what_is_wrong_with_a_setup_is_said_where_it_stands() {
     let all: Vec<String> = [
         "setup: {}",
@@ -77,6 +101,13 @@ fn what_is_wrong_with_a_setup_is_said_where_it_stands() {
         "runtime: compose\nsetup: { wait_for: / }",
         "runtime: compose\nsetup: { patience: soon }",
         "runtime: compose\nsetup: { patients: 1m }",
+        "runtime: compose\nsetup: { docker: yes please }",
+        "runtime: compose\nsetup: { docker: [install] }",
+        "runtime: process\nsetup: { docker: install }",
+        "runtime: process\nrouter: builtin\nsetup: { lockgate: [] }",
+        "runtime: process\nrouter: builtin\nsetup: { lockgate: {} }",
+        "runtime: process\nrouter: builtin\nsetup: { lockgate: \"\" }",
+        "runtime: compose\nrouter: none\nsetup: { lockgate: dist/lockgate }",
         "runtime: compose\nsetup: { folders: { data: {} } }",
         "runtime: compose\nsetup: { folders: { /d: { owner: \"a b\" } } }",
         "runtime: compose\nsetup: { folders: { /d: { mode: rwx } } }",
@@ -98,6 +129,13 @@ fn what_is_wrong_with_a_setup_is_said_where_it_stands() {
     11: `wait_for` `/` is no absolute path | write it from `/` on, without `..`, such as /opt/setup_complete
     11: `patience` `soon` is not valid | write a length of time such as 250ms, 60s, 10m or 2h (a bare number is seconds), at least 1ms
     11: unknown key `patients` | did you mean `patience`?
+    11: `docker` `yes please` is not valid | write `docker: install`, or leave it out where Docker is brought by other means
+    11: expected text or a number | `lockgate schema` tells what each key takes
+    11: `docker: install` installs what nothing here needs: services are processes | leave it out, or write `runtime: compose`
+    12: `lockgate` is empty | name a file, `lockgate: dist/lockgate-aarch64`, or write `lockgate: false`
+    12: expected a file, a list of files, or `false`, found a mapping | `lockgate schema` tells what each key takes
+    12: `lockgate` is empty | write a value, or leave the key out
+    12: `lockgate` names a program that no host here needs: it is for `router: builtin` | leave it out
     11: the folder `data` is no absolute path | write it from `/` on, without `..`, such as /opt/setup_complete
     11: `owner` `a b` is not valid | write `user`, `user:group`, or numbers: "1000:1000"
     11: `mode` `rwx` is not valid | write it as chmod has it: "0750"

@@ -143,8 +143,8 @@ pub use serve::{
     TlsFiles,
 };
 pub use setup::{
-    HostFolder, HostSetUp, HostSetup, HostSetupLine, HostUpload, PATIENCE_DEFAULT, SetupHeadway, SetupItem,
-    SetupKind, SetupLine, SetupState,
+    HostFolder, HostProgram, HostSetUp, HostSetup, HostSetupLine, HostUpload, PATIENCE_DEFAULT, SetupHeadway,
+    SetupItem, SetupKind, SetupLine, SetupState,
 };
 pub use ship::{Build, BuildTool, ImageTag, InvalidImageTag, Ship, TagVars, Test};
 pub use shipped::{Job, ShipEvent, ShipLine};

@@ -15,6 +15,10 @@ pub struct HostSetup {
     pub wait_for: Option<String>,
     /// Longest wait for it, from the start of the command.
     pub patience: Millis,
+    /// Docker with Compose is installed from the distribution's packages where it is missing.
+    pub installs_docker: bool,
+    /// Lockgate's own program, where a host needs it.
+    pub program: HostProgram,
     /// Folders beside those of the Compose files, in the order of the file.
     pub folders: Vec<HostFolder>,
     /// The Compose file, and what goes with it. Empty: nothing is uploaded.
@@ -23,8 +27,28 @@ pub struct HostSetup {
 
 impl Default for HostSetup {
     fn default() -> Self {
-        Self { wait_for: None, patience: PATIENCE_DEFAULT, folders: Vec::new(), upload: Vec::new() }
+        Self {
+            wait_for: None,
+            patience: PATIENCE_DEFAULT,
+            installs_docker: false,
+            program: HostProgram::Running,
+            folders: Vec::new(),
+            upload: Vec::new(),
+        }
     }
+}
+
+/// What becomes of Lockgate's own program on a host whose built-in proxy it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum HostProgram {
+    /// The program that runs goes there, where it is fit for the host and newer than what is there.
+    #[default]
+    Running,
+    /// One of these files of this machine goes there, the first that is fit for the host, whatever is there. Relative paths
+    /// start at the folder of `lockgate.yaml`. Not empty.
+    Files(Vec<String>),
+    /// Somebody else brings it there.
+    Off,
 }
 
 /// A file of this machine that goes to hosts.
@@ -53,6 +77,10 @@ pub struct HostFolder {
 pub enum SetupKind {
     /// The file that says that the host is ready.
     Ready,
+    /// Docker with Compose.
+    Docker,
+    /// Lockgate's own program.
+    Program,
     /// A folder with its owner and mode.
     Folder,
     /// A file that is uploaded.
@@ -69,6 +97,8 @@ impl SetupKind {
     pub fn as_str(self) -> &'static str {
         match self {
             SetupKind::Ready => "ready",
+            SetupKind::Docker => "docker",
+            SetupKind::Program => "program",
             SetupKind::Folder => "folder",
             SetupKind::File => "file",
             SetupKind::Variables => "variables",
@@ -109,11 +139,11 @@ impl SetupState {
 pub struct SetupItem {
     /// What it is.
     pub kind: SetupKind,
-    /// Its path; of a login the registry.
+    /// Its path; of a login the registry, of Docker what of it is wanted.
     pub name: String,
     /// How it stands with it.
     pub state: SetupState,
-    /// Why it is not there as it should be; `None` where there is nothing to say.
+    /// Why it is not there as it should be, or what it is that is there; `None` where there is nothing to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// What to do about it, where it cannot be made.
@@ -150,13 +180,22 @@ pub enum SetupHeadway {
         /// Longest wait.
         patience_millis: u64,
     },
+    /// What makes something there says a line.
+    Said {
+        /// The host.
+        host: HostId,
+        /// What is being made.
+        kind: SetupKind,
+        /// The line, as the host sent it: whoever shows it escapes it.
+        line: String,
+    },
     /// Something was made there.
     Made {
         /// The host.
         host: HostId,
         /// What it is.
         kind: SetupKind,
-        /// Its path; of a login the registry.
+        /// Its path; of a login the registry, of Docker what of it is wanted.
         name: String,
     },
 }

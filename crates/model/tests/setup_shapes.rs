@@ -28,13 +28,15 @@ fn a_plan_has_each_thing_with_its_state() {
     };
     let items = vec![
         item(SetupKind::Ready, "/opt/setup_complete", SetupState::Waits),
+        item(SetupKind::Docker, "engine and Compose", SetupState::Make),
+        item(SetupKind::Program, "/usr/local/bin/lockgate", SetupState::There),
         item(SetupKind::Folder, "/opt/x", SetupState::There),
         item(SetupKind::Login, "ghcr.io", SetupState::Make),
         refused,
     ];
     prints(
         &HostSetupLine { event: "plan".into(), host: web1(), items, failure: None },
-        r#"{"event":"plan","host":"web1","items":[{"kind":"ready","name":"/opt/setup_complete","state":"waits"},{"kind":"folder","name":"/opt/x","state":"there"},{"kind":"login","name":"ghcr.io","state":"make"},{"hint":"rm it","kind":"variables","name":"/opt/x/.env","note":"it is a link","state":"refused"}]}"#,
+        r#"{"event":"plan","host":"web1","items":[{"kind":"ready","name":"/opt/setup_complete","state":"waits"},{"kind":"docker","name":"engine and Compose","state":"make"},{"kind":"program","name":"/usr/local/bin/lockgate","state":"there"},{"kind":"folder","name":"/opt/x","state":"there"},{"kind":"login","name":"ghcr.io","state":"make"},{"hint":"rm it","kind":"variables","name":"/opt/x/.env","note":"it is a link","state":"refused"}]}"#,
     );
 }
 
@@ -44,6 +46,10 @@ fn headway_and_the_end_name_the_host() {
     prints(
         &SetupHeadway::Waits { host: web1(), why, waited_millis: 2000, patience_millis: 900_000 },
         r#"{"event":"waits","host":"web1","patience_millis":900000,"waited_millis":2000,"why":"it is not there yet"}"#,
+    );
+    prints(
+        &SetupHeadway::Said { host: web1(), kind: SetupKind::Docker, line: "Setting up docker.io".into() },
+        r#"{"event":"said","host":"web1","kind":"docker","line":"Setting up docker.io"}"#,
     );
     prints(
         &SetupHeadway::Made { host: web1(), kind: SetupKind::File, name: "/opt/x/compose.yml".into() },

@@ -323,6 +323,10 @@ pub trait Host: Send + Sync {
     /// `Unreachable` when nothing listens, `TimedOut`.
     async fn connect(&self, endpoint: &Endpoint, timeout: Millis) -> Result<Box<dyn HostStream>, PortError>;
 
+    /// What is asked from now on comes by a new login, with the groups that this user has been given meanwhile. What is under
+    /// way ends by the old one. Nothing where there is no login, as on this machine.
+    async fn reconnect(&self) {}
+
     /// Returns when the host, which answered until then, does so no more, within seconds and whatever is under way there:
     /// long before each thing that is waited for has timed out. Never where that is not noticed by itself, as on this
     /// machine.

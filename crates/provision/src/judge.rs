@@ -2,6 +2,7 @@
 
 use lockgate_model::{SetupItem, SetupKind, SetupState};
 
+use crate::items::{item, noted, refused};
 use crate::seen::{Me, Power, Seen};
 use crate::wanted::{WantedFile, WantedFolder, WantedVariables};
 
@@ -9,20 +10,6 @@ use crate::wanted::{WantedFile, WantedFolder, WantedVariables};
 pub(crate) const VARIABLES_MODE: u32 = 0o600;
 /// Everybody's permission to write.
 const OTHERS_WRITE: u32 = 0o002;
-
-fn item(kind: SetupKind, name: &str, state: SetupState) -> SetupItem {
-    SetupItem { kind, name: name.to_owned(), state, note: None, hint: None }
-}
-
-fn noted(mut item: SetupItem, note: impl Into<String>) -> SetupItem {
-    item.note = Some(note.into());
-    item
-}
-
-fn refused(mut item: SetupItem, note: impl Into<String>, hint: impl Into<String>) -> SetupItem {
-    (item.state, item.note, item.hint) = (SetupState::Refused, Some(note.into()), Some(hint.into()));
-    item
-}
 
 /// The file that says that the host is ready.
 pub(crate) fn ready(path: &str, seen: &Seen) -> SetupItem {

@@ -59,7 +59,9 @@ pub(crate) async fn make(
         Ok(output) if output.ok() => Ok(()),
         Ok(output) => Err(refused(host, registry, login, &output)),
         Err(error) if error.kind == FailureKind::NotFound => {
-            Err(error.hint("install Docker there first; `wait_for` waits for a first-time setup that does"))
+            Err(error.hint(
+                "`setup: { docker: install }` in lockgate.yaml installs it there; `wait_for` waits for a first-time setup that does",
+            ))
         }
         Err(error) => Err(error),
     }

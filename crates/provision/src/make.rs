@@ -5,9 +5,12 @@ use std::io::Cursor;
 use lockgate_model::{FailureKind, Millis, SetupHeadway, SetupItem, SetupKind, SetupState, quoted};
 use lockgate_ports::{Command, Host, Output, PortError, Upload};
 
+use crate::install_docker;
 use crate::judge::VARIABLES_MODE;
 use crate::login;
 use crate::look::{HostPlan, look};
+use crate::place_program;
+use crate::said::{FORBIDDEN, NO_SPACE};
 use crate::wait::Told;
 use crate::wanted::{Wanted, WantedFile, WantedFolder};
 
@@ -36,13 +39,10 @@ pub async fn make(
             .find(|item| item.kind == kind && item.name == name && item.state == SetupState::Make)
     };
     let made = |item: &SetupItem| {
-        told.headway(&SetupHeadway::Made {
-            host: host.id().clone(),
-            kind: item.kind,
-            name: item.name.clone(),
-        });
+        let (host, kind, name) = (host.id().clone(), item.kind, item.name.clone());
+        told.headway(&SetupHeadway::Made { host, kind, name });
     };
-    let mut count = 0;
+    let mut count = first(host, wanted, plan, told).await?;
     let some: Vec<(&WantedFolder, &SetupItem)> = wanted
         .folders
         .iter()
@@ -81,6 +81,32 @@ pub async fn make(
     Ok(count)
 }
 
+/// What others need: Docker, and Lockgate's own program.
+async fn first(
+    host: &dyn Host,
+    wanted: &Wanted,
+    plan: &HostPlan,
+    told: &dyn Told,
+) -> Result<usize, PortError> {
+    let mut count = 0;
+    let mut made = |kind| {
+        if let Some(item) = plan.items.iter().find(|item| item.kind == kind) {
+            let (host, name) = (host.id().clone(), item.name.clone());
+            told.headway(&SetupHeadway::Made { host, kind, name });
+            count += 1;
+        }
+    };
+    if let Some(errand) = &plan.docker {
+        install_docker::make(host, errand, told).await?;
+        made(SetupKind::Docker);
+    }
+    if let (Some(errand), Some(wanted)) = (&plan.program, &wanted.program) {
+        place_program::make(host, wanted, errand).await?;
+        made(SetupKind::Program);
+    }
+    Ok(count)
+}
+
 /// What was said to be made is looked at: not what a program said of itself counts.
 async fn seen_again(host: &dyn Host, wanted: &Wanted) -> Result<(), PortError> {
     let plan = look(host, wanted).await?;
@@ -108,13 +134,10 @@ fn failed(host: &dyn Host, output: &Output) -> PortError {
     let said = output.stderr_text();
     let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no word of why");
     let message = format!("a folder cannot be made on {}: {}", host.id(), quoted(last, SHOWN_CHARS_MAX));
-    if said.contains("No space left on device") || said.contains("quota exceeded") {
+    if NO_SPACE.iter().any(|words| said.contains(words)) {
         return PortError::new(FailureKind::DiskFull, message).hint("make room on the host: `df -h`");
     }
-    if ["Operation not permitted", "Permission denied", "password is required"]
-        .iter()
-        .any(|word| said.contains(word))
-    {
+    if FORBIDDEN.iter().any(|words| said.contains(words)) {
         return PortError::new(FailureKind::Unauthorized, message).hint(
             "log in as root (`hosts: [\"root@…\"]`), or let this user use sudo without a password; or make it once by hand",
         );

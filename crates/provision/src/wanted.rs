@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lockgate_model::{Digest, Millis, RegistryHost, RegistryLogin};
 
 use crate::dot_env::DotEnv;
+use crate::program::WantedProgram;
 
 /// Largest file of this machine that is uploaded: a Compose file and what goes with it, not a release.
 pub const UPLOAD_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -16,6 +17,10 @@ pub struct Wanted {
     pub wait_for: Option<String>,
     /// Longest wait for that.
     pub patience: Millis,
+    /// Docker with Compose, from the distribution's packages where it is missing.
+    pub docker: bool,
+    /// Lockgate's own program; `None`: the host needs none, or somebody else brings it there.
+    pub program: Option<WantedProgram>,
     /// No path twice, a folder before those within it.
     pub folders: Vec<WantedFolder>,
     /// No path twice.
@@ -87,6 +92,8 @@ impl Wanted {
         Self {
             wait_for: None,
             patience,
+            docker: false,
+            program: None,
             folders: Vec::new(),
             files: Vec::new(),
             variables: Vec::new(),

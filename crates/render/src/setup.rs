@@ -43,6 +43,7 @@ pub fn setup_headway_text(headway: &SetupHeadway) -> String {
             let [waited, patience] = [waited_millis, patience_millis].map(|millis| whole_seconds(*millis));
             format!("{host}: waits ({waited} of {patience}): {}", clean(why))
         }
+        SetupHeadway::Said { host, kind, line } => format!("{host}: {}: {}", kind.as_str(), clean(line)),
         SetupHeadway::Made { host, kind, name } => {
             format!("{host}: made {} {}", kind.as_str(), escaped(name))
         }
@@ -130,6 +131,12 @@ mod tests {
         let waits =
             SetupHeadway::Waits { host: host.clone(), why, waited_millis: 62_345, patience_millis: 900_000 };
         insta::assert_snapshot!(setup_headway_text(&waits), @"web1: waits (1m2s of 15m): /opt/setup_complete is not there yet");
+        let said = SetupHeadway::Said {
+            host: host.clone(),
+            kind: SetupKind::Docker,
+            line: "Unpacking docker.io\u{1b}[2J (20.10.24) ...".into(),
+        };
+        insta::assert_snapshot!(setup_headway_text(&said), @r"web1: docker: Unpacking docker.io (20.10.24) ...");
         let made = SetupHeadway::Made {
             host,
             kind: SetupKind::File,

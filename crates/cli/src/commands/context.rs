@@ -48,17 +48,6 @@ impl<'a> Context<'a> {
         Ok(Self::of(loaded, global, output))
     }
 
-    /// For commands that can do without those values, as going back can, which starts what a release ran with. What could not
-    /// be had is told, and nothing is started that would need it.
-    pub async fn load_some(global: &Global, output: &'a Output) -> Result<Self, CliError> {
-        let mut loaded = read(Purpose::Other, global)?;
-        for failure in values::fill_some(&mut loaded.project).await {
-            let hint = failure.hints.joined().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            output.say(&format!("going on without a value: {}{hint}", failure.message));
-        }
-        Ok(Self::of(loaded, global, output))
-    }
-
     /// For `ship`, or one job of it: what runs a test or a build is given no more secrets than that needs.
     pub async fn load_for_job(
         job: Option<ShipJob>,
@@ -72,6 +61,17 @@ impl<'a> Context<'a> {
         };
         let mut loaded = read(purpose, global)?;
         values::fill_from_files(&mut loaded.project);
+        Ok(Self::of(loaded, global, output))
+    }
+
+    /// For commands that can do without those values, as going back can, which starts what a release ran with. What could not
+    /// be had is told, and nothing is started that would need it.
+    pub async fn load_some(global: &Global, output: &'a Output) -> Result<Self, CliError> {
+        let mut loaded = read(Purpose::Other, global)?;
+        for failure in values::fill_some(&mut loaded.project).await {
+            let hint = failure.hints.joined().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            output.say(&format!("going on without a value: {}{hint}", failure.message));
+        }
         Ok(Self::of(loaded, global, output))
     }
 

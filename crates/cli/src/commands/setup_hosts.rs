@@ -63,7 +63,7 @@ impl BeforeDeployment {
     ) -> Result<Option<Self>, CliError> {
         let Some(slots) = environment.slots() else { return Ok(None) };
         let Some(setup) = slots.setup.as_deref() else { return Ok(None) };
-        let wants = HostsWant { project: &context.project, environment, slots, setup, overwrite_env: false };
+        let wants = HostsWant::new(&context.project, environment, slots, setup);
         let hosts = lookup::hosts(environment, [])?.into_iter().filter(|id| !skipped.contains(id));
         let sites = hosts.map(|id| site(context, &wants, &id)).collect::<Result<_, _>>()?;
         Ok(Some(Self { sites }))
@@ -134,13 +134,14 @@ fn sites(context: &Context<'_>, environment: &Environment, args: &Setup) -> Resu
     let nothing = || {
         CliError::usage(
             format!("{} says nothing of what its hosts need", environment.name),
-            "add `setup: {}` to it, with `wait_for` or `folders`, or `upload: docker-compose.yml` to its `compose`",
+            "add `setup: {}` to it, with `wait_for`, `docker: install` or `folders`, or `upload: docker-compose.yml` to its `compose`",
         )
     };
     let slots = environment.slots().ok_or_else(nothing)?;
     let setup = slots.setup.as_deref().ok_or_else(nothing)?;
     let hosts = lookup::hosts(environment, named.iter().map(String::as_str))?;
-    let wants = HostsWant { project: &context.project, environment, slots, setup, overwrite_env };
+    let mut wants = HostsWant::new(&context.project, environment, slots, setup);
+    wants.overwrite_env = overwrite_env;
     hosts.iter().map(|id| site(context, &wants, id)).collect()
 }
 

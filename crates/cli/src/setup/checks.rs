@@ -23,7 +23,7 @@ pub async fn checks(
     let slots = environment.and_then(|environment| Some((environment, environment.slots()?)));
     let Some((environment, slots)) = slots else { return Vec::new() };
     let Some(setup) = slots.setup.as_deref() else { return Vec::new() };
-    let wanted = HostsWant { project, environment, slots, setup, overwrite_env: false }.on(wires, host);
+    let wanted = HostsWant::new(project, environment, slots, setup).on(wires, host);
     let wanted = match wanted {
         Ok(wanted) => wanted,
         Err(CliError::Refusal(refusal)) => return refusal.failure().map(unknown).into_iter().collect(),

@@ -1,16 +1,21 @@
 //! What each host of an environment needs: from the configuration and the files of this machine.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use lockgate_model::{
-    ComposeLayout, Digest, Environment, HostId, HostSetup, HostUpload, Project, RegistryHost, RegistryLogin,
-    Repository, Runtime, Secret, ServiceName, SlotDelivery, Template, Vars,
+    ComposeLayout, Digest, Environment, HostId, HostProgram, HostSetup, HostUpload, Project, RegistryHost,
+    RegistryLogin, Repository, Router, Runtime, Secret, ServiceName, SlotDelivery, Template, Vars,
 };
 use lockgate_own::OwnError;
-use lockgate_provision::{DotEnv, UPLOAD_FILE_BYTES_MAX, Wanted, WantedFile, WantedFolder, WantedVariables};
+use lockgate_provision::{
+    DotEnv, ProgramFile, UPLOAD_FILE_BYTES_MAX, Wanted, WantedFile, WantedFolder, WantedProgram,
+    WantedVariables,
+};
 
 use crate::error::CliError;
 use crate::wiring::{ComposeFolder, Wires};
@@ -21,6 +26,11 @@ const FILE_MODE: u32 = 0o644;
 const PROGRAM_MODE: u32 = 0o755;
 /// The owner's permission to run a file.
 const MAY_RUN: u32 = 0o100;
+/// Largest program that is uploaded: ours has some 30 MB, and with all that a debugger wants 200.
+const PROGRAM_BYTES_MAX: u64 = 512 * 1024 * 1024;
+const MEBIBYTE: u64 = 1024 * 1024;
+/// The program that runs, also where its file has been replaced meanwhile.
+const RUNNING: &str = "/proc/self/exe";
 
 /// What is wanted of the hosts of one environment.
 pub struct HostsWant<'a> {
@@ -30,15 +40,28 @@ pub struct HostsWant<'a> {
     pub setup: &'a HostSetup,
     /// Put a `.env` in the place of one that somebody else wrote.
     pub overwrite_env: bool,
+    /// Read once, for all hosts.
+    program: OnceCell<WantedProgram>,
 }
 
-impl HostsWant<'_> {
+impl<'a> HostsWant<'a> {
+    pub fn new(
+        project: &'a Project,
+        environment: &'a Environment,
+        slots: &'a SlotDelivery,
+        setup: &'a HostSetup,
+    ) -> Self {
+        Self { project, environment, slots, setup, overwrite_env: false, program: OnceCell::new() }
+    }
+
     /// # Errors
     /// A usage error for a file of this machine that cannot be uploaded, and where two would become the same.
     pub fn on(&self, wires: &Wires, id: &HostId) -> Result<Wanted, CliError> {
         let places = wires.compose_folders(self.environment, id)?;
         let mut wanted = Wanted::nothing(self.setup.patience);
         wanted.wait_for.clone_from(&self.setup.wait_for);
+        wanted.docker = self.setup.installs_docker;
+        wanted.program = self.program(id)?;
         for place in &places {
             for (number, upload) in self.setup.upload.iter().enumerate() {
                 let file = self.file(place, upload, number == 0)?;
@@ -62,6 +85,35 @@ impl HostsWant<'_> {
         // A folder comes before those within it.
         wanted.folders.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(wanted)
+    }
+
+    /// The proxy on a host is this program, which this machine has and another one has to get.
+    fn program(&self, id: &HostId) -> Result<Option<WantedProgram>, CliError> {
+        let is_needed = matches!(self.slots.router, Router::Builtin(_)) && !id.is_local();
+        if !is_needed || self.setup.program == HostProgram::Off {
+            return Ok(None);
+        }
+        if let Some(known) = self.program.get() {
+            return Ok(Some(known.clone()));
+        }
+        let read = match &self.setup.program {
+            HostProgram::Files(names) => {
+                let files = names.iter().map(|name| named_program(&self.project.root.join(name), name));
+                WantedProgram { files: files.collect::<Result<_, _>>()?, is_named: true }
+            }
+            HostProgram::Running | HostProgram::Off => {
+                let (content, _) = whole(Path::new(RUNNING), PROGRAM_BYTES_MAX).map_err(|why| {
+                    CliError::usage(
+                        format!("this program, which the hosts need, {why}"),
+                        "name one: `setup: { lockgate: path/to/lockgate }`, or none: `lockgate: false`",
+                    )
+                })?;
+                let version = Some(env!("CARGO_PKG_VERSION").to_owned());
+                let file = ProgramFile::new("this program", version, content);
+                WantedProgram { files: vec![file], is_named: false }
+            }
+        };
+        Ok(Some(self.program.get_or_init(|| read).clone()))
     }
 
     /// What the services in each folder have in their `env`, taken together; a folder without any has an empty one.
@@ -172,6 +224,16 @@ impl HostsWant<'_> {
     }
 }
 
+/// A program of this machine that somebody named.
+fn named_program(path: &Path, named: &str) -> Result<ProgramFile, CliError> {
+    let hint = "name static programs for Linux; relative ones start at the folder of lockgate.yaml";
+    let of =
+        |why: &dyn std::fmt::Display| CliError::usage(format!("`lockgate` names {named}, which {why}"), hint);
+    let (content, _) = whole(path, PROGRAM_BYTES_MAX).map_err(|why| of(&why))?;
+    let file = ProgramFile::new(named, None, content);
+    file.unfit().map_or(Ok(file), |unfit| Err(of(&unfit)))
+}
+
 /// A file of this machine, and the mode that it gets on a host.
 fn read(path: &Path, named: &str) -> Result<(Vec<u8>, u32), CliError> {
     let unreadable = |why: String| {
@@ -180,19 +242,25 @@ fn read(path: &Path, named: &str) -> Result<(Vec<u8>, u32), CliError> {
             "name a file; relative ones start at the folder of lockgate.yaml",
         )
     };
+    let (content, metadata) = whole(path, UPLOAD_FILE_BYTES_MAX).map_err(unreadable)?;
+    let may_run = metadata.permissions().mode() & MAY_RUN != 0;
+    Ok((content, if may_run { PROGRAM_MODE } else { FILE_MODE }))
+}
+
+/// All of a file, or why not, as the end of a sentence about it.
+fn whole(path: &Path, bytes_max: u64) -> Result<(Vec<u8>, Metadata), String> {
     let file = match lockgate_own::open(path) {
         Ok(file) => file,
-        Err(error) if error.is_missing() => return Err(unreadable("is not there".to_owned())),
-        Err(OwnError::Io(error)) => return Err(unreadable(format!("cannot be read: {error}"))),
-        Err(_) => return Err(unreadable("is no file".to_owned())),
+        Err(error) if error.is_missing() => return Err("is not there".to_owned()),
+        Err(OwnError::Io(error)) => return Err(format!("cannot be read: {error}")),
+        Err(_) => return Err("is no file".to_owned()),
     };
-    let may_run = file.metadata()?.permissions().mode() & MAY_RUN != 0;
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let metadata = file.metadata().map_err(unreadable)?;
     let mut content = Vec::new();
-    file.take(UPLOAD_FILE_BYTES_MAX + 1)
-        .read_to_end(&mut content)
-        .map_err(|error| unreadable(format!("cannot be read: {error}")))?;
-    if content.len() as u64 > UPLOAD_FILE_BYTES_MAX {
-        return Err(unreadable(format!("has more than {} MiB", UPLOAD_FILE_BYTES_MAX / (1024 * 1024))));
+    file.take(bytes_max + 1).read_to_end(&mut content).map_err(unreadable)?;
+    match content.len() as u64 > bytes_max {
+        true => Err(format!("has more than {} MiB", bytes_max / MEBIBYTE)),
+        false => Ok((content, metadata)),
     }
-    Ok((content, if may_run { PROGRAM_MODE } else { FILE_MODE }))
 }

@@ -79,7 +79,7 @@ fn delivery(
         KEEP_RELEASES,
     );
     let disk_free_mib = reader.size_mib("`disk_free`", raw.disk_free.as_ref(), DISK_FREE_MIB);
-    let setup = setup::resolve(reader, raw, parts.as_ref().map(|(runtime, _)| runtime));
+    let setup = setup::resolve(reader, raw, parts.as_ref());
     let Some((runtime, router)) = parts else { return Delivery::CheckOnly };
     Delivery::Slots(Box::new(SlotDelivery {
         hosts,

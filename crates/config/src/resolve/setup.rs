@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use lockgate_model::{
-    ComposeLayout, HostFolder, HostSetup, HostUpload, Millis, PATIENCE_DEFAULT, Runtime, Template,
+    ComposeLayout, HostFolder, HostProgram, HostSetup, HostUpload, Millis, PATIENCE_DEFAULT, Router, Runtime,
+    Template,
 };
 
 use super::reader::{Holes, Reader, quote};
 use crate::at::{At, Either, Words};
 use crate::error::{Kind, Problem};
 use crate::raw;
-use crate::raw_setup::{Folder, Setup};
+use crate::raw_setup::{Folder, Program, Setup};
 
 /// Longest owner: two names of useradd(8) with their colon.
 const OWNER_CHARS_MAX: usize = 65;
@@ -23,8 +24,9 @@ const COMPOSE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose
 pub fn resolve(
     reader: &mut Reader<'_>,
     raw: &raw::Environment,
-    runtime: Option<&Runtime>,
+    parts: Option<&(Runtime, Router)>,
 ) -> Option<Box<HostSetup>> {
+    let (runtime, router) = (parts.map(|(runtime, _)| runtime), parts.map(|(_, router)| router));
     let upload = upload(reader, raw, runtime);
     let Some(source) = &raw.setup else {
         return upload.map(|upload| Box::new(HostSetup { upload, ..HostSetup::default() }));
@@ -34,11 +36,16 @@ pub fn resolve(
         let message = "an environment without a runtime has no hosts to set up";
         reader.report(Problem::new(Kind::MissingKey, source.place, message).hint(hint));
     }
-    let Setup { wait_for, patience, folders } = &source.value;
+    let Setup { wait_for, patience, docker, lockgate, folders } = &source.value;
     let patience = reader.span("`patience`", patience.as_ref(), Millis(1), PATIENCE_DEFAULT);
     Some(Box::new(HostSetup {
         wait_for: wait_for.as_ref().and_then(|path| absolute(reader, "`wait_for`", path)),
         patience,
+        installs_docker: docker.as_ref().is_some_and(|source| installs_docker(reader, source, runtime)),
+        program: match lockgate {
+            Some(source) => program(reader, source, router),
+            None => HostProgram::Running,
+        },
         folders: folders
             .0
             .iter()
@@ -59,6 +66,38 @@ fn absolute(reader: &mut Reader<'_>, what: &str, source: &At<String>) -> Option<
         reader.invalid(source.place, format!("{what} {} is no absolute path", quote(source)), hint);
     }
     is_plain.then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn installs_docker(reader: &mut Reader<'_>, source: &At<String>, runtime: Option<&Runtime>) -> bool {
+    let Some(text) = reader.text(source) else { return false };
+    if text != "install" {
+        let hint = "write `docker: install`, or leave it out where Docker is brought by other means";
+        reader.invalid(source.place, format!("`docker` {} is not valid", quote(source)), hint);
+        return false;
+    }
+    if matches!(runtime, Some(Runtime::Process(_))) {
+        let message = "`docker: install` installs what nothing here needs: services are processes";
+        reader.conflict(source.place, message, "leave it out, or write `runtime: compose`");
+    }
+    true
+}
+
+fn program(reader: &mut Reader<'_>, source: &At<Program>, router: Option<&Router>) -> HostProgram {
+    let named = match &source.value {
+        Program::Flag(false) => return HostProgram::Off,
+        Program::Flag(true) => return HostProgram::Running,
+        Program::Files(Words::Line(text)) => vec![At { value: text.clone(), place: source.place }],
+        Program::Files(Words::List(files)) => files.clone(),
+    };
+    if named.is_empty() {
+        let hint = "name a file, `lockgate: dist/lockgate-aarch64`, or write `lockgate: false`";
+        reader.invalid(source.place, "`lockgate` is empty", hint);
+    }
+    if matches!(router, Some(Router::None | Router::Caddy(_))) {
+        let message = "`lockgate` names a program that no host here needs: it is for `router: builtin`";
+        reader.conflict(source.place, message, "leave it out");
+    }
+    HostProgram::Files(named.iter().filter_map(|one| reader.line("`lockgate`", one)).collect())
 }
 
 fn folder(reader: &mut Reader<'_>, path: &At<String>, raw: &Folder) -> Option<HostFolder> {

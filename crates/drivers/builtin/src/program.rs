@@ -28,7 +28,7 @@ pub(crate) async fn demand(admin: &Admin<'_>, argv: &[String]) -> Result<(), Por
                 format!("no proxy runs on {id}, and the program {program} is not there to start it");
             let there = format!("/usr/local/bin/{}", program.rsplit('/').next().unwrap_or(program));
             Err(PortError::not_found(message).hint(format!(
-                "bring it there: `ssh {id} 'cat >{there} && chmod 755 {there}' <\"$(command -v lockgate)\"`"
+                "`lockgate setup` brings it there, with `setup: {{}}` in its environment; or `ssh {id} 'cat >{there} && chmod 755 {there}' <\"$(command -v lockgate)\"`"
             )))
         }
     }
@@ -57,6 +57,7 @@ mod tests {
         let error = demanded("lockgate\n").await.unwrap_err();
         assert_eq!(error.kind, FailureKind::NotFound);
         let hint = error.hints().to_string();
+        assert!(hint.contains("`lockgate setup` brings it there"), "{hint}");
         assert!(
             hint.contains(
                 "`ssh ann@web1 'cat >/usr/local/bin/lockgate && chmod 755 /usr/local/bin/lockgate' <"

@@ -382,6 +382,11 @@ impl Host for Ssh {
         trouble::silent(&self.id)
     }
 
+    async fn reconnect(&self) {
+        let mut state = self.link.lock().await;
+        (state.open, state.watcher) = (None, None);
+    }
+
     async fn check(&self) -> Vec<Check> {
         doctor::check(self).await
     }

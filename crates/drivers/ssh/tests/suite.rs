@@ -382,6 +382,31 @@ async fn a_connection_cut_midway_is_unreachable_and_the_next_command_connects_ag
     assert_eq!(hello(&host).await.unwrap(), "hello\n");
 }
 
+/// A login has the groups that its user had then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_login_is_made_when_it_is_wanted_and_what_is_under_way_ends_by_the_old_one() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (host, work) = (sshd.host(), sshd.work());
+    let login = async || {
+        let output = host.exec(&Command::new(["sh", "-c", "echo \"$SSH_CONNECTION\""])).await.unwrap();
+        output.stdout_text()
+    };
+    let first = login().await;
+    assert_eq!(login().await, first);
+    let script = format!(
+        ": >'{work}/began'; until [ -e '{work}/end' ]; do sleep 0.05; done; echo \"$SSH_CONNECTION\""
+    );
+    let under_way = Command::new(["sh", "-c", &script]);
+    let meanwhile = async {
+        until("it to begin", || std::path::Path::new(&format!("{work}/began")).exists()).await;
+        host.reconnect().await;
+        assert_ne!(login().await, first);
+        std::fs::write(format!("{work}/end"), "").unwrap();
+    };
+    let (ended, ()) = tokio::join!(host.exec(&under_way), meanwhile);
+    assert_eq!(ended.unwrap().stdout_text(), first);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_cut_between_two_operations_is_not_noticed() {
     let Some(sshd) = Sshd::start() else { return };

@@ -3,7 +3,8 @@
 # more can be made: `root`, `sudo` (without a password), `none`, or `unasked` where nobody needs to know. sudo is asked only
 # where something cannot be made without it, for it tells the administrator of each attempt that fails.
 #
-# KIND is `wait`, `folder`, `file`, `rival`, or `env` for a file that is ours when its first line begins with MARKER.
+# KIND is `wait`, `folder`, `file`, `rival`, `env` for a file that is ours when its first line begins with MARKER, or, after the
+# scripts that say what they are, `docker` with the path of the os-release and `program` with a name in the place of the path.
 LC_ALL=C
 export LC_ALL
 lg_marker=$1
@@ -40,6 +41,10 @@ while [ $# -gt 1 ]; do
     case $lg_kind in
     wait | rival)
         if [ -e "$lg_path" ] || [ -L "$lg_path" ]; then echo there; else echo 'missing - -'; fi
+        continue
+        ;;
+    docker | program)
+        "lg_$lg_kind" "$lg_path"
         continue
         ;;
     esac

@@ -46,12 +46,35 @@ impl Cutting {
         Cutting { variables: vec![(name.to_owned(), value.to_owned())], ..Cutting::never() }
     }
 
+    /// With more variables, for every command.
+    pub fn and_with(mut self, name: &str, value: &str) -> Cutting {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     pub fn never() -> Cutting {
         Cutting::after(usize::MAX)
     }
 
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Who acts there; `None`: whoever runs the test.
+    pub fn and_user(mut self, user: Option<u32>) -> Cutting {
+        self.user = user;
+        self
+    }
+
+    fn as_there(&self, command: &Command) -> Command {
+        let mut command = command.clone();
+        command.env.extend(self.variables.iter().cloned());
+        if let Some(user) = self.user {
+            let become_them =
+                ["setpriv", &format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "--"];
+            command.argv.splice(0..0, become_them.map(str::to_owned));
+        }
+        command
     }
 
     fn call(&self) -> Result<(), PortError> {
@@ -69,18 +92,11 @@ impl Host for Cutting {
     }
     async fn exec(&self, command: &Command) -> Result<Output, PortError> {
         self.call()?;
-        let mut command = command.clone();
-        command.env.extend(self.variables.iter().cloned());
-        if let Some(user) = self.user {
-            let become_them =
-                ["setpriv", &format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "--"];
-            command.argv.splice(0..0, become_them.map(str::to_owned));
-        }
-        self.inner.exec(&command).await
+        self.inner.exec(&self.as_there(command)).await
     }
     async fn exec_lines(&self, command: &Command, sink: &mut dyn LineSink) -> Result<Ended, PortError> {
         self.call()?;
-        self.inner.exec_lines(command, sink).await
+        self.inner.exec_lines(&self.as_there(command), sink).await
     }
     async fn read(&self, path: &str) -> Result<HostFile, PortError> {
         self.call()?;
@@ -125,7 +141,7 @@ impl Host for Cutting {
 }
 
 /// Keeps what is told.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Heard(pub Mutex<Vec<SetupHeadway>>);
 
 impl Heard {
@@ -135,9 +151,18 @@ impl Heard {
             SetupHeadway::Made { kind, name, .. } => {
                 Some(format!("{} {}", kind.as_str(), name.rsplit('/').next().unwrap()))
             }
-            SetupHeadway::Waits { .. } => None,
+            SetupHeadway::Waits { .. } | SetupHeadway::Said { .. } => None,
         };
         heard.iter().filter_map(made).collect()
+    }
+
+    pub fn said(&self) -> Vec<String> {
+        let heard = self.0.lock().unwrap();
+        let said = |headway: &SetupHeadway| match headway {
+            SetupHeadway::Said { line, .. } => Some(line.clone()),
+            SetupHeadway::Waits { .. } | SetupHeadway::Made { .. } => None,
+        };
+        heard.iter().filter_map(said).collect()
     }
 }
 
