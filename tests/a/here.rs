@@ -35,6 +35,16 @@ impl Here {
         Self::start_with(&["file".to_owned()])
     }
 
+    /// With nginx in the place of Caddy, which looks for a marker at each request.
+    pub fn start_behind_nginx() -> Option<Here> {
+        let here = Self::start_with(&["nginx".to_owned()])?;
+        let admin = here.told("admin").to_owned();
+        let yaml = std::fs::read_to_string(here.folder().join("lockgate.yaml")).unwrap();
+        let router = format!("{{ nginx: {{ config: {}/nginx/nginx.conf }} }}", here.told("root"));
+        here.configure(&yaml.replace(&format!("{{ caddy: {{ admin: \"{admin}\" }} }}"), &router));
+        Some(here)
+    }
+
     fn start_with(args: &[String]) -> Option<Here> {
         let scene = Scene::start("here.sh", args, &[])?;
         let folder = tempfile::tempdir().unwrap();

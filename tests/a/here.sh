@@ -4,6 +4,7 @@
 #
 #   here.sh        # prints one line of JSON when all is up, and cleans up when its input ends
 #   here.sh file   # the newest Caddy, which reads active_color at each request
+#   here.sh nginx  # nginx in its place, which looks for a marker at each request
 #
 # The JSON: project, root, registry, registry_pid, docker_host, admin, port, caddy_pid, caddy: [what starts it again], engine: {variables of
 # scripts/dockerd-up}. Images: v1, v2, and slow, which needs a while until it is healthy.
@@ -91,7 +92,38 @@ SCRIPT
   CADDY_PID=$STARTED_PID
 }
 
+# It dials the upstream groups web_blue and web_green, and its configuration never changes.
+nginx_here() {
+  local dir=$WORK/nginx kind
+  PORT=$(free_port)
+  mkdir "$dir"
+  # Its workers are somebody else, who must see the marker.
+  chmod 755 "$WORK"
+  {
+    echo "worker_processes 2; daemon off; pid $dir/pid; error_log $dir/log;"
+    echo "events { worker_connections 256; }"
+    echo "http {"
+    echo "access_log off;"
+    for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $dir/$kind;"; done
+    echo "upstream web_blue { server $SUBNET.11:5000; }"
+    echo "upstream web_green { server $SUBNET.12:5000; }"
+    echo "server {"
+    echo "listen 127.0.0.1:$PORT;"
+    echo "set \$web_slot blue;"
+    echo "if (-f $WORK/apps/web/green_is_live) { set \$web_slot green; }"
+    echo "location = /.lockgate/web { return 200 \$web_slot; }"
+    echo "location / { proxy_pass http://web_\$web_slot; }"
+    echo "}"
+    echo "}"
+  } >"$dir/nginx.conf"
+  start "$dir/log" nginx -c "$dir/nginx.conf"
+  wait_ready "nginx on $PORT" "$STARTED_PID" "$dir/log" curl -sf --max-time 2 -o /dev/null "http://127.0.0.1:$PORT/.lockgate/web"
+  CADDY_PID=$STARTED_PID
+  ADMIN=0
+}
+
 need docker dockerd docker-registry caddy unshare jq curl
+[ "$SWITCH" != nginx ] || need nginx
 LOCKGATE_HELLO=$(hello_binary)
 export LOCKGATE_HELLO
 on_exit engine_purged
@@ -105,7 +137,7 @@ hello_push "$REGISTRY/web" v2 PORT=5000 >/dev/null
 hello_push "$REGISTRY/web" slow PORT=5000 HEALTHY_AFTER_MS=$SLOW_MILLIS >/dev/null
 docker image rm "$REGISTRY/web:v1" "$REGISTRY/web:v2" "$REGISTRY/web:slow" >/dev/null
 compose_files
-caddy_here
+if [ "$SWITCH" = nginx ]; then nginx_here; else caddy_here; fi
 jq -nc --arg project "$PROJECT" --arg root "$WORK" --arg registry "$REGISTRY" --argjson registry_pid "$REGISTRY_PID" \
   --arg docker_host "$DOCKER_HOST" --arg admin "http://127.0.0.1:$ADMIN" --argjson port "$PORT" --argjson caddy_pid "$CADDY_PID" \
   '{project: $project, root: $root, registry: $registry, registry_pid: $registry_pid, docker_host: $docker_host,

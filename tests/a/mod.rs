@@ -7,6 +7,7 @@ mod engine;
 mod fleet;
 mod here;
 mod killed;
+mod nginx;
 mod owned;
 mod registry;
 pub(crate) mod scene;

@@ -120,10 +120,22 @@ fn what_fails_stops_the_rest_is_told_to_people_and_changes_nothing() {
             .collect::<Vec<serde_json::Value>>()
     };
     assert_eq!(told().len(), 2);
+    let end = told().pop().unwrap();
+    assert_eq!(end["changes"]["unknown"], "nothing was live before", "{end:#}");
+    assert!(end["took"].is_u64() && end["requester"].is_null(), "{end:#}");
 
-    // The test.
-    let second = yard.change("src/broken", "", "Break the test");
-    yard.run("ship").expect(1).says(&[
+    // The test, in CI.
+    let second = yard.change("src/broken", "", "Break the `test` <!channel>");
+    let mut command = yard.command("ship");
+    command
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_REPOSITORY", "acme/shop")
+        .env("GITHUB_RUN_NUMBER", "17");
+    command
+        .env("GITHUB_ACTOR", "kim")
+        .env("GITHUB_SERVER_URL", "https://github.com")
+        .env("GITHUB_RUN_ID", "42");
+    crate::support::project::run(command).expect(1).says(&[
         "✗ test",
         "exit code 1",
         "lockgate ship web --job test",
@@ -133,6 +145,13 @@ fn what_fails_stops_the_rest_is_told_to_people_and_changes_nothing() {
     let last = told().pop().unwrap();
     assert_eq!((&last["kind"], &last["asked"]), (&"failed".into(), &(*second).into()), "{last:#}");
     assert!(last["failure"]["message"].as_str().unwrap().contains("the test failed"), "{last:#}");
+    assert_eq!((&last["job"], &last["failure"]["logs"][0]), (&"test".into(), &"one".into()), "{last:#}");
+    assert_eq!(last["requester"]["name"], "acme/shop#17 for kim");
+    assert_eq!(last["requester"]["link"], "https://github.com/acme/shop/actions/runs/42");
+    assert_eq!((&last["commit"]["id"], &last["changes"]["since"]), (&(*second).into(), &(*first).into()));
+    let [brought] = &last["changes"]["brought"]["newest"].as_array().unwrap()[..] else { panic!("{last:#}") };
+    let said = (&brought["subject"], &brought["author"]);
+    assert_eq!(said, (&"Break the 'test' <!channel>".into(), &"Kim Ship".into()));
     assert_eq!(yard.in_registry("latest"), yard.in_registry(&first));
 
     // The build.
@@ -143,6 +162,11 @@ fn what_fails_stops_the_rest_is_told_to_people_and_changes_nothing() {
     assert_eq!((yard.in_registry(&third), yard.live()), (None, live.clone()));
     let last = told().pop().unwrap();
     assert!(last["failure"]["message"].as_str().unwrap().contains("could not build"), "{last:#}");
+    assert_eq!(
+        (&last["job"], &last["changes"]["brought"]["count"]),
+        (&"build".into(), &3.into()),
+        "{last:#}"
+    );
 
     // A file that no commit has.
     yard.git(&["revert", "--no-edit", "HEAD"]);
@@ -159,6 +183,49 @@ fn what_fails_stops_the_rest_is_told_to_people_and_changes_nothing() {
     std::fs::remove_file(yard.path("src/new")).unwrap();
     yard.run("ship").expect(0).says(&["was built from a tree with changes"]);
     assert_eq!(yard.live()["commit"], *head);
+    let why = told().pop().unwrap()["changes"]["unknown"].as_str().unwrap().to_owned();
+    assert!(why.contains("was built from a tree with changes"), "{why}");
+}
+
+#[test]
+fn people_are_told_which_commits_a_run_brings_or_takes_back_and_which_test_may_fail() {
+    let hook = Double::start(Manner::Answers("204 No Content", ""));
+    let setup = Setup {
+        service: "    test: { run: \"exit 3\", allow_failure: true }\n".into(),
+        end: format!("notify: [{{ webhook: {{ url: \"http://{}/hook\" }} }}]\n", hook.address),
+        ..Setup::default()
+    };
+    let Some(yard) = Yard::start(&setup) else { return };
+    let last = || serde_json::from_str::<serde_json::Value>(hook.bodies().last().unwrap()).unwrap();
+    let first = yard.git(&["rev-parse", "HEAD"]);
+    yard.run("ship").expect(0);
+    yard.change("src/version", "two", "Say two");
+    let third = yard.change("src/version", "three", "Say three");
+    yard.run("ship").expect(0);
+    let told = last();
+    let subjects = |which: &str| -> Vec<String> {
+        let newest = last()["changes"][which]["newest"].as_array().unwrap().clone();
+        newest.iter().map(|commit| commit["subject"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((told["kind"].as_str(), &told["changes"]["since"]), (Some("success"), &(*first).into()));
+    assert_eq!(
+        (subjects("brought"), subjects("taken_back")),
+        (vec!["Say three".into(), "Say two".into()], vec![])
+    );
+    let warning = told["warnings"][0]["message"].as_str().unwrap();
+    assert!(warning.contains("exit code 3") && warning.ends_with("which is allowed"), "{told:#}");
+
+    yard.run("rollback web").expect(0);
+    assert_eq!(
+        (subjects("brought"), subjects("taken_back")),
+        (vec![], vec!["Say three".into(), "Say two".into()])
+    );
+    // A release that is called by its commit is known by that, and where this is no clone of it nothing is said.
+    yard.run(&format!("deploy web {third}")).expect(0);
+    assert_eq!(subjects("brought"), ["Say three", "Say two"]);
+    std::fs::rename(yard.path(".git"), yard.path(".elsewhere")).unwrap();
+    yard.run("rollback web").expect(0);
+    assert!(last()["changes"].is_null(), "{:#}", last());
 }
 
 #[test]
@@ -180,6 +247,11 @@ fn jobs_that_ci_runs_apart_deploy_the_commit_s_own_image_and_no_other() {
     yard.run("ship --job deploy").expect(0);
     assert_eq!(yard.live()["digest"], built["digest"]);
     assert_eq!(yard.live()["commit"], *first);
+    // The job that built it ran elsewhere, so the image says who that was, and when.
+    let past = yard.run("history --format json").expect(0).last();
+    let provenance = &past["release"]["provenance"];
+    assert!(provenance["builder"].as_str().unwrap().starts_with("docker, "), "{past:#}");
+    assert!(provenance["built_at"].as_i64().unwrap() > 1_700_000_000_000, "{past:#}");
 
     // `latest` is there, and leads to the commit before.
     let second = yard.change("src/version", "two", "Two");

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use crate::support::project::{Project, Setup};
+use crate::support::terminal::{LOOKS, Terminal, expect_looks};
 
 fn setup() -> Setup {
     Setup { service: "    env: { TOKEN: s3cret-0ne }\n".into(), ..Setup::default() }
@@ -42,4 +43,20 @@ fn what_exec_itself_cannot_do_has_a_code_of_its_own() {
     project.run("exec web -- ./no-such-program").expect(125).says(&["no-such-program"]);
     project.run("exec web -- false").expect(1);
     project.run("exec --help").expect(0);
+}
+
+#[test]
+fn a_program_has_the_persons_terminal_with_its_size_and_its_keys() {
+    let project = Project::new();
+    project.deploy("v1");
+    for flag in [None, Some("--new")] {
+        let args = ["exec", "web"].into_iter().chain(flag).chain(["--", "sh", "-c", LOOKS]);
+        let Some(mut terminal) = Terminal::start(&project.command(args), 33, 77) else { return };
+        expect_looks(&mut terminal);
+    }
+    // And none where the person has none.
+    let mut command = project.command(["exec", "web", "--", "sh", "-c", "[ -t 0 ] || [ -t 1 ] || exit 5"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    assert_eq!(command.output().unwrap().status.code(), Some(5));
+    project.expect_settled("v1");
 }

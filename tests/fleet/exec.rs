@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use crate::fleet::hosts::Fleet;
+use crate::support::terminal::{LOOKS, Terminal, expect_looks};
 
 /// All that a shell would make something of.
 const ODD: &str = "it's $HOME `id` \"q\" *; exit 9 \\ \n two";
@@ -33,4 +34,17 @@ fn a_program_gets_its_words_its_input_and_the_live_slots_environment_on_the_host
         names.filter(|name| name.starts_with("lockgate-exec.")).count()
     };
     assert_eq!(left(), 0, "what was sent removes itself");
+}
+
+#[test]
+fn a_program_there_has_a_terminal_of_the_size_of_the_persons_and_its_keys() {
+    let Some(fleet) = Fleet::start(1) else { return };
+    fleet.run("deploy web v1").expect(0);
+    let command = fleet.command("m1", ["exec", "web", "--", "sh", "-c", LOOKS]);
+    let Some(mut terminal) = Terminal::start(&command, 33, 77) else { return };
+    expect_looks(&mut terminal);
+    let mut command =
+        fleet.command("m1", ["exec", "web", "--", "sh", "-c", "[ -t 0 ] || [ -t 1 ] || exit 5"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    assert_eq!(command.output().unwrap().status.code(), Some(5));
 }

@@ -1,5 +1,6 @@
 //! `lockgate setup`: a bare host is made ready for its first deployment, over SSH as from CI.
 
+mod doctor;
 mod droplet;
 mod installs;
 mod variables;

@@ -131,6 +131,32 @@ fn a_changed_value_is_written_anew_and_somebody_else_s_file_is_left_alone() {
 }
 
 #[test]
+fn values_that_nobody_wants_any_more_are_taken_out_of_the_file_that_lockgate_wrote_and_of_no_other() {
+    let Some(droplet) = with_variables() else { return };
+    droplet.run("setup").expect(0);
+    let file = droplet.host("opt/monarch/.env");
+    assert!(fs::read_to_string(&file).unwrap().contains("c4nary-1"));
+    droplet.configure("", ENVIRONMENT);
+    droplet.run("setup --dry-run").expect(0).says(&["opt/monarch/.env", "to be made", "is taken out"]);
+    assert!(fs::read_to_string(&file).unwrap().contains("c4nary-1"), "a plan changes nothing");
+    droplet.run("setup").expect(0).says(&["made variables", "; 1 made"]);
+    // A Compose file may name it still, so it is there.
+    let left = fs::read_to_string(&file).unwrap();
+    assert!(left.starts_with("# Written by lockgate for monarch/prod"), "{left}");
+    assert_eq!((left.lines().count(), mode(&file)), (1, 0o600));
+    droplet.run("setup").expect(0).says(&["nothing to do"]);
+    // Somebody else's file, another environment's, and none at all.
+    for other in ["MINE=1\n", "# Written by lockgate for monarch/staging: x\nA=1\n"] {
+        fs::write(&file, other).unwrap();
+        droplet.run("setup").expect(0).says(&["nothing to do"]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), other);
+    }
+    fs::remove_file(&file).unwrap();
+    droplet.run("setup").expect(0).says(&["nothing to do"]);
+    assert!(!file.exists());
+}
+
+#[test]
 fn what_stands_in_the_place_of_the_file_is_refused() {
     let Some(droplet) = with_variables() else { return };
     let file = droplet.host("opt/monarch/.env");

@@ -13,10 +13,12 @@ pub mod mcp;
 pub mod postgres;
 pub mod processes;
 pub mod project;
+pub mod prometheus;
 pub mod ran;
 pub mod registry;
 pub mod shape;
 pub mod slack;
+pub mod terminal;
 
 use std::time::{Duration, Instant};
 

@@ -5,6 +5,7 @@ mod calls;
 mod github;
 mod redacted;
 mod served;
+mod ship_workflow;
 mod site;
 mod workflow;
 

@@ -8,10 +8,10 @@ use crate::support::ran::Ran;
 use crate::support::skipped;
 
 /// Where `scripts/setup` puts check-jsonschema and actionlint.
-const PYTHON_LIBRARIES: &str = "/usr/local/share/lockgate-test/python-workflows";
+pub(super) const PYTHON_LIBRARIES: &str = "/usr/local/share/lockgate-test/python-workflows";
 const ACTION: &str = "acme/lockgate@0123456789abcdef0123456789abcdef01234567";
 
-fn init(folder: &Path, args: &str) -> Ran {
+pub(super) fn init(folder: &Path, args: &str) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
     command.current_dir(folder).args(["init", "github-actions"]).args(args.split_whitespace());
     command.env_remove("LOCKGATE_ENV").env_remove("LOCKGATE_SAFE_DIRECTORY");
@@ -19,7 +19,7 @@ fn init(folder: &Path, args: &str) -> Ran {
 }
 
 /// A repository with a folder in it.
-fn repository() -> (tempfile::TempDir, PathBuf, PathBuf) {
+pub(super) fn repository() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join(".git")).unwrap();
     let within = folder.path().join("web");
@@ -29,7 +29,7 @@ fn repository() -> (tempfile::TempDir, PathBuf, PathBuf) {
 }
 
 /// The scripts of a workflow or an action.
-fn scripts(text: &str) -> String {
+pub(super) fn scripts(text: &str) -> String {
     let mut found = String::new();
     let mut within = None;
     for line in text.lines() {
@@ -147,6 +147,25 @@ fn what_is_built_is_what_the_configuration_says() {
     }
 }
 
+/// Each is pinned by a whole commit.
+pub(super) fn is_pinned(text: &str) -> bool {
+    let mut uses = text.lines().filter_map(|line| line.trim_start().strip_prefix("- uses: "));
+    uses.all(|uses| uses.split_once('@').unwrap().1.chars().take_while(char::is_ascii_hexdigit).count() == 40)
+}
+
+/// In a repository's folder.
+pub(super) fn are_workflows(folder: &Path, files: &[PathBuf]) {
+    tool(folder, "check-jsonschema", &["--builtin-schema", "vendor.github-workflows"], files);
+    tool(folder, "actionlint", &[], files);
+}
+
+fn tool(folder: &Path, name: &str, args: &[&str], files: &[PathBuf]) {
+    let mut command = Command::new(Path::new(PYTHON_LIBRARIES).join("bin").join(name));
+    command.env("PYTHONPATH", PYTHON_LIBRARIES).args(args).args(files).current_dir(folder);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{name}: {output:?}");
+}
+
 /// By the schema that GitHub's editors use, and by a program that knows more of it.
 #[test]
 fn what_is_written_is_a_workflow_and_the_action_is_an_action() {
@@ -163,28 +182,17 @@ fn what_is_written_is_a_workflow_and_the_action_is_an_action() {
                 let args = format!("--on {on} {build} {action} --service web --branch release/2.x --print");
                 let text = init(&within, &args).expect(0).stdout;
                 assert!(!scripts(&text).contains("${{"), "nothing is a part of a script:\n{text}");
-                let uses = text.lines().filter_map(|line| line.trim_start().strip_prefix("- uses: "));
-                let is_pinned = |uses: &str| {
-                    uses.split_once('@').unwrap().1.chars().take_while(char::is_ascii_hexdigit).count() == 40
-                };
-                assert!(uses.clone().all(is_pinned), "{text}");
+                assert!(is_pinned(&text), "{text}");
                 let file = workflows.join(format!("{}.yml", files.len()));
                 std::fs::write(&file, text).unwrap();
                 files.push(file);
             }
         }
     }
-    let tool = |name: &str, args: &[&str], files: &[PathBuf]| {
-        let mut command = Command::new(Path::new(PYTHON_LIBRARIES).join("bin").join(name));
-        command.env("PYTHONPATH", PYTHON_LIBRARIES).args(args).args(files).current_dir(folder.path());
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{name}: {output:?}");
-    };
-    tool("check-jsonschema", &["--builtin-schema", "vendor.github-workflows"], &files);
-    tool("actionlint", &[], &files);
+    are_workflows(folder.path(), &files);
     let action = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../action.yml");
     assert!(!scripts(&std::fs::read_to_string(&action).unwrap()).contains("${{"));
-    tool("check-jsonschema", &["--builtin-schema", "vendor.github-actions"], &[action]);
+    tool(folder.path(), "check-jsonschema", &["--builtin-schema", "vendor.github-actions"], &[action]);
 
     // They find what is wrong.
     let broken = workflows.join("broken.yml");

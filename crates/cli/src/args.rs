@@ -2,6 +2,7 @@
 
 mod exec;
 mod init;
+mod promote;
 mod ship;
 mod trigger;
 
@@ -10,7 +11,8 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub use exec::Exec;
-pub use init::{GithubActions, Init, InitOther};
+pub use init::{By, GithubActions, Init, InitOther};
+pub use promote::Promote;
 pub use ship::{Ship, ShipJob};
 pub use trigger::Trigger;
 
@@ -71,6 +73,13 @@ pub enum Command {
     Deploy(Deploy),
     /// Test, build, push and deploy what is checked out here, where something has changed
     Ship(Ship),
+    /// Take what is live in one environment to the next, once its gates are open
+    Promote(Promote),
+    /// What is live in every environment, side by side, and what holds the next promotion
+    Tags {
+        /// Default: all services
+        service: Option<String>,
+    },
     /// Bring back the previous release, or one from history
     Rollback {
         /// One of `services` in lockgate.yaml

@@ -1,6 +1,8 @@
 //! What must not be told: what this machine's environment and the configuration hold as secrets.
 
-use lockgate_model::{Mask, NotifyTo, Project, Secret, StateLocation, is_secret_name, secret_variables};
+use lockgate_model::{
+    Mask, Monitor, NotifyTo, Project, Secret, StateLocation, is_secret_name, secret_variables,
+};
 
 /// Of this process's environment, which the programs of gates have too.
 pub fn of_environment() -> Vec<Secret> {
@@ -29,6 +31,12 @@ pub fn of_project(project: &Project) -> Vec<Secret> {
     let signing =
         project.serve.iter().flat_map(|serve| serve.endpoints.values()).flat_map(|one| &one.secrets);
     secrets.extend(told.chain(named).chain(logins).chain(signing).chain(&project.ssh.key).cloned());
+    for soak in project.environments.iter().flat_map(|environment| &environment.soaks) {
+        let Monitor::Prometheus(prometheus) = &soak.monitor;
+        secrets.extend(prometheus.token.clone());
+        // One without a password is no secret, and is told.
+        secrets.extend(Some(&prometheus.url).filter(|url| url.reveal().contains('@')).cloned());
+    }
     if let StateLocation::Postgres(url) = &project.state {
         secrets.extend(url.secrets().cloned());
     }

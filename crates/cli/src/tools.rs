@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use lockgate_engine::{Clock, EventSink, TTL_SECONDS};
 use lockgate_local::Local;
-use lockgate_model::{Millis, NotifyTo, Project, RunId, Timestamp};
+use lockgate_model::{EnvironmentName, HostId, Millis, NotifyTo, Project, RunId, Timestamp};
 use lockgate_orchestrator::{Beside, InProcess, Parts, Spawn, StateFiles, Teller};
 use lockgate_ports::{Check, Notifier};
 use lockgate_render::rfc3339;
 use lockgate_store::SqlStore;
 
 use crate::wiring::Wires;
-use crate::{secrets, wiring};
+use crate::{secrets, setup, ship, wiring};
 
 /// A shorter lease would run out between two heartbeats on a busy machine.
 const LEASE_TTL_MILLIS_MIN: u64 = 300;
@@ -33,22 +33,29 @@ pub fn store(project: &Project) -> Arc<SqlStore> {
 }
 
 /// What the project has beside its hosts.
-struct BesideHosts(Arc<Project>);
+struct BesideHosts {
+    project: Arc<Project>,
+    wires: Arc<Wires>,
+}
 
 #[async_trait]
 impl Beside for BesideHosts {
     async fn store(&self) -> Option<Check> {
-        let store = store(&self.0);
+        let store = store(&self.project);
         match store.look().await {
             Ok(()) if store.path().is_some() => None,
-            Ok(()) => Some(Check::ok("store", format!("{} answers", self.0.state))),
+            Ok(()) => Some(Check::ok("store", format!("{} answers", self.project.state))),
             Err(error) => Some(Check::bad("journal", error.to_string(), error.hint())),
         }
     }
 
     async fn registries(&self) -> Vec<Check> {
-        let registry = wiring::registry(&self.0);
-        join_all(self.0.registries.keys().map(|host| registry.check(host))).await
+        let registry = wiring::registry(&self.project);
+        join_all(self.project.registries.keys().map(|host| registry.check(host))).await
+    }
+
+    async fn set_up(&self, environment: &EnvironmentName, host: &HostId) -> Vec<Check> {
+        setup::checks(&self.project, &self.wires, environment, host).await
     }
 }
 
@@ -87,7 +94,7 @@ pub fn serving(
     heed: impl Fn(Arc<dyn Notifier>) -> Arc<dyn Notifier>,
 ) -> InProcess {
     let heeded = notifiers(project).into_iter().map(heed).collect();
-    let teller = Teller::new(heeded, secrets::mask(project));
+    let teller = teller(project, heeded);
     InProcess::new(Parts { watcher: Some(watcher), teller, ..parts(project, wires, store) })
 }
 
@@ -103,16 +110,16 @@ fn orchestrator(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>)
 fn parts(project: &Arc<Project>, wires: Arc<Wires>, store: Arc<SqlStore>) -> Parts {
     Parts {
         project: project.clone(),
-        wiring: wires,
+        wiring: wires.clone(),
         journal: store,
         clock: clock(),
         identity: lockgate_local::holder_identity(),
         surely_dead: Arc::new(lockgate_local::surely_dead),
         new_run: Arc::new(new_run),
         lease_ttl: lease_ttl(),
-        teller: Teller::new(notifiers(project), secrets::mask(project)),
+        teller: teller(project, notifiers(project)),
         state_files: StateFiles::of(project, Arc::new(Local::new()), rfc3339),
-        beside: Some(Arc::new(BesideHosts(project.clone()))),
+        beside: Some(Arc::new(BesideHosts { project: project.clone(), wires })),
         watcher: None,
         spawn: spawn(),
     }
@@ -129,6 +136,11 @@ fn lease_ttl() -> Millis {
     asked.map_or(Millis::from_secs(TTL_SECONDS), |millis: u64| {
         Millis(millis.clamp(LEASE_TTL_MILLIS_MIN, TTL_SECONDS * 1000))
     })
+}
+
+/// Tells `notifiers`, and looks into the clone that the project lies in for what a run changes.
+fn teller(project: &Project, notifiers: Vec<Arc<dyn Notifier>>) -> Teller {
+    Teller::new(notifiers, secrets::mask(project)).looking_into(Arc::new(ship::git(project)))
 }
 
 /// Whom the configuration names.
@@ -149,7 +161,8 @@ fn notifiers(project: &Project) -> Vec<Arc<dyn Notifier>> {
                     Arc::new(webhook.signed_with(secret.clone()))
                 }
                 NotifyTo::GitHub { token, repository, api } => {
-                    Arc::new(lockgate_notify::GitHub::new(token.clone(), repository.clone(), api.clone()))
+                    let github = lockgate_notify::GitHub::new(token.clone(), repository.clone(), api.clone());
+                    Arc::new(github.naming_services(project.services.len() > 1))
                 }
                 NotifyTo::Email(email) => Arc::new(lockgate_notify::Mail::new(email.clone())),
             };

@@ -3,10 +3,12 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use lockgate_local::Local;
 use lockgate_model::{Failure, FailureKind, Millis, Project, Secret, ValueSource, quoted};
 use lockgate_ports::{Command, Host};
+use tokio::time::Instant;
 
 use crate::error::CliError;
 
@@ -15,6 +17,8 @@ const COMMAND_SECONDS_MAX: u64 = 60;
 /// Longest value: more than an environment takes (`MAX_ARG_STRLEN` of Linux has 128 KiB with the name).
 const VALUE_BYTES_MAX: usize = 64 * 1024;
 const SHOWN_CHARS_MAX: usize = 200;
+/// For all values together, where one can do without them.
+const SOON_SECONDS_MAX: u64 = 10;
 
 /// Puts all of them into their services' `env`. Each file is read and each program run once.
 ///
@@ -22,35 +26,79 @@ const SHOWN_CHARS_MAX: usize = 200;
 /// What keeps a value from being had, with the name of its variable. None holds a part of a value.
 pub async fn fill(project: &mut Project) -> Result<(), CliError> {
     let root = project.root.clone();
-    let mut known: Vec<(ValueSource, Secret)> = Vec::new();
+    match each(project, true, async |source| had(&root, source).await).await.into_iter().next() {
+        None => Ok(()),
+        Some(failure) => Err(failure.into()),
+    }
+}
+
+/// As [`fill`], of what can be had soon; the rest stays in `env_from`. Why, for each: without a part of a value.
+pub async fn fill_some(project: &mut Project) -> Vec<Failure> {
+    let root = project.root.clone();
+    let deadline = Instant::now() + Duration::from_secs(SOON_SECONDS_MAX);
+    let had = async |source: &ValueSource| {
+        let late = |_| Failure::new(FailureKind::TimedOut, format!("not within {SOON_SECONDS_MAX} s"));
+        tokio::time::timeout_at(deadline, had(&root, source)).await.map_err(late)?
+    };
+    each(project, false, had).await
+}
+
+/// `is_all`: the first that cannot be had is the last that is tried.
+async fn each(
+    project: &mut Project,
+    is_all: bool,
+    had: impl AsyncFn(&ValueSource) -> Result<Secret, Failure>,
+) -> Vec<Failure> {
+    let mut known: Vec<(ValueSource, Result<Secret, Failure>)> = Vec::new();
+    let mut failures = Vec::new();
     for service in project.services.values_mut() {
         for (name, source) in std::mem::take(&mut service.env_from) {
             let value = match known.iter().find(|(one, _)| *one == source) {
                 Some((_, value)) => value.clone(),
                 None => {
-                    let had = had(&root, &source).await;
-                    let value = had.map_err(|failure| failed(service.name.as_str(), &name, failure))?;
-                    known.push((source, value.clone()));
+                    let value = had(&source).await;
+                    known.push((source.clone(), value.clone()));
                     value
                 }
             };
-            service.env.insert(name, value);
+            match value {
+                Ok(value) => drop(service.env.insert(name, value)),
+                Err(failure) => {
+                    failures.push(failed(service.name.as_str(), &name, failure));
+                    service.env_from.insert(name, source);
+                    if is_all {
+                        return failures;
+                    }
+                }
+            }
         }
     }
-    Ok(())
+    failures
 }
 
-fn failed(service: &str, name: &str, failure: Failure) -> CliError {
+/// For what starts no service: those that lie in files here are looked for in outputs. No program is run for a value, and where
+/// there is none, none is wanted.
+pub fn fill_from_files(project: &mut Project) {
+    let root = project.root.clone();
+    for service in project.services.values_mut() {
+        for (name, source) in &service.env_from {
+            if let ValueSource::File(file) = source
+                && let Ok(value) = of_file(&root, file)
+            {
+                service.env.insert(name.clone(), value);
+            }
+        }
+    }
+}
+
+fn failed(service: &str, name: &str, failure: Failure) -> Failure {
     let message = format!("the value of {name}, in `env` of {service}, cannot be had: {}", failure.message);
-    Failure { message, ..failure }.into()
+    Failure { message, ..failure }
 }
 
 async fn had(root: &Path, source: &ValueSource) -> Result<Secret, Failure> {
     match source {
-        ValueSource::File(file) => {
-            let shown = quoted(file, SHOWN_CHARS_MAX);
-            one_value(read(&root.join(file), &shown)?, &shown, &format!("see what is in {shown}"))
-        }
+        ValueSource::File(file) => of_file(root, file),
         ValueSource::Command(argv) => {
             let typed = quoted(&shell_words::join(argv), SHOWN_CHARS_MAX);
             one_value(
@@ -60,6 +108,11 @@ async fn had(root: &Path, source: &ValueSource) -> Result<Secret, Failure> {
             )
         }
     }
+}
+
+fn of_file(root: &Path, file: &str) -> Result<Secret, Failure> {
+    let shown = quoted(file, SHOWN_CHARS_MAX);
+    one_value(read(&root.join(file), &shown)?, &shown, &format!("see what is in {shown}"))
 }
 
 fn read(path: &Path, shown: &str) -> Result<Vec<u8>, Failure> {
@@ -128,6 +181,31 @@ mod tests {
             assert_eq!(value(nothing), Err("`op` gives nothing".into()));
         }
         assert!(value("a\0b").is_err() && value(&"x".repeat(VALUE_BYTES_MAX + 1)).is_err());
+    }
+
+    #[tokio::test]
+    async fn where_one_can_do_without_them_what_cannot_be_had_stays_to_be_had() {
+        let root = tempfile::tempdir().unwrap();
+        let config = "project: p\nservices:\n  web:\n    command: [./web]\n    env: { A: \"1\", B: { file: missing }, C: { \
+                      command: [printf, three] }, D: { file: missing }, E: { command: [sh, -c, \"echo no >&2; exit 2\"] } }\nenvironments:\n  \
+                      prod:\n    runtime: process\n    router: none\n";
+        let path = root.path().join("lockgate.yaml");
+        std::fs::write(&path, config).unwrap();
+        let load = || {
+            let env = |_: &str| None;
+            let purpose = lockgate_config::Purpose::Other;
+            lockgate_config::load_if(&path, purpose, &env, |_, _| Ok::<(), CliError>(())).unwrap().project
+        };
+        let mut project = load();
+        let failures = fill_some(&mut project).await;
+        let web = project.services.values().next().unwrap();
+        assert_eq!(web.env.keys().collect::<Vec<_>>(), ["A", "C"]);
+        assert_eq!(web.env_from.keys().collect::<Vec<_>>(), ["B", "D", "E"]);
+        let told: Vec<&str> = failures.iter().map(|failure| failure.message.as_str()).collect();
+        assert!(told[0].contains("the value of B, in `env` of web") && told[1].contains("of D"), "{told:?}");
+        assert!(told[2].contains("exit code 2: no"), "{told:?}");
+        let mut project = load();
+        fill(&mut project).await.unwrap_err();
     }
 
     #[tokio::test]

@@ -11,12 +11,14 @@ use lockgate_compose::{Compose, ComposeOptions};
 use lockgate_http::HttpProber;
 use lockgate_local::{Local, LocalRunner};
 use lockgate_model::{
-    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, Failure, GateKind, HostId, Project, Refusal,
-    Router, Runtime, Secret, Service, Slot, SlotDelivery, Strategy, Template, Vars,
+    BuiltinRouter, CaddyRouter, ComposeLayout, Environment, Failure, GateKind, HostId, Monitor, NginxRouter,
+    NginxSwitch, Project, Refusal, Router, Runtime, Secret, Service, Slot, SlotDelivery, Strategy, Template,
+    Vars,
 };
+use lockgate_nginx::{Nginx, NginxOptions};
 use lockgate_orchestrator::{Site, Wiring};
 use lockgate_ports::{
-    CommandRunner, Gates, Host, HostPorts, NoRouter, Occupants, PortError, Prober, Registry,
+    CommandRunner, Gates, Host, HostPorts, Monitors, NoRouter, Occupants, PortError, Prober, Registry,
 };
 use lockgate_process::{Process, ProcessOptions};
 use lockgate_registry::{RegistryClient, RegistryOptions};
@@ -126,6 +128,16 @@ fn gates(project: &Project) -> Gates {
     })
 }
 
+/// The driver of each kind of monitor.
+pub fn monitors() -> Monitors {
+    let prober: Arc<dyn Prober> = Arc::new(HttpProber::new(concat!("lockgate/", env!("CARGO_PKG_VERSION"))));
+    Monitors::new(move |soak| match &soak.monitor {
+        Monitor::Prometheus(monitor) => {
+            Arc::new(lockgate_prometheus::Prometheus::new(monitor.clone(), prober.clone()))
+        }
+    })
+}
+
 /// Image registries, asked from this machine with the configuration's logins, Docker's, or `GITHUB_TOKEN`.
 pub fn registry(project: &Project) -> Arc<dyn Registry> {
     let github_token = std::env::var("GITHUB_TOKEN").ok().filter(|token| !token.trim().is_empty());
@@ -164,6 +176,7 @@ impl Parts<'_> {
         let router: Arc<dyn lockgate_ports::Router> = match &self.slots.router {
             Router::None => Arc::new(NoRouter),
             Router::Caddy(router) => Arc::new(self.caddy(id, host.clone(), router)?),
+            Router::Nginx(router) => Arc::new(self.nginx(id, host.clone(), router)?),
             Router::Builtin(router) => Arc::new(self.builtin(id, host.clone(), router)?),
         };
         Ok(HostPorts { id: id.clone(), host, runtime, router, home, mask: lockgate_model::Mask::default() })
@@ -226,7 +239,7 @@ impl Parts<'_> {
     fn proxied(&self) -> Option<SocketAddr> {
         match &self.slots.router {
             Router::Builtin(router) => router.listen.parse().ok(),
-            Router::Caddy(_) | Router::None => None,
+            Router::Caddy(_) | Router::Nginx(_) | Router::None => None,
         }
     }
 
@@ -260,16 +273,21 @@ impl Parts<'_> {
     fn unbalanced(&self) -> Option<&'static str> {
         match &self.slots.router {
             Router::Caddy(_) => Some("caddy"),
+            Router::Nginx(_) => Some("nginx"),
             Router::Builtin(_) | Router::None => None,
         }
     }
 
-    /// The names by which Caddy finds the slots; none where it dials addresses.
+    /// The names by which Caddy or nginx finds the slots; none where it dials addresses.
     fn dialled(&self) -> Result<BTreeMap<Slot, String>, Refusal> {
-        let Router::Caddy(router) = &self.slots.router else { return Ok(BTreeMap::new()) };
+        let dial = match &self.slots.router {
+            Router::Caddy(router) => &router.dial,
+            Router::Nginx(router) => &router.dial,
+            Router::Builtin(_) | Router::None => return Ok(BTreeMap::new()),
+        };
         let mut names = BTreeMap::new();
         for slot in self.slots.strategy.slots().iter().copied() {
-            let dial = self.fill(&router.dial, Some(slot))?;
+            let dial = self.fill(dial, Some(slot))?;
             names.extend(dialled_name(&dial).map(|name| (slot, name.to_owned())));
         }
         // One name for both slots would be no container's.
@@ -277,11 +295,36 @@ impl Parts<'_> {
         Ok(if is_told_apart { names } else { BTreeMap::new() })
     }
 
+    /// What is dialled for each slot.
+    fn dials(&self, dial: &Template) -> Result<BTreeMap<Slot, String>, Refusal> {
+        let slots = self.slots.strategy.slots().iter().copied();
+        slots.map(|slot| Ok((slot, self.fill(dial, Some(slot))?))).collect()
+    }
+
+    fn nginx(&self, id: &HostId, host: Arc<dyn Host>, router: &NginxRouter) -> Result<Nginx, Refusal> {
+        let fill =
+            |template: &Option<Template>| template.as_ref().map(|text| self.fill(text, None)).transpose();
+        let name = match router.switch {
+            NginxSwitch::File => "green_is_live",
+            NginxSwitch::Reload => "nginx_live.conf",
+        };
+        let marker = format!("{}/{name}", self.home(id)?);
+        let options = NginxOptions {
+            host,
+            service: self.service.name.to_string(),
+            switch: router.switch,
+            seen_as: fill(&router.marker)?.unwrap_or_else(|| marker.clone()),
+            marker,
+            dial: self.dials(&router.dial)?,
+            config: fill(&router.config)?,
+            container: fill(&router.container)?,
+            ask: fill(&router.ask)?,
+        };
+        Nginx::new(options).map_err(|error| Refusal::Usage { failure: error.into() })
+    }
+
     fn caddy(&self, id: &HostId, host: Arc<dyn Host>, router: &CaddyRouter) -> Result<EitherSwitch, Refusal> {
-        let mut dial = BTreeMap::new();
-        for slot in self.slots.strategy.slots().iter().copied() {
-            dial.insert(slot, self.fill(&router.dial, Some(slot))?);
-        }
+        let dial = self.dials(&router.dial)?;
         let fill =
             |template: &Option<Template>| template.as_ref().map(|text| self.fill(text, None)).transpose();
         let active_color = format!("{}/active_color", self.home(id)?);

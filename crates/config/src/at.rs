@@ -227,6 +227,10 @@ scalar!(
     Whole, { "anyOf": [{ "type": "integer" }, { "type": "string", "pattern": "\\$\\{" }] }
 );
 scalar!(
+    /// A number, also with a fraction.
+    Number, { "anyOf": [{ "type": "number" }, { "type": "string", "pattern": "\\$\\{" }] }
+);
+scalar!(
     /// A length of time.
     Span, { "anyOf": [
         { "type": "integer", "minimum": 0 },

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockgate_model::{
-    ComposeLayout, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, Project, Router,
-    Runtime, Service, Slot, SlotDelivery, Strategy, Template, Vars,
+    ComposeLayout, Environment, EnvironmentName, Gate, GateKind, GateTarget, Health, Pick, Project, Router,
+    Runtime, Schedule, Service, Slot, SlotDelivery, Strategy, Template, Vars,
 };
 
 use crate::at::At;
@@ -19,6 +19,7 @@ pub fn all(reader: &mut Reader<'_>, file: &raw::File, project: &Project) {
         let Some(environment) = found else { continue };
         origin(reader, &raw.value, environment, project);
         fits(reader, file, &raw.value, environment, project);
+        promoted(reader, &raw.value, environment, project);
         urls(reader, &raw.value.before, &environment.before, project);
         urls(reader, &raw.value.after, &environment.after, project);
         unrouted(reader, &raw.value.before, &environment.before, environment, project);
@@ -50,6 +51,30 @@ fn origin(reader: &mut Reader<'_>, raw: &raw::Environment, environment: &Environ
         }
         chain.push(name);
         next = project.environment(name).and_then(|environment| environment.from.as_ref());
+    }
+}
+
+/// What is promoted has to be live somewhere before, and comes no other way by itself.
+fn promoted(reader: &mut Reader<'_>, raw: &raw::Environment, environment: &Environment, project: &Project) {
+    let Some(source) = environment.from.as_ref().and_then(|from| project.environment(from)) else { return };
+    let place = raw.before.iter().find_map(|gate| gate.value.soak.as_ref().map(|soak| soak.place));
+    let (Some(place), false) = (place, environment.soaks.is_empty()) else { return };
+    if source.slots().is_none() {
+        let message =
+            format!("`{}` is only checked: nothing is ever live there that could soak", source.name);
+        reader.conflict(place, message, format!("give `{}` hosts and a runtime", source.name));
+    }
+    if environment.slots().is_none() {
+        let message = format!("`{}` is only checked: nothing is promoted to it", environment.name);
+        reader.conflict(place, message, format!("give `{}` hosts and a runtime", environment.name));
+    }
+    let is_newest = |schedule: &Schedule| schedule.deploy == Pick::LatestSemver;
+    if let Some(schedule) = &raw.schedule
+        && environment.schedules.values().any(is_newest)
+    {
+        let message = format!("what goes live in `{}` is promoted from `{}`", environment.name, source.name);
+        let hint = format!("write `deploy: promoted`, or move `schedule` to `{}`", source.name);
+        reader.conflict(schedule.place, message, hint);
     }
 }
 
@@ -97,14 +122,21 @@ fn fits(
             _ => {}
         }
     }
-    if let (Runtime::Process(_), Router::Caddy(_)) = (runtime, router) {
+    let theirs = match router {
+        Router::Caddy(_) => Some("Caddy"),
+        Router::Nginx(_) => Some("nginx"),
+        Router::Builtin(_) | Router::None => None,
+    };
+    let Some(theirs) = theirs else { return };
+    if let Runtime::Process(_) = runtime {
         let place = raw.router.as_ref().map_or(Place::default(), |router| router.place);
-        let message = "Caddy cannot follow processes: each gets another port, and `dial` is fixed";
+        let message =
+            format!("{theirs} cannot follow processes: each gets another port, and `dial` is fixed");
         reader.conflict(place, message, "write `router: builtin`");
     }
-    if let (Strategy::Recreate, Router::Caddy(_)) = (strategy, router) {
+    if let Strategy::Recreate = strategy {
         let place = raw.router.as_ref().map_or(Place::default(), |router| router.place);
-        let message = "Caddy cannot let requests wait while `recreate` has nothing running";
+        let message = format!("{theirs} cannot let requests wait while `recreate` has nothing running");
         let hint = "write `router: builtin`, which lets them wait, `router: none`, or `strategy: blue-green`";
         reader.conflict(place, message, hint);
     }
@@ -225,6 +257,20 @@ fn route(environment: &Environment, service: &Service) -> Vec<(String, &'static 
                 let path = fill(path, environment, service, Slot::Blue);
                 let hint = "name {service} in `active_color`: each service has a switch of its own";
                 claims.push((format!("{} {path}", router.admin), hint));
+            }
+            claims
+        }
+        Some(Router::Nginx(router)) => {
+            let filled = |template| fill(template, environment, service, Slot::Blue);
+            let whose = router
+                .container
+                .as_ref()
+                .map_or("nginx".to_owned(), |name| format!("nginx {}", filled(name)));
+            let hint = "name {service} (and {environment}, if both are on one host) in `dial`";
+            let mut claims = vec![(format!("{whose} {}", filled(&router.dial)), hint)];
+            if let Some(path) = &router.marker {
+                let hint = "name {service} in `marker`: each service has a switch of its own";
+                claims.push((format!("{whose} {}", filled(path)), hint));
             }
             claims
         }

@@ -71,6 +71,25 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// The variables that would be filled in, and whether each has a default. What is no name is left out.
+pub fn references(text: &str) -> Vec<(&str, bool)> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix('{') {
+            let Some((reference, after)) = after.split_once('}') else { break };
+            let (name, has_default) =
+                reference.split_once(":-").map_or((reference, false), |(name, _)| (name, true));
+            found.extend(is_name(name).then_some((name, has_default)));
+            rest = after;
+        }
+    }
+    found
+}
+
 /// A part of a text that is one reference to a variable, or has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
@@ -197,6 +216,12 @@ mod tests {
         for text in ["", "$", "$A", "$${A}", "$$$${A}", "{a} $ {b}"] {
             assert!(!refers(text), "{text}");
         }
+    }
+
+    #[test]
+    fn references_are_told_with_their_defaults() {
+        let text = "${A}$${B} $C ${D:-x}${1} ${E:-} ${";
+        assert_eq!(references(text), [("A", false), ("D", true), ("E", true)]);
     }
 
     #[test]

@@ -7,13 +7,16 @@ mod error;
 mod from_tree;
 pub mod init;
 mod interpolate;
+mod part;
 mod quantity;
 mod raw;
 mod raw_hook;
+mod raw_nginx;
 mod raw_notify;
 mod raw_serve;
 mod raw_setup;
 mod raw_ship;
+mod raw_soak;
 mod read;
 mod resolve;
 mod schema;
@@ -57,6 +60,12 @@ pub enum Purpose {
     /// Anything else: the variables that only serving needs may be missing, so that a person without the secrets can look at
     /// what is live. Then [`Project::serve`] is `None` or has fewer secrets.
     Other,
+    /// `lockgate ship --job test`, which may be given few secrets: the variables that only hosts, `ssh`, `registries`, a service's
+    /// `env` and its `build.args` name may be missing. Values that name one are then left out; of hosts that are all left out,
+    /// `unset.invalid` stays, which is reached nowhere.
+    Test,
+    /// `lockgate ship --job build`: the same but for `registries` and `build.args`, whose variables have to be set.
+    Build,
 }
 
 /// As [`load_if`], whoever the file belongs to.
@@ -81,6 +90,19 @@ pub fn load_if<E: From<ConfigError>>(
     let (file, shown, absolute) = open(path)?;
     trusted(&file, &absolute)?;
     Ok(read_open(file, shown, absolute, purpose, env)?)
+}
+
+/// The text of a file as it is written, and its absolute path. `trusted` is asked as by [`load_if`].
+///
+/// # Errors
+/// [`ConfigError`] with [`Kind::Unreadable`] or, where it is not UTF-8, [`Kind::Syntax`]; or that of `trusted`.
+pub fn text_if<E: From<ConfigError>>(
+    path: &Path,
+    trusted: impl FnOnce(&std::fs::File, &Path) -> Result<(), E>,
+) -> Result<(String, PathBuf), E> {
+    let (file, shown, absolute) = open(path)?;
+    trusted(&file, &absolute)?;
+    Ok((text_of(file, &shown)?, absolute))
 }
 
 /// The file, its name as given, and its absolute path.
@@ -111,8 +133,14 @@ fn read_open(
     purpose: Purpose,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, ConfigError> {
-    let unreadable =
-        |message: String, hint: &str| ConfigError::whole(&shown, Kind::Unreadable, message, hint);
+    let text = text_of(file, &shown)?;
+    let root = absolute.parent().unwrap_or(Path::new("/"));
+    let project = parse_for(purpose, &text, &shown, root, env)?;
+    Ok(Loaded { project, path: absolute })
+}
+
+fn text_of(file: std::fs::File, shown: &str) -> Result<String, ConfigError> {
+    let unreadable = |message: String, hint: &str| ConfigError::whole(shown, Kind::Unreadable, message, hint);
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| {
         unreadable(format!("cannot be read: {error}"), "check the path and its permissions")
@@ -120,11 +148,8 @@ fn read_open(
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(unreadable("is larger than 1 MiB".to_owned(), "is it the right file?"));
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| ConfigError::whole(&shown, Kind::Syntax, "is not UTF-8", "save it as UTF-8"))?;
-    let root = absolute.parent().unwrap_or(Path::new("/"));
-    let project = parse_for(purpose, &text, &shown, root, env)?;
-    Ok(Loaded { project, path: absolute })
+    String::from_utf8(bytes)
+        .map_err(|_| ConfigError::whole(shown, Kind::Syntax, "is not UTF-8", "save it as UTF-8"))
 }
 
 /// Parses the text of a file. `file_name` is for errors, `root` is the folder that relative paths start at.
@@ -151,13 +176,7 @@ pub fn parse_for(
     root: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Project, ConfigError> {
-    let fail = |tree: Option<&At<Node>>, mut problems: Vec<Problem>| {
-        let source = tree::annotate(text, tree, &mut problems);
-        ConfigError::new(file_name, source, problems)
-    };
-    let tree = read::tree(text).map_err(|problem| fail(None, vec![problem]))?;
-    let fail = |problems: Vec<Problem>| fail(Some(&tree), problems);
-    let file = read::file(text, &tree).map_err(|first| fail(structure(&tree, first)))?;
+    let (tree, file) = written(text, file_name)?;
     let read_variables = RefCell::new(Vec::new());
     let recording = |name: &str| {
         let value = env(name)?;
@@ -175,9 +194,22 @@ pub fn parse_for(
         _ => {
             let mut problems = reader.problems;
             problems.iter_mut().for_each(|problem| hide(problem, &read_variables.borrow()));
-            Err(fail(problems))
+            Err(told(text, file_name, Some(&tree), problems))
         }
     }
+}
+
+/// The file as it is written: as a tree, and in its shapes.
+fn written(text: &str, file_name: &str) -> Result<(At<Node>, raw::File), ConfigError> {
+    let tree = read::tree(text).map_err(|problem| told(text, file_name, None, vec![problem]))?;
+    let file = read::file(text, &tree)
+        .map_err(|first| told(text, file_name, Some(&tree), structure(&tree, first)))?;
+    Ok((tree, file))
+}
+
+fn told(text: &str, file_name: &str, tree: Option<&At<Node>>, mut problems: Vec<Problem>) -> ConfigError {
+    let source = tree::annotate(text, tree, &mut problems);
+    ConfigError::new(file_name, source, problems)
 }
 
 /// The problem that reading stopped at, and the other keys that nobody knows.

@@ -7,10 +7,12 @@ use serde::Deserialize;
 use crate::at::{At, Either, Entries, ShortForm, Span, Status, WaveText, Whole, Words};
 use crate::env_value::EnvValue;
 use crate::raw_hook::Hook;
+use crate::raw_nginx::Nginx;
 use crate::raw_notify::Notify;
 use crate::raw_serve::Serve;
 use crate::raw_setup::Setup;
 use crate::raw_ship::{Build, Test};
+use crate::raw_soak::Soak;
 
 /// A project: what is deployed and where to.
 ///
@@ -101,7 +103,8 @@ pub struct Schedule {
     /// Minute, hour, day of the month, month, day of the week, as cron has them: `0 5 * * *` is each day at five. Also
     /// `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly`.
     pub cron: At<String>,
-    /// Which release: `latest-semver` is the tag of the service's `image` with the highest version (`v1.2.3` or `1.2.3`).
+    /// Which release: `latest-semver` is the tag of the service's `image` with the highest version (`v1.2.3` or `1.2.3`),
+    /// `promoted` what is live in the environment's `from`, once the gates of `before` are open.
     #[schemars(with = "PickName")]
     pub deploy: At<String>,
     /// What `cron` is meant in, such as `Europe/Berlin`. Default: the time zone of the machine that runs
@@ -138,6 +141,7 @@ pub struct ScheduleChange {
 )]
 enum PickName {
     LatestSemver,
+    Promoted,
 }
 
 /// The health check: `GET path`, or a `command`, or the container's own (`docker`), until it has passed often enough, or time
@@ -201,7 +205,7 @@ pub struct Environment {
     pub setup: Option<At<Setup>>,
     /// What runs a slot: `compose` or `process`.
     pub runtime: Option<At<Either<Runtime>>>,
-    /// What sends traffic to a slot: `builtin`, `caddy`, or `none` for workers and services that are reached without one.
+    /// What sends traffic to a slot: `builtin`, `caddy`, `nginx`, or `none` for workers and services that are reached without one.
     /// Default: `builtin` on 127.0.0.1:8080; `none` with `strategy: recreate`.
     pub router: Option<At<Either<Router>>>,
     /// Gates before anything is touched.
@@ -289,19 +293,21 @@ pub struct Process {
     pub dir: Option<At<String>>,
 }
 
-/// One of `builtin` and `caddy`; `none` is written as it is.
+/// One of `builtin`, `caddy` and `nginx`; `none` is written as it is.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct Router {
     pub builtin: Option<At<Builtin>>,
     pub caddy: Option<At<Caddy>>,
+    pub nginx: Option<At<Nginx>>,
 }
 
 impl ShortForm for Router {
-    const EXPECTS: &'static str = "`builtin`, `caddy`, `none`, or a mapping with one of the first two";
+    const EXPECTS: &'static str =
+        "`builtin`, `caddy`, `nginx`, `none`, or a mapping with one of the first three";
     fn short() -> Schema {
-        json_schema!({ "enum": ["builtin", "caddy", "none"] })
+        json_schema!({ "enum": ["builtin", "caddy", "nginx", "none"] })
     }
 }
 
@@ -369,15 +375,17 @@ enum SwitchName {
     Admin,
 }
 
-/// One of `http` and `command`.
+/// One of `http`, `command` and, below `before`, `soak`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a mapping with `http` or `command`")]
-#[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["command"] }]))]
+#[serde(deny_unknown_fields, expecting = "a mapping with `http`, `command` or `soak`")]
+#[schemars(extend("oneOf" = [{ "required": ["http"] }, { "required": ["command"] }, { "required": ["soak"] }]))]
 pub struct Gate {
     /// What it is called in output. Default: made from what it does.
     pub name: Option<At<String>>,
     pub http: Option<At<Http>>,
     pub command: Option<At<Either<Command>>>,
+    /// Below `before`: what is promoted must have been live and healthy in `from` for a time.
+    pub soak: Option<At<Soak>>,
 }
 
 /// Asks paths and looks at statuses, bodies and latency. Without `in` and `url` it looks at this environment.

@@ -4,21 +4,9 @@
 const LATER: &[(&[&str], &str)] = &[
     (&["server", "roles"], "it comes with a later version"),
     (
-        &[
-            "approval",
-            "approve",
-            "soak",
-            "datadog",
-            "prometheus",
-            "scan",
-            "trivy",
-            "signature",
-            "window",
-            "freeze",
-        ],
+        &["approval", "approve", "datadog", "scan", "trivy", "signature", "window", "freeze"],
         "it comes with the promotion gates",
     ),
-    (&["nginx"], "the routers of this version are `builtin`, `caddy` and `none`"),
     (&["gitops", "canary"], "the strategies of this version are `blue-green` and `recreate`"),
     (&["github", "argocd", "forge", "repo"], "it comes with promotion through registries and repositories"),
     (&["tls", "acme"], "terminate TLS in front of Lockgate, or use the `caddy` router"),

@@ -5,8 +5,8 @@ mod common;
 use common::{FULL, FULL_ENV, good, parse_with, with};
 use lockgate_model::{
     CaddySwitch, ComposeLayout, Cron, DockerHealth, Gate, GateKind, GateTarget, Health, HostId, Millis,
-    NotifyAbout, NotifyTo, Pick, Project, RegistryHost, Router, Runtime, Sampling, Schedule, ServiceName,
-    Slot, SmtpSecurity, StatusRange, Strategy, Template, Timestamp, Wave, Zone,
+    NginxSwitch, NotifyAbout, NotifyTo, Pick, Project, RegistryHost, Router, Runtime, Sampling, Schedule,
+    ServiceName, Slot, SmtpSecurity, StatusRange, Strategy, Template, Timestamp, Wave, Zone,
 };
 
 /// The sketch for system A in the design, without `schedule`.
@@ -248,6 +248,29 @@ fn defaults_are_those_the_schema_names() {
     assert!(
         matches!(&compose.layout, ComposeLayout::Folders(dir) if dir.as_str() == "/srv/apps/{service}/{slot}")
     );
+}
+
+#[test]
+fn nginx_dials_groups_on_a_host_and_names_in_a_container() {
+    let nginx = |router: &str| {
+        let project =
+            good(&with("image: acme/web\nport: 5000", &format!("runtime: compose\nrouter: {router}")));
+        let Router::Nginx(nginx) = &slots(&project, "prod").router else { panic!("{router}") };
+        nginx.clone()
+    };
+    assert_eq!(nginx("nginx").dial.as_str(), "{service}_{slot}");
+    assert_eq!(nginx("nginx").switch, NginxSwitch::File);
+    assert_eq!(nginx("{ nginx: { switch: reload } }").switch, NginxSwitch::Reload);
+    let inside =
+        nginx("{ nginx: { switch: file, container: edge, marker: '/markers/{service}/green_is_live' } }");
+    assert_eq!(inside.dial.as_str(), "{service}-{slot}:{port}");
+    assert_eq!(inside.container.unwrap().as_str(), "edge");
+    assert_eq!(inside.marker.unwrap().as_str(), "/markers/{service}/green_is_live");
+    let set = nginx("{ nginx: { dial: 'app.{slot}:81', config: /etc/n.conf, ask: 'http://127.0.0.1:81' } }");
+    assert_eq!((set.dial.as_str(), set.config.unwrap().as_str()), ("app.{slot}:81", "/etc/n.conf"));
+    assert_eq!(set.ask.unwrap().as_str(), "http://127.0.0.1:81");
+    let without_port = with("image: acme/web", "runtime: compose\nrouter: nginx");
+    assert!(matches!(slots(&good(&without_port), "prod").router, Router::Nginx(_)), "a group needs no port");
 }
 
 #[test]

@@ -9,17 +9,29 @@ use serde_json::Value;
 
 /// Where a tool call begins: an agent goes on for hours, and the configuration may change meanwhile.
 pub trait Desk: Send + Sync + 'static {
-    /// The project as it is configured now. May read files.
+    /// The project as it is configured now. May read files, and for values run programs; called where that may take its time,
+    /// within tokio's runtime.
     ///
     /// # Errors
     /// As `--format json` prints it.
-    fn open(&self) -> Result<Opened, Box<Value>>;
+    fn open(&self, values: Values) -> Result<Opened, Box<Value>>;
 
     /// Who asks, by the name of the client that an agent works with; `None` where it does not say.
     fn requester(&self, client: Option<&str>) -> Requester;
 
     /// Commands in what is said, as they have to be typed here.
     fn typed(&self, value: &mut Value);
+}
+
+/// Whether a tool needs the values of variables that come from files and programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// It starts nothing, and tells nothing that an app wrote.
+    Unneeded,
+    /// It can do without: what starts is what a release ran with.
+    Some,
+    /// It starts something with them, or hides them in what it tells.
+    All,
 }
 
 /// How whoever starts the server wants it.

@@ -16,6 +16,6 @@ mod tools;
 mod work;
 
 pub use answer::Answer;
-pub use desk::{Desk, Opened, Options};
+pub use desk::{Desk, Opened, Options, Values};
 pub use serve::serve;
 pub use work::{Over, Stopping};

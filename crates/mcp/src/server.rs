@@ -25,7 +25,7 @@ use crate::args::{self, Changing};
 use crate::change::{Change, Said};
 use crate::client::{Again, Asks, Client, Progress, Reply};
 use crate::confirm::{CONFIRM_MINUTES_MAX, Questions};
-use crate::desk::{Desk, Opened, Options};
+use crate::desk::{Desk, Opened, Options, Values};
 use crate::look;
 use crate::tools::{self, INSTRUCTIONS, Kind, TOOLS};
 use crate::work::Work;
@@ -70,10 +70,10 @@ impl Face {
         Self { desk, options, questions: Questions::default(), work, calls: Semaphore::new(CALLS_MAX) }
     }
 
-    /// The project as it is configured now; reading it may wait for a disk.
-    async fn open(&self) -> Result<Opened, Answer> {
+    /// The project as it is configured now; reading it may wait for a disk, and for a password manager.
+    async fn open(&self, values: Values) -> Result<Opened, Answer> {
         let desk = self.desk.clone();
-        match tokio::task::spawn_blocking(move || desk.open()).await {
+        match tokio::task::spawn_blocking(move || desk.open(values)).await {
             Ok(Ok(opened)) => Ok(opened),
             Ok(Err(value)) => Err(Answer { value: *value, is_error: true }),
             Err(error) => Err(Answer::refused(
@@ -84,7 +84,7 @@ impl Face {
     }
 
     async fn call(&self, tool: &tools::Tool, called: Called, caller: &Caller) -> Said {
-        let opened = match self.open().await {
+        let opened = match self.open(tool.kind.values()).await {
             Ok(opened) => opened,
             Err(answer) => return Said::Answer(answer),
         };

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use crate::answer::{Changed, Checked, Logs, Or, Runs, Statuses};
+use crate::desk::Values;
 use crate::{args, schema};
 
 /// What a tool is like.
@@ -36,6 +37,15 @@ impl Kind {
         match self {
             Kind::Full | Kind::Promote | Kind::Rollback => true,
             Kind::Regression | Kind::Smoke | Kind::Status | Kind::Plan | Kind::History | Kind::Logs => false,
+        }
+    }
+
+    /// Whether it needs the values of variables that come from files and programs. An app writes them into its log.
+    pub(crate) fn values(self) -> Values {
+        match self {
+            Kind::Status | Kind::History => Values::Unneeded,
+            Kind::Rollback | Kind::Plan => Values::Some,
+            Kind::Full | Kind::Promote | Kind::Regression | Kind::Smoke | Kind::Logs => Values::All,
         }
     }
 

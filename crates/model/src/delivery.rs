@@ -6,7 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{EnvironmentName, Gate, HostId, HostSetup, Millis, Schedule, ServiceName, Slot, Template};
+use crate::{EnvironmentName, Gate, HostId, HostSetup, Millis, Schedule, ServiceName, Slot, Soak, Template};
 
 /// From SIGTERM to SIGKILL where neither the configuration nor the slot's own definition says.
 pub const STOP_GRACE_DEFAULT: Millis = Millis::from_secs(10);
@@ -22,6 +22,9 @@ pub struct Environment {
     pub from: Option<EnvironmentName>,
     /// Regression: before anything is touched.
     pub before: Vec<Gate>,
+    /// How long, and how healthy, a release must have been live in `from` before it is promoted to here. Empty where `from` is
+    /// `None`.
+    pub soaks: Vec<Soak>,
     /// Smoke: on live traffic, after the switch and before the old slot is stopped.
     pub after: Vec<Gate>,
     /// When which services' releases go live by themselves; a service that is missing is deployed by people alone.
@@ -181,8 +184,10 @@ pub enum Router {
     None,
     /// Lockgate's own proxy.
     Builtin(BuiltinRouter),
-    /// Caddy 2, by its admin API.
+    /// Caddy 2, by a file that it reads or its admin API.
     Caddy(CaddyRouter),
+    /// nginx, by a file that it looks for or by a reload.
+    Nginx(NginxRouter),
 }
 
 /// A route in Lockgate's own proxy.
@@ -248,6 +253,33 @@ pub struct CaddyRouter {
     pub ask: Option<Template>,
     /// A Caddyfile snippet to keep in step, so that a restart with `--config` comes back to the live slot.
     pub snippet: Option<Template>,
+}
+
+/// What is changed when nginx sends the traffic elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NginxSwitch {
+    /// Whether a file is there, for which it looks at each request.
+    #[default]
+    File,
+    /// A file that its configuration includes, which it then loads anew.
+    Reload,
+}
+
+/// A route in an nginx that is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NginxRouter {
+    /// What sends the traffic elsewhere.
+    pub switch: NginxSwitch,
+    /// What nginx dials for a slot: an upstream group of its configuration, or host and port.
+    pub dial: Template,
+    /// The file that is the switch, as nginx sees it; `None`: as the host does.
+    pub marker: Option<Template>,
+    /// Path of the first file of nginx's configuration; `None`: where nginx itself looks for it.
+    pub config: Option<Template>,
+    /// Name of the container that nginx runs in; `None`: on the host.
+    pub container: Option<Template>,
+    /// URL on the host for asking through nginx; `None`: found in its configuration.
+    pub ask: Option<Template>,
 }
 
 /// How many hosts one wave takes.

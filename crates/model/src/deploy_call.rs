@@ -11,6 +11,8 @@ use crate::{
 
 /// Hex digits of a commit's name, as Git's SHA-1 has it.
 const SHA_LENGTH: usize = 40;
+/// Hex digits of it that people are told.
+pub(crate) const COMMIT_DIGITS_SHOWN: usize = 7;
 
 /// A Git commit: 40 lower-case hex digits, not all of them zero (by which Git says that there is none).
 #[derive(
@@ -35,6 +37,12 @@ impl CommitSha {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// For people: the first seven.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.first(COMMIT_DIGITS_SHOWN)
     }
 
     /// The first `digits` of them, at most all.

@@ -200,6 +200,10 @@ fn check_host(text: &str) -> Result<(), &'static str> {
     }) {
         return Err("a host is an SSH destination: letters, digits and . - _ @ : / [ ] %");
     }
+    // ssh would take `web1:2222` for a name.
+    if !text.contains("://") && text.matches(':').count() == 1 {
+        return Err("a port is written so: ssh://user@host:2222");
+    }
     Ok(())
 }
 
@@ -302,6 +306,12 @@ impl Timestamp {
     #[must_use]
     pub fn plus(self, span: Millis) -> Timestamp {
         Timestamp(self.0.saturating_add_unsigned(span.0))
+    }
+
+    /// So long before.
+    #[must_use]
+    pub fn minus(self, span: Millis) -> Timestamp {
+        Timestamp(self.0.saturating_sub_unsigned(span.0))
     }
 
     /// How long after `earlier` this is; zero when it is before.

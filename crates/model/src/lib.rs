@@ -6,6 +6,7 @@ mod audit_chain;
 mod behind;
 mod calendar;
 mod causes;
+mod changes;
 mod closely;
 mod dark;
 mod delivery;
@@ -24,6 +25,7 @@ mod hook;
 mod host_log;
 mod ids;
 mod lease;
+mod link;
 mod live_text;
 mod mask;
 mod notify;
@@ -36,6 +38,7 @@ mod presence;
 mod probe;
 mod project;
 mod promotable;
+mod prospect;
 mod provenance;
 mod query;
 mod refusal;
@@ -50,6 +53,7 @@ mod serve;
 mod setup;
 mod ship;
 mod shipped;
+mod soak;
 mod split;
 mod state;
 mod state_file;
@@ -70,11 +74,13 @@ pub use audit_chain::{AuditBreak, AuditChain, AuditFault, AuditHead, AuditLink, 
 pub use behind::{Behind, LeftOut};
 pub use calendar::{Cron, InvalidCron, Zone};
 pub use causes::causes;
+pub use changes::{COMMITS_TOLD_MAX, Changes, Commit, Commits};
 pub use closely::{HostClosely, Probed, ServiceClosely, SlotClosely};
 pub use dark::{dark_times, goes_dark};
 pub use delivery::{
     BuiltinRouter, CaddyRouter, CaddySwitch, ComposeLayout, ComposeRuntime, Delivery, Environment,
-    HoldBounds, ProcessRuntime, Router, Runtime, STOP_GRACE_DEFAULT, SlotDelivery, Strategy, Wave,
+    HoldBounds, NginxRouter, NginxSwitch, ProcessRuntime, Router, Runtime, STOP_GRACE_DEFAULT, SlotDelivery,
+    Strategy, Wave,
 };
 pub use deploy_answer::{DeployAnswer, DeployError, DeployRelease};
 pub use deploy_call::{CommitSha, DeployCall};
@@ -100,6 +106,7 @@ pub use lease::{
     BELIEVED_TTL_SECONDS_MAX, Begun, Holder, Identity, LeaseRecord, OWNER_CHARS_MAX, Place, PlanPlace,
     Progress, RECORD_BYTES_MAX, RunEnd, RunFileName, TOKEN_MAX, Unfinished,
 };
+pub use link::{LINK_BYTES_MAX, Link};
 pub use live_text::{deploy_again, live_text, not_running};
 pub use mask::Mask;
 pub use notify::{Email, MessageKind, Notify, NotifyAbout, NotifyTo, SmtpSecurity};
@@ -117,6 +124,7 @@ pub use presence::{Presence, SeenLive};
 pub use probe::Probe;
 pub use project::{Project, Secret, Service, Ssh, StatusRange, ValueSource, Verify};
 pub use promotable::{Freeze, Holds, Obstacle, Passed, Promotable};
+pub use prospect::{Prospect, ProspectLine, TagLine};
 pub use provenance::{Artifact, PROVENANCE_CHARS_MAX, Provenance};
 pub use query::without_query;
 pub use refusal::{Refusal, RefusalLine};
@@ -140,6 +148,7 @@ pub use setup::{
 };
 pub use ship::{Build, BuildTool, ImageTag, InvalidImageTag, Ship, TagVars, Test};
 pub use shipped::{Job, ShipEvent, ShipLine};
+pub use soak::{BadLook, Monitor, PrometheusMonitor, Soak, Watched, Within};
 pub use split::{InSlot, InvalidSplit, Split};
 pub use state::{InvalidState, PostgresUrl, StateLocation};
 pub use state_file::{NOTES_CHARS_MAX, StateFile, StateWord};

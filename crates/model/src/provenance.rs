@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Timestamp, quoted};
+use crate::{Digest, Failure, Timestamp, quoted};
 
 /// Longest author, subject and builder that are kept, in characters: they stand on hosts and in the journal.
 pub const PROVENANCE_CHARS_MAX: usize = 100;
@@ -48,11 +48,16 @@ impl Provenance {
     /// `Say hello (Kim)`; `None` where neither subject nor author is known.
     #[must_use]
     pub fn change(&self) -> Option<String> {
-        match (&self.subject, &self.author) {
-            (Some(subject), Some(author)) => Some(format!("{subject} ({author})")),
-            (Some(one), None) | (None, Some(one)) => Some(one.clone()),
-            (None, None) => None,
-        }
+        change(self.subject.as_ref(), self.author.as_ref())
+    }
+}
+
+/// See [`Provenance::change`].
+pub(crate) fn change(subject: Option<&String>, author: Option<&String>) -> Option<String> {
+    match (subject, author) {
+        (Some(subject), Some(author)) => Some(format!("{subject} ({author})")),
+        (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+        (None, None) => None,
     }
 }
 
@@ -79,6 +84,9 @@ pub struct Artifact {
     /// The rest that is known.
     #[serde(default)]
     pub provenance: Provenance,
+    /// What failed before it was ready and was allowed to: its test. Told with the run's end; without secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<Failure>,
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::quoted;
+use crate::{Link, quoted};
 
 /// Longest name and longest reason that are kept, in characters: they come with a request, and stand in journals.
 pub const REQUESTER_CHARS_MAX: usize = 200;
@@ -19,6 +19,9 @@ pub struct Requester {
     /// In their own words. `None`: they did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Where it is asked from: the page of a CI system's run. `None`: there is none, or it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
 }
 
 /// What asks, as it says of itself.
@@ -39,7 +42,7 @@ impl Requester {
     /// The name is [quoted]: on one line, with nothing in it that steers a terminal, and bounded.
     #[must_use]
     pub fn new(by: By, name: &str) -> Self {
-        Self { by, name: quoted(name, REQUESTER_CHARS_MAX), why: None }
+        Self { by, name: quoted(name, REQUESTER_CHARS_MAX), why: None, link: None }
     }
 
     /// A [`By::Person`] of this name; see [`Requester::new`].
@@ -55,10 +58,16 @@ impl Requester {
         self
     }
 
+    /// With the page where it is asked from, where there is one.
+    #[must_use]
+    pub fn linked(self, link: Option<Link>) -> Self {
+        Self { link, ..self }
+    }
+
     /// As it was handed in by somebody else, with [`Requester::new`]'s and [`Requester::why`]'s bounds.
     #[must_use]
     pub fn told(&self) -> Self {
-        let told = Self::new(self.by, &self.name);
+        let told = Self::new(self.by, &self.name).linked(self.link.clone());
         match &self.why {
             Some(why) => told.why(why),
             None => told,
@@ -68,7 +77,7 @@ impl Requester {
     /// The very person who types at `owner`, without a reason: nothing more is to be said of them.
     #[must_use]
     pub fn is_plainly(&self, owner: &str) -> bool {
-        self.by == By::Person && self.name == owner && self.why.is_none()
+        self.by == By::Person && self.name == owner && self.why.is_none() && self.link.is_none()
     }
 }
 
@@ -98,11 +107,16 @@ mod tests {
         assert_eq!(Requester::person("kim@desk").to_string(), "kim@desk");
         let ci = Requester::new(By::Ci, "acme/shop#17").why("the nightly\nbuild");
         assert_eq!(ci.to_string(), "ci acme/shop#17: the nightly\\nbuild");
-        let forged =
-            Requester { by: By::Agent, name: "x".repeat(10_000), why: Some("\u{1b}[2J`rm -rf /`".into()) };
+        let forged = Requester {
+            by: By::Agent,
+            name: "x".repeat(10_000),
+            why: Some("\u{1b}[2J`rm -rf /`".into()),
+            link: Link::new("https://ci.example/17").ok(),
+        };
         let told = forged.told();
         assert_eq!(told.name.chars().count(), REQUESTER_CHARS_MAX + 1, "with an ellipsis");
         assert_eq!(told.why.as_deref(), Some("\\x1b[2J'rm -rf /'"));
+        assert_eq!(told.link.unwrap().as_str(), "https://ci.example/17");
     }
 
     #[test]
@@ -111,5 +125,7 @@ mod tests {
         assert!(!Requester::person("lee@desk").is_plainly("kim@desk"));
         assert!(!Requester::person("kim@desk").why("a typo").is_plainly("kim@desk"));
         assert!(!Requester::new(By::Agent, "kim@desk").is_plainly("kim@desk"));
+        let linked = Requester::person("kim@desk").linked(Link::new("https://ci.example/17").ok());
+        assert!(!linked.is_plainly("kim@desk"));
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cron, EnvironmentName, Failure, Millis, Outcome, Rejected, Release, RunId, ServiceName, Tag, Timestamp,
-    Zone,
+    Cron, EnvironmentName, Failure, Millis, Outcome, Prospect, Rejected, Release, RunId, ServiceName, Tag,
+    Timestamp, Zone,
 };
 
 /// When a service is looked at, and which of its releases goes live in an environment.
@@ -42,6 +42,8 @@ impl Schedule {
 pub enum Pick {
     /// The tag with the highest version, by Semantic Versioning.
     LatestSemver,
+    /// What is live in the environment that promotions come from, once its gates are open.
+    Promoted,
 }
 
 impl Pick {
@@ -50,6 +52,7 @@ impl Pick {
     pub fn as_str(self) -> &'static str {
         match self {
             Pick::LatestSemver => "latest-semver",
+            Pick::Promoted => "promoted",
         }
     }
 }
@@ -123,6 +126,11 @@ pub enum ScheduledEnd {
     FailedBefore {
         /// When that was, and why.
         failed: FailedBefore,
+    },
+    /// Nothing could be promoted: a gate is shut, or nothing is live in the source.
+    NotPromoted {
+        /// What was seen.
+        prospect: Box<Prospect>,
     },
     /// An earlier run is stuck and waits for a person.
     Waits,
@@ -213,6 +221,11 @@ impl ScheduledEnd {
             | ScheduledEnd::Rejected { .. }
             | ScheduledEnd::FailedBefore { .. }
             | ScheduledEnd::Missed => ScheduledWord::Nothing,
+            ScheduledEnd::NotPromoted { prospect } => match prospect.exit() {
+                crate::Exit::NotYet => ScheduledWord::NotYet,
+                // Held for good by a rejection, as one of the newest release is.
+                _ => ScheduledWord::Nothing,
+            },
             ScheduledEnd::Waits => ScheduledWord::Stuck,
             ScheduledEnd::Ran { outcome, .. } => match outcome {
                 Outcome::Succeeded { .. } => ScheduledWord::Succeeded,

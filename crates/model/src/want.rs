@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, Digest, EnvironmentName, Gates, HostId, RunId, ServiceName, Tag};
+use crate::{Artifact, Digest, EnvironmentName, Failure, Gates, HostId, Release, RunId, ServiceName, Tag};
 
 /// Something that changes what is live: a deployment or a rollback of one service in one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,13 @@ pub enum Aim {
         /// What whoever has just built it says of it. `None`: the tag says all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         artifact: Option<Box<Artifact>>,
+    },
+    /// What is live in the environment that promotions come from: these very bytes (P5), once its gates are open.
+    Promote {
+        /// Where it is live.
+        from: EnvironmentName,
+        /// The bytes, under the tag that they have there.
+        release: Box<Release>,
     },
     /// A release's tag or digest (or its beginning, at least 7 hex digits) from the hosts' list; `None` is the previous.
     Rollback {
@@ -103,6 +110,14 @@ impl Want {
         Self { run: Some(run), ..self }
     }
 
+    /// That these bytes, which are live in `from`, are live in `to` as well.
+    #[must_use]
+    pub fn promote(from: EnvironmentName, to: EnvironmentName, release: Release) -> Self {
+        let service = release.service.clone();
+        let aim = Aim::Promote { from, release: Box::new(release) };
+        Self { service, environment: Some(to), skip: Vec::new(), exactly: None, run: None, aim }
+    }
+
     /// By this plan or not at all.
     #[must_use]
     pub fn exactly(self, plan: Digest) -> Self {
@@ -124,15 +139,37 @@ impl Aim {
     pub fn asked(&self) -> Option<String> {
         match self {
             Aim::Deploy { tag, .. } => Some(tag.to_string()),
+            Aim::Promote { release, .. } => Some(release.tag.to_string()),
             Aim::Rollback { release } => release.clone(),
         }
+    }
+
+    /// What whoever has just built the release says of it. `None`: the tag says all, or there is none.
+    #[must_use]
+    pub fn artifact(&self) -> Option<&Artifact> {
+        match self {
+            Aim::Deploy { artifact, .. } => artifact.as_deref(),
+            Aim::Promote { .. } | Aim::Rollback { .. } => None,
+        }
+    }
+
+    /// What failed before and was allowed to: see [`Artifact::allowed`].
+    #[must_use]
+    pub fn allowed(&self) -> &[Failure] {
+        self.artifact().map(|artifact| artifact.allowed.as_slice()).unwrap_or_default()
     }
 
     /// The command that asks for it, without these hosts.
     #[must_use]
     pub fn typed(&self, service: &ServiceName, environment: &EnvironmentName, without: &[HostId]) -> String {
-        let mut typed = format!("lockgate --env {environment} ");
+        let mut typed = match self {
+            Aim::Promote { .. } => "lockgate ".to_owned(),
+            Aim::Deploy { .. } | Aim::Rollback { .. } => format!("lockgate --env {environment} "),
+        };
         match self {
+            Aim::Promote { from, .. } => {
+                typed.push_str(&format!("promote {service} --from {from} --to {environment}"));
+            }
             Aim::Deploy { tag, gates, again, .. } => {
                 typed.push_str(&format!("deploy {service} {tag}"));
                 typed.push_str(if *gates == Gates::None { " --only-swap" } else { "" });

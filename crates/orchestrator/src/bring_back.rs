@@ -62,7 +62,7 @@ impl Session<'_> {
             return Ok(None);
         }
         let run = (self.tools.new_run)();
-        let outcome = self.run_plan(acquired.fence.clone(), run, &plan).await?;
+        let outcome = self.run_plan(acquired.fence.clone(), run, &plan, &[]).await?;
         Ok(Some((run, outcome, what)))
     }
 }

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use lockgate_engine::{Clock, EventSink, Interrupt, Journal};
 use lockgate_model::{
-    Abandoned, CheckWant, Environment, EnvironmentName, Event, Failure, GateAnswer, HistoryFilter, HostId,
-    HostLog, Identity, Leftover, LogsWant, Mask, Millis, Moment, PastRun, Planned, Project, Refusal,
-    Rejected, Report, Requester, Resume, Resumed, RunId, Service, ServiceClosely, ServiceName, ServiceStatus,
-    StepProgress, Told, Want,
+    Abandoned, Aim, CheckWant, Environment, EnvironmentName, Event, Failure, FailureKind, GateAnswer, Gates,
+    HistoryFilter, HostId, HostLog, Identity, Leftover, LogsWant, Mask, Millis, Moment, PastRun, Planned,
+    Project, Refusal, Rejected, Report, Requester, Resume, Resumed, RunId, Service, ServiceClosely,
+    ServiceName, ServiceStatus, StepProgress, Told, Want,
 };
 use tokio::sync::watch;
 
@@ -19,7 +19,7 @@ use crate::handle::{Handle, Seat, Stoppable, handle};
 use crate::service::Orchestrator;
 use crate::session::{Session, Tools};
 use crate::state_files::{Conclude, StateFiles};
-use crate::{Examined, Site, Teller, agreed, history, lookup, refused, waiting};
+use crate::{Examined, Site, Teller, Unbegun, agreed, history, lookup, refused, waiting};
 
 /// Longest wait until the hosts know that a run turns back, so that whoever comes next does not go on with it.
 const HEEDED_SECONDS_MAX: u64 = 2;
@@ -98,10 +98,13 @@ impl InProcess {
         self.parts.wiring.site(lookup::service(self.project(), service)?, environment)
     }
 
+    fn environment_of(&self, want: &Want) -> Result<&Environment, Refusal> {
+        lookup::deployable(self.project(), want.environment.as_ref().map(EnvironmentName::as_str))
+    }
+
     /// Where something is to be changed.
     fn site_of(&self, want: &Want) -> Result<Site, Refusal> {
-        let environment =
-            lookup::deployable(self.project(), want.environment.as_ref().map(EnvironmentName::as_str))?;
+        let environment = self.environment_of(want)?;
         let service = lookup::service(self.project(), want.service.as_str())?;
         let skipped = lookup::skipped(environment, want.skip.iter().map(HostId::as_str))?;
         Ok(self.parts.wiring.site(service, environment)?.without(&skipped))
@@ -132,14 +135,26 @@ impl InProcess {
         }
     }
 
+    /// Who asks, where that is not plainly the owner.
+    fn asking(&self, requester: &Requester) -> Option<Requester> {
+        (!requester.is_plainly(&self.parts.identity.owner)).then(|| requester.told())
+    }
+
     /// Tells people of what came to nothing before a session could begin, and writes it down.
     ///
     /// # Errors
     /// `Usage`.
-    pub async fn tell_unbegun(&self, want: &Want, failure: Failure) -> Result<(), Refusal> {
-        let (site, tools) = (self.site_of(want)?, self.looking());
+    pub async fn tell_unbegun(
+        &self,
+        want: &Want,
+        requester: &Requester,
+        unbegun: Unbegun,
+    ) -> Result<(), Refusal> {
+        let site = self.site_of(want)?;
+        let tools = self.tools(Arc::new(Deaf), Interrupt::default(), self.asking(requester));
         let session = Session::new(&site, &tools, (self.parts.new_run)());
-        tools.teller.unbegun(&session, &want.aim, failure.clone());
+        let failure = unbegun.failure.clone();
+        tools.teller.unbegun(&session, &want.aim, unbegun);
         if let Some(files) = &self.parts.state_files {
             let end: Result<Report, Refusal> = Err(Refusal::Failed { failure });
             session.note_end(files, want.aim.asked().as_deref(), &end).await;
@@ -163,13 +178,29 @@ impl InProcess {
             None => seat.sink(),
             Some(watcher) => Arc::new(Both(watcher.clone(), seat.sink())),
         };
-        let plainly = requester.is_plainly(&self.parts.identity.owner);
-        let requester = (!plainly).then(|| requester.told());
-        let tools = self.tools(sink, interrupt, requester);
+        let tools = self.tools(sink, interrupt, self.asking(requester));
         let note = self.parts.state_files.clone().map(|files| Note { files, asked });
         (self.parts.spawn)(drive(site, tools, id, note, seat, asked_to_leave, job).boxed());
         handle
     }
+}
+
+/// Where gates say what may come, nothing comes around them unless somebody says so.
+///
+/// # Errors
+/// `Usage`.
+fn demand_promotion(environment: &Environment, want: &Want) -> Result<(), Refusal> {
+    let Aim::Deploy { tag, gates: Gates::All, .. } = &want.aim else { return Ok(()) };
+    let (Some(from), [_, ..]) = (&environment.from, environment.soaks.as_slice()) else { return Ok(()) };
+    let (service, to) = (&want.service, &environment.name);
+    let message =
+        format!("what goes live in {to} has been live in {from} before, and its gates say for how long");
+    let failure = Failure::new(FailureKind::Refused, message)
+        .hint(format!("`lockgate promote {service} --to {to}` promotes what is live in {from}"))
+        .hint(format!(
+            "`lockgate --env {to} deploy {service} {tag} --only-swap` deploys it without any gate"
+        ));
+    Err(Refusal::Usage { failure })
 }
 
 /// What a session does.
@@ -324,6 +355,7 @@ fn resuming(
 #[async_trait]
 impl Orchestrator for InProcess {
     async fn start(&self, want: &Want, requester: &Requester) -> Result<Handle<Report>, Refusal> {
+        demand_promotion(self.environment_of(want)?, want)?;
         Ok(self.begin(self.site_of(want)?, want.aim.asked(), requester, running(want.clone())))
     }
 
@@ -336,6 +368,7 @@ impl Orchestrator for InProcess {
     }
 
     async fn plan(&self, want: &Want) -> Result<Planned, Refusal> {
+        demand_promotion(self.environment_of(want)?, want)?;
         let (site, tools) = (self.site_of(want)?, self.looking());
         let session = Session::new(&site, &tools, (self.parts.new_run)());
         let (plan, observed) = session.plan(&want.aim).await.map_err(|failure| told(&site, failure))?;

@@ -11,13 +11,19 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::changes::Looked;
+
 /// So many messages wait for one notifier. Beyond that the oldest start of a run is dropped; an end never is, and there is
 /// one for each run.
 pub(crate) const QUEUE_MESSAGES_MAX: usize = 256;
 
 /// All that one notifier is told of one run.
-#[derive(Debug, Default)]
-pub(crate) struct Story(Mutex<Told>);
+#[derive(Default)]
+pub(crate) struct Story {
+    told: Mutex<Told>,
+    /// What the run changes. `None`: nobody looks.
+    changes: Option<Looked>,
+}
 
 #[derive(Debug, Default)]
 struct Told {
@@ -29,8 +35,13 @@ struct Told {
 }
 
 impl Story {
+    /// Of a run that changes this.
+    pub(crate) fn of(changes: Option<Looked>) -> Self {
+        Self { told: Mutex::default(), changes }
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,7 +127,7 @@ impl Outbox {
     async fn tell_all(&self, given_up: u64) {
         while let Some(item) = self.next(given_up) {
             match item {
-                Item::Message(message, story) => self.tell(&message, &story).await,
+                Item::Message(message, story) => self.tell(*message, &story).await,
                 Item::Over(story) => self.warn(&story, None),
             }
         }
@@ -144,9 +155,12 @@ impl Outbox {
         item
     }
 
-    async fn tell(&self, message: &Message, story: &Story) {
+    async fn tell(&self, mut message: Message, story: &Story) {
+        if let Some(changes) = story.changes.clone() {
+            message.changes = changes.await;
+        }
         let earlier = story.told().posted.clone();
-        let sent = self.notifier.send(message, earlier.as_ref()).await;
+        let sent = self.notifier.send(&message, earlier.as_ref()).await;
         let mut told = story.told();
         match sent {
             Ok(posted) => told.posted = posted.or(earlier),

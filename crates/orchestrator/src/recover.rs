@@ -93,7 +93,7 @@ impl Session<'_> {
             return Ok(None);
         }
         let run = (self.tools.new_run)();
-        let outcome = self.run_plan(acquired.fence.clone(), run, &plan).await?;
+        let outcome = self.run_plan(acquired.fence.clone(), run, &plan, &[]).await?;
         Ok(Some((run, outcome)))
     }
 
@@ -139,7 +139,7 @@ impl Session<'_> {
             )
             .await?;
         let conductor = self.site.conductor();
-        let telling = self.tools.teller.adopting(self.tools, unfinished.run, &unfinished.plan);
+        let telling = self.tools.teller.adopting(self, unfinished.run, &unfinished.plan);
         let engine = self.engine(&conductor, acquired.fence.clone());
         let ended = engine.adopt(&events, &unfinished, &left, &missing).await.map_err(Trouble::from);
         // A run that could not be taken over is as unfinished as it was, of which people were told.

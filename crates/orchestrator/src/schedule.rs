@@ -13,14 +13,15 @@ use async_trait::async_trait;
 use lockgate_engine::Clock;
 use lockgate_model::{
     Aim, By, EnvironmentName, Exit, Failure, FailureKind, Gates, Handled, HostId, Leftover, Mask, Outcome,
-    Place, Refusal, Release, Remembered, Report, Repository, Requester, Resume, Resumed, Schedule,
-    ScheduleLine, ScheduledEnd, ScheduledWord, Service, ServiceName, StatusWord, TOLD_CHARS_MAX, Tag,
-    Timestamp, Want, Zone,
+    Pick, Place, Promotable, Refusal, Release, Remembered, Report, Repository, Requester, Resume, Resumed,
+    Schedule, ScheduleLine, ScheduledEnd, ScheduledWord, Service, ServiceName, StatusWord, TOLD_CHARS_MAX,
+    Tag, Timestamp, Want, Zone,
 };
 use lockgate_plan::schedule::{self, Due, Judged, Versioned};
 use lockgate_ports::{Host, Registry};
 
 use crate::handle::Handle;
+use crate::promotion::{Promoter, promotions};
 use crate::{InProcess, Orchestrator};
 
 /// Only Lockgate's user reads what failed and why.
@@ -44,6 +45,8 @@ pub struct Scheduler {
     pub owner: String,
     /// What registries say may hold a secret.
     pub mask: Mask,
+    /// Says what may be promoted.
+    pub promoter: Promoter,
 }
 
 /// Which schedule.
@@ -154,6 +157,9 @@ impl Scheduler {
         if let Some(end) = self.bring_to_end(face, turn).await {
             return (end, None);
         }
+        if turn.schedule.deploy == Pick::Promoted {
+            return self.promote(face, turn, before).await;
+        }
         let newest = match unless_asked(face, self.newest(turn)).await {
             Ok(Ok(newest)) => newest,
             Ok(Err(tags)) => return (ScheduledEnd::NoVersion { tags }, None),
@@ -173,6 +179,42 @@ impl Scheduler {
             Judged::Rejected(rejected) => ScheduledEnd::Rejected { rejected },
             Judged::FailedBefore(failed) => ScheduledEnd::FailedBefore { failed },
             Judged::Deploy => return self.run(face, &want, tag).await,
+        };
+        (end, None)
+    }
+
+    /// What is live in the source, once its gates are open.
+    async fn promote(
+        &self,
+        face: &mut dyn Face,
+        turn: &Turn<'_>,
+        before: &Remembered,
+    ) -> (ScheduledEnd, Option<Report>) {
+        let looked = async {
+            let refused = |refusal: Refusal| failure_of(&refusal);
+            let project = self.orchestrator.project();
+            let steps = promotions(project, turn.service, None, Some(turn.environment)).map_err(refused)?;
+            let looked = self.promoter.look(&steps[0], false).await.map_err(refused)?;
+            self.promoter.keep(&looked.verdicts).await.map_err(refused)?;
+            Ok(looked)
+        };
+        let looked = match unless_asked(face, looked).await {
+            Ok(looked) => looked,
+            // Somebody is at work in the source, or it is not well: the next tick asks again, and nobody is called.
+            Err(failure) if failure.kind == FailureKind::GateNotYet => {
+                return (ScheduledEnd::Failed { tag: None, how: ScheduledWord::NotYet, failure }, None);
+            }
+            Err(failure) => return (self.unbegun(turn, None, failure).await, None),
+        };
+        let end = match (Promoter::want(&looked), looked.prospect.promotable.clone()) {
+            (Some(want), Promotable::Ready { release, .. }) => {
+                match before.failed.as_ref().filter(|failed| failed.release.same_bytes(&release)) {
+                    Some(failed) => ScheduledEnd::FailedBefore { failed: failed.clone() },
+                    None => return self.run(face, &want, release.tag).await,
+                }
+            }
+            (_, Promotable::Same { release }) => ScheduledEnd::Live { release },
+            _ => ScheduledEnd::NotPromoted { prospect: Box::new(looked.prospect) },
         };
         (end, None)
     }
@@ -238,7 +280,10 @@ impl Scheduler {
         // Where it is not known which, what the schedule asks for stands for it.
         let asked = tag.clone().or_else(|| Tag::new(turn.schedule.deploy.as_str()).ok());
         if let Some(asked) = asked.filter(|_| failure.kind != FailureKind::Cancelled)
-            && let Err(refusal) = self.orchestrator.tell_unbegun(&wanted(turn, asked), failure.clone()).await
+            && let Err(refusal) = self
+                .orchestrator
+                .tell_unbegun(&wanted(turn, asked), &self.requester(), failure.clone().into())
+                .await
         {
             tracing::warn!(failure = %failure_of(&refusal), "nobody could be told");
         }
@@ -360,6 +405,7 @@ fn after(before: Remembered, handled: &Handled) -> Remembered {
         | ScheduledEnd::Older { .. }
         | ScheduledEnd::Rejected { .. }
         | ScheduledEnd::FailedBefore { .. }
+        | ScheduledEnd::NotPromoted { .. }
         | ScheduledEnd::Waits
         | ScheduledEnd::Missed
         | ScheduledEnd::Failed { .. } => before.failed,

@@ -10,8 +10,8 @@ use lockgate_engine::{
     Leases, RunError,
 };
 use lockgate_model::{
-    Action, Aim, Digest, Event, EventKind, Failure, FailureKind, Holder, HostId, Identity, Intent, Millis,
-    Observed, Outcome, Plan, Rejected, Release, Report, Requester, RunEnd, RunId, Want, dark_times,
+    Action, Aim, Digest, Event, EventKind, Failure, FailureKind, Gates, Holder, HostId, Identity, Intent,
+    Millis, Observed, Outcome, Plan, Rejected, Release, Report, Requester, RunEnd, RunId, Want, dark_times,
     goes_dark,
 };
 use lockgate_perform::{Conductor, Depth, HostLease, observe, own_environment};
@@ -217,6 +217,7 @@ impl<'a> Session<'a> {
             Aim::Deploy { tag, artifact: Some(artifact), .. } => {
                 self.site.resolve_artifact(tag, artifact).await.map(Some)
             }
+            Aim::Promote { release, .. } => self.site.resolve_bytes(release).await.map(Some),
             Aim::Rollback { .. } => Ok(None),
         }
     }
@@ -235,10 +236,13 @@ impl<'a> Session<'a> {
             (Aim::Deploy { gates, again, .. }, Some(release)) => {
                 Intent::Deploy { release, gates: *gates, again: *again }
             }
+            (Aim::Promote { .. }, Some(release)) => {
+                Intent::Deploy { release, gates: Gates::All, again: false }
+            }
             (Aim::Rollback { release: Some(named) }, _) => {
                 Intent::Rollback { release: Some(lockgate_plan::named_release(&observed, named)?) }
             }
-            (Aim::Rollback { release: None } | Aim::Deploy { .. }, _) => {
+            (Aim::Rollback { release: None } | Aim::Deploy { .. } | Aim::Promote { .. }, _) => {
                 let live = gone_back.then(|| lockgate_plan::live_release(&observed)).flatten();
                 Intent::Rollback { release: live }
             }
@@ -257,7 +261,7 @@ impl<'a> Session<'a> {
             Ok(ready) => ready,
             Err(trouble) => {
                 if let Some(failure) = trouble.news() {
-                    self.tools.teller.unbegun(self, &want.aim, failure);
+                    self.tools.teller.unbegun(self, &want.aim, failure.into());
                 }
                 return Err(trouble);
             }
@@ -275,7 +279,7 @@ impl<'a> Session<'a> {
             return Ok(Report { run: None, plan, outcome, dark, recovered, rejected });
         };
         let run = want.run.unwrap_or_else(|| (self.tools.new_run)());
-        let outcome = self.run_plan(fence, run, &plan).await?;
+        let outcome = self.run_plan(fence, run, &plan, want.aim.allowed()).await?;
         let dark = self.dark_times(run, &plan).await?;
         Ok(Report { run: Some(run), plan, outcome, dark, recovered, rejected })
     }
@@ -427,14 +431,16 @@ impl<'a> Session<'a> {
         futures_util::future::try_join_all(revivals).await.map(|_| ())
     }
 
+    /// `allowed` is what has failed before and was allowed to.
     pub(crate) async fn run_plan(
         &self,
         fence: Arc<Fence>,
         run: RunId,
         plan: &Plan,
+        allowed: &[Failure],
     ) -> Result<Outcome, Trouble> {
         let conductor = self.site.conductor();
-        let telling = self.tools.teller.starting(self.tools, run, plan);
+        let telling = self.tools.teller.starting(self, run, plan, allowed);
         let ended =
             self.engine(&conductor, fence.clone()).run(run, plan.clone()).await.map_err(Trouble::from);
         self.tell_end(telling, &fence, &ended).await;
@@ -508,7 +514,7 @@ pub(crate) fn cut_off_rollback(acquired: &Acquired) -> Option<Plan> {
 /// Where a run that was cut off is brought for somebody who wants this.
 pub(crate) fn towards(want: &Aim, cut_off_rollback: Option<&Plan>) -> Towards {
     match want {
-        Aim::Deploy { .. } => Towards::End,
+        Aim::Deploy { .. } | Aim::Promote { .. } => Towards::End,
         // What was typed again after it had been cut off.
         Aim::Rollback { release } if cut_off_rollback.is_some_and(|plan| is_of(plan, release)) => {
             Towards::End

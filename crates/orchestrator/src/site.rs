@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockgate_model::{
-    Artifact, Environment, Failure, FailureKind, HostId, Intent, Mask, Observed, Plan, Probe, Project,
-    Release, Secret, Service, Tag,
+    Artifact, Digest, Environment, Failure, FailureKind, HostId, Intent, Link, Mask, Observed, Plan, Probe,
+    Project, Release, Secret, Service, Tag,
 };
 use lockgate_perform::{Conductor, Subject, masked};
 use lockgate_ports::{Gates, HostPorts};
@@ -68,6 +68,14 @@ impl Site {
         Ok(Plan { without, ..plan })
     }
 
+    /// Where users reach the service here, to be told. `None` where the configuration does not say, or says something that people
+    /// cannot be told, such as a URL with a password in it.
+    pub(crate) fn link(&self) -> Option<Link> {
+        let url = self.service.urls.get(&self.environment.name).or(self.environment.url.as_ref())?;
+        let shown = Mask::of(&self.secrets).hide(url.clone());
+        Link::new(shown).ok()
+    }
+
     /// Hides what the service's app may say: the values of its `env`, and all that is masked everywhere.
     pub(crate) fn mask(&self) -> Mask {
         Mask::of(self.service.env.values().chain(&self.secrets))
@@ -97,8 +105,7 @@ impl Site {
     /// As [`Site::resolve`], and `Conflict` when other bytes were found than were built.
     pub async fn resolve_artifact(&self, tag: &Tag, artifact: &Artifact) -> Result<Release, Failure> {
         let named = match &artifact.digest {
-            Some(digest) => Tag::new(digest.as_str().trim_start_matches("sha256:"))
-                .map_err(|invalid| Failure::new(FailureKind::Other, format!("{digest}: {invalid}")))?,
+            Some(digest) => by_digest(digest)?,
             None => tag.clone(),
         };
         let found = self.resolve(&named).await?;
@@ -110,6 +117,28 @@ impl Site {
         let provenance = Some(Box::new(artifact.provenance.clone().told()));
         let commit = found.commit.or_else(|| artifact.commit.clone());
         Ok(Release { tag: tag.clone(), commit, provenance, ..found })
+    }
+
+    /// These very bytes, under the tag that they have (P5): an image is found by its digest, whatever its tag leads to by now, and
+    /// a program by its tag.
+    ///
+    /// # Errors
+    /// As [`Site::resolve`], and `Conflict` when other bytes were found.
+    pub async fn resolve_bytes(&self, wanted: &Release) -> Result<Release, Failure> {
+        let named = match wanted.image {
+            Some(_) => by_digest(&wanted.digest)?,
+            None => wanted.tag.clone(),
+        };
+        let found = self.resolve(&named).await?;
+        if !found.same_bytes(wanted) {
+            let message = format!("{wanted} was wanted, and {} was found", found.digest.short());
+            return Err(Failure::new(FailureKind::Conflict, message).hint(
+                "what runs as a process is the same only where program and arguments are: images travel better",
+            ));
+        }
+        let commit = wanted.commit.clone().or(found.commit);
+        let provenance = wanted.provenance.clone().map(|known| Box::new(known.told()));
+        Ok(Release { tag: wanted.tag.clone(), commit, provenance, ..found })
     }
 
     /// Turns a tag into a release, once, on the first host; every host then gets the digest (P5).
@@ -125,4 +154,10 @@ impl Site {
         })?;
         first.runtime.resolve(tag).await.map_err(|error| Failure::from(error).at(&first.id))
     }
+}
+
+/// A digest's digits as a runtime takes them in the place of a tag.
+fn by_digest(digest: &Digest) -> Result<Tag, Failure> {
+    Tag::new(digest.as_str().trim_start_matches("sha256:"))
+        .map_err(|invalid| Failure::new(FailureKind::Other, format!("{digest}: {invalid}")))
 }

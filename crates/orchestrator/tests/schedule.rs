@@ -14,7 +14,7 @@ use lockgate_model::{
     Wave, Zone,
 };
 use lockgate_orchestrator::{
-    Face, Handle, InProcess, Parts, Scheduler, Site, StateFiles, Teller, Turn, Turned, Wiring,
+    Face, Handle, InProcess, Parts, Promoter, Scheduler, Site, StateFiles, Teller, Turn, Turned, Wiring,
 };
 use lockgate_plan::schedule::Due;
 use lockgate_ports::fake::{
@@ -22,7 +22,7 @@ use lockgate_ports::fake::{
     Machine, NoFaults, SharedMachine, What, shared,
 };
 use lockgate_ports::registry::MEDIA_TYPES;
-use lockgate_ports::{GateSubject, Gates, Host, Manifest, PortError, Registry};
+use lockgate_ports::{GateSubject, Gates, Host, Manifest, Monitors, PortError, Registry};
 
 /// 2026-03-26T00:00:00Z, three days before the clocks change in Berlin.
 const DAY_ONE: i64 = 1_774_483_200_000;
@@ -175,6 +175,7 @@ fn environment(host: &HostId) -> Environment {
         before: Vec::new(),
         after: Vec::new(),
         schedules: BTreeMap::new(),
+        soaks: Vec::new(),
         delivery: Delivery::Slots(Box::new(SlotDelivery {
             hosts: vec![host.clone()],
             strategy: Strategy::BlueGreen,
@@ -258,6 +259,14 @@ impl Scene {
         });
         let registry = FakeRegistry::new(faults.clone());
         let scheduler = Scheduler {
+            promoter: Promoter {
+                orchestrator: orchestrator.clone(),
+                store: None,
+                monitors: Monitors::new(|soak| panic!("nobody watches {}", soak.name)),
+                registry: Arc::new(registry.clone()),
+                clock: clock.clone(),
+                owner: "cron@desk".into(),
+            },
             orchestrator,
             clock: clock.clone(),
             owner: "cron@desk".into(),

@@ -193,7 +193,9 @@ async fn fit(ports: &HostPorts, slot: Slot, release: &Release) -> Result<Option<
             };
         }
     }
-    let names: BTreeSet<&String> = today.keys().chain(variables.keys()).collect();
+    let unknown = ports.runtime.unknown_variables();
+    let names = today.keys().chain(variables.keys()).filter(|name| !unknown.contains(name));
+    let names: BTreeSet<&String> = names.collect();
     let differs = names.into_iter().filter(|name| today.get(*name) != variables.get(*name)).cloned();
     let own = OwnEnvironment { since: Some(one.since), differs: differs.collect() };
     Ok(Some(Fitted { variables, own }))

@@ -341,6 +341,15 @@ fn passed(slot: Slot, health: &Health, answer: &str, after: Duration) -> Evidenc
 }
 
 /// The end of the slot's log, for a failure that is told without it where it cannot be read.
+/// Where there is more of the slot's log once the run is over. Nothing for the only slot, in which the release before runs again
+/// by then.
+pub(crate) fn more_logs(service: &ServiceName, slot: Slot) -> String {
+    match slot {
+        Slot::Blue | Slot::Green => format!("`lockgate logs {service} --slot {slot}` shows more; "),
+        Slot::Main => String::new(),
+    }
+}
+
 pub(crate) async fn last_lines(ports: &HostPorts, slot: Slot) -> Vec<String> {
     let lines = ports.runtime.logs(slot, LOG_LINES).await;
     lines.unwrap_or_else(|error: PortError| vec![format!("(its log cannot be read: {error})")])
@@ -366,8 +375,8 @@ pub(crate) async fn unhealthy(
         message.push_str(&finding);
     }
     let logs = said.into_iter().chain(last_lines(ports, slot).await).collect();
-    Failure::new(FailureKind::Unhealthy, message).slot(slot).logs(logs).hint(format!(
-        "`lockgate logs {} --slot {slot}` shows more; `health` in lockgate.yaml sets path and timeout",
-        service
-    ))
+    Failure::new(FailureKind::Unhealthy, message)
+        .slot(slot)
+        .logs(logs)
+        .hint(format!("{}`health` in lockgate.yaml sets path and timeout", more_logs(service, slot)))
 }

@@ -72,6 +72,10 @@ impl Runtime for Masked {
         self.runtime.todays_environment(slot, release).await.map_err(|error| self.error(error))
     }
 
+    fn unknown_variables(&self) -> Vec<String> {
+        self.runtime.unknown_variables()
+    }
+
     async fn start_with(
         &self,
         slot: Slot,

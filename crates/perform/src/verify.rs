@@ -222,8 +222,8 @@ impl Asked<'_> {
         let log = health::last_lines(ports, *slot).await;
         let logs = as_logs(miss.said.clone()).chain(log).collect();
         Failure::new(FailureKind::Unhealthy, message).slot(*slot).logs(logs).hint(format!(
-            "`lockgate logs {} --slot {slot}` shows more; `verify` in lockgate.yaml says what is asked, or else `health`",
-            release.service
+            "{}`verify` in lockgate.yaml says what is asked, or else `health`",
+            health::more_logs(&release.service, *slot)
         ))
     }
 

@@ -162,6 +162,7 @@ mod tests {
             before: Vec::new(),
             after,
             schedules: BTreeMap::new(),
+            soaks: Vec::new(),
             delivery: match hosts {
                 [] => Delivery::CheckOnly,
                 hosts => Delivery::Slots(Box::new(slots(hosts))),

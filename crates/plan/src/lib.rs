@@ -11,6 +11,7 @@ mod recipe;
 mod recreate;
 mod rollback;
 pub mod schedule;
+mod soak;
 mod waves;
 
 use lockgate_model::{
@@ -24,6 +25,7 @@ pub use matching::{Found, Here, Matched, match_run};
 pub use promotable::{Policy, WantedGate, promotable};
 pub use recipe::live_release;
 pub use rollback::{is_named, named_release, previous_release};
+pub use soak::{Soaked, Window, soaked};
 
 /// The steps that take `observed` to what `intent` wants. Empty when that is what is.
 ///
@@ -174,6 +176,7 @@ fn router_down(router: &Router, reason: &str) -> Failure {
         Router::Builtin(_) => "`lockgate resume` starts the proxy again, and so does `lockgate deploy`",
         Router::None => "`lockgate doctor` says what is missing",
         Router::Caddy(_) => "start Caddy on that host; `lockgate doctor` says what is missing",
+        Router::Nginx(_) => "start nginx on that host; `lockgate doctor` says what is missing",
     };
     Failure::new(FailureKind::Unreachable, format!("the router cannot be asked: {reason}")).hint(hint)
 }

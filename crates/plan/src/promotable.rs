@@ -248,5 +248,6 @@ fn shut(verdict: &Verdict) -> Obstacle {
         Judgement::NotYet => Holds::NotYet { gate, at, by, because },
         Judgement::Pass => Holds::Unfounded { gate, at, by },
     };
-    Obstacle { what, until: None }
+    // A failure that says itself until when it holds: a soak's, which looks back only so far.
+    Obstacle { what, until: verdict.holds_until }
 }

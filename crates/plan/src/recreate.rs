@@ -151,7 +151,7 @@ impl Wanted<'_> {
         let can_hold = match &self.slots.router {
             Router::Builtin(_) => true,
             // Refused by the configuration.
-            Router::Caddy(_) => false,
+            Router::Caddy(_) | Router::Nginx(_) => false,
             Router::None => false,
         };
         can_hold && host.seen.router.target.is_some() && host.seen.router.direct.is_none()

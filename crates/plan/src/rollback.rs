@@ -117,10 +117,16 @@ pub(crate) fn demand_own_image(
     )))
 }
 
-/// By its tag, or by the beginning of its digest.
+/// By its tag, or by the beginning of its digest or of its commit, which is what a tag often is.
 #[must_use]
 pub fn is_named(named: &str, release: &Release) -> bool {
-    release.tag.as_str() == named || names_digest(named, release)
+    release.tag.as_str() == named || names_digest(named, release) || names_commit(named, release)
+}
+
+/// As git and `ship` shorten it.
+fn names_commit(named: &str, release: &Release) -> bool {
+    let is_short = named.len() >= DIGEST_DIGITS_MIN && named.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_short && release.commit.as_deref().is_some_and(|commit| commit.starts_with(named))
 }
 
 /// `sha256:1f3a…` or its hex digits alone.

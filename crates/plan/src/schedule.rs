@@ -48,6 +48,8 @@ pub fn newest(schedule: &Schedule, tags: &[Tag]) -> Option<Versioned> {
             let versions = tags.iter().filter_map(version_of);
             versions.filter(|one| schedule.pre_releases || one.version.pre.is_empty()).max()
         }
+        // It has no tags to choose from.
+        Pick::Promoted => None,
     }
 }
 

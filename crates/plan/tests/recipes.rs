@@ -64,6 +64,7 @@ fn environment(strategy: Strategy, router: Router, names: &[&str]) -> Environmen
         before: Vec::new(),
         after: Vec::new(),
         schedules: BTreeMap::new(),
+        soaks: Vec::new(),
         delivery: Delivery::Slots(Box::new(SlotDelivery {
             hosts: hosts(names),
             strategy,

@@ -1,7 +1,7 @@
 //! The clone that is shipped from.
 
 use async_trait::async_trait;
-use lockgate_model::{CommitSha, Timestamp};
+use lockgate_model::{CommitSha, Commits, Timestamp};
 
 use crate::PortError;
 
@@ -47,6 +47,22 @@ pub enum Changed {
     Missing(CommitSha),
 }
 
+/// The commits between two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Between {
+    /// Of the second and not of the first, and the other way round; both empty for one commit.
+    Commits {
+        /// Commits that the second has and the first has not.
+        brought: Commits,
+        /// Commits that the first has and the second has not.
+        taken_back: Commits,
+    },
+    /// They have no commit in common, as far as the clone goes.
+    Unrelated,
+    /// The clone does not have this commit, as a shallow one has not. Where it has neither, the second.
+    Missing(CommitSha),
+}
+
 /// A clone. It is only looked at, and nothing is fetched.
 #[async_trait]
 pub trait Git: Send + Sync {
@@ -62,4 +78,10 @@ pub trait Git: Send + Sync {
     /// # Errors
     /// As [`Git::head`].
     async fn changed(&self, from: &CommitSha, to: &CommitSha) -> Result<Changed, PortError>;
+
+    /// Which commits lie between two, each once, merges among them.
+    ///
+    /// # Errors
+    /// As [`Git::head`].
+    async fn between(&self, from: &CommitSha, to: &CommitSha) -> Result<Between, PortError>;
 }

@@ -13,6 +13,7 @@ mod host;
 pub mod http;
 mod lines;
 mod lock;
+mod monitor;
 mod notify;
 mod occupant;
 mod one_off;
@@ -23,6 +24,7 @@ mod runtime;
 mod store;
 mod tail;
 mod upload;
+mod values;
 
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ pub use builder::{Builder, Building};
 pub use check::{Check, CheckState};
 pub use error::{CAUSES, Effect, PortError};
 pub use gate::{CommandRunner, Gate, GateAnswer, GateSubject, Gates, OnHeadway, Prober};
-pub use git::{Changed, GIT_TAGS_MAX, Git, Head, UNCLEAN_MAX};
+pub use git::{Between, Changed, GIT_TAGS_MAX, Git, Head, UNCLEAN_MAX};
 pub use host::{
     Command, Endpoint, FILE_BYTES_MAX, Host, HostFile, HostStream, NAMES_MAX, Output, STATE_FREE_MIB_MIN,
     Swapped, TEMPORARY_SECONDS_MAX, listens, readable,
@@ -38,10 +40,11 @@ pub use host::{
 pub use http::{Answer, Request};
 pub use lines::{Ended, LINE_BYTES_MAX, LINES_KEPT_MAX, Line, LineSink, Lines, Pipe};
 pub use lock::LockHolder;
+pub use monitor::{Monitor, Monitors, WatchedPlace};
 pub use notify::{Message, MessageKind, Notifier, Posted};
 pub use occupant::{Occupant, Occupants};
 pub use one_off::{OneOff, OneOffId, OneOffState, OneOffs};
-pub use registry::{Manifest, Registry, Resolved};
+pub use registry::{Made, Manifest, Registry, Resolved};
 pub use replica::{Owner, Replica, all_dials};
 pub use router::{
     InFlight, NoRouter, Route, RouteVersion, Router, RouterAnswer, Tried, Upstream, only_upstream,
@@ -52,6 +55,7 @@ pub use runtime::{
 pub use store::{Answering, AuditFilter, Batch, Kept, LookFilter, RECORDS_MAX, RecordFilter, Store};
 pub use tail::Tail;
 pub use upload::{PIECE_BYTES, Pieces, UPLOAD_BYTES_MAX, Upload, Uploaded};
+pub use values::demand_values;
 
 use lockgate_model::HostId;
 

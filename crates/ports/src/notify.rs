@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 pub use lockgate_model::MessageKind;
-use lockgate_model::{EnvironmentName, Failure, HostId, ProjectName, Release, RunId, ServiceName, Timestamp};
+use lockgate_model::{
+    Changes, Commit, EnvironmentName, Failure, HostId, Job, Link, Millis, ProjectName, Release, Requester,
+    RunId, ServiceName, Timestamp,
+};
 use serde::Serialize;
 
 use crate::{Check, PortError};
@@ -49,11 +52,32 @@ pub struct Message {
     pub at: Timestamp,
     /// `user@machine` that runs it.
     pub owner: String,
+    /// Who asked for it, with the page of the CI system's run where there is one; absent where that is plainly `owner`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requester: Option<Requester>,
+    /// From the run's start to its end; absent before that, and where another process has started it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took: Option<Millis>,
+    /// Where users reach the service in the environment; absent where the configuration does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<Link>,
+    /// The commit that was to be shipped, in place of `release`; absent where that is not known either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
+    /// What lies between what was live and the release; absent where there is nothing to compare with, as without a clone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
     /// Those that the run concerns, in the configuration's order.
     pub hosts: Vec<HostId>,
+    /// The job before the deployment that failed; absent where there was none, or none failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
     /// Why it did not succeed; absent where it did, and at the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// What went wrong beside it, at the end: a test that may fail, tidying up that was not done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Failure>,
     /// What to type, for `Critical` and `Unknown`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,

@@ -2,10 +2,12 @@
 
 mod document;
 
-use async_trait::async_trait;
-use lockgate_model::{Digest, Platform, Reference, RegistryHost, Repository, Tag};
+use std::collections::BTreeMap;
 
-pub use document::{Content, read};
+use async_trait::async_trait;
+use lockgate_model::{Digest, Platform, Reference, RegistryHost, Repository, Tag, Timestamp};
+
+pub use document::{Content, first_image, made_of_config, read};
 
 use crate::{Check, PortError};
 
@@ -83,6 +85,15 @@ pub struct Resolved {
     pub platforms: Vec<Platform>,
 }
 
+/// How an image was made, as it says itself: whoever built it wrote this.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Made {
+    /// When, by the builder's clock. `None`: it does not say.
+    pub at: Option<Timestamp>,
+    /// Its labels, by name.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// Image registries that speak the OCI distribution specification; which one is asked is in the repository's name.
 ///
 /// What a registry answers is input: tags, digests and media types are checked, bytes are compared with their digest.
@@ -98,6 +109,12 @@ pub trait Registry: Send + Sync {
     /// # Errors
     /// `NotFound`: no such tag or digest, or no such repository; and those of every call.
     async fn resolve(&self, repository: &Repository, reference: &Reference) -> Result<Resolved, PortError>;
+
+    /// How the image was made; of one for several platforms, as the first of them says. [`Made::default`] for what is no image.
+    ///
+    /// # Errors
+    /// `NotFound`: no such tag or digest, or no such repository; and those of every call.
+    async fn made(&self, repository: &Repository, reference: &Reference) -> Result<Made, PortError>;
 
     /// All tags of the repository, each once, in the registry's order, which means nothing.
     ///

@@ -149,6 +149,12 @@ pub trait Runtime: Send + Sync {
         Ok(Variables::new())
     }
 
+    /// Names of variables that a start gives, and whose value of today could not be had here: [`Runtime::todays_environment`]
+    /// lacks them.
+    fn unknown_variables(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// As [`Runtime::start`], with these environment variables in the place of today's, as far as a start chooses them.
     ///
     /// # Errors

@@ -97,6 +97,12 @@ impl DotEnv {
         Digest::of(self.text.reveal().as_bytes())
     }
 
+    /// It has no variable: nothing but the line that says whose it is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// The names in it, for people.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -174,6 +180,9 @@ mod tests {
         assert_eq!(lines[1..], ["A='hunter2 x'", "B=2"]);
         assert_eq!(file.summary(), "A, B");
         assert!(!format!("{file:?}").contains("hunter2"));
+        let empty = DotEnv::new(&project, &environment, []).unwrap();
+        assert!(empty.is_empty() && !file.is_empty());
+        assert_eq!((empty.marker(), empty.reveal().lines().count()), (file.marker(), 1));
         let bad = [("TOKEN", Secret::new("hunter2 ${X}"))];
         let values = bad.iter().map(|(name, value)| (*name, value));
         let refused = DotEnv::new(&project, &environment, values).unwrap_err();

@@ -118,8 +118,36 @@ pub(crate) fn file(wanted: &WantedFile, seen: &Seen, rivals: &[&str], me: Me) ->
     }
 }
 
-/// Lockgate owns the file that it wrote: no other is replaced unless somebody says so.
-pub(crate) fn variables(wanted: &WantedVariables, seen: &Seen, me: Me) -> SetupItem {
+/// Lockgate owns the file that it wrote: no other is replaced unless somebody says so. `None` where there is nothing to say:
+/// nobody wants a variable, and no file has one that Lockgate wrote.
+pub(crate) fn variables(wanted: &WantedVariables, seen: &Seen, me: Me) -> Option<SetupItem> {
+    match wanted.content.is_empty() && !wanted.is_partial {
+        true => stale(wanted, seen, me),
+        false => Some(written(wanted, seen, me)),
+    }
+}
+
+/// Emptied, not removed: a Compose file may name it still (`env_file: .env`), and what is live must be startable again.
+fn stale(wanted: &WantedVariables, seen: &Seen, me: Me) -> Option<SetupItem> {
+    let Seen::File { is_ours: true, uid, sum, .. } = seen else { return None };
+    let digest = wanted.content.digest();
+    if sum.as_ref().is_some_and(|sum| digest.as_str() == format!("sha256:{sum}")) {
+        return None;
+    }
+    let new = item(SetupKind::Variables, &wanted.path, SetupState::Make);
+    Some(match *uid == me.uid {
+        true => noted(new, "`env` of lockgate.yaml is empty now: what Lockgate wrote into it is taken out"),
+        false => refused(
+            new,
+            format!(
+                "it has values that Lockgate wrote, `env` is empty now, and it belongs to the user with the number {uid}"
+            ),
+            format!("remove it on the host: `rm {}`", wanted.path),
+        ),
+    })
+}
+
+fn written(wanted: &WantedVariables, seen: &Seen, me: Me) -> SetupItem {
     let path = &wanted.path;
     let new = |state| item(SetupKind::Variables, path, state);
     let look = || format!("see what it is, on the host: `ls -ld {path}`");
@@ -152,7 +180,7 @@ pub(crate) fn variables(wanted: &WantedVariables, seen: &Seen, me: Me) -> SetupI
         Seen::File { mode, sum, .. } => {
             let digest = wanted.content.digest();
             let same = sum.as_ref().is_some_and(|sum| digest.as_str() == format!("sha256:{sum}"));
-            match (same, *mode == VARIABLES_MODE) {
+            match (same || wanted.is_partial, *mode == VARIABLES_MODE) {
                 (true, true) => new(SetupState::There),
                 (true, false) => noted(new(SetupState::Make), format!("its mode is {mode:04o}")),
                 (false, _) => {

@@ -7,7 +7,7 @@ use crate::docker;
 use crate::judge;
 use crate::login;
 use crate::program;
-use crate::seen::{self, Looked, Seen};
+use crate::seen::{self, Looked, Seen, SeenKind};
 use crate::wanted::Wanted;
 
 /// Bound for one look. Hashing what was uploaded takes the longest.
@@ -24,6 +24,8 @@ const OS_RELEASE: &str = "/etc/os-release";
 pub struct HostPlan {
     /// In the order of [`Wanted`]: the file that is waited for, Docker, the program, folders, files, variables, logins.
     pub items: Vec<SetupItem>,
+    /// Names of those of them in whose place nothing is at all, in the same order.
+    pub absent: Vec<String>,
     /// What is to be done for Docker; `None`: nothing, or it cannot be.
     pub(crate) docker: Option<docker::Errand>,
     /// What is to be done for the program; `None`: nothing, or it cannot be.
@@ -41,6 +43,13 @@ impl HostPlan {
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.items.iter().all(|item| item.state == SetupState::There)
+    }
+
+    fn add(&mut self, item: SetupItem, seen: &Seen) {
+        if matches!(seen, Seen::Missing { .. }) {
+            self.absent.push(item.name.clone());
+        }
+        self.items.push(item);
     }
 
     fn has(&self, state: SetupState) -> bool {
@@ -74,30 +83,52 @@ impl HostPlan {
 pub async fn look(host: &dyn Host, wanted: &Wanted) -> Result<HostPlan, PortError> {
     let Looked { me, user, docker, program, seen, power } = ask(host, wanted).await?;
     let mut all = seen.iter();
-    let mut plan = HostPlan { items: Vec::new(), docker: None, program: None };
+    let mut plan = HostPlan { items: Vec::new(), absent: Vec::new(), docker: None, program: None };
     let mut next = || all.next().unwrap_or(&Seen::Other);
-    plan.items.extend(wanted.wait_for.as_deref().map(|path| judge::ready(path, next())));
+    if let Some(path) = &wanted.wait_for {
+        let seen = next();
+        plan.add(judge::ready(path, seen), seen);
+    }
     if wanted.docker {
         let Some(seen) = docker else { return Err(odd(host, "it says nothing of Docker")) };
         let (item, errand) = docker::judge(&seen, me, &user, power);
+        if errand.as_ref().is_some_and(|errand| !errand.packages.is_empty()) {
+            plan.absent.push(item.name.clone());
+        }
         plan.items.push(item);
         plan.docker = errand;
     }
     if let Some(wanted) = &wanted.program {
         let Some(seen) = program else { return Err(odd(host, "it says nothing of the program")) };
         let (item, errand) = program::judge(wanted, &seen, me, power);
+        if seen.kind == SeenKind::None {
+            plan.absent.push(item.name.clone());
+        }
         plan.items.push(item);
         plan.program = errand;
     }
-    plan.items.extend(wanted.folders.iter().map(|folder| judge::folder(folder, next(), me, power)));
+    for folder in &wanted.folders {
+        let seen = next();
+        plan.add(judge::folder(folder, seen, me, power), seen);
+    }
     for file in &wanted.files {
         let seen = next();
         let rivals: Vec<&str> =
             file.rivals.iter().filter(|_| *next() == Seen::There).map(String::as_str).collect();
-        plan.items.push(judge::file(file, seen, &rivals, me));
+        plan.add(judge::file(file, seen, &rivals, me), seen);
     }
-    plan.items.extend(wanted.variables.iter().map(|variables| judge::variables(variables, next(), me)));
-    plan.items.extend(login::look(host, wanted).await?);
+    for variables in &wanted.variables {
+        let seen = next();
+        if let Some(item) = judge::variables(variables, seen, me) {
+            plan.add(item, seen);
+        }
+    }
+    for login in login::look(host, wanted).await? {
+        if login.state == SetupState::Make && login.note.is_none() {
+            plan.absent.push(login.name.clone());
+        }
+        plan.items.push(login);
+    }
     if plan.waits() {
         // Whoever makes the host ready may still be at it.
         let docker = plan.items.iter_mut().find(|item| item.kind == SetupKind::Docker);

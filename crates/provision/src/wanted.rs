@@ -66,10 +66,13 @@ pub struct WantedFile {
 pub struct WantedVariables {
     /// Absolute path of the `.env` on the host.
     pub path: String,
-    /// What is in it.
+    /// What is in it. Without a variable none is made, and one that Lockgate wrote before loses its values; somebody else's is
+    /// left alone.
     pub content: DotEnv,
     /// Put it in the place of one that somebody else wrote.
     pub overwrite: bool,
+    /// Values are missing in `content` that are not known here, so that it is not compared with what is there. Only for a look.
+    pub is_partial: bool,
 }
 
 /// Without its content.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use lockgate_model::{
     Action, Begun, Checksum, Digest, EnvironmentName, Event, EventKind, Evidence, Failure, FailureKind, Gate,
-    GateKind, GateTarget, Gates, Headway, Health, Holder, HostId, HostObserved, HttpGate, HttpHealth, Intent,
-    Lane, LeaseRecord, Millis, Moment, Observed, Outcome, Phase, Plan, PlanPlace, Probe, Progress,
-    ProjectName, Recorded, Release, RouterObserved, RunEnd, RunId, Sampling, ServiceName, Slot, SlotObserved,
-    SlotState, StatusRange, Step, StepId, StepProgress, Strategy, Stuck, Tag, Timestamp, WhoIsLive,
+    GateKind, GateTarget, Gates, Headway, Health, Holder, Hook, HookMoment, HostId, HostObserved, HttpGate,
+    HttpHealth, Intent, Lane, LeaseRecord, Millis, Moment, Observed, Outcome, Phase, Plan, PlanPlace, Probe,
+    Progress, ProjectName, Recorded, Release, RouterObserved, RunEnd, RunId, Sampling, ServiceName, Slot,
+    SlotObserved, SlotState, StatusRange, Step, StepId, StepProgress, Strategy, Stuck, Tag, Template,
+    Timestamp, Told, WhoIsLive,
 };
 
 /// 2025-11-20T12:00:00Z.
@@ -338,4 +339,46 @@ pub(crate) fn left_lease() -> LeaseRecord {
         ended_at: None,
         left_out: None,
     }
+}
+
+/// A migration on `local` that writes three lines, one of them odd, and then ends with 0 or another code: what is told of it, in
+/// its order.
+pub(crate) fn hook_told(is_good: bool) -> Vec<Told> {
+    let argv = ["python", "manage.py", "migrate"].map(|word| Template::new(word).unwrap()).to_vec();
+    let hook = Hook { argv, timeout: Millis::from_secs(600), repeat: false, only_warns: false };
+    let (moment, id) = (HookMoment::BeforeSwitch, StepId(100));
+    let runs = Action::RunHook { hook, moment, slot: Slot::Green, release: release("v2"), run: None };
+    let step = Step { id, action: runs, undo: vec![Action::EndHook { moment }] };
+    let lane = Lane { host: Some(HostId::local()), steps: vec![step] };
+    let mut plan = local_plan();
+    plan.phases = vec![Phase { title: "before the switch".into(), committed: false, lanes: vec![lane] }];
+    let lines = ["Applying 0001_initial...", "\x1b[31mApplying\x1b[0m 0002_\u{202e}more...\r", "done\x1b[2J"];
+    let said: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+    let mut told: Vec<Told> = events(vec![vec![begun(plan), EventKind::StepStarted { step: id }]])
+        .into_iter()
+        .map(|event| Told::Event(Box::new(event)))
+        .collect();
+    for (count, line) in (1..).zip(&said) {
+        let at = Timestamp(START + 1_000 * i64::from(count));
+        let headway = Headway { done: count, of: count, seen: line.clone(), said: vec![line.clone()] };
+        told.push(Told::Progress(StepProgress { run: run(), at, step: id, headway }));
+    }
+    let failure = Failure::new(
+        FailureKind::HookFailed,
+        "before_switch `python manage.py migrate` ended with exit code 3",
+    )
+    .logs(said.clone());
+    let ends = match is_good {
+        true => vec![
+            EventKind::StepSucceeded { step: id, evidence: vec![], said },
+            EventKind::RunEnded { outcome: Outcome::Succeeded { warnings: vec![] } },
+        ],
+        false => vec![
+            EventKind::StepFailed { step: id, failure: failure.clone() },
+            EventKind::RunEnded { outcome: Outcome::Failed { failure } },
+        ],
+    };
+    let end = |(seq, kind)| Event { run: run(), seq, at: Timestamp(START + 4_000), kind };
+    told.extend((9..).zip(ends).map(|numbered| Told::Event(Box::new(end(numbered)))));
+    told
 }

@@ -213,11 +213,13 @@ mod tests {
     use std::sync::{Arc, Mutex, PoisonError};
 
     use indicatif::{InMemoryTerm, TermLike};
-    use lockgate_model::EventKind;
+    use lockgate_model::{EventKind, Told};
 
     use super::*;
     use crate::Paint;
-    use crate::fixtures::{deploy_events, fleet_events, progress, rolled_back_events, stuck_events};
+    use crate::fixtures::{
+        deploy_events, fleet_events, hook_told, progress, rolled_back_events, stuck_events,
+    };
 
     fn live(rows: u16) -> (Screen, Live) {
         let screen = Screen { term: InMemoryTerm::new(rows, 120), shown: Arc::default() };
@@ -376,6 +378,29 @@ mod tests {
         assert!(shown.contains("and 88 more under way"), "{shown}");
         assert_eq!(shown.matches(": fetch v2").count(), MOVING_LINES_MAX, "{shown}");
         assert_eq!(live.counts().running, 100);
+    }
+
+    /// On a terminal, too, each line stays.
+    #[test]
+    fn what_a_hook_writes_stays_above_its_moving_line() {
+        let (screen, mut live) = live(40);
+        for one in &hook_told(true) {
+            match one {
+                Told::Event(event) => live.event(event),
+                Told::Progress(progress) => live.progress(progress),
+                _ => panic!("{one:?}"),
+            }
+        }
+        live.finish().unwrap();
+        insta::assert_snapshot!(screen.contents(), @r"
+        deploy web v2 (1f3a5b7c9d0e) to prod on this machine, by lee@laptop (run 00000000-0000-0000-0000-000000000007)
+        before the switch:
+            | Applying 0001_initial...
+            | Applying 0002_more...
+            | done
+        ✓ before_switch: run `python manage.py migrate` in v2, once (up to 10m) 4s
+        succeeded after 4s: 1 steps
+        ");
     }
 
     #[test]

@@ -90,11 +90,13 @@ impl<W: Write + Send> Renderer for Plain<W> {
 
 #[cfg(test)]
 mod tests {
-    use lockgate_model::{EventKind, Failure, FailureKind, Outcome, Progress, RunId, StepId, Timestamp};
+    use lockgate_model::{
+        EventKind, Failure, FailureKind, Outcome, Progress, RunId, StepId, Timestamp, Told,
+    };
 
     use super::*;
     use crate::Paint;
-    use crate::fixtures::{deploy_events, progress, rolled_back_events, run, stuck_events};
+    use crate::fixtures::{deploy_events, hook_told, progress, rolled_back_events, run, stuck_events};
     use crate::time::clock_time_utc;
 
     fn shown(events: &[Event], detail: Detail, time: Option<fn(Timestamp) -> String>) -> String {
@@ -183,6 +185,48 @@ mod tests {
         ↩ undone: web1: stop green 240ms
         rolled back after 3.8s: 2 of 9 steps done, 1 failed, 4 undone
         ");
+    }
+
+    fn shown_told(told: &[Told], detail: Detail) -> String {
+        let options = Options { paint: Paint::plain(), time: Some(clock_time_utc), detail };
+        let mut plain = Plain::new(Vec::new(), options);
+        for one in told {
+            match one {
+                Told::Event(event) => plain.event(event),
+                Told::Progress(progress) => plain.progress(progress),
+                _ => panic!("{one:?}"),
+            }
+        }
+        String::from_utf8(plain.into_writer()).unwrap()
+    }
+
+    #[test]
+    fn what_a_hook_writes_is_told_line_by_line_as_it_comes_and_moves_no_cursor() {
+        insta::assert_snapshot!(shown_told(&hook_told(true), Detail::Normal), @r"
+        [12:00:00] deploy web v2 (1f3a5b7c9d0e) to prod on this machine, by lee@laptop (run 00000000-0000-0000-0000-000000000007)
+        [12:00:00] before the switch:
+        [12:00:01]     | Applying 0001_initial...
+        [12:00:02]     | Applying 0002_more...
+        [12:00:03]     | done
+        [12:00:04] ✓ before_switch: run `python manage.py migrate` in v2, once (up to 10m) 4s
+        [12:00:04] succeeded after 4s: 1 steps
+        ");
+        insta::assert_snapshot!(shown_told(&hook_told(false), Detail::Normal), @r"
+        [12:00:00] deploy web v2 (1f3a5b7c9d0e) to prod on this machine, by lee@laptop (run 00000000-0000-0000-0000-000000000007)
+        [12:00:00] before the switch:
+        [12:00:01]     | Applying 0001_initial...
+        [12:00:02]     | Applying 0002_more...
+        [12:00:03]     | done
+        [12:00:04] ✗ before_switch: run `python manage.py migrate` in v2, once (up to 10m) 4s
+            hook failed: before_switch `python manage.py migrate` ended with exit code 3
+              its last log lines:
+                | Applying 0001_initial...
+                | Applying 0002_more...
+                | done
+        [12:00:04] failed, nothing was changed after 4s: 0 of 1 steps done, 1 failed
+        ");
+        // Of one that failed the last lines are in the failure.
+        insta::assert_snapshot!(shown_told(&hook_told(true), Detail::Quiet), @"[12:00:04] succeeded after 4s: 1 steps");
     }
 
     #[test]

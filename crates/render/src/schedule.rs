@@ -3,10 +3,12 @@
 use std::fmt::Write;
 
 use lockgate_model::{
-    EnvironmentName, FailedBefore, Handled, Outcome, ScheduleLine, ScheduledEnd, ServiceName, Zone,
+    EnvironmentName, FailedBefore, Handled, Outcome, Promotable, ScheduleLine, ScheduledEnd, ServiceName,
+    Zone,
 };
 
 use crate::failure::failure_text;
+use crate::promotion::prospect_text;
 use crate::status::rejected_text;
 use crate::{Paint, Table, escaped};
 
@@ -50,6 +52,10 @@ fn brief(end: &ScheduledEnd) -> String {
         ScheduledEnd::Older { newest, .. } => format!("{newest} is older"),
         ScheduledEnd::Rejected { rejected } => format!("{} was rejected", rejected.rejection.release.tag),
         ScheduledEnd::FailedBefore { failed } => format!("{} failed before", failed.release.tag),
+        ScheduledEnd::NotPromoted { prospect } => match &prospect.promotable {
+            Promotable::Held { release, .. } => format!("{} is held", release.tag),
+            _ => format!("nothing is live in {}", prospect.from),
+        },
         ScheduledEnd::Waits => "an earlier run is stuck".to_owned(),
         ScheduledEnd::Missed => "missed".to_owned(),
         ScheduledEnd::Ran { release, outcome, .. } => {
@@ -142,6 +148,7 @@ pub fn turn_text(
             nothing(format!("{}; {again}", rejected_text(rejected, &time)))
         }
         ScheduledEnd::FailedBefore { failed } => nothing(failed_text(environment, service, zone, failed)),
+        ScheduledEnd::NotPromoted { prospect } => prospect_text(prospect, &|at| zone.rfc3339(at), paint),
         ScheduledEnd::Waits => format!(
             "{what}: {}: an earlier run waits for a person, so nothing is done; `lockgate --env {environment} status {service}` says what is live",
             paint.red("stuck")

@@ -2,8 +2,8 @@
 
 use futures_util::future::BoxFuture;
 use lockgate_model::{
-    Artifact, CommitSha, Environment, Failure, Job, Mask, Project, Refusal, Service, ServiceStatus, Tag,
-    Timestamp,
+    Artifact, CommitSha, Environment, Failure, Job, Mask, Project, Refusal, Release, Service, ServiceStatus,
+    Tag, Timestamp,
 };
 use lockgate_ports::{Builder, Git, Host, Registry};
 
@@ -75,6 +75,8 @@ pub enum Shipped {
     Skipped {
         /// For people.
         why: String,
+        /// What is live on all hosts, and stays. `None` where that is not why.
+        live: Option<Box<Release>>,
     },
     /// The job that was asked for alone is done.
     Done {
@@ -101,16 +103,20 @@ pub struct Stopped {
     pub job: Option<Job>,
     /// What would have been deployed, as far as that was known.
     pub tag: Option<Tag>,
+    /// What was known of it: its commit, and what had failed before and was allowed to. `None` where it was before any job.
+    pub artifact: Option<Box<Artifact>>,
+    /// The commit since which there was something to ship. `None`: that was not looked for, or is not known.
+    pub since: Option<CommitSha>,
     /// Why; without secrets.
     pub refusal: Box<Refusal>,
 }
 
 impl Stopped {
     pub(crate) fn before(refusal: impl Into<Refusal>) -> Self {
-        Self { job: None, tag: None, refusal: Box::new(refusal.into()) }
+        Self { job: None, tag: None, artifact: None, since: None, refusal: Box::new(refusal.into()) }
     }
 
     pub(crate) fn at(job: Job, tag: &Tag, failure: Failure) -> Self {
-        Self { job: Some(job), tag: Some(tag.clone()), refusal: Box::new(failure.into()) }
+        Self { job: Some(job), tag: Some(tag.clone()), ..Self::before(failure) }
     }
 }

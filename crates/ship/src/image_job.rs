@@ -4,17 +4,26 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use lockgate_model::{
-    Artifact, Digest, Failure, FailureKind, Job, Millis, Provenance, Reference, Repository, Tag,
+    Artifact, Digest, Failure, FailureKind, Job, Millis, PROVENANCE_CHARS_MAX, Provenance, Reference,
+    Repository, Tag, quoted,
 };
-use lockgate_ports::{Building, Head, PortError};
+use lockgate_ports::{Building, Head, Made, PortError};
 
 use crate::voice::{Telling, note};
 use crate::{Parts, Ready, Stopped};
 
 /// The label in which builders record the git commit. Source: OCI image specification, annotations.
 const REVISION_LABEL: &str = "org.opencontainers.image.revision";
+/// The label in which it is written with what and by whom the image was built, for whoever deploys it elsewhere.
+const BUILDER_LABEL: &str = "lockgate.builder";
 /// What is kept beside lockgate.yaml.
 const OWN_FOLDER: &str = ".lockgate";
+/// What most builds should not get, and why.
+const UNINVITED: [(&str, &str, &str); 3] = [
+    (OWN_FOLDER, "folder", "which changes with every ship"),
+    (".git", "folder", "which differs from clone to clone"),
+    (".env", "file", "whose values would be in the image"),
+];
 /// Longest build, and longest push.
 const BUILD_SECONDS_MAX: u64 = 2 * 3_600;
 
@@ -27,6 +36,8 @@ pub(crate) struct Image<'a, 'p> {
     pub tag: &'a Tag,
     /// Further ones, in their order.
     pub others: &'a [Tag],
+    /// Also when the registry has it.
+    pub again: bool,
 }
 
 impl Image<'_, '_> {
@@ -68,6 +79,11 @@ impl Image<'_, '_> {
             Some(repository) => self.before(repository).await.map_err(stopped(Job::Build))?,
             None => None,
         };
+        if let (Some(repository), Some(_)) = (&repository, &before)
+            && let Some(ready) = self.built_before(repository).await.map_err(stopped(Job::Push))?
+        {
+            return Ok(ready);
+        }
         let claimed = self.build(&building).await.map_err(stopped(Job::Build))?;
         let built_at = (self.parts.now)();
         let digest = match &repository {
@@ -83,13 +99,48 @@ impl Image<'_, '_> {
                 None
             }
         };
-        let provenance = Provenance {
-            builder: Some(format!("{}, {}", self.parts.builder.name(), self.parts.owner)),
-            built_at: Some(built_at),
-            ..of_commit(self.head)
-        };
-        let artifact = Artifact { digest, commit: Some(self.revision()), provenance: provenance.told() };
+        let of_commit = self.of_commit();
+        let provenance =
+            Provenance { builder: Some(self.built_by()), built_at: Some(built_at), ..of_commit.provenance };
+        let artifact = Artifact { digest, provenance: provenance.told(), ..of_commit };
         Ok(Ready { tag: self.tag.clone(), artifact })
+    }
+
+    /// The commit's own image, where the registry has it and it says itself that it is that: another clone, or an earlier try,
+    /// built it, and what was tested there is what runs. `None`: there is none, or it is to be built anew.
+    async fn built_before(&self, repository: &Repository) -> Result<Option<Ready>, Failure> {
+        if self.again || self.is_dirty || !self.tag.as_str().contains(&*self.head.commit.short()) {
+            return Ok(None);
+        }
+        let reference = self.tag.clone().into();
+        let Ok(made) = self.parts.registry.made(repository, &reference).await else { return Ok(None) };
+        if made.labels.get(REVISION_LABEL) != Some(&self.revision()) {
+            return Ok(None);
+        }
+        let digest = self.read_back(repository, None).await?;
+        let (tag, short) = (self.tag, digest.short());
+        let service = &self.parts.service.name;
+        note(
+            self.parts.voice,
+            format!(
+                "{tag} is in its registry already ({short}) and is not built again; `lockgate ship {service} --force` builds it anew"
+            ),
+        );
+        find(self.parts, self.head, self.tag).await.map(Some)
+    }
+
+    /// What is known of it before it is built.
+    pub(crate) fn of_commit(&self) -> Artifact {
+        Artifact {
+            commit: Some(self.revision()),
+            provenance: of_commit(self.head).told(),
+            ..Artifact::default()
+        }
+    }
+
+    /// With what, and by whom.
+    fn built_by(&self) -> String {
+        format!("{}, {}", self.parts.builder.name(), self.parts.owner)
     }
 
     /// The commit, or what says that it is not quite that.
@@ -110,7 +161,10 @@ impl Image<'_, '_> {
             file,
             args: build.args.clone(),
             platforms: build.platforms.clone(),
-            labels: BTreeMap::from([(REVISION_LABEL.to_owned(), self.revision())]),
+            labels: BTreeMap::from([
+                (BUILDER_LABEL.to_owned(), quoted(&self.built_by(), PROVENANCE_CHARS_MAX)),
+                (REVISION_LABEL.to_owned(), self.revision()),
+            ]),
             pushes,
             timeout: Millis::from_secs(BUILD_SECONDS_MAX),
         }
@@ -125,22 +179,35 @@ impl Image<'_, '_> {
         }
     }
 
-    /// What Lockgate keeps beside the project changes with every `ship`: in an image it would make each another one.
-    async fn warn_of_own_folder(&self, building: &Building) {
-        if !self.parts.project.root.starts_with(without_climbing(&building.context)) {
-            return;
-        }
+    /// What a build gets beside the commit: git's own folder and what Lockgate keeps, with which each image is another one, and
+    /// files of variables, which are no image's business.
+    async fn warn_of_uninvited(&self, building: &Building) {
+        let context = without_climbing(&building.context);
+        let root = self.parts.project.root.as_path();
         let ignored = self.parts.host.read(&format!("{}/.dockerignore", building.context)).await;
         let ignored = ignored.ok().and_then(|file| file.content).unwrap_or_default();
-        let is_out = |line: &str| line.contains(OWN_FOLDER) || ["*", "**"].contains(&line.trim());
-        if !String::from_utf8_lossy(&ignored).lines().any(is_out) {
-            let note = "the build gets the folder .lockgate, which changes with every ship: write it into .dockerignore";
-            self::note(self.parts.voice, note);
+        let ignored = String::from_utf8_lossy(&ignored);
+        let is_out = |name: &str| {
+            let covers = |line: &str| line.contains(name) || ["*", "**", ".*", "**/.*"].contains(&line);
+            ignored.lines().map(str::trim).any(covers)
+        };
+        for (name, kind, why) in UNINVITED {
+            // What lies there: it is asked of this machine, as the build does.
+            let is_there = match name {
+                OWN_FOLDER => root.starts_with(&context),
+                _ => context.join(name).exists(),
+            };
+            if is_there && !is_out(name) {
+                note(
+                    self.parts.voice,
+                    format!("the build gets the {kind} {name}, {why}: write it into .dockerignore"),
+                );
+            }
         }
     }
 
     async fn build(&self, building: &Building) -> Result<Option<Digest>, Failure> {
-        self.warn_of_own_folder(building).await;
+        self.warn_of_uninvited(building).await;
         let builder = self.parts.builder;
         let what = format!("{} with {}", building.name(), builder.name());
         let mut telling = Telling::begin(self.parts.voice, self.parts.mask, Job::Build, &what);
@@ -228,16 +295,33 @@ pub(crate) fn of_commit(head: &Head) -> Provenance {
 /// `NotFound` where the registry does not have it, whatever else is there.
 pub(crate) async fn find(parts: &Parts<'_>, head: &Head, tag: &Tag) -> Result<Ready, Failure> {
     let (image, repository) = Image::repository(parts)?;
-    let digest = match &repository {
-        Some(repository) => {
-            let found = parts.registry.resolve(repository, &tag.clone().into()).await;
-            Some(found.map_err(|error| absent(error, &image, tag, parts))?.digest)
-        }
-        None => None,
+    let (mut digest, mut made) = (None, Made::default());
+    if let Some(repository) = &repository {
+        let found = parts.registry.resolve(repository, &tag.clone().into()).await;
+        let found = found.map_err(|error| absent(error, &image, tag, parts))?.digest;
+        made = made_as_it_says(parts, repository, &found).await;
+        digest = Some(found);
+    }
+    let provenance =
+        Provenance { builder: made.labels.remove(BUILDER_LABEL), built_at: made.at, ..of_commit(head) };
+    let artifact = Artifact {
+        digest,
+        commit: Some(head.commit.to_string()),
+        provenance: provenance.told(),
+        ..Artifact::default()
     };
-    let artifact =
-        Artifact { digest, commit: Some(head.commit.to_string()), provenance: of_commit(head).told() };
     Ok(Ready { tag: tag.clone(), artifact })
+}
+
+/// A deployment does not fail for not knowing it.
+async fn made_as_it_says(parts: &Parts<'_>, repository: &Repository, digest: &Digest) -> Made {
+    match parts.registry.made(repository, &digest.clone().into()).await {
+        Ok(made) => made,
+        Err(error) => {
+            note(parts.voice, format!("who built the image, and when, is not known: {error}"));
+            Made::default()
+        }
+    }
 }
 
 fn absent(error: PortError, image: &str, tag: &Tag, parts: &Parts<'_>) -> Failure {

@@ -1,7 +1,7 @@
 //! Which commit is live.
 
 use futures_util::future::{BoxFuture, Either, select};
-use lockgate_model::{CommitSha, Refusal, Release, ServiceStatus};
+use lockgate_model::{CommitSha, Failure, FailureKind, Refusal, Release, ServiceStatus};
 
 type Looked = Result<ServiceStatus, Refusal>;
 
@@ -35,37 +35,71 @@ impl<'a> Seen<'a> {
 /// What is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Live {
-    /// The same on every host.
-    Commit(CommitSha),
+    /// The same on every host, and what it is the commit of.
+    Commit(CommitSha, Box<Release>),
     /// Why it cannot be said.
     Unknown(String),
+}
+
+/// Why nothing should be begun for a deployment: it would come to nothing, after minutes of tests and builds. `None`: go on.
+/// `waits`: the hosts may still be booting, and are waited for later.
+pub(crate) fn stands_against(status: &ServiceStatus, waits: bool) -> Option<Refusal> {
+    let silent =
+        |failure: &Failure| matches!(failure.kind, FailureKind::Unreachable | FailureKind::TimedOut) && waits;
+    if let Some((host, failure)) = status.unseen.iter().find(|(_, failure)| !silent(failure)) {
+        return Some(Refusal::Failed { failure: failure.clone().at(host) });
+    }
+    let held = status.leases.values().find_map(|lease| lease.unfinished.as_ref().and(lease.holder.as_ref()));
+    held.map(|holder| {
+        let (service, environment) = (&status.service, &status.environment);
+        let message = format!("{} is at work on {service} in {environment}", holder.owner);
+        let failure = Failure::new(FailureKind::Conflict, message)
+            .hint(format!("`lockgate --env {environment} status {service}` says what is done"));
+        Refusal::Busy { failure }
+    })
 }
 
 impl Live {
     pub(crate) fn of(status: &ServiceStatus) -> Self {
         let unknown = |why: String| Live::Unknown(why);
+        // What is live then is no release that a run has settled.
+        if status.leases.values().any(|lease| lease.unfinished.is_some()) {
+            return unknown("a run was left unfinished, and is brought to its end first".to_owned());
+        }
         if let Some((host, failure)) = status.unseen.iter().next() {
             return unknown(format!("{host} does not say what is live: {failure}"));
         }
         let mut releases = Vec::new();
         for seen in status.observed.hosts.values() {
             let release = seen.live().and_then(|(_, live)| live.release.as_ref());
-            let Some(release) = release else { return unknown("nothing is live yet".to_owned()) };
+            let Some(release) = release else { return unknown(nothing_is_live(status)) };
             releases.push((release, commit_of(release, seen.was_live())));
         }
         let Some(((first, commit), others)) = releases.split_first() else {
-            return unknown("nothing is live yet".to_owned());
+            return unknown(nothing_is_live(status));
         };
+
         if others.iter().any(|(other, _)| !other.same_bytes(first)) {
             return unknown("the hosts differ in what is live".to_owned());
         }
         match commit.map(CommitSha::new) {
-            Some(Ok(commit)) => Live::Commit(commit),
+            Some(Ok(_)) if !status.word().is_well() => {
+                unknown(format!("{} is live, and it is not well", first.tag))
+            }
+            Some(Ok(commit)) => Live::Commit(commit, Box::new((*first).clone())),
             Some(Err(_)) => {
                 unknown(format!("what is live ({}) was built from a tree with changes", first.tag))
             }
             None => unknown(format!("of what is live ({}) the commit is not known", first.tag)),
         }
+    }
+}
+
+fn nothing_is_live(status: &ServiceStatus) -> String {
+    let was = status.observed.hosts.values().any(|seen| !seen.releases.is_empty());
+    match was {
+        true => "nothing is live any more on some host".to_owned(),
+        false => "nothing is live yet".to_owned(),
     }
 }
 
@@ -129,8 +163,11 @@ mod tests {
     #[test]
     fn the_commit_is_known_when_every_host_says_the_same() {
         let live = |hosts| Live::of(&status(hosts));
-        let known = Live::Commit(CommitSha::new(SHA).unwrap());
-        assert_eq!(live(vec![serving("v1", Some(SHA)), serving("v1", Some(SHA))]), known);
+        let Live::Commit(commit, release) = live(vec![serving("v1", Some(SHA)), serving("v1", Some(SHA))])
+        else {
+            panic!("both say the same");
+        };
+        assert_eq!((commit.as_str(), release.tag.as_str()), (SHA, "v1"));
         for (hosts, why) in [
             (vec![], "nothing is live yet"),
             (vec![serving("v1", Some(SHA)), HostObserved::default()], "nothing is live yet"),

@@ -1,6 +1,6 @@
 //! The jobs in their order, each needing the one before.
 
-use lockgate_model::{Failure, FailureKind, ImageTag, Job, Tag, TagVars, quoted};
+use lockgate_model::{Artifact, Failure, FailureKind, ImageTag, Job, Tag, TagVars, quoted};
 use lockgate_ports::Head;
 
 use crate::changes::{self, Verdict};
@@ -34,30 +34,47 @@ pub async fn ship(parts: &Parts<'_>, asked: &Asked) -> Result<Shipped, Stopped> 
     let (tag, others) = tags(parts, &head, is_dirty && builds).map_err(Stopped::before)?;
     // A tree with changes is another one than any that is live.
     let is_certain = asked.force || (is_dirty && builds);
+    let mut since = None;
     if !is_certain {
         match changes::look(parts, asked, &head, seen).await.map_err(Stopped::before)? {
-            Verdict::Skip(why) => return Ok(Shipped::Skipped { why }),
-            Verdict::Ship(why) => note(parts.voice, format!("there is something to ship: {why}")),
+            Verdict::Skip { why, live } => return Ok(Shipped::Skipped { why, live }),
+            Verdict::Ship { why, since: commit } => {
+                since = commit;
+                note(parts.voice, format!("there is something to ship: {why}"));
+            }
         }
     }
+    let again = asked.force;
+    let image = Image { parts, head: &head, is_dirty: is_dirty && builds, tag: &tag, others: &others, again };
     let mut allowed = Vec::new();
+    let shipped = jobs(asked, &image, &mut allowed).await;
+    shipped.map_err(|stopped| {
+        let artifact = Artifact { allowed, ..image.of_commit() };
+        Stopped { artifact: Some(Box::new(artifact)), since, ..stopped }
+    })
+}
+
+/// `allowed` gets the tests that failed and were allowed to.
+async fn jobs(asked: &Asked, image: &Image<'_, '_>, allowed: &mut Vec<Failure>) -> Result<Shipped, Stopped> {
+    let Image { parts, head, tag, .. } = *image;
     if let (None | Some(Job::Test), Some(test)) = (asked.job, &parts.service.ship.test) {
-        allowed.extend(test_job::run(parts, test, &tag).await?);
+        allowed.extend(test_job::run(parts, test, tag).await?);
     }
-    let image = Image { parts, head: &head, is_dirty, tag: &tag, others: &others };
-    match asked.job {
-        Some(Job::Test) => Ok(tested(parts, allowed)),
+    let ready = match asked.job {
+        Some(Job::Test) => return Ok(tested(parts, allowed.clone())),
         Some(Job::Build | Job::Push) => {
             let ready = image.make().await?;
-            Ok(Shipped::Done { came_to: built(&ready), image: Some(ready), allowed })
+            let came_to = built(&ready);
+            return Ok(Shipped::Done { came_to, image: Some(ready), allowed: allowed.clone() });
         }
         Some(Job::Deploy) => {
-            let found = image_job::find(parts, &head, &tag).await;
-            let found = found.map_err(|failure| Stopped::at(Job::Deploy, &tag, parts.mask.failure(failure)));
-            Ok(Shipped::Deploy { ready: found?, allowed })
+            let found = image_job::find(parts, head, tag).await;
+            found.map_err(|failure| Stopped::at(Job::Deploy, tag, parts.mask.failure(failure)))?
         }
-        None => Ok(Shipped::Deploy { ready: image.make().await?, allowed }),
-    }
+        None => image.make().await?,
+    };
+    let artifact = Artifact { allowed: allowed.clone(), ..ready.artifact };
+    Ok(Shipped::Deploy { ready: Ready { artifact, ..ready }, allowed: allowed.clone() })
 }
 
 fn tested(parts: &Parts<'_>, allowed: Vec<Failure>) -> Shipped {

@@ -6,16 +6,19 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::FutureExt;
 use lockgate_local::Local;
 use lockgate_model::{
-    CommitSha, Digest, FailureKind, HostId, HostObserved, Job, Mask, Observed, Project, Reference, Release,
-    Repository, RouterObserved, Secret, Service, ServiceStatus, ShipEvent, Slot, SlotObserved, SlotState,
-    Timestamp,
+    Begun, Checksum, CommitSha, Commits, Delivery, Digest, Failure, FailureKind, Holder, HostId,
+    HostObserved, HostSetup, Job, LeaseRecord, Mask, Millis, Observed, PlanPlace, Progress, Project,
+    Reference, Refusal, Rejection, Release, Repository, RouterObserved, RunId, Secret, Service,
+    ServiceStatus, ShipEvent, Slot, SlotObserved, SlotState, Timestamp,
 };
 use lockgate_ports::fake::{FakeBuilder, FakeGit, FakeRegistry, NoFaults};
-use lockgate_ports::{Changed, Head, PortError, Registry};
+use lockgate_ports::registry::MEDIA_TYPES;
+use lockgate_ports::{Between, Changed, Head, Manifest, PortError, Registry};
 use lockgate_ship::{Asked, Parts, PushRange, Ready, Shipped, Stopped, Voice, ship};
 
 const HEAD: &str = "0123456789abcdef0123456789abcdef01234567";
 const LIVE: &str = "fedcba9876543210fedcba9876543210fedcba98";
+const OTHER: &str = "7777777777777777777777777777777777777777";
 const IMAGE: &str = "registry.example/acme/web";
 
 fn sha(text: &str) -> CommitSha {
@@ -38,6 +41,8 @@ struct Yard {
     builder: FakeBuilder,
     registry: FakeRegistry,
     live: Option<&'static str>,
+    /// What is otherwise on the host.
+    amend: fn(&mut ServiceStatus),
     heard: Heard,
     root: tempfile::TempDir,
 }
@@ -68,7 +73,16 @@ impl Yard {
         let mut git = FakeGit::at(head);
         git.changed = Changed::Files(vec!["src/app.py".into()]);
         let builder = FakeBuilder::pushing_to(registry.clone());
-        Self { project, git, builder, registry, live: Some(LIVE), heard: Heard::default(), root }
+        Self {
+            project,
+            git,
+            builder,
+            registry,
+            live: Some(LIVE),
+            amend: |_| {},
+            heard: Heard::default(),
+            root,
+        }
     }
 
     fn head(&mut self) -> &mut Head {
@@ -81,8 +95,12 @@ impl Yard {
 
     async fn ship(&self, asked: &Asked) -> Result<Shipped, Stopped> {
         let (host, mask) = (Local::new(), Mask::of(&[Secret::new("hunter2-hunter2")]));
-        let live = self.live;
-        let status = move || async move { Ok(status(live)) }.boxed();
+        let (live, amend) = (self.live, self.amend);
+        let status = move || {
+            let mut seen = status(live);
+            amend(&mut seen);
+            async move { Ok(seen) }.boxed()
+        };
         let parts = Parts {
             project: &self.project,
             service: self.service(),
@@ -124,16 +142,20 @@ impl Yard {
     }
 }
 
+fn release(commit: &str) -> Release {
+    Release {
+        service: "web".parse().unwrap(),
+        tag: commit.parse().unwrap(),
+        digest: Digest::of(commit.as_bytes()),
+        image: Some(IMAGE.into()),
+        commit: Some(commit.into()),
+        provenance: None,
+    }
+}
+
 fn status(live: Option<&str>) -> ServiceStatus {
     let serving = |commit: &str| {
-        let release = Release {
-            service: "web".parse().unwrap(),
-            tag: commit.parse().unwrap(),
-            digest: Digest::of(commit.as_bytes()),
-            image: Some(IMAGE.into()),
-            commit: Some(commit.into()),
-            provenance: None,
-        };
+        let release = release(commit);
         let slot = SlotObserved {
             release: Some(release),
             state: SlotState::Running,
@@ -169,7 +191,7 @@ fn ready(shipped: Result<Shipped, Stopped>) -> Ready {
 
 fn skipped(shipped: Result<Shipped, Stopped>) -> String {
     match shipped {
-        Ok(Shipped::Skipped { why }) => why,
+        Ok(Shipped::Skipped { why, .. }) => why,
         other => panic!("{other:?}"),
     }
 }
@@ -244,6 +266,17 @@ async fn a_folder_of_ours_that_a_build_would_get_is_said_until_it_is_ignored() {
         let said = yard.told().iter().any(|line| line.contains(".dockerignore"));
         assert_eq!(said, is_said, "{build:?} with {ignored:?}");
     }
+    // So is what lies beside the sources and is nobody's business.
+    let yard = Yard::with("");
+    std::fs::write(yard.root.path().join(".dockerignore"), ".lockgate\n.git\n").unwrap();
+    std::fs::write(yard.root.path().join(".env"), "SECRET=x\n").unwrap();
+    std::fs::create_dir(yard.root.path().join(".git")).unwrap();
+    ready(yard.all().await);
+    let said: Vec<String> = yard.told().into_iter().filter(|line| line.contains(".dockerignore")).collect();
+    assert_eq!(
+        said,
+        ["the build gets the file .env, whose values would be in the image: write it into .dockerignore"]
+    );
 }
 
 #[tokio::test]
@@ -268,10 +301,39 @@ async fn nothing_begins_after_a_job_that_has_failed_and_no_secret_is_told() {
 }
 
 #[tokio::test]
+async fn a_job_that_failed_says_of_which_commit_and_since_which() {
+    let mut yard = Yard::with("    test: \"exit 1\"\n");
+    let stopped = yard.all().await.unwrap_err();
+    let artifact = stopped.artifact.unwrap();
+    assert_eq!((stopped.since, artifact.commit.as_deref()), (Some(sha(LIVE)), Some(HEAD)));
+    assert_eq!(artifact.provenance.change().as_deref(), Some("Say hello (Kim)"));
+    assert_eq!((&artifact.digest, &artifact.provenance.builder), (&None, &None), "nothing was built");
+
+    let before = "1111111111111111111111111111111111111111";
+    let pushed = Some(PushRange { before: Some(sha(before)), after: sha(HEAD) });
+    let stopped = yard.ship(&Asked { pushed, ..Asked::default() }).await.unwrap_err();
+    assert_eq!(stopped.since, Some(sha(before)));
+    let stopped = yard.ship(&Asked { force: true, ..Asked::default() }).await.unwrap_err();
+    assert_eq!(stopped.since, None, "nobody looked");
+
+    yard.head().unclean = vec!["src/app.py".into()];
+    let stopped = yard.ship(&Asked { allow_dirty: true, ..Asked::default() }).await.unwrap_err();
+    assert_eq!(stopped.artifact.unwrap().commit, Some(format!("{HEAD}-dirty")));
+    let stopped = yard.all().await.unwrap_err();
+    assert_eq!((stopped.job, stopped.artifact), (None, None), "it was before any job");
+}
+
+#[tokio::test]
 async fn a_test_that_may_fail_is_remembered_and_one_that_takes_too_long_has_failed() {
     let yard = Yard::with("    test: { run: \"exit 1\", allow_failure: true }\n");
     let Ok(Shipped::Deploy { allowed, .. }) = yard.all().await else { panic!("{:?}", yard.told()) };
     assert!(allowed[0].message.contains("exit code 1"), "{allowed:?}");
+    // Whoever is told of the deployment is told of it too.
+    assert_eq!(ready(yard.all().await).artifact.allowed, allowed);
+    let mut yard = Yard::with("    test: { run: \"exit 1\", allow_failure: true }\n");
+    yard.builder.builds = Err(PortError::other("no such base").hint("write another"));
+    let Err(Stopped { artifact: Some(artifact), .. }) = yard.all().await else { panic!("it is built") };
+    assert_eq!(artifact.allowed.len(), 1, "{artifact:?}");
 
     let yard = Yard::with("    test: { run: \"sleep 30\", timeout: 1s }\n");
     let (job, kind, _) = failed(yard.all().await);
@@ -370,12 +432,8 @@ async fn jobs_that_are_run_apart_do_what_they_say_and_no_more() {
     let yard = Yard::with("    test: \"true\"\n    build: { tags: [\"{sha}\", latest] }\n");
     let apart = |job| Asked { job: Some(job), ..Asked::default() };
     // A moving tag leads to somebody's image, and is no substitute for the commit's own.
-    let stale = Yard::with("    build: { tags: [\"{sha}\", latest] }\n");
-    let manifest = {
-        ready(stale.all().await);
-        let repository = Repository::new(IMAGE).unwrap();
-        stale.registry.manifest(&repository, &Reference::Tag("latest".parse().unwrap())).await.unwrap()
-    };
+    let index = br#"{"schemaVersion":2,"manifests":[]}"#.to_vec();
+    let manifest = Manifest::new(MEDIA_TYPES[0], index).unwrap();
     let latest = Reference::Tag("latest".parse().unwrap());
     yard.registry.put_manifest(&Repository::new(IMAGE).unwrap(), &latest, &manifest).await.unwrap();
     let (job, kind, said) = failed(yard.ship(&apart(Job::Deploy)).await);
@@ -390,6 +448,12 @@ async fn jobs_that_are_run_apart_do_what_they_say_and_no_more() {
     assert_eq!((&found.tag, &found.artifact.digest), (&built.tag, &built.artifact.digest));
     assert_eq!(yard.builder.asked().len(), 2, "deployed as it was built");
     assert_eq!(found.artifact.provenance.change().as_deref(), Some("Say hello (Kim)"));
+    // Who built it, and when, is what the image says: 2026-11-27T06:40:00Z.
+    let provenance = &found.artifact.provenance;
+    assert_eq!(
+        (provenance.builder.as_deref(), provenance.built_at),
+        (Some("fake, kim@desk"), Some(Timestamp(1_795_761_600_000)))
+    );
 }
 
 #[tokio::test]
@@ -397,14 +461,152 @@ async fn a_tag_that_others_have_pushed_is_said_before_and_refused_in_between() {
     let mut yard = Yard::with("");
     let first = ready(yard.all().await);
     yard.builder.content = "v2".into();
-    let second = ready(yard.all().await);
+    let anew = Asked { force: true, ..Asked::default() };
+    let second = ready(yard.ship(&anew).await);
     assert_ne!(first.artifact.digest, second.artifact.digest);
     let short = first.artifact.digest.unwrap();
     let said = format!("{HEAD} led to another image before ({})", short.short());
     assert!(yard.told().iter().any(|line| line.contains(&said)), "{:?}", yard.told());
 
     yard.builder.claims = Some(Digest::of(b"what we pushed"));
-    let (job, kind, said) = failed(yard.all().await);
+    let (job, kind, said) = failed(yard.ship(&anew).await);
     assert_eq!((job, kind), (Some(Job::Push), FailureKind::Conflict));
     assert!(said.contains("somebody else has pushed the same tag"), "{said}");
+}
+
+/// Of a run that is not over: somebody is at it, or has left it.
+fn lease(owner: Option<&str>) -> LeaseRecord {
+    let holder = owner.map(|owner| Holder {
+        owner: owner.into(),
+        boot_id: "boot".into(),
+        pid: 1,
+        started: 1,
+        session: String::new(),
+        host: None,
+        since: Timestamp(1),
+        renewed_at: Timestamp(2),
+        ttl: Millis::from_secs(15),
+    });
+    let plan = PlanPlace::Beside(Checksum::of(b""));
+    let begun = Begun { run: RunId(uuid::Uuid::nil()), plan, progress: Progress::Forward, cause: None };
+    LeaseRecord { token: 1, holder, unfinished: Some(begun), ..LeaseRecord::default() }
+}
+
+fn hold(status: &mut ServiceStatus, owner: Option<&str>) {
+    let hosts: Vec<HostId> = status.observed.hosts.keys().cloned().collect();
+    status.leases.extend(hosts.into_iter().map(|host| (host, lease(owner))));
+}
+
+fn reject(status: &mut ServiceStatus, commit: &str) {
+    let release = Release { digest: Digest::of(b"bad"), commit: Some(commit.into()), ..release(commit) };
+    let why = "rolled back to v1".into();
+    let rejection = Rejection { release, rejected_at: Timestamp(1), by: "kim@desk".into(), why };
+    status.observed.hosts.values_mut().for_each(|seen| seen.rejected = vec![rejection.clone()]);
+}
+
+#[tokio::test]
+async fn nothing_is_called_live_that_a_run_has_not_settled_or_that_is_not_well() {
+    let mut yard = Yard::with("");
+    yard.live = Some(HEAD);
+    assert_eq!(skipped(yard.all().await), "0123456 is live already");
+    type Amend = fn(&mut ServiceStatus);
+    let left: Amend = |status| hold(status, None);
+    for (amend, told) in [
+        (left, "a run was left unfinished"),
+        (
+            |status| status.observed.hosts.values_mut().for_each(|seen| seen.router.torn = Some("x".into())),
+            "is live, and it is not well",
+        ),
+        (
+            |status| {
+                for seen in status.observed.hosts.values_mut() {
+                    seen.releases = vec![seen.live().unwrap().1.release.clone().unwrap().into()];
+                    seen.slots.clear();
+                }
+            },
+            "nothing is live any more",
+        ),
+    ] {
+        let mut yard = Yard::with("");
+        (yard.live, yard.amend) = (Some(HEAD), amend);
+        ready(yard.all().await);
+        assert!(yard.told()[0].contains(told), "{:?}", yard.told());
+    }
+}
+
+#[tokio::test]
+async fn what_would_come_to_nothing_is_said_before_minutes_go_into_it() {
+    let busy: fn(&mut ServiceStatus) = |status| hold(status, Some("lee@laptop"));
+    let blind: fn(&mut ServiceStatus) = |status| {
+        let refused = Failure::new(FailureKind::Unauthorized, "Permission denied (publickey)");
+        status.unseen.insert(HostId::new("web9").unwrap(), refused);
+    };
+    let silent: fn(&mut ServiceStatus) = |status| {
+        let silence = Failure::new(FailureKind::Unreachable, "no route");
+        status.unseen.insert(HostId::new("web9").unwrap(), silence);
+    };
+    for (amend, kind, said) in [
+        (busy, FailureKind::Conflict, "lee@laptop is at work on web in prod"),
+        (blind, FailureKind::Unauthorized, "Permission denied"),
+        (silent, FailureKind::Unreachable, "no route"),
+    ] {
+        let mut yard = Yard::with("    test: \"false\"\n");
+        yard.amend = amend;
+        let Err(Stopped { job: None, refusal, .. }) = yard.all().await else { panic!("it was begun") };
+        let failure = refusal.failure().unwrap();
+        assert_eq!(failure.kind, kind, "{failure:?}");
+        assert!(failure.message.contains(said) && yard.told().is_empty(), "{failure:?} {:?}", yard.told());
+        let is_busy = kind == FailureKind::Conflict;
+        assert_eq!(matches!(*refusal, Refusal::Busy { .. }), is_busy, "exit code 6 is for who is at work");
+        // Who only builds has nothing to do with the hosts.
+        let built = yard.ship(&Asked { job: Some(Job::Build), ..Asked::default() }).await;
+        assert!(matches!(built, Ok(Shipped::Done { .. })), "{built:?}");
+    }
+    // One that is still booting is waited for, after the build.
+    let mut booting = Yard::with("    test: \"true\"\n");
+    booting.amend = silent;
+    let Delivery::Slots(slots) = &mut booting.project.environments[0].delivery else { panic!("slots") };
+    slots.setup = Some(Box::new(HostSetup { wait_for: Some("/opt/done".into()), ..HostSetup::default() }));
+    ready(booting.all().await);
+}
+
+#[tokio::test]
+async fn an_older_commit_and_what_was_rejected_do_not_go_live_by_themselves() {
+    let mut yard = Yard::with("    watch: [\"src/**\"]\n");
+    let one = || Commits { count: 1, newest: Vec::new() };
+    yard.git.between = Between::Commits { brought: Commits::default(), taken_back: one() };
+    let why = skipped(yard.all().await);
+    assert!(
+        why.starts_with("0123456 is older than fedcba9, which is live; `lockgate rollback web`"),
+        "{why}"
+    );
+    let push = PushRange { before: Some(sha(OTHER)), after: sha(HEAD) };
+    let why = skipped(yard.ship(&Asked { pushed: Some(push), ..Asked::default() }).await);
+    assert!(why.contains("is older than fedcba9"), "{why}");
+    ready(yard.ship(&Asked { force: true, ..Asked::default() }).await);
+
+    // Since the commit that was rolled back nothing but its description has changed.
+    yard.git.between = Between::Commits { brought: one(), taken_back: Commits::default() };
+    yard.git.unchanged_since = Some(sha(OTHER));
+    yard.amend = |status| reject(status, OTHER);
+    let why = skipped(yard.all().await);
+    assert!(why.contains("since 7777777, which was rejected (rolled back to v1): revert it in git"), "{why}");
+    yard.git.unchanged_since = None;
+    ready(yard.all().await);
+    // Itself is asked for by its name.
+    yard.amend = |status| reject(status, HEAD);
+    ready(yard.all().await);
+}
+
+#[tokio::test]
+async fn what_was_built_of_a_commit_is_built_once_and_anew_when_that_is_asked_for() {
+    let yard = Yard::with("    test: \"true\"\n");
+    let first = ready(yard.all().await);
+    let again = ready(yard.all().await);
+    assert_eq!(first.artifact.digest, again.artifact.digest);
+    let built = |yard: &Yard| yard.told().iter().filter(|told| *told == "build begins").count();
+    assert_eq!(built(&yard), 1, "{:?}", yard.told());
+    assert!(yard.told().iter().any(|told| told.contains("is not built again")), "{:?}", yard.told());
+    ready(yard.ship(&Asked { force: true, ..Asked::default() }).await);
+    assert_eq!(built(&yard), 2, "{:?}", yard.told());
 }

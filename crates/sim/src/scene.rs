@@ -186,6 +186,7 @@ impl Scene {
             before: vec![program("regression")],
             after: vec![through_the_router(), program("smoke")],
             schedules: BTreeMap::new(),
+            soaks: Vec::new(),
             delivery: Delivery::Slots(Box::new(self.delivery())),
         };
         let project = Project {

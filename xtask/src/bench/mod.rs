@@ -13,8 +13,11 @@ mod load;
 mod overhead;
 pub mod place;
 mod project;
+mod relay;
 mod remote;
 mod report;
+mod ship;
+mod ship_yard;
 mod signed;
 mod ssh;
 mod stats;
@@ -37,7 +40,7 @@ const QUICK_REPETITIONS_MAX: u32 = 5;
 
 type Bench = fn(&Programs, &Options) -> Result<Report>;
 
-const BENCHES: [(&str, Bench); 10] = [
+const BENCHES: [(&str, Bench); 11] = [
     ("overhead", overhead::bench),
     ("compose", compose::bench),
     ("signed", signed::bench),
@@ -48,6 +51,7 @@ const BENCHES: [(&str, Bench); 10] = [
     ("switch", switch::bench),
     ("proxy", throughput::bench),
     ("endpoint", endpoint::bench),
+    ("ship", ship::bench),
 ];
 
 #[derive(Debug, Default)]
@@ -148,6 +152,7 @@ impl Machine {
             ("caddy", "version", "Caddy"),
             ("nginx", "-v", "nginx"),
             ("ssh", "-V", "OpenSSH"),
+            ("git", "version", "git"),
         ];
         let software = versions.iter().filter_map(|(program, args, name)| {
             let args: Vec<&str> = args.split(' ').collect();

@@ -27,10 +27,34 @@ pub struct Machine {
 
 impl Machine {
     pub fn start(programs: &Programs) -> Result<Self> {
+        Self::with(programs, &[])
+    }
+
+    /// `options`: lines of its sshd_config.
+    pub fn with(programs: &Programs, options: &[&str]) -> Result<Self> {
         let (home, port) = (place::folder()?, place::free_port()?);
         let dir = home.path().to_str().context("a folder that is no text")?.to_owned();
-        let stage = Stage::start(programs, r#"sshd_up "$1" "$2""#, &[&port.to_string(), &dir])?;
+        let port_text = port.to_string();
+        let arguments: Vec<&str> =
+            [port_text.as_str(), &dir].into_iter().chain(options.iter().copied()).collect();
+        let stage = Stage::start(programs, r#"sshd_up "$@""#, &arguments)?;
         Ok(Self { _stage: stage, home, port })
+    }
+
+    /// Its sshd's, on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Another file of `ssh -F`: the same host, reached through this port of loopback.
+    pub fn through(&self, port: u16) -> Result<String> {
+        let text = std::fs::read_to_string(self.config())?;
+        let own = format!("  Port {}\n", self.port);
+        let other = format!("  Port {port}\n  HostKeyAlias [127.0.0.1]:{}\n", self.port);
+        ensure!(text.contains(&own), "{} names no port", self.config());
+        let path = self.home.path().join(format!("config-{port}"));
+        std::fs::write(&path, text.replace(&own, &other))?;
+        Ok(path.display().to_string())
     }
 
     /// As `ssh` takes it with that configuration.
@@ -49,9 +73,14 @@ impl Machine {
         Ok(log.lines().filter(|line| line.contains("Accepted publickey")).count() as u64)
     }
 
-    fn time_ssh(&self, options: &[&str]) -> Result<std::time::Duration> {
+    pub fn time_ssh(&self, options: &[&str]) -> Result<std::time::Duration> {
+        self.time_ssh_by(&self.config(), options)
+    }
+
+    /// The same with another file of `ssh -F`.
+    pub fn time_ssh_by(&self, config: &str, options: &[&str]) -> Result<std::time::Duration> {
         let mut command = Command::new("ssh");
-        command.args(["-F", &self.config()]).args(options).args([self.name().as_str(), "true"]);
+        command.args(["-F", config]).args(options).args([self.name().as_str(), "true"]);
         let start = Instant::now();
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
         ensure!(status.success(), "{command:?} ended with {status}");

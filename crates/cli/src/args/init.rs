@@ -22,33 +22,53 @@ pub struct Init {
 /// What is written instead of lockgate.yaml.
 #[derive(Debug, Subcommand)]
 pub enum InitOther {
-    /// Write .github/workflows/deploy.yml, which asks a `lockgate serve` for a deployment
+    /// Write a workflow for GitHub: .github/workflows/ship.yml, which tests, builds and deploys by itself, where lockgate.yaml
+    /// here has a service with `build` or `test`, hosts, and no `serve`; else deploy.yml, which asks a `lockgate serve` for a
+    /// deployment
     GithubActions(GithubActions),
 }
 
 #[derive(Debug, ClapArgs)]
 pub struct GithubActions {
-    /// When it runs
+    /// Who deploys: `ship` in the workflow's own jobs, or a `serve` that they ask. Default: as lockgate.yaml here is
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub by: Option<By>,
+    /// When it runs; for `ship` when something is pushed that `watch` names
     #[arg(long, value_enum, default_value_t = Trigger::Push)]
     pub on: Trigger,
     /// The branch that is pushed or merged to
     #[arg(long, value_name = "NAME", value_parser = branch, default_value = "main")]
     pub branch: Branch,
-    /// Build the image here and push it; default: something else does
+    /// For `serve`: build the image here and push it; default: something else does
     #[arg(long)]
     pub build: bool,
     /// What --build builds, without tag; default: what lockgate.yaml here says
     #[arg(long, value_name = "IMAGE", value_parser = image, requires = "build")]
     pub image: Option<BuiltImage>,
-    /// Which service; default: the only one that the endpoint has
+    /// Which service; default: the only one that is built, or that the endpoint has
     #[arg(long, value_name = "NAME")]
     pub service: Option<ServiceName>,
-    /// Lockgate's own action, pinned; default: the workflow fetches the program by itself
+    /// For `serve`: Lockgate's own action, pinned; default: the workflow fetches the program by itself
     #[arg(long, value_name = "OWNER/REPOSITORY@COMMIT", value_parser = action)]
     pub action: Option<PinnedAction>,
     /// Print it instead of writing it
     #[arg(long)]
     pub print: bool,
+}
+
+impl GithubActions {
+    /// Something was asked for that only a workflow has that asks a `serve`.
+    pub fn is_for_serve(&self) -> bool {
+        self.build || self.action.is_some() || self.on == Trigger::MergeQueue
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// The workflow tests, builds, pushes, makes hosts ready and deploys
+    Ship,
+    /// The workflow asks a `lockgate serve`
+    Serve,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -8,7 +8,7 @@ use lockgate_model::{Environment, HostId, Project, Requester, Service};
 use lockgate_orchestrator::{Asked, InProcess, lookup};
 
 use super::unset;
-use crate::args::{Global, Skip};
+use crate::args::{Global, ShipJob, Skip};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::wiring::Wires;
@@ -45,6 +45,33 @@ impl<'a> Context<'a> {
     ) -> Result<Self, CliError> {
         let mut loaded = read(purpose, global)?;
         values::fill(&mut loaded.project).await?;
+        Ok(Self::of(loaded, global, output))
+    }
+
+    /// For `ship`, or one job of it: what runs a test or a build is given no more secrets than that needs.
+    pub async fn load_for_job(
+        job: Option<ShipJob>,
+        global: &Global,
+        output: &'a Output,
+    ) -> Result<Self, CliError> {
+        let purpose = match job {
+            None | Some(ShipJob::Deploy) => return Self::load_whole(global, output).await,
+            Some(ShipJob::Test) => Purpose::Test,
+            Some(ShipJob::Build) => Purpose::Build,
+        };
+        let mut loaded = read(purpose, global)?;
+        values::fill_from_files(&mut loaded.project);
+        Ok(Self::of(loaded, global, output))
+    }
+
+    /// For commands that can do without those values, as going back can, which starts what a release ran with. What could not
+    /// be had is told, and nothing is started that would need it.
+    pub async fn load_some(global: &Global, output: &'a Output) -> Result<Self, CliError> {
+        let mut loaded = read(Purpose::Other, global)?;
+        for failure in values::fill_some(&mut loaded.project).await {
+            let hint = failure.hints.joined().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            output.say(&format!("going on without a value: {}{hint}", failure.message));
+        }
         Ok(Self::of(loaded, global, output))
     }
 

@@ -44,9 +44,18 @@ async fn run(context: &Context<'_>, want: Want) -> Result<Exit, CliError> {
 
 /// What is wanted, begun and shown to its end.
 pub async fn followed(context: &Context<'_>, want: &Want) -> Result<Report, CliError> {
+    followed_by(context, &context.working(), want).await
+}
+
+/// As [`followed`], by an orchestrator that is there already.
+pub async fn followed_by(
+    context: &Context<'_>,
+    orchestrator: &InProcess,
+    want: &Want,
+) -> Result<Report, CliError> {
     let screen = Screen::new(context.output);
     let mut signals = Signals::listen();
-    let session = context.working().start(want, &context.requester()).await?;
+    let session = orchestrator.start(want, &context.requester()).await?;
     let ended = signals.follow(context, &screen, session).await;
     screen.finish();
     let report = ended?;
@@ -74,8 +83,10 @@ fn tell(context: &Context<'_>, aim: &Aim, report: &Report) {
         None => {
             output.text(&format!("nothing to do: {} is live already", plan.release));
             if matches!(plan.intent, Intent::Deploy { .. }) {
-                output
-                    .say("what it is started with has changed? `--again` starts it anew beside the live one");
+                let (service, tag) = (&plan.service, &plan.release.tag);
+                output.say(&format!(
+                    "what it is started with has changed? `lockgate deploy {service} {tag} --again` starts it anew"
+                ));
             }
         }
         Some(_) => {

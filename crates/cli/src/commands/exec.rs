@@ -28,7 +28,11 @@ pub async fn run(args: &Exec, global: &Global, output: &Output) -> u8 {
 }
 
 async fn entered(args: &Exec, global: &Global, output: &Output) -> Result<u8, CliError> {
-    let context = Context::load(global, output)?;
+    // What runs beside the slots is given today's environment, the slot's own program has its own.
+    let context = match args.new {
+        true => Context::load_whole(global, output).await?,
+        false => Context::load(global, output)?,
+    };
     let (service, environment) = (context.service(&args.service)?, context.environment()?);
     let site = context.wires.site(service, environment)?;
     let host = args.host.as_ref().map(|name| HostId::new(name.clone())).transpose();

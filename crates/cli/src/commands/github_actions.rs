@@ -1,26 +1,21 @@
-//! `init github-actions`: a workflow that asks a daemon for a deployment.
+//! `init github-actions`: a workflow that asks a daemon for a deployment, or one that ships ([`ship_workflow`]).
 
-use std::fs::{DirBuilder, File};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use lockgate_config::init::{BuiltImage, WORKFLOW_PATH, Workflow, github_actions};
 use lockgate_model::Service;
-use similar::TextDiff;
 
-use super::{Context, init};
+use super::workflow_file::{put, target, warn_without_repository};
+use super::{Context, ship_workflow};
 use crate::args::{Format, GithubActions, Global};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::Output;
 
-/// Of a workflow that is there already so much is compared.
-const THERE_BYTES_MAX: u64 = 1024 * 1024;
-/// Unchanged lines that are shown around changed ones.
-const AROUND_LINES: usize = 3;
-
 pub fn run(args: &GithubActions, global: &Global, output: &Output) -> Result<Exit, CliError> {
+    if let Some(workflow) = ship_workflow::wanted(args, global)? {
+        return ship_workflow::run(&workflow, args, output);
+    }
     let build = if args.build { Some(image(args, global, output)?) } else { None };
     let workflow = Workflow {
         on: args.on.into(),
@@ -35,36 +30,10 @@ pub fn run(args: &GithubActions, global: &Global, output: &Output) -> Result<Exi
         return Ok(Exit::Succeeded);
     }
     let here = std::env::current_dir()?;
-    let found = repository(&here);
-    let target = found.unwrap_or(&here).join(WORKFLOW_PATH);
-    match there(&target)? {
-        None => write(&target, &text)?,
-        Some(there) if there == text => {
-            return Ok(told(&target, false, output));
-        }
-        Some(there) => {
-            // Data: what a person or a program wants to read next.
-            let diff = TextDiff::from_lines(there.as_str(), text.as_str());
-            let shown =
-                diff.unified_diff().context_radius(AROUND_LINES).header("there", "proposed").to_string();
-            if output.format == Format::Text {
-                output.text(&shown);
-            }
-            return Err(CliError::usage(
-                format!("{} is there already, says something else and was left as it is", target.display()),
-                "take over by hand what is shown above, or remove the file and run this again; --print prints all of it",
-            ));
-        }
-    }
-    if found.is_none() {
-        output.say(&format!(
-            "warning: {} is in no git repository, and GitHub runs what is pushed to one alone",
-            here.display()
-        ));
-        output
-            .say("  hint: move .github into your app's repository; or there: `lockgate init github-actions`");
-    }
-    Ok(told(&target, true, output))
+    let target = target(&here, WORKFLOW_PATH);
+    let is_new = put(&target, &text, output)?;
+    warn_without_repository(&here, is_new, output);
+    Ok(told(&target, is_new, output))
 }
 
 fn told(target: &Path, is_new: bool, output: &Output) -> Exit {
@@ -104,38 +73,4 @@ fn image(args: &GithubActions, global: &Global, output: &Output) -> Result<Built
             Err(CliError::usage("lockgate.yaml has several services with images", "name one with --service"))
         }
     }
-}
-
-/// The folder of the repository that `folder` is in; `None` where it is in none.
-fn repository(folder: &Path) -> Option<&Path> {
-    folder.ancestors().find(|above| above.join(".git").exists())
-}
-
-/// What the file says; `None` where there is none.
-fn there(target: &Path) -> Result<Option<String>, CliError> {
-    let unread = |error: std::io::Error| {
-        CliError::usage(
-            format!("{} is there already and cannot be read: {error}", target.display()),
-            "--print prints what would be written",
-        )
-    };
-    let file = match File::open(target) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unread(error)),
-    };
-    let mut text = String::new();
-    file.take(THERE_BYTES_MAX).read_to_string(&mut text).map_err(unread)?;
-    Ok(Some(text))
-}
-
-fn write(target: &Path, text: &str) -> Result<(), CliError> {
-    if let Some(folder) = target.parent() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(folder)
-            .map_err(|error| CliError::failed(format!("{} cannot be made: {error}", folder.display())))?;
-    }
-    init::write(target, text, "lockgate init github-actions --print")
 }

@@ -46,7 +46,10 @@ pub fn run(init: &Init, global: &Global, output: &Output) -> Result<Exit, CliErr
                 output.say(&format!("wrote {}", target.display()));
             }
             proposal.notes.iter().for_each(|note| output.say(&format!("- {note}")));
-            output.say("next: read it, then `lockgate doctor`, then `lockgate plan SERVICE TAG`");
+            output.say(match proposal.ships {
+                true => "next: read it, then `lockgate setup --dry-run`, then `lockgate ship`; from CI: `lockgate init github-actions`",
+                false => "next: read it, then `lockgate doctor`, then `lockgate plan SERVICE TAG`",
+            });
             if let Some(cron) = proposal.cron.filter(|_| !init.print) {
                 let command =
                     crontab::command(&wiring::this_program()?, &std::path::absolute(&target)?, None);

@@ -1,9 +1,10 @@
 //! `mcp`: an agent's tools, on stdin and stdout.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lockgate_mcp::{Desk, Opened, Options, Over, Stopping, serve};
-use lockgate_model::{By, Requester};
+use lockgate_mcp::{Desk, Opened, Options, Over, Stopping, Values, serve};
+use lockgate_model::{By, Mask, Project, Requester, Service, ServiceName};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -60,42 +61,67 @@ struct Here {
     global: Global,
     output: Arc<Output>,
     /// As it was configured last: connections to hosts are kept as long as nothing changes.
-    opened: Mutex<Option<Opened>>,
+    opened: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Without the values of variables that come from files and programs, where there are any.
+    without: Option<Opened>,
+    with: Option<Opened>,
 }
 
 impl Here {
-    fn load(&self) -> Result<Opened, CliError> {
-        let context = Context::load(&self.global, &self.output)?;
-        if let Some(service) = context.project.services.values().find(|service| !service.env_from.is_empty())
-        {
-            return Err(CliError::usage(
-                format!(
-                    "`env` of {} has values from files or programs, which are not had for agents",
-                    service.name
-                ),
-                "export them where `lockgate mcp` is started, and write `${NAME}`",
-            ));
-        }
+    fn load(&self, values: Values) -> Result<Opened, CliError> {
+        let without = Context::load(&self.global, &self.output)?;
+        let elsewhere = from_elsewhere(&without.project);
+        let runtime = tokio::runtime::Handle::current();
+        let context = match values {
+            Values::Some if !elsewhere.is_empty() => {
+                runtime.block_on(Context::load_some(&self.global, &self.output))?
+            }
+            Values::All if !elsewhere.is_empty() => {
+                runtime.block_on(Context::load_whole(&self.global, &self.output))?
+            }
+            Values::Unneeded | Values::Some | Values::All => without,
+        };
         let mut known = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*known {
+        let is_whole = from_elsewhere(&context.project).is_empty();
+        let known = if is_whole { &mut known.with } else { &mut known.without };
+        match known {
             Some(opened) if *opened.project == *context.project => Ok(opened.clone()),
-            Some(_) | None => Ok(known.insert(self.made(&context)).clone()),
+            Some(_) | None => Ok(known.insert(self.made(&context, &elsewhere)).clone()),
         }
     }
 
-    fn made(&self, context: &Context<'_>) -> Opened {
+    /// `elsewhere`: whose values an agent is never told, whatever they are called.
+    fn made(&self, context: &Context<'_>, elsewhere: &BTreeSet<(ServiceName, String)>) -> Opened {
+        let value =
+            |(service, name): &(ServiceName, String)| context.project.services.get(service)?.env.get(name);
+        let mut hidden = secrets::of_project(&context.project);
+        hidden.extend(elsewhere.iter().filter_map(value).cloned());
         Opened {
             project: context.project.clone(),
             orchestrator: Arc::new(context.working()),
-            mask: secrets::mask(&context.project),
+            mask: Mask::of(&hidden),
             environment: self.global.env.clone(),
         }
     }
 }
 
+/// Variables of services whose values come from files and programs, and were not had.
+fn from_elsewhere(project: &Project) -> BTreeSet<(ServiceName, String)> {
+    let of = |service: &Service| {
+        let names = service.env_from.keys().cloned().collect::<Vec<_>>();
+        let service = service.name.clone();
+        names.into_iter().map(move |name| (service.clone(), name))
+    };
+    project.services.values().flat_map(of).collect()
+}
+
 impl Desk for Here {
-    fn open(&self) -> Result<Opened, Box<Value>> {
-        self.load().map_err(|error| {
+    fn open(&self, values: Values) -> Result<Opened, Box<Value>> {
+        self.load(values).map_err(|error| {
             let told = self.output.error_value(&error);
             Box::new(told.unwrap_or_else(|wrong| json!({ "event": "error", "error": { "kind": "other", "message": wrong.to_string() }, "exit": 1 })))
         })

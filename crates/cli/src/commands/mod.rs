@@ -15,6 +15,7 @@ mod logs;
 mod mcp;
 mod missing;
 mod plan;
+mod promote;
 mod run_schedule;
 mod schedule;
 mod serve;
@@ -22,9 +23,11 @@ mod serve_check;
 mod setup;
 mod setup_hosts;
 mod ship;
+mod ship_workflow;
 mod status;
 mod trigger;
 mod unset;
+mod workflow_file;
 
 use clap::CommandFactory;
 use lockgate_config::Purpose;
@@ -51,9 +54,15 @@ pub async fn dispatch(args: Args, output: &Output) -> Result<Exit, CliError> {
         Command::Deploy(deploy) => {
             deploy::deploy(&Context::load_whole(&global, output).await?, &deploy).await
         }
-        Command::Ship(args) => ship::run(&Context::load_whole(&global, output).await?, &args).await,
+        Command::Ship(args) => {
+            ship::run(&Context::load_for_job(args.job, &global, output).await?, &args).await
+        }
+        Command::Promote(args) => promote::run(&Context::load_whole(&global, output).await?, &args).await,
+        Command::Tags { service } => {
+            promote::tags(&Context::load(&global, output)?, service.as_deref()).await
+        }
         Command::Rollback { service, release, skip } => {
-            deploy::rollback(&Context::load_whole(&global, output).await?, &service, release, &skip).await
+            deploy::rollback(&Context::load_some(&global, output).await?, &service, release, &skip).await
         }
         Command::Resume { service, skip } => {
             deploy::resume(&Context::load_whole(&global, output).await?, service.as_deref(), &skip).await

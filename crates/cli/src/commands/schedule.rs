@@ -7,7 +7,7 @@ use lockgate_model::{Environment, Schedule, Service};
 use lockgate_orchestrator::{InProcess, Scheduler, Turn};
 use lockgate_render::{here, schedule_text};
 
-use super::{Context, crontab};
+use super::{Context, crontab, promote};
 use crate::args::Format;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -47,7 +47,7 @@ pub fn turn<'a>((environment, service, schedule): Scheduled<'a>) -> Turn<'a> {
 
 pub fn scheduler(context: &Context<'_>, orchestrator: InProcess) -> Scheduler {
     Scheduler {
-        orchestrator,
+        orchestrator: orchestrator.clone(),
         clock: tools::clock(),
         owner: lockgate_local::holder_identity().owner,
         mask: secrets::mask(&context.project),
@@ -55,6 +55,7 @@ pub fn scheduler(context: &Context<'_>, orchestrator: InProcess) -> Scheduler {
         host: Arc::new(Local::new()),
         dir: context.project.root.join(".lockgate/schedule").to_string_lossy().into_owned(),
         here: here(),
+        promoter: promote::promoter(context, orchestrator, Some(tools::store(&context.project))),
     }
 }
 

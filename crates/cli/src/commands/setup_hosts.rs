@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 use lockgate_model::{
-    Environment, Failure, HostId, HostSetUp, HostSetupLine, SetupHeadway, SetupItem, SetupLine,
+    Environment, Failure, HostId, HostSetUp, HostSetupLine, SetupHeadway, SetupItem, SetupKind, SetupLine,
+    SetupState,
 };
 use lockgate_orchestrator::lookup;
 use lockgate_ports::{Host, PortError};
@@ -36,7 +37,9 @@ pub async fn run(context: &Context<'_>, args: &Setup) -> Result<Exit, CliError> 
         let failed = |(id, error): (&HostId, PortError)| end(id, Err(error));
         hopeless.into_iter().map(failed).collect()
     } else if args.dry_run {
-        sites.iter().map(|site| end(site.host.id(), Ok(0))).collect()
+        // One that is still booting was not seen, which is no plan.
+        let each = sites.iter().zip(looks);
+        each.map(|(site, look)| end(site.host.id(), look.map(|_| 0))).collect()
     } else {
         set_up(&sites, looks, began, context.output).await
     };
@@ -66,6 +69,21 @@ impl BeforeDeployment {
         Ok(Some(Self { sites }))
     }
 
+    /// What of the service's own is otherwise on the hosts than it should be: its variables, its Compose file. Empty where nothing
+    /// is, and for a host that does not say.
+    pub async fn changes(&self) -> Vec<String> {
+        let looks = looks(&self.sites).await;
+        let each = self.sites.iter().zip(&looks);
+        let of = |(site, look): (&Site, &Look)| -> Vec<String> {
+            let Ok(plan) = look else { return Vec::new() };
+            let is_own = |item: &&SetupItem| {
+                matches!(item.kind, SetupKind::Variables | SetupKind::File) && item.state == SetupState::Make
+            };
+            plan.items.iter().filter(is_own).map(|item| on_host(&item.name, site.host.id())).collect()
+        };
+        each.flat_map(of).collect()
+    }
+
     /// Waits and makes as `setup` does, and tells what is made. Where all is there nothing is said.
     ///
     /// # Errors
@@ -78,6 +96,13 @@ impl BeforeDeployment {
         }
         let ends = set_up(&self.sites, looks, began, output).await;
         ends.into_iter().find_map(|host| host.failure).map_or(Ok(()), Err)
+    }
+}
+
+fn on_host(name: &str, host: &HostId) -> String {
+    match host.is_local() {
+        true => name.to_owned(),
+        false => format!("{name} on {host}"),
     }
 }
 

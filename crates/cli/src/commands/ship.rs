@@ -3,9 +3,10 @@
 use futures_util::future::FutureExt;
 use lockgate_local::Local;
 use lockgate_model::{
-    Aim, Environment, Failure, FailureKind, Gates, Job, Refusal, Service, ShipEvent, ShipLine, Want,
+    Aim, Artifact, Environment, Failure, FailureKind, Gates, HostId, Job, Refusal, Release, Service,
+    ShipEvent, ShipLine, Want,
 };
-use lockgate_orchestrator::{InProcess, Orchestrator};
+use lockgate_orchestrator::{InProcess, Orchestrator, Unbegun};
 use lockgate_ship::{Asked, Parts, Ready, Shipped, Stopped, Voice};
 
 use super::follow::Signals;
@@ -44,48 +45,95 @@ pub async fn run(context: &Context<'_>, args: &args::Ship) -> Result<Exit, CliEr
         ..Want::deploy(service.name.clone(), ready.tag).in_environment(environment.name.clone())
     };
     match jobs(context, (service, environment), args, &deck).await {
-        Ok(Shipped::Skipped { why }) => {
-            let came_to = format!("nothing to ship: {why}");
-            Ok(done(context, true, came_to, None, &[]))
+        Ok(Shipped::Skipped { why, live }) => {
+            let changes = match (&hosts, &live) {
+                (Some(hosts), Some(_)) => hosts.changes().await,
+                _ => Vec::new(),
+            };
+            let (Some(live), [_, ..]) = (live, changes.as_slice()) else {
+                return Ok(done(context, true, format!("nothing to ship: {why}"), None, &[]));
+            };
+            let note = format!("{why}, and is started again: {} changes", changes.join(", "));
+            deck.tell(&ShipEvent::ShipNote { note });
+            deployed(context, &deck, hosts.as_ref(), &again(&skip, environment, *live), &[]).await
         }
         Ok(Shipped::Done { came_to, image, allowed }) => Ok(done(context, false, came_to, image, &allowed)),
         Ok(Shipped::Deploy { ready, allowed }) => {
-            let want = wanted(ready);
-            if context.output.format == Format::Json {
-                tell_allowed(&deck, &allowed);
-            }
-            if let Some(hosts) = &hosts
-                && let Err(failure) = made_ready(context, hosts).await
-            {
-                if is_news(&&failure) {
-                    context.working().tell_unbegun(&want, failure.clone()).await?;
-                }
-                return Err(failure.into());
-            }
-            let followed = deploy::followed(context, &want).await;
-            if let Ok(report) = &followed {
-                report.run.into_iter().for_each(|run| deck.run(run));
-                deploy::told(context, &want.aim, report);
-            }
-            // As the last thing, where it is not overlooked.
-            if context.output.format == Format::Text {
-                tell_allowed(&deck, &allowed);
-            }
-            followed.map(|report| report.exit())
+            deployed(context, &deck, hosts.as_ref(), &wanted(ready), &allowed).await
         }
         Err(stopped) => {
             if let Some(logs) = deck.logs() {
                 context.output.say(&format!("all that was said is in {logs}"));
             }
-            if let (Some(_), Some(tag)) = (stopped.job, stopped.tag)
-                && let Some(failure) = stopped.refusal.failure().filter(is_news)
-            {
-                let want = Want::deploy(service.name.clone(), tag).in_environment(environment.name.clone());
-                context.working().tell_unbegun(&want, failure.clone()).await?;
-            }
+            tell_stopped(context, (service, environment), &stopped).await?;
             Err((*stopped.refusal).into())
         }
     }
+}
+
+/// People are told of a job that failed.
+async fn tell_stopped(
+    context: &Context<'_>,
+    (service, environment): (&Service, &Environment),
+    stopped: &Stopped,
+) -> Result<(), CliError> {
+    let Stopped { job: Some(job), tag: Some(tag), artifact, since, refusal } = stopped else { return Ok(()) };
+    let Some(failure) = refusal.failure().filter(is_news) else { return Ok(()) };
+    let aim = Aim::Deploy { tag: tag.clone(), gates: Gates::All, again: false, artifact: artifact.clone() };
+    let want = Want::deploy(service.name.clone(), tag.clone()).in_environment(environment.name.clone());
+    let want = Want { aim, ..want };
+    let unbegun = Unbegun { failure: failure.clone(), job: Some(*job), since: since.clone() };
+    Ok(context.working().tell_unbegun(&want, &context.requester(), unbegun).await?)
+}
+
+/// What is live already, with what the hosts have for it by then.
+fn again(skip: &[HostId], environment: &Environment, live: Release) -> Want {
+    let artifact = Artifact {
+        digest: live.image.is_some().then(|| live.digest.clone()),
+        commit: live.commit.clone(),
+        provenance: live.provenance.map(|known| *known).unwrap_or_default(),
+        ..Artifact::default()
+    };
+    let aim = Aim::Deploy {
+        tag: live.tag.clone(),
+        gates: Gates::All,
+        again: true,
+        artifact: Some(Box::new(artifact)),
+    };
+    let want = Want::deploy(live.service, live.tag).in_environment(environment.name.clone());
+    Want { skip: skip.to_vec(), aim, ..want }
+}
+
+/// The hosts are made ready, and it goes live there.
+async fn deployed(
+    context: &Context<'_>,
+    deck: &Deck<'_>,
+    hosts: Option<&BeforeDeployment>,
+    want: &Want,
+    allowed: &[Failure],
+) -> Result<Exit, CliError> {
+    if context.output.format == Format::Json {
+        tell_allowed(deck, allowed);
+    }
+    if let Some(hosts) = hosts
+        && let Err(failure) = made_ready(context, hosts).await
+    {
+        if is_news(&&failure) {
+            let unbegun = Unbegun::from(failure.clone());
+            context.working().tell_unbegun(want, &context.requester(), unbegun).await?;
+        }
+        return Err(failure.into());
+    }
+    let followed = deploy::followed(context, want).await;
+    if let Ok(report) = &followed {
+        report.run.into_iter().for_each(|run| deck.run(run));
+        deploy::told(context, &want.aim, report);
+    }
+    // As the last thing, where it is not overlooked.
+    if context.output.format == Format::Text {
+        tell_allowed(deck, allowed);
+    }
+    followed.map(|report| report.exit())
 }
 
 /// Who typed Ctrl-C knows of it.
@@ -178,7 +226,8 @@ async fn jobs(
     let under_way = deck.under_way();
     context.output.say("interrupted: what is under way is being ended");
     host.ended().await;
-    Err(Stopped { job: None, tag: None, refusal: Box::new(interrupted(under_way).into()) })
+    let refusal = Box::new(interrupted(under_way).into());
+    Err(Stopped { job: None, tag: None, artifact: None, since: None, refusal })
 }
 
 /// The hosts have what the deployment needs.

@@ -111,7 +111,7 @@ fn starts(slots: &SlotDelivery) -> Starts {
             let port = router.listen.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
             Starts::Proxy { low_port: port.is_some_and(|port| port < OPEN_PORTS_FROM) }
         }
-        Router::Caddy(_) | Router::None => Starts::Nothing,
+        Router::Caddy(_) | Router::Nginx(_) | Router::None => Starts::Nothing,
     }
 }
 

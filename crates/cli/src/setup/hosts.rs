@@ -116,11 +116,16 @@ impl<'a> HostsWant<'a> {
         Ok(Some(self.program.get_or_init(|| read).clone()))
     }
 
-    /// What the services in each folder have in their `env`, taken together.
+    /// What the services in each folder have in their `env`, taken together; a folder without any has an empty one.
     fn variables(&self, places: &[ComposeFolder<'_>]) -> Result<Vec<WantedVariables>, CliError> {
         let mut folders: BTreeMap<&str, BTreeMap<&str, (&ServiceName, &Secret)>> = BTreeMap::new();
-        for place in places.iter().filter(|place| !place.service.env.is_empty()) {
+        let mut partial: Vec<&str> = Vec::new();
+        for place in places {
+            // A folder without any: what Lockgate wrote there before is taken out.
             let known = folders.entry(&place.path).or_default();
+            if !place.service.env_from.is_empty() {
+                partial.push(&place.path);
+            }
             for (name, value) in &place.service.env {
                 let (whose, first) = known.entry(name).or_insert((&place.service.name, value));
                 if *first != value {
@@ -138,7 +143,8 @@ impl<'a> HostsWant<'a> {
             let values = values.into_iter().map(|(name, (_, value))| (name, value));
             let content = DotEnv::new(&self.project.name, &self.environment.name, values)
                 .map_err(|unwritable| CliError::usage(unwritable.to_string(), unwritable.hint()))?;
-            Ok(WantedVariables { path: format!("{folder}/.env"), content, overwrite: self.overwrite_env })
+            let (path, is_partial) = (format!("{folder}/.env"), partial.contains(&folder));
+            Ok(WantedVariables { path, content, overwrite: self.overwrite_env, is_partial })
         };
         folders.into_iter().map(one).collect()
     }

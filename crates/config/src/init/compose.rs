@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::shipping::{DOCKERFILE, Source};
 use super::{Found, LOOK_ENTRIES_MAX, SERVICES_MAX, left_out, read_yaml, shown, slug, urls};
 
 const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
@@ -143,6 +144,7 @@ pub fn file(dir: &Path, notes: &mut Vec<String>) -> Option<(String, Vec<Found>, 
     };
     left_out(&others.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), one, several);
     let mut named: BTreeMap<String, Found> = BTreeMap::new();
+    let mut unbuilt = Vec::new();
     for (key, service) in ours {
         let short = slug(key, "app");
         if named.contains_key(&short) {
@@ -150,10 +152,39 @@ pub fn file(dir: &Path, notes: &mut Vec<String>) -> Option<(String, Vec<Found>, 
             left_out(&[key], &why, &why);
             continue;
         }
-        named.insert(short.clone(), found(&short, service));
+        let source = source(key, service, &mut unbuilt);
+        named.insert(short.clone(), Found { key: Some(key.clone()), source, ..found(&short, service) });
     }
+    notes.extend(unbuilt);
     let services: Vec<Found> = named.into_values().collect();
     (!services.is_empty()).then(|| (name.to_owned(), few(services, notes), false))
+}
+
+/// What its image is built from, where that lies below the folder.
+fn source(key: &str, service: &Value, notes: &mut Vec<String>) -> Option<Source> {
+    let build = &service["build"];
+    let context = build.as_str().or_else(|| build["context"].as_str());
+    let context = match build {
+        Value::Object(_) => context.unwrap_or("."),
+        _ => context?,
+    };
+    let text = |key: &str| build[key].as_str().map(str::to_owned);
+    let plain = |path: &str| {
+        let path = path.trim_start_matches("./").trim_end_matches('/');
+        let is_below = !path.starts_with('/')
+            && !path.split('/').any(|part| part == "..")
+            && !path.contains(|c: char| c.is_control() || ":$*?[]{}\\".contains(c));
+        is_below.then(|| if path == "." { String::new() } else { path.to_owned() })
+    };
+    let dockerfile = text("dockerfile").unwrap_or_else(|| DOCKERFILE.to_owned());
+    match (plain(context), plain(&dockerfile).filter(|file| !file.is_empty()), text("dockerfile_inline")) {
+        (Some(folder), Some(dockerfile), None) => Some(Source { folder, dockerfile }),
+        _ => {
+            let why = "its Dockerfile is not a file below this folder";
+            notes.push(format!("No `build` is proposed for {}: {why}.", shown(key)));
+            None
+        }
+    }
 }
 
 /// Services that have a `-blue` and a `-green`, and the keys of those that do not.
@@ -186,6 +217,7 @@ fn found(name: &str, service: &Value) -> Found {
         image: service["image"].as_str().and_then(repository),
         port: port(service),
         health: health(&service["healthcheck"]["test"]),
+        reads_env_file: !service["env_file"].is_null(),
         ..Found::default()
     }
 }

@@ -8,7 +8,7 @@ use lockgate_model::{CommitSha, InvalidName, ServiceName};
 pub const WORKFLOW_PATH: &str = ".github/workflows/deploy.yml";
 
 // Others' actions, by the commits that their own repositories' tags name.
-const CHECKOUT: &str = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1";
+pub(super) const CHECKOUT: &str = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1";
 const LOGIN: &str = "docker/login-action@4907a6ddec9925e35a0a9e82d7399ccc52663121 # v4.1.0";
 const BUILD_PUSH: &str = "docker/build-push-action@53b7df96c91f9c12dcc8a07bcb9ccacbed38856a # v7.3.0";
 /// Above the time that a build takes and `trigger` waits.
@@ -75,6 +75,13 @@ impl Branch {
                 Err(invalid("branch", name, reason))
             }
         }
+    }
+}
+
+impl Branch {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -247,6 +254,16 @@ fn by_action(out: &mut String, workflow: &Workflow, action: &PinnedAction) -> st
     writeln!(out, "          wait: {WAIT}\n          secret: ${{{{ secrets.LOCKGATE_WEBHOOK_SECRET }}}}")
 }
 
+/// Lines of a script that fetch the program from `$PROGRAM_URL` to `path`, and make sure that it is the one.
+pub(super) fn fetch(path: &str) -> [String; 4] {
+    [
+        "curl --fail --silent --show-error --location --proto '=https' --max-time 120 \\".to_owned(),
+        format!("  --output \"{path}\" -- \"$PROGRAM_URL\""),
+        format!("echo \"$PROGRAM_SHA256  {path}\" | sha256sum --check --quiet"),
+        format!("chmod +x \"{path}\""),
+    ]
+}
+
 /// Nothing that anybody wrote is a part of the script: all of it comes as variables, `GITHUB_SHA` by itself.
 fn by_program(out: &mut String, workflow: &Workflow) -> std::fmt::Result {
     writeln!(out, "      - name: Deploy\n        env:")?;
@@ -257,11 +274,10 @@ fn by_program(out: &mut String, workflow: &Workflow) -> std::fmt::Result {
     writeln!(out, "          PROGRAM_SHA256: ${{{{ vars.LOCKGATE_PROGRAM_SHA256 }}}}")?;
     writeln!(out, "          COMMITTED_AT: {}", committed_at(workflow.on))?;
     writeln!(out, "        run: |")?;
+    for line in fetch("$RUNNER_TEMP/lockgate") {
+        writeln!(out, "          {line}")?;
+    }
     for line in [
-        "curl --fail --silent --show-error --location --proto '=https' --max-time 120 \\",
-        "  --output \"$RUNNER_TEMP/lockgate\" -- \"$PROGRAM_URL\"",
-        "echo \"$PROGRAM_SHA256  $RUNNER_TEMP/lockgate\" | sha256sum --check --quiet",
-        "chmod +x \"$RUNNER_TEMP/lockgate\"",
         "trust=()",
         "if [ -n \"$CACERT\" ]; then",
         "  printf '%s\\n' \"$CACERT\" >\"$RUNNER_TEMP/cacert.pem\"",

@@ -2,10 +2,28 @@
 
 mod caddy;
 mod compose;
+mod dockerfile;
+mod env_file;
 mod github_actions;
+mod given;
+mod golang;
+mod java;
+mod language;
+mod listing;
+mod migrations;
+mod node;
 mod process;
+mod push_paths;
+mod python;
+mod recreate;
+mod rust;
 mod services_yaml;
+mod ship_workflow;
+mod shipped;
+mod shipping;
+mod test_tools;
 mod urls;
+mod variables;
 mod write;
 
 use std::fs;
@@ -19,6 +37,11 @@ use crate::read as yaml;
 
 pub use github_actions::{Branch, BuiltImage, On, PinnedAction, WORKFLOW_PATH, Workflow, github_actions};
 pub use services_yaml::import_services_yaml;
+pub use ship_workflow::{SecretToSet, ShipWorkflow};
+pub use shipped::{NotShipped, Shipped, ShippedBuild, ShippedService, ShippedTest, shipped};
+pub use variables::{Form, Variable, Variables};
+
+use shipping::{DOCKERFILE, Shipping, Source};
 
 /// Largest file that is looked at.
 const LOOK_BYTES_MAX: u64 = 1 << 20;
@@ -28,6 +51,13 @@ const LOOK_ENTRIES_MAX: usize = 500;
 const SERVICES_MAX: usize = 20;
 /// Longest part of another file's text that a note quotes.
 const SHOWN_CHARACTERS_MAX: usize = 60;
+
+/// Dockerfiles below the folder that a note names.
+const BELOW_SHOWN: usize = 5;
+/// Where the folders of slots are looked for on a host.
+const SLOTS: &str = "/srv/apps/{service}/{slot}";
+/// What is proposed.
+const FILE: &str = crate::FILE_NAMES[0];
 
 /// The environment that is only checked.
 const TEST: &str = "test";
@@ -41,6 +71,8 @@ pub struct Proposal {
     pub notes: Vec<String>,
     /// When new releases go live by themselves, as a cron line; `None` where that is only proposed, in a comment.
     pub cron: Option<&'static str>,
+    /// `lockgate ship` is how it is deployed, to hosts that `lockgate setup` makes ready.
+    pub ships: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +104,13 @@ struct Found {
     image: Option<String>,
     port: Option<u16>,
     command: Option<String>,
+    /// As it is called in its Compose file.
+    key: Option<String>,
+    /// Its Compose file has it read its variables from a file.
+    reads_env_file: bool,
+    source: Option<Source>,
+    /// Where its image can be built.
+    shipping: Option<Shipping>,
     // From here on as `lockgate.yaml` has it: with variables, and `$$` for a dollar sign.
     health: Option<String>,
     critical_paths: Vec<String>,
@@ -87,6 +126,10 @@ enum Home {
     Folders(String),
     /// One Compose file with `<service>-<slot>`.
     File(String),
+    /// A Compose file, by its name here, with each service once: two slots are needed.
+    Unslotted(String),
+    /// A Compose file, by its name here, that goes to a host, where the new container takes the old one's place.
+    One(String),
 }
 
 /// How traffic reaches them.
@@ -112,6 +155,8 @@ struct Draft {
     regression: bool,
     /// New releases go live by themselves each day, as system A's did.
     daily: bool,
+    /// Names of variables that the service seems to read.
+    variables: Vec<String>,
     notes: Vec<String>,
 }
 
@@ -128,15 +173,41 @@ pub fn propose(dir: &Path, environment: &EnvironmentName) -> Result<Proposal, In
     let project = project(&dir);
     let mut notes = Vec::new();
     let (origin, mut services, home) = look(&dir, &project, &mut notes);
-    let gateway = match home {
+    let caddy = match home {
         // A process gets another port each time, which only the built-in router follows.
-        Home::Process => Gateway::Builtin,
-        _ => caddy::look(&dir, &mut services, &mut notes).unwrap_or(Gateway::Builtin),
+        Home::Process => None,
+        _ => caddy::look(&dir, &mut services, &mut notes),
     };
+    ship(&dir, &origin, &mut services, &mut notes);
+    let home = recreate::settle(home, &services, caddy.is_some(), &mut notes);
+    let variables = match (&home, services.as_slice()) {
+        (Home::One(_), [only]) if only.reads_env_file => env_file::names(&dir),
+        _ => Vec::new(),
+    };
+    let gateway = caddy.unwrap_or(Gateway::Builtin);
     let environment = environment.to_string();
     let (regression, daily) = (false, false);
-    let draft = Draft { origin, project, environment, services, home, gateway, regression, daily, notes };
+    let draft =
+        Draft { origin, project, environment, services, home, gateway, regression, daily, variables, notes };
     Ok(write::proposal(draft))
+}
+
+/// What can be built here is to be shipped.
+fn ship(dir: &Path, origin: &str, services: &mut [Found], notes: &mut Vec<String>) {
+    // What is called otherwise, such as folders, is no file.
+    let file = Some(origin).filter(|origin| dir.join(origin).is_file());
+    let beside: Vec<&str> = file.into_iter().filter(|file| *file != DOCKERFILE).chain([FILE]).collect();
+    if let ([only], Some(_)) = (&mut *services, file)
+        && only.source.is_none()
+        && only.image.is_some()
+        && dir.join(DOCKERFILE).exists()
+    {
+        only.source = Some(Source::here());
+    }
+    for service in services {
+        let source = service.source.take();
+        service.shipping = source.and_then(|source| shipping::look(dir, source, &beside, notes));
+    }
 }
 
 /// A project is called as its folder.
@@ -166,22 +237,16 @@ fn look(dir: &Path, project: &str, notes: &mut Vec<String>) -> (String, Vec<Foun
             let path = format!("{base}/{file}");
             return (file, services, Home::File(path));
         }
-        notes.push(format!(
-            "{file} has one service each, and two slots are needed: give each slot a folder with its own \
-             docker-compose.yml, or put `<service>-blue` and `<service>-green` into {file}."
-        ));
-        return (file, services, Home::Folders("/srv/apps/{service}/{slot}".to_owned()));
+        return (file.clone(), services, Home::Unslotted(file));
     }
-    if let Some(text) = read(&dir.join("Dockerfile")) {
-        let port = process::exposed(&text);
+    if let Some(text) = read(&dir.join(DOCKERFILE)) {
+        let port = dockerfile::exposed(&text);
         notes.push("Found a Dockerfile: each slot needs a folder with a docker-compose.yml.".to_owned());
-        let service = Found { name: project.to_owned(), port, ..Found::default() };
-        return (
-            "Dockerfile".to_owned(),
-            vec![service],
-            Home::Folders("/srv/apps/{service}/{slot}".to_owned()),
-        );
+        let source = Some(Source::here());
+        let service = Found { name: project.to_owned(), port, source, ..Found::default() };
+        return (DOCKERFILE.to_owned(), vec![service], Home::Folders(SLOTS.to_owned()));
     }
+    undockered(dir, notes);
     let (origin, command) = process::look(dir).unwrap_or_else(|| {
         notes.push("Nothing here tells how to run it: change `command`.".to_owned());
         ("scratch".to_owned(), "./server".to_owned())
@@ -189,6 +254,30 @@ fn look(dir: &Path, project: &str, notes: &mut Vec<String>) -> (String, Vec<Foun
     let service = Found { name: project.to_owned(), command: Some(command), ..Found::default() };
     notes.push("The program must listen on the port in the variable PORT.".to_owned());
     (origin, vec![service], Home::Process)
+}
+
+/// What `ship` would need is not there, and what is has to be said.
+fn undockered(dir: &Path, notes: &mut Vec<String>) {
+    if dir.join(DOCKERFILE).exists() {
+        notes.push(format!("`{DOCKERFILE}` was passed over: it is no file that can be read."));
+        return;
+    }
+    let files = listing::Listing::of(dir);
+    let below: Vec<&str> =
+        files.files().filter(|file| listing::base(file) == DOCKERFILE).take(BELOW_SHOWN).collect();
+    if !below.is_empty() {
+        notes.push(format!(
+            "There is {} below: run `lockgate init` in that folder, or have a Compose file here build from it.",
+            list(below.into_iter())
+        ));
+    }
+    let found = language::all(&files, &mut Vec::new());
+    if let Some(language) = found.first() {
+        let (name, because) = (language.name, shown(&language.because));
+        notes.push(format!(
+            "Found {name} ({because}): with a Dockerfile, `lockgate ship` tests, builds and deploys it; run `lockgate init` again then."
+        ));
+    }
 }
 
 /// The text of a file, if it is one of reasonable size and UTF-8.

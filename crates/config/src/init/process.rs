@@ -34,12 +34,3 @@ fn cargo_toml(dir: &Path) -> Option<(String, String)> {
     let legal = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     legal.then(|| ("Cargo.toml".to_owned(), format!("./target/release/{name}")))
 }
-
-/// The first port that a Dockerfile exposes.
-pub fn exposed(dockerfile: &str) -> Option<u16> {
-    dockerfile.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        words.next().filter(|word| word.eq_ignore_ascii_case("EXPOSE"))?;
-        words.next()?.split('/').next()?.parse().ok().filter(|port| *port > 0)
-    })
-}

@@ -159,11 +159,11 @@ impl Import {
             name,
             image: self.image(&of, given.image),
             port: self.port(&of, given.port),
-            command: None,
             health: health.and_then(|text| self.path(&format!("`health_endpoint` {of}"), text, &own)),
             critical_paths: self.critical_paths(&of, given.critical_paths, &own),
             test_url: raw_urls[0].1.and_then(|url| self.url(&format!("`test_url` {of}"), url)),
             prod_url: raw_urls[1].1.and_then(|url| self.url(&format!("`prod_url` {of}"), url)),
+            ..Found::default()
         };
         self.left_out(&of, &other);
         let texts = [&found.image, &found.health, &found.test_url, &found.prod_url];
@@ -332,6 +332,7 @@ impl Import {
             gateway: Gateway::Caddy { id: None, dial: None },
             regression,
             daily,
+            variables: Vec::new(),
             notes: self.notes,
         }
     }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Draft, Found, Gateway, Home, Proposal, TEST};
+use super::shipping::{DOCKERFILE, Shipping};
+use super::{Draft, Found, Gateway, Home, Proposal, TEST, recreate};
 
 /// Stands in for an unknown port.
 const PORT: u16 = 8080;
@@ -14,7 +15,8 @@ pub fn proposal(draft: Draft) -> Proposal {
     // Writing to a `String` cannot fail.
     let _ = write(&mut out, &draft);
     let cron = draft.daily.then_some(DAILY);
-    Proposal { text: out, notes: draft.notes, cron }
+    let ships = matches!(draft.home, Home::One(_));
+    Proposal { text: out, notes: draft.notes, cron, ships }
 }
 
 fn write(out: &mut String, draft: &Draft) -> std::fmt::Result {
@@ -34,7 +36,14 @@ fn write(out: &mut String, draft: &Draft) -> std::fmt::Result {
     if draft.regression {
         writeln!(out, "  {TEST}: {{}} # only checked, never deployed to")?;
     }
-    environment(out, draft)
+    writeln!(out, "  {}:", scalar(&draft.environment))?;
+    match &draft.home {
+        Home::One(file) => {
+            recreate::environment(out, draft, file)?;
+            recreate::end(out, draft)
+        }
+        _ => environment(out, draft),
+    }
 }
 
 fn service(out: &mut String, draft: &Draft, found: &Found, common: u16) -> std::fmt::Result {
@@ -81,14 +90,45 @@ fn service(out: &mut String, draft: &Draft, found: &Found, common: u16) -> std::
         let check = if unknown { " # check: where is it tested?" } else { "" };
         writeln!(out, "    urls: {{ {} }}{check}", urls.join(", "))?;
     }
+    if let Home::One(_) = draft.home {
+        recreate::variables(out, draft)?;
+    }
+    found.shipping.as_ref().map_or(Ok(()), |shipping| self::shipping(out, shipping))
+}
+
+fn shipping(out: &mut String, shipping: &Shipping) -> std::fmt::Result {
+    if let Some(test) = &shipping.test {
+        writeln!(out, "    test: {} # check: by {}", quoted(&test.command), comment(&test.because))?;
+    }
+    let source = &shipping.source;
+    let mut build = vec!["tags: [\"{sha}\", latest]".to_owned()];
+    if !source.folder.is_empty() {
+        build.push(format!("context: {}", scalar(&source.folder)));
+    }
+    if source.dockerfile != DOCKERFILE {
+        build.push(format!("file: {}", scalar(&source.dockerfile)));
+    }
+    writeln!(out, "    build: {{ {} }} # check: by {}", build.join(", "), comment(&source.dockerfile))?;
+    if !shipping.watch.is_empty() {
+        let globs: Vec<String> = shipping.watch.iter().map(|glob| scalar(&dollars(glob))).collect();
+        writeln!(out, "    watch: [{}] # check: changes of other files ship nothing", globs.join(", "))?;
+    }
+    if let Some((command, because)) = shipping.before_switch {
+        writeln!(
+            out,
+            "    # before_switch: {} # check: by {because}; once, in the new image, before it takes traffic",
+            quoted(command)
+        )?;
+    }
     Ok(())
 }
 
 fn environment(out: &mut String, draft: &Draft) -> std::fmt::Result {
-    writeln!(out, "  {}:", scalar(&draft.environment))?;
     writeln!(out, "    # url: https://example.com           # where users reach it")?;
     writeln!(out, "    # hosts: [deploy@app.example.com]    # SSH destinations; default: this machine")?;
     match &draft.home {
+        // The one has its own keys, and the other has become something else.
+        Home::One(_) | Home::Unslotted(_) => {}
         Home::Process => writeln!(out, "    runtime: process")?,
         Home::Folders(dir) => writeln!(out, "    runtime: {{ compose: {{ dir: {} }} }}", quoted(dir))?,
         Home::File(file) => {
@@ -140,7 +180,7 @@ pub fn dollars(text: &str) -> String {
 }
 
 /// Plain where that cannot be misread, else in quotes.
-fn scalar(text: &str) -> String {
+pub fn scalar(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '.');
     let word =
@@ -149,11 +189,11 @@ fn scalar(text: &str) -> String {
 }
 
 /// A JSON string is a YAML double-quoted scalar.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
 /// On one line, whatever a reader takes for the end of one.
-fn comment(text: &str) -> String {
+pub fn comment(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')).collect()
 }

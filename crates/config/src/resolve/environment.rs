@@ -9,11 +9,15 @@ use lockgate_model::{
 
 use super::named::{environment, key_name};
 use super::reader::{Reader, quote, variable};
-use super::{gate, router, runtime, setup};
+use super::{gate, router, runtime, setup, soak};
 use crate::at::{At, Span, WaveText};
 use crate::error::{Kind, Place, Problem};
+use crate::part::Part;
 use crate::{raw, words};
 
+/// Stands for hosts whose variables are not set, where nothing is done on hosts: no name below `invalid` leads anywhere
+/// (RFC 6761).
+const UNSET_HOST: &str = "unset.invalid";
 const DRAIN: Millis = Millis::from_secs(30);
 const KEEP_WARM: Millis = Millis(0);
 const KEEP_RELEASES: u32 = 5;
@@ -34,11 +38,14 @@ pub fn resolve(
 ) -> Option<Environment> {
     let name: EnvironmentName = key_name(reader, key)?;
     let raw = &source.value;
+    let from = raw.from.as_ref().and_then(|from| environment(reader, from, environments));
+    soak::refuse(reader, &raw.after);
     Some(Environment {
         delivery: delivery(reader, key, raw, services),
         schedules: BTreeMap::new(),
         url: raw.url.as_ref().and_then(|url| reader.url("`url`", url)),
-        from: raw.from.as_ref().and_then(|from| environment(reader, from, environments)),
+        soaks: soak::resolve(reader, &raw.before, from.as_ref(), environments),
+        from,
         before: gate::resolve(reader, &raw.before, &name, environments),
         after: gate::resolve(reader, &raw.after, &name, environments),
         name,
@@ -134,7 +141,7 @@ fn hosts(
     }
     let mut hosts: Vec<HostId> = Vec::new();
     for source in &list.value {
-        match reader.name::<HostId>(source) {
+        match reader.part(Part::Hosts, |reader| reader.name::<HostId>(source)) {
             Some(host) if hosts.contains(&host) => {
                 reader.invalid(
                     source.place,
@@ -144,6 +151,9 @@ fn hosts(
             }
             host => hosts.extend(host),
         }
+    }
+    if hosts.is_empty() && !list.value.is_empty() && !Part::Hosts.is_needed(reader.purpose) {
+        hosts.extend(HostId::new(UNSET_HOST));
     }
     hosts
 }

@@ -33,6 +33,9 @@ pub fn resolve(
 ) -> Vec<Gate> {
     let mut gates: Vec<Gate> = Vec::new();
     for source in sources {
+        if source.value.soak.is_some() && source.value.http.is_none() && source.value.command.is_none() {
+            continue;
+        }
         let Some((kind, default)) = kind(reader, source, here, environments) else { continue };
         let name = match &source.value.name {
             Some(name) => reader.line("`name`", name),
@@ -65,13 +68,13 @@ fn kind(
     here: &EnvironmentName,
     environments: &[&str],
 ) -> Option<(GateKind, String)> {
-    match (&source.value.http, &source.value.command) {
-        (Some(http), None) => self::http(reader, http, here, environments),
-        (None, Some(command)) => self::command(reader, command),
+    match (&source.value.http, &source.value.command, &source.value.soak) {
+        (Some(http), None, None) => self::http(reader, http, here, environments),
+        (None, Some(command), None) => self::command(reader, command),
         _ => {
             reader.invalid(
                 source.place,
-                "a gate is either `http` or `command`",
+                "a gate is either `http`, `command` or `soak`",
                 "write one list item for each",
             );
             None

@@ -8,6 +8,7 @@ mod environment;
 mod gate;
 mod hooks;
 mod named;
+mod nginx;
 mod notify;
 mod probe_headers;
 mod reader;
@@ -20,6 +21,7 @@ mod serve_secret;
 mod service;
 mod setup;
 mod ship;
+mod soak;
 mod ssh;
 mod state;
 mod state_dir;
@@ -30,9 +32,11 @@ use std::path::Path;
 use lockgate_model::{Project, Service, ServiceName};
 
 use crate::error::{Kind, Problem};
+use crate::part::Part;
 use crate::raw;
 
 pub use reader::Reader;
+pub use ship::TEST_TIMEOUT;
 
 /// The project, or `None` when something without a default was wrong; then `reader` has the problems.
 pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option<Project> {
@@ -55,8 +59,8 @@ pub fn project(reader: &mut Reader<'_>, file: &raw::File, root: &Path) -> Option
         environments.push(environment);
     }
     let notify = notify::resolve(reader, file.notify.as_deref(), &names);
-    let registries = registries::resolve(reader, &file.registries);
-    let ssh = ssh::resolve(reader, file.ssh.as_ref());
+    let registries = reader.part(Part::Registries, |reader| registries::resolve(reader, &file.registries));
+    let ssh = reader.part(Part::Ssh, |reader| ssh::resolve(reader, file.ssh.as_ref()));
     let state = state::resolve(reader, file.state.as_ref(), root);
     let state_dir = state_dir::resolve(reader, file.state_dir.as_ref(), &environments);
     let known = serve::Known { root, names: &names, services: &services, environments: &environments };

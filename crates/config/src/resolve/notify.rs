@@ -157,7 +157,7 @@ fn encrypted_api(
 }
 
 /// A token as it is sent in a header: `None` is none, or a wrong one, which was reported.
-fn token(reader: &mut Reader<'_>, source: &At<String>) -> Option<Secret> {
+pub(super) fn token(reader: &mut Reader<'_>, source: &At<String>) -> Option<Secret> {
     let token = reader.fill_or(&source.value, source.place, optional(source))?;
     if token.trim().is_empty() {
         return None;

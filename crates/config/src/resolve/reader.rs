@@ -7,9 +7,10 @@ use std::str::FromStr;
 use lockgate_model::{InvalidName, Millis, StatusRange, Template};
 
 use crate::Purpose;
-use crate::at::{At, Span, Status, Whole, Words};
+use crate::at::{At, Number, Span, Status, Whole, Words};
 use crate::error::{Kind, Place, Problem};
 use crate::interpolate::{self, Env, Unfilled};
+use crate::part::Part;
 use crate::quantity;
 
 /// Longest part of a value that a message quotes.
@@ -45,6 +46,17 @@ impl Reader<'_> {
 
     pub fn conflict(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
         self.report(Problem::new(Kind::Conflict, place, message).hint(hint));
+    }
+
+    /// Reads a part: where this purpose has no use for it, variables that are not set are not told.
+    pub fn part<T>(&mut self, part: Part, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.problems.len();
+        let value = read(self);
+        if !part.is_needed(self.purpose) {
+            let later = self.problems.split_off(before);
+            self.problems.extend(later.into_iter().filter(|problem| problem.kind != Kind::MissingVariable));
+        }
+        value
     }
 
     /// The text with variables filled in.
@@ -147,6 +159,12 @@ impl Reader<'_> {
         };
         let parse = |text: &str| quantity::span(text).filter(|span| *span >= least);
         self.quantity(what, source, &expects, parse).unwrap_or(default)
+    }
+
+    /// Finite. `None` where it is no number, which is reported.
+    pub fn number(&mut self, what: &str, source: &At<Number>) -> Option<f64> {
+        let parse = |text: &str| text.trim().parse().ok().filter(|number: &f64| number.is_finite());
+        self.quantity(what, source, "a number such as 0.01", parse)
     }
 
     /// `None` when it is not within them, which is reported.

@@ -9,6 +9,7 @@ use lockgate_model::{
 };
 
 use super::named::short;
+use super::nginx;
 use super::reader::{Holes, Reader, quote, variable};
 use crate::at::{At, Either};
 use crate::error::Place;
@@ -35,17 +36,20 @@ pub fn resolve(
     services: &Services,
 ) -> Option<Router> {
     let Either::Full(raw) = &source.value else {
-        return match short(reader, "router", source, &["builtin", "caddy", "none"])? {
+        return match short(reader, "router", source, &["builtin", "caddy", "nginx", "none"])? {
             0 => Some(builtin_default()),
-            2 => Some(Router::None),
+            2 => nginx::resolve(reader, &nginx::DEFAULT, source.place, services).map(Router::Nginx),
+            3 => Some(Router::None),
             _ => caddy(reader, &CADDY_DEFAULT, source.place, services).map(Router::Caddy),
         };
     };
-    match (&raw.builtin, &raw.caddy) {
-        (Some(raw), None) => builtin(reader, &raw.value).map(Router::Builtin),
-        (None, Some(raw)) => caddy(reader, &raw.value, raw.place, services).map(Router::Caddy),
+    match (&raw.builtin, &raw.caddy, &raw.nginx) {
+        (Some(raw), None, None) => builtin(reader, &raw.value).map(Router::Builtin),
+        (None, Some(raw), None) => caddy(reader, &raw.value, raw.place, services).map(Router::Caddy),
+        (None, None, Some(raw)) => nginx::resolve(reader, &raw.value, raw.place, services).map(Router::Nginx),
         _ => {
-            reader.invalid(source.place, "a router is either `builtin` or `caddy`", "write exactly one");
+            let what = "a router is one of `builtin`, `caddy` and `nginx`";
+            reader.invalid(source.place, what, "write exactly one");
             None
         }
     }
@@ -158,7 +162,7 @@ fn caddy(
         Some(source) => dial(reader, source)?,
         None => reader.template_of("`dial`", CADDY_DIAL.to_owned(), place, Holes::Address)?,
     };
-    dialled_ports(reader, &dial, place, services)?;
+    dialled_ports(reader, "Caddy", &dial, place, services)?;
     let ask = match &raw.ask {
         Some(source) => {
             reader.url("`ask`", source)?;
@@ -234,7 +238,13 @@ fn dial(reader: &mut Reader<'_>, source: &At<String>) -> Option<Template> {
 }
 
 /// A dial that names `{port}` needs every service to have one.
-fn dialled_ports(reader: &mut Reader<'_>, dial: &Template, place: Place, services: &Services) -> Option<()> {
+pub fn dialled_ports(
+    reader: &mut Reader<'_>,
+    router: &str,
+    dial: &Template,
+    place: Place,
+    services: &Services,
+) -> Option<()> {
     let without: Vec<&str> = services
         .values()
         .filter(|service| dial.names("port") && service.port.is_none())
@@ -245,7 +255,7 @@ fn dialled_ports(reader: &mut Reader<'_>, dial: &Template, place: Place, service
     }
     reader.conflict(
         place,
-        format!("Caddy has no port to dial: {} has no `port`", without.join(", ")),
+        format!("{router} has no port to dial: {} has no `port`", without.join(", ")),
         "add `port:` to the service, or `dial: \"{service}-{slot}:5000\"` here",
     );
     None

@@ -68,7 +68,12 @@ pub fn resolve(
             "leave it out, or add `runtime: compose` or `runtime: process`",
         );
     }
-    for service in &chosen {
+    let is_promoted = schedule.as_ref().is_some_and(|schedule| schedule.deploy == Pick::Promoted);
+    if is_promoted && environment.from.is_none() {
+        let message = "nothing is promoted to where promotions come from nowhere";
+        reader.conflict(source.place, message, "give this environment `from:`");
+    }
+    for service in chosen.iter().filter(|_| !is_promoted) {
         has_tags(reader, source, service);
     }
     let Some(schedule) = schedule else { return BTreeMap::new() };
@@ -119,11 +124,13 @@ fn cron(reader: &mut Reader<'_>, source: &At<String>) -> Option<Cron> {
 
 fn pick(reader: &mut Reader<'_>, source: &At<String>) -> Option<Pick> {
     let text = reader.text(source)?;
-    if text == Pick::LatestSemver.as_str() {
-        return Some(Pick::LatestSemver);
+    let all = [Pick::LatestSemver, Pick::Promoted];
+    if let Some(pick) = all.into_iter().find(|pick| text == pick.as_str()) {
+        return Some(pick);
     }
     let message = format!("a schedule cannot deploy {}", quote(source));
-    reader.invalid(source.place, message, format!("write `{}`", Pick::LatestSemver.as_str()));
+    let [newest, promoted] = all.map(Pick::as_str);
+    reader.invalid(source.place, message, format!("write `{newest}`, or `{promoted}`"));
     None
 }
 

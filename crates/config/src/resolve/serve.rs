@@ -52,7 +52,7 @@ pub fn resolve(
     let source = source?;
     let before = reader.problems.len();
     let serve = section(reader, source, known);
-    if reader.purpose == Purpose::Other {
+    if reader.purpose != Purpose::Serve {
         let later = reader.problems.split_off(before);
         reader.problems.extend(later.into_iter().filter(|problem| problem.kind != Kind::MissingVariable));
     }

@@ -47,7 +47,7 @@ pub fn all(reader: &mut Reader<'_>, list: &At<Vec<At<String>>>, taken: &mut Take
         taken.0.push((secret.clone(), source.place));
         secrets.push(secret);
     }
-    if reader.purpose == Purpose::Other {
+    if reader.purpose != Purpose::Serve {
         reader.problems.truncate(before);
     }
     secrets

@@ -14,6 +14,7 @@ use super::reader::{Holes, Reader, quote, reference, variable};
 use super::{probe_headers, ship};
 use crate::at::{At, Either};
 use crate::error::Place;
+use crate::part::Part;
 use crate::{quantity, raw};
 
 const HEALTH_PATH: &str = "/health";
@@ -34,7 +35,7 @@ pub fn resolve(
     let cwd = raw.cwd.as_ref().and_then(|cwd| reader.file("`cwd`", cwd, Holes::All));
     let port = raw.port.as_ref().map(|port| reader.whole("`port`", Some(port), 1, u16::MAX, 1));
     let image = image(reader, &name, key.place, raw.image.as_ref());
-    let (env, env_from) = env::resolve(reader, &raw.env.0);
+    let (env, env_from) = reader.part(Part::ServiceEnv, |reader| env::resolve(reader, &raw.env.0));
     Some(Service {
         ship: ship::resolve(reader, raw, image.as_deref()),
         image,

@@ -8,9 +8,10 @@ use lockgate_model::{Build, BuildTool, ImageTag, Millis, Secret, Ship, Test};
 use super::reader::{Reader, quote};
 use crate::at::{At, Either};
 use crate::error::{Kind, Place, Problem};
+use crate::part::Part;
 use crate::{raw, raw_ship};
 
-const TEST_TIMEOUT: Millis = Millis::from_secs(30 * 60);
+pub const TEST_TIMEOUT: Millis = Millis::from_secs(30 * 60);
 const TEST_TIMEOUT_MIN: Millis = Millis::from_secs(1);
 const TEST_TIMEOUT_MAX: Millis = Millis::from_secs(6 * 3_600);
 /// Globs of one service, and its image's tags.
@@ -98,7 +99,7 @@ fn build(reader: &mut Reader<'_>, raw: &raw_ship::Build) -> Build {
         tags: tags.unwrap_or(default.tags),
         context: context.unwrap_or(default.context),
         file,
-        args: args(reader, &raw.args.0),
+        args: reader.part(Part::BuildArgs, |reader| args(reader, &raw.args.0)),
     }
 }
 

@@ -1,110 +1,17 @@
 //! The data path: where and how a user's request for this service reaches Caddy. Pure.
 
+use lockgate_asking::{DataPath, Entrance, host_within};
 use lockgate_model::{FailureKind, without_query};
 use lockgate_ports::{Endpoint, PortError};
 use serde_json::Value;
 
-use crate::options::with_port;
 use crate::tree::Path;
 
 const HTTP_PORT_DEFAULT: u64 = 80;
-const HTTPS_PORT: u16 = 443;
 
-/// How to ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DataPath {
-    pub endpoint: Endpoint,
-    /// The server's name for TLS; `None`: plain HTTP.
-    pub tls: Option<String>,
-    /// The `Host` header; `None`: the endpoint's address.
-    pub host: Option<String>,
-    /// Put before the path that is asked, as the route strips it.
-    pub prefix: String,
-}
-
-impl DataPath {
-    /// The way to a route that strips nothing.
-    pub(crate) fn without_prefix(self) -> DataPath {
-        DataPath { prefix: String::new(), ..self }
-    }
-}
-
-impl std::fmt::Display for DataPath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}/", self.endpoint, self.prefix)?;
-        match &self.host {
-            Some(host) => write!(f, " as {host}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A configured base URL.
-pub(crate) struct BaseUrl {
-    https: bool,
-    authority: String,
-    prefix: String,
-}
-
-impl BaseUrl {
-    pub(crate) fn parse(url: &str) -> Result<BaseUrl, PortError> {
-        let bad = || {
-            PortError::new(
-                FailureKind::Refused,
-                format!("the URL for asking through Caddy, {url:?}, cannot be used"),
-            )
-            .hint(
-                "set `router.caddy.ask` to a base URL as seen from the host, such as `http://127.0.0.1:8080`",
-            )
-        };
-        let (https, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
-            (Some(rest), _) => (false, rest),
-            (_, Some(rest)) => (true, rest),
-            _ => return Err(bad()),
-        };
-        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        let odd = |c: char| c.is_whitespace() || c.is_control();
-        if authority.is_empty() || authority.contains('@') || rest.contains(['?', '#']) || rest.contains(odd)
-        {
-            return Err(bad());
-        }
-        Ok(BaseUrl { https, authority: authority.to_owned(), prefix: path.trim_end_matches('/').to_owned() })
-    }
-
-    /// True when the URL's name cannot be the site's name, so that the route's own host is wanted.
-    pub(crate) fn is_bare_address(&self) -> bool {
-        let name = name_of(&self.authority);
-        name == "localhost" || name.parse::<std::net::IpAddr>().is_ok()
-    }
-
-    /// `route_host`: the host that the route matches, where the URL itself names none.
-    pub(crate) fn data_path(&self, route_host: Option<String>) -> DataPath {
-        let host = if self.is_bare_address() { route_host } else { Some(self.authority.clone()) };
-        let name = name_of(host.as_deref().unwrap_or(&self.authority)).to_owned();
-        let port = if self.https { HTTPS_PORT } else { 80 };
-        let address = with_port(&self.authority, port);
-        // The router is on the host itself: its public name may lead elsewhere (a load balancer, another address).
-        let address = match (self.https, self.is_bare_address(), address.rsplit_once(':')) {
-            (true, false, Some((_, port))) => format!("127.0.0.1:{port}"),
-            _ => address,
-        };
-        DataPath {
-            endpoint: Endpoint::Tcp(address),
-            tls: self.https.then_some(name),
-            host,
-            prefix: self.prefix.clone(),
-        }
-    }
-}
-
-/// The authority without its port and brackets.
-fn name_of(authority: &str) -> &str {
-    if let Some(inner) = authority.strip_prefix('[') {
-        return inner.split(']').next().unwrap_or(inner);
-    }
-    authority.rsplit_once(':').map_or(authority, |(name, _)| name)
-}
+/// What people are told of the way through Caddy.
+pub(crate) const ENTRANCE: Entrance =
+    Entrance { router: "Caddy", key: "router.caddy.ask", log: "journalctl -u caddy" };
 
 /// What the routes around a handler want of a request.
 struct Wanted {
@@ -203,20 +110,11 @@ fn texts<'a>(set: &'a Value, matcher: &str) -> Vec<&'a str> {
     list.iter().filter_map(Value::as_str).collect()
 }
 
-/// What stands for `*` in a host that is asked for.
-const ANY: &str = "lockgate";
-
-/// Whether `given` is one of the names that `host` was taken from `*.example.com` for.
-pub(crate) fn is_within(given: &str, host: &str) -> bool {
-    let site = host.strip_prefix(ANY).filter(|site| site.starts_with('.'));
-    site.is_some_and(|site| name_of(given).strip_suffix(site).is_some_and(|name| !name.is_empty()))
-}
-
 /// The first host that can be asked for; `*.example.com` becomes a name under it.
 fn host_of(set: &&Value) -> Option<String> {
     let usable: Vec<&str> = texts(set, "host").into_iter().filter(|host| !host.contains('{')).collect();
     let exact = usable.iter().find(|host| !host.contains('*'));
-    exact.or(usable.first()).map(|host| host.replace('*', ANY))
+    exact.or(usable.first()).map(|host| host_within(host))
 }
 
 /// Caddy's path matcher, as far as it can be told without being Caddy: without regard to case, `*` at either end.

@@ -69,33 +69,3 @@ fn a_stripped_prefix_is_put_before_what_is_asked_and_other_paths_are_refused() {
     let error = derive(&config(&server), &top(), "/health").unwrap_err();
     assert!(error.message.contains("/api/*"), "{error}");
 }
-
-#[test]
-fn a_configured_url_keeps_its_name_and_a_bare_address_takes_the_routes_host() {
-    let url = |text: &str, host: Option<&str>| {
-        BaseUrl::parse(text).unwrap().data_path(host.map(str::to_owned)).to_string()
-    };
-    assert_eq!(url("http://127.0.0.1:8080", Some("a.test")), "http://127.0.0.1:8080/ as a.test");
-    assert_eq!(url("http://localhost/base/", None), "http://localhost:80/base/");
-    assert_eq!(url("http://app.internal:81", Some("a.test")), "http://app.internal:81/ as app.internal:81");
-    assert_eq!(url("https://a.test", None), "https://127.0.0.1:443/ as a.test");
-    for bad in ["", "a.test", "ftp://a", "http://", "http://u:p@a/", "http://a/?x", "http://a /"] {
-        assert!(BaseUrl::parse(bad).is_err(), "{bad:?}");
-    }
-}
-
-/// A route for `*.example.com` is asked under the service's own name there.
-#[test]
-fn a_name_within_what_a_wildcard_stands_for_is_kept() {
-    for (given, host, within) in [
-        ("shop.example.com", "lockgate.example.com", true),
-        ("shop.example.com:8443", "lockgate.example.com", true),
-        ("example.com", "lockgate.example.com", false),
-        (".example.com", "lockgate.example.com", false),
-        ("shop.example.org", "lockgate.example.com", false),
-        ("shop.example.com", "www.example.com", false),
-        ("shop.lockgate", "lockgate", false),
-    ] {
-        assert_eq!(is_within(given, host), within, "{given} {host}");
-    }
-}

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use lockgate_asking::{BaseUrl, DataPath};
 use lockgate_model::{FailureKind, Slot};
-use lockgate_ports::{Answer, PortError, Request, RouteVersion, Upstream, http};
+use lockgate_ports::{Answer, PortError, Request, RouteVersion, Upstream};
 use serde_json::Value;
 
 use crate::CaddyOptions;
 use crate::admin::{Admin, Change, TRIES_MAX};
-use crate::ask::{self, BaseUrl, DataPath, is_within};
+use crate::ask::{self, ENTRANCE};
 use crate::dials::{self, Dials};
 use crate::ghost::{Ghost, Known};
 use crate::members::{self, IdSeen, Members, Unfit, list};
 use crate::options::{admin_endpoint, dial_of};
 use crate::rewrite::{self, Rewrite};
 use crate::snippet;
-use crate::tls::TlsHost;
 use crate::tree::Handler;
 
 /// Looks at a configuration that changes while it is looked at.
@@ -48,7 +48,7 @@ impl Caddy {
             *dial = dials::written(dial)?;
         }
         let endpoint = admin_endpoint(&options.admin)?;
-        let base_url = options.ask.as_deref().map(BaseUrl::parse).transpose()?;
+        let base_url = options.ask.as_deref().map(|url| BaseUrl::parse(url, &ENTRANCE)).transpose()?;
         if let (Some(blue), Some(green)) = (options.dial.get(&Slot::Blue), options.dial.get(&Slot::Green))
             && blue == green
         {
@@ -299,25 +299,8 @@ impl Caddy {
         self.options.dial.get(&to.slot).cloned().unwrap_or_else(|| dial_of(&to.endpoint))
     }
 
-    pub(crate) async fn ask_at(&self, path: &DataPath, mut request: Request) -> Result<Answer, PortError> {
-        request.target.insert_str(0, &path.prefix);
-        // What the route is matched by comes first: under another name another site would answer.
-        if let Some(host) = &path.host
-            && !request.headers.iter().any(|(name, given)| name == "host" && is_within(given, host))
-        {
-            request.headers.retain(|(name, _)| name != "host");
-            request = request.header("host", host);
-        }
-        let host = self.options.host.as_ref();
-        let answer = match &path.tls {
-            None => http::send(host, &path.endpoint, request).await,
-            Some(name) => http::send(&TlsHost::new(host, name)?, &path.endpoint, request).await,
-        };
-        answer.map_err(|error| {
-            let hint =
-                format!("was asked at {path}; is that where Caddy serves it? `router.caddy.ask` sets it");
-            error.or_hint(|| hint)
-        })
+    pub(crate) async fn ask_at(&self, path: &DataPath, request: Request) -> Result<Answer, PortError> {
+        path.ask(self.options.host.as_ref(), &ENTRANCE, request).await
     }
 
     /// What the ghost dials once `slot` is at `dial`: both slots, and whatever else is dialled of them before and after.

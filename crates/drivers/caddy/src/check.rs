@@ -1,10 +1,10 @@
 //! What `doctor` says of Caddy.
 
+use lockgate_asking::DataPath;
 use lockgate_model::{Millis, Slot};
 use lockgate_ports::{Check, PortError, Request, Router};
 use serde_json::Value;
 
-use crate::ask::DataPath;
 use crate::caddy::{Caddy, Live};
 use crate::dials::{Leads, leads};
 use crate::members::By;

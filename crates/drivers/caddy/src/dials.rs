@@ -261,7 +261,7 @@ pub(crate) fn written(dial: &str) -> Result<String, PortError> {
         Some(_) => {
             refused("an address has no path", "write host and port alone, such as `{service}-{slot}:5000`")
         }
-        None => Ok(crate::options::with_port(bare, 80)),
+        None => Ok(lockgate_asking::with_port(bare, 80)),
     }
 }
 

@@ -15,7 +15,6 @@ mod router;
 mod service;
 mod snippet;
 mod streams;
-mod tls;
 mod tree;
 mod trial;
 mod version;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lockgate_asking::with_port;
 use lockgate_model::{FailureKind, Slot};
 use lockgate_ports::{Endpoint, Host, PortError};
 
@@ -54,12 +55,6 @@ pub(crate) fn admin_endpoint(text: &str) -> Result<Endpoint, PortError> {
         return Err(bad("it is not `http://host:port`"));
     }
     Ok(Endpoint::Tcp(with_port(authority, ADMIN_PORT_DEFAULT)))
-}
-
-/// `authority` with a port, `port` where it names none. Knows `[::1]` and `[::1]:80`.
-pub(crate) fn with_port(authority: &str, port: u16) -> String {
-    let after_bracket = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
-    if after_bracket.contains(':') { authority.to_owned() } else { format!("{authority}:{port}") }
 }
 
 /// What Caddy dials to reach `endpoint`.

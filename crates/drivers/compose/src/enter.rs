@@ -1,7 +1,7 @@
 //! A person's program in a slot's container, or in one of its own.
 
 use lockgate_model::{Release, Slot};
-use lockgate_ports::{Command, PortError};
+use lockgate_ports::{Command, PortError, demand_values};
 
 use crate::compose::Compose;
 use crate::overlay::Pins;
@@ -40,6 +40,7 @@ impl Compose {
         argv: &[String],
         is_tty: bool,
     ) -> Result<Command, PortError> {
+        demand_values(&self.service)?;
         let (place, image) = tokio::join!(self.own_place(slot), self.on_host(release));
         let (place, image) = (place?, image?);
         let Some(image) = image else {
@@ -51,14 +52,15 @@ impl Compose {
         let pins = Pins { release, image: &image, own: None, pull_policy: !cli.is_v1() };
         let overlay = self.write_one_off(&place, &pins, None).await?;
         let mut files: Vec<&str> = place.files.iter().map(String::as_str).collect();
-        files.push(&overlay);
+        files.push(&overlay.file);
         let mut args = vec!["run", "--rm", "--no-deps"];
         if !is_tty {
             args.push("-T");
         }
         args.push(&place.service);
         args.extend(argv.iter().map(String::as_str));
-        let env = self.interpolation(slot, Some(release.tag.as_str()));
+        let mut env = self.interpolation(slot, Some(release.tag.as_str()));
+        env.extend(overlay.values.clone());
         self.cli.command(&place, &files, &env, &args).await
     }
 }

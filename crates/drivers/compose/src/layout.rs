@@ -210,7 +210,8 @@ impl Compose {
                 _ => format!("there is no docker-compose.yml or compose.yaml in {dir} on {host}"),
             };
             return Err(PortError::not_found(message).hint(
-                "put the Compose file there, or set `dir` or `file` of the compose runtime to where it is",
+                "put the Compose file there (`lockgate setup` does, where `upload` names it), or set `dir` or `file` of the compose \
+                 runtime to where it is",
             ));
         };
         let found = first(&override_names(&name))?;

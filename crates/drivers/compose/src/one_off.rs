@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HOOK_SECONDS_MAX, HookMoment, Millis, RunId};
-use lockgate_ports::{Command, LineSink, OneOff, OneOffId, OneOffState, OneOffs, PortError};
+use lockgate_ports::{Command, LineSink, OneOff, OneOffId, OneOffState, OneOffs, PortError, demand_values};
 
 use crate::api::ContainerSummary;
 use crate::compose::Compose;
@@ -90,6 +90,7 @@ impl OneOffs for Compose {
 
     async fn begin(&self, wanted: &OneOff<'_>) -> Result<(), PortError> {
         let OneOff { id, slot, release, argv } = *wanted;
+        demand_values(&self.service)?;
         let (dir, _) = self.folder(slot)?;
         let (place, image, cli) =
             tokio::join!(self.own_place(slot), self.on_host(release), self.cli.found_in(&dir));
@@ -101,9 +102,11 @@ impl OneOffs for Compose {
         };
         let pins = Pins { release, image: &image, own: None, pull_policy: !cli.is_v1() };
         let overlay = self.write_one_off(&place, &pins, Some(id)).await?;
-        let env = self.interpolation(slot, Some(release.tag.as_str()));
+        let mut env = self.interpolation(slot, Some(release.tag.as_str()));
+        env.extend(overlay.values.clone());
         let secrets: Vec<&str> = self.service.env.values().map(lockgate_model::Secret::reveal).collect();
-        let begun = self.cli.run_once(&place, &overlay, &env, &secrets, &name(id), argv).await;
+        let begun = self.cli.run_once(&place, &overlay.file, &env, &secrets, &name(id), argv).await;
+        self.remove_overlay(&place, &overlay).await;
         begun.map_err(|error| {
             let text = error.message.to_ascii_lowercase();
             match NO_PROGRAM.iter().any(|words| text.contains(words)) && error.kind == FailureKind::Other {

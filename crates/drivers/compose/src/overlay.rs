@@ -1,4 +1,9 @@
 //! The override file of ours: what pins a slot to a release.
+//!
+//! It names variables and holds no value of one: Compose fills them in from its own environment, which a host is told on
+//! standard input. So what may be a secret is in no file of ours beside a Compose file, also when Lockgate is killed.
+
+use std::collections::BTreeMap;
 
 use lockgate_model::{Release, Slot};
 use lockgate_ports::{OneOffId, PortError};
@@ -12,8 +17,10 @@ use crate::labels::{
 };
 use crate::place::{Place, join};
 
-/// It holds the values of `env`, which may be secrets.
+/// What runs on the host is nobody else's business.
 const OVERLAY_MODE: u32 = 0o600;
+/// Names of variables of Compose's own environment; a number follows. No Compose file of a user's names one of them.
+const VALUE: &str = "LOCKGATE_VALUE_";
 
 /// What a slot is pinned to.
 pub(crate) struct Pins<'a> {
@@ -26,14 +33,22 @@ pub(crate) struct Pins<'a> {
     pub pull_policy: bool,
 }
 
+/// An override as it was written.
+pub(crate) struct Overlay {
+    /// Its path within the place's folder.
+    pub file: String,
+    /// What Compose has to have in its environment to read it: the values that the file names.
+    pub values: BTreeMap<String, String>,
+}
+
 impl Compose {
-    /// Writes the override for `release` and returns its path within the place's folder.
-    pub(crate) async fn write_overlay(&self, place: &Place, pins: &Pins<'_>) -> Result<String, PortError> {
+    /// Writes the override for `release`.
+    pub(crate) async fn write_overlay(&self, place: &Place, pins: &Pins<'_>) -> Result<Overlay, PortError> {
         let file =
             format!(".lockgate/override.{}.{}.{}.yml", self.environment, self.service.name, place.slot);
-        let document = self.overlay(&place.service, place.slot, pins);
+        let (document, values) = self.overlay(&place.service, place.slot, pins);
         self.write_document(place, &file, &document).await?;
-        Ok(file)
+        Ok(Overlay { file, values })
     }
 
     /// The same for a program that runs once in the place: a hook, or without an `id` a person's.
@@ -42,13 +57,21 @@ impl Compose {
         place: &Place,
         pins: &Pins<'_>,
         id: Option<OneOffId>,
-    ) -> Result<String, PortError> {
+    ) -> Result<Overlay, PortError> {
         let what = id.map_or("exec", |id| id.moment.as_str());
         let file = format!(".lockgate/{what}.{}.{}.{}.yml", self.environment, self.service.name, place.slot);
-        let mut document = self.overlay(&place.service, place.slot, pins);
+        let (mut document, values) = self.overlay(&place.service, place.slot, pins);
         relabel(&mut document["services"][&place.service], id);
         self.write_document(place, &file, &document).await?;
-        Ok(file)
+        Ok(Overlay { file, values })
+    }
+
+    /// Removes what Compose has read and nobody needs any more.
+    pub(crate) async fn remove_overlay(&self, place: &Place, overlay: &Overlay) {
+        let path = join(&place.dir, &overlay.file);
+        if let Err(error) = self.host.remove(&path).await {
+            tracing::warn!(%error, "{path}, which nobody needs any more, stays");
+        }
     }
 
     async fn write_document(&self, place: &Place, file: &str, document: &Value) -> Result<(), PortError> {
@@ -59,7 +82,7 @@ impl Compose {
     }
 
     /// JSON, which is YAML too, because its quoting leaves nothing to interpretation.
-    fn overlay(&self, service: &str, slot: Slot, pins: &Pins<'_>) -> Value {
+    fn overlay(&self, service: &str, slot: Slot, pins: &Pins<'_>) -> (Value, BTreeMap<String, String>) {
         let Pins { release, image, own, pull_policy } = *pins;
         let mut labels = Map::new();
         let mut label = |name: &str, value: &str| labels.insert(name.to_owned(), escape(value).into());
@@ -79,8 +102,11 @@ impl Compose {
         for name in own.iter().flat_map(|own| &own.without) {
             environment.insert(name.clone(), Value::Null);
         }
-        for (name, value) in own.map_or(&self.service.env, |own| &own.set) {
-            environment.insert(name.clone(), escape(value.reveal()).into());
+        let mut values = BTreeMap::new();
+        for (number, (name, value)) in own.map_or(&self.service.env, |own| &own.set).iter().enumerate() {
+            let variable = format!("{VALUE}{number}");
+            environment.insert(name.clone(), format!("${{{variable}}}").into());
+            values.insert(variable, value.reveal().to_owned());
         }
         environment.insert("LOCKGATE_SLOT".to_owned(), slot.as_str().into());
         environment.insert("LOCKGATE_RELEASE".to_owned(), release.tag.as_str().into());
@@ -88,7 +114,7 @@ impl Compose {
         if pull_policy {
             one["pull_policy"] = "never".into();
         }
-        json!({ "services": { service: one } })
+        (json!({ "services": { service: one } }), values)
     }
 }
 

@@ -60,6 +60,10 @@ impl Runtime for Compose {
         self.environment_today(slot, release).await
     }
 
+    fn unknown_variables(&self) -> Vec<String> {
+        self.service.env_from.keys().cloned().collect()
+    }
+
     async fn start_with(
         &self,
         slot: Slot,

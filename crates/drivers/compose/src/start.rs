@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 use lockgate_model::{FailureKind, Millis, Release, Slot};
-use lockgate_ports::{PortError, Variables};
+use lockgate_ports::{PortError, Variables, demand_values};
 
 use crate::cli::Recreates;
 use crate::compose::Compose;
@@ -39,6 +39,9 @@ impl Compose {
         if !held.is_empty() && running.len() == held.len() {
             return Ok(());
         }
+        if own.is_none() {
+            demand_values(&self.service)?;
+        }
         let (dir, _) = self.folder(slot)?;
         let (own_place, image, cli) =
             tokio::join!(self.own_place(slot), self.on_host(release), self.cli.found_in(&dir));
@@ -66,7 +69,9 @@ impl Compose {
         });
         try_join_all(in_the_way.map(|one| self.remove_held(one))).await?;
         let volumes = if keep { Recreates::Nothing } else { Recreates::WithVolumes };
-        let env = self.interpolation(slot, Some(release.tag.as_str()));
+        let mut env = self.interpolation(slot, Some(release.tag.as_str()));
+        env.extend(overlay.values);
+        let overlay = overlay.file;
         let hidden = own.iter().flat_map(|own| own.set.values()).chain(self.service.env.values());
         let secrets: Vec<&str> = hidden.map(lockgate_model::Secret::reveal).collect();
         if let Err(error) = self.cli.up(&place, &overlay, &env, &secrets, volumes).await {

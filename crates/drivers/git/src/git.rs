@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_model::{CommitSha, FailureKind, Millis, TOLD_CHARS_MAX, Timestamp, quoted};
-use lockgate_ports::{Changed, Command, GIT_TAGS_MAX, Git, Head, Host, Output, PortError};
+use lockgate_model::{
+    COMMITS_TOLD_MAX, Commit as Told, CommitSha, Commits, FailureKind, Millis, TOLD_CHARS_MAX, Timestamp,
+    quoted,
+};
+use lockgate_ports::{Between, Changed, Command, GIT_TAGS_MAX, Git, Head, Host, Output, PortError};
 
 use crate::status;
 
@@ -143,6 +146,41 @@ impl GitCli {
         let is_there = |sha: &CommitSha| said.lines().any(|line| line.starts_with(&format!("{sha} commit ")));
         Ok(commits.into_iter().find(|sha| !is_there(sha)).cloned())
     }
+
+    /// Whether they have a commit in common.
+    async fn are_related(&self, one: &CommitSha, other: &CommitSha) -> Result<bool, PortError> {
+        let command = self.command(&["merge-base", one.as_str(), other.as_str()]);
+        let output = self.options.host.exec(&command).await?;
+        match output.code {
+            0 => Ok(true),
+            1 => Ok(false),
+            _ => Err(self.refused(&output)),
+        }
+    }
+
+    /// Commits of `of` that `without` has not.
+    async fn commits(&self, without: &CommitSha, of: &CommitSha) -> Result<Commits, PortError> {
+        let range = format!("{without}..{of}");
+        let count = self.ask_text(&["rev-list", "--count", &range, "--"]).await?;
+        let count: u64 = count.trim().parse().map_err(|_| {
+            let said = quoted(count.trim(), TOLD_CHARS_MAX);
+            PortError::other(format!("git counts \"{said}\" commits")).hint("try `git status` there")
+        })?;
+        if count == 0 {
+            return Ok(Commits::default());
+        }
+        let newest = format!("-{COMMITS_TOLD_MAX}");
+        let format = "--format=%H%x00%an%x00%s";
+        let args =
+            ["log", "-z", &newest, "--no-show-signature", "--no-color", "--no-notes", format, &range, "--"];
+        let said = self.ask_text(&args).await?;
+        let parts: Vec<&str> = said.split('\0').collect();
+        let read = |commit: &[&str]| match commit {
+            [id, author, subject] => CommitSha::new(*id).ok().map(|id| Told::new(&id, author, subject)),
+            _ => None,
+        };
+        Ok(Commits { count, newest: parts.chunks(3).filter_map(read).collect() })
+    }
 }
 
 struct Commit {
@@ -192,5 +230,16 @@ impl Git for GitCli {
         }
         let said = String::from_utf8_lossy(&said);
         Ok(Changed::Files(said.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect()))
+    }
+
+    async fn between(&self, from: &CommitSha, to: &CommitSha) -> Result<Between, PortError> {
+        if let Some(missing) = self.missing([to, from]).await? {
+            return Ok(Between::Missing(missing));
+        }
+        if !self.are_related(from, to).await? {
+            return Ok(Between::Unrelated);
+        }
+        let (brought, taken_back) = tokio::try_join!(self.commits(from, to), self.commits(to, from))?;
+        Ok(Between::Commits { brought, taken_back })
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use lockgate_git::{GitCli, GitOptions};
 use lockgate_local::Local;
-use lockgate_model::{CommitSha, FailureKind};
-use lockgate_ports::{Changed, Git};
+use lockgate_model::{COMMITS_TOLD_MAX, CommitSha, Commits, FailureKind};
+use lockgate_ports::{Between, Changed, Git};
 use tempfile::TempDir;
 
 const AUTHOR: [&str; 4] = ["-c", "user.name=Kim", "-c", "user.email=kim@shop.example"];
@@ -127,6 +127,70 @@ async fn a_shallow_clone_says_so_and_which_commit_it_does_not_have() {
     let git = asked(&clone.path().join("c"));
     assert!(git.head().await.unwrap().is_shallow);
     assert_eq!(git.changed(&first, &second).await.unwrap(), Changed::Missing(first));
+}
+
+/// How many, and the subjects that are told.
+fn short(commits: &Commits) -> (u64, Vec<&str>) {
+    (commits.count, commits.newest.iter().filter_map(|commit| commit.subject.as_deref()).collect())
+}
+
+#[tokio::test]
+async fn the_commits_between_two_are_told_the_newest_first_and_of_many_the_number() {
+    let (folder, first) = repository();
+    let git = asked(folder.path());
+    let between = async |from: &CommitSha, to: &CommitSha| match git.between(from, to).await.unwrap() {
+        Between::Commits { brought, taken_back } => (brought, taken_back),
+        other => panic!("{other:?}"),
+    };
+    let second = commit(folder.path(), "a.txt", "2", "Say <!channel> `x` \u{1b}[2J\n\nand a body");
+    let third = commit(folder.path(), "a.txt", "3", "Third");
+    let (brought, taken_back) = between(&first, &third).await;
+    assert_eq!(short(&brought), (2, vec!["Third", "Say <!channel> 'x' \\x1b[2J"]));
+    assert_eq!(taken_back, Commits::default());
+    assert_eq!(
+        (brought.newest[0].id.as_str(), brought.newest[0].author.as_deref()),
+        (third.as_str(), Some("Kim"))
+    );
+    // Going back.
+    let (brought, taken_back) = between(&third, &second).await;
+    assert_eq!((short(&brought), short(&taken_back)), ((0, vec![]), (1, vec!["Third"])));
+    assert_eq!(between(&third, &third).await, (Commits::default(), Commits::default()));
+
+    // Another branch has one of its own.
+    self::git(folder.path(), &["checkout", "-q", "-b", "other", second.as_str()]);
+    let other = commit(folder.path(), "b.txt", "1", "Other");
+    let (brought, taken_back) = between(&third, &other).await;
+    assert_eq!((short(&brought), short(&taken_back)), ((1, vec!["Other"]), (1, vec!["Third"])));
+
+    let mut last = other.clone();
+    for number in 0..COMMITS_TOLD_MAX + 3 {
+        last = commit(folder.path(), "b.txt", &format!("{number} x"), &format!("Number {number}"));
+    }
+    let (brought, _) = between(&other, &last).await;
+    assert_eq!((brought.count, brought.newest.len()), (13, COMMITS_TOLD_MAX));
+    assert_eq!(brought.newest[0].subject.as_deref(), Some("Number 12"));
+}
+
+#[tokio::test]
+async fn commits_that_are_not_there_or_of_another_history_are_said_to_be_that() {
+    let (folder, first) = repository();
+    let git = asked(folder.path());
+    let [one, another] = ["1", "2"].map(|digit| CommitSha::new(digit.repeat(40)).unwrap());
+    assert_eq!(git.between(&one, &first).await.unwrap(), Between::Missing(one.clone()));
+    assert_eq!(git.between(&first, &one).await.unwrap(), Between::Missing(one.clone()));
+    assert_eq!(git.between(&one, &another).await.unwrap(), Between::Missing(another));
+    self::git(folder.path(), &["checkout", "-q", "--orphan", "apart"]);
+    let apart = commit(folder.path(), "c.txt", "1", "Apart");
+    assert_eq!(git.between(&first, &apart).await.unwrap(), Between::Unrelated);
+
+    let clone = tempfile::tempdir().unwrap();
+    let from = format!("file://{}", folder.path().display());
+    self::git(clone.path(), &["clone", "-q", "--depth", "1", &from, "c"]);
+    let shallow = asked(&clone.path().join("c"));
+    assert_eq!(shallow.between(&first, &apart).await.unwrap(), Between::Missing(first));
+    let nothing = tempfile::tempdir().unwrap();
+    let error = asked(nothing.path()).between(&one, &apart).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::NotFound, "{error}");
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ const API_VERSION: &str = "2026-03-10";
 const API_VERSION_HEADER: HeaderName = HeaderName::from_static("x-github-api-version");
 /// Of an answer, which has the deployment and its creator in it, so much is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// The environment that GitHub takes for production where nobody says which is.
+const PRODUCTION: &str = "production";
 /// Longest description of a status, in characters.
 const DESCRIPTION_CHARS_MAX: usize = 140;
 
@@ -31,6 +33,7 @@ pub struct GitHub {
     token: Secret,
     repository: String,
     api: String,
+    names_services: bool,
     post: Post,
 }
 
@@ -38,7 +41,23 @@ impl GitHub {
     /// `repository` is `owner/name`, `api` the REST API's base URL without a slash at its end (`https://api.github.com`).
     #[must_use]
     pub fn new(token: Secret, repository: String, api: String) -> Self {
-        Self { token, repository, api, post: Post::default() }
+        Self { token, repository, api, names_services: false, post: Post::default() }
+    }
+
+    /// Whether the project has several services. Then each has environments of its own (`prod/web`): a status `success` makes all
+    /// earlier deployments of the same repository *and environment name* inactive, whatever their `task` is.
+    /// Source: `auto_inactive` of <https://docs.github.com/en/rest/deployments/statuses#create-a-deployment-status>.
+    #[must_use]
+    pub fn naming_services(self, names_services: bool) -> Self {
+        Self { names_services, ..self }
+    }
+
+    /// What GitHub calls the environment.
+    fn environment(&self, message: &Message) -> String {
+        match self.names_services {
+            true => format!("{}/{}", message.environment, message.service),
+            false => message.environment.to_string(),
+        }
     }
 
     fn url(&self, path: &str) -> Result<Url, PortError> {
@@ -73,22 +92,26 @@ impl GitHub {
 
     /// Its id. `None` where it is not known what was to be deployed, so that there is nothing to point at.
     async fn deployment(&self, message: &Message) -> Result<Option<String>, PortError> {
-        let Some(release) = &message.release else { return Ok(None) };
-        let at = release.commit.as_ref().map_or_else(|| release.tag.to_string(), ToString::to_string);
-        let body = json!({
+        let release = message.release.as_ref();
+        let at = match (release, &message.commit) {
+            (Some(release), _) => release.commit.clone().unwrap_or_else(|| release.tag.to_string()),
+            (None, Some(commit)) => commit.id.clone(),
+            (None, None) => return Ok(None),
+        };
+        let mut body = json!({
             "ref": at,
-            "environment": message.environment,
+            "environment": self.environment(message),
             "description": cut(&plain::headline(message)),
             // What was built is deployed, whatever else was pushed since, and whether it may be is for gates to say.
             "auto_merge": false,
             "required_contexts": [],
-            "payload": {
-                "service": message.service,
-                "tag": release.tag,
-                "digest": release.digest,
-                "run": message.run,
-            },
+            "payload": payload(message),
         });
+        if self.names_services {
+            body["task"] = format!("deploy:{}", message.service).into();
+            // GitHub takes this one alone for production, and `production/web` for none.
+            body["production_environment"] = (message.environment.as_str() == PRODUCTION).into();
+        }
         let told = self.ask("", &body, false).await?;
         answer::id(&told).map(Some)
     }
@@ -108,11 +131,13 @@ impl Notifier for GitHub {
                 None => return Ok(None),
             },
         };
-        let said = match &message.failure {
-            Some(failure) => format!("{}: {}", failure.kind.as_str(), failure.message),
-            None => plain::headline(message),
-        };
-        let status = json!({ "state": state(message.kind), "description": cut(&said) });
+        let mut status = json!({ "state": state(message.kind), "description": cut(&said(message)) });
+        if let Some(link) = message.requester.as_ref().and_then(|requester| requester.link.as_ref()) {
+            status["log_url"] = link.as_str().into();
+        }
+        if let Some(url) = &message.url {
+            status["environment_url"] = url.as_str().into();
+        }
         // The same status twice says the same.
         self.ask(&format!("/{id}/statuses"), &status, true).await?;
         Ok(Some(Posted::new(id)))
@@ -128,6 +153,44 @@ impl Notifier for GitHub {
             }
         }
     }
+}
+
+/// For whoever listens to deployments.
+fn payload(message: &Message) -> serde_json::Value {
+    let mut payload = json!({ "service": message.service });
+    let release = message.release.as_ref();
+    for (name, value) in [
+        (
+            "tag",
+            release
+                .map(|release| json!(release.tag))
+                .or_else(|| message.asked.as_ref().map(|asked| json!(asked))),
+        ),
+        ("digest", release.map(|release| json!(release.digest))),
+        ("run", message.run.map(|run| json!(run))),
+        ("requester", message.requester.as_ref().map(|requester| json!(requester))),
+        ("changes", message.changes.as_ref().map(|changes| json!(changes))),
+    ] {
+        if let Some(value) = value {
+            payload[name] = value;
+        }
+    }
+    payload
+}
+
+/// What happened, in one line.
+fn said(message: &Message) -> String {
+    let mut said = match (&message.failure, message.job) {
+        (Some(failure), Some(job)) => {
+            format!("{} in the job {}: {}", failure.kind.as_str(), job.as_str(), failure.message)
+        }
+        (Some(failure), None) => format!("{}: {}", failure.kind.as_str(), failure.message),
+        (None, _) => plain::headline(message),
+    };
+    if let Some(warning) = message.warnings.first() {
+        said.push_str(&format!("; warning: {}", warning.message));
+    }
+    said
 }
 
 /// In GitHub's words.

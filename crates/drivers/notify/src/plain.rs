@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use lockgate_model::{Failure, is_mark};
+use lockgate_model::{Changes, Commits, Failure, is_mark};
 use lockgate_ports::{Message, MessageKind};
 
 /// Longest message or hint of a failure.
@@ -37,20 +37,20 @@ pub(crate) fn headline(message: &Message) -> String {
     }
 }
 
-/// All of it, in lines. An application's log lines are not in it.
+/// All of it, in lines. An application's log lines are not in it; of a job that failed its last ones are.
 pub(crate) fn whole(message: &Message) -> String {
-    let hosts = message.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut text = format!("{}.\n\nby:    {}\n", headline(message), line(&message.owner));
-    let _ = writeln!(text, "hosts: {hosts}");
-    let _ = match message.run {
-        Some(run) => writeln!(text, "run:   {run}"),
-        None => writeln!(text, "run:   none, it failed before one began"),
-    };
-    if let Some(release) = &message.release {
-        let _ = writeln!(text, "bytes: {}", release.digest);
+    let mut text = format!("{}.\n\n{}", headline(message), facts(message));
+    for warning in message.warnings.iter().take(LINES_MAX) {
+        let _ = writeln!(text, "warning: {}", line(&warning.message));
+    }
+    if message.warnings.len() > LINES_MAX {
+        let _ = writeln!(text, "and {} warnings more", message.warnings.len() - LINES_MAX);
+    }
+    if let Some(changes) = &message.changes {
+        let _ = write!(text, "\n{}", changes_text(changes));
     }
     if let Some(failure) = &message.failure {
-        let _ = write!(text, "\n{}", failure_text(failure));
+        let _ = write!(text, "\n{}", failure_text(message, failure));
     }
     if !message.commands.is_empty() {
         text.push_str("\nType, in this order:\n");
@@ -65,8 +65,80 @@ pub(crate) fn whole(message: &Message) -> String {
     text
 }
 
-fn failure_text(failure: &Failure) -> String {
+/// Who, where, by which run, and of what, a line each.
+fn facts(message: &Message) -> String {
+    let hosts = message.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut text = String::new();
+    match &message.requester {
+        Some(requester) => {
+            let _ = writeln!(text, "by:    {}", line(&requester.to_string()));
+            let _ = writeln!(text, "on:    {}", line(&message.owner));
+            if let Some(link) = &requester.link {
+                let _ = writeln!(text, "job:   {link}");
+            }
+        }
+        None => {
+            let _ = writeln!(text, "by:    {}", line(&message.owner));
+        }
+    }
+    let _ = writeln!(text, "hosts: {hosts}");
+    if let Some(url) = &message.url {
+        let _ = writeln!(text, "url:   {url}");
+    }
+    let _ = match (message.run, message.took) {
+        (Some(run), Some(took)) => writeln!(text, "run:   {run}, {took}"),
+        (Some(run), None) => writeln!(text, "run:   {run}"),
+        (None, _) => writeln!(text, "run:   none, it failed before one began"),
+    };
+    if let Some(release) = &message.release {
+        let _ = writeln!(text, "bytes: {}", release.digest);
+    }
+    let own = match (&message.release, &message.commit) {
+        (Some(release), _) => release.provenance.as_ref().and_then(|known| known.change()),
+        (None, Some(commit)) => commit.change().map(|change| format!("{} {change}", commit.short())),
+        (None, None) => None,
+    };
+    if let Some(own) = own {
+        let _ = writeln!(text, "what:  {}", line(&own));
+    }
+    text
+}
+
+fn changes_text(changes: &Changes) -> String {
+    match changes {
+        Changes::Unknown { unknown } => format!("What changed is not known: {}.\n", line(unknown)),
+        Changes::Known { brought, taken_back, .. } if brought.count + taken_back.count == 0 => {
+            "The commit that was live before.\n".to_owned()
+        }
+        Changes::Known { since, brought, taken_back } => {
+            commits_text(brought, &format!("since {}", since.short()))
+                + &commits_text(taken_back, "taken back")
+        }
+    }
+}
+
+fn commits_text(commits: &Commits, which: &str) -> String {
+    let mut text = match commits.count {
+        0 => return String::new(),
+        1 => format!("1 commit {which}:\n"),
+        count => format!("{count} commits {which}:\n"),
+    };
+    for commit in &commits.newest {
+        let change = commit.change().unwrap_or_default();
+        let _ = writeln!(text, "  {} {}", line(&commit.short()), line(&change));
+    }
+    let others = commits.beside(commits.newest.len());
+    if others > 0 {
+        let _ = writeln!(text, "  and {others} more");
+    }
+    text
+}
+
+fn failure_text(message: &Message, failure: &Failure) -> String {
     let mut text = failure.kind.as_str().to_owned();
+    if let Some(job) = message.job {
+        let _ = write!(text, " in the job {}", job.as_str());
+    }
     if let Some(host) = &failure.host {
         let _ = write!(text, " on {host}");
     }
@@ -80,6 +152,12 @@ fn failure_text(failure: &Failure) -> String {
     }
     for hint in failure.hints.iter() {
         let _ = writeln!(text, "hint: {}", line(hint));
+    }
+    if message.job.is_some() && !failure.logs.is_empty() {
+        text.push_str("\nIts last lines:\n");
+        for said in &failure.logs[failure.logs.len().saturating_sub(LINES_MAX)..] {
+            let _ = writeln!(text, "  {}", line(said));
+        }
     }
     text
 }

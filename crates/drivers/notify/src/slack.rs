@@ -2,6 +2,9 @@
 
 mod answer;
 mod bot;
+mod bounded;
+mod changes;
+mod details;
 mod markup;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use lockgate_model::{FailureKind, HOOK_SECONDS_MAX, Millis};
-use lockgate_ports::{LineSink, OneOff, OneOffId, OneOffState, OneOffs, PortError};
+use lockgate_ports::{LineSink, OneOff, OneOffId, OneOffState, OneOffs, PortError, demand_values};
 
 use crate::launch::PASSED_ON;
 use crate::process::Process;
@@ -51,6 +51,7 @@ impl OneOffs for Process {
 
     async fn begin(&self, wanted: &OneOff<'_>) -> Result<(), PortError> {
         let OneOff { id, slot, release, argv } = *wanted;
+        demand_values(self.service())?;
         self.require_bytes(release).await?;
         let folder = self.fill(slot, &release.tag)?.folder;
         let env = self.variables_of(slot, release, None);

@@ -9,7 +9,7 @@ use lockgate_model::{
 };
 use lockgate_ports::{
     Check, Command, Diagnosis, Endpoint, Finding, Host, OneOffs, Output, Owner, PortError, Replica, Runtime,
-    RuntimeSlot, Variables,
+    RuntimeSlot, Variables, demand_values,
 };
 
 use crate::children::Children;
@@ -53,7 +53,7 @@ impl Process {
         &*self.options.host
     }
 
-    fn service(&self) -> &Service {
+    pub(crate) fn service(&self) -> &Service {
         &self.options.service
     }
 
@@ -225,7 +225,7 @@ impl Process {
             Err(error) if error.is_silence() => return Err(error),
             read => read.ok().and_then(|file| file.content),
         };
-        Ok(read.map(|environ| named(&environ, &self.service().env)))
+        Ok(read.map(|environ| named(&environ, self.service())))
     }
 
     /// `own`: the environment variables in the place of today's.
@@ -242,6 +242,9 @@ impl Process {
                 return Ok(());
             }
             // All that can be refused is refused before what the slot held is stopped.
+            if own.is_none() {
+                demand_values(self.service())?;
+            }
             let filled = self.fill(slot, &release.tag)?;
             self.require_bytes(release).await?;
             if held.is_some_and(|held| held.alive) {
@@ -291,11 +294,12 @@ impl Process {
     }
 }
 
-/// The variables of `/proc/<pid>/environ` that `configured` names.
-fn named(environ: &[u8], configured: &Variables) -> Variables {
+/// The variables of `/proc/<pid>/environ` that the service's configuration names, whether their values are known here or not.
+fn named(environ: &[u8], service: &Service) -> Variables {
     let entries = environ.split(|byte| *byte == 0).filter_map(|entry| std::str::from_utf8(entry).ok());
     let pairs = entries.filter_map(|entry| entry.split_once('='));
-    let ours = pairs.filter(|(name, _)| configured.contains_key(*name));
+    let is_ours = |name: &str| service.env.contains_key(name) || service.env_from.contains_key(name);
+    let ours = pairs.filter(|(name, _)| is_ours(name));
     ours.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect()
 }
 
@@ -376,6 +380,10 @@ impl Runtime for Process {
         Ok(self.service().env.clone())
     }
 
+    fn unknown_variables(&self) -> Vec<String> {
+        self.service().env_from.keys().cloned().collect()
+    }
+
     async fn start_with(
         &self,
         slot: Slot,
@@ -445,6 +453,7 @@ impl Runtime for Process {
         argv: &[String],
         _is_tty: bool,
     ) -> Result<Command, PortError> {
+        demand_values(self.service())?;
         self.require_bytes(release).await?;
         let mut command = Command::new(argv.to_vec()).cwd(self.fill(slot, &release.tag)?.folder);
         for (name, value) in self.variables_of(slot, release, None) {

@@ -9,8 +9,10 @@ use lockgate_model::{
     Digest, FailureKind, Platform, Reference, RegistryHost, RegistryLogin, Repository, Secret,
     TOLD_CHARS_MAX, Tag, quoted,
 };
-use lockgate_ports::registry::{Content, MANIFEST_BYTES_MAX, MEDIA_TYPES, TAGS_MAX, read};
-use lockgate_ports::{Check, Host, Manifest, PortError, Registry, Resolved};
+use lockgate_ports::registry::{
+    Content, MANIFEST_BYTES_MAX, MEDIA_TYPES, TAGS_MAX, first_image, made_of_config, read,
+};
+use lockgate_ports::{Check, Host, Made, Manifest, PortError, Registry, Resolved};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LINK, WWW_AUTHENTICATE};
 use reqwest::{Certificate, Method};
 use serde::Deserialize;
@@ -178,11 +180,8 @@ impl RegistryClient {
         Ok(manifest)
     }
 
-    async fn platform(
-        &self,
-        repository: &Repository,
-        config: &Digest,
-    ) -> Result<Option<Platform>, PortError> {
+    /// An image's configuration, byte for byte.
+    async fn config(&self, repository: &Repository, config: &Digest) -> Result<Vec<u8>, PortError> {
         let target = format!("/v2/{}/blobs/{config}", repository.path());
         let Answered { reply, authorization } =
             self.get(repository, target, HeaderMap::new(), CONFIG_BYTES_MAX).await?;
@@ -193,7 +192,33 @@ impl RegistryClient {
         }
         let what = format!("{repository}{reference}");
         same_bytes(&what, config.as_str(), &Digest::of(&reply.body))?;
-        Content::platform_of_config(&reply.body).map_err(|error| error.context(what))
+        Ok(reply.body)
+    }
+
+    async fn platform(
+        &self,
+        repository: &Repository,
+        config: &Digest,
+    ) -> Result<Option<Platform>, PortError> {
+        let bytes = self.config(repository, config).await?;
+        Content::platform_of_config(&bytes).map_err(|error| error.context(format!("{repository}@{config}")))
+    }
+
+    async fn made_now(&self, repository: &Repository, reference: &Reference) -> Result<Made, PortError> {
+        let what = || format!("{repository}{reference}");
+        let manifest = self.get_manifest(repository, reference).await?;
+        let first = first_image(&manifest).map_err(|error| error.context(what()))?;
+        let manifest = match first {
+            Some(image) => self.get_manifest(repository, &Reference::Digest(image)).await?,
+            None => manifest,
+        };
+        match read(&manifest).map_err(|error| error.context(what()))? {
+            Content::Image { config } => {
+                let bytes = self.config(repository, &config).await?;
+                made_of_config(&bytes).map_err(|error| error.context(what()))
+            }
+            Content::Index(_) | Content::Artifact => Ok(Made::default()),
+        }
     }
 
     async fn resolve_now(
@@ -337,6 +362,12 @@ impl Registry for RegistryClient {
     async fn resolve(&self, repository: &Repository, reference: &Reference) -> Result<Resolved, PortError> {
         let what = format!("asking for {repository}{reference}");
         let asked = bounded(CALL_SECONDS_MAX, &what, self.resolve_now(repository, reference)).await;
+        asked.map_err(PortError::without_effect)
+    }
+
+    async fn made(&self, repository: &Repository, reference: &Reference) -> Result<Made, PortError> {
+        let what = format!("asking how {repository}{reference} was made");
+        let asked = bounded(CALL_SECONDS_MAX, &what, self.made_now(repository, reference)).await;
         asked.map_err(PortError::without_effect)
     }
 

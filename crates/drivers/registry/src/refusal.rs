@@ -155,7 +155,7 @@ fn may_not(reply: &Reply, about: &About<'_>, login: &Login, said: &str) -> PortE
     }
     if reply.status == 401 && !is_scope {
         let message = format!("{registry} refuses the login of {}{said}", login.who());
-        return unauthorized(message, login).hint(log_in(registry));
+        return unauthorized(message, login).hint(refused_login(registry, login));
     }
     let message = format!("{} may not {doing} {repository}{said}", login.who());
     let right = match (registry.as_str(), about.push) {
@@ -193,6 +193,16 @@ fn unauthorized(message: String, login: &Login) -> PortError {
     PortError::new(FailureKind::Unauthorized, format!("{message}{trouble}"))
 }
 
+/// What to do about a login that is there and is not taken, for a hint.
+pub(crate) fn refused_login(registry: &RegistryHost, login: &Login) -> String {
+    match login.source.starts_with("registries:") {
+        true => format!(
+            "check user and password of {registry} below `registries`, and the variables that they are from"
+        ),
+        false => log_in(registry),
+    }
+}
+
 /// How to log in, for a hint.
 pub(crate) fn log_in(registry: &RegistryHost) -> String {
     let docker = match registry.is_docker_hub() {
@@ -219,7 +229,7 @@ pub(crate) fn greeting(
         (401 | 403, true) => no_login(registry, login),
         (401 | 403, false) => {
             let message = format!("{registry} refuses the login of {}{said}", login.who());
-            unauthorized(message, login).hint(log_in(registry))
+            unauthorized(message, login).hint(refused_login(registry, login))
         }
         _ => status(reply, &registry.to_string(), registry, login, &said),
     }

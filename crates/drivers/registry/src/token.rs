@@ -180,7 +180,7 @@ fn refused(reply: &Reply, place: &str, wanted: &Wanted<'_>, login: &Login) -> Po
         // OAuth2's word for a token that does not hold is a 400.
         400 | 401 => {
             let message = format!("{place} of {registry} refuses the login of {}{said}", login.who());
-            PortError::new(FailureKind::Unauthorized, message).hint(refusal::log_in(registry))
+            PortError::new(FailureKind::Unauthorized, message).hint(refusal::refused_login(registry, login))
         }
         _ => refusal::status(reply, place, registry, login, &said),
     }

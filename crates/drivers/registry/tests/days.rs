@@ -432,7 +432,7 @@ const fn token_row(day: &'static str, answer: fn(&Seen) -> Reply) -> TokenRow {
 
 #[rustfmt::skip]
 const TOKEN_ROWS: &[TokenRow] = &[
-    TokenRow { kind: Unauthorized, says: &["refuses the login of ann (registries: in lockgate.yaml)", "bad password"], hint: "docker login",
+    TokenRow { kind: Unauthorized, says: &["refuses the login of ann (registries: in lockgate.yaml)", "bad password"], hint: "below `registries`",
         ..token_row("401", |_| Reply::code(401, "UNAUTHORIZED", "bad password")) },
     TokenRow { kind: Unauthorized, says: &["gives ann (registries: in lockgate.yaml) no access to 127.0.0.1:", "/acme/web (\"DENIED, *** is denied\")"], hint: "check the name",
         ..token_row("403 that repeats the password", |_| Reply::code(403, "DENIED", &format!("{PASSWORD} is denied"))) },

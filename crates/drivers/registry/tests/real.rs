@@ -127,14 +127,17 @@ async fn without_a_login_and_with_a_wrong_one_htpasswd_lets_nobody_in() {
     }
     let registry = Debian::start(htpasswd);
     let place = Repository::new(format!("{}/acme/web", registry.address)).unwrap();
-    for (login, said) in
-        [(None, "wants a login, and there is none"), (Some((USER, "wr0ng-pass")), "refuses the login of ann")]
-    {
+    let log_in = format!("`docker login {}`", registry.address);
+    let check_it = format!("check user and password of {} below `registries`", registry.address);
+    for (login, said, hint) in [
+        (None, "wants a login, and there is none", &log_in),
+        (Some((USER, "wr0ng-pass")), "refuses the login of ann", &check_it),
+    ] {
         let client = client(&registry.address, login);
         let error = client.resolve(&place, &tag("v1")).await.unwrap_err();
         assert_eq!(error.kind, FailureKind::Unauthorized, "{error}");
         assert!(error.message.contains(said) && !format!("{error:?}").contains("wr0ng-pass"), "{error:?}");
-        assert!(error.hints().to_string().contains(&format!("`docker login {}`", registry.address)));
+        assert!(error.hints().to_string().contains(hint), "{}", error.hints());
         let check = client.check(place.registry()).await;
         assert!(check.state == CheckState::Bad && check.seen.contains(said), "{check:?}");
     }

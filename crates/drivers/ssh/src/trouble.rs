@@ -43,7 +43,7 @@ pub(crate) fn connecting(host: &HostId, settings: &Ssh, said: &str) -> PortError
                 ),
                 None => format!(
                     "compare its fingerprint once: {typed} (or {scan}, from a network you trust, or \
-                     ssh.accept_new_host_keys: true)"
+                     ssh.accept_new_host_keys: true); in CI its lines are given to `ssh.known_hosts`"
                 ),
             },
         )

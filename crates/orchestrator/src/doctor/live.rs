@@ -116,7 +116,8 @@ fn live_check(
     };
     let deploy = deploy_again(&service.name, &environment.name, seen);
     // A proxy of ours is started by it, another router is not.
-    let is_theirs = environment.slots().is_some_and(|slots| matches!(slots.router, Router::Caddy(_)));
+    let is_theirs =
+        environment.slots().is_some_and(|slots| matches!(slots.router, Router::Caddy(_) | Router::Nginx(_)));
     Check::bad(
         LIVE,
         told,

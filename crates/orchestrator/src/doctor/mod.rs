@@ -8,7 +8,7 @@ mod trouble;
 
 use async_trait::async_trait;
 use futures_util::future::{FutureExt, join_all};
-use lockgate_model::{HostId, Mask, Refusal, ServiceName};
+use lockgate_model::{EnvironmentName, HostId, Mask, Refusal, ServiceName};
 use lockgate_ports::{Check, CheckState, HostPorts};
 
 use crate::session::{Session, Tools};
@@ -23,6 +23,10 @@ pub trait Beside: Send + Sync {
 
     /// The registries that the configuration has logins for, each with its login.
     async fn registries(&self) -> Vec<Check>;
+
+    /// What `lockgate setup` would make on the host, which answers; empty where the environment says nothing of what its hosts
+    /// need. Makes and changes nothing.
+    async fn set_up(&self, environment: &EnvironmentName, host: &HostId) -> Vec<Check>;
 }
 
 /// What is looked at beside the hosts.
@@ -44,7 +48,7 @@ pub(crate) async fn examine(
     let Some(first) = sites.first() else { return Ok(Vec::new()) };
     let gates = gates(first, sites).await?;
     let here = here(sites, around);
-    let hosts = first.hosts.iter().map(|ports| host(sites, ports, tools).boxed());
+    let hosts = first.hosts.iter().map(|ports| host(sites, ports, around.beside, tools).boxed());
     let (here, hosts) = tokio::join!(here, join_all(hosts.collect::<Vec<_>>()));
     let mut all: Vec<Examined> = [("gates", gates)]
         .into_iter()
@@ -123,10 +127,18 @@ async fn here(sites: &[Site], around: &Around<'_>) -> [(&'static str, Vec<Check>
 }
 
 /// The host itself, and where that is well each service on it.
-async fn host(sites: &[Site], ports: &HostPorts, tools: &Tools) -> Vec<Examined> {
+async fn host(
+    sites: &[Site],
+    ports: &HostPorts,
+    beside: Option<&dyn Beside>,
+    tools: &Tools,
+) -> Vec<Examined> {
     let Some(first) = sites.first() else { return Vec::new() };
-    let checks = ports.host.check().await;
+    let mut checks = ports.host.check().await;
     let is_well = checks.iter().all(|check| check.state != CheckState::Bad);
+    if let Some(beside) = beside.filter(|_| is_well) {
+        checks.extend(beside.set_up(&first.environment.name, &ports.id).await);
+    }
     let mut all = vec![examined(first, &ports.id, None, "", checks)];
     if is_well {
         let services = sites.iter().map(|site| service(site, &ports.id, tools).boxed());

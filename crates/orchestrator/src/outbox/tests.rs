@@ -69,8 +69,15 @@ fn message(run: u128, kind: MessageKind) -> Message {
         run: Some(RunId(uuid::Uuid::from_u128(run))),
         at: Timestamp(0),
         owner: "lee@laptop".into(),
+        requester: None,
+        took: None,
+        url: None,
+        commit: None,
+        changes: None,
         hosts: vec![],
+        job: None,
         failure: None,
+        warnings: vec![],
         commands: vec![],
     }
 }

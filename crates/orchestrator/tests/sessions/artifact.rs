@@ -7,7 +7,7 @@ use crate::scene::{Scene, deploy, kim};
 
 fn built(tag: &str, digest: Option<Digest>) -> Want {
     let provenance = Provenance { subject: Some("Say\nhello".into()), ..Provenance::default() };
-    let artifact = Artifact { digest, commit: Some("1f3a5b7".into()), provenance };
+    let artifact = Artifact { digest, commit: Some("1f3a5b7".into()), provenance, allowed: Vec::new() };
     let aim = Aim::Deploy {
         tag: Tag::new(tag).unwrap(),
         gates: Gates::All,

@@ -4,6 +4,7 @@
 mod artifact;
 mod named;
 mod scene;
+mod telling;
 mod wake;
 
 use lockgate_model::{

@@ -209,15 +209,20 @@ pub struct Scene {
 impl Scene {
     /// Nothing is deployed; there are v1, v2 and v3.
     pub fn new() -> Self {
-        Self::on(HostId::new("web1").unwrap())
+        Self::on(HostId::new("web1").unwrap(), Teller::default())
     }
 
     /// The one host is the machine itself.
     pub fn here() -> Self {
-        Self::on(HostId::local())
+        Self::on(HostId::local(), Teller::default())
     }
 
-    fn on(host: HostId) -> Self {
+    /// People are told by this one.
+    pub fn telling(teller: Teller) -> Self {
+        Self::on(HostId::new("web1").unwrap(), teller)
+    }
+
+    fn on(host: HostId, teller: Teller) -> Self {
         let machine = shared(Machine::new(host.clone(), Arc::new(catalogue())));
         let (door, journal) = (Arc::new(Door::default()), Arc::new(Memory::default()));
         let project = Arc::new(project(host));
@@ -240,7 +245,7 @@ impl Scene {
                 RunId(uuid::Uuid::from_u128(ids.fetch_add(1, Ordering::SeqCst) as u128))
             }),
             lease_ttl: Millis::from_secs(15),
-            teller: Teller::default(),
+            teller,
             state_files: None,
             beside: None,
             watcher: None,
@@ -364,11 +369,12 @@ fn project(host: HostId) -> Project {
     };
     let environment = |name: &str, delivery| Environment {
         name: EnvironmentName::new(name).unwrap(),
-        url: None,
+        url: Some("https://shop.example".into()),
         from: None,
         before: Vec::new(),
         after: Vec::new(),
         schedules: BTreeMap::new(),
+        soaks: Vec::new(),
         delivery,
     };
     Project {

@@ -89,6 +89,7 @@ impl Config {
             before: vec![Gate { name: "regression".into(), kind: GateKind::Command(program) }],
             after: vec![Gate { name: "smoke".into(), kind: GateKind::Http(http) }],
             schedules: BTreeMap::new(),
+            soaks: Vec::new(),
             delivery: Delivery::Slots(Box::new(delivery(hosts))),
         };
         let project = Project {

@@ -3,7 +3,7 @@
 //! A fixture gives a registry and repositories that nobody else uses. The suite leaves in them what it put there.
 
 use async_trait::async_trait;
-use lockgate_model::{Digest, FailureKind, Platform, Reference, Repository, Tag};
+use lockgate_model::{Digest, FailureKind, Platform, Reference, Repository, Tag, Timestamp};
 
 use crate::registry::MEDIA_TYPES;
 use crate::{CheckState, Manifest, PortError, Registry};
@@ -34,6 +34,7 @@ pub async fn suite(fixture: &dyn RegistryFixture) {
     bytes_media_type_and_digest_come_back_as_they_were_put(fixture).await;
     a_tag_is_moved_without_a_layer_and_the_old_bytes_stay(fixture).await;
     an_index_keeps_its_digest_and_names_its_platforms(fixture).await;
+    an_image_says_how_it_was_made_also_as_the_first_of_an_index(fixture).await;
     every_tag_is_listed_once(fixture).await;
     what_is_not_there_is_not_found(fixture).await;
     what_cannot_be_put_changes_nothing(fixture).await;
@@ -126,6 +127,38 @@ async fn an_index_keeps_its_digest_and_names_its_platforms(fixture: &dyn Registr
     let resolved = resolved.unwrap_or_else(|error| panic!("{error:?}"));
     assert_eq!((&resolved.digest, resolved.media_type), (index.digest(), MEDIA_TYPES[0]));
     assert_eq!(resolved.platforms.len(), 1, "{resolved:?}");
+}
+
+async fn an_image_says_how_it_was_made_also_as_the_first_of_an_index(fixture: &dyn RegistryFixture) {
+    let repository = fixture.repository();
+    let config = br#"{"os":"linux","architecture":"amd64","created":"2026-11-27T06:40:00Z",
+        "config":{"Labels":{"org.example.by":"kim"}},"rootfs":{"type":"layers","diff_ids":[]}}"#;
+    let digest = fixture.push_blob(&repository, config).await;
+    let text = format!(
+        "{{\"schemaVersion\":2,\"mediaType\":\"{}\",\"layers\":[],\"config\":{{\"digest\":\"{digest}\",\"size\":{},\
+         \"mediaType\":\"application/vnd.oci.image.config.v1+json\"}}}}",
+        MEDIA_TYPES[2],
+        config.len(),
+    );
+    let image = Manifest::new(MEDIA_TYPES[2], text.into_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    put(fixture, &repository, &tag("made"), &image).await;
+    let text = format!(
+        "{{\"schemaVersion\":2,\"mediaType\":\"{}\",\"manifests\":[{{\"mediaType\":\"{}\",\"digest\":\"{}\",\"size\":{},\
+         \"platform\":{{\"os\":\"linux\",\"architecture\":\"amd64\"}}}}]}}",
+        MEDIA_TYPES[0],
+        image.media_type(),
+        image.digest(),
+        image.bytes().len(),
+    );
+    let index = Manifest::new(MEDIA_TYPES[0], text.into_bytes()).unwrap_or_else(|error| panic!("{error}"));
+    put(fixture, &repository, &tag("made-for-all"), &index).await;
+    for name in ["made", "made-for-all"] {
+        let made = fixture.registry().made(&repository, &tag(name)).await;
+        let made = made.unwrap_or_else(|error| panic!("{error:?}"));
+        assert_eq!(made.at, Some(Timestamp(1_795_761_600_000)), "{name}");
+        assert_eq!(made.labels.get("org.example.by").map(String::as_str), Some("kim"), "{name}");
+    }
+    not_found("a tag that nobody pushed", fixture.registry().made(&repository, &tag("nobody-s")).await);
 }
 
 async fn every_tag_is_listed_once(fixture: &dyn RegistryFixture) {

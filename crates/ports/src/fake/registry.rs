@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use lockgate_model::{Digest, FailureKind, Reference, RegistryHost, Repository, Tag};
 
 use crate::fake::{Call, Fate, Faults, What};
-use crate::registry::{Content, read};
-use crate::{Check, Manifest, PortError, Registry, Resolved};
+use crate::registry::{Content, first_image, made_of_config, read};
+use crate::{Check, Made, Manifest, PortError, Registry, Resolved};
 
 /// What one repository holds.
 #[derive(Default)]
@@ -124,6 +124,24 @@ impl Registry for FakeRegistry {
             Ok(Resolved { digest: manifest.digest().clone(), media_type: manifest.media_type(), platforms })
         };
         self.call(What::Resolve, detail, act).await
+    }
+
+    async fn made(&self, repository: &Repository, reference: &Reference) -> Result<Made, PortError> {
+        let detail = format!("{repository}{reference}");
+        let (repository, reference) = (repository.clone(), reference.clone());
+        let act = move |shelves: &mut BTreeMap<Repository, Shelf>| {
+            let manifest = find(shelves, &repository, &reference)?;
+            let manifest = match first_image(&manifest)? {
+                Some(image) => find(shelves, &repository, &Reference::Digest(image))?,
+                None => manifest,
+            };
+            let Content::Image { config } = read(&manifest)? else { return Ok(Made::default()) };
+            match shelf(shelves, &repository)?.blobs.get(&config) {
+                Some(config) => made_of_config(config),
+                None => Ok(Made::default()),
+            }
+        };
+        self.call(What::Manifest, detail, act).await
     }
 
     async fn tags(&self, repository: &Repository) -> Result<Vec<Tag>, PortError> {

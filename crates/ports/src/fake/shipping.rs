@@ -3,11 +3,16 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use lockgate_model::{CommitSha, Digest, Repository};
+use lockgate_model::{CommitSha, Commits, Digest, Repository};
 
 use crate::fake::FakeRegistry;
 use crate::registry::MEDIA_TYPES;
-use crate::{Builder, Building, Changed, Git, Head, Line, LineSink, Manifest, Pipe, PortError, Registry};
+use crate::{
+    Between, Builder, Building, Changed, Git, Head, Line, LineSink, Manifest, Pipe, PortError, Registry,
+};
+
+/// When every image was built, as it says.
+const BUILT_AT: &str = "2026-11-27T06:40:00Z";
 
 /// A clone with one commit checked out.
 #[derive(Debug)]
@@ -16,15 +21,27 @@ pub struct FakeGit {
     pub head: Result<Head, PortError>,
     /// What differs between any two commits.
     pub changed: Changed,
-    /// What was asked, in order.
+    /// Since which commit nothing has changed, whatever `changed` says.
+    pub unchanged_since: Option<CommitSha>,
+    /// What lies between any two commits.
+    pub between: Between,
+    /// What was asked of files that differ, in order.
     pub asked: Mutex<Vec<(CommitSha, CommitSha)>>,
 }
 
 impl FakeGit {
+    /// Of which nobody can say what is checked out, and why.
+    #[must_use]
+    pub fn without_head(why: PortError) -> Self {
+        let between = Between::Commits { brought: Commits::default(), taken_back: Commits::default() };
+        let changed = Changed::Files(Vec::new());
+        Self { head: Err(why), changed, unchanged_since: None, between, asked: Mutex::default() }
+    }
+
     /// A clean clone of `head`, in which nothing has changed.
     #[must_use]
     pub fn at(head: Head) -> Self {
-        Self { head: Ok(head), changed: Changed::Files(Vec::new()), asked: Mutex::default() }
+        Self { head: Ok(head), ..Self::without_head(PortError::other("nothing is checked out")) }
     }
 }
 
@@ -37,7 +54,14 @@ impl Git for FakeGit {
     async fn changed(&self, from: &CommitSha, to: &CommitSha) -> Result<Changed, PortError> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.push((from.clone(), to.clone()));
-        Ok(self.changed.clone())
+        match self.unchanged_since.as_ref() == Some(from) {
+            true => Ok(Changed::Files(Vec::new())),
+            false => Ok(self.changed.clone()),
+        }
+    }
+
+    async fn between(&self, _: &CommitSha, _: &CommitSha) -> Result<Between, PortError> {
+        Ok(self.between.clone())
     }
 }
 
@@ -96,10 +120,15 @@ impl Builder for FakeBuilder {
         self.pushes.clone()?;
         let repository =
             Repository::new(what.image.clone()).map_err(|invalid| PortError::other(invalid.to_string()))?;
-        let index = serde_json::json!({
-            "schemaVersion": 2, "manifests": [], "annotations": { "content": self.content },
+        let config = serde_json::json!({
+            "os": "linux", "architecture": "amd64", "created": BUILT_AT, "config": { "Labels": what.labels },
         });
-        let manifest = Manifest::new(MEDIA_TYPES[0], index.to_string().into_bytes())?;
+        let config = self.registry.push_blob(&repository, config.to_string().as_bytes())?;
+        let image = serde_json::json!({
+            "schemaVersion": 2, "layers": [], "annotations": { "content": self.content },
+            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": config },
+        });
+        let manifest = Manifest::new(MEDIA_TYPES[2], image.to_string().into_bytes())?;
         self.registry.put_manifest(&repository, &what.tag.clone().into(), &manifest).await?;
         Ok(Some(self.claims.clone().unwrap_or_else(|| manifest.digest().clone())))
     }

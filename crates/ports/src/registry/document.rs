@@ -1,9 +1,11 @@
 //! What manifests and image configurations say, as far as it matters here: pure.
 
-use lockgate_model::{Digest, Platform};
+use std::collections::BTreeMap;
+
+use lockgate_model::{Digest, Platform, Timestamp};
 use serde::Deserialize;
 
-use crate::{Manifest, PortError};
+use crate::{Made, Manifest, PortError};
 
 /// Most platforms of one index that are read; buildx builds for about a dozen.
 const PLATFORMS_MAX: usize = 1_000;
@@ -39,6 +41,7 @@ struct Document {
 #[derive(Deserialize)]
 struct Entry {
     platform: Option<PlatformText>,
+    digest: Option<Digest>,
 }
 
 #[derive(Deserialize)]
@@ -87,6 +90,39 @@ pub fn read(manifest: &Manifest) -> Result<Content, PortError> {
         }
         _ => Content::Artifact,
     })
+}
+
+/// The first image that an index names, attestations apart. `None`: it names none, or the manifest is no index.
+///
+/// # Errors
+/// `Other` when it is no manifest.
+pub fn first_image(manifest: &Manifest) -> Result<Option<Digest>, PortError> {
+    let document: Document = serde_json::from_slice(manifest.bytes()).map_err(|error| no_document(&error))?;
+    let is_image = |entry: &Entry| entry.platform.as_ref().is_some_and(|platform| platform.os != UNKNOWN);
+    Ok(document.manifests.into_iter().find(is_image).and_then(|entry| entry.digest))
+}
+
+/// How an image was made, as its configuration says (OCI image specification, image configuration: `created` and
+/// `config.Labels`). A builder that makes the same bytes each time writes 1970, or the year 1, which says nothing.
+///
+/// # Errors
+/// `Other` when it is no configuration of an image.
+pub fn made_of_config(config: &[u8]) -> Result<Made, PortError> {
+    #[derive(Deserialize)]
+    struct Said {
+        created: Option<String>,
+        config: Option<Labelled>,
+    }
+    #[derive(Deserialize)]
+    struct Labelled {
+        #[serde(rename = "Labels")]
+        labels: Option<BTreeMap<String, String>>,
+    }
+    let said: Said = serde_json::from_slice(config).map_err(|error| no_document(&error))?;
+    let at = said.created.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let at = at.map(|at| Timestamp(at.as_millisecond())).filter(|at| at.0 > 0);
+    let labels = said.config.and_then(|config| config.labels).unwrap_or_default();
+    Ok(Made { at, labels })
 }
 
 fn platforms(entries: Vec<Entry>) -> Result<Vec<Platform>, PortError> {
@@ -151,6 +187,40 @@ mod tests {
         let Content::Index(platforms) = content(MEDIA_TYPES[1], text).unwrap() else { panic!("an index") };
         let shown: Vec<String> = platforms.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["linux/amd64", "linux/arm/v7"]);
+    }
+
+    #[test]
+    fn the_first_image_of_an_index_is_no_attestation() {
+        let [one, two] = ["1", "2"].map(|digit| format!("sha256:{}", digit.repeat(64)));
+        let text = format!(
+            r#"{{ "manifests": [
+            {{ "digest": "{one}", "platform": {{ "os": "unknown", "architecture": "unknown" }} }},
+            {{ "digest": "{two}", "platform": {{ "os": "linux", "architecture": "amd64" }} }} ] }}"#
+        );
+        let manifest = Manifest::new(MEDIA_TYPES[0], text.into_bytes()).unwrap();
+        assert_eq!(first_image(&manifest).unwrap(), Some(Digest::new(two).unwrap()));
+        let none = Manifest::new(MEDIA_TYPES[0], br#"{ "manifests": [] }"#.to_vec()).unwrap();
+        assert_eq!(first_image(&none).unwrap(), None);
+    }
+
+    #[test]
+    fn how_an_image_was_made_is_what_its_configuration_says_and_no_more() {
+        let made = |text: &str| made_of_config(text.as_bytes()).unwrap();
+        let said = made(r#"{"created":"2026-11-27T06:40:00.5Z","config":{"Labels":{"a":"b"}}}"#);
+        assert_eq!((said.at, said.labels["a"].as_str()), (Some(Timestamp(1_795_761_600_500)), "b"));
+        for silent in [
+            "{}",
+            r#"{"created":null,"config":{"Labels":null}}"#,
+            r#"{"created":"1970-01-01T00:00:00Z","config":{}}"#,
+            r#"{"created":"0001-01-01T00:00:00Z","config":null}"#,
+            r#"{"created":"yesterday"}"#,
+        ] {
+            assert_eq!(made(silent), Made::default(), "{silent}");
+        }
+        for odd in ["[]", r#"{"config":{"Labels":{"a":7}}}"#, "hunter2"] {
+            let error = made_of_config(odd.as_bytes()).unwrap_err();
+            assert!(!error.message.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockgate_asking::DataPath;
 use lockgate_model::{CaddySwitch, FailureKind, Millis, Slot};
 use lockgate_ports::{Host, PortError, Request, RouteVersion, RouterAnswer};
 use tokio::sync::OnceCell;
@@ -9,7 +10,7 @@ use tokio::sync::OnceCell;
 use super::advice::{self, Advice};
 use super::configuration::{CADDYFILE, Configuration, Reader, Source};
 use super::matcher::{self, Found, Routes};
-use crate::ask::{self, DataPath};
+use crate::ask;
 use crate::caddy::Caddy;
 use crate::router::SLOT_HEADER;
 use crate::tree::Handler;

@@ -2,7 +2,7 @@
 //! (<https://docs.github.com/en/rest/deployments/deployments#create-a-deployment>,
 //! <https://docs.github.com/en/rest/deployments/statuses#create-a-deployment-status>), and its limits.
 
-use lockgate_model::{Failure, FailureKind};
+use lockgate_model::{EnvironmentName, Failure, FailureKind};
 use serde_json::{Value, json};
 use wiremock::matchers::{body_partial_json, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -10,7 +10,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::fixtures::{install_tls, message};
+use crate::fixtures::{install_tls, job_failed, message, told};
 
 const TOKEN: &str = "ghs_hunter2hunter2";
 
@@ -149,5 +149,50 @@ async fn a_deployment_without_an_id_that_is_a_number_is_an_error() {
             .await;
         let error = github(&server).send(&message(MessageKind::Starting), None).await.unwrap_err();
         assert!(error.message.contains("did not say which one"), "{error}");
+    }
+}
+
+async fn takes_all(server: &MockServer) {
+    let made = ResponseTemplate::new(201).set_body_json(json!({ "id": 42 }));
+    Mock::given(method("POST")).respond_with(made).mount(server).await;
+}
+
+/// All that was posted, path and body.
+async fn posted(server: &MockServer) -> String {
+    let requests = server.received_requests().await.unwrap();
+    let shown = requests.iter().map(|request| {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        format!("POST {}\n{}", request.url.path(), serde_json::to_string_pretty(&body).unwrap())
+    });
+    shown.collect::<Vec<_>>().join("\n\n")
+}
+
+#[tokio::test]
+async fn all_that_is_known_of_a_run_is_in_its_deployment_and_a_job_that_failed_is_one_too() {
+    let server = MockServer::start().await;
+    takes_all(&server).await;
+    let github = github(&server);
+    let place = github.send(&told(MessageKind::Starting), None).await.unwrap();
+    github.send(&told(MessageKind::Success), place.as_ref()).await.unwrap();
+    github.send(&job_failed(), None).await.unwrap();
+    insta::assert_snapshot!(posted(&server).await);
+}
+
+/// A `success` makes all earlier deployments of the repository and environment inactive.
+#[tokio::test]
+async fn of_several_services_each_has_an_environment_of_its_own() {
+    let server = MockServer::start().await;
+    takes_all(&server).await;
+    let github = github(&server).naming_services(true);
+    for environment in ["prod", "production"] {
+        let environment = EnvironmentName::new(environment).unwrap();
+        github.send(&Message { environment, ..message(MessageKind::Starting) }, None).await.unwrap();
+    }
+    let requests = server.received_requests().await.unwrap();
+    let body = |at: usize| serde_json::from_slice::<Value>(&requests[at].body).unwrap();
+    for (at, name, is_production) in [(0, "prod/web", false), (2, "production/web", true)] {
+        let body = body(at);
+        let said = (&body["environment"], &body["task"], &body["production_environment"]);
+        assert_eq!(said, (&name.into(), &"deploy:web".into(), &is_production.into()));
     }
 }

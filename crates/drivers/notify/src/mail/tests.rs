@@ -11,7 +11,7 @@ use lockgate_model::Secret;
 use lockgate_ports::{CheckState, MessageKind};
 
 use super::*;
-use crate::fixtures::{install_tls, message};
+use crate::fixtures::{going_back, install_tls, job_failed, message, told};
 
 const START_SECONDS_MAX: u64 = 30;
 const PASSWORD: &str = "hunter2hunter2";
@@ -161,4 +161,18 @@ async fn nobody_there_and_no_encryption_are_told_apart_and_nothing_goes_unencryp
     encrypted.email.security = SmtpSecurity::StartTls;
     let error = encrypted.send(&message(MessageKind::Success), None).await.unwrap_err();
     assert!(format!("{error} {error:?}").contains("STARTTLS"), "{error:?}");
+}
+
+/// Whole, but for its date.
+fn written(message: &Message) -> String {
+    let mail = mail(25, false);
+    let bytes = mail.mail(message, &id(message, "127.0.0.1"), None).unwrap().formatted();
+    let text = String::from_utf8(bytes).unwrap().replace('\r', "");
+    text.lines().filter(|line| !line.starts_with("Date: ")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn all_that_is_known_of_a_run_is_in_its_mail() {
+    let mails = [told(MessageKind::Success), going_back(), job_failed()];
+    insta::assert_snapshot!(mails.iter().map(written).collect::<Vec<_>>().join("\n\n=====\n"));
 }

@@ -1,5 +1,12 @@
 //! Text from elsewhere, so that it is text and nothing else in Slack.
 
+use lockgate_model::Link;
+
+/// Longest name: what was asked for, who asked, where.
+pub(crate) const NAME_CHARS_MAX: usize = 200;
+/// Longest link with its text, escaped.
+const LINK_CHARS_MAX: usize = 400;
+
 /// As code of one line, at most `chars_max` characters with its marks: in code Slack makes nothing bold, no link, no
 /// e-mail address and no emoji of what it finds. Empty text is `–`, for two marks beside each other are no code.
 pub(crate) fn code(text: &str, chars_max: usize) -> String {
@@ -30,6 +37,15 @@ pub(crate) fn code(text: &str, chars_max: usize) -> String {
         (false, true) => format!("`{shown}…`"),
         (false, false) => format!("`{shown}`"),
     }
+}
+
+/// A link with a text of ours. The only marks of Slack's that text from elsewhere can have a part in: a [`Link`] has none of the
+/// characters that would end one.
+/// Source: <https://docs.slack.dev/messaging/formatting-message-text#linking-urls>.
+/// `None` for one that is too long.
+pub(crate) fn link(to: &Link, text: &str) -> Option<String> {
+    let link = format!("<{}|{}>", escape(to.as_str()), escape(text));
+    (link.chars().count() <= LINK_CHARS_MAX).then_some(link)
 }
 
 /// `&`, `<` and `>` as Slack asks for; they would otherwise make links and mentions (`<!channel>`), also in code.
@@ -67,6 +83,15 @@ mod tests {
         for (text, wanted) in cases {
             assert_eq!(code(text, 200), wanted, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_link_leads_where_it_says_and_its_text_is_text() {
+        let to = Link::new("https://ci.example/17?a=1&b=2").unwrap();
+        let wanted = "<https://ci.example/17?a=1&amp;b=2|&lt;!here&gt; &amp; more>";
+        assert_eq!(link(&to, "<!here> & more").as_deref(), Some(wanted));
+        let long = Link::new(format!("https://ci.example/{}", "&".repeat(100))).unwrap();
+        assert_eq!(link(&long, "x"), None);
     }
 
     #[test]

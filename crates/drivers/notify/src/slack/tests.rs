@@ -10,7 +10,7 @@ use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::Slack;
-use crate::fixtures::{install_tls, message};
+use crate::fixtures::{going_back, install_tls, job_failed, message, told};
 
 /// The secret part of a webhook's URL.
 const TOKEN: &str = "hunter2";
@@ -175,4 +175,26 @@ async fn doctor_says_that_a_webhook_cannot_be_tried_and_that_it_ignores_a_channe
     let check = Slack::new(Secret::new(TOKEN), None).check().await;
     assert_eq!(check.state, CheckState::Bad, "{check:?}");
     assert!(!format!("{check:?}").contains(TOKEN), "{check:?}");
+}
+
+#[tokio::test]
+async fn all_that_is_known_of_a_run_is_in_its_message() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(200).set_body_string("ok"))
+        .mount(&server)
+        .await;
+    let slack = slack(&server.uri(), None);
+    for message in [told(MessageKind::Starting), told(MessageKind::Success), going_back(), job_failed()] {
+        slack.send(&message, None).await.unwrap();
+    }
+    let received = server.received_requests().await.unwrap();
+    let texts: Vec<String> = received
+        .iter()
+        .map(|request| {
+            let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            body["text"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    insta::assert_snapshot!(texts.join("\n\n"));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use lockgate_model::{Failure, FailureKind, Secret, Slot};
+use lockgate_model::{Changes, Failure, FailureKind, Secret, Slot};
 use lockgate_ports::{Message, MessageKind, Notifier, PortError};
 use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -165,4 +165,31 @@ async fn a_url_or_header_that_cannot_be_sent_is_an_error_that_does_not_repeat_it
         Webhook::new(Secret::new("http://127.0.0.1:1/"), headers).send(&message(), None).await.unwrap_err();
     assert!(error.message.contains("authorization"), "{error}");
     assert_secret_kept(&error);
+}
+
+#[tokio::test]
+async fn all_that_is_known_of_a_run_is_in_its_message() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(ResponseTemplate::new(202)).mount(&server).await;
+    let webhook = webhook(&server.uri());
+    let messages = [
+        fixtures::told(MessageKind::Success),
+        fixtures::going_back(),
+        fixtures::job_failed(),
+        Message { changes: Some(Changes::unknown("nothing was live before")), ..message() },
+    ];
+    for message in &messages {
+        webhook.send(message, None).await.unwrap();
+    }
+    let bodies: Vec<String> = server
+        .received_requests()
+        .await
+        .unwrap()
+        .iter()
+        .map(|request| {
+            let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            serde_json::to_string_pretty(&body).unwrap()
+        })
+        .collect();
+    insta::assert_snapshot!(bodies.join("\n\n"));
 }

@@ -6,7 +6,7 @@ use lockgate_model::{Failure, FailureKind, Secret};
 use lockgate_ports::{CheckState, Message, MessageKind, Notifier, PortError, Posted};
 
 use super::SlackBot;
-use crate::fixtures::{install_tls, message};
+use crate::fixtures::{install_tls, job_failed, message, told};
 use double::{Bad, CHANNEL, CHANNEL_ID, SlackDouble, TOKEN};
 
 #[path = "../../../../../../tests/support/slack.rs"]
@@ -272,4 +272,26 @@ async fn doctor_learns_whose_the_token_is_and_what_it_may_not() {
     let gone = SlackBot::new(Secret::new(TOKEN), CHANNEL.into(), "http://127.0.0.1:1/api/".into());
     let check = gone.check().await;
     assert_eq!(check.state, CheckState::Warn, "a deployment works all the same: {check:?}");
+}
+
+#[tokio::test]
+async fn all_that_is_known_of_a_run_is_in_its_message_and_why_it_failed_below() {
+    let double = SlackDouble::start();
+    let bot = bot(&double);
+    let place = bot.send(&told(MessageKind::Starting), None).await.unwrap().unwrap();
+    let failure = Some(Failure::new(FailureKind::Unhealthy, "no answer").hint("look at the log"));
+    let ended = Message { failure, ..told(MessageKind::RolledBack) };
+    bot.send(&ended, Some(&place)).await.unwrap();
+    bot.send(&job_failed(), None).await.unwrap();
+    let said = double.said();
+    let shown = said.iter().map(|said| {
+        let earlier = said.earlier.iter().map(|text| format!("{text}\n=== changed to\n"));
+        let below = if said.thread_ts.is_some() { "(in the thread)\n" } else { "" };
+        format!("{below}{}{}", earlier.collect::<String>(), said.text)
+    });
+    insta::assert_snapshot!(shown.collect::<Vec<_>>().join("\n\n"));
+    for said in &said {
+        let links = said.finds();
+        assert!(links.iter().all(|link| link.starts_with("<https://")), "{links:?} in {}", said.text);
+    }
 }

@@ -1,4 +1,4 @@
-//! TLS to Caddy's own listener, as a host whose streams are encrypted.
+//! TLS to a router's own listener, as a host whose streams are encrypted.
 
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature,
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
+use crate::entrance::Entrance;
+
 /// A host like `inner`, except that [`Host::connect`] speaks TLS to the server `name`.
 ///
 /// The certificate is not checked against anybody: the question goes to the router's own listener as seen from its
@@ -20,13 +22,14 @@ pub(crate) struct TlsHost<'a> {
     inner: &'a dyn Host,
     name: ServerName<'static>,
     connector: TlsConnector,
+    entrance: Entrance,
 }
 
 impl<'a> TlsHost<'a> {
-    pub(crate) fn new(inner: &'a dyn Host, name: &str) -> Result<Self, PortError> {
+    pub(crate) fn new(inner: &'a dyn Host, name: &str, entrance: &Entrance) -> Result<Self, PortError> {
         let name = ServerName::try_from(name.to_owned()).map_err(|error| {
             PortError::new(FailureKind::Refused, format!("{name:?} cannot be a TLS server's name: {error}"))
-                .hint("set `router.caddy.ask` to a URL with the site's name")
+                .hint(format!("set `{}` to a URL with the site's name", entrance.key))
         })?;
         let provider = Arc::new(ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider.clone())
@@ -36,7 +39,7 @@ impl<'a> TlsHost<'a> {
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { inner, name, connector: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { inner, name, connector: TlsConnector::from(Arc::new(config)), entrance: *entrance })
     }
 }
 
@@ -95,10 +98,15 @@ impl Host for TlsHost<'_> {
 
     async fn connect(&self, endpoint: &Endpoint, timeout: Millis) -> Result<Box<dyn HostStream>, PortError> {
         let stream = self.inner.connect(endpoint, timeout).await?;
-        match tokio::time::timeout(timeout.duration(), self.connector.connect(self.name.clone(), stream)).await {
+        match tokio::time::timeout(timeout.duration(), self.connector.connect(self.name.clone(), stream))
+            .await
+        {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(error)) => Err(PortError::unreachable(format!("no TLS with {endpoint}: {error}"))
-                .hint("does this Caddy serve that name over HTTPS? `journalctl -u caddy`; or set `router.caddy.ask`")),
+            Ok(Err(error)) => {
+                let Entrance { router, key, log } = self.entrance;
+                Err(PortError::unreachable(format!("no TLS with {endpoint}: {error}"))
+                    .hint(format!("does this {router} serve that name over HTTPS? `{log}`; or set `{key}`")))
+            }
             Err(_) => Err(PortError::timed_out(format!("no TLS with {endpoint} within {timeout}"))),
         }
     }

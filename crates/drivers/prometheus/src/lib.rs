@@ -1,0 +1,6 @@
+#![doc = include_str!("../README.md")]
+
+mod matrix;
+mod range;
+
+pub use range::Prometheus;
