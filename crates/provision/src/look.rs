@@ -7,7 +7,7 @@ use crate::docker;
 use crate::judge;
 use crate::login;
 use crate::program;
-use crate::seen::{self, Looked, Seen};
+use crate::seen::{self, Looked, Seen, SeenKind};
 use crate::wanted::Wanted;
 
 /// Bound for one look. Hashing what was uploaded takes the longest.
@@ -92,12 +92,18 @@ pub async fn look(host: &dyn Host, wanted: &Wanted) -> Result<HostPlan, PortErro
     if wanted.docker {
         let Some(seen) = docker else { return Err(odd(host, "it says nothing of Docker")) };
         let (item, errand) = docker::judge(&seen, me, &user, power);
+        if errand.as_ref().is_some_and(|errand| !errand.packages.is_empty()) {
+            plan.absent.push(item.name.clone());
+        }
         plan.items.push(item);
         plan.docker = errand;
     }
     if let Some(wanted) = &wanted.program {
         let Some(seen) = program else { return Err(odd(host, "it says nothing of the program")) };
         let (item, errand) = program::judge(wanted, &seen, me, power);
+        if seen.kind == SeenKind::None {
+            plan.absent.push(item.name.clone());
+        }
         plan.items.push(item);
         plan.program = errand;
     }

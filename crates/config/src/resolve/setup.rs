@@ -93,7 +93,7 @@ fn program(reader: &mut Reader<'_>, source: &At<Program>, router: Option<&Router
         let hint = "name a file, `lockgate: dist/lockgate-aarch64`, or write `lockgate: false`";
         reader.invalid(source.place, "`lockgate` is empty", hint);
     }
-    if matches!(router, Some(Router::None | Router::Caddy(_))) {
+    if matches!(router, Some(Router::None | Router::Caddy(_) | Router::Nginx(_))) {
         let message = "`lockgate` names a program that no host here needs: it is for `router: builtin`";
         reader.conflict(source.place, message, "leave it out");
     }
