@@ -123,7 +123,7 @@ fn doctor_says_whether_registries_take_the_logins_of_the_configuration() {
     said.says(&[
         "refuses the login of ann (registries: in lockgate.yaml)",
         "UNAUTHORIZED, *** is wrong",
-        &format!("`docker login {}`", closed.address),
+        &format!("check user and password of {} below `registries`", closed.address),
     ]);
 }
 

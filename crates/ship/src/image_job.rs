@@ -109,7 +109,7 @@ impl Image<'_, '_> {
     /// The commit's own image, where the registry has it and it says itself that it is that: another clone, or an earlier try,
     /// built it, and what was tested there is what runs. `None`: there is none, or it is to be built anew.
     async fn built_before(&self, repository: &Repository) -> Result<Option<Ready>, Failure> {
-        if self.again || self.is_dirty || !self.tag.as_str().contains(&*self.head.commit.short()) {
+        if self.again || self.is_dirty || !self.tag.as_str().contains(self.head.commit.short()) {
             return Ok(None);
         }
         let reference = self.tag.clone().into();

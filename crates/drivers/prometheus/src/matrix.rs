@@ -73,7 +73,7 @@ pub(crate) fn watched(body: &[u8], expected: u64, good: Within) -> Result<Watche
             PortError::other(message).hint("sum them up in the query: `max(…)` or `sum by (job) (…)`")
         );
     }
-    Ok(counted(&series, expected, good)?)
+    counted(&series, expected, good)
 }
 
 /// A moment is seen when one series has a number for it, and bad when one of the numbers is.

@@ -97,6 +97,6 @@ impl Monitor for Prometheus {
             return Err(self.refused(&answer).without_effect());
         }
         let watched = matrix::watched(&answer.body, expected, self.monitor.good);
-        watched.map_err(|error| error.context(&self.name()).without_effect())
+        watched.map_err(|error| error.context(self.name()).without_effect())
     }
 }
