@@ -170,7 +170,7 @@ mod tests {
             ),
             (
                 Err(Failure::new(FailureKind::Unauthorized, "it answers 401")),
-                format!("not yet@186400 until -: {over}: it answers 401, wanted an answer"),
+                format!("not yet@186400 until -: {over}: unauthorized: it answers 401, wanted an answer"),
             ),
         ] {
             assert_eq!(told(&soaked(&soak(), window, &seen)), wanted);
