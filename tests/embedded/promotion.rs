@@ -79,7 +79,12 @@ fn what_has_soaked_is_promoted_by_its_bytes_and_nothing_comes_around_the_gate() 
 
     // The next one is another release, whose time begins anew.
     project.run("--env prod deploy web v2").expect(0);
-    project.run("promote web").expect(5).says(&["v2", "in place of v1", "it is not live for 4s yet"]);
+    project.run("promote web").expect(5).says(&[
+        "v2",
+        "is held; v1 (",
+        "is live there",
+        "it is not live for 4s yet",
+    ]);
     let tags = project.run("tags").expect(0);
     let rows: Vec<Vec<&str>> = tags.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["service", "environment", "tag", "digest", "commit", "live", "for", "next"]);

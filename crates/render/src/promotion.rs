@@ -32,7 +32,8 @@ pub fn prospect_text(prospect: &Prospect, time: &dyn Fn(Timestamp) -> String, pa
             }
         }
         Promotable::Held { release, by, until } => {
-            let _ = write!(text, ": {} is held{}", release, instead(prospect.replaces.as_ref()));
+            let there = prospect.replaces.as_ref().map(|live| format!("; {live} is live there"));
+            let _ = write!(text, ": {release} is held{}", there.unwrap_or_default());
             for obstacle in by {
                 let _ = write!(text, "\n  {} {}", mark(obstacle, paint), obstacle_text(obstacle, time));
             }
