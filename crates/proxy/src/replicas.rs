@@ -36,6 +36,8 @@ pub(crate) struct Replicas {
     /// Why the last look found less than there should be.
     trouble: Mutex<Option<String>>,
     retired: AtomicBool,
+    /// The containers' processes can be looked at from here: one was. Where the proxy is in a container of its own they can't.
+    sees_processes: AtomicBool,
 }
 
 /// A container that runs.
@@ -62,6 +64,9 @@ impl Replicas {
             looked: AsyncMutex::default(),
             trouble: Mutex::default(),
             retired: AtomicBool::new(false),
+            sees_processes: AtomicBool::new(
+                told.iter().filter_map(container).any(|one| one.process.is_some()),
+            ),
         };
         let first = match told {
             [] => vec![Arc::new(Replica::new(dial, Holder::Unknown, idle))],
@@ -184,7 +189,7 @@ impl Replicas {
         let mut gone: Vec<&ContainerOwner> = Vec::new();
         for owner in self.told.iter().filter_map(container) {
             match Engine::at(&owner.engine).container(&owner.id).await? {
-                Some(container) => found.extend(running(&container, owner)),
+                Some(container) => found.extend(self.vouched(running(&container, owner))),
                 None => gone.push(owner),
             }
         }
@@ -200,13 +205,25 @@ impl Replicas {
                 if is_taken {
                     continue;
                 }
-                if let Some(one) = engine.container(&id).await?.as_ref().and_then(|one| running(one, owner)) {
+                let one = engine.container(&id).await?.as_ref().and_then(|one| running(one, owner));
+                if let Some(one) = self.vouched(one) {
                     found.push(one);
                     break;
                 }
             }
         }
         Ok(found)
+    }
+
+    /// An engine calls a container running until it has seen its process end. Where processes can be looked at, one whose process is
+    /// gone has ended all the same, and the engine's word alone would have its address trusted while it may be dealt to another.
+    fn vouched(&self, found: Option<Found>) -> Option<Found> {
+        let found = found?;
+        if found.process.is_some() {
+            self.sees_processes.store(true, Relaxed);
+            return Some(found);
+        }
+        (!self.sees_processes.load(Relaxed)).then_some(found)
     }
 
     /// Those that stayed as they were keep their connections; the others' are closed.

@@ -100,6 +100,29 @@ async fn a_port_whose_process_has_ended_is_nobodys_and_stays_so_over_a_restart()
     proxy.shutdown().await.unwrap();
 }
 
+/// An engine calls a container running until it has seen its process end, and deals its address to another right behind that.
+#[tokio::test]
+async fn a_container_whose_process_has_ended_is_nobodys_although_its_engine_says_that_it_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = start_in(dir.path()).await;
+    let (address, admin) = (proxy.addresses()[0], Admin::of(dir.path()));
+    let another = Backend::start_at("another", "127.0.0.2:0").await;
+    let engine = Engine::start(dir.path(), vec![at('1', "blue", Some("127.0.0.2"))]);
+    let app = Process::start();
+    let process = app.owner();
+    app.end();
+    let Owner::Container(owner) = container(&engine, '1', another.address.port()) else { unreachable!() };
+    let owner = Owner::Container(ContainerOwner { process: Some(process), ..owner });
+    admin.put("app", &owned("blue", &another.address.to_string(), owner)).await;
+    eventually("the engine to be listened to", async || engine.listeners() > 0).await;
+    for _ in 0..5 {
+        engine.tell("start", &at('1', "blue", Some("127.0.0.2")));
+        assert_eq!(once(address, get("/")).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(another.state.served.load(std::sync::atomic::Ordering::SeqCst), 0, "nobody was sent there");
+    proxy.shutdown().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_container_that_moved_is_followed_within_a_second_and_nobody_gets_anothers_page() {
     let dir = tempfile::tempdir().unwrap();
