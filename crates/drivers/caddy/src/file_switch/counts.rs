@@ -1,16 +1,11 @@
 //! Requests in flight: as Caddy counts them, else the connections that it holds to the slot.
 
-use std::net::{IpAddr, SocketAddr};
-
-use lockgate_model::{Millis, Slot};
-use lockgate_ports::{Command, Endpoint, InFlight, PortError};
+use lockgate_asking::{address_of, connections};
+use lockgate_model::Slot;
+use lockgate_ports::{Endpoint, InFlight, PortError};
 use serde_json::Value;
 
 use super::switch::FileSwitch;
-
-const CONNECTIONS: &str = include_str!("../sh/connections.sh");
-/// Longest wait for the count.
-const COUNT_SECONDS_MAX: u64 = 5;
 
 pub(super) fn said(error: &PortError) -> String {
     format!(
@@ -57,51 +52,10 @@ async fn by_connections(
     endpoint: Option<&Endpoint>,
 ) -> Result<InFlight, PortError> {
     let dialled = switch.dial(slot)?;
-    let of_runtime = || match endpoint? {
-        Endpoint::Tcp(address) => address.parse().ok(),
-        Endpoint::Unix(_) => None,
-    };
-    let address = dialled.replace("localhost:", "127.0.0.1:").parse().ok().or_else(of_runtime);
-    let address: SocketAddr =
-        address.ok_or_else(|| unknown(slot, &format!("no address of {dialled} is known on the host")))?;
-    let argv =
-        ["sh", "-c", CONNECTIONS, "connections.sh"].map(str::to_owned).into_iter().chain(written(address));
-    let command = Command::new(argv).timeout(Millis::from_secs(COUNT_SECONDS_MAX));
-    let output = switch.host().exec(&command).await?;
-    let text = output.stdout_text();
-    let open = text.lines().find_map(|line| line.strip_prefix("open ")?.trim().parse().ok());
+    let address = address_of(&dialled.replace("localhost:", "127.0.0.1:"), endpoint)
+        .ok_or_else(|| unknown(slot, &format!("no address of {dialled} is known on the host")))?;
+    let open = connections(switch.host(), "caddy", address).await?;
     open.map(|requests| InFlight { requests, upgraded: 0 }).ok_or_else(|| {
         unknown(slot, "no process called caddy is seen on the host, whose connections could be counted")
     })
-}
-
-/// As `/proc/net/tcp` and `/proc/net/tcp6` write a remote address: words of four bytes in the machine's order, little-endian on
-/// every machine that Lockgate knows.
-fn written(address: SocketAddr) -> Vec<String> {
-    let word = |bytes: &[u8]| bytes.iter().rev().map(|byte| format!("{byte:02X}")).collect::<String>();
-    let port = address.port();
-    let v6 = |octets: [u8; 16]| {
-        let words: String = octets.chunks(4).map(word).collect();
-        format!("{words}:{port:04X}")
-    };
-    match address.ip() {
-        IpAddr::V4(ip) => {
-            vec![format!("{}:{port:04X}", word(&ip.octets())), v6(ip.to_ipv6_mapped().octets())]
-        }
-        IpAddr::V6(ip) => vec![v6(ip.octets())],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_written_as_the_kernel_writes_them() {
-        assert_eq!(
-            written("127.0.0.1:5000".parse().unwrap()),
-            ["0100007F:1388", "0000000000000000FFFF00000100007F:1388"]
-        );
-        assert_eq!(written("[::1]:80".parse().unwrap()), ["00000000000000000000000001000000:0050"]);
-    }
 }
