@@ -17,7 +17,7 @@ use lockgate_model::{
     Prospect, Reference, Refusal, Rejection, Release, Repository, Service, ServiceStatus, Soak, StatusWord,
     TagLine, Timestamp, Verdict, VerdictStamp, VerdictSubject, Want,
 };
-use lockgate_plan::{Policy, WantedGate, Window, promotable, soaked};
+use lockgate_plan::{Policy, SoakTime, WantedGate, Window, promotable, soaked};
 use lockgate_ports::{Monitors, RECORDS_MAX, RecordFilter, Registry, Store, WatchedPlace};
 
 use crate::{InProcess, Orchestrator};
@@ -58,6 +58,15 @@ pub struct Promotion<'p> {
     pub to: &'p Environment,
 }
 
+impl<'p> Promotion<'p> {
+    /// The step to this environment. `None` where promotions come from nowhere, or one side has no slots.
+    fn to(project: &'p Project, service: &'p Service, environment: &'p Environment) -> Option<Self> {
+        let source = project.environment(environment.from.as_ref()?)?;
+        let both = environment.slots().is_some() && source.slots().is_some();
+        both.then_some(Self { service, from: source, to: environment })
+    }
+}
+
 /// What was seen on both sides of a step, and what its gates have just answered.
 struct Seen<'s> {
     source: &'s ServiceStatus,
@@ -86,11 +95,7 @@ pub fn promotions<'p>(
     from: Option<&EnvironmentName>,
     to: Option<&EnvironmentName>,
 ) -> Result<Vec<Promotion<'p>>, Refusal> {
-    let step = |environment: &'p Environment| {
-        let source = project.environment(environment.from.as_ref()?)?;
-        let both = environment.slots().is_some() && source.slots().is_some();
-        both.then_some(Promotion { service, from: source, to: environment })
-    };
+    let step = |environment| Promotion::to(project, service, environment);
     let all: Vec<Promotion<'p>> = project.environments.iter().filter_map(step).collect();
     let wanted = |one: &Promotion<'_>| {
         from.is_none_or(|name| one.from.name == *name) && to.is_none_or(|name| one.to.name == *name)
@@ -159,15 +164,12 @@ impl Promoter {
             for environment in &environments {
                 let Some(status) = of(&environment.name) else { continue };
                 let mut line = self.tag_line(status, now);
-                if let Some(source) = environment.from.as_ref().and_then(|from| project.environment(from))
-                    && let Some(seen) = of(&source.name)
+                if let Some(step) = Promotion::to(project, service, environment)
+                    && let Some(source) = of(&step.from.name)
+                    && settled(source).is_ok()
                 {
-                    let step = Promotion { service, from: source, to: environment };
-                    let seen = Seen { source: seen, target: status, asked: &[], now };
-                    line.next = match settled(seen.source) {
-                        Ok(()) => Some(self.prospect(&step, &seen, false).await?),
-                        Err(_) => None,
-                    };
+                    let seen = Seen { source, target: status, asked: &[], now };
+                    line.next = Some(self.prospect(&step, &seen, false).await?);
                 }
                 lines.push(line);
             }
@@ -202,7 +204,7 @@ impl Promoter {
         verdicts.extend(self.remembered(step.service, source.as_ref().map(|one| &one.release)).await?);
         let presence: Vec<Presence> = source.into_iter().chain(replaces.clone()).collect();
         let rejected = if again { Vec::new() } else { rejections(seen.target) };
-        let policy = policy(project, step, rejected, &verdicts);
+        let policy = policy(project, step, rejected);
         Ok(Prospect {
             service: step.service.name.clone(),
             from: step.from.name.clone(),
@@ -436,28 +438,20 @@ fn demand_own_tag(project: &Project, release: &Release) -> Result<(), Refusal> {
     })
 }
 
-/// A soak that was waived for the release asks for no time either. `verdicts` are about that release.
-fn policy(project: &Project, step: &Promotion<'_>, rejected: Vec<Rejection>, verdicts: &[Verdict]) -> Policy {
-    let is_waived = |soak: &Soak| {
-        let of = |verdict: &Verdict| {
-            verdict.gate == soak.name
-                && verdict.subject.environment == step.from.name
-                && verdict.waived.is_some()
-        };
-        verdicts.iter().any(of)
-    };
+fn policy(project: &Project, step: &Promotion<'_>, rejected: Vec<Rejection>) -> Policy {
     let gate = |soak: &Soak| WantedGate {
         gate: soak.name.clone(),
         environment: step.from.name.clone(),
         holds_for: None,
     };
+    let time = |soak: &Soak| SoakTime { gate: soak.name.clone(), span: soak.span };
     Policy {
         project: project.name.clone(),
         service: step.service.name.clone(),
         from: step.from.name.clone(),
         to: step.to.name.clone(),
         gates: step.to.soaks.iter().map(gate).collect(),
-        soak: step.to.soaks.iter().filter(|soak| !is_waived(soak)).map(|soak| soak.span).max(),
+        soaks: step.to.soaks.iter().map(time).collect(),
         freeze: None,
         rejected,
     }

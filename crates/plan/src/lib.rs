@@ -22,7 +22,7 @@ use lockgate_model::{
 pub use difference::{Difference, Record, not_finished};
 pub use gates::resolve as resolve_gates;
 pub use matching::{Found, Here, Matched, match_run};
-pub use promotable::{Policy, WantedGate, promotable};
+pub use promotable::{Policy, SoakTime, WantedGate, promotable};
 pub use recipe::live_release;
 pub use rollback::{is_named, named_release, previous_release};
 pub use soak::{Soaked, Window, soaked};

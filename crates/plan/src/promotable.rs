@@ -23,8 +23,9 @@ pub struct Policy {
     pub to: EnvironmentName,
     /// Gates that must be open, in the order of the configuration.
     pub gates: Vec<WantedGate>,
-    /// How long the release must have been live in the source without a failure. `None`: it need only be live there.
-    pub soak: Option<Millis>,
+    /// How long the release must have been live in the source without a failure: the longest counts. Empty: it need only be live
+    /// there.
+    pub soaks: Vec<SoakTime>,
     /// Of the target.
     pub freeze: Option<Freeze>,
     /// What was taken back in the target.
@@ -39,6 +40,14 @@ pub struct WantedGate {
     pub environment: EnvironmentName,
     /// How long an answer holds at most, whatever it says itself. `None`: as it says.
     pub holds_for: Option<Millis>,
+}
+
+/// A time that a release must have been live in the source.
+#[derive(Debug, Clone)]
+pub struct SoakTime {
+    /// The gate that watches meanwhile: where that is waived, no time is asked for either.
+    pub gate: String,
+    pub span: Millis,
 }
 
 /// What may move at `now`, by all that is known. Verdicts and presence of others than the policy is about do not count;
@@ -168,7 +177,8 @@ impl<'a> Asked<'a> {
 
     /// Since when the release is live in the source without a break and without a gate that failed there.
     fn soak(&self, source: &Presence, presence: &[Presence]) -> Option<Obstacle> {
-        let wanted = self.policy.soak?;
+        let asks = |soak: &&SoakTime| self.waiver(&self.policy.from, &soak.gate).is_none();
+        let wanted = self.policy.soaks.iter().filter(asks).map(|soak| soak.span).max()?;
         let began = unbroken_since(source, of(presence, self.policy, &self.policy.from));
         let is_failure = |one: &&Verdict| {
             one.judgement == Judgement::Fail

@@ -4,7 +4,7 @@ use lockgate_model::{
     Digest, EnvironmentName, Evidence, Freeze, GateVerdict, Holds, Judgement, Millis, Presence, ProjectName,
     Promotable, Rejection, Release, ServiceName, Tag, Timestamp, Verdict, VerdictStamp, VerdictSubject,
 };
-use lockgate_plan::{Policy, WantedGate, promotable};
+use lockgate_plan::{Policy, SoakTime, WantedGate, promotable};
 
 /// When all of it is asked.
 const NOW: i64 = 10_000;
@@ -55,10 +55,15 @@ fn policy(gates: &[&str]) -> Policy {
         from: environment("test"),
         to: environment("prod"),
         gates: gates.iter().map(wanted).collect(),
-        soak: None,
+        soaks: Vec::new(),
         freeze: None,
         rejected: Vec::new(),
     }
+}
+
+/// A thousand seconds, which another gate than `qa` watches.
+fn soak() -> Vec<SoakTime> {
+    vec![SoakTime { gate: "soak".to_owned(), span: Millis::from_secs(1_000) }]
 }
 
 fn subject() -> VerdictSubject {
@@ -362,7 +367,7 @@ fn a_soak_is_a_time_without_a_break_and_without_a_failure_that_somebody_watched(
             ready,
         ),
     ] {
-        let policy = Policy { soak: Some(Millis::from_secs(1_000)), ..policy(&[]) };
+        let policy = Policy { soaks: soak(), ..policy(&[]) };
         assert_eq!(asked(&verdicts, &presence, &policy), wanted, "{what}");
     }
 }
@@ -402,8 +407,7 @@ fn a_frozen_environment_and_a_rejected_release_hold() {
 #[test]
 fn everything_that_holds_is_told_and_until_when_all_of_it_is_over() {
     let freeze = Freeze { until: Some(at(NOW + 300)), why: "the sale".into() };
-    let policy =
-        Policy { soak: Some(Millis::from_secs(1_000)), freeze: Some(freeze), ..policy(&["qa", "scan"]) };
+    let policy = Policy { soaks: soak(), freeze: Some(freeze), ..policy(&["qa", "scan"]) };
     let presence = [live("test", "v2", 9_500, None)];
     let scanned = Verdict { gate: "scan".into(), ..says(Judgement::Pass, 9_600) };
     let verdicts = [says(Judgement::Pass, 9_600), scanned];
@@ -418,7 +422,7 @@ fn everything_that_holds_is_told_and_until_when_all_of_it_is_over() {
 #[test]
 fn an_answer_is_json_that_reads_back() {
     let presence = [live("test", "v2", 9_500, None)];
-    let policy = Policy { soak: Some(Millis::from_secs(1_000)), ..policy(&["qa"]) };
+    let policy = Policy { soaks: soak(), ..policy(&["qa"]) };
     let held = promotable(&[says(Judgement::Fail, 9_600)], &presence, &policy, at(NOW));
     let text = serde_json::to_string(&held).unwrap();
     assert_eq!(serde_json::from_str::<Promotable>(&text).unwrap(), held);

@@ -44,8 +44,11 @@ pub async fn run(context: &Context<'_>, args: &Promote) -> Result<Exit, CliError
         return Ok(nothing(context, &steps));
     };
     expect(&looked.prospect, args.release.as_deref())?;
+    // What gates have said is evidence, also where they hold something.
+    if !args.dry_run {
+        promoter.keep(&looked.verdicts).await?;
+    }
     let Some(want) = Promoter::want(&looked) else {
-        promoter_keeps(&promoter, &looked, args).await?;
         return Ok(held(context, &looked.prospect));
     };
     let skip = lookup::skipped(step.to, args.skip.hosts.iter().map(String::as_str))?;
@@ -53,7 +56,6 @@ pub async fn run(context: &Context<'_>, args: &Promote) -> Result<Exit, CliError
     if args.dry_run {
         return dry_run(context, &promoter.orchestrator, &looked.prospect, &want).await;
     }
-    promoter_keeps(&promoter, &looked, args).await?;
     match context.output.format {
         Format::Json => context.output.declared(&looked.prospect.line()),
         Format::Text => context.output.say(&prospect_text(&looked.prospect, &rfc3339, context.output.paint)),
@@ -152,14 +154,6 @@ fn live(prospect: &Prospect) -> Option<&Release> {
         Promotable::Same { release }
         | Promotable::Ready { release, .. }
         | Promotable::Held { release, .. } => Some(release),
-    }
-}
-
-/// What gates have said is evidence, also where they hold something.
-async fn promoter_keeps(promoter: &Promoter, looked: &Looked, args: &Promote) -> Result<(), CliError> {
-    match args.dry_run {
-        true => Ok(()),
-        false => Ok(promoter.keep(&looked.verdicts).await?),
     }
 }
 
