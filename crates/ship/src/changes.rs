@@ -71,11 +71,11 @@ async fn by_live<'p>(
 ) -> Result<Verdict, Refusal> {
     let seen = looked(parts, asked, head, watched, seen).await?;
     let shown = seen.live.as_ref().map(|live| live.short()).unwrap_or_default();
+    if let Some(against) = seen.speaks_against {
+        return Ok(Verdict::skip(against));
+    }
     let why = match seen.since {
         Since::Unknown(why) => why,
-        Since::File(_) if seen.speaks_against.is_some() => {
-            return Ok(Verdict::skip(seen.speaks_against.unwrap_or_default()));
-        }
         Since::File(file) => format!("{file} has changed since {shown}, which is live"),
         Since::Nothing if seen.live.as_ref() == Some(&head.commit) => {
             return Ok(Verdict::Skip { why: format!("{shown} is live already"), live: seen.release });

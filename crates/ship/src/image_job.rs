@@ -79,8 +79,8 @@ impl Image<'_, '_> {
             Some(repository) => self.before(repository).await.map_err(stopped(Job::Build))?,
             None => None,
         };
-        if let (Some(repository), Some(_)) = (&repository, &before)
-            && let Some(ready) = self.built_before(repository).await.map_err(stopped(Job::Push))?
+        if let (Some(repository), Some(digest)) = (&repository, &before)
+            && let Some(ready) = self.built_before(repository, digest).await.map_err(stopped(Job::Push))?
         {
             return Ok(ready);
         }
@@ -108,16 +108,16 @@ impl Image<'_, '_> {
 
     /// The commit's own image, where the registry has it and it says itself that it is that: another clone, or an earlier try,
     /// built it, and what was tested there is what runs. `None`: there is none, or it is to be built anew.
-    async fn built_before(&self, repository: &Repository) -> Result<Option<Ready>, Failure> {
+    async fn built_before(&self, repository: &Repository, digest: &Digest) -> Result<Option<Ready>, Failure> {
         if self.again || self.is_dirty || !self.tag.as_str().contains(self.head.commit.short()) {
             return Ok(None);
         }
-        let reference = self.tag.clone().into();
+        let reference = digest.clone().into();
         let Ok(made) = self.parts.registry.made(repository, &reference).await else { return Ok(None) };
         if made.labels.get(REVISION_LABEL) != Some(&self.revision()) {
             return Ok(None);
         }
-        let digest = self.read_back(repository, None).await?;
+        let digest = self.read_back(repository, Some(digest.clone())).await?;
         let (tag, short) = (self.tag, digest.short());
         let service = &self.parts.service.name;
         note(
@@ -126,7 +126,7 @@ impl Image<'_, '_> {
                 "{tag} is in its registry already ({short}) and is not built again; `lockgate ship {service} --force` builds it anew"
             ),
         );
-        find(self.parts, self.head, self.tag).await.map(Some)
+        Ok(Some(found(self.head, tag, Some(digest), made)))
     }
 
     /// What is known of it before it is built.
@@ -297,11 +297,16 @@ pub(crate) async fn find(parts: &Parts<'_>, head: &Head, tag: &Tag) -> Result<Re
     let (image, repository) = Image::repository(parts)?;
     let (mut digest, mut made) = (None, Made::default());
     if let Some(repository) = &repository {
-        let found = parts.registry.resolve(repository, &tag.clone().into()).await;
-        let found = found.map_err(|error| absent(error, &image, tag, parts))?.digest;
-        made = made_as_it_says(parts, repository, &found).await;
-        digest = Some(found);
+        let there = parts.registry.resolve(repository, &tag.clone().into()).await;
+        let there = there.map_err(|error| absent(error, &image, tag, parts))?.digest;
+        made = made_as_it_says(parts, repository, &there).await;
+        digest = Some(there);
     }
+    Ok(found(head, tag, digest, made))
+}
+
+/// The commit's image as its registry has it, with what it says of itself.
+fn found(head: &Head, tag: &Tag, digest: Option<Digest>, mut made: Made) -> Ready {
     let provenance =
         Provenance { builder: made.labels.remove(BUILDER_LABEL), built_at: made.at, ..of_commit(head) };
     let artifact = Artifact {
@@ -310,7 +315,7 @@ pub(crate) async fn find(parts: &Parts<'_>, head: &Head, tag: &Tag) -> Result<Re
         provenance: provenance.told(),
         ..Artifact::default()
     };
-    Ok(Ready { tag: tag.clone(), artifact })
+    Ready { tag: tag.clone(), artifact }
 }
 
 /// A deployment does not fail for not knowing it.
